@@ -1,0 +1,27 @@
+"""Errors a user can act on. Each message names what was found, what was expected and the remedy."""
+
+from __future__ import annotations
+
+
+class AugmentStoreError(Exception):
+    """Base of every error this project raises on purpose; commands print it as one line and exit 2."""
+
+
+class ChipSetError(AugmentStoreError, ValueError):
+    """A chip set as a whole cannot be used: no chips, unknown layout, unusable ids or split files."""
+
+
+class ChipNotFoundError(AugmentStoreError, FileNotFoundError):
+    """A chip, or one of its modalities, is not on disk."""
+
+
+class ChipDataError(AugmentStoreError, ValueError):
+    """One chip's content is unusable: unreadable, of wrong shape, bands or type, or without a valid value."""
+
+
+class StoreError(AugmentStoreError, ValueError):
+    """A store cannot be used: not a store, another schema version, damaged, or unfit for what was asked."""
+
+
+class SpecMismatchError(StoreError):
+    """A store was made by another generation spec than the one asked for."""

@@ -1,0 +1,1 @@
+"""The embedded default: a procedural world and a small trained TerraMind."""

@@ -1,0 +1,1 @@
+"""Evaluation of fine-tuned arms against the Phase 2 baseline."""
