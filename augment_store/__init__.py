@@ -1,1 +1,1 @@
-"""The contract between the stages: chip sets on disk, the Zarr store of generated modalities, and looking at both."""
+"""The contract between the stages: chip sets on disk and the Zarr store of generated modalities."""

@@ -61,7 +61,9 @@ def _published(size: str) -> GeneratorSource:
         architecture=f"terramind_v1_{size}_generate",
         network=WeightFile(f"TerraMind_v1_{size}.pt", f"{owner}/TerraMind-1.0-{size}"),
         tokenizers={
-            modality: WeightFile(f"TerraMind_Tokenizer_{modality}.pt", f"{owner}/TerraMind-1.0-Tokenizer-{modality}")
+            modality: WeightFile(
+                f"TerraMind_Tokenizer_{modality}.pt", f"{owner}/TerraMind-1.0-Tokenizer-{modality}"
+            )
             for modality in ("LULC", "NDVI")
         },
     )

@@ -1,0 +1,53 @@
+"""Which scene a chip was cut from: by a pattern on its id, or by a table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from augment_store.errors import ChipSetError
+
+SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
+"""Default for what is stripped from an id: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
+
+
+def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[str, str]:
+    """Scene of each chip: its id without what `pattern` matches.
+
+    Raises:
+        ChipSetError: If `pattern` is no regular expression, or leaves nothing of an id.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ChipSetError(f"--scene-pattern {pattern!r} is no regular expression: {error}") from error
+    scenes = {chip_id: expression.sub("", chip_id) for chip_id in ids}
+    empty = [chip_id for chip_id, scene in scenes.items() if not scene]
+    if empty:
+        raise ChipSetError(f"--scene-pattern {pattern!r} leaves nothing of chip id {empty[0]!r}")
+    return scenes
+
+
+def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
+    """Scene of each chip from a CSV file with the two columns chip and scene; a header line is optional.
+
+    Raises:
+        ChipSetError: If the file cannot be read as such, or lacks a chip.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ChipSetError(f"{table}: cannot read the scene table: {error}") from error
+    if any(len(row) != 2 for row in rows):
+        raise ChipSetError(f"{table}: expected two columns, chip and scene, in every row")
+    known: Mapping[str, str] = {chip.strip(): scene.strip() for chip, scene in rows}
+    missing = [chip_id for chip_id in ids if not known.get(chip_id)]
+    if missing:
+        raise ChipSetError(
+            f"{table}: no scene for {len(missing)} chips, the first {missing[0]!r}; add a row for each"
+        )
+    return {chip_id: known[chip_id] for chip_id in ids}
