@@ -126,9 +126,9 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
 def _prepare_store(run: Run) -> int:
     """Makes or opens the store and announces the chips; returns how many of them are complete already."""
     options = run.options
+    scenes = find_scenes(run.chip_set, options)
     store = AugmentStore.open_or_create(options.store, run.spec, run.extent, options.shard_chips)
     check_unchanged(store, run.chip_set)
-    scenes = find_scenes(run.chip_set, options)
     store.extend(new_entries(run.chip_set, scenes, set(store.chip_ids)))
     store.record_audit([asdict(finding) for finding in run.accepted])
     return len(set(store.chips_in(State.COMPLETE)) & set(run.chip_set.ids))
@@ -153,9 +153,8 @@ def _report(run: Run, before: int, console: Console) -> int:
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
     size = summarize(store)["bytes"] / 1e6
-    console.print(
-        f"{store.path}: {complete - before} done, {before} skipped, {len(failed)} failed, {size:.1f} MB"
-    )
+    counts = f"{complete - before} done, {before} skipped, {len(failed)} failed"
+    console.print(f"{store.path}: {counts}, {size:.1f} MB", soft_wrap=True)
     if shares:
         console.print(f"class shares: {shares}", soft_wrap=True)
     return 1 if failed else 0

@@ -90,7 +90,7 @@ def test_a_subprocess_shows_no_traceback(command, tmp_path):
     ("more", "message"),
     [
         (("--seed", "9"), "sampling.seed: 0 ≠ 9"),
-        (("--modality", "NDVI"), "modality: LULC ≠ NDVI"),
+        (("--decoding-steps", "2"), "sampling.decoding_steps: 1 ≠ 2"),
         (("--inputs", "S1RTC"), "inputs.DEM.mean"),
         (("--samples", "2", "--top-k", "5"), "sampling.top_k: 0 ≠ 5"),
     ],

@@ -87,13 +87,13 @@ def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_pat
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
-    root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(24)], timesteps=4)
-    more = ("--chips", str(root), "--samples", "4", "--decoding-steps", "4", "--batch-size", "1")
+    root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(16)])
+    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--batch-size", "1")
     status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, command(tmp_path / "s", *more), stop)
     assert status == (-9 if stop == signal.SIGKILL else 130)
     stopped = AugmentStore.open(tmp_path / "s")
     done = stopped.chips_in(State.COMPLETE)
-    assert 0 < len(done) < 24
+    assert 0 < len(done) < 16
     kept = stopped.read("tokens", done[0])
     assert all("pending" in problem for problem in verify(stopped))
     assert main(command(tmp_path / "s", *more)) == 0
@@ -133,10 +133,10 @@ def test_accepted_findings_are_recorded(command, tmp_path, capsys):
     assert main(command(tmp_path / "s", *linear)) == 2
     assert "drop --s1-unit linear" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
-    assert main(command(tmp_path / "s", *linear, "--accept-audit")) == 1  # no valid value in either chip
+    assert main(command(tmp_path / "s", *linear, "--accept-audit")) == 0
     store = AugmentStore.open(tmp_path / "s")
-    assert [finding["rule"] for finding in store.audit][:1] == ["not_linear_power"]
-    assert store.chips_in(State.FAILED) == ("a", "b")
+    assert "not_linear_power" in {finding["rule"] for finding in store.audit}
+    assert store.spec.inputs[0].unit == "linear"
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(command, tmp_path, capsys):
