@@ -19,12 +19,13 @@ from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 from augment_store.verify import check_unchanged
-from generate.audit import Audit, AuditError, Finding, audit_chips
+from generate.audit import Audit, AuditError, audit_chips
 from generate.catalog import find_generator
 from generate.datamodule import ChipDataModule, ChipReader
 from generate.options import GenerateOptions, OptionsError
 from generate.plan import build_spec, bytes_per_chip, find_extent, find_scenes, new_entries
 from generate.predict import ChipProgress, GenerationModule, StoreWriter
+from generate.rules import Finding
 from generate.terramind import load_generator
 from generate.weights import RANDOM
 
