@@ -1,0 +1,168 @@
+"""The contact sheet: a row per chip, a column per picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.inspect.footprints import pixel_metres
+from augment_store.inspect.images import colour_confidence, palette
+from augment_store.inspect.outputs import write_whole
+from augment_store.inspect.statistics import MEASURES
+from augment_store.inspect.survey import Survey
+from augment_store.inspect.views import ChipView
+from augment_store.modalities import LegendClass
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ROWS: Final = 40
+"""Chips a contact sheet can hold; more are for the page."""
+
+_CELL: Final = 1.75
+"""Side of a picture in inches."""
+
+_SAMPLES: Final = 4
+_DPI: Final = 120
+_INK: Final = "#22282c"
+_QUIET: Final = "#626b70"
+
+
+def write_sheet(path: Path, survey: Survey, views: Sequence[ChipView], timestep: int) -> None:
+    """Writes a contact sheet as PNG.
+
+    Args:
+        path: File to write.
+        survey: The store.
+        views: The chips, at most `MOST_ROWS`.
+        timestep: The timestep they show, for the heading.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    figure = draw_sheet(survey, views, timestep)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
+    write_whole(path, [buffer.getvalue()])
+
+
+def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figure:
+    """Draws a contact sheet; columns that no chip has are left out."""
+    from matplotlib.figure import Figure
+
+    rows = [_pictures(view, survey) for view in views]
+    columns = [name for name in _column_names(survey) if any(name in row for row in rows)]
+    width, height = _CELL * len(columns) + 1.9, _CELL * len(rows) + 1.6
+    figure = Figure(figsize=(width, height), layout=None)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    figure.subplots_adjust(
+        left=1.75 / width, right=1 - 0.15 / width, top=1 - 0.75 / height, bottom=0.8 / height, wspace=0.04, hspace=0.04
+    )
+    for line, view, row in zip(axes, views, rows, strict=True):
+        for place, name in zip(line, columns, strict=True):
+            _show(place, row.get(name))
+        _describe(line[0], view)
+    for place, name in zip(axes[0], columns, strict=True):
+        place.set_title(name, fontsize=8.5, color=_INK, pad=5)
+    _head(figure, survey, timestep, height)
+    _draw_legend(figure, survey, views, height)
+    return figure
+
+
+def _column_names(survey: Survey) -> list[str]:
+    samples = range(min(survey.store.spec.sampling.samples, _SAMPLES))
+    maps = [_map_name(survey, sample) for sample in samples]
+    return ["RGB", "radar VV, VH", "relief", *maps, "confidence", "reference"]
+
+
+def _map_name(survey: Survey, sample: int) -> str:
+    several = survey.store.spec.sampling.samples > 1
+    return f"{survey.store.spec.modality}, sample {sample}" if several else survey.store.spec.modality
+
+
+def _pictures(view: ChipView, survey: Survey) -> dict[str, NDArray[np.uint8]]:
+    found = {"RGB": view.rgb, "radar VV, VH": view.radar, "relief": view.relief}
+    pictures = {name: picture for name, picture in found.items() if picture is not None}
+    for sample, codes in enumerate(view.codes[:_SAMPLES]):
+        pictures[_map_name(survey, sample)] = palette(survey.kind.classes)[codes]
+    if view.confidence is not None:
+        pictures["confidence"] = colour_confidence(view.confidence[0])
+    if view.reference is not None:
+        pictures["reference"] = palette(view.reference.classes)[view.reference.codes]
+    return pictures
+
+
+def _show(place: Axes, picture: NDArray[np.uint8] | None) -> None:
+    place.set_xticks([])
+    place.set_yticks([])
+    for edge in place.spines.values():
+        edge.set_visible(False)
+    if picture is None:
+        place.text(0.5, 0.5, "none", ha="center", va="center", fontsize=7, color=_QUIET, transform=place.transAxes)
+    else:
+        place.imshow(picture, interpolation="nearest")
+
+
+def _describe(place: Axes, view: ChipView) -> None:
+    """Writes a chip's name and numbers to the left of its row, and a scale bar below them."""
+    facts = view.statistics
+    known = [(key, facts.measures[key]) for key in MEASURES if np.isfinite(facts.measures[key])]
+    lines = [f"{facts.split} " if facts.split else "", *(f"{key} {value:.2f}" for key, value in known)]
+    lines += [f"! {flag}" for flag in facts.flags]
+    at = {"transform": place.transAxes, "ha": "right", "va": "top"}
+    place.text(-0.06, 0.99, facts.chip_id, fontsize=8, fontweight="bold", color=_INK, wrap=True, **at)
+    place.text(-0.06, 0.87, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
+    metres = pixel_metres(view.georeference)
+    if metres is not None:
+        _scale_bar(place, view.codes.shape[-1] * metres)
+
+
+def _scale_bar(place: Axes, across: float) -> None:
+    """Draws a round length of about a third of a chip `across` metres wide."""
+    length = max(step for step in _round_lengths(across) if step <= max(across / 3, 1))
+    left, right = -0.06 - length / across, -0.06
+    place.plot([left, right], [0.06, 0.06], color=_INK, lw=1.6, transform=place.transAxes, clip_on=False)
+    words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    place.text(right, 0.09, words, fontsize=7, color=_INK, ha="right", va="bottom", transform=place.transAxes)
+
+
+def _round_lengths(across: float) -> Iterable[float]:
+    return (step * 10.0**power for power in range(len(str(int(across))) + 1) for step in (1, 2, 5))
+
+
+def _head(figure: Figure, survey: Survey, timestep: int, height: float) -> None:
+    store = survey.store
+    figure.text(0.012, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top")
+    when = f", timestep {timestep} of 0 to {store.extent.timesteps - 1}" if store.extent.timesteps > 1 else ""
+    facts = f"{store.spec.modality} by {store.spec.generator}{when}; {survey.progress}; {store.fingerprint[:12]}"
+    figure.text(0.012, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
+
+
+def _draw_legend(figure: Figure, survey: Survey, views: Sequence[ChipView], height: float) -> None:
+    """The map's legend, and the reference's where it is another one."""
+    legends = {"map": survey.kind.classes}
+    legends |= {"reference": view.reference.classes for view in views if view.reference is not None}
+    if legends["map"] == legends.get("reference"):
+        del legends["reference"]
+    for line, (name, classes) in enumerate(legends.items()):
+        _legend_line(figure, name, classes, (0.66 - 0.3 * line) / height)
+
+
+def _legend_line(figure: Figure, name: str, classes: Sequence[LegendClass], top: float) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(facecolor=[part / 255 for part in entry.rgb], edgecolor=_QUIET, linewidth=0.4, label=entry.name)
+        for entry in classes
+    ]
+    figure.text(0.012, top, name, fontsize=7.5, color=_QUIET, va="top")
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.07, top + 0.05 / figure.get_figheight()), ncols=len(handles), fontsize=7,
+        frameon=False, handlelength=1, handleheight=1, borderaxespad=0, borderpad=0, columnspacing=1.2,
+    )
