@@ -62,7 +62,9 @@ class LegendTable:
         mapping = {int(value): int(label) for value, label in plain["mapping"].items()}
         values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
         if not mapping.keys() <= values or not set(mapping.values()) <= labels:
-            raise LegendError(f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}")
+            raise LegendError(
+                f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
+            )
         return cls(str(plain["name"]), classes, mapping)
 
     def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:

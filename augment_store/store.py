@@ -216,6 +216,11 @@ class AugmentStore:
     # Reading -----------------------------------------------------------------------------------------
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes as they are on disk."""
+        return self._group.attrs.asdict()
+
+    @property
     def fingerprint(self) -> str:
         """Fingerprint of the store's generation spec."""
         return self.spec.fingerprint
@@ -266,6 +271,13 @@ class AugmentStore:
         index = self.index(chip_id)
         with _damage_named(self.path, f"{name} of chip {chip_id}"):
             return np.asarray(self.array(name)[index])
+
+    def has_shard(self, name: str, shard: int) -> bool:
+        """Whether the object that holds a shard of a map array is there; a missing one reads as fill values."""
+        array = self.array(name)
+        return (
+            self.path / name / array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
+        ).is_file()
 
     def chips_in(self, state: State) -> tuple[str, ...]:
         """Ids of the chips in a state."""

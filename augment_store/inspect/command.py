@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from augment_store.layouts import LAYOUTS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,16 +25,32 @@ _CHECKED_CHIPS: Final = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inspect`."""
-    parser.add_argument("store", type=Path, help="folder of the store; it may still be written")
-    parser.add_argument("--chips", type=Path, help="chip set it was generated from, for inputs, splits, references")
+    parser.add_argument(
+        "store", type=Path, metavar="STORE", help="folder of the store; it may still be written"
+    )
+    parser.add_argument(
+        "--chips",
+        type=Path,
+        metavar="DIR",
+        help="chip set it was generated from, for inputs, splits, references",
+    )
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
-    which.add_argument("--worst", type=_positive, metavar="N", help="show the N most doubtful chips of the sample")
+    which.add_argument(
+        "--worst", type=_positive, metavar="N", help="show the N most doubtful chips of the sample"
+    )
     which.add_argument("--random", type=_positive, metavar="N", help="show N chips drawn at random")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
-    parser.add_argument("--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)")
-    parser.add_argument("--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (JSON)")
+    parser.add_argument(
+        "--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)"
+    )
+    parser.add_argument(
+        "--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (JSON)"
+    )
     parser.add_argument(
         "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"
     )
@@ -47,15 +65,15 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from augment_store.inspect.selection import check_not_empty, draw, open_chips
     from augment_store.inspect.survey import Survey
     from augment_store.inspect.terminal import print_summary
     from augment_store.legend import LegendTable
+    from augment_store.selection import check_not_empty, draw, open_chips
     from augment_store.store import AugmentStore
 
     store = AugmentStore.open(args.store)
     table = LegendTable.load(args.legend)
-    chips = None if args.chips is None else open_chips(args.chips, store)
+    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
     survey = Survey(store, chips, table)
     check_not_empty(store, survey.progress)
     _check_timestep(survey, args.timestep)
@@ -70,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _choose(survey: Survey, seen: Sequence[ChipStatistics], args: argparse.Namespace) -> list[ChipStatistics]:
     """Statistics of the chips to show; those of the summary are not worked out again."""
-    from augment_store.inspect.selection import draw, positions_of
+    from augment_store.selection import draw, positions_of
 
     if args.worst is not None:
         return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[: args.worst]
@@ -100,7 +118,9 @@ def _show(
         _check_number(len(chosen), _MOST_PAGE_CHIPS, "a page")
     if args.png is not None:
         _check_number(len(chosen), MOST_ROWS, "a contact sheet")
-        write_sheet(args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep)
+        write_sheet(
+            args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
+        )
         console.print(f"{args.png}: contact sheet of {len(chosen)} chips")
     if args.html is not None:
         write_page(args.html, survey, seen, chosen, args.timestep)
@@ -110,21 +130,23 @@ def _show(
 
 
 def _check_number(chosen: int, most: int, what: str) -> None:
-    from augment_store.inspect.errors import SelectionError
+    from augment_store.errors import SelectionError
 
     if chosen > most:
-        raise SelectionError(f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random")
+        raise SelectionError(
+            f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random"
+        )
 
 
 def _check_timestep(survey: Survey, timestep: int) -> None:
-    from augment_store.inspect.errors import SelectionError
+    from augment_store.errors import SelectionError
 
     if not 0 <= timestep < survey.store.extent.timesteps:
         raise SelectionError(f"--timestep {timestep}: the store has 0 to {survey.store.extent.timesteps - 1}")
 
 
 def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
-    from augment_store.inspect.selection import check_inputs
+    from augment_store.selection import check_inputs
 
     if survey.chips is not None:
         known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]

@@ -15,11 +15,11 @@ import numpy as np
 
 from augment_store.inspect.footprints import footprint
 from augment_store.inspect.images import colour_confidence, map_uri, photo_uri
-from augment_store.inspect.outputs import write_whole
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.inspect.views import ChipView, view_chip
 from augment_store.modalities import LegendClass
+from augment_store.outputs import write_whole
 
 CHIP_BUDGET: Final = 21_500
 """Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share as much."""
@@ -52,7 +52,11 @@ LEVELS: Final = (
 
 
 def write_page(
-    path: Path, survey: Survey, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
+    path: Path,
+    survey: Survey,
+    seen: Sequence[ChipStatistics],
+    chosen: Sequence[ChipStatistics],
+    timestep: int,
 ) -> None:
     """Writes the page.
 
@@ -82,7 +86,11 @@ def _parts(
         left -= _weight(chip["layers"])
         yield (",\n" if position else "") + _json(chip)
     yield "\n]</script>\n" + body
-    yield "<script>\n(() => {\n'use strict';\n" + "".join(_asset(name) for name in _SCRIPTS) + "})();\n</script>"
+    yield (
+        "<script>\n(() => {\n'use strict';\n"
+        + "".join(_asset(name) for name in _SCRIPTS)
+        + "})();\n</script>"
+    )
     yield script
 
 

@@ -19,7 +19,12 @@ NO_CODE: Final = 255
 NDVI_TOLERANCE: Final = 0.1
 """Two NDVI values agree if they differ by no more than this."""
 
-_NDVI_ANCHORS: Final = ((-1.0, (49, 91, 138)), (0.0, (236, 231, 218)), (0.4, (150, 190, 110)), (1.0, (16, 74, 42)))
+_NDVI_ANCHORS: Final = (
+    (-1.0, (49, 91, 138)),
+    (0.0, (236, 231, 218)),
+    (0.4, (150, 190, 110)),
+    (1.0, (16, 74, 42)),
+)
 _NDVI_BINS: Final = 20
 
 
@@ -74,7 +79,9 @@ class NdviKind(MapKind):
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
         """Where both lie close together."""
         apart = np.abs(one.astype(np.int32) - other.astype(np.int32))
-        agreed: NDArray[np.bool_] = (apart <= NDVI_TOLERANCE / NDVI_SCALE) & (one != NDVI_FILL) & (other != NDVI_FILL)
+        agreed: NDArray[np.bool_] = (
+            (apart <= NDVI_TOLERANCE / NDVI_SCALE) & (one != NDVI_FILL) & (other != NDVI_FILL)
+        )
         return agreed
 
 
@@ -88,7 +95,9 @@ def _ndvi_bins() -> tuple[LegendClass, ...]:
     places = [place for place, _ in _NDVI_ANCHORS]
     channels = np.array([colour for _, colour in _NDVI_ANCHORS], dtype=float).T
     middles = (edges[:-1] + edges[1:]) / 2
-    colours = np.stack([np.interp(middles, places, channel) for channel in channels], axis=1).round().astype(int)
+    colours = (
+        np.stack([np.interp(middles, places, channel) for channel in channels], axis=1).round().astype(int)
+    )
     return tuple(
         LegendClass(code, f"{edges[code]:.1f} to {edges[code + 1]:.1f}", (int(red), int(green), int(blue)))
         for code, (red, green, blue) in enumerate(colours)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from augment_store.inspect.footprints import pixel_metres
 from augment_store.inspect.images import colour_confidence, palette
-from augment_store.inspect.outputs import write_whole
 from augment_store.inspect.statistics import MEASURES
 from augment_store.inspect.survey import Survey
 from augment_store.inspect.views import ChipView
 from augment_store.modalities import LegendClass
+from augment_store.outputs import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,12 @@ def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figu
     figure = Figure(figsize=(width, height), layout=None)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     figure.subplots_adjust(
-        left=1.75 / width, right=1 - 0.15 / width, top=1 - 0.75 / height, bottom=0.8 / height, wspace=0.04, hspace=0.04
+        left=1.75 / width,
+        right=1 - 0.15 / width,
+        top=1 - 0.75 / height,
+        bottom=0.8 / height,
+        wspace=0.04,
+        hspace=0.04,
     )
     for line, view, row in zip(axes, views, rows, strict=True):
         for place, name in zip(line, columns, strict=True):
@@ -78,7 +83,7 @@ def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figu
 def _column_names(survey: Survey) -> list[str]:
     samples = range(min(survey.store.spec.sampling.samples, _SAMPLES))
     maps = [_map_name(survey, sample) for sample in samples]
-    return ["RGB", "radar VV, VH", "relief", *maps, "confidence", "reference"]
+    return ["RGB", "radar VV, VH", "relief", *maps, "confidence (light = sure)", "reference"]
 
 
 def _map_name(survey: Survey, sample: int) -> str:
@@ -92,7 +97,7 @@ def _pictures(view: ChipView, survey: Survey) -> dict[str, NDArray[np.uint8]]:
     for sample, codes in enumerate(view.codes[:_SAMPLES]):
         pictures[_map_name(survey, sample)] = palette(survey.kind.classes)[codes]
     if view.confidence is not None:
-        pictures["confidence"] = colour_confidence(view.confidence[0])
+        pictures["confidence (light = sure)"] = colour_confidence(view.confidence[0])
     if view.reference is not None:
         pictures["reference"] = palette(view.reference.classes)[view.reference.codes]
     return pictures
@@ -104,7 +109,9 @@ def _show(place: Axes, picture: NDArray[np.uint8] | None) -> None:
     for edge in place.spines.values():
         edge.set_visible(False)
     if picture is None:
-        place.text(0.5, 0.5, "none", ha="center", va="center", fontsize=7, color=_QUIET, transform=place.transAxes)
+        place.text(
+            0.5, 0.5, "none", ha="center", va="center", fontsize=7, color=_QUIET, transform=place.transAxes
+        )
     else:
         place.imshow(picture, interpolation="nearest")
 
@@ -138,18 +145,22 @@ def _round_lengths(across: float) -> Iterable[float]:
 
 def _head(figure: Figure, survey: Survey, timestep: int, height: float) -> None:
     store = survey.store
-    figure.text(0.012, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top")
+    figure.text(
+        0.012, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top"
+    )
     when = f", timestep {timestep} of 0 to {store.extent.timesteps - 1}" if store.extent.timesteps > 1 else ""
-    facts = f"{store.spec.modality} by {store.spec.generator}{when}; {survey.progress}; {store.fingerprint[:12]}"
+    facts = (
+        f"{store.spec.modality} by {store.spec.generator}{when}; {survey.progress}; {store.fingerprint[:12]}"
+    )
     figure.text(0.012, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
 
 
 def _draw_legend(figure: Figure, survey: Survey, views: Sequence[ChipView], height: float) -> None:
     """The map's legend, and the reference's where it is another one."""
+    references = [view.reference.classes for view in views if view.reference is not None]
     legends = {"map": survey.kind.classes}
-    legends |= {"reference": view.reference.classes for view in views if view.reference is not None}
-    if legends["map"] == legends.get("reference"):
-        del legends["reference"]
+    if references and references[0] != survey.kind.classes:
+        legends["reference"] = references[0]
     for line, (name, classes) in enumerate(legends.items()):
         _legend_line(figure, name, classes, (0.66 - 0.3 * line) / height)
 
@@ -163,6 +174,15 @@ def _legend_line(figure: Figure, name: str, classes: Sequence[LegendClass], top:
     ]
     figure.text(0.012, top, name, fontsize=7.5, color=_QUIET, va="top")
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.07, top + 0.05 / figure.get_figheight()), ncols=len(handles), fontsize=7,
-        frameon=False, handlelength=1, handleheight=1, borderaxespad=0, borderpad=0, columnspacing=1.2,
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.07, top + 0.05 / figure.get_figheight()),
+        ncols=len(handles),
+        fontsize=7,
+        frameon=False,
+        handlelength=1,
+        handleheight=1,
+        borderaxespad=0,
+        borderpad=0,
+        columnspacing=1.2,
     )

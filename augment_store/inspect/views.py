@@ -66,7 +66,8 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     return ChipView(
         statistics=statistics,
         georeference=Georeference(
-            str(store.read("crs_wkt", chip_id)), tuple(float(part) for part in store.read("transform", chip_id))
+            str(store.read("crs_wkt", chip_id)),
+            tuple(float(part) for part in store.read("transform", chip_id)),
         ),
         rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
@@ -112,7 +113,9 @@ def draw_relief(bands: NDArray[np.float64]) -> Picture:
     south, east = np.gradient(height)
     steep = max(float(np.percentile(np.hypot(south, east), 90)), _GENTLE_STEP)
     normal = np.stack([-east / steep, south / steep, np.ones_like(height)])
-    light = np.tensordot(np.array(_SUN), normal / np.linalg.norm(normal, axis=0), axes=1) / np.linalg.norm(_SUN)
+    light = np.tensordot(np.array(_SUN), normal / np.linalg.norm(normal, axis=0), axes=1) / np.linalg.norm(
+        _SUN
+    )
     grey = 0.65 * light.clip(0, 1) + 0.35 * _stretch(bands[0])
     return _picture(np.stack([grey, grey, grey * 0.96]))
 

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from augment_store.errors import AugmentStoreError
-from augment_store.inspect.errors import OutputError
+from augment_store.errors import AugmentStoreError, OutputError
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips import ChipSet
-from augment_store.inspect.errors import EmptyStoreError, OtherChipsError, SelectionError
+from augment_store.errors import EmptyStoreError, OtherChipsError, SelectionError
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 
@@ -88,14 +88,14 @@ def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int6
     return np.sort(np.random.default_rng(seed).choice(positions, size=count, replace=False))
 
 
-def open_chips(root: Path, store: AugmentStore) -> ChipSet:
+def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
     """Opens the chip set a store was generated from.
 
     Raises:
         ChipSetError: If the folder holds no chips.
         OtherChipsError: If it holds none of the store's.
     """
-    chips = ChipSet.open(root)
+    chips = ChipSet.open(root, layout)
     if set(chips.ids).isdisjoint(store.chip_ids):
         raise OtherChipsError(
             f"{root}: holds none of the store's chips (it has {chips.ids[0]!r} …, the store "
