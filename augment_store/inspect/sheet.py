@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.inspect.footprints import pixel_metres
 from augment_store.inspect.images import colour_confidence, palette
 from augment_store.inspect.statistics import MEASURES
 from augment_store.inspect.survey import Survey
 from augment_store.inspect.views import ChipView
 from augment_store.modalities import LegendClass
 from augment_store.outputs import write_whole
+from augment_store.placement import pixel_metres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +122,7 @@ def _describe(place: Axes, view: ChipView) -> None:
     known = [(key, facts.measures[key]) for key in MEASURES if np.isfinite(facts.measures[key])]
     lines = [f"{facts.split} " if facts.split else "", *(f"{key} {value:.2f}" for key, value in known)]
     lines += [f"! {flag}" for flag in facts.flags]
-    at = {"transform": place.transAxes, "ha": "right", "va": "top"}
+    at: dict[str, Any] = {"transform": place.transAxes, "ha": "right", "va": "top"}
     place.text(-0.06, 0.99, facts.chip_id, fontsize=8, fontweight="bold", color=_INK, wrap=True, **at)
     place.text(-0.06, 0.87, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
     metres = pixel_metres(view.georeference)
@@ -169,7 +169,12 @@ def _legend_line(figure: Figure, name: str, classes: Sequence[LegendClass], top:
     from matplotlib.patches import Patch
 
     handles = [
-        Patch(facecolor=[part / 255 for part in entry.rgb], edgecolor=_QUIET, linewidth=0.4, label=entry.name)
+        Patch(
+            facecolor="#{:02x}{:02x}{:02x}".format(*entry.rgb),
+            edgecolor=_QUIET,
+            linewidth=0.4,
+            label=entry.name,
+        )
         for entry in classes
     ]
     figure.text(0.012, top, name, fontsize=7.5, color=_QUIET, va="top")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
 from augment_store.modalities import S1_MODALITIES, S2L2A
+from augment_store.placement import stored_georeference
 from augment_store.schema import SHARE_SCALE
 
 Picture = NDArray[np.uint8]
@@ -62,13 +63,12 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     """
     chip_id, store = statistics.chip_id, survey.store
     maps = survey.maps(chip_id)
-    confidence = None if maps.confidence is None else maps.confidence[:, timestep] * SHARE_SCALE
+    confidence = (
+        None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
+    )
     return ChipView(
         statistics=statistics,
-        georeference=Georeference(
-            str(store.read("crs_wkt", chip_id)),
-            tuple(float(part) for part in store.read("transform", chip_id)),
-        ),
+        georeference=stored_georeference(store, chip_id),
         rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, ("DEM",)),
@@ -89,7 +89,7 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
             raster = read_raster(path)
             bands = raster[timestep % raster.shape[0]].astype(np.float64)
             bands[np.isin(bands, _NODATA)] = np.nan
-            return _DRAW[name](bands, survey)
+            return _draw(name, bands, survey)
     return None
 
 
@@ -120,16 +120,13 @@ def draw_relief(bands: NDArray[np.float64]) -> Picture:
     return _picture(np.stack([grey, grey, grey * 0.96]))
 
 
-def _linear(survey: Survey, name: str) -> bool:
-    return any(entry.name == name and entry.unit == "linear" for entry in survey.store.spec.inputs)
-
-
-_DRAW: Final[dict[str, Any]] = {
-    "S2L2A": lambda bands, _: draw_rgb(bands),
-    "S1RTC": lambda bands, survey: draw_radar(bands, linear=_linear(survey, "S1RTC")),
-    "S1GRD": lambda bands, survey: draw_radar(bands, linear=_linear(survey, "S1GRD")),
-    "DEM": lambda bands, _: draw_relief(bands),
-}
+def _draw(name: str, bands: NDArray[np.float64], survey: Survey) -> Picture:
+    if name == "S2L2A":
+        return draw_rgb(bands)
+    if name == "DEM":
+        return draw_relief(bands)
+    inputs = survey.store.spec.inputs
+    return draw_radar(bands, linear=any(entry.name == name and entry.unit == "linear" for entry in inputs))
 
 
 def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,7 +137,8 @@ def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.percentile(finite, (2, 98))
     if high <= low:
         return np.where(np.isfinite(values), 0.5, 0.0)
-    return np.nan_to_num((values - low) / (high - low)).clip(0, 1)
+    stretched: NDArray[np.float64] = np.nan_to_num((values - low) / (high - low)).clip(0, 1)
+    return stretched
 
 
 def _picture(channels: NDArray[np.float64]) -> Picture:

@@ -30,7 +30,7 @@ def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
     path = tmp_path / "bad.json"
     classes = [{"value": 0, "name": "water", "rgb": [0, 0, 255]}]
     path.write_text(json.dumps({"name": "bad", "classes": classes, "mapping": mapping}))
-    with pytest.raises(LegendError, match="bad.json"):
+    with pytest.raises(LegendError, match=r"bad\.json"):
         LegendTable.load(path)
 
 

@@ -1,4 +1,4 @@
-"""Where chips lie on Earth."""
+"""Where a store's chips lie on Earth."""
 
 from __future__ import annotations
 
@@ -6,9 +6,26 @@ import numpy as np
 
 from augment_store.chips import Georeference
 from augment_store.errors import ChipDataError
+from augment_store.store import AugmentStore
 
 Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
+
+
+def stored_georeference(store: AugmentStore, chip_id: str) -> Georeference:
+    """Georeference a store holds of a chip.
+
+    Raises:
+        ChipNotFoundError: If the store does not know the chip.
+        StoreError: If the store is damaged there.
+    """
+    a, b, c, d, e, f = (float(part) for part in store.read("transform", chip_id))
+    return Georeference(str(store.read("crs_wkt", chip_id)), (a, b, c, d, e, f))
+
+
+def is_known(georeference: Georeference) -> bool:
+    """Whether both the coordinate reference system and the transform are known."""
+    return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
 
 
 def footprint(georeference: Georeference, size: int) -> Ring | None:
@@ -32,13 +49,8 @@ def footprint(georeference: Georeference, size: int) -> Ring | None:
     return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(longitudes, latitudes, strict=True)]
 
 
-def is_known(georeference: Georeference) -> bool:
-    """Whether both the coordinate reference system and the transform are known."""
-    return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
-
-
 def pixel_metres(georeference: Georeference) -> float | None:
-    """Side of a pixel in metres; None where it is not known or the system is not in metres."""
+    """Side of a pixel in metres; None where it is not known or the system is not projected."""
     if not is_known(georeference):
         return None
     from rasterio.crs import CRS
