@@ -46,3 +46,15 @@ class OutputError(AugmentStoreError, OSError):
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(f"{path}: cannot be written ({reason}); choose another place")
+
+
+class MissingLibraryError(AugmentStoreError, ImportError):
+    """A format needs a library that is not installed."""
+
+
+class MosaicError(AugmentStoreError, ValueError):
+    """Chips of a scene cannot be joined: not georeferenced, or not on one grid."""
+
+
+class ExportError(AugmentStoreError, ValueError):
+    """An export cannot be made as asked, or came out unfit for its format."""

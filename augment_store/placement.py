@@ -28,6 +28,12 @@ def is_known(georeference: Georeference) -> bool:
     return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
 
 
+def coarser(georeference: Georeference, pixels: int) -> Georeference:
+    """The same extent in cells of `pixels` × `pixels` pixels."""
+    a, b, c, d, e, f = georeference.transform
+    return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
+
+
 def footprint(georeference: Georeference, size: int) -> Ring | None:
     """Corners of a chip of `size` pixels a side; None where the chip has no georeference.
 
