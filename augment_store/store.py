@@ -151,9 +151,7 @@ class AugmentStore:
                 array.resize((total, *array.shape[1:]))
             if name in _ENTRY_COLUMNS and new:
                 array[start:total] = _column([_ENTRY_COLUMNS[name](entry) for entry in new], name)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-            zarr.consolidate_metadata(self.path, zarr_format=3)
+        self._consolidate()
         self.chip_ids = (*self.chip_ids, *(entry.chip_id for entry in new))
         self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
 
@@ -161,6 +159,13 @@ class AugmentStore:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
         self.audit = [*self.audit, *(finding for finding in audit if finding not in self.audit)]
         self._group.update_attributes({"audit": self.audit})
+        self._consolidate()
+
+    def _consolidate(self) -> None:
+        """Repeats all metadata in the group's own, where xarray looks for it first."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(self.path, zarr_format=3)
 
     # Writing -----------------------------------------------------------------------------------------
 

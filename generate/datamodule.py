@@ -140,6 +140,14 @@ class ChipDataModule(lightning.LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.ids = pending_chips(store, wanted, rank, world_size)
 
+    def transfer_batch_to_device(
+        self, batch: list[ChipInput], device: torch.device, dataloader_idx: int
+    ) -> list[ChipInput]:
+        """Moves the images of a batch; the rest stays where it is."""
+        for chip in batch:
+            chip.images = {name: image.to(device, non_blocking=True) for name, image in chip.images.items()}
+        return batch
+
     def predict_dataloader(self) -> DataLoader[ChipInput]:
         """Batches of chips as lists."""
         dataset = ReadAhead(self.reader, self.ids, self.threads)

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import lightning
 import numpy as np
-import torch
 from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from rich.console import Console
@@ -41,14 +40,6 @@ class GenerationModule(lightning.LightningModule):
         super().__init__()
         self.generator = generator
         self.probabilities = probabilities
-
-    def transfer_batch_to_device(
-        self, batch: list[ChipInput], device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Moves the images of a batch; the rest stays where it is."""
-        for chip in batch:
-            chip.images = {name: image.to(device, non_blocking=True) for name, image in chip.images.items()}
-        return batch
 
     def predict_step(self, batch: list[ChipInput], batch_idx: int) -> list[ChipRecord]:
         """Records of a batch of chips, in its order."""
@@ -196,7 +187,8 @@ class _RateColumn(TextColumn):
 
     def render(self, task: Task) -> Text:
         """The rate as text."""
-        return Text(f"{task.speed:.2f} chips/s" if task.speed else "– chips/s")
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.2f} chips/s" if speed else "– chips/s")
 
 
 class ChipProgress(Callback):

@@ -88,7 +88,7 @@ def run_generate(options: GenerateOptions) -> int:
 def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Finding, ...]:
     """Shows the findings; returns those to record, or raises where they stop the run."""
     for finding in audit.findings:
-        console.print(f"audit {finding.level}: {finding.modality}: {escape(finding.message)}")
+        console.print(f"audit {finding.level}: {finding.modality}: {escape(finding.message)}", soft_wrap=True)
     if audit.stops and not options.accept_audit:
         first = audit.stops[0]
         more = f" (and {len(audit.stops) - 1} more)" if len(audit.stops) > 1 else ""
@@ -149,7 +149,7 @@ def _report(run: Run, before: int, console: Console) -> int:
     errors = dict(zip(store.chip_ids, store.values("error"), strict=True))
     failed = [chip_id for chip_id in run.chip_set.ids if states[chip_id] == State.FAILED]
     for chip_id in failed:
-        console.print(f"[bold]failed[/]: {escape(str(errors[chip_id]))}")
+        console.print(f"[bold]failed[/]: {escape(str(errors[chip_id]))}", soft_wrap=True)
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
     size = summarize(store)["bytes"] / 1e6
@@ -157,7 +157,7 @@ def _report(run: Run, before: int, console: Console) -> int:
         f"{store.path}: {complete - before} done, {before} skipped, {len(failed)} failed, {size:.1f} MB"
     )
     if shares:
-        console.print(f"class shares: {shares}")
+        console.print(f"class shares: {shares}", soft_wrap=True)
     return 1 if failed else 0
 
 
@@ -183,4 +183,5 @@ def _quieten_libraries() -> None:
     """Silences what libraries say about hardware and logging, which would drown our own lines."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # threads read ahead instead
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
