@@ -42,13 +42,21 @@ class Canvas:
     georeference: Georeference
 
     def read(self, store: AugmentStore, layer: Layer) -> NDArray[Any]:
-        """Pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies."""
+        """Pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
+
+        Raises:
+            MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet.
+        """
         per_token = layer.style.pixels
         height, width = (side // per_token for side in self.shape)
         filled = np.full((len(layer.bands), height, width), layer.style.nodata or 0, dtype=layer.style.dtype)
         for chip_id, (row, column) in reversed(list(self.corners.items())):
-            values = layer.take(store, chip_id)
-            top, left = row // per_token, column // per_token
+            if row % per_token or column % per_token:
+                raise MosaicError(
+                    f"{self.name}: chip {chip_id} lies {row} rows and {column} columns from the corner, not a multiple "
+                    f"of {per_token}; its {layer.array} cannot be joined, export them without --mosaic"
+                )
+            values, top, left = layer.take(store, chip_id), row // per_token, column // per_token
             filled[:, top : top + values.shape[1], left : left + values.shape[2]] = values
         return filled
 

@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
     console, rasters, nowhere = Console(), 0, 0
     written = _written(store, canvases, arrays, args)
-    for canvas in track(written, "exporting", console=console, transient=True):
+    for canvas in track(
+        written, "exporting", console=console, transient=True, disable=not console.is_terminal
+    ):
         rasters += 1
         nowhere += not is_known(canvas.georeference)
     noun = "groups" if args.format == "zarr" else "files"

@@ -94,6 +94,7 @@ def make_store(
     timesteps: int = 1,
     *,
     spec: GenerationSpec | None = None,
+    entries: Sequence[ChipEntry] | None = None,
     pending: int = 0,
     given: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
     failed: Mapping[str, str] | None = None,
@@ -108,6 +109,7 @@ def make_store(
         size: Side of a chip in pixels.
         timesteps: Number of timesteps.
         spec: Generation spec; one sample of LULC where None.
+        entries: The chips; on a grid where None.
         pending: How many chips stay pending.
         given: Arrays by chip id that replace those drawn.
         failed: Errors by chip id.
@@ -116,7 +118,7 @@ def make_store(
     """
     spec, extent, rng = spec or make_spec(), Extent(timesteps, size), np.random.default_rng(seed)
     store = AugmentStore.create(path, spec, extent, shard_chips)
-    store.extend(make_entries(chips, size))
+    store.extend(entries or make_entries(chips, size))
     for shard, positions in enumerate(store.shards()):
         records = []
         for position in positions[: max(0, chips - pending - positions.start)]:

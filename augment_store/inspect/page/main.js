@@ -49,7 +49,7 @@ function card(chip) {
 
 function dualRange(key) {
   const inputs = ["smallest", "largest"].map((end, place) =>
-    element("input", { type: "range", min: 0, max: 1, step: .01, value: place, id: `${key}-${place ? "high" : "low"}`, "aria-label": `${end} ${store.measures[key]}` }));
+    element("input", { type: "range", min: 0, max: 1, step: .01, defaultValue: place, id: `${key}-${place ? "high" : "low"}`, "aria-label": `${end} ${store.measures[key]}` }));
   return element("label", {}, element("span", {}, `${store.measures[key]} `, element("output", { id: `${key}-value` }, "any")),
     element("span", { className: "dual", id: `${key}-dual` }, ...inputs));
 }

@@ -157,6 +157,7 @@ function startViewer() {
   $("sample").replaceChildren(...Array.from({ length: store.samples }, (_, sample) => option(sample, `${sample}`)));
   $("sample-label").hidden = store.samples === 1;
   for (const id of ["left", "right", "sample", "tokens"]) $(id).addEventListener("change", showLayers);
+  for (const id of ["under", "over"]) $(id).addEventListener("load", () => { viewer.pixels.delete(id); placeCell(viewer.cell); });
   $("swipe").addEventListener("input", () => setSwipe(+$("swipe").value));
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
