@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,10 +55,10 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         with memory.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
         with memory.open() as source:
-            cogeo.cog_translate(source, draft, _cog_options(layer), **_cog_settings(layer))
-        valid, errors, _ = cogeo.cog_validate(draft, strict=True, quiet=True)
+            cogeo.cog_translate(source, draft, _cog_options(), **_cog_settings(canvas, layer))
+        valid, errors, doubts = cogeo.cog_validate(draft, strict=True, quiet=True)
         if not valid:
-            raise ExportError(f"{path}: not a valid COG ({'; '.join(errors)})")
+            raise ExportError(f"{path}: not a valid COG ({'; '.join([*errors, *doubts])})")
     write_sidecar(path, layer.style.classes)
 
 
@@ -133,14 +134,17 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
     return tags
 
 
-def _cog_options(layer: Layer) -> dict[str, Any]:
+def _cog_options() -> dict[str, Any]:
     profiles = importlib.import_module("rio_cogeo.profiles").cog_profiles
-    return {**profiles.get("deflate"), "blockxsize": _BLOCK, "blockysize": _BLOCK, "dtype": layer.style.dtype}
+    return {**profiles.get("deflate"), "blockxsize": _BLOCK, "blockysize": _BLOCK}
 
 
-def _cog_settings(layer: Layer) -> dict[str, Any]:
+def _cog_settings(canvas: Canvas, layer: Layer) -> dict[str, Any]:
+    """Overviews go on until the longer side fits a block; rio-cogeo would stop at the shorter."""
+    longest = max(canvas.shape) // layer.style.pixels
     return {
         "nodata": layer.style.nodata,
+        "overview_level": max(0, math.ceil(math.log2(longest / _BLOCK))),
         "overview_resampling": layer.style.resampling,
         "forward_band_tags": True,
         "in_memory": True,
