@@ -2,7 +2,7 @@
 
 Both conventions at their tag ``v1``: https://github.com/zarr-conventions/geo-proj and
 https://github.com/zarr-conventions/spatial. CF's `grid_mapping` stands beside them for readers that
-know nothing else (GDAL, rioxarray).
+know nothing else (GDAL, rioxarray). Open a group by its own path: ``xarray.open_zarr(root / name)``.
 """
 
 from __future__ import annotations
@@ -66,10 +66,8 @@ def write_zarr(
         root = _root(path, store)
         for canvas in canvases:
             _write_canvas(root, store, canvas, arrays)
+            _consolidate(root, canvas.name)
             yield canvas
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-            zarr.consolidate_metadata(root.store, zarr_format=3)
     except AugmentStoreError:
         raise
     except OSError as error:
@@ -85,6 +83,13 @@ def _root(path: Path, store: AugmentStore) -> zarr.Group:
         raise ExportError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
     root.update_attributes({"fingerprint": store.fingerprint, "generation_spec": store.spec.to_dict()})
     return root
+
+
+def _consolidate(root: zarr.Group, name: str) -> None:
+    """Per group, which is what readers open; the root's would hold the metadata of every chip."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(root.store, path=name, zarr_format=3)
 
 
 def _write_canvas(root: zarr.Group, store: AugmentStore, canvas: Canvas, arrays: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from augment_store.layouts import LAYOUTS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from augment_store.inspect.statistics import ChipStatistics
@@ -77,28 +79,34 @@ def run(args: argparse.Namespace) -> int:
     survey = Survey(store, chips, table)
     check_not_empty(store, survey.progress)
     _check_timestep(survey, args.timestep)
+    asked = _positions(survey, args)
     console = Console()
     seen = list(survey.measure(draw(survey.progress.complete, args.sample, args.seed)))
-    chosen = _choose(survey, seen, args)
+    chosen = _choose(survey, seen, asked, args.worst)
     _check_inputs(survey, chosen)
     print_summary(console, survey, seen)
     _show(console, survey, seen, chosen, args)
     return 0
 
 
-def _choose(survey: Survey, seen: Sequence[ChipStatistics], args: argparse.Namespace) -> list[ChipStatistics]:
-    """Statistics of the chips to show; those of the summary are not worked out again."""
+def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
+    """The chips asked for by id, or drawn."""
     from augment_store.selection import draw, positions_of
 
-    if args.worst is not None:
-        return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[: args.worst]
     if args.ids is not None:
-        positions = positions_of(survey.store, args.ids, survey.progress)
-    else:
-        usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
-        positions = draw(survey.progress.complete, args.random or usual, args.seed)
+        return positions_of(survey.store, args.ids, survey.progress)
+    usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
+    return draw(survey.progress.complete, args.random or usual, args.seed)
+
+
+def _choose(
+    survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
+) -> list[ChipStatistics]:
+    """Statistics of the chips to show; those of the summary are not worked out again."""
+    if worst is not None:
+        return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
     known = {entry.chip_id: entry for entry in seen}
-    ids = [survey.store.chip_ids[position] for position in positions]
+    ids = [survey.store.chip_ids[position] for position in asked]
     return [known.get(chip_id) or survey.statistics(chip_id) for chip_id in ids]
 
 

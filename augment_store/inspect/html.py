@@ -132,7 +132,7 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
     reference = None if view.reference is None else [_legend(entry) for entry in view.reference.classes]
     return {
         "id": facts.chip_id,
-        "scene": facts.scene_id,
+        "scene": view.scene_id,
         "split": facts.split,
         "shares": _shares(facts.shares),
         "measures": _finite(facts.measures),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Legends = dict[str, tuple[LegendClass, ...]]
+
 MOST_ROWS: Final = 40
 """Chips a contact sheet can hold; more are for the page."""
 
@@ -29,6 +32,16 @@ _CELL: Final = 1.75
 """Side of a picture in inches."""
 
 _SAMPLES: Final = 4
+"""Samples that get a column."""
+
+_LINE: Final = 0.2
+_ENTRY: Final = 1.2
+_INDENT: Final = 0.95
+"""Height of a legend's line, width of an entry and of the legend's name, in inches."""
+
+_NAME_LETTERS: Final = 20
+"""Letters of a chip's name that fit beside its row."""
+
 _DPI: Final = 120
 _INK: Final = "#22282c"
 _QUIET: Final = "#626b70"
@@ -54,29 +67,38 @@ def write_sheet(path: Path, survey: Survey, views: Sequence[ChipView], timestep:
 
 def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figure:
     """Draws a contact sheet; columns that no chip has are left out."""
-    from matplotlib.figure import Figure
-
     rows = [_pictures(view, survey) for view in views]
     columns = [name for name in _column_names(survey) if any(name in row for row in rows)]
-    width, height = _CELL * len(columns) + 1.9, _CELL * len(rows) + 1.6
-    figure = Figure(figsize=(width, height), layout=None)
+    legends = _legends(survey, views)
+    figure = _empty_sheet(len(rows), len(columns), legends)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    figure.subplots_adjust(
-        left=1.75 / width,
-        right=1 - 0.15 / width,
-        top=1 - 0.75 / height,
-        bottom=0.8 / height,
-        wspace=0.04,
-        hspace=0.04,
-    )
     for line, view, row in zip(axes, views, rows, strict=True):
         for place, name in zip(line, columns, strict=True):
             _show(place, row.get(name))
         _describe(line[0], view)
     for place, name in zip(axes[0], columns, strict=True):
         place.set_title(name, fontsize=8.5, color=_INK, pad=5)
-    _head(figure, survey, timestep, height)
-    _draw_legend(figure, survey, views, height)
+    _head(figure, survey, timestep)
+    _draw_legends(figure, legends)
+    return figure
+
+
+def _empty_sheet(rows: int, columns: int, legends: Legends) -> Figure:
+    """A figure with room for the pictures, the names to their left, the heading above, the legends below."""
+    from matplotlib.figure import Figure
+
+    width = _CELL * columns + 1.9
+    foot = sum(_lines(classes, width) * _LINE + 0.12 for classes in legends.values()) + 0.2
+    height = _CELL * rows + 0.75 + foot
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=1.75 / width,
+        right=1 - 0.15 / width,
+        top=1 - 0.75 / height,
+        bottom=foot / height,
+        wspace=0.04,
+        hspace=0.04,
+    )
     return figure
 
 
@@ -123,8 +145,10 @@ def _describe(place: Axes, view: ChipView) -> None:
     lines = [f"{facts.split} " if facts.split else "", *(f"{key} {value:.2f}" for key, value in known)]
     lines += [f"! {flag}" for flag in facts.flags]
     at: dict[str, Any] = {"transform": place.transAxes, "ha": "right", "va": "top"}
-    place.text(-0.06, 0.99, facts.chip_id, fontsize=8, fontweight="bold", color=_INK, wrap=True, **at)
-    place.text(-0.06, 0.87, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
+    name = textwrap.wrap(facts.chip_id, _NAME_LETTERS)
+    below = 0.87 - 0.085 * (len(name) - 1)
+    place.text(-0.06, 0.99, "\n".join(name), fontsize=8, fontweight="bold", color=_INK, **at)
+    place.text(-0.06, below, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
     metres = pixel_metres(view.georeference)
     if metres is not None:
         _scale_bar(place, view.codes.shape[-1] * metres)
@@ -143,51 +167,50 @@ def _round_lengths(across: float) -> Iterable[float]:
     return (step * 10.0**power for power in range(len(str(int(across))) + 1) for step in (1, 2, 5))
 
 
-def _head(figure: Figure, survey: Survey, timestep: int, height: float) -> None:
+def _head(figure: Figure, survey: Survey, timestep: int) -> None:
+    width, height = figure.get_size_inches()
     store = survey.store
     figure.text(
-        0.012, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top"
+        0.2 / width, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top"
     )
     when = f", timestep {timestep} of 0 to {store.extent.timesteps - 1}" if store.extent.timesteps > 1 else ""
     facts = (
         f"{store.spec.modality} by {store.spec.generator}{when}; {survey.progress}; {store.fingerprint[:12]}"
     )
-    figure.text(0.012, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
+    figure.text(0.2 / width, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
 
 
-def _draw_legend(figure: Figure, survey: Survey, views: Sequence[ChipView], height: float) -> None:
+def _legends(survey: Survey, views: Sequence[ChipView]) -> Legends:
     """The map's legend, and the reference's where it is another one."""
     references = [view.reference.classes for view in views if view.reference is not None]
-    legends = {"map": survey.kind.classes}
-    if references and references[0] != survey.kind.classes:
-        legends["reference"] = references[0]
-    for line, (name, classes) in enumerate(legends.items()):
-        _legend_line(figure, name, classes, (0.66 - 0.3 * line) / height)
+    other = {"reference": references[0]} if references and references[0] != survey.kind.classes else {}
+    return {"map": survey.kind.classes, **other}
 
 
-def _legend_line(figure: Figure, name: str, classes: Sequence[LegendClass], top: float) -> None:
-    from matplotlib.patches import Patch
+def _lines(classes: Sequence[LegendClass], width: float) -> int:
+    return -(-len(classes) // _per_line(width))
 
-    handles = [
-        Patch(
-            facecolor="#{:02x}{:02x}{:02x}".format(*entry.rgb),
-            edgecolor=_QUIET,
-            linewidth=0.4,
-            label=entry.name,
-        )
-        for entry in classes
-    ]
-    figure.text(0.012, top, name, fontsize=7.5, color=_QUIET, va="top")
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.07, top + 0.05 / figure.get_figheight()),
-        ncols=len(handles),
-        fontsize=7,
-        frameon=False,
-        handlelength=1,
-        handleheight=1,
-        borderaxespad=0,
-        borderpad=0,
-        columnspacing=1.2,
-    )
+
+def _per_line(width: float) -> int:
+    return max(1, int((width - _INDENT) / _ENTRY))
+
+
+def _draw_legends(figure: Figure, legends: Legends) -> None:
+    width, height = figure.get_size_inches()
+    top = sum(_lines(classes, width) * _LINE + 0.12 for classes in legends.values())
+    for name, classes in legends.items():
+        figure.text(0.2 / width, top / height, name, fontsize=7.5, color=_QUIET, va="center")
+        for index, entry in enumerate(classes):
+            line, column = divmod(index, _per_line(width))
+            left, middle = (_INDENT + column * _ENTRY) / width, (top - line * _LINE) / height
+            colour = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
+            figure.text(
+                left,
+                middle,
+                "  ",
+                fontsize=5,
+                va="center",
+                bbox={"facecolor": colour, "edgecolor": _QUIET, "linewidth": 0.4, "pad": 1.5},
+            )
+            figure.text(left + 0.14 / width, middle, entry.name, fontsize=7, color=_INK, va="center")
+        top -= _lines(classes, width) * _LINE + 0.12

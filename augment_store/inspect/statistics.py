@@ -35,7 +35,6 @@ class ChipStatistics:
 
     Attributes:
         chip_id: Id of the chip.
-        scene_id: Parent acquisition.
         split: Name of its split, empty where not known.
         shares: ``[class]`` share of each class over samples, timesteps and pixels; sums to 1.
         measures: One number per key of `MEASURES`. Confidence and agreements are shares of 1; agreement is
@@ -45,7 +44,6 @@ class ChipStatistics:
     """
 
     chip_id: str
-    scene_id: str
     split: str
     shares: NDArray[np.float64]
     measures: dict[str, float]

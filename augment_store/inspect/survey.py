@@ -102,7 +102,6 @@ class Survey:
         measures = chip_measures(maps, self.kind, reference)
         return ChipStatistics(
             chip_id=chip_id,
-            scene_id=str(self.store.read("scene_id", chip_id)),
             split=self.splits.get(chip_id, ""),
             shares=shares,
             measures=measures,

@@ -34,6 +34,7 @@ class ChipView:
 
     Attributes:
         statistics: Numbers about the chip.
+        scene_id: Parent acquisition.
         georeference: Where it lies.
         rgb: Natural colours of S2L2A, None where the chip set has none.
         radar: VV, VH and VV of S1, None likewise.
@@ -45,6 +46,7 @@ class ChipView:
     """
 
     statistics: ChipStatistics
+    scene_id: str
     georeference: Georeference
     rgb: Picture | None
     radar: Picture | None
@@ -68,6 +70,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     )
     return ChipView(
         statistics=statistics,
+        scene_id=str(store.read("scene_id", chip_id)),
         georeference=stored_georeference(store, chip_id),
         rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),

@@ -20,7 +20,7 @@ def export(store, out, *arguments) -> int:
 def test_xarray_reads_what_the_store_holds(tmp_path):
     store = make_store(tmp_path / "s", chips=3, timesteps=2, spec=make_spec(samples=2, probabilities=True))
     assert export(store, tmp_path / "out") == 0
-    found = xr.open_zarr(tmp_path / "out" / "s.zarr", group="scene0_r0c1")
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene0_r0c1")
     assert found.lulc.dims == ("sample", "time", "y", "x")
     np.testing.assert_array_equal(found.lulc, store.read("lulc", "scene0_r0c1"))
     np.testing.assert_allclose(found.confidence, store.read("confidence", "scene0_r0c1") / 255)
@@ -58,7 +58,7 @@ def test_timesteps_that_another_stands_for_are_filled_in(tmp_path):
 def test_mosaic_is_one_group(tmp_path):
     store = make_store(tmp_path / "s", chips=8)
     assert export(store, tmp_path / "out", "--mosaic") == 0
-    found = xr.open_zarr(tmp_path / "out" / "s.zarr", group="scene1")
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene1")
     assert found.lulc.shape == (1, 1, 32, 128)
     np.testing.assert_array_equal(found.lulc[0, 0, :, 32:64], store.read("lulc", "scene1_r1c1")[0, 0])
 
@@ -66,7 +66,7 @@ def test_mosaic_is_one_group(tmp_path):
 def test_chip_without_georeference_has_no_coordinates(tmp_path):
     store = make_store(tmp_path / "s", chips=1, entries=[ChipEntry("a", "a")])
     assert export(store, tmp_path / "out") == 0
-    found = xr.open_zarr(tmp_path / "out" / "s.zarr", group="a")
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "a")
     assert not found.coords
     np.testing.assert_array_equal(found.lulc, store.read("lulc", "a"))
 
@@ -97,5 +97,5 @@ def test_missing_values_are_nan(tmp_path, modality):
     hole[..., 0, 0] = 1
     store = make_store(tmp_path / "s", chips=1, spec=make_spec(modality), given={"scene0_r0c0": {name: hole}})
     assert export(store, tmp_path / "out") == 0
-    found = xr.open_zarr(tmp_path / "out" / "s.zarr", group="scene0_r0c0")[name]
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene0_r0c0")[name]
     assert int(found.notnull().sum()) == 1

@@ -14,6 +14,7 @@ from augment_store.cli import main
 from augment_store.inspect.html import CHIP_BUDGET
 from augment_store.inspect.views import draw_radar, draw_relief, draw_rgb
 from augment_store.records import ChipEntry
+from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
 from tests.chips import write_folder_chips
 
@@ -42,6 +43,14 @@ def test_numbers_from_a_sample_say_so(tmp_path, capsys):
     first = out[out.index("chips asked for") :]
     assert inspect(tmp_path / "s", "--sample", 3, "--worst", 2) == 0
     assert capsys.readouterr().out.endswith(first)
+
+
+def test_no_more_chips_are_read_than_the_sample(tmp_path, monkeypatch):
+    make_store(tmp_path / "s", chips=40, shard_chips=8)
+    asked, read = [], AugmentStore.read
+    monkeypatch.setattr(AugmentStore, "read", lambda store, *what: asked.append(what) or read(store, *what))
+    assert inspect(tmp_path / "s", "--sample", 5) == 0
+    assert len({chip_id for _, chip_id in asked}) <= 5 + 8  # the sample, and the chips a sheet would show
 
 
 def test_ids_are_shown_in_the_order_given(tmp_path):

@@ -101,6 +101,10 @@ def swipe_at(page):
     )
 
 
+def focused(page, attribute):
+    return page.switch_to.active_element.get_attribute(attribute)
+
+
 def press(page, *keys):
     ActionChains(page).send_keys(*keys).perform()
 
@@ -172,7 +176,7 @@ def test_token_under_the_pointer(page):
 def test_keyboard(page):
     press(page, Keys.ARROW_DOWN)
     press(page, Keys.ARROW_RIGHT)
-    assert page.switch_to.active_element.get_attribute("data-id") == "scene0_r0c1"
+    assert focused(page, "data-id") == "scene0_r0c1"
     press(page, Keys.ENTER)
     assert by_id(page, "title").text == "scene0_r0c1"
     press(page, "]")
@@ -190,9 +194,9 @@ def test_keyboard(page):
     press(page, "x")
     assert by_id(page, "right-name").text == left
     press(page, Keys.ESCAPE)
-    assert page.switch_to.active_element.get_attribute("data-id") == "scene0_r0c0"
+    WebDriverWait(page, 5).until(lambda page: focused(page, "data-id") == "scene0_r0c0")
     press(page, "/")
-    assert page.switch_to.active_element.get_attribute("id") == "find"
+    assert focused(page, "id") == "find"
 
 
 def test_phone_and_dark(page):

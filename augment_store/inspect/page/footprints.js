@@ -1,6 +1,6 @@
 // The map of footprints, drawn from the chips' own coordinates (longitude and latitude, WGS 84).
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 480, HEIGHT = 300, MARGIN = 26;
+const WIDTH = 480, HEIGHT = 240, MARGIN = 26;
 const located = chips.filter((chip) => chip.ring);
 const shapes = new Map();
 
