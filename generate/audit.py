@@ -245,22 +245,28 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
 
 def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Order violated where physics fixes it: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
-    median = np.nanmedian(pixels, axis=(0, 2)) if np.isfinite(pixels).any() else np.zeros(len(modality.bands))
-    value = dict(zip(modality.bands, median, strict=True))
+    median = {band: _median(pixels[:, index]) for index, band in enumerate(modality.bands)}
     wrong = []
-    if modality.name in S1_MODALITIES and value["VV"] < value["VH"]:
-        wrong.append(f"median VV {value['VV']:.1f} dB lies below VH {value['VH']:.1f} dB")
+    if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
+        wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
     if modality.name == "S2L2A":
-        if value["SWIR_1"] < value["SWIR_2"]:
-            wrong.append(f"median SWIR_1 {value['SWIR_1']:.0f} lies below SWIR_2 {value['SWIR_2']:.0f}")
+        if median["SWIR_1"] < median["SWIR_2"]:
+            wrong.append(f"median SWIR_1 {median['SWIR_1']:.0f} lies below SWIR_2 {median['SWIR_2']:.0f}")
         likeness = _correlation(pixels, modality.bands.index("NIR_BROAD"), modality.bands.index("NIR_NARROW"))
-        if likeness < 0.7:
-            wrong.append(f"NIR_BROAD and NIR_NARROW correlate at {likeness:.2f}, expected above 0.7")
+        if likeness < 0.7 or abs(median["NIR_NARROW"] - median["NIR_BROAD"]) > 0.3 * abs(median["NIR_BROAD"]):
+            pair = f"medians {median['NIR_BROAD']:.0f} and {median['NIR_NARROW']:.0f}, correlation {likeness:.2f}"
+            wrong.append(f"NIR_BROAD and NIR_NARROW are not alike ({pair})")
     if not wrong:
         return None
     order = " ".join(modality.bands)
-    message = f"{'; '.join(wrong)}: the band order looks wrong. Expected {order} (B8A before B09); reorder the chips"
+    message = f"the band order looks wrong: {'; '.join(wrong)}. Expected {order}; reorder the chips' bands"
     return Finding("stop", "band_order", modality.name, message)
+
+
+def _median(values: Pixels) -> float:
+    """Median of the valid values; NaN, which no comparison is true for, where there are none."""
+    valid = values[~np.isnan(values)]
+    return float(np.median(valid)) if valid.size else np.nan
 
 
 def _correlation(pixels: Pixels, first: int, second: int) -> float:
