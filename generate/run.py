@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 
+from augment_store.catalog import find_generator
 from augment_store.chips import ChipSet
 from augment_store.errors import AugmentStoreError
 from augment_store.info import class_shares, summarize
@@ -20,7 +21,6 @@ from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 from augment_store.verify import check_unchanged
 from generate.audit import Audit, AuditError, audit_chips
-from generate.catalog import find_generator
 from generate.datamodule import ChipDataModule, ChipReader
 from generate.options import GenerateOptions, OptionsError
 from generate.plan import build_spec, bytes_per_chip, find_extent, find_scenes, new_entries

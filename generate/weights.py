@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from augment_store.catalog import GeneratorSource, WeightFile
 from augment_store.errors import AugmentStoreError
-from generate.catalog import GeneratorSource, WeightFile
 
 HUB: Final = "hub"
 RANDOM: Final = "random"

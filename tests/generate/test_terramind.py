@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from generate.catalog import PUBLISHED, find_generator
+from augment_store.catalog import PUBLISHED, find_generator
 from generate.terramind import TerraMindGenerator, _rounds, load_generator
 from tests.generate.conftest import sampling
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generate.catalog import PUBLISHED, GeneratorSource, WeightFile, find_generator
+from augment_store.catalog import PUBLISHED, GeneratorSource, WeightFile, find_generator
 from generate.command import main
 from generate.terramind import load_generator
 from generate.weights import WeightsError, load_proven, locate, read_state
