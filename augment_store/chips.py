@@ -217,6 +217,8 @@ def _read_zarr_zip(path: Path) -> NDArray[Any]:
     import zarr
     from zarr.storage import ZipStore
 
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not a whole zip file")
     with ZipStore(path, mode="r") as store:
         array = zarr.open_group(store, mode="r")["bands"]
         if not isinstance(array, zarr.Array):

@@ -151,9 +151,7 @@ class AugmentStore:
                 array.resize((total, *array.shape[1:]))
             if name in _ENTRY_COLUMNS and new:
                 array[start:total] = _column([_ENTRY_COLUMNS[name](entry) for entry in new], name)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-            zarr.consolidate_metadata(self.path, zarr_format=3)
+        self._consolidate()
         self.chip_ids = (*self.chip_ids, *(entry.chip_id for entry in new))
         self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
 
@@ -161,6 +159,13 @@ class AugmentStore:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
         self.audit = [*self.audit, *(finding for finding in audit if finding not in self.audit)]
         self._group.update_attributes({"audit": self.audit})
+        self._consolidate()
+
+    def _consolidate(self) -> None:
+        """Repeats all metadata in the group's own, where xarray looks for it first."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(self.path, zarr_format=3)
 
     # Writing -----------------------------------------------------------------------------------------
 
@@ -216,6 +221,11 @@ class AugmentStore:
     # Reading -----------------------------------------------------------------------------------------
 
     @property
+    def attributes(self) -> dict[str, Any]:
+        """The group's attributes as they are on disk."""
+        return self._group.attrs.asdict()
+
+    @property
     def fingerprint(self) -> str:
         """Fingerprint of the store's generation spec."""
         return self.spec.fingerprint
@@ -266,6 +276,13 @@ class AugmentStore:
         index = self.index(chip_id)
         with _damage_named(self.path, f"{name} of chip {chip_id}"):
             return np.asarray(self.array(name)[index])
+
+    def has_shard(self, name: str, shard: int) -> bool:
+        """Whether the object that holds a shard of a map array is there; a missing one reads as fill values."""
+        array = self.array(name)
+        return (
+            self.path / name / array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
+        ).is_file()
 
     def chips_in(self, state: State) -> tuple[str, ...]:
         """Ids of the chips in a state."""

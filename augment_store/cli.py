@@ -1,0 +1,120 @@
+"""Command line of the store: subcommands, and how errors become a line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from augment_store.errors import AugmentStoreError
+from augment_store.layouts import LAYOUTS
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        help: One line for `--help`.
+        add_arguments: Declares its arguments.
+        run: Does the work and returns the exit status.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def run_guarded(run: Callable[[], int]) -> int:
+    """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
+
+    Returns:
+        The command's own status; 2 for usage and configuration errors, 1 where the disk fails, 130 on Ctrl-C.
+    """
+    try:
+        return run()
+    except AugmentStoreError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what is complete is kept, the same command goes on from there", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(
+            f"{where}{error.strerror}; what is complete is kept. Make room or mend access, run again", 1
+        )
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return status
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    parser.add_argument("--json", action="store_true", help="print plain JSON instead of tables")
+
+
+def _info(parsed: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from augment_store.info import render_info, summarize
+    from augment_store.store import AugmentStore
+
+    store = AugmentStore.open(parsed.store)
+    if parsed.json:
+        sys.stdout.write(json.dumps(summarize(store), indent=1) + "\n")
+    else:
+        Console().print(render_info(store))
+    return 0
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    parser.add_argument("--chips", type=Path, metavar="DIR", help="also compare with these chips")
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
+    )
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from augment_store.chips import ChipSet
+    from augment_store.store import AugmentStore
+    from augment_store.verify import verify
+
+    store = AugmentStore.open(parsed.store)
+    chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
+    count = 0
+    for count, problem in enumerate(verify(store, chip_set), start=1):  # noqa: B007
+        sys.stdout.write(f"{problem}\n")
+    total = len(store.chip_ids)
+    sys.stdout.write(f"{store.path}: {f'{count} problems' if count else 'sound'}, {total} chips\n")
+    return 1 if count else 0
+
+
+COMMANDS: Final = {
+    "info": Command("what is in a store, from what, by which spec", _info_arguments, _info),
+    "verify": Command("whether a store can be trusted; exit 1 if not", _verify_arguments, _verify),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of `python -m augment_store`; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        "python -m augment_store", description=__doc__.split(":")[0], allow_abbrev=False
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.help, description=command.help))
+    parsed = parser.parse_args(arguments)
+    return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

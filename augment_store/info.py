@@ -1,0 +1,71 @@
+"""What is in a store, from what, by which spec: for people, as a rich table, and as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from augment_store.modalities import LULC_LEGEND
+from augment_store.schema import State
+from augment_store.store import AugmentStore
+
+
+def summarize(store: AugmentStore) -> dict[str, Any]:
+    """Counts, extent and spec of a store as plain JSON values."""
+    states = store.values("state")
+    scenes = set(store.values("scene_id").tolist())
+    return {
+        "path": str(store.path),
+        "chips": len(store.chip_ids),
+        **{state.name.lower(): int((states == state).sum()) for state in State},
+        "scenes": len(scenes),
+        "timesteps": store.extent.timesteps,
+        "size": store.extent.size,
+        "arrays": list(store.map_names),
+        "bytes": sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()),
+        "fingerprint": store.fingerprint,
+        "spec": store.spec.to_dict(),
+        "audit": store.audit,
+    }
+
+
+def class_shares(store: AugmentStore) -> dict[str, float]:
+    """Share of each LULC class over all complete chips, sample 0, by class name; empty for an NDVI store."""
+    if "lulc" not in store.map_names:
+        return {}
+    counts = np.zeros(len(LULC_LEGEND), dtype=np.int64)
+    for chip_id in store.chips_in(State.COMPLETE):
+        classes = store.read("lulc", chip_id)[0]
+        counts += np.bincount(classes.ravel(), minlength=len(LULC_LEGEND))[: len(LULC_LEGEND)]
+    total = max(int(counts.sum()), 1)
+    return {entry.name: int(count) / total for entry, count in zip(LULC_LEGEND, counts, strict=True) if count}
+
+
+def render_info(store: AugmentStore) -> RenderableType:
+    """The summary as rich tables."""
+    summary = summarize(store)
+    spec = summary.pop("spec")
+    audit = summary.pop("audit")
+    about = Table("store", "", box=None, title_justify="left")
+    for key, value in summary.items():
+        about.add_row(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    made = Table("generation spec", "", box=None)
+    for key, value in _rows(spec):
+        made.add_row(key, value)
+    accepted = [f"accepted by the user despite the input audit: {entry['message']}" for entry in audit]
+    return Group(about, "", made, *accepted)
+
+
+def _rows(spec: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in spec.items():
+        if key == "inputs":
+            rows += [(f"input {e['name']}", f"unit {e['unit']}, offset {e['offset']:g}") for e in value]
+        elif isinstance(value, dict):
+            rows += [(f"{key}.{name}", str(entry)) for name, entry in value.items()]
+        else:
+            rows.append((key, str(value)))
+    return rows

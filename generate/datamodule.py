@@ -1,0 +1,165 @@
+"""Chips for one run: the unfinished ones of this process's shards, read ahead, identical timesteps folded."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from augment_store.chips import ChipSet
+from augment_store.errors import AugmentStoreError, ChipDataError
+from augment_store.schema import Extent, State
+from augment_store.store import AugmentStore
+from generate.inputs import Units, native_images
+
+
+@dataclass
+class ChipInput:
+    """A chip ready for the generator, or the reason why it is not.
+
+    Attributes:
+        chip_id: Id of the chip.
+        images: ``[U, C, H, W]`` per modality in pretraining units, one image per distinct timestep.
+        digests: Input digest of every timestep, ``[T, 16]``.
+        sources: For every timestep, the first timestep with the same input, ``[T]``.
+        error: Why the chip cannot be generated from; empty where it can.
+    """
+
+    chip_id: str
+    images: Mapping[str, Tensor]
+    digests: NDArray[np.uint8]
+    sources: NDArray[np.int16]
+    error: str = ""
+
+    @property
+    def distinct(self) -> list[int]:
+        """Timesteps that are generated, in order."""
+        return [int(timestep) for timestep in np.unique(self.sources)]
+
+
+def find_sources(digests: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """For every timestep the first one with the same digest, int16 ``[T]``."""
+    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    return first[inverse.ravel()].astype(np.int16)
+
+
+@dataclass(frozen=True)
+class ChipReader:
+    """Reads chips; one that cannot be used becomes a `ChipInput` with an error, never an exception.
+
+    Attributes:
+        chip_set: Where the chips are.
+        modalities: Input modalities.
+        units: What their values on disk are in.
+        extent: Timesteps and size the store holds.
+    """
+
+    chip_set: ChipSet
+    modalities: Sequence[str]
+    units: Units
+    extent: Extent
+
+    def __call__(self, chip_id: str) -> ChipInput:
+        """Reads one chip."""
+        try:
+            return self._read(chip_id)
+        except AugmentStoreError as error:
+            return ChipInput(chip_id, {}, np.empty((0, 0), np.uint8), np.empty(0, np.int16), str(error))
+
+    def _read(self, chip_id: str) -> ChipInput:
+        chip = self.chip_set.read(chip_id, self.modalities)
+        found = Extent(chip.timesteps, chip.size)
+        if found != self.extent:
+            raise ChipDataError(
+                f"chip {chip_id}: {found}, where the store holds {self.extent}; mixed sizes need stores of their own"
+            )
+        digests = chip.digests()
+        sources = find_sources(digests)
+        images = native_images(chip, [int(timestep) for timestep in np.unique(sources)], self.units)
+        tensors = {name: torch.from_numpy(image) for name, image in images.items()}
+        return ChipInput(chip_id, tensors, digests, sources)
+
+
+class ReadAhead(IterableDataset[ChipInput]):
+    """Chips in order, read by threads some chips ahead of the model (decompression releases the GIL).
+
+    Args:
+        reader: Reads one chip.
+        ids: Which chips.
+        threads: Threads that read; twice as many chips wait in memory.
+    """
+
+    def __init__(self, reader: ChipReader, ids: Sequence[str], threads: int) -> None:
+        self.reader = reader
+        self.ids = ids
+        self.threads = threads
+
+    def __iter__(self) -> Iterator[ChipInput]:
+        remaining = iter(self.ids)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="read-ahead") as pool:
+            ahead: deque[Future[ChipInput]] = deque()
+            for chip_id in itertools.islice(remaining, 2 * self.threads):
+                ahead.append(pool.submit(self.reader, chip_id))
+            while ahead:
+                chip = ahead.popleft().result()
+                ahead.extend(pool.submit(self.reader, chip_id) for chip_id in itertools.islice(remaining, 1))
+                yield chip
+
+
+class ChipDataModule(lightning.LightningDataModule):
+    """Gives each process the unfinished chips of its own shards.
+
+    Args:
+        reader: Reads one chip.
+        store: Folder of the store, in which all chips have been announced.
+        batch_size: Chips handed to the model at a time.
+        threads: Threads that read ahead.
+    """
+
+    def __init__(self, reader: ChipReader, store: Path, batch_size: int, threads: int) -> None:
+        super().__init__()
+        self.reader = reader
+        self.store = store
+        self.batch_size = batch_size
+        self.threads = threads
+        self.ids: list[str] = []
+
+    def setup(self, stage: str) -> None:
+        """Picks this process's chips: whole shards, dealt out by turns."""
+        store, wanted = AugmentStore.open(self.store), set(self.reader.chip_set.ids)
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        self.ids = pending_chips(store, wanted, rank, world_size)
+
+    def transfer_batch_to_device(
+        self, batch: list[ChipInput], device: torch.device, dataloader_idx: int
+    ) -> list[ChipInput]:
+        """Moves the images of a batch; the rest stays where it is."""
+        for chip in batch:
+            chip.images = {name: image.to(device, non_blocking=True) for name, image in chip.images.items()}
+        return batch
+
+    def predict_dataloader(self) -> DataLoader[ChipInput]:
+        """Batches of chips as lists."""
+        dataset = ReadAhead(self.reader, self.ids, self.threads)
+        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=list)
+
+
+def pending_chips(store: AugmentStore, wanted: set[str], rank: int, world_size: int) -> list[str]:
+    """Unfinished chips of the shards that a process owns, in the order of the store."""
+    states = store.values("state")
+    return [
+        store.chip_ids[position]
+        for positions in store.shards()[rank::world_size]
+        for position in positions
+        if states[position] != State.COMPLETE and store.chip_ids[position] in wanted
+    ]

@@ -1,0 +1,261 @@
+"""What `python -m generate` can be told."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from augment_store.errors import AugmentStoreError
+from augment_store.layouts import LAYOUTS
+from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
+from augment_store.scenes import SCENE_PATTERN
+from augment_store.spec import SamplingSpec
+from generate.inputs import Units
+
+DESCRIPTION: Final = """\
+Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
+Interrupted anywhere, the same command goes on where it stopped. `python -m generate audit --help`
+shows how to look at the inputs alone."""
+
+
+class OptionsError(AugmentStoreError, ValueError):
+    """An option has a value that cannot be, or two options contradict each other."""
+
+
+@dataclass(frozen=True)
+class ChipOptions:
+    """Which chips, and what they hold."""
+
+    chips: Path
+    layout: str | None
+    split: tuple[Path, ...]
+    inputs: tuple[str, ...]
+    units: Units
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """All that one generation run is told; see the `--help` texts for the meaning of each."""
+
+    source: ChipOptions
+    store: Path
+    generator: str
+    weights: str
+    modality: str
+    sampling: SamplingSpec
+    probabilities: bool
+    scene_pattern: str
+    scene_csv: Path | None
+    accept_audit: bool
+    shard_chips: int
+    batch_size: int
+    workers: int
+    accelerator: str
+    devices: str
+    num_nodes: int
+    precision: str
+    dry_run: bool
+
+
+def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("chips")
+    group.add_argument("--chips", type=Path, required=True, metavar="DIR", help="root folder of the chip set")
+    group.add_argument(
+        "--layout", choices=LAYOUTS, help="layout of the chip set (default: found automatically)"
+    )
+    group.add_argument(
+        "--split", type=Path, nargs="+", default=[], metavar="FILE", help="only these split files' chips"
+    )
+    group.add_argument(
+        *("--inputs",),
+        nargs="+",
+        choices=INPUT_MODALITIES,
+        default=["S2L2A", "S1RTC", "DEM"],
+        help="input modalities (default: S2L2A S1RTC DEM)",
+    )
+    group.add_argument(
+        *("--s1-unit",),
+        choices=["dB", "linear"],
+        default="dB",
+        help="unit of radar on disk; linear power is converted by 10·log10 (default: dB)",
+    )
+    group.add_argument(
+        *("--s2-offset",),
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="subtracted from S2L2A, e.g. 1000 where baseline 04.00's offset was left in (default: 0)",
+    )
+
+
+def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--temperature", type=float, default=1.0, help="divides the logits (default: 1)")
+    group.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="keep the K likeliest codes; 0: all (default)"
+    )
+    group.add_argument(
+        *("--top-p",),
+        type=float,
+        default=0.8,
+        metavar="P",
+        help="keep the likeliest codes up to probability P; 0: all (default: 0.8, as upstream)",
+    )
+    group.add_argument(
+        "--decoding-steps", type=int, default=1, metavar="N", help="rounds of filling in (default: 1)"
+    )
+    group.add_argument(
+        "--samples", type=int, default=1, metavar="K", help="generations per chip (default: 1)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="run seed (default: 0)")
+    group.add_argument(
+        *("--diffusion-steps",),
+        type=int,
+        metavar="N",
+        help="rounds of NDVI's diffusion decoder (default: 10, as the published notebooks)",
+    )
+    group.add_argument(
+        "--probabilities", action="store_true", help="keep the class probabilities (10 × the space)"
+    )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument(
+        "--batch-size", type=int, default=4, metavar="N", help="chips handed over at a time (default: 4)"
+    )
+    group.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="threads that read ahead (default: 2)"
+    )
+    group.add_argument(
+        "--shard-chips", type=int, default=32, metavar="N", help="chips per shard of a new store"
+    )
+    group.add_argument(
+        "--accelerator", default="auto", help="Lightning's accelerator: auto, cpu, gpu (default: auto)"
+    )
+    group.add_argument("--devices", default="1", help="devices per machine, or auto (default: 1)")
+    group.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
+    group.add_argument(
+        *("--precision",),
+        choices=["32-true", "16-mixed", "bf16-mixed"],
+        default="32-true",
+        help="arithmetic, part of the spec (default: 32-true)",
+    )
+    group.add_argument(
+        "--accept-audit", action="store_true", help="go on despite what the audit finds, and record it"
+    )
+    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def generate_parser() -> argparse.ArgumentParser:
+    """Parser of `python -m generate`."""
+    parser = argparse.ArgumentParser("python -m generate", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "--store", type=Path, required=True, metavar="DIR", help="augment store to make or go on with"
+    )
+    group = parser.add_argument_group("generator")
+    group.add_argument(
+        "--generator", default="terramind_v1_base", help="generator name (default: terramind_v1_base)"
+    )
+    group.add_argument(
+        *("--weights",),
+        default="hub",
+        metavar="hub|DIR|random",
+        help="Hugging Face cache, a folder with the published files, or untrained weights as a control",
+    )
+    group.add_argument(
+        "--modality", choices=OUTPUT_MODALITIES, default="LULC", help="what to generate (default: LULC)"
+    )
+    _add_chip_arguments(parser)
+    scenes = parser.add_mutually_exclusive_group()
+    scenes.add_argument(
+        *("--scene-pattern",),
+        default=SCENE_PATTERN,
+        metavar="REGEX",
+        help="what to strip from a chip id to get its scene (default: _r<row>c<col> or _<row>_<col>)",
+    )
+    scenes.add_argument("--scene-csv", type=Path, metavar="FILE", help="table of chip and scene instead")
+    _add_sampling_arguments(parser)
+    _add_run_arguments(parser)
+    return parser
+
+
+def audit_parser() -> argparse.ArgumentParser:
+    """Parser of `python -m generate audit`."""
+    description = (
+        "Compares the inputs with TerraMind's pretraining statistics; exits 1 if a run would be stopped."
+    )
+    parser = argparse.ArgumentParser("python -m generate audit", description=description, allow_abbrev=False)
+    _add_chip_arguments(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the audit as JSON")
+    return parser
+
+
+def chip_options(parsed: argparse.Namespace) -> ChipOptions:
+    """Chip options from parsed arguments.
+
+    Raises:
+        OptionsError: If an input modality is named twice.
+    """
+    inputs = tuple(parsed.inputs)
+    if len(set(inputs)) < len(inputs):
+        raise OptionsError(f"--inputs {' '.join(inputs)}: a modality stands twice; name each once")
+    units = Units(s1_linear=parsed.s1_unit == "linear", s2_offset=parsed.s2_offset)
+    return ChipOptions(parsed.chips, parsed.layout, tuple(parsed.split), inputs, units)
+
+
+def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
+    """Checked options from parsed arguments.
+
+    Raises:
+        OptionsError: If a value is out of range, or options contradict each other; the message names them.
+    """
+    _check_ranges(parsed)
+    ndvi = parsed.modality == "NDVI"
+    if parsed.diffusion_steps is not None and not ndvi:
+        raise OptionsError(
+            "--diffusion-steps is for --modality NDVI; LULC's decoder is not a diffusion model"
+        )
+    if parsed.probabilities and ndvi:
+        raise OptionsError("--probabilities is for --modality LULC; NDVI has no classes")
+    sampling = SamplingSpec(
+        temperature=parsed.temperature,
+        top_k=parsed.top_k,
+        top_p=parsed.top_p,
+        decoding_steps=parsed.decoding_steps,
+        samples=parsed.samples,
+        seed=parsed.seed,
+        diffusion_steps=(parsed.diffusion_steps or 10) if ndvi else None,
+    )
+    plain = ("store", "generator", "weights", "modality", "probabilities", "scene_pattern", "scene_csv")
+    running = ("accept_audit", "shard_chips", "batch_size", "workers", "accelerator", "devices", "num_nodes")
+    names = (*plain, *running, "precision", "dry_run")
+    return GenerateOptions(
+        source=chip_options(parsed), sampling=sampling, **{name: getattr(parsed, name) for name in names}
+    )
+
+
+def _check_ranges(parsed: argparse.Namespace) -> None:
+    for name in (
+        "decoding_steps",
+        "samples",
+        "batch_size",
+        "workers",
+        "shard_chips",
+        "num_nodes",
+        "diffusion_steps",
+    ):
+        value = getattr(parsed, name)
+        if value is not None and value < 1:
+            raise OptionsError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+    for name in ("top_k", "seed"):
+        if getattr(parsed, name) < 0:
+            raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected 0 or more")
+    if not parsed.temperature > 0:
+        raise OptionsError(
+            f"--temperature {parsed.temperature}: expected a positive number; --top-k 1 takes the likeliest"
+        )
+    if not 0 <= parsed.top_p <= 1:
+        raise OptionsError(f"--top-p {parsed.top_p}: expected 0 to 1")

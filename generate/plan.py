@@ -1,0 +1,91 @@
+"""What a run will do: its spec, its chips and their scenes, and the space they take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+
+from augment_store.chips import ChipSet, Georeference
+from augment_store.errors import ChipDataError
+from augment_store.records import ChipEntry
+from augment_store.scenes import scenes_by_pattern, scenes_by_table
+from augment_store.schema import Extent, chip_arrays, map_arrays
+from augment_store.spec import GenerationSpec, InputSpec
+from generate.audit import Audit
+from generate.options import GenerateOptions
+from generate.terramind import LoadedGenerator
+
+PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
+"""Packages whose code decides what is generated; their versions are part of the spec."""
+
+
+def build_spec(options: GenerateOptions, loaded: LoadedGenerator, device: str) -> GenerationSpec:
+    """The generation spec of a run.
+
+    Args:
+        options: The run's options.
+        loaded: The generator with its weights.
+        device: Kind of device it runs on.
+    """
+    units = options.source.units
+    inputs = tuple(
+        InputSpec(name, units.name(name), units.offset(name), *loaded.module.statistics(name))
+        for name in options.source.inputs
+    )
+    return GenerationSpec(
+        generator=options.generator,
+        weights=loaded.weights,
+        network_sha256=loaded.network_sha256,
+        tokenizer_sha256=loaded.tokenizer_sha256,
+        modality=options.modality,
+        inputs=inputs,
+        sampling=options.sampling,
+        probabilities=options.probabilities,
+        precision=options.precision,
+        device=device,
+        versions={package: version(package) for package in PACKAGES},
+    )
+
+
+def find_scenes(chip_set: ChipSet, options: GenerateOptions) -> dict[str, str]:
+    """Scene of each chip, by table or by pattern.
+
+    Raises:
+        ChipSetError: If the table or the pattern does not give every chip one.
+    """
+    if options.scene_csv is not None:
+        return scenes_by_table(chip_set.ids, options.scene_csv)
+    return scenes_by_pattern(chip_set.ids, options.scene_pattern)
+
+
+def new_entries(chip_set: ChipSet, scenes: Mapping[str, str], known: Container[str]) -> list[ChipEntry]:
+    """Chips to announce to a store: those it does not know, with scene and georeferencing."""
+    return [
+        ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
+        for chip_id in chip_set.ids
+        if chip_id not in known
+    ]
+
+
+def find_extent(chip_set: ChipSet, audit: Audit, modalities: Sequence[str]) -> Extent:
+    """Timesteps and size that most of the audited chips share; others will be reported as failed."""
+    chips = (chip_set.read(chip_id, modalities) for chip_id in audit.chips)
+    counted = Counter(Extent(chip.timesteps, chip.size) for chip in chips)
+    return counted.most_common(1)[0][0]
+
+
+def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:
+    """Uncompressed bytes a chip takes in the store."""
+    schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(extent) if s.dtype != "str"))
+    return sum(int(np.prod(schema.shape)) * np.dtype(schema.dtype).itemsize for schema in schemas)
+
+
+def _georeference(chip_set: ChipSet, chip_id: str) -> Georeference:
+    try:
+        return chip_set.georeference(chip_id)
+    except ChipDataError:  # where the file is an input, reading the chip fails and says so
+        return Georeference()

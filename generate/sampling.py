@@ -1,0 +1,93 @@
+"""Drawing tokens: filtered distributions, inverse-CDF sampling, and random streams keyed by chip.
+
+Nothing here holds state. A chip's random numbers come from a counter-based generator (Philox) whose key
+is a digest of run seed, chip, timestep, sample and purpose, so that they depend on nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StreamKey:
+    """Names the random stream of one generation.
+
+    Attributes:
+        seed: Run seed.
+        chip_id: Chip that is generated for.
+        timestep: Timestep, counted from 0.
+        sample: Which of the chip's samples, counted from 0.
+    """
+
+    seed: int
+    chip_id: str
+    timestep: int
+    sample: int
+
+    def _digest(self, purpose: str) -> int:
+        words = f"{self.seed}|{self.timestep}|{self.sample}|{purpose}|{self.chip_id}"
+        return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=16).digest(), "little")
+
+    def uniforms(self, count: int) -> Tensor:
+        """`count` float64 numbers in [0, 1), one per token position."""
+        stream = np.random.Generator(np.random.Philox(key=self._digest("tokens")))
+        return torch.from_numpy(stream.random(count))
+
+    def order(self, count: int) -> NDArray[np.int64]:
+        """A random order of `count` token positions, for more than one decoding step."""
+        stream = np.random.Generator(np.random.Philox(key=self._digest("order")))
+        return stream.permutation(count)
+
+    def noise_generator(self) -> torch.Generator:
+        """A CPU generator for the initial noise of a diffusion decoder."""
+        return torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
+
+
+def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
+    """Probabilities of the codes after top-k and top-p filtering and temperature.
+
+    The order is upstream's (`GenerationSampler.sample_tokens`): both filters look at the logits before the
+    temperature divides them; top-p keeps the first code that crosses the threshold.
+
+    Args:
+        logits: ``[N, V]``, any float type.
+        temperature: Positive; 1 leaves the distribution as it is.
+        top_k: Keeps the k largest logits and those equal to the k-th; 0 keeps all.
+        top_p: Keeps the most probable codes up to this cumulative probability; 0 keeps all.
+
+    Returns:
+        float64 ``[N, V]``, each row summing to 1.
+    """
+    logits = logits.double()
+    if top_k > 0:
+        kth = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < kth, -torch.inf)
+    if top_p > 0:
+        ranked, order = logits.sort(dim=-1, descending=True, stable=True)
+        before = ranked.softmax(dim=-1).cumsum(dim=-1) - ranked.softmax(dim=-1)
+        dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
+        logits = logits.masked_fill(dropped, -torch.inf)
+    return (logits / temperature).softmax(dim=-1)
+
+
+def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """Draws one code per row by inverting its cumulative distribution.
+
+    Args:
+        probabilities: ``[N, V]``.
+        uniforms: ``[N]`` in [0, 1).
+
+    Returns:
+        int64 ``[N]``; a code of probability 0 is never drawn.
+    """
+    cumulative = probabilities.cumsum(dim=-1)
+    thresholds = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, thresholds, right=True)
+    return drawn[:, 0].clamp_(max=probabilities.shape[-1] - 1)

@@ -1,0 +1,133 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from augment_store.chips import Chip, ChipSet, select_timesteps
+from augment_store.errors import ChipDataError, ChipNotFoundError
+from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
+
+ALL = ("S2L2A", "S1RTC", "DEM")
+
+
+@pytest.mark.shared_data
+def test_equal_to_the_public_impactmesh_reader_bit_for_bit(shared_data):
+    golden = json.loads((shared_data / "impactmesh_reader_golden.json").read_text())["samples"]
+    chips = ChipSet.open(shared_data / "impactmesh_layout")
+    assert len(golden) == 6
+    for key, expected in golden.items():
+        chip_id, timesteps = key.split("@")
+        sample = select_timesteps(chips.read(chip_id, ALL), json.loads(timesteps))
+        found = {name: np.nan_to_num(values, nan=0.0) for name, values in sample.items()}
+        found["mask"] = chips.mask(chip_id)
+        for name, facts in expected.items():
+            assert list(found[name].shape) == facts["shape"]
+            assert str(found[name].dtype) == facts["dtype"]
+            assert hashlib.sha256(found[name].tobytes()).hexdigest() == facts["sha256"]
+
+
+@pytest.mark.shared_data
+def test_both_layouts_of_the_same_chips_agree_and_carry_their_georeference(shared_data):
+    packed = ChipSet.open(shared_data / "impactmesh_layout")
+    folders = ChipSet.open(shared_data / "terramesh_examples")
+    assert packed.ids == folders.ids
+    for chip_id in packed.ids:
+        a, b = packed.read(chip_id, ALL), folders.read(chip_id, ALL)
+        assert (a.timesteps, b.timesteps, a.size) == (4, 1, 224)
+        np.testing.assert_array_equal(a.rasters["DEM"], b.rasters["DEM"])
+        assert '"EPSG","32' in packed.georeference(chip_id).crs_wkt
+        np.testing.assert_allclose(
+            packed.georeference(chip_id).transform, folders.georeference(chip_id).transform
+        )
+
+
+@pytest.mark.shared_data
+def test_identical_timesteps_have_equal_digests(shared_data):
+    chips = ChipSet.open(shared_data / "impactmesh_layout")
+    assert len(np.unique(chips.read("433D_629L_3_1", ALL).digests(), axis=0)) == 1
+    assert len(np.unique(chips.read("637U_59R_1_3", ALL).digests(), axis=0)) == 4
+
+
+def test_digest_covers_every_value_the_type_and_the_modality():
+    made = rasters(0, 16)
+    base = Chip("a", made).digests()
+    touched = {**made, "DEM": made["DEM"].copy()}
+    touched["DEM"][0, 0, 3, 3] += 1
+    retyped = {**made, "DEM": made["DEM"].astype(np.int32)}
+    renamed = {"S2L2A": made["S2L2A"], "S1GRD": made["S1RTC"], "DEM": made["DEM"]}
+    assert base.shape == (1, 16)
+    for other in (touched, retyped, renamed):
+        assert not np.array_equal(Chip("a", other).digests(), base)
+    assert np.array_equal(Chip("b", dict(reversed(made.items()))).digests(), base)
+
+
+def test_timesteps_are_selected_and_no_data_becomes_nan():
+    series = np.arange(4, dtype=np.int16).reshape(4, 1, 1, 1) * np.ones((1, 12, 16, 16), np.int16)
+    series[2, 0, 0, 0] = -9999
+    chip = Chip("a", {"S2L2A": series, "DEM": np.full((1, 1, 16, 16), 7, np.int16)})
+    picked = select_timesteps(chip, [2, 0])
+    assert picked["S2L2A"].shape == (12, 2, 16, 16)
+    assert np.isnan(picked["S2L2A"][0, 0, 0, 0])
+    assert picked["S2L2A"][1, :, 0, 0].tolist() == [2.0, 0.0]
+    assert picked["DEM"].tolist() == np.full((1, 2, 16, 16), 7.0).tolist()
+    assert select_timesteps(chip, [3])["S2L2A"].shape == (12, 16, 16)
+    with pytest.raises(ChipDataError, match=r"timesteps \[4\] asked for; it has 4"):
+        select_timesteps(chip, [4])
+
+
+@pytest.fixture
+def folder_chips(tmp_path):
+    return write_folder_chips(tmp_path, ["a"], size=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "raster", "message"),
+    [
+        ("S2L2A", np.zeros((11, 32, 32), np.int16), "11 bands; expected 12 "),
+        ("S1RTC", np.zeros((2, 32, 48), np.float32), "32 × 48 pixels; expected a square"),
+        ("DEM", np.zeros((1, 40, 40), np.int16), "40 × 40 pixels; .* multiple of 16"),
+        ("DEM", np.zeros((1, 48, 48), np.int16), "differ in size .*one pixel grid"),
+        (
+            "S1RTC",
+            np.zeros((2, 32, 32), np.complex64),
+            "data type complex64; expected integers or floats in dB",
+        ),
+    ],
+)
+def test_wrong_bands_shapes_sizes_and_types(folder_chips, name, raster, message):
+    write_tif(folder_chips / name / "a.tif", raster)
+    with pytest.raises(ChipDataError, match=message):
+        ChipSet.open(folder_chips).read("a", ALL)
+
+
+def test_missing_modality_names_the_file(folder_chips):
+    (folder_chips / "S1RTC" / "a.tif").unlink()
+    with pytest.raises(ChipNotFoundError, match=r"S1RTC/a.tif: no such file"):
+        ChipSet.open(folder_chips).read("a", ALL)
+
+
+def test_timesteps_must_agree(tmp_path):
+    root = write_impactmesh_chips(tmp_path, ["a"], size=16, timesteps=4)
+    write_zarr_zip(root / "data" / "S1RTC" / "a_S1RTC.zarr.zip", rasters(0, 16, 3)["S1RTC"])
+    with pytest.raises(ChipDataError, match="differ in timesteps"):
+        ChipSet.open(root).read("a", ALL)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.95])
+@pytest.mark.parametrize("pattern", ["S2L2A/a_S2L2A.zarr.zip", "DEM/a_DEM.tif"])
+def test_truncated_files_are_named_and_nothing_else_is_raised(tmp_path, pattern, keep):
+    root = write_impactmesh_chips(tmp_path, ["a"], size=64)
+    path = root / "data" / pattern
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(ChipDataError, match=rf"{path.name}: cannot be read"):
+        ChipSet.open(root).read("a", ALL)
+
+
+def test_a_chip_without_any_geotiff_has_no_georeference(tmp_path):
+    root = write_impactmesh_chips(tmp_path, ["a"], size=16)
+    (root / "data" / "DEM" / "a_DEM.tif").unlink()
+    found = ChipSet.open(root).georeference("a")
+    assert found.crs_wkt == ""
+    assert np.isnan(found.transform).all()

@@ -1,0 +1,67 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from augment_store.cli import main, run_guarded
+
+
+def run_module(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, **kwargs
+    )
+
+
+def test_info_tells_what_is_in_a_store(store, capsys):
+    assert main(["info", str(store.path), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["chips"], summary["complete"], summary["pending"], summary["scenes"]) == (5, 4, 1, 3)
+    assert summary["spec"] == store.spec.to_dict()
+    assert main(["info", str(store.path)]) == 0
+    assert "terramind_v1_base" in capsys.readouterr().out
+
+
+def test_verify_as_a_subprocess_exits_1_with_a_line_per_problem(store):
+    found = run_module("augment_store", "verify", store.path)
+    assert found.returncode == 1
+    assert found.stdout.splitlines() == [
+        "chip chip4: pending; run the generate command again",
+        f"{store.path}: 1 problems, 5 chips",
+    ]
+
+
+def test_a_missing_store_is_a_line_and_exit_2(tmp_path):
+    found = run_module("augment_store", "info", tmp_path / "none")
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"error: {tmp_path}/none: not an augment store")
+    assert found.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["augment_store.cli", "generate.command"])
+def test_help_needs_no_heavy_import(module):
+    heavy = ["torch", "lightning", "terratorch", "zarr", "rasterio", "matplotlib"]
+    code = f"import sys, {module} as m\ntry:\n m.main(['--help'])\nexcept SystemExit: pass\n"
+    code += f"assert not [n for n in {heavy} if n in sys.modules], [n for n in {heavy} if n in sys.modules]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_disk_full_and_ctrl_c_are_a_line(capsys):
+    def full():
+        raise OSError(28, "No space left on device", "/store/x")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert run_guarded(full) == 1
+    assert "/store/x: No space left on device; what is complete is kept" in capsys.readouterr().err
+    assert run_guarded(interrupted) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_keeps_its_traceback():
+    def broken():
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        run_guarded(broken)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import zarr
+
+from augment_store.chips import ChipSet
+from augment_store.records import ChipEntry, ChipRecord
+from augment_store.schema import Extent
+from augment_store.store import AugmentStore
+from augment_store.verify import ChangedChipsError, check_unchanged, verify
+from tests.augment_store.conftest import make_record, make_spec
+from tests.chips import rasters, write_folder_chips, write_tif
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """A complete store of two real chips on disk, and the chips."""
+    chips = ChipSet.open(write_folder_chips(tmp_path / "chips", ["a", "b", "c"]))
+    spec, extent = make_spec(), Extent(1, 32)
+    store = AugmentStore.create(tmp_path / "store.zarr", spec, extent, shard_chips=2)
+    store.extend([ChipEntry(chip_id, "s") for chip_id in chips.ids])
+    for shard, positions in enumerate(store.shards()):
+        records = [make_record(spec, store.chip_ids[i], i, extent) for i in positions]
+        for record in records:
+            record.arrays["input_digest"][:] = chips.read(record.chip_id, ["S1RTC"]).digests()
+        store.write_shard(shard, records)
+    return store, chips
+
+
+def test_a_sound_store_has_no_problems(sound):
+    assert list(verify(*sound)) == []
+    check_unchanged(*sound)
+
+
+def test_pending_and_failed_chips(sound):
+    store, _ = sound
+    store.write_shard(1, [ChipRecord("c", {}, "S1RTC is NaN")])
+    store.extend([ChipEntry("d", "s")])
+    assert list(verify(store)) == [
+        "chip c: failed: S1RTC is NaN",
+        "chip d: pending; run the generate command again",
+    ]
+
+
+def test_classes_outside_the_legend(sound):
+    store, _ = sound
+    lulc = store.array("lulc")
+    values = np.asarray(lulc[0])
+    values[0, 0, 0, 0] = 10
+    lulc[0] = values
+    assert list(verify(store)) == ["chip a: lulc holds class 10, outside the legend 0 to 9"]
+
+
+def test_tokens_never_filled_in(sound):
+    store, _ = sound
+    tokens = store.array("tokens")
+    tokens[0] = np.full((1, 1, 2, 2), 65535, np.uint16)
+    tokens[2] = np.array([[[[1, 2], [3, 65535]]]], np.uint16)
+    assert list(verify(store)) == ["chip a: tokens was never written", "chip c: tokens are not all filled in"]
+
+
+def test_a_missing_shard_is_not_taken_for_fill_values(sound):
+    store, _ = sound
+    for file in (store.path / "confidence" / "c").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    assert list(verify(store)) == [
+        "array confidence: the shard of chips 0 to 1 is missing",
+        "array confidence: the shard of chips 2 to 2 is missing",
+    ]
+
+
+def test_flipped_bits_are_named(sound):
+    store, _ = sound
+    shard = store.path.joinpath("tokens", "c", *"00000")
+    content = bytearray(shard.read_bytes())
+    content[3] ^= 1
+    shard.write_bytes(content)
+    problems = list(verify(AugmentStore.open(store.path)))
+    assert len(problems) == 1
+    assert "tokens of chip a cannot be read" in problems[0]
+
+
+def test_a_timestep_may_not_stand_for_another_input(tmp_path):
+    spec = make_spec()
+    store = AugmentStore.create(tmp_path / "s.zarr", spec, Extent(2, 32), 2)
+    store.extend([ChipEntry("a", "s")])
+    record = make_record(spec, "a", 0)
+    record.arrays["timestep_source"][:] = 0
+    store.write_shard(0, [record])
+    assert list(verify(store)) == ["chip a: timestep_source [0, 0] joins timesteps of different input"]
+
+
+def test_changed_missing_and_new_chips(sound):
+    store, chips = sound
+    write_tif(chips.folder / "S1RTC" / "b.tif", rasters(77, 32)["S1RTC"][0].astype(np.float32))
+    (chips.folder / "S1RTC" / "c.tif").unlink()
+    write_folder_chips(chips.folder, ["d"])
+    changed = "input on disk is missing, unreadable or differs from what was generated from"
+    assert list(verify(store, ChipSet.open(chips.root))) == [
+        f"chip d: in {chips.folder} but not in the store",
+        f"chip b: {changed}",
+        f"chip c: {changed}",
+    ]
+    with pytest.raises(ChangedChipsError, match="2 chips changed since they were generated: b, c"):
+        check_unchanged(store, chips)
+
+
+def test_schema_problems_end_the_search(sound):
+    store, _ = sound
+    group = zarr.open_group(store.path, mode="r+")
+    group.update_attributes({"fingerprint": "forged"})
+    del group["confidence"]
+    problems = list(verify(AugmentStore.open(store.path)))
+    assert problems[0].startswith("fingerprint forged is not the spec's")
+    assert "no array 'confidence'" in problems[1]
+    assert len(problems) == 2
