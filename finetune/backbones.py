@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from augment_store.modalities import PATCH_SIZE
 from finetune.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of, plan_encoding
 from finetune.errors import ConfigError
-from finetune.weights import load_backbone
+from finetune.weights import find_source, load_backbone
 
 BACKBONE: Final = "terramind_tim_store"
 """Name under which TerraTorch finds the backbone."""
@@ -126,6 +126,7 @@ def terramind_tim_store(
 
 def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """TerraTorch's backbone with random weights."""
+    find_source(architecture)  # a plug-in registers its backbones when it is loaded
     if architecture not in TERRATORCH_BACKBONE_REGISTRY:
         raise ConfigError(f"unknown backbone {architecture!r}; expected a TerraMind backbone of TerraTorch")
     with warnings.catch_warnings():

@@ -34,7 +34,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             args=list(args),
             run=False,
         )

@@ -113,7 +113,9 @@ def test_unknown_names_are_refused():
 def test_tokens_equal_inline_tim(size):
     """The in-line model's weights and its own tokens, given as cached indices, yield its features."""
     torch.manual_seed(3)
-    inline = terramind_tim_store(architecture="terramind_v1_tiny_tim", modalities=MODALITIES, tim_top_k=1).eval()
+    inline = terramind_tim_store(
+        architecture="terramind_v1_tiny_tim", modalities=MODALITIES, tim_top_k=1
+    ).eval()
     drawn = {}
     generate = inline.sampler.generate
 

@@ -144,7 +144,9 @@ def symmetries(values):
 
 def test_image_mask_and_maps_move_together():
     rng = np.random.default_rng(0)
-    images = {name: rng.normal(size=(bands, 4, 16, 16)).astype(np.float32) for name, bands in (("S2", 3), ("S1", 2))}
+    images = {
+        name: rng.normal(size=(bands, 4, 16, 16)).astype(np.float32) for name, bands in (("S2", 3), ("S1", 2))
+    }
     mask = rng.integers(0, 5, (16, 16))
     maps = {"lulc": rng.integers(0, 10, (4, 16, 16)).astype(np.uint8)}
     maps["probabilities"] = rng.integers(0, 256, (4, 10, 16, 16)).astype(np.uint8)

@@ -60,7 +60,9 @@ def test_workers_read_what_the_parent_reads(world, lulc_store, context, limit):
     loader = DataLoader(
         dataset, batch_size=4, num_workers=2, collate_fn=collate, multiprocessing_context=context
     )
-    read = {chip_id: lulc for batch in loader for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"])}
+    read = {
+        chip_id: lulc for batch in loader for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"])
+    }
     assert tuple(read) == world.ids
     for chip_id, lulc in read.items():
         assert np.array_equal(lulc, maps.read("lulc", chip_id)[0])
@@ -75,7 +77,9 @@ def test_chips_that_are_not_complete_are_named_with_the_command(world, tmp_path)
     message = str(raised.value)
     assert "2 chips are not complete in the store: alpha_0_0, alpha_0_1" in message
     command = message.split("Generate them with: ")[1]
-    assert command.startswith(f"python -m generate --chips {world.root} --store {store} --generator terramind_v1_tiny")
+    assert command.startswith(
+        f"python -m generate --chips {world.root} --store {store} --generator terramind_v1_tiny"
+    )
     assert "--samples 2" in command
     assert "--seed 7" in command
 
@@ -116,7 +120,9 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
 
 
 def test_a_store_without_the_array_is_refused(plain_store, ndvi_store):
-    with pytest.raises(EncodingError, match="no array 'probabilities'.*generate a store with --probabilities"):
+    with pytest.raises(
+        EncodingError, match="no array 'probabilities'.*generate a store with --probabilities"
+    ):
         StoreMaps(plain_store, ("probabilities",), MANY)
     with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, ndvi"):
         StoreMaps(ndvi_store, ("lulc",), MANY)

@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer, seed_everything
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
 from finetune.datamodule import TimStoreDataModule
-from tests.finetune.test_weights import make_task
+from finetune.dataset import collate
+from tests.finetune.test_weights import NECKS, make_task
 from tests.finetune.world import labels_as_lulc, make_store, make_world
 
 D4 = [FlattenTemporalIntoChannels(), A.D4(p=1), ToTensorV2(), UnflattenTemporalFromChannels(n_timesteps=4)]
@@ -77,12 +78,6 @@ def test_a_step_under_d4_equals_the_step_on_what_was_turned_by_hand(world, lulc_
         assert torch.equal(*gradients)
 
 
-def collate(samples):
-    from finetune.dataset import collate as real
-
-    return real(samples)
-
-
 def turn_like(raw, got):
     """`raw` turned by the symmetry of the square that makes its mask the mask of `got`."""
     for flip in (False, True):
@@ -94,7 +89,8 @@ def turn_like(raw, got):
 
             if torch.equal(turn(raw["mask"]), got["mask"]):
                 turned = {
-                    part: {name: turn(tensor) for name, tensor in raw[part].items()} for part in ("image", "maps")
+                    part: {name: turn(tensor) for name, tensor in raw[part].items()}
+                    for part in ("image", "maps")
                 }
                 return raw | turned | {"mask": turn(raw["mask"])}
     raise AssertionError("no symmetry of the square makes one mask the other")
@@ -105,11 +101,11 @@ def solvable(tmp_path_factory):
     """Chips of noise whose labels are in the cached planes alone."""
     folder = tmp_path_factory.mktemp("solvable")
     splits = {
-        "train": tuple(f"train{n}_0_0" for n in range(8)),
+        "train": tuple(f"train{n}_0_0" for n in range(32)),
         "val": ("val_0_0",),
         "test": tuple(f"test{n}_0_0" for n in range(6)),
     }
-    made = make_world(folder / "chips", timesteps=1, splits=splits)
+    made = make_world(folder / "chips", timesteps=1, splits=splits, brightness=(1500, 1700))
     make_store(made, folder / "store", arrays=labels_as_lulc(made))
     return made, folder / "store"
 
@@ -121,16 +117,17 @@ def test_only_the_augmented_model_can_learn_what_is_in_the_planes(solvable, augm
     encoding = ["onehot"] if augmented else []
     module = TimStoreDataModule(
         data_root=str(world.root),
-        batch_size=4,
+        batch_size=8,
         timesteps=[0],
         augment=str(store) if augmented else None,
         encoding=encoding,
         train_transform=[A.D4(p=1)],
     )
-    task = make_task(encoding).train()
-    task.hparams["lr"] = 1e-3
+    shallow = [{"name": "SelectIndices", "indices": [0, 1, 2, 3]}, *NECKS[1:]]
+    task = make_task(encoding, necks=shallow).train()
+    task.hparams["lr"] = 2e-3
     trainer = Trainer(
-        max_epochs=40,
+        max_epochs=45,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
@@ -144,4 +141,4 @@ def test_only_the_augmented_model_can_learn_what_is_in_the_planes(solvable, augm
     if augmented:
         assert found["test/mIoU"] > 0.9
     else:
-        assert found["test/Pixel_Accuracy"] < 0.4  # chance is 0.2
+        assert found["test/mIoU"] < 0.25  # chance is 0.11: one of five classes, right one time in five

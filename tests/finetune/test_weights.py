@@ -10,6 +10,11 @@ from finetune.errors import ConfigError, WeightsError
 from finetune.weights import read_state
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
+NECKS = [
+    {"name": "SelectIndices", "indices": [2, 5, 8, 11]},
+    {"name": "ReshapeTokensToImage", "remove_cls_token": False},
+    {"name": "LearnedInterpolateToPyramidal"},
+]
 TINY = {"architecture": "terramind_v1_tiny", "modalities": MODALITIES}
 
 
@@ -39,7 +44,9 @@ def test_every_tensor_equals_the_files(published, encoding):
 def test_band_subsets_take_the_files_columns(published):
     state = torch.load(published / "TerraMind_v1_tiny.pt", weights_only=True)
     bands = {"S2L2A": ["RED", "GREEN"]}
-    model = terramind_tim_store(**TINY, encoding=["ndvi"], bands=bands, pretrained=True, weights=str(published))
+    model = terramind_tim_store(
+        **TINY, encoding=["ndvi"], bands=bands, pretrained=True, weights=str(published)
+    )
     name = "encoder_embeddings.untok_sen2l2a@224.proj.weight"
     expected = state[name].view(192, 256, 12)[..., [3, 2]].reshape(192, -1)
     assert torch.equal(model.state_dict()[name], expected)
@@ -96,11 +103,7 @@ def make_task(encoding=(), classes=5, peft=None, seed=0, **model_args):
         "backbone_architecture": "terramind_v1_tiny",
         "backbone_modalities": MODALITIES,
         "backbone_encoding": list(encoding),
-        "necks": [
-            {"name": "SelectIndices", "indices": [2, 5, 8, 11]},
-            {"name": "ReshapeTokensToImage", "remove_cls_token": False},
-            {"name": "LearnedInterpolateToPyramidal"},
-        ],
+        "necks": NECKS,
         "decoder": "UNetDecoder",
         "decoder_channels": [16, 8, 8, 8],
         "num_classes": classes,
