@@ -68,7 +68,8 @@ class StoreMaps:
                     else "choose another encoding or another store"
                 )
                 raise EncodingError(
-                    f"{self.path}: no array {array!r} in this {self.store.spec.modality} store, it has {there}; {remedy}"
+                    f"{self.path}: no array {array!r} in this {self.store.spec.modality} store, it has {there}; "
+                    + remedy
                 )
 
     def note(self, chip: Chip) -> None:
