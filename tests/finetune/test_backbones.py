@@ -105,6 +105,8 @@ def test_unknown_names_are_refused():
         terramind_tim_store(encoding=["hot"])
     with pytest.raises(ConfigError, match="new_columns 'one'"):
         terramind_tim_store(encoding=["onehot"], new_columns="one")
+    with pytest.raises(ConfigError, match="'terramind_v1_tiny_tim' generates by itself"):
+        terramind_tim_store(architecture="terramind_v1_tiny_tim", encoding=["onehot"])
     with pytest.raises(ConfigError, match="bands of 'S1GRD', which is no input"):
         build(bands={"S1GRD": ["VV"]})
 

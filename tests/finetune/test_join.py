@@ -61,7 +61,9 @@ def test_workers_read_what_the_parent_reads(world, lulc_store, context, limit):
         dataset, batch_size=4, num_workers=2, collate_fn=collate, multiprocessing_context=context
     )
     read = {
-        chip_id: lulc for batch in loader for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"])
+        chip_id: lulc
+        for batch in loader
+        for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"], strict=True)
     }
     assert tuple(read) == world.ids
     for chip_id, lulc in read.items():
@@ -108,7 +110,7 @@ def test_a_chip_that_has_changed_is_named(tmp_path):
     world = make_world(tmp_path / "chips")
     make_store(world, tmp_path / "store")
     write_chip(world.root, "bravo_0_1", 32, 4, np.random.default_rng(99))
-    with pytest.raises(JoinError, match="1 chips have other inputs on disk .*: bravo_0_1.*store_new"):
+    with pytest.raises(JoinError, match=r"1 chips have other inputs on disk .*: bravo_0_1.*store_new"):
         survey_chips(world.chips, world.ids, RULES, StoreMaps(tmp_path / "store", ("lulc",), MANY))
 
 
@@ -121,7 +123,7 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
 
 def test_a_store_without_the_array_is_refused(plain_store, ndvi_store):
     with pytest.raises(
-        EncodingError, match="no array 'probabilities'.*generate a store with --probabilities"
+        EncodingError, match=r"no array 'probabilities'.*generate a store with --probabilities"
     ):
         StoreMaps(plain_store, ("probabilities",), MANY)
     with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, ndvi"):
@@ -140,7 +142,7 @@ def test_a_damaged_chunk_is_named(world, tmp_path):
     content[10:40] = bytes(30)
     shard.write_bytes(content)
     maps = StoreMaps(tmp_path / "store", ("lulc",), MANY)
-    with pytest.raises(StoreError, match="lulc of chip .* cannot be read"):
+    with pytest.raises(StoreError, match=r"lulc of chip .* cannot be read"):
         maps.hold(world.ids)
 
 

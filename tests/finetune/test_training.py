@@ -1,6 +1,6 @@
 """What training does: step 0, the first gradient, D4, and learning from planes alone."""
 
-import albumentations as A
+import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
 import torch
