@@ -115,9 +115,8 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
         arguments |= {"backbone": BACKBONE, "backbone_architecture": architecture}
     plan = plan_encoding(wish.encoding or ())
     if plan.placement is not Placement.NOWHERE:
-        if arguments.get("backbone") != BACKBONE or str(arguments.get("backbone_architecture")).endswith(
-            "_tim"
-        ):
+        inline = str(arguments.get("backbone_architecture")).endswith("_tim")
+        if inline or arguments.get("backbone") != BACKBONE:
             raise ConfigError(
                 f"backbone {architecture!r} cannot take cached modalities; use a plain TerraMind backbone such as "
                 "terramind_v1_base"
@@ -131,10 +130,6 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
     if options.weights is not None:
         arguments["backbone_pretrained"] = options.weights != "random"
         arguments["backbone_weights"] = None if options.weights in ("hub", "random") else options.weights
-
-
-def _architecture(arguments: Config) -> str:
-    return str(arguments.get("backbone_architecture", ""))
 
 
 def _train_added_layer(arguments: Config, placement: Placement) -> None:
