@@ -69,7 +69,7 @@ def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> 
             raise
         except ArgumentError as error:
             raise ConfigError(f"{origin}: {one_line(error)}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
             raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
 
 

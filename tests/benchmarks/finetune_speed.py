@@ -1,8 +1,9 @@
 """What a training step costs in each arm: `python -m tests.benchmarks.finetune_speed`.
 
-TerraMind base, 256 px, batch 2, one timestep, random weights, float32, each arm in a process of its own. The
-arms take turns, so that whatever else the machine does meets all of them, and the fastest steps are compared,
-which other load disturbs least. The second table is the time to load a batch with a store and without.
+TerraMind base, 256 px, batch 2, one timestep, random weights, float32, each arm in a process of its own (3.5 to
+4.5 GB each; `--arms` chooses). The arms take turns, so that whatever else the machine does meets all of them, and
+what is measured is processor time of one thread, which other load disturbs least. The first lines are the time to
+load a batch without a store and with one, in one thread too, as DataLoader's workers do it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Arm:
 
         import finetune.backbones  # noqa: F401 - registers the backbone
 
+        torch.set_num_threads(1)
         torch.manual_seed(0)
         necks = [{"name": "SelectIndices", "indices": [2, 5, 8, 11]}]
         necks += [{"name": "ReshapeTokensToImage", "remove_cls_token": False}]
@@ -59,12 +61,12 @@ class Arm:
         self.mask = torch.randint(5, (batch, size, size))
 
     def step(self) -> float:
-        """Seconds of one training step."""
-        started = time.perf_counter()
+        """Processor seconds of one training step."""
+        started = time.process_time()
         self.optimizer.zero_grad()
         self.task.criterion(self.task(dict(self.image)).output, self.mask).backward()
         self.optimizer.step()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
 
 def serve(name: str, size: int, batch: int) -> None:
@@ -81,7 +83,9 @@ def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> N
     """Prints the table of steps."""
     words = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.finetune_speed", "--serve"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    arms = {n: subprocess.Popen([*words, n, "--size", str(size), "--batch", str(batch)], **pipes) for n in names}
+    arms = {
+        n: subprocess.Popen([*words, n, "--size", str(size), "--batch", str(batch)], **pipes) for n in names
+    }
     answers: dict[str, list[list[float]]] = {name: [] for name in names}
     for _ in range(rounds + 1):  # the first is a warm-up
         for name, process in arms.items():
@@ -114,6 +118,7 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
 
     steps = [FlattenTemporalIntoChannels(), albumentations.D4(p=1), ToTensorV2()]
     steps += [UnflattenTemporalFromChannels(n_timesteps=4)]
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         splits = {"train": tuple(f"a{n}_0_0" for n in range(16)), "val": ("b_0_0",), "test": ("c_0_0",)}
         world = make_world(Path(folder) / "chips", size=size, splits=splits)
@@ -121,16 +126,18 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
         stores = {"without a store": None, "with a store": str(Path(folder) / "store")}
         loaders = {}
         for name, store in stores.items():
-            module = TimStoreDataModule(str(world.root), batch_size=batch, augment=store, train_transform=steps)
+            module = TimStoreDataModule(
+                str(world.root), batch_size=batch, augment=store, train_transform=steps
+            )
             module.setup("fit")
             loaders[name] = module.train_dataloader()
         times: dict[str, list[float]] = {name: [] for name in stores}
         for _ in range(rounds):
             for name, loader in loaders.items():
                 torch.manual_seed(0)
-                started = time.perf_counter()
+                started = time.process_time()
                 count = sum(1 for _ in loader)
-                times[name].append((time.perf_counter() - started) / count)
+                times[name].append((time.process_time() - started) / count)
     base = times["without a store"]
     for name, found in times.items():
         ratio = median(one / other for one, other in zip(found, base, strict=True))
