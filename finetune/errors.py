@@ -1,0 +1,33 @@
+"""Errors of stage 2; commands print them as one line and exit 2."""
+
+from __future__ import annotations
+
+from augment_store.errors import AugmentStoreError, ChipDataError, ChipSetError, StoreError
+
+
+class ConfigError(AugmentStoreError, ValueError):
+    """A YAML, or an option of the command line, asks for something that cannot be."""
+
+
+class EncodingError(ConfigError):
+    """An encoding is unknown, contradicts another one, or does not fit what is cached."""
+
+
+class SplitError(ChipSetError):
+    """Splits overlap, so that a test would not be one."""
+
+
+class LabelError(ChipDataError):
+    """A mask holds labels that no class has."""
+
+
+class JoinError(StoreError):
+    """Chips and store do not belong together: chips are missing, changed, or of another size."""
+
+
+class WeightsError(AugmentStoreError, RuntimeError):
+    """Weights cannot be found, read, or proven to be the ones in use."""
+
+
+class RunError(AugmentStoreError, ValueError):
+    """A run directory cannot be used: incomplete, of another version, or already taken."""

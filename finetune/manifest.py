@@ -1,0 +1,210 @@
+"""The manifest of a run: what it was trained on and with, for whoever evaluates or repeats it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from finetune.errors import RunError
+
+MANIFEST: Final = "manifest.json"
+CONFIG: Final = "config.yaml"
+CHECKPOINTS: Final = "checkpoints"
+MANIFEST_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """A split as the run saw it.
+
+    Attributes:
+        chips: Number of chips.
+        scenes: Number of scenes.
+        ids: SHA-256 of the sorted chip ids.
+        inputs: SHA-256 over the raw inputs of its chips, empty where the run did not read them.
+        masks: SHA-256 over its masks, empty where the run did not read them.
+    """
+
+    chips: int
+    scenes: int
+    ids: str
+    inputs: str = ""
+    masks: str = ""
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The chips.
+
+    Attributes:
+        root: Root folder of the chip set.
+        modalities: Modalities read, in order.
+        timesteps: Timesteps read.
+        splits: By name.
+        scene_overlap: Scenes in two splits, where that was allowed.
+        limited_to: Number of chips each split was cut down to, or None.
+    """
+
+    root: str
+    modalities: tuple[str, ...]
+    timesteps: tuple[int, ...]
+    splits: Mapping[str, SplitRecord]
+    scene_overlap: tuple[str, ...]
+    limited_to: int | None
+
+
+@dataclass(frozen=True)
+class AugmentRecord:
+    """What was joined to the chips.
+
+    Attributes:
+        encoding: Encodings in effect; empty for the plain fine-tune.
+        planes: Names of the planes the model saw.
+        control: Control in effect, or None.
+        control_seed: Its seed.
+        new_columns: How the widened patch embedding was initialised.
+        store: Folder of the store, or None.
+        fingerprint: Fingerprint of its generation spec.
+        arrays: Arrays read from it.
+    """
+
+    encoding: tuple[str, ...]
+    planes: tuple[str, ...]
+    control: str | None
+    control_seed: int
+    new_columns: str
+    store: str | None
+    fingerprint: str
+    arrays: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """Where the weights came from.
+
+    Attributes:
+        architecture: TerraTorch's name of the backbone.
+        weights: Weight file, ``random`` where none was loaded.
+        weights_sha256: Of that file.
+        init: Checkpoint the run started from, or None.
+        init_sha256: Of that file.
+        resumed: Checkpoint the run went on from, or None.
+    """
+
+    architecture: str
+    weights: str
+    weights_sha256: str
+    init: str | None
+    init_sha256: str
+    resumed: str | None
+
+
+@dataclass(frozen=True)
+class CostRecord:
+    """What the run took.
+
+    Attributes:
+        parameters: Number of parameters in memory.
+        trainable_parameters: Number of those that are trained.
+        epochs: Epochs finished.
+        steps: Optimizer steps taken.
+        wall_seconds: Seconds from start to end, reading and checking included.
+        device: Kind of device.
+        precision: Lightning's name of the arithmetic.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    epochs: int
+    steps: int
+    wall_seconds: float
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """A fine-tune.
+
+    Attributes:
+        created: When it started, ISO 8601 in UTC.
+        complete: Whether it came to its end.
+        smoke: Whether it was cut down to a few steps and chips.
+        seed: Seed of everything random.
+        class_names: Names of the classes by label.
+        data: The chips.
+        augment: What was joined to them.
+        start: Where the weights came from.
+        cost: What it took.
+        checkpoints: Checkpoint files relative to the run directory, ``best`` and ``last``.
+        versions: Versions of Python and the packages that decide the result.
+        git_commit: Commit of this project, or None where it is not run from a checkout.
+    """
+
+    created: str
+    complete: bool
+    smoke: bool
+    seed: int
+    class_names: tuple[str, ...]
+    data: DataRecord
+    augment: AugmentRecord
+    start: StartRecord
+    cost: CostRecord
+    checkpoints: Mapping[str, str]
+    versions: Mapping[str, str]
+    git_commit: str | None
+
+    def write(self, run: Path) -> None:
+        """Writes it into a run directory, whole or not at all."""
+        text = json.dumps(
+            {"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
+        )
+        draft = run / f".{MANIFEST}.draft"
+        draft.write_text(text + "\n", encoding="utf-8")
+        draft.replace(run / MANIFEST)
+
+    @classmethod
+    def read(cls, run: Path) -> Self:
+        """Reads the manifest of a run directory.
+
+        Raises:
+            RunError: If there is none, or it is not one this version wrote.
+        """
+        path = run / MANIFEST
+        if not path.is_file():
+            raise RunError(
+                f"{path}: no such file; {run} is not the directory of a run of python -m finetune fit"
+            )
+        try:
+            plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            version = plain.pop("manifest_version")
+            if version != MANIFEST_VERSION:
+                raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")
+            return cls(
+                **{
+                    **plain,
+                    "class_names": tuple(plain["class_names"]),
+                    "data": _data(plain["data"]),
+                    "augment": AugmentRecord(**_tuples(plain["augment"])),
+                    "start": StartRecord(**plain["start"]),
+                    "cost": CostRecord(**plain["cost"]),
+                }
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{path}: not a manifest this version wrote ({error})") from error
+
+
+def _data(plain: Mapping[str, Any]) -> DataRecord:
+    splits = {name: SplitRecord(**entry) for name, entry in plain["splits"].items()}
+    return DataRecord(**{**_tuples(plain), "splits": splits})
+
+
+def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}

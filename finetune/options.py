@@ -1,0 +1,150 @@
+"""What `python -m finetune` can be told; nothing heavy is imported here, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from finetune.errors import ConfigError
+
+COMMANDS: Final = ("fit", "validate", "test", "predict")
+NEW_COLUMNS: Final = ("zero", "random")
+CONFIGS: Final = Path(__file__).with_name("configs")
+"""Folder of the YAMLs that ship with the package."""
+
+DESCRIPTION: Final = """\
+Fine-tunes TerraMind on chips joined with an augment store, by TerraTorch. Without --augment it is the
+plain fine-tune of the YAML. Options that are not listed go to TerraTorch's own parser, for example
+--trainer.max_epochs 5 or --data.init_args.batch_size 2."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that one run is told; see the `--help` texts for the meaning of each."""
+
+    command: str
+    config: Path
+    run: Path
+    chips: Path | None = None
+    augment: Path | None = None
+    encoding: tuple[str, ...] | None = None
+    control: str | None = None
+    new_columns: str | None = None
+    seed: int | None = None
+    weights: str | None = None
+    init: Path | None = None
+    ckpt_path: Path | None = None
+    smoke: bool = False
+    allow_scene_overlap: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def shipped_configs() -> tuple[str, ...]:
+    """Names of the YAMLs that ship with the package."""
+    return tuple(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Parser of `python -m finetune`."""
+    made = argparse.ArgumentParser("python -m finetune", description=DESCRIPTION, allow_abbrev=False)
+    made.add_argument("command", choices=COMMANDS, help="what to do")
+    shipped = ", ".join(shipped_configs())
+    made.add_argument(
+        "--config", metavar="YAML", help=f"a file, or one that ships: {shipped} (default: the run's own)"
+    )
+    made.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
+    made.add_argument(
+        "--chips", type=Path, metavar="DIR", help="root folder of the chip set, with its own splits"
+    )
+    made.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default: the YAML's)")
+    made.add_argument(
+        "--smoke", action="store_true", help="two steps on a few chips, no logger, no checkpoint"
+    )
+    made.add_argument(
+        "--allow-scene-overlap",
+        action="store_true",
+        help="record scenes that are in two splits instead of stopping",
+    )
+    _add_store_arguments(made)
+    _add_weight_arguments(made)
+    return made
+
+
+def _add_store_arguments(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("what is joined to the chips")
+    group.add_argument(
+        "--augment", type=Path, metavar="STORE", help="augment store; without it the plain fine-tune"
+    )
+    group.add_argument(
+        *("--encoding",),
+        nargs="+",
+        metavar="NAME",
+        help="onehot, probabilities, index, ndvi, confidence, modality, or tokens alone (default: as suits the store)",
+    )
+    group.add_argument(
+        *("--control",),
+        metavar="NAME",
+        help="shuffle (another chip's maps), analytic-ndvi (from the raw bands), constant",
+    )
+    group.add_argument(
+        "--new-columns", choices=NEW_COLUMNS, help="start of the widened patch embedding (default: zero)"
+    )
+
+
+def _add_weight_arguments(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("weights")
+    group.add_argument(
+        *("--weights",),
+        metavar="hub|random|PATH",
+        help="the Hugging Face cache, untrained, or the published file or its folder (default: the YAML's)",
+    )
+    group.add_argument("--init", type=Path, metavar="CKPT", help="start from this TerraTorch checkpoint")
+    group.add_argument(
+        "--ckpt_path", type=Path, metavar="CKPT", help="fit: resume; else: use it (default: the best)"
+    )
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Checked options from the command line.
+
+    Raises:
+        ConfigError: If options contradict each other, or the YAML is not found.
+        SystemExit: If an option is unknown to argparse's rules, or help was asked for.
+    """
+    parsed, rest = parser().parse_known_args(argv)
+    if rest and not rest[0].startswith("--"):
+        raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
+    if parsed.command != "fit" and parsed.init is not None:
+        raise ConfigError(f"--init is for fit; name the checkpoint to {parsed.command} with --ckpt_path")
+    if parsed.init is not None and parsed.ckpt_path is not None:
+        raise ConfigError("--init starts a run and --ckpt_path resumes one; choose one")
+    for name in ("init", "ckpt_path"):
+        path = getattr(parsed, name)
+        if path is not None and not path.is_file():
+            raise ConfigError(f"--{name} {path}: no such file")
+    encoding = None if parsed.encoding is None else tuple(parsed.encoding)
+    given = {**vars(parsed), "encoding": encoding, "config": find_config(parsed.config, parsed.run)}
+    return Options(**given, overrides=tuple(rest))
+
+
+def find_config(name: str | None, run: Path) -> Path:
+    """Path of a YAML: the file of that name, the shipped one, or the run's own.
+
+    Raises:
+        ConfigError: If there is none; the message lists those that ship.
+    """
+    if name is None:
+        own = run / "config.yaml"
+        if not own.is_file():
+            raise ConfigError(f"{own}: no such file; name a YAML with --config")
+        return own
+    shipped = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.parent == Path() and shipped.is_file():
+        return shipped
+    raise ConfigError(f"--config {name}: no such file; these ship: {', '.join(shipped_configs())}")

@@ -1,0 +1,106 @@
+"""Runs one command: resolves the configuration, checks the data, trains or evaluates, and keeps the record."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+import yaml
+
+from finetune.checkpoints import check_trainable, read_task_state, start_from
+from finetune.cli import FinetuneCLI, build
+from finetune.errors import RunError, WeightsError
+from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
+from finetune.options import Options
+from finetune.predictions import PredictionWriter
+from finetune.record import finish, make_manifest, now
+from finetune.resolve import check_agreement, read_yaml, resolve
+
+
+def run(options: Options) -> None:
+    """Runs a command.
+
+    Raises:
+        AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
+    """
+    _check_free(options)
+    config = resolve(read_yaml(options.config), options, gpu=torch.cuda.is_available())
+    cli = build(config, options.overrides, options.config)
+    check_agreement(cli.plain_config(), cli.datamodule.augmentation.encoding)
+    if options.command == "fit":
+        _fit(options, cli)
+    else:
+        _evaluate(options, cli)
+
+
+def _check_free(options: Options) -> None:
+    """A run directory holds one run."""
+    if options.command == "fit" and options.ckpt_path is None and (options.run / MANIFEST).is_file():
+        raise RunError(
+            f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path "
+            f"{options.run / CHECKPOINTS / 'last.ckpt'}"
+        )
+
+
+def _fit(options: Options, cli: FinetuneCLI) -> None:
+    started, created = time.monotonic(), now()
+    check_trainable(cli.model)
+    if options.init is not None:
+        start_from(cli.model, options.init)
+    if options.ckpt_path is not None:
+        _check_state(cli, options.ckpt_path)
+    cli.datamodule.setup("fit")
+    manifest = make_manifest(options, cli.plain_config(), cli.datamodule, created)
+    options.run.mkdir(parents=True, exist_ok=True)
+    (options.run / CONFIG).write_text(yaml.safe_dump(cli.plain_config(), sort_keys=False), encoding="utf-8")
+    manifest.write(options.run)
+    complete = False
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
+        complete = True
+    finally:  # an interrupted run is on record too, and can be resumed
+        seconds = time.monotonic() - started
+        finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete).write(options.run)
+
+
+def _evaluate(options: Options, cli: FinetuneCLI) -> None:
+    checkpoint = options.ckpt_path or _best(options.run)
+    _check_state(cli, checkpoint)
+    cli.datamodule.setup(options.command)
+    if options.command == "predict":
+        cli.trainer.callbacks.append(PredictionWriter(options.run / "predictions", cli.datamodule))
+        cli.trainer.predict(
+            cli.model, datamodule=cli.datamodule, ckpt_path=str(checkpoint), return_predictions=False
+        )
+    else:
+        evaluate = cli.trainer.test if options.command == "test" else cli.trainer.validate
+        evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=str(checkpoint))
+
+
+def _best(run: Path) -> Path:
+    """The best checkpoint of a run."""
+    manifest = RunManifest.read(run)
+    if "best" not in manifest.checkpoints:
+        raise RunError(f"{run}: the run left no best checkpoint; name one with --ckpt_path")
+    return run / manifest.checkpoints["best"]
+
+
+def _check_state(cli: FinetuneCLI, checkpoint: Path) -> None:
+    """Makes sure that a checkpoint is of this very architecture.
+
+    Raises:
+        WeightsError: Naming the first tensor that differs.
+    """
+    given, own = read_task_state(checkpoint), cli.model.state_dict()
+    for name, tensor in own.items():
+        if name.startswith("model.") and (name not in given or given[name].shape != tensor.shape):
+            found = f"shape {tuple(given[name].shape)}" if name in given else "none"
+            raise WeightsError(
+                f"{checkpoint}: of another architecture: tensor {name} should have shape {tuple(tensor.shape)}, "
+                f"there is {found}; --init starts another arm from a checkpoint"
+            )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

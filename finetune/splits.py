@@ -1,0 +1,114 @@
+"""Which chips are in which split, and that splits do not overlap."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from augment_store.chips import ChipSet
+from augment_store.errors import ChipSetError
+from augment_store.layouts import SPLITS, read_split
+from augment_store.scenes import scenes_by_pattern, scenes_by_table
+from finetune.errors import SplitError
+
+
+@dataclass(frozen=True)
+class SceneRule:
+    """How the scene of a chip is found, and whether a scene may be in two splits.
+
+    Attributes:
+        pattern: What to strip from a chip id to get its scene.
+        table: CSV file of chip and scene instead, or None.
+        allow_overlap: Whether a scene may be in two splits.
+    """
+
+    pattern: str
+    table: Path | None = None
+    allow_overlap: bool = False
+
+    def scenes(self, ids: Iterable[str]) -> dict[str, str]:
+        """Scene of each chip.
+
+        Raises:
+            ChipSetError: If a chip gets none.
+        """
+        if self.table is not None:
+            return scenes_by_table(ids, self.table)
+        return scenes_by_pattern(ids, self.pattern)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Chips of each split.
+
+    Attributes:
+        ids: Chip ids by split, in the file's order.
+        scenes: Scene of each chip.
+        overlap: Scenes that are in two splits, where that was allowed.
+    """
+
+    ids: Mapping[str, tuple[str, ...]]
+    scenes: Mapping[str, str]
+    overlap: tuple[str, ...] = ()
+
+    def digest(self, split: str) -> str:
+        """SHA-256 of a split's sorted chip ids, in hexadecimal."""
+        return hashlib.sha256("\n".join(sorted(self.ids[split])).encode()).hexdigest()
+
+
+def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:
+    """Reads the split files there are and checks that they do not overlap.
+
+    Args:
+        chips: The chip set; its own split files stand in where none is named.
+        files: Split file by split, None for the chip set's own.
+        rule: How scenes are found.
+
+    Raises:
+        ChipSetError: If a named file is missing, or a split is empty.
+        SplitError: If a chip, or a scene and that is not allowed, is in two splits.
+    """
+    paths = {
+        split: files.get(split) or chips.root / chips.layout.split.format(split=split) for split in SPLITS
+    }
+    ids = {split: read_split(path) for split, path in paths.items() if files.get(split) or path.is_file()}
+    scenes = rule.scenes({chip_id for members in ids.values() for chip_id in members})
+    overlap: set[str] = set()
+    for one, other in combinations(ids, 2):
+        _check_chips(paths, one, other, set(ids[one]) & set(ids[other]))
+        overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
+    if overlap and not rule.allow_overlap:
+        raise SplitError(
+            f"{len(overlap)} scenes are in two splits ({_first(overlap)}), so that a test would see what was "
+            "trained on; split by scene, or record it with --allow-scene-overlap"
+        )
+    return Splits(ids, scenes, tuple(sorted(overlap)))
+
+
+def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
+    if shared:
+        raise SplitError(
+            f"{len(shared)} chips are in both {paths[one]} and {paths[other]} ({_first(shared)}); "
+            "remove them from one"
+        )
+
+
+def _first(names: Iterable[str], count: int = 5) -> str:
+    """The first few names in order, for a message."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:count]) + (" …" if len(ordered) > count else "")
+
+
+def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]:
+    """Chips of a split that a run needs.
+
+    Raises:
+        ChipSetError: If there is no such split file.
+    """
+    if split not in splits.ids:
+        path = chips.root / chips.layout.split.format(split=split)
+        raise ChipSetError(f"no {split} split: {path} does not exist; name a file with {split}_split")
+    return splits.ids[split]

@@ -1,0 +1,104 @@
+"""Means and standard deviations that standardise the inputs of a fine-tune, and their named presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from augment_store.modalities import INPUT_MODALITIES
+from finetune.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of each modality.
+
+    Attributes:
+        means: Mean per band, by modality, in the unit on disk.
+        stds: Standard deviation per band, by modality.
+    """
+
+    means: Mapping[str, tuple[float, ...]]
+    stds: Mapping[str, tuple[float, ...]]
+
+
+IMPACTMESH_FLOOD: Final = Statistics(
+    means={
+        "S2L2A": (
+            *(1460.264, 1499.629, 1663.836, 1651.188, 2056.615, 2747.754),
+            *(2990.725, 3074.264, 3130.254, 3578.565, 2111.968, 1501.892),
+        ),
+        "S1RTC": (-9.871, -15.993),
+        "DEM": (154.914,),
+    },
+    stds={
+        "S2L2A": (
+            *(2587.746, 2477.497, 2315.289, 2303.498, 2283.186, 2087.282),
+            *(2048.065, 2099.017, 2008.163, 3010.72, 1332.457, 1162.548),
+        ),
+        "S1RTC": (4.028, 3.899),
+        "DEM": (368.796,),
+    },
+)
+"""Of ImpactMesh's flood set, with which Phase 2 standardised (`impactmesh_datamodule.py`, impactmesh 0.2.0)."""
+
+TERRAMIND_V1: Final = Statistics(
+    means={name: modality.mean for name, modality in INPUT_MODALITIES.items()},
+    stds={name: modality.std for name, modality in INPUT_MODALITIES.items()},
+)
+"""What TerraMind v1 was pretrained with."""
+
+PRESETS: Final[Mapping[str, Statistics]] = {
+    "impactmesh_flood": IMPACTMESH_FLOOD,
+    "terramind_v1": TERRAMIND_V1,
+}
+
+DEFAULT_PRESET: Final = "impactmesh_flood"
+
+Given = str | Mapping[str, Sequence[float]] | None
+
+
+def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]]) -> Statistics:
+    """Statistics of the bands in use.
+
+    Args:
+        means: Name of a preset, means by modality, or None for Phase 2's preset.
+        stds: Likewise.
+        bands: Names of the bands in use, by modality.
+
+    Raises:
+        ConfigError: If a preset or a modality is unknown, or a list is of the wrong length or not positive.
+    """
+    found_means = {name: _select(name, _values("means", means, name), bands[name]) for name in bands}
+    found_stds = {name: _select(name, _values("stds", stds, name), bands[name]) for name in bands}
+    for name, values in found_stds.items():
+        if min(values) <= 0:
+            raise ConfigError(f"stds of {name}: {min(values)}; expected positive numbers")
+    return Statistics(found_means, found_stds)
+
+
+def _values(kind: str, given: Given, modality: str) -> tuple[float, ...]:
+    """Values of one modality from what was given: a preset's name or numbers."""
+    if given is None or isinstance(given, str):
+        preset = given or DEFAULT_PRESET
+        if preset not in PRESETS:
+            raise ConfigError(f"{kind}: unknown preset {preset!r}; expected {', '.join(PRESETS)} or numbers")
+        table: Mapping[str, Sequence[float]] = getattr(PRESETS[preset], kind)
+    else:
+        table = given
+    if modality not in table:
+        raise ConfigError(f"{kind}: none for {modality}; there are {', '.join(table)}")
+    return tuple(float(value) for value in table[modality])
+
+
+def _select(modality: str, values: tuple[float, ...], bands: Sequence[str]) -> tuple[float, ...]:
+    """Statistics of the bands in use, from those of all bands or of just these."""
+    every = INPUT_MODALITIES[modality].bands
+    if len(values) == len(every):
+        return tuple(values[every.index(band)] for band in bands)
+    if len(values) == len(bands):
+        return values
+    raise ConfigError(
+        f"statistics of {modality}: {len(values)} values; expected {len(every)} (all bands) or {len(bands)} (used)"
+    )

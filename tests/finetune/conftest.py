@@ -1,0 +1,60 @@
+"""Worlds, stores and tiny models that stage 2's tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny models gain nothing from threads and lose much where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """Nine chips of 32 px and four timesteps in five scenes."""
+    return make_world(tmp_path_factory.mktemp("world") / "chips")
+
+
+@pytest.fixture(scope="session")
+def lulc_store(world, tmp_path_factory) -> Path:
+    """Random LULC maps, with probabilities and two samples."""
+    path = tmp_path_factory.mktemp("stores") / "lulc"
+    make_store(world, path, make_spec(samples=2, probabilities=True))
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_store(world, tmp_path_factory) -> Path:
+    """LULC maps that predict the mask; one sample, no probabilities."""
+    path = tmp_path_factory.mktemp("stores") / "plain"
+    make_store(world, path, make_spec(), arrays=labels_as_lulc(world))
+    return path
+
+
+@pytest.fixture(scope="session")
+def ndvi_store(world, tmp_path_factory) -> Path:
+    """Random NDVI maps."""
+    path = tmp_path_factory.mktemp("stores") / "ndvi"
+    make_store(world, path, make_spec("NDVI"))
+    return path
+
+
+@pytest.fixture
+def tiny(world) -> list[str]:
+    """Options that shrink any shipped YAML to the tiny backbone and this world."""
+    return [
+        *("--chips", str(world.root), "--weights", "random"),
+        *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
+        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
+        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
+        *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+        *("--trainer.enable_model_summary", "false"),
+    ]
