@@ -48,7 +48,7 @@ SOURCE: Final = GeneratorSource(
 ENCODER: Final[dict[str, Any]] = {
     "dim": 72,
     "encoder_depth": 6,
-    "num_heads": 3,
+    "num_heads": 2,
     "mlp_ratio": 4,
     "norm_layer": partial(LayerNorm, eps=1e-6, bias=False),
     "act_layer": nn.GELU,

@@ -7,13 +7,13 @@ from terratorch.models.backbones.terramind.model.terramind import TerraMind
 from terratorch.models.backbones.terramind.tokenizer.vqvae import VQVAE
 
 from augment_store.modalities import PATCH_SIZE
-from demo.samples import LULC, Batch
+from demo.samples import Batch
 
 
 def tokenize(tokenizer: VQVAE, batch: Batch, target: str) -> torch.Tensor:
     """Token indices [B, N] int64 of the true map, row by row."""
     with torch.no_grad():
-        _, _, tokens = tokenizer.encode(batch.lulc if target == LULC else batch.ndvi)
+        _, _, tokens = tokenizer.encode(batch.map_of(target))
     flat: torch.Tensor = tokens.flatten(1).long()
     return flat
 

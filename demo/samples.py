@@ -14,6 +14,7 @@ from terratorch.models.backbones.terramind.model.terramind_register import (
     v1_pretraining_std,
 )
 
+from augment_store.modalities import LULC_LEGEND
 from demo.scenes import CHIP_SIDE, Raster
 
 S2, S1, DEM = "untok_sen2l2a@224", "untok_sen1rtc@224", "untok_dem@224"
@@ -38,6 +39,13 @@ class Batch:
     inputs: dict[str, torch.Tensor]
     lulc: torch.Tensor
     ndvi: torch.Tensor
+
+    def map_of(self, target: str) -> torch.Tensor:
+        """The true map as its tokenizer takes it: class planes [B, 10, H, W], or NDVI [B, 1, H, W]."""
+        if target == NDVI:
+            return self.ndvi
+        batch, height, width = self.lulc.shape
+        return torch.zeros(batch, len(LULC_LEGEND), height, width).scatter_(1, self.lulc[:, None], 1.0)
 
 
 def standardise(values: NDArray[np.generic], key: str) -> torch.Tensor:

@@ -161,8 +161,8 @@ def score(trained: Trained, scenes: Sequence[Raster]) -> Scores:
     truth = np.stack([chip.lulc for chip, _ in windows])
     batch = collate(windows, ())
     with torch.no_grad():
-        rebuilt = trained.tokenizers[LULC](batch.lulc)[0].argmax(1).numpy()
-        ndvi_error = (trained.tokenizers[NDVI](batch.ndvi)[0] - batch.ndvi).abs().mean()
+        rebuilt = trained.tokenizers[LULC](batch.map_of(LULC))[0].argmax(1).numpy()
+        ndvi_error = (trained.tokenizers[NDVI](batch.map_of(NDVI))[0] - batch.ndvi).abs().mean()
     maps = {
         "most frequent class": agreement(most_frequent(windows), truth),
         "nearest spectrum, S1RTC": agreement(radar_rule(windows), truth),

@@ -30,6 +30,7 @@ from torch import nn
 
 from demo.card import agreement_rows, model_card
 from demo.generator import SOURCE, load_generator, terramind_demo_generate
+from demo.initial import initialise
 from demo.samples import LULC, NDVI
 from demo.scenes import GENERATOR_HELD_OUT, GENERATOR_SCENES, Raster, draw_scene
 from demo.score import Trained, score
@@ -58,11 +59,11 @@ class Plan:
 
 
 PLAN: Final = Plan(
-    scenes=160,
+    scenes=100,
     held_out=24,
-    lulc=Schedule(steps=800, batch=48, peak=2e-3),
-    ndvi=Schedule(steps=250, batch=48, peak=2e-3),
-    network=Schedule(steps=1500, batch=32, peak=2e-3),
+    lulc=Schedule(steps=500, batch=32, peak=2e-3),
+    ndvi=Schedule(steps=150, batch=32, peak=2e-3),
+    network=Schedule(steps=1500, batch=16, peak=2e-3),
 )
 """What the shipped weights were trained with."""
 
@@ -121,6 +122,7 @@ def train(plan: Plan, seed: int, folder: Path, progress: Progress) -> None:
             with shown(progress, f"tokenizer {key}", schedule.steps) as report:
                 train_tokenizer(tokenizers[key], key, scenes, rng, schedule, report)
         network = model.sampler.model
+        initialise(network, tokenizers)
         with shown(progress, "network", plan.network.steps) as report:
             train_network(network, tokenizers, scenes, rng, plan.network, report)
     save(Trained(network, tokenizers), folder)

@@ -20,20 +20,20 @@ from demo.samples import DEM, LULC, NDVI, S1, S2, Batch, draw_batch
 from demo.scenes import CHIP_SIDE, Raster
 
 INPUT_SETS: Final[tuple[tuple[tuple[str, ...], float], ...]] = (
-    ((S2, S1, DEM), 0.30),
+    ((S2, S1, DEM), 0.35),
     ((S2,), 0.20),
-    ((S1,), 0.15),
-    ((S2, S1), 0.10),
-    ((S1, DEM), 0.15),
+    ((S1,), 0.20),
+    ((S2, S1), 0.05),
+    ((S1, DEM), 0.12),
     ((S2, DEM), 0.05),
-    ((DEM,), 0.05),
+    ((DEM,), 0.03),
 )
 """Which inputs a training step shows the encoder, and how often."""
-NDVI_SHARE: Final = 0.2
+NDVI_SHARE: Final = 0.15
 """Share of the steps that predict NDVI instead of LULC."""
-REVEAL_SHARE: Final = 0.4
+REVEAL_SHARE: Final = 0.3
 """Share of the steps that show the encoder some of the target's own tokens, as multi-step decoding does."""
-CROSS_SHARE: Final = 0.15
+CROSS_SHARE: Final = 0.1
 """Share of the steps that show the encoder all tokens of the other target, as chained generation does."""
 PIXEL_WEIGHT: Final = 4.0
 """Weight of the loss on the decoded map against the loss on the tokens."""
@@ -140,7 +140,7 @@ def train_tokenizer(
 
     def loss_at(_: int) -> torch.Tensor:
         batch = draw_batch(rng, scenes, schedule.batch)
-        decoded, _code_loss = tokenizer(batch.lulc if target == LULC else batch.ndvi)
+        decoded, _code_loss = tokenizer(batch.map_of(target))
         return map_loss(decoded, batch, target)
 
     trainable = [parameter for parameter in tokenizer.parameters() if parameter.requires_grad]
