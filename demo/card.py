@@ -24,8 +24,8 @@ nothing real.
 - Objective: masked-token prediction from random subsets of S2L2A, S1RTC and DEM, some of the target's tokens
   shown in part of the steps; cross-entropy over the codes, and the error of the map that the expected codes
   decode to.
-- Command: `python -m demo.train_generator --out DIR --seed {seed}`; equal bytes when run again on the same
-  machine.
+- Command: `python -m demo.train_generator --out DIR --seed {seed}`. Deterministic from the seed on one
+  machine; equal bytes are tested on a plan of two steps.
 - Weights are stored as float16 and scored as stored.
 
 ## Scores on held-out scenes

@@ -1,7 +1,7 @@
 """Trains the demo's generator from nothing: ``python -m demo.train_generator --out DIR [--seed 0]``.
 
 Writes the network, the two tokenizers and the model card into DIR. The weights shipped with the package were
-made by this command; on the same machine it makes the same bytes again.
+made by this command; it is deterministic from the seed on one machine.
 """
 
 from __future__ import annotations
