@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
+from augment_store.export import command as export_command
+from augment_store.inspect import command as inspect_command
 from augment_store.layouts import LAYOUTS
 
 
@@ -105,6 +107,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 COMMANDS: Final = {
     "info": Command("what is in a store, from what, by which spec", _info_arguments, _info),
     "verify": Command("whether a store can be trusted; exit 1 if not", _verify_arguments, _verify),
+    "inspect": Command(inspect_command.SUMMARY, inspect_command.add_arguments, inspect_command.run),
+    "export": Command(export_command.SUMMARY, export_command.add_arguments, export_command.run),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class AugmentStoreError(Exception):
     """Base of every error this project raises on purpose; commands print it as one line and exit 2."""
@@ -25,3 +27,34 @@ class StoreError(AugmentStoreError, ValueError):
 
 class SpecMismatchError(StoreError):
     """A store was made by another generation spec than the one asked for."""
+
+
+class EmptyStoreError(AugmentStoreError, ValueError):
+    """A store holds no complete chip yet."""
+
+
+class SelectionError(AugmentStoreError, ValueError):
+    """The chips asked for cannot be shown: unknown, not complete, or too many."""
+
+
+class OtherChipsError(AugmentStoreError, ValueError):
+    """The chip set given is not the one the store was generated from."""
+
+
+class OutputError(AugmentStoreError, OSError):
+    """An output file cannot be written."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"{path}: cannot be written ({reason}); choose another place")
+
+
+class MissingLibraryError(AugmentStoreError, ImportError):
+    """A format needs a library that is not installed."""
+
+
+class MosaicError(AugmentStoreError, ValueError):
+    """Chips of a scene cannot be joined: not georeferenced, or not on one grid."""
+
+
+class ExportError(AugmentStoreError, ValueError):
+    """An export cannot be made as asked, or came out unfit for its format."""

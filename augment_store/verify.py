@@ -14,9 +14,7 @@ from augment_store.chips import ChipSet
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND
 from augment_store.schema import (
-    NDVI_FILL,
     NDVI_SCALE,
-    TOKEN_FILL,
     ArraySchema,
     State,
     chip_arrays,

@@ -24,7 +24,18 @@ def test_statistics_and_bands_are_those_of_the_installed_terratorch(name):
 
 
 def test_legend_has_ten_classes_in_order_with_the_published_palette():
-    palette = "000000 3171AD 469C76 83CA70 EAE159 C07CB8 C19368 6FB2E4 F1F1F1 C66526".split()
+    palette = [
+        "000000",
+        "3171AD",
+        "469C76",
+        "83CA70",
+        "EAE159",
+        "C07CB8",
+        "C19368",
+        "6FB2E4",
+        "F1F1F1",
+        "C66526",
+    ]
     assert [entry.value for entry in LULC_LEGEND] == list(range(10))
     assert ["{:02X}{:02X}{:02X}".format(*entry.rgb) for entry in LULC_LEGEND] == palette
     assert LULC_LEGEND[7].flag == "snow_or_ice"

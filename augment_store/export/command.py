@@ -1,0 +1,100 @@
+"""`python -m augment_store export`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from augment_store.export.canvas import Canvas
+    from augment_store.store import AugmentStore
+
+SUMMARY: Final = "write the generated maps as GeoTIFF, COG or GeoZarr"
+
+FORMATS: Final = ("geotiff", "cog", "zarr")
+ARRAYS: Final = ("lulc", "ndvi", "confidence", "probabilities", "tokens")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `export`."""
+    parser.add_argument(
+        "store", type=Path, metavar="STORE", help="folder of the store; it may still be written"
+    )
+    parser.add_argument("--format", choices=FORMATS, required=True, help="file format")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--ids", nargs="+", metavar="ID", help="these chips only (default: all complete ones)"
+    )
+    parser.add_argument(
+        "--arrays", nargs="+", choices=ARRAYS, help="these arrays only (default: all but tokens)"
+    )
+    parser.add_argument("--mosaic", action="store_true", help="join the chips of each scene")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports chips of a store.
+
+    Raises:
+        AugmentStoreError: If the store, the choice, a format's library or the output folder cannot be used.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from augment_store.export.canvas import mosaics, single
+    from augment_store.export.geotiff import cog_library
+    from augment_store.export.layers import choose_arrays
+    from augment_store.placement import is_known
+    from augment_store.selection import Progress, check_not_empty, positions_of
+    from augment_store.store import AugmentStore
+
+    if args.format == "cog":
+        cog_library()
+    store = AugmentStore.open(args.store)
+    progress = Progress.read(store)
+    check_not_empty(store, progress)
+    arrays = choose_arrays(store, args.arrays)
+    positions = progress.complete if args.ids is None else positions_of(store, args.ids, progress)
+    chip_ids = [store.chip_ids[position] for position in positions]
+    canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
+    console, rasters, nowhere = Console(), 0, 0
+    written = _written(store, canvases, arrays, args)
+    for canvas in track(
+        written, "exporting", console=console, transient=True, disable=not console.is_terminal
+    ):
+        rasters += 1
+        nowhere += not is_known(canvas.georeference)
+    noun = "groups" if args.format == "zarr" else "files"
+    console.print(f"{args.out}: {rasters} {noun} of {len(chip_ids)} chips ({progress})")
+    if nowhere:
+        console.print(f"{nowhere} of them have no georeference, as their chips have none", style="yellow")
+    return 0
+
+
+def _written(
+    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[str], args: argparse.Namespace
+) -> Iterator[Canvas]:
+    from augment_store.export.geozarr import write_zarr
+
+    if args.format == "zarr":
+        yield from write_zarr(args.out / f"{store.path.stem}.zarr", store, canvases, arrays)
+    else:
+        yield from _rasters(store, canvases, arrays, args)
+
+
+def _rasters(
+    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[str], args: argparse.Namespace
+) -> Iterator[Canvas]:
+    """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that another one stands for."""
+    from augment_store.export.geotiff import write_cog, write_geotiff
+    from augment_store.export.layers import distinct_timesteps, layers
+
+    write = write_cog if args.format == "cog" else write_geotiff
+    for canvas in canvases:
+        own = distinct_timesteps(store, tuple(canvas.corners))
+        for layer in layers(store, arrays):
+            if layer.timestep in own:
+                stem = "_".join(filter(None, (canvas.name, layer.array, layer.suffix)))
+                write(args.out / f"{stem}.tif", store, canvas, layer)
+                yield canvas

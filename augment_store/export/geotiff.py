@@ -1,0 +1,162 @@
+"""GeoTIFFs, plain and cloud-optimised, with colours, class names, scale and the spec in tags."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from augment_store.errors import ExportError, MissingLibraryError
+from augment_store.export.canvas import Canvas
+from augment_store.export.layers import Layer
+from augment_store.export.sidecar import write_sidecar
+from augment_store.outputs import draft_of
+from augment_store.placement import coarser, is_known
+from augment_store.store import AugmentStore
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetWriter
+
+_BLOCK: Final = 512
+
+
+def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
+    """Writes a layer as GeoTIFF, with class names beside it in ``<file>.aux.xml``.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    import rasterio
+
+    profile = _profile(canvas, layer)
+    with draft_of(path) as draft, _quiet(), rasterio.open(draft, "w", **profile) as target:
+        _fill(target, store, canvas, layer)
+    write_sidecar(path, layer.style.classes)
+
+
+def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
+    """Writes a layer as cloud-optimised GeoTIFF and has rio-cogeo confirm that it is one.
+
+    Raises:
+        MissingLibraryError: If rio-cogeo is not installed.
+        ExportError: If the file is not valid.
+        OutputError: If it cannot be written.
+    """
+    from rasterio.io import MemoryFile
+
+    cogeo = cog_library()
+    with draft_of(path) as draft, _quiet(), MemoryFile() as memory:
+        with memory.open(**_profile(canvas, layer)) as source:
+            _fill(source, store, canvas, layer)
+        with memory.open() as source:
+            cogeo.cog_translate(source, draft, _cog_options(), **_cog_settings(canvas, layer))
+        valid, errors, doubts = cogeo.cog_validate(draft, strict=True, quiet=True)
+        if not valid:
+            raise ExportError(f"{path}: not a valid COG ({'; '.join([*errors, *doubts])})")
+    write_sidecar(path, layer.style.classes)
+
+
+def cog_library() -> ModuleType:
+    """The library that writes and validates COGs.
+
+    Raises:
+        MissingLibraryError: If it is not installed.
+    """
+    try:
+        return importlib.import_module("rio_cogeo.cogeo")
+    except ImportError as error:
+        raise MissingLibraryError(
+            "--format cog needs rio-cogeo; install it with pip install 'terramind-tim-store[cog]', "
+            "or choose --format geotiff"
+        ) from error
+
+
+def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
+    from rasterio.transform import Affine
+
+    per_token, style = layer.style.pixels, layer.style
+    height, width = (side // per_token for side in canvas.shape)
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": len(layer.bands),
+        "dtype": style.dtype,
+        "nodata": style.nodata,
+        "compress": "deflate",
+    }
+    if is_known(canvas.georeference):
+        placed = coarser(canvas.georeference, per_token)
+        profile |= {"crs": placed.crs_wkt, "transform": Affine(*placed.transform)}
+    if max(height, width) > _BLOCK:
+        profile |= {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
+    return profile
+
+
+def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
+    target.write(canvas.read(store, layer))
+    target.descriptions = layer.bands
+    target.scales = (layer.style.scale,) * len(layer.bands)
+    target.update_tags(**_tags(store, canvas, layer))
+    if layer.style.classes:
+        target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.style.classes})
+        target.update_tags(
+            1,
+            flag_values=" ".join(str(entry.value) for entry in layer.style.classes),
+            flag_meanings=" ".join(entry.flag for entry in layer.style.classes),
+        )
+
+
+def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str]:
+    chip_ids = tuple(canvas.corners)
+    tags = {
+        "AREA_OR_POINT": "Area",
+        "GENERATOR": store.spec.generator,
+        "GENERATION_SPEC": json.dumps(store.spec.to_dict(), sort_keys=True),
+        "FINGERPRINT": store.fingerprint,
+        "SCENE_ID": canvas.scene_id,
+        "CHIP_IDS": " ".join(chip_ids),
+        "ARRAY": layer.array,
+        "TIMESTEP": str(layer.timestep),
+    }
+    if layer.sample is not None:
+        tags["SAMPLE"] = str(layer.sample)
+    if len(chip_ids) == 1:
+        sources = store.read("timestep_source", chip_ids[0])
+        stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
+        tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
+    return tags
+
+
+def _cog_options() -> dict[str, Any]:
+    profiles = importlib.import_module("rio_cogeo.profiles").cog_profiles
+    return {**profiles.get("deflate"), "blockxsize": _BLOCK, "blockysize": _BLOCK}
+
+
+def _cog_settings(canvas: Canvas, layer: Layer) -> dict[str, Any]:
+    """Overviews go on until the longer side fits a block; rio-cogeo would stop at the shorter."""
+    longest = max(canvas.shape) // layer.style.pixels
+    return {
+        "nodata": layer.style.nodata,
+        "overview_level": max(0, math.ceil(math.log2(longest / _BLOCK))),
+        "overview_resampling": layer.style.resampling,
+        "forward_band_tags": True,
+        "in_memory": True,
+        "quiet": True,
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Chips without georeference are written without one on purpose; rasterio need not warn."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield

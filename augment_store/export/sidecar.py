@@ -1,0 +1,56 @@
+"""GDAL's auxiliary file beside a raster: category names and the raster attribute table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from augment_store.modalities import LegendClass
+from augment_store.outputs import write_whole
+
+_COLUMNS: Final = (
+    ("Value", 0, 5),
+    ("Class", 2, 2),
+    ("Red", 0, 6),
+    ("Green", 0, 7),
+    ("Blue", 0, 8),
+)
+"""Name, type (0 integer, 2 text) and usage of a column, in the numbers of GDAL's `GDALRATFieldUsage`."""
+
+
+def write_sidecar(raster: Path, classes: Sequence[LegendClass]) -> None:
+    """Writes ``<raster>.aux.xml`` for a categorical raster; removes an old one beside another.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    path = raster.with_name(f"{raster.name}.aux.xml")
+    if classes:
+        write_whole(path, [ElementTree.tostring(_document(classes), encoding="utf-8")])
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = ElementTree.SubElement(band, "CategoryNames")
+    for entry in classes:
+        _text(names, "Category", entry.name)
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_COLUMNS):
+        column = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        _text(column, "Name", name)
+        _text(column, "Type", str(kind))
+        _text(column, "Usage", str(usage))
+    for index, entry in enumerate(classes):
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        for value in (entry.value, entry.name, *entry.rgb):
+            _text(row, "F", str(value))
+    return root
+
+
+def _text(parent: ElementTree.Element, tag: str, text: str) -> None:
+    ElementTree.SubElement(parent, tag).text = text

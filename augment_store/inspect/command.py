@@ -1,0 +1,168 @@
+"""`python -m augment_store inspect`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augment_store.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from augment_store.inspect.statistics import ChipStatistics
+    from augment_store.inspect.survey import Survey
+
+SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
+
+_PAGE_CHIPS: Final = 60
+_MOST_PAGE_CHIPS: Final = 1000
+_SHEET_CHIPS: Final = 8
+_CHECKED_CHIPS: Final = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inspect`."""
+    parser.add_argument(
+        "store", type=Path, metavar="STORE", help="folder of the store; it may still be written"
+    )
+    parser.add_argument(
+        "--chips",
+        type=Path,
+        metavar="DIR",
+        help="chip set it was generated from, for inputs, splits, references",
+    )
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
+    which.add_argument(
+        "--worst", type=_positive, metavar="N", help="show the N most doubtful chips of the sample"
+    )
+    which.add_argument("--random", type=_positive, metavar="N", help="show N chips drawn at random")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
+    parser.add_argument(
+        "--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)"
+    )
+    parser.add_argument(
+        "--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (JSON)"
+    )
+    parser.add_argument(
+        "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Looks at a store.
+
+    Raises:
+        AugmentStoreError: If the store, the chips, the choice or an output cannot be used.
+    """
+    from rich.console import Console
+
+    from augment_store.inspect.survey import Survey
+    from augment_store.inspect.terminal import print_summary
+    from augment_store.legend import LegendTable
+    from augment_store.selection import check_not_empty, draw, open_chips
+    from augment_store.store import AugmentStore
+
+    store = AugmentStore.open(args.store)
+    table = LegendTable.load(args.legend)
+    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    survey = Survey(store, chips, table)
+    check_not_empty(store, survey.progress)
+    _check_timestep(survey, args.timestep)
+    asked = _positions(survey, args)
+    console = Console()
+    seen = list(survey.measure(draw(survey.progress.complete, args.sample, args.seed)))
+    chosen = _choose(survey, seen, asked, args.worst)
+    _check_inputs(survey, chosen)
+    print_summary(console, survey, seen)
+    _show(console, survey, seen, chosen, args)
+    return 0
+
+
+def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
+    """The chips asked for by id, or drawn."""
+    from augment_store.selection import draw, positions_of
+
+    if args.ids is not None:
+        return positions_of(survey.store, args.ids, survey.progress)
+    usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
+    return draw(survey.progress.complete, args.random or usual, args.seed)
+
+
+def _choose(
+    survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
+) -> list[ChipStatistics]:
+    """Statistics of the chips to show; those of the summary are not worked out again."""
+    if worst is not None:
+        return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
+    known = {entry.chip_id: entry for entry in seen}
+    ids = [survey.store.chip_ids[position] for position in asked]
+    return [known.get(chip_id) or survey.statistics(chip_id) for chip_id in ids]
+
+
+def _show(
+    console: Console,
+    survey: Survey,
+    seen: Sequence[ChipStatistics],
+    chosen: Sequence[ChipStatistics],
+    args: argparse.Namespace,
+) -> None:
+    from augment_store.inspect.html import write_page
+    from augment_store.inspect.sheet import MOST_ROWS, write_sheet
+    from augment_store.inspect.terminal import chips_table
+    from augment_store.inspect.views import view_chip
+
+    if args.html is not None:
+        _check_number(len(chosen), _MOST_PAGE_CHIPS, "a page")
+    if args.png is not None:
+        _check_number(len(chosen), MOST_ROWS, "a contact sheet")
+        write_sheet(
+            args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
+        )
+        console.print(f"{args.png}: contact sheet of {len(chosen)} chips")
+    if args.html is not None:
+        write_page(args.html, survey, seen, chosen, args.timestep)
+        console.print(f"{args.html}: page of {len(chosen)} chips, {args.html.stat().st_size / 1e6:.2f} MB")
+    if args.ids or args.worst or args.random:
+        console.print(chips_table(chosen, "chips asked for"))
+
+
+def _check_number(chosen: int, most: int, what: str) -> None:
+    from augment_store.errors import SelectionError
+
+    if chosen > most:
+        raise SelectionError(
+            f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random"
+        )
+
+
+def _check_timestep(survey: Survey, timestep: int) -> None:
+    from augment_store.errors import SelectionError
+
+    if not 0 <= timestep < survey.store.extent.timesteps:
+        raise SelectionError(f"--timestep {timestep}: the store has 0 to {survey.store.extent.timesteps - 1}")
+
+
+def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
+    from augment_store.selection import check_inputs
+
+    if survey.chips is not None:
+        known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]
+        check_inputs(survey.store, survey.chips, known[:_CHECKED_CHIPS])
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}; expected at least 1")
+    return number

@@ -1,0 +1,200 @@
+"""The page for the browser: one file with everything in it, written chip by chip."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from augment_store.inspect.images import colour_confidence, map_uri, photo_uri
+from augment_store.inspect.statistics import MEASURES, ChipStatistics
+from augment_store.inspect.survey import Group, Survey, summarise
+from augment_store.inspect.views import ChipView, view_chip
+from augment_store.modalities import LegendClass
+from augment_store.outputs import write_whole
+from augment_store.placement import footprint
+
+CHIP_BUDGET: Final = 21_500
+"""Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share as much."""
+
+FULL_PAGE: Final = 60
+"""Chips that share the budget of a page."""
+
+_SCRIPTS: Final = ("chips.js", "footprints.js", "viewer.js", "main.js")
+
+
+@dataclass(frozen=True)
+class Level:
+    """How closely pictures are kept: the RGB's side, the other inputs' side, WebP quality, stride of maps."""
+
+    rgb: int
+    others: int
+    quality: int
+    stride: int
+
+
+LEVELS: Final = (
+    Level(256, 160, 72, 1),
+    Level(192, 96, 60, 1),
+    Level(160, 72, 50, 1),
+    Level(128, 56, 42, 1),
+    Level(128, 56, 40, 2),
+    Level(96, 48, 35, 4),
+)
+"""From close to coarse; a chip gets the first that its share of what is left of the budget pays, or the last."""
+
+
+def write_page(
+    path: Path,
+    survey: Survey,
+    seen: Sequence[ChipStatistics],
+    chosen: Sequence[ChipStatistics],
+    timestep: int,
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: File to write.
+        survey: The store.
+        seen: Statistics of the chips the summary is over.
+        chosen: Statistics of the chips to show.
+        timestep: Which timestep's pictures are shown.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    write_whole(path, (part.encode() for part in _parts(survey, seen, chosen, timestep)))
+
+
+def _parts(
+    survey: Survey, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
+) -> Iterator[str]:
+    head, style, body, script = _asset("template.html").split("<!--part-->")
+    yield head + f"<style>\n{_asset('style.css')}</style>" + style
+    yield f'<script type="application/json" id="store">{_json(_store(survey, seen, timestep))}</script>\n'
+    yield '<script type="application/json" id="chips">[\n'
+    left = CHIP_BUDGET * max(len(chosen), FULL_PAGE)
+    for position, statistics in enumerate(chosen):
+        chip = _chip(view_chip(survey, statistics, timestep), survey, left // (len(chosen) - position))
+        left -= _weight(chip["layers"])
+        yield (",\n" if position else "") + _json(chip)
+    yield "\n]</script>\n" + body
+    yield (
+        "<script>\n(() => {\n'use strict';\n"
+        + "".join(_asset(name) for name in _SCRIPTS)
+        + "})();\n</script>"
+    )
+    yield script
+
+
+def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
+    store = survey.store
+    return {
+        "name": store.path.name,
+        "modality": store.spec.modality,
+        "generator": store.spec.generator,
+        "fingerprint": store.fingerprint,
+        "progress": str(survey.progress),
+        "seen": len(seen),
+        "complete": survey.progress.complete.size,
+        "size": store.extent.size,
+        "timesteps": store.extent.timesteps,
+        "timestep": timestep,
+        "samples": store.spec.sampling.samples,
+        "continuous": survey.kind.continuous,
+        "classes": [_legend(entry) for entry in survey.kind.classes],
+        "measures": MEASURES,
+        "groups": [_group(group) for group in summarise(seen)],
+        "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
+        "wrong": sum(bool(entry.flags) for entry in seen),
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "chips": group.chips,
+        "shares": _shares(group.shares),
+        "measures": _finite(group.measures),
+        "mean": _number(group.mean_value),
+    }
+
+
+def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
+    facts = view.statistics
+    reference = None if view.reference is None else [_legend(entry) for entry in view.reference.classes]
+    return {
+        "id": facts.chip_id,
+        "scene": view.scene_id,
+        "split": facts.split,
+        "shares": _shares(facts.shares),
+        "measures": _finite(facts.measures),
+        "doubt": sum(facts.doubt),
+        "mean": _number(facts.mean_value),
+        "flags": facts.flags,
+        "ring": footprint(view.georeference, survey.store.extent.size),
+        "referenceClasses": reference,
+        "tokens": [base64.b64encode(sample.astype("<u2").tobytes()).decode() for sample in view.tokens],
+        "side": view.tokens.shape[-1],
+        "layers": _layers(view, survey.kind.classes, budget),
+    }
+
+
+def _layers(view: ChipView, classes: Sequence[LegendClass], budget: int) -> dict[str, list[str]]:
+    """Data URIs by layer, at the closest level that stays within the budget."""
+    for level in LEVELS:
+        layers = _encode(view, classes, level)
+        if _weight(layers) <= budget:
+            break
+    return layers
+
+
+def _weight(layers: dict[str, list[str]]) -> int:
+    return sum(len(uri) for uris in layers.values() for uri in uris)
+
+
+def _encode(view: ChipView, classes: Sequence[LegendClass], level: Level) -> dict[str, list[str]]:
+    layers = {"map": [map_uri(codes, classes, level.stride) for codes in view.codes]}
+    if view.rgb is not None:
+        layers["rgb"] = [photo_uri(view.rgb, level.rgb, level.quality)]
+    for name, picture in (("radar", view.radar), ("relief", view.relief)):
+        if picture is not None:
+            layers[name] = [photo_uri(picture, level.others, level.quality)]
+    if view.confidence is not None:
+        coloured = [colour_confidence(sample) for sample in view.confidence]
+        layers["confidence"] = [photo_uri(picture, level.others, level.quality) for picture in coloured]
+    if view.reference is not None:
+        layers["reference"] = [map_uri(view.reference.codes, view.reference.classes, level.stride)]
+    return layers
+
+
+def _legend(entry: LegendClass) -> dict[str, str]:
+    return {"name": entry.name, "colour": "#{:02x}{:02x}{:02x}".format(*entry.rgb)}
+
+
+def _shares(shares: Iterable[float]) -> list[float]:
+    return [round(float(share), 4) for share in shares]
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None
+
+
+def _finite(measures: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in measures.items() if np.isfinite(value)}
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element: it holds no ``<``."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return resources.files("augment_store.inspect").joinpath(f"page/{name}").read_text(encoding="utf-8")

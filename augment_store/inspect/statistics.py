@@ -1,0 +1,128 @@
+"""Numbers about one chip's generated maps, and what makes a chip look wrong."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.inspect.kinds import NO_CODE, MapKind
+from augment_store.inspect.references import Reference
+from augment_store.schema import SHARE_SCALE
+
+ONE_CLASS_SHARE: Final = 0.99
+"""A chip of one class to this share looks wrong."""
+
+LOW_CONFIDENCE: Final = 0.5
+LOW_AGREEMENT: Final = 0.5
+
+MEASURES: Final = {
+    "confidence": "mean confidence",
+    "entropy": "entropy of shares (bit)",
+    "samples": "agreement between samples",
+    "timesteps": "agreement between timesteps",
+    "reference": "agreement with reference",
+}
+"""Measures a chip has one number of, and what people call them."""
+
+
+@dataclass(frozen=True)
+class ChipStatistics:
+    """Numbers about one chip; NaN where a measure does not apply.
+
+    Attributes:
+        chip_id: Id of the chip.
+        split: Name of its split, empty where not known.
+        shares: ``[class]`` share of each class over samples, timesteps and pixels; sums to 1.
+        measures: One number per key of `MEASURES`. Confidence and agreements are shares of 1; agreement is
+            the mean over pairs (of samples, of timesteps with input of their own) of pixels that agree.
+        mean_value: Mean of a continuous map in its own unit.
+        flags: What looks wrong, in words.
+    """
+
+    chip_id: str
+    split: str
+    shares: NDArray[np.float64]
+    measures: dict[str, float]
+    mean_value: float
+    flags: tuple[str, ...]
+
+    @property
+    def doubt(self) -> tuple[int, float]:
+        """Sorts chips: more flags first, then the larger mean lack of confidence and agreement."""
+        names = ("confidence", "samples", "timesteps", "reference")
+        known = [1 - self.measures[name] for name in names if np.isfinite(self.measures[name])]
+        return len(self.flags), float(np.mean(known)) if known else 0.0
+
+
+@dataclass(frozen=True)
+class ChipMaps:
+    """What a store holds about one chip.
+
+    Attributes:
+        values: ``[sample, time, y, x]`` as stored, each timestep the generation that stands for it.
+        confidence: ``[sample, time, y, x]`` in units of 1/255; None where the store has none.
+        sources: ``[time]`` the timestep whose generation stands for each.
+    """
+
+    values: NDArray[Any]
+    confidence: NDArray[np.uint8] | None
+    sources: NDArray[np.int16]
+
+
+def chip_measures(maps: ChipMaps, kind: MapKind, reference: Reference | None) -> dict[str, float]:
+    """Every measure of `MEASURES` for one chip; NaN where it does not apply."""
+    distinct = np.unique(maps.sources)
+    return {
+        "confidence": np.nan if maps.confidence is None else float(maps.confidence.mean() * SHARE_SCALE),
+        "entropy": entropy(class_shares(maps.values, kind)),
+        "samples": agreement(maps.values, kind),
+        "timesteps": agreement(maps.values[:, distinct].swapaxes(0, 1), kind),
+        "reference": np.nan if reference is None else reference.agreement(maps.values),
+    }
+
+
+def class_shares(values: NDArray[Any], kind: MapKind) -> NDArray[np.float64]:
+    """Share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
+    counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.classes)]
+    shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
+    return shares
+
+
+def entropy(shares: NDArray[np.float64]) -> float:
+    """Shannon entropy of shares in bits: 0 for one class, log2(n) for n equal ones."""
+    present = shares[shares > 0]
+    return float(-(present * np.log2(present)).sum()) + 0.0
+
+
+def agreement(values: NDArray[Any], kind: MapKind) -> float:
+    """Mean over pairs along the first axis of the share of pixels that agree; NaN for less than two."""
+    pairs = [kind.same(one, other).mean() for one, other in itertools.combinations(values, 2)]
+    return float(np.mean(pairs)) if pairs else np.nan
+
+
+def mean_value(values: NDArray[Any], kind: MapKind, scale: float) -> float:
+    """Mean of the values there are, times `scale`; NaN where there are none."""
+    there = values[kind.codes(values) != NO_CODE]
+    return float(there.mean() * scale) if there.size else np.nan
+
+
+def find_flags(shares: NDArray[np.float64], measures: dict[str, float], kind: MapKind) -> tuple[str, ...]:
+    """What looks wrong about a chip, in words."""
+    flags = []
+    if shares.max() >= ONE_CLASS_SHARE:
+        flags.append(f"only {kind.classes[int(shares.argmax())].name}")
+    if shares.sum() == 0:
+        flags.append("no value at all")
+    if measures["confidence"] < LOW_CONFIDENCE:
+        flags.append("low confidence")
+    if measures["samples"] < LOW_AGREEMENT:
+        flags.append("samples disagree")
+    if measures["timesteps"] < LOW_AGREEMENT:
+        flags.append("timesteps disagree")
+    if measures["reference"] < LOW_AGREEMENT:
+        flags.append("differs from reference")
+    return tuple(flags)

@@ -1,0 +1,128 @@
+"""Goes through chips of a store one at a time and sums up what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips import ChipSet
+from augment_store.inspect.kinds import MapKind, map_kind
+from augment_store.inspect.references import Reference, References
+from augment_store.inspect.statistics import (
+    MEASURES,
+    ChipMaps,
+    ChipStatistics,
+    chip_measures,
+    class_shares,
+    find_flags,
+    mean_value,
+)
+from augment_store.legend import LegendTable
+from augment_store.schema import NDVI_SCALE
+from augment_store.selection import Progress
+from augment_store.store import AugmentStore
+
+
+@dataclass(frozen=True)
+class Group:
+    """Means over the chips of a split.
+
+    Attributes:
+        name: Name of the split, empty for chips of none.
+        chips: Number of chips.
+        shares: ``[class]`` mean share of each class.
+        measures: Mean of each measure over the chips it applies to, NaN where it applies to none.
+        mean_value: Mean of a continuous map.
+    """
+
+    name: str
+    chips: int
+    shares: NDArray[np.float64]
+    measures: dict[str, float]
+    mean_value: float
+
+
+class Survey:
+    """Reads chips of an open store with what belongs to them.
+
+    Args:
+        store: The store.
+        chips: Its chip set, for splits and references; None to go without.
+        table: Legend table to the masks' classes.
+    """
+
+    def __init__(self, store: AugmentStore, chips: ChipSet | None, table: LegendTable) -> None:
+        self.store = store
+        self.chips = chips
+        self.kind: MapKind = map_kind(store.spec)
+        self._references = None if chips is None else References(chips, self.kind, table)
+        self._present = frozenset() if chips is None else frozenset(chips.ids)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How many chips are in which state."""
+        return Progress.read(self.store)
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """Split of each chip that is in one."""
+        given = {} if self.chips is None else self.chips.splits
+        return {chip_id: name for name, ids in given.items() for chip_id in ids}
+
+    def has_inputs(self, chip_id: str) -> bool:
+        """Whether the chip set holds this chip."""
+        return chip_id in self._present
+
+    def reference(self, chip_id: str) -> Reference | None:
+        """A chip's reference, None where there is none."""
+        if self._references is None or not self.has_inputs(chip_id):
+            return None
+        return self._references.read(chip_id, self.store.extent.size)
+
+    def maps(self, chip_id: str) -> ChipMaps:
+        """A chip's generated maps, each timestep the generation that stands for it."""
+        one_time = self.store.extent.timesteps == 1
+        sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
+        confidence = None if self.kind.continuous else self.store.read("confidence", chip_id)[:, sources]
+        return ChipMaps(self.store.read(self.kind.array, chip_id)[:, sources], confidence, sources)
+
+    def measure(self, positions: Iterable[int]) -> Iterator[ChipStatistics]:
+        """Statistics of chips, one at a time."""
+        for position in positions:
+            yield self.statistics(self.store.chip_ids[position])
+
+    def statistics(self, chip_id: str) -> ChipStatistics:
+        """Statistics of one chip."""
+        maps, reference = self.maps(chip_id), self.reference(chip_id)
+        shares = class_shares(maps.values, self.kind)
+        measures = chip_measures(maps, self.kind, reference)
+        return ChipStatistics(
+            chip_id=chip_id,
+            split=self.splits.get(chip_id, ""),
+            shares=shares,
+            measures=measures,
+            mean_value=mean_value(maps.values, self.kind, NDVI_SCALE) if self.kind.continuous else np.nan,
+            flags=find_flags(shares, measures, self.kind),
+        )
+
+
+def summarise(statistics: Sequence[ChipStatistics]) -> list[Group]:
+    """Means by split, in the order train, val, test, other; first over all chips where there are several."""
+    names = sorted({entry.split for entry in statistics}, key=("train", "val", "test", "").index)
+    groups = [_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
+    return groups if len(groups) == 1 else [_group("all", statistics), *groups]
+
+
+def _group(name: str, members: Sequence[ChipStatistics]) -> Group:
+    measures = {key: _mean([entry.measures[key] for entry in members]) for key in MEASURES}
+    shares = np.mean([entry.shares for entry in members], axis=0)
+    return Group(name, len(members), shares, measures, _mean([entry.mean_value for entry in members]))
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else np.nan

@@ -1,0 +1,119 @@
+"""The summary in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from augment_store.inspect.statistics import MEASURES, ChipStatistics
+from augment_store.inspect.survey import Group, Survey, summarise
+from augment_store.modalities import LegendClass
+
+_LISTED: Final = 10
+_BAR: Final = 20
+
+
+def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistics]) -> None:
+    """Prints what the store is, its class shares and measures per split, and the chips that look wrong.
+
+    Args:
+        console: Where to print.
+        survey: The store.
+        seen: Statistics of the chips the summary is over.
+    """
+    console.print(_title(survey, len(seen)))
+    groups = summarise(seen)
+    console.print(_shares_table(survey.kind.classes, groups))
+    console.print(_measures_table(groups))
+    wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
+    if wrong:
+        console.print(chips_table(wrong[:_LISTED], f"{len(wrong)} of {len(seen)} chips look wrong"))
+    else:
+        console.print(f"None of {len(seen)} chips looks wrong.", style="green")
+
+
+def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
+    """A row per chip: its measures and flags."""
+    table = _table(title)
+    table.add_column("chip", overflow="fold")
+    for key in _applying(chips):
+        table.add_column(key, justify="right")
+    table.add_column("looks wrong", style="yellow", overflow="fold")
+    for entry in chips:
+        numbers = [_number(entry.measures[key]) for key in _applying(chips)]
+        table.add_row(entry.chip_id, *numbers, ", ".join(entry.flags))
+    return table
+
+
+def _title(survey: Survey, seen: int) -> Text:
+    store, progress = survey.store, survey.progress
+    facts = f"{store.spec.modality} by {store.spec.generator}, {progress}"
+    text = Text.assemble((str(store.path), "bold"), "\n", facts, "\n")
+    text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
+    if seen < progress.complete.size:
+        text.append(f"Numbers are from a seeded sample of {seen:,} chips.\n", style="dim")
+    return text
+
+
+def _extent(survey: Survey) -> str:
+    extent, samples = survey.store.extent, survey.store.spec.sampling.samples
+    return f"{extent.size} × {extent.size} px · {_count(extent.timesteps, 'timestep')} · {_count(samples, 'sample')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _shares_table(classes: Sequence[LegendClass], groups: Sequence[Group]) -> Table:
+    table = _table("share of pixels")
+    table.add_column("class")
+    for group in groups:
+        table.add_column(_heading(group), justify="right")
+    table.add_column("", width=_BAR)
+    for entry in classes:
+        shares = [float(group.shares[entry.value]) for group in groups]
+        if max(shares) > 0:
+            name = Text.assemble(("■ ", _style(entry)), entry.name)
+            bar = Text("█" * round(shares[0] * _BAR), style=_style(entry))
+            table.add_row(name, *(f"{share:.1%}" for share in shares), bar)
+    return table
+
+
+def _measures_table(groups: Sequence[Group]) -> Table:
+    table = _table("means over chips")
+    table.add_column("measure")
+    for group in groups:
+        table.add_column(_heading(group), justify="right")
+    for key, name in MEASURES.items():
+        if any(np.isfinite(group.measures[key]) for group in groups):
+            table.add_row(name, *(_number(group.measures[key]) for group in groups))
+    if any(np.isfinite(group.mean_value) for group in groups):
+        table.add_row("mean NDVI", *(_number(group.mean_value) for group in groups))
+    return table
+
+
+def _applying(chips: Sequence[ChipStatistics]) -> list[str]:
+    return [key for key in MEASURES if any(np.isfinite(entry.measures[key]) for entry in chips)]
+
+
+def _heading(group: Group) -> str:
+    return f"{group.name or 'no split'} ({group.chips:,})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "–"
+
+
+def _style(entry: LegendClass) -> str:
+    return "rgb({},{},{})".format(*entry.rgb)
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )

@@ -1,0 +1,76 @@
+"""Legend tables: which class of a reference legend each of TerraMind's ten LULC classes stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.errors import AugmentStoreError
+from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, LegendClass
+
+
+class LegendError(AugmentStoreError, ValueError):
+    """A legend table cannot be read or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class LegendTable:
+    """Maps TerraMind's LULC classes to the labels of a reference.
+
+    Attributes:
+        name: What users call the table.
+        classes: The reference's classes, by label value.
+        mapping: Label of each LULC value; values that are not in it have no counterpart.
+    """
+
+    name: str
+    classes: tuple[LegendClass, ...]
+    mapping: Mapping[int, int]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """Reads a table from JSON.
+
+        Args:
+            path: File with the keys ``name``, ``classes`` (value, name, rgb) and ``mapping``; None for the
+                table that ships with the package: ten classes to the five of the Phase 2 NYC masks.
+
+        Raises:
+            LegendError: If the file cannot be read, or maps values that no legend has.
+        """
+        source = resources.files("augment_store").joinpath("legends/nyc.json") if path is None else path
+        try:
+            return cls.from_dict(json.loads(source.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LegendError(f"{source}: cannot be read as a legend table ({error})") from error
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Builds a table from plain values.
+
+        Raises:
+            LegendError: If a value or label in the mapping is in neither legend.
+        """
+        classes = tuple(LegendClass(c["value"], c["name"], tuple(c["rgb"])) for c in plain["classes"])
+        mapping = {int(value): int(label) for value, label in plain["mapping"].items()}
+        values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
+        if not mapping.keys() <= values or not set(mapping.values()) <= labels:
+            raise LegendError(
+                f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
+            )
+        return cls(str(plain["name"]), classes, mapping)
+
+    def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Labels of a LULC map of any shape; −1 where a value has no counterpart."""
+        lookup = np.full(256, IGNORED_LABEL, dtype=np.int64)
+        for value, label in self.mapping.items():
+            lookup[value] = label
+        labels: NDArray[np.int64] = lookup[lulc]
+        return labels

@@ -1,0 +1,67 @@
+"""Where a store's chips lie on Earth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from augment_store.chips import Georeference
+from augment_store.errors import ChipDataError
+from augment_store.store import AugmentStore
+
+Ring = list[tuple[float, float]]
+"""Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
+
+
+def stored_georeference(store: AugmentStore, chip_id: str) -> Georeference:
+    """Georeference a store holds of a chip.
+
+    Raises:
+        ChipNotFoundError: If the store does not know the chip.
+        StoreError: If the store is damaged there.
+    """
+    a, b, c, d, e, f = (float(part) for part in store.read("transform", chip_id))
+    return Georeference(str(store.read("crs_wkt", chip_id)), (a, b, c, d, e, f))
+
+
+def is_known(georeference: Georeference) -> bool:
+    """Whether both the coordinate reference system and the transform are known."""
+    return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
+
+
+def coarser(georeference: Georeference, pixels: int) -> Georeference:
+    """The same extent in cells of `pixels` × `pixels` pixels."""
+    a, b, c, d, e, f = georeference.transform
+    return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
+
+
+def footprint(georeference: Georeference, size: int) -> Ring | None:
+    """Corners of a chip of `size` pixels a side; None where the chip has no georeference.
+
+    Raises:
+        ChipDataError: If the coordinate reference system cannot be used.
+    """
+    if not is_known(georeference):
+        return None
+    import rasterio.warp
+    from rasterio.errors import RasterioError
+
+    a, b, c, d, e, f = georeference.transform
+    corners = [(0, 0), (size, 0), (size, size), (0, size)]
+    xs, ys = ([p * col + q * row + o for col, row in corners] for p, q, o in ((a, b, c), (d, e, f)))
+    try:
+        longitudes, latitudes = rasterio.warp.transform(georeference.crs_wkt, "EPSG:4326", xs, ys)[:2]
+    except RasterioError as error:
+        raise ChipDataError(f"coordinate reference system cannot be used ({error})") from error
+    return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(longitudes, latitudes, strict=True)]
+
+
+def pixel_metres(georeference: Georeference) -> float | None:
+    """Side of a pixel in metres; None where it is not known or the system is not projected."""
+    if not is_known(georeference):
+        return None
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(georeference.crs_wkt)
+    if not crs.is_projected:
+        return None
+    return float(np.hypot(georeference.transform[0], georeference.transform[3]) * crs.linear_units_factor[1])

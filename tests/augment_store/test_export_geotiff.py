@@ -1,0 +1,199 @@
+"""GeoTIFF and COG: what is written is what the store holds, and other programs read it so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import rasterio
+
+from augment_store.chips import ChipSet
+from augment_store.cli import main
+from augment_store.export import geotiff
+from augment_store.modalities import LULC_LEGEND
+from augment_store.records import ChipEntry
+from augment_store.store import AugmentStore
+from tests.augment_store.stores import make_spec, make_store, store_of_chips
+
+
+def export(store, out, *arguments) -> int:
+    return main(["export", str(store), "--out", str(out), *arguments])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("file_format", ["geotiff", "cog"])
+def test_every_array_reads_back_equal(tmp_path, file_format):
+    store = make_store(tmp_path / "s", chips=1, spec=make_spec(probabilities=True))
+    arrays = ("lulc", "confidence", "probabilities", "tokens")
+    assert export(store.path, tmp_path / "out", "--format", file_format, "--arrays", *arrays) == 0
+    for name in arrays:
+        with rasterio.open(tmp_path / "out" / f"scene0_r0c0_{name}.tif") as found:
+            stored = store.read(name, "scene0_r0c0")
+            np.testing.assert_array_equal(found.read(), stored.reshape(-1, *stored.shape[-2:]))
+            assert found.crs.to_epsg() == 32618
+            assert found.transform.c == 580_000.0
+            assert found.transform.a == (160 if name == "tokens" else 10)
+            assert found.bounds == (580_000, 4_510_000 - 320, 580_000 + 320, 4_510_000)
+            assert json.loads(found.tags()["GENERATION_SPEC"]) == store.spec.to_dict()
+            assert found.tags()["FINGERPRINT"] == store.fingerprint
+
+
+@pytest.mark.parametrize("file_format", ["geotiff", "cog"])
+def test_look_and_meaning(tmp_path, file_format):
+    store = make_store(tmp_path / "s", chips=1, spec=make_spec(probabilities=True))
+    assert export(store.path, tmp_path / "out", "--format", file_format) == 0
+    with rasterio.open(tmp_path / "out" / "scene0_r0c0_lulc.tif") as found:
+        assert found.nodata == 255
+        assert found.descriptions == ("generated LULC class",)
+        colours = found.colormap(1)
+        assert [colours[entry.value][:3] for entry in LULC_LEGEND] == [entry.rgb for entry in LULC_LEGEND]
+        assert found.tags(1)["flag_meanings"].split()[5] == "built_area"
+    with rasterio.open(tmp_path / "out" / "scene0_r0c0_confidence.tif") as found:
+        assert (found.nodata, found.scales[0]) == (0, pytest.approx(1 / 255))
+    with rasterio.open(tmp_path / "out" / "scene0_r0c0_probabilities.tif") as found:
+        assert found.descriptions[5] == "probability of built area"
+        assert found.nodata is None
+
+
+def test_ndvi_has_its_scale(tmp_path):
+    store = make_store(tmp_path / "s", chips=1, spec=make_spec("NDVI"))
+    assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
+    assert names(tmp_path / "out") == ["scene0_r0c0_ndvi.tif"]
+    with rasterio.open(tmp_path / "out" / "scene0_r0c0_ndvi.tif") as found:
+        assert (found.dtypes[0], found.nodata, found.scales[0]) == ("int16", -32768, pytest.approx(1e-4))
+        np.testing.assert_array_equal(found.read(1), store.read("ndvi", "scene0_r0c0")[0, 0])
+
+
+def test_identical_timesteps_are_written_once(tmp_path):
+    same = {"timestep_source": np.array([0, 0, 2], np.int16)}
+    store = make_store(tmp_path / "s", 1, timesteps=3, spec=make_spec(samples=2), given={"scene0_r0c0": same})
+    assert export(store.path, tmp_path / "out", "--format", "geotiff", "--arrays", "lulc") == 0
+    tifs = [name for name in names(tmp_path / "out") if name.endswith(".tif")]
+    assert tifs == [f"scene0_r0c0_lulc_s{sample}_t{time}.tif" for sample in (0, 1) for time in (0, 2)]
+    with rasterio.open(tmp_path / "out" / tifs[2]) as found:
+        assert found.tags()["STANDS_FOR_TIMESTEPS"] == "0 1"
+        assert found.descriptions == ("generated LULC class (sample 1, timestep 0)",)
+        np.testing.assert_array_equal(found.read(1), store.read("lulc", "scene0_r0c0")[1, 0])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("file_format", ["geotiff", "cog"])
+def test_chip_without_georeference_is_written_without_one(tmp_path, capsys, file_format):
+    store = make_store(tmp_path / "s", chips=1, entries=[ChipEntry("a", "a")])
+    assert export(store.path, tmp_path / "out", "--format", file_format, "--arrays", "lulc") == 0
+    assert "1 of them have no georeference" in capsys.readouterr().out
+    with rasterio.open(tmp_path / "out" / "a_lulc.tif") as found:
+        assert found.crs is None
+        np.testing.assert_array_equal(found.read(1), store.read("lulc", "a")[0, 0])
+
+
+def test_only_complete_chips_are_exported(tmp_path, capsys):
+    store = make_store(tmp_path / "s", chips=6, pending=4)
+    assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
+    assert len([name for name in names(tmp_path / "out") if name.endswith(".tif")]) == 2 * 2
+    assert "2 of 6 chips complete, 4 pending" in capsys.readouterr().out
+
+
+def test_old_class_names_do_not_stay_beside_other_pixels(tmp_path):
+    store = make_store(tmp_path / "s", chips=1)
+    (tmp_path / "out").mkdir()
+    stale = tmp_path / "out" / "scene0_r0c0_confidence.tif.aux.xml"
+    stale.write_text("<PAMDataset/>")
+    assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
+    assert not stale.exists()
+
+
+@pytest.mark.skipif(not shutil.which("gdalinfo"), reason="needs gdalinfo (Debian: gdal-bin)")
+@pytest.mark.parametrize("file_format", ["geotiff", "cog"])
+def test_gdalinfo_shows_names_and_colours(tmp_path, file_format):
+    store = make_store(tmp_path / "s", chips=1)
+    assert export(store.path, tmp_path / "out", "--format", file_format) == 0
+    path = tmp_path / "out" / "scene0_r0c0_lulc.tif"
+    text = subprocess.run(["gdalinfo", path], check=True, capture_output=True, text=True).stdout
+    categories = re.findall(r"^ {6}(\d): (.+)$", text, re.M)
+    assert categories == [(str(entry.value), entry.name) for entry in LULC_LEGEND]
+    for entry in LULC_LEGEND:
+        assert "{}: {},{},{},255".format(entry.value, *entry.rgb) in text
+    assert 'ID["EPSG",32618]' in text
+    assert "NoData Value=255" in text
+    assert '<GDALRasterAttributeTable tableType="thematic">' in text
+
+
+def test_cog_has_overviews_and_is_valid(tmp_path):
+    from rio_cogeo.cogeo import cog_validate
+
+    store = make_store(tmp_path / "s", chips=4, size=288, entries=None)
+    assert export(store.path, tmp_path / "out", "--format", "cog", "--mosaic") == 0
+    path = tmp_path / "out" / "scene0_lulc.tif"
+    assert cog_validate(path, strict=True) == (True, [], [])
+    with rasterio.open(path) as found:
+        assert found.overviews(1) == [2, 4]
+
+
+def test_cog_without_its_library(tmp_path, monkeypatch, capsys):
+    store = make_store(tmp_path / "s", chips=1)
+    monkeypatch.setitem(__import__("sys").modules, "rio_cogeo.cogeo", None)
+    assert export(store.path, tmp_path / "out", "--format", "cog") == 2
+    assert "--format cog needs rio-cogeo; install it with pip install" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_invalid_cog_is_not_kept(tmp_path, monkeypatch, capsys):
+    store = make_store(tmp_path / "s", chips=1)
+    monkeypatch.setattr(geotiff.cog_library(), "cog_validate", lambda *_, **__: (False, ["no tiles"], []))
+    assert export(store.path, tmp_path / "out", "--format", "cog") == 2
+    assert "not a valid COG (no tiles)" in capsys.readouterr().err
+    assert names(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "geotiff", "--ids", "scene0_r0c7"], r"no chip 'scene0_r0c7'; the nearest are scene0"),
+        (
+            ["--format", "geotiff", "--arrays", "ndvi"],
+            r"no array 'ndvi' to export; it has tokens, lulc, confidence",
+        ),
+        (["--format", "geotiff", "--out", "blocked"], "cannot be written"),
+        (["--format", "cog", "--out", "blocked"], "cannot be written"),
+        (["--format", "zarr", "--out", "blocked"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path / "s", chips=2)
+    (tmp_path / "blocked").write_text("a file where a folder is needed")
+    assert export("s", "out", *arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+
+
+def test_empty_store(tmp_path, capsys):
+    store = make_store(tmp_path / "s", chips=2, pending=2)
+    assert export(store.path, tmp_path / "out", "--format", "zarr") == 2
+    assert "0 of 2 chips complete, 2 pending" in capsys.readouterr().err
+
+
+@pytest.mark.shared_data
+def test_real_chip_lies_where_its_input_lies(tmp_path, shared_data):
+    chips = ChipSet.open(shared_data / "terramesh_examples")
+    store = store_of_chips(tmp_path / "s", chips, ("S2L2A", "S1RTC", "DEM"), samples=1)
+    assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
+    for chip_id in chips.ids:
+        with (
+            rasterio.open(tmp_path / "out" / f"{chip_id}_lulc.tif") as found,
+            rasterio.open(chips.path(chip_id, "LULC")) as truth,
+        ):
+            assert found.crs == truth.crs
+            assert found.transform.almost_equals(truth.transform, 1e-6)
+            np.testing.assert_array_equal(
+                found.read(1), AugmentStore.open(store.path).read("lulc", chip_id)[0, 0]
+            )

@@ -1,0 +1,102 @@
+"""Mosaics: every pixel of a scene stands where its chip's transform puts it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+
+from augment_store.chips import Georeference
+from augment_store.cli import main
+from augment_store.errors import MosaicError
+from augment_store.export.canvas import mosaics
+from augment_store.records import ChipEntry
+from tests.augment_store.stores import WKT, grid_reference, make_spec, make_store
+
+SIZE = 32
+
+
+def entry(chip_id, east, south, scale=10.0, wkt=WKT):
+    """A chip whose corner lies so many pixels east and south of the scene's."""
+    return ChipEntry(
+        chip_id, "s", Georeference(wkt, (scale, 0, 5e5 + 10 * east, 0, -scale, 4e6 - 10 * south))
+    )
+
+
+def store_of(tmp_path, *entries, **options):
+    return make_store(tmp_path / "store", chips=len(entries), size=SIZE, entries=entries, **options)
+
+
+def test_neighbours_are_joined_and_gaps_stay_empty(tmp_path):
+    store = store_of(tmp_path, entry("a", 32, 0), entry("b", 0, 32), entry("c", 32, 32))
+    assert (
+        main(["export", str(store.path), "--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic"])
+        == 0
+    )
+    with rasterio.open(tmp_path / "o" / "s_lulc.tif") as found:
+        pixels = found.read(1)
+        assert (found.bounds.left, found.bounds.top) == (5e5, 4e6)
+        assert found.tags()["CHIP_IDS"] == "a b c"
+    assert pixels.shape == (64, 64)
+    np.testing.assert_array_equal(pixels[:32, :32], 255)
+    for chip_id, rows, columns in (("a", 0, 32), ("b", 32, 0), ("c", 32, 32)):
+        stored = store.read("lulc", chip_id)[0, 0]
+        np.testing.assert_array_equal(pixels[rows : rows + 32, columns : columns + 32], stored)
+
+
+def test_first_chip_shows_where_chips_overlap(tmp_path):
+    store = store_of(tmp_path, entry("a", 0, 0), entry("b", 16, 0))
+    (canvas,) = mosaics(store, store.chip_ids)
+    assert canvas.shape == (32, 48)
+    from augment_store.export.layers import layers
+
+    pixels = canvas.read(store, next(layers(store, ["lulc"])))[0]
+    np.testing.assert_array_equal(pixels[:, :32], store.read("lulc", "a")[0, 0])
+    np.testing.assert_array_equal(pixels[:, 32:], store.read("lulc", "b")[0, 0][:, 16:])
+
+
+def test_a_mosaic_per_scene_with_every_timestep_any_chip_has(tmp_path):
+    once = {"timestep_source": np.zeros(2, np.int16)}
+    spec = make_spec()
+    store = make_store(tmp_path / "store", 8, SIZE, timesteps=2, spec=spec, given={"scene0_r0c0": once})
+    assert (
+        main(["export", str(store.path), "--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic"])
+        == 0
+    )
+    assert (tmp_path / "o" / "scene1_lulc_t1.tif").is_file()
+    with rasterio.open(tmp_path / "o" / "scene0_lulc_t1.tif") as found:
+        pixels = found.read(1)
+    assert pixels.shape == (32, 128)
+    np.testing.assert_array_equal(pixels[:, :32], store.read("lulc", "scene0_r0c0")[0, 0])
+    np.testing.assert_array_equal(pixels[:, 32:64], store.read("lulc", "scene0_r0c1")[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (entry("b", 32.5, 0), "lies 0.00 rows and 0.50 columns off"),
+        (entry("b", 32, 0, scale=20.0), "is rotated or has other pixels"),
+        (entry("b", 32, 0, wkt=WKT.replace("-75", "-69")), "another coordinate reference system"),
+        (ChipEntry("b", "s"), "chip b has no georeference"),
+        (entry("b", 32, 20_000_000), "more than a mosaic may have"),
+    ],
+)
+def test_chips_that_do_not_fit_are_refused(tmp_path, second, message):
+    store = store_of(tmp_path, entry("a", 0, 0), second)
+    with pytest.raises(MosaicError, match=message):
+        mosaics(store, store.chip_ids)
+
+
+def test_tokens_that_do_not_meet_are_refused(tmp_path, capsys):
+    store = store_of(tmp_path, entry("a", 0, 0), entry("b", 24, 0))
+    arguments = ["--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic", "--arrays", "tokens"]
+    assert main(["export", str(store.path), *arguments]) == 2
+    assert (
+        "chip b lies 0 rows and 24 columns from the corner, not a multiple of 16" in capsys.readouterr().err
+    )
+
+
+def test_scene_names_become_file_names(tmp_path):
+    scene = ChipEntry("a", "2021/05 east", grid_reference(0, 0, SIZE))
+    store = store_of(tmp_path, scene)
+    assert mosaics(store, store.chip_ids)[0].name == "2021_05_east"

@@ -1,0 +1,39 @@
+"""The legend table, by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from augment_store.legend import LegendError, LegendTable
+from augment_store.modalities import NYC_CLASSES
+
+
+def test_shipped_table_maps_every_class_as_agreed():
+    table = LegendTable.load()
+    assert tuple(entry.name for entry in table.classes) == NYC_CLASSES
+    lulc = np.array([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [255, 1, 1, 1, 1]], np.uint8)
+    assert table.apply(lulc).tolist() == [[-1, 0, 2, 3, 3], [1, 4, -1, -1, 3], [-1, 0, 0, 0, 0]]
+
+
+def test_own_table_is_read(tmp_path):
+    path = tmp_path / "wet.json"
+    classes = [{"value": 7, "name": "wet", "rgb": [0, 0, 255]}]
+    path.write_text(json.dumps({"name": "wet", "classes": classes, "mapping": {"1": 7}}))
+    assert LegendTable.load(path).apply(np.array([0, 1], np.uint8)).tolist() == [-1, 7]
+
+
+@pytest.mark.parametrize("mapping", [{"10": 0}, {"1": 5}, {"water": 0}])
+def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
+    path = tmp_path / "bad.json"
+    classes = [{"value": 0, "name": "water", "rgb": [0, 0, 255]}]
+    path.write_text(json.dumps({"name": "bad", "classes": classes, "mapping": mapping}))
+    with pytest.raises(LegendError, match=r"bad\.json"):
+        LegendTable.load(path)
+
+
+def test_missing_file_is_one_line(tmp_path):
+    with pytest.raises(LegendError, match=r"nowhere\.json: cannot be read"):
+        LegendTable.load(tmp_path / "nowhere.json")
