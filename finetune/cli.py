@@ -41,7 +41,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
 
     def plain_config(self) -> dict[str, Any]:
         """The final configuration as plain values."""
-        plain: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        plain: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
         return plain
 
 

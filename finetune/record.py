@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,16 +69,18 @@ def make_manifest(
         start=_start_record(options, model),
         cost=CostRecord(0, 0, 0, 0, 0.0, "", str(config["trainer"]["precision"])),
         checkpoints={},
-        versions={"python": platform.python_version(), **_versions()},
+        versions=_versions(),
         git_commit=_git_commit(),
     )
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the packages that are installed; peft is needed for LoRA alone."""
-    installed = packages_distributions()
-    names = {name for distributions in installed.values() for name in distributions}
-    return {name: version(name) for name in PACKAGES if name in names}
+    """Version of Python and of each package that is installed; peft is needed for LoRA alone."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _data_record(datamodule: TimStoreDataModule) -> DataRecord:

@@ -3,8 +3,18 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny models gain nothing from threads and lose much where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

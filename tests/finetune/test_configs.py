@@ -16,15 +16,17 @@ def store_of(name, request):
 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_runs_through_python_m_finetune(name, tiny, request, tmp_path):
-    if name == "nyc_inline_tim":
+    if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
         tiny = [word.replace("terramind_v1_tiny", "terramind_v1_tiny_tim") for word in tiny]
+        assert main(["fit", "--config", name, *tiny, "--smoke", "--run", str(tmp_path / "run")]) == 0
+        return
     store = store_of(name, request)
     joined = ["--augment", store] if store else []
-    batches = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+    batches = ["--trainer.limit_train_batches", "0.5"]
     run = tmp_path / "run"
     arguments = [*tiny, *joined, *batches, "--trainer.max_epochs", "1", "--run", str(run)]
     assert main(["fit", "--config", name, *arguments]) == 0
-    assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "1"]) == 0
+    assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "0.5"]) == 0
     task, datamodule = load_run(run)
     assert not task.training
     assert datamodule.augmentation.wish.store == (None if store is None else type(run)(store))

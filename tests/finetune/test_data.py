@@ -1,0 +1,333 @@
+"""Samples, transforms, statistics, splits and controls."""
+
+import hashlib
+import json
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from albumentations.pytorch import ToTensorV2
+from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
+
+from augment_store.chips import ChipSet
+from augment_store.errors import ChipDataError, ChipSetError
+from augment_store.layouts import IMPACTMESH
+from finetune.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
+from finetune.datamodule import TimStoreDataModule
+from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
+from finetune.statistics import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
+from finetune.transforms import SampleTransform
+from tests.finetune.world import make_store, make_world, write_tif, write_zarr
+
+D4 = [
+    FlattenTemporalIntoChannels(),
+    A.D4(p=1),
+    ToTensorV2(),
+    UnflattenTemporalFromChannels(n_timesteps=4),
+]
+
+
+def datamodule(world, **arguments):
+    return TimStoreDataModule(data_root=str(world.root), **{"batch_size": 2, **arguments})
+
+
+# Samples ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("timesteps", [[0, 1, 2, 3], [0]])
+def test_samples_equal_the_public_reader_bit_for_bit(shared_data, timesteps):
+    golden = json.loads((shared_data / "impactmesh_reader_golden.json").read_text())["samples"]
+    root = shared_data / "impactmesh_layout" / "data"
+    module = TimStoreDataModule(data_root=str(root), timesteps=timesteps, limit_chips=None)
+    module.setup("fit")
+    module.setup("test")
+    for dataset in module.datasets.values():
+        for sample in dataset:
+            expected = golden[f"{sample['chip_id']}@{timesteps}"]
+            for name, found in {**sample["image"], "mask": sample["mask"]}.items():
+                assert list(found.shape) == expected[name]["shape"]
+                assert str(found.dtype).removeprefix("torch.") == expected[name]["dtype"]
+                if name != "mask":
+                    digest = hashlib.sha256(found.numpy().tobytes()).hexdigest()
+                    assert digest == expected[name]["sha256"]
+
+
+@pytest.mark.shared_data
+def test_the_flood_preset_is_the_public_readers(shared_data):
+    golden = json.loads((shared_data / "impactmesh_reader_golden.json").read_text())["flood_stats"]
+    for kind in ("means", "stds"):
+        assert {k: list(v) for k, v in getattr(IMPACTMESH_FLOOD, kind).items()} == golden[kind]
+
+
+def test_a_sample_carries_ids_and_raw_values(world, plain_store):
+    module = datamodule(world, augment=str(plain_store))
+    module.setup("test")
+    sample = module.datasets["test"][2]
+    assert (sample["chip_id"], sample["scene_id"]) == ("echo_0_0", "echo")
+    assert sample["filename"].endswith("DEM/echo_0_0_DEM.tif")
+    assert sample["mask"].dtype == torch.int64
+    assert sample["maps"]["lulc"].shape == (4, 32, 32)
+    raw = world.chips.read("echo_0_0", ("S2L2A",)).rasters["S2L2A"]
+    assert np.array_equal(sample["image"]["S2L2A"].numpy(), raw.transpose(1, 0, 2, 3).astype(np.float32))
+
+
+@pytest.mark.parametrize("timesteps", [[0], [0, 2], [3, 1, 0], [0, 1, 2, 3]])
+def test_any_timesteps_and_band_subsets_join(world, lulc_store, timesteps):
+    module = datamodule(
+        world,
+        augment=str(lulc_store),
+        encoding=["onehot", "confidence"],
+        timesteps=timesteps,
+        bands={"S2L2A": ["RED", "SWIR_1"]},
+    )
+    module.setup("fit")
+    batch = module.model_batch(next(iter(module.train_dataloader())))
+    time = () if len(timesteps) == 1 else (len(timesteps),)
+    assert batch["image"]["S2L2A"].shape == (2, 2 + 11, *time, 32, 32)
+    assert batch["image"]["DEM"].shape == (2, 1, *time, 32, 32)
+    assert set(batch) == {"image", "mask", "filename"}
+
+
+def test_planes_are_those_of_the_chip_and_timestep(world, lulc_store):
+    module = datamodule(world, augment=str(lulc_store), encoding=["index"], timesteps=[2])
+    module.setup("test")
+    loaded = next(iter(module.test_dataloader()))
+    image = module.model_batch(loaded)["image"]["S2L2A"]
+    lulc = module.augmentation.store.store.read("lulc", loaded["chip_id"][1])[0, 2]
+    torch.testing.assert_close(image[1, 12], torch.from_numpy(lulc).float() / 9)
+
+
+def test_missing_observations_are_replaced_before_standardising(tmp_path):
+    world = make_world(tmp_path / "chips")
+    path = world.chips.path("delta_0_0", "S2L2A")
+    values = world.chips.read("delta_0_0", ("S2L2A",)).rasters["S2L2A"].astype(np.float32)
+    values[1] = np.nan
+    values[2, 0] = -9999
+    write_zarr(path, values)
+    module = datamodule(world, no_data_replace=7, means="terramind_v1")
+    module.setup("test")
+    image = module.datasets["test"][0]["image"]["S2L2A"]
+    assert (image[:, 1] == 7).all()
+    assert (image[0, 2] == 7).all()
+    batch = module.model_batch(next(iter(module.test_dataloader())))
+    expected = (7 - TERRAMIND_V1.means["S2L2A"][0]) / TERRAMIND_V1.stds["S2L2A"][0]
+    assert batch["image"]["S2L2A"][0, 0, 1, 0, 0] == pytest.approx(expected)
+
+
+def test_training_draws_among_the_samples_and_evaluation_takes_the_first(world, lulc_store):
+    module = datamodule(world, augment=str(lulc_store))
+    module.setup("fit")
+    first, second = module.augmentation.store.read("lulc", "charlie_0_0")
+    assert all(np.array_equal(module.datasets["val"][0]["maps"]["lulc"], first) for _ in range(8))
+    torch.manual_seed(0)
+    drawn = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
+    first, second = module.augmentation.store.read("lulc", "alpha_0_0")
+    counts = [sum(np.array_equal(maps, one) for maps in drawn) for one in (first, second)]
+    assert min(counts) > 0
+    assert sum(counts) == 16
+    torch.manual_seed(0)
+    again = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, again))
+
+
+# Transforms ------------------------------------------------------------------------------------------
+
+
+def symmetries(values):
+    """The eight symmetries of the square, of the last two dimensions."""
+    for flipped in (values, np.flip(values, -1)):
+        for turns in range(4):
+            yield np.rot90(flipped, turns, axes=(-2, -1))
+
+
+def test_image_mask_and_maps_move_together():
+    rng = np.random.default_rng(0)
+    images = {name: rng.normal(size=(bands, 4, 16, 16)).astype(np.float32) for name, bands in (("S2", 3), ("S1", 2))}
+    mask = rng.integers(0, 5, (16, 16))
+    maps = {"lulc": rng.integers(0, 10, (4, 16, 16)).astype(np.uint8)}
+    maps["probabilities"] = rng.integers(0, 256, (4, 10, 16, 16)).astype(np.uint8)
+    maps["ndvi"] = rng.integers(-10000, 10000, (4, 16, 16)).astype(np.int16)
+    transform = SampleTransform(D4, ("S2", "S1"), tuple(maps), 4)
+    seen = set()
+    for seed in range(24):
+        moved, moved_mask, moved_maps = transform(images, mask, maps, seed)
+        found = [n for n, turned in enumerate(symmetries(mask)) if np.array_equal(turned, moved_mask)]
+        assert len(found) == 1
+        seen.add(found[0])
+        for given, got in ((images, moved), (maps, moved_maps)):
+            for name, values in given.items():
+                assert np.array_equal(list(symmetries(values))[found[0]], got[name])
+    assert len(seen) >= 6
+    again, _, _ = transform(images, mask, maps, 23)
+    assert torch.equal(again["S2"], moved["S2"])
+
+
+def test_colour_transforms_leave_maps_alone():
+    image = np.full((3, 16, 16), 0.25, dtype=np.float32)
+    lulc = np.full((1, 16, 16), 9, dtype=np.uint8)
+    steps = [A.RandomBrightnessContrast(brightness_limit=(0.5, 0.5), p=1), A.Resize(8, 8)]
+    moved, _, maps = SampleTransform(steps, ("S2",), ("lulc",), 1)({"S2": image}, None, {"lulc": lulc}, 0)
+    assert moved["S2"].shape == (3, 8, 8)
+    assert not (moved["S2"] == 0.25).any()
+    assert (maps["lulc"] == 9).all()
+    assert maps["lulc"].shape == (1, 8, 8)
+
+
+def test_tokens_refuse_spatial_transforms():
+    with pytest.raises(EncodingError, match="D4 with encoding tokens: codebook indices do not rotate"):
+        SampleTransform([A.OneOf([A.D4()])], ("S2",), ("tokens",), 1)
+    SampleTransform([A.RandomBrightnessContrast()], ("S2",), ("tokens",), 1)
+
+
+def test_spatial_transforms_of_several_timesteps_need_flattening():
+    with pytest.raises(ConfigError, match="D4 on 4 timesteps needs FlattenTemporalIntoChannels"):
+        SampleTransform([A.D4()], ("S2",), (), 4)
+
+
+# Statistics ------------------------------------------------------------------------------------------
+
+
+def test_statistics_follow_the_bands_in_use():
+    found = find_statistics("terramind_v1", "terramind_v1", {"S2L2A": ("RED",), "DEM": ("DEM",)})
+    assert found.means == {"S2L2A": (1853.91,), "DEM": (670.665,)}
+    assert found.stds["S2L2A"] == (2134.138,)
+    own = find_statistics({"DEM": [5.0]}, {"DEM": [2.0]}, {"DEM": ("DEM",)})
+    assert (own.means["DEM"], own.stds["DEM"]) == ((5.0,), (2.0,))
+
+
+@pytest.mark.parametrize(
+    ("means", "stds", "message"),
+    [
+        ("mine", None, "unknown preset 'mine'; expected impactmesh_flood, terramind_v1"),
+        ({"DEM": [1.0, 2.0]}, {"DEM": [1.0]}, "2 values; expected 1"),
+        ({"DEM": [1.0]}, {"DEM": [0.0]}, "expected positive"),
+        ({"S1RTC": [1.0]}, None, "none for DEM"),
+    ],
+)
+def test_impossible_statistics(means, stds, message):
+    with pytest.raises(ConfigError, match=message):
+        find_statistics(means, stds, {"DEM": ("DEM",)})
+
+
+# Splits ----------------------------------------------------------------------------------------------
+
+
+def test_a_scene_in_two_splits_stops_unless_it_is_allowed(tmp_path):
+    world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("a_0_1",), "test": ("b_0_0",)})
+    with pytest.raises(SplitError, match=r"1 scenes are in two splits \(a\).*--allow-scene-overlap"):
+        datamodule(world).setup("fit")
+    allowed = datamodule(world, allow_scene_overlap=True)
+    allowed.setup("fit")
+    assert allowed.splits.overlap == ("a",)
+
+
+def test_a_chip_in_two_splits_stops_always(tmp_path):
+    world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("b_0_0",), "test": ("c_0_0",)})
+    (world.root / "split/impactmesh_flood_test.txt").write_text("a_0_0\n")
+    with pytest.raises(SplitError, match=r"1 chips are in both .*train.txt and .*test.txt \(a_0_0\)"):
+        datamodule(world, allow_scene_overlap=True).setup("fit")
+
+
+def test_an_empty_or_missing_split_stops(tmp_path):
+    world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("b_0_0",)})
+    with pytest.raises(ChipSetError, match="no test split"):
+        datamodule(world).setup("test")
+    (world.root / "split/impactmesh_flood_val.txt").write_text("\n")
+    with pytest.raises(ChipSetError, match="the split is empty"):
+        datamodule(world).setup("fit")
+    with pytest.raises(ChipSetError, match="no such split file"):
+        datamodule(world, val_split=str(tmp_path / "no.txt")).setup("fit")
+
+
+# What the data must be -------------------------------------------------------------------------------
+
+
+def test_a_label_without_a_class_is_named(tmp_path):
+    world = make_world(tmp_path / "w")
+    mask = world.labels("charlie_0_1").astype(np.int8)
+    mask[3, 3] = 5
+    write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
+    with pytest.raises(LabelError, match="chip charlie_0_1: mask holds label 5; expected 0 to 4, or -1"):
+        datamodule(world).setup("fit")
+
+
+def test_timesteps_that_are_not_there_stop(tmp_path):
+    world = make_world(tmp_path / "w", timesteps=1)
+    with pytest.raises(ChipDataError, match="it has 1"):
+        datamodule(world).setup("fit")
+
+
+def test_tokens_need_sides_of_32_pixels(tmp_path):
+    world = make_world(tmp_path / "w", size=48)
+    make_store(world, tmp_path / "store")
+    module = datamodule(world, augment=str(tmp_path / "store"), encoding=["tokens"])
+    with pytest.raises(ConfigError, match="multiple of 32; these have 48"):
+        module.setup("fit")
+
+
+# Controls --------------------------------------------------------------------------------------------
+
+
+def test_shuffle_gives_every_chip_anothers_maps(world, plain_store):
+    module = datamodule(world, augment=str(plain_store), control="shuffle", control_seed=5)
+    module.setup("fit")
+    source, _ = module.augmentation.source(module.chips, module.splits.ids["train"], 32)
+    assert isinstance(source, ShuffledMaps)
+    assert sorted(source.donor.values()) == sorted(module.splits.ids["train"])
+    assert all(chip_id != donor for chip_id, donor in source.donor.items())
+    same, other = (ShuffledMaps(None, world.ids, seed).donor for seed in (5, 6))
+    assert same == ShuffledMaps(None, world.ids, 5).donor != other
+    with pytest.raises(ConfigError, match="split with one chip"):
+        ShuffledMaps(None, ("a",), 0)
+
+
+def test_analytic_ndvi_needs_no_store(tmp_path):
+    world = make_world(tmp_path / "w", timesteps=1)
+    values = np.zeros((1, 12, 32, 32), dtype=np.int16)
+    values[0, 3], values[0, 7] = 1000, 3000  # (3000 − 1000) / 4000 = 0.5
+    values[0, :, 0, 0] = 0  # no light at all: no NDVI
+    write_zarr(world.chips.path("delta_0_0", "S2L2A"), values)
+    ndvi = AnalyticNdvi(world.chips).read("ndvi", "delta_0_0")
+    assert ndvi.shape == (1, 1, 32, 32)
+    assert ndvi[0, 0, 5, 5] == 5000
+    assert ndvi[0, 0, 0, 0] == -32768
+    module = datamodule(world, control="analytic-ndvi", timesteps=[0])
+    module.setup("test")
+    image = module.model_batch(next(iter(module.test_dataloader())))["image"]["S2L2A"]
+    assert image.shape[1] == 13
+    assert image[0, 12, 5, 5] == pytest.approx((0.5 - 0.327) / 0.322)
+
+
+def test_constant_maps_carry_nothing(world):
+    module = datamodule(world, control="constant", encoding=["onehot", "ndvi", "probabilities"])
+    module.setup("fit")
+    batch = module.model_batch(next(iter(module.train_dataloader())))
+    planes = batch["image"]["S2L2A"][:, 12:]
+    assert planes.shape == (2, 21, 4, 32, 32)
+    assert (planes == planes[:1, :, :1, :1, :1]).all()
+    tokens = ConstantMaps({"tokens": 0}, 32).read("tokens", "any")
+    assert tokens.shape == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoding": ["onehot"]}, "encoding onehot without a store"),
+        ({"control": "shuffle"}, "name the store with --augment"),
+        ({"control": "mirror"}, "unknown control 'mirror'; expected shuffle"),
+        ({"control": "analytic-ndvi", "encoding": ["onehot"]}, "use --encoding ndvi"),
+        ({"modalities": ["S3"]}, "unknown modality 'S3'"),
+        ({"bands": {"S2L2A": ["PINK"]}}, "expected some of COASTAL_AEROSOL"),
+    ],
+)
+def test_impossible_wishes(world, arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        datamodule(world, **arguments)
+
+
+def test_the_root_may_be_the_data_folder(world):
+    inside = TimStoreDataModule(data_root=str(world.root / "data"))
+    assert inside.chips.root == ChipSet(world.root, IMPACTMESH).root
+    assert inside.splits.ids == datamodule(world).splits.ids
