@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.counts import Counts
-from eval.score import Origin, Score
+from eval.counts import Counts, count_pixels
+from eval.score import FOLDER, PREDICTIONS, Origin, Score
+from finetune.predictions import write_classes
 
 NAMES = ("water", "developed", "forest", "herbaceous", "other")
 
@@ -60,4 +61,23 @@ def make_score(folder: Path, gain=0.0, origin=None, **counts) -> Path:
     """Writes a score and returns its run directory."""
     made = make_counts(gain, **counts)
     Score(folder, made, make_origin(seed=counts.get("seed", 0), **(origin or {}))).write()
+    return folder
+
+
+def predict_world(world, folder: Path, right: float, seed: int, **origin) -> Path:
+    """A score on a world's test chips, its predicted maps right in about this share of pixels."""
+    rng = np.random.default_rng(seed)
+    ids = world.chips.splits["test"]
+    maps = folder / FOLDER / PREDICTIONS
+    maps.mkdir(parents=True)
+    rows = []
+    for chip_id in ids:
+        reference = world.labels(chip_id)
+        guess = rng.integers(0, len(NAMES), reference.shape)
+        predicted = np.where(rng.random(reference.shape) < right, reference, guess).clip(0)
+        write_classes(maps, world.chips, chip_id, predicted.astype(np.int16))
+        rows.append(count_pixels(reference, predicted, len(NAMES)))
+    scenes = tuple(chip_id.rsplit("_", 2)[0] for chip_id in ids)
+    counts = Counts(tuple(ids), scenes, NAMES, np.stack(rows))
+    Score(folder, counts, make_origin(chips=str(world.root), seed=seed, **origin)).write()
     return folder
