@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval.counts import Confusion
 from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
-from eval.gate import Verdict, judge
+from eval.gate import Setting, Verdict, judge
 from eval.metrics import mean_iou
 from eval.score import Score
 from eval.statistics import Estimate, PairedArms, compare, holm
@@ -112,9 +112,12 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], seed: int) -> Comparison:
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline, seed) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control, seed) for control in controls}
-    verdict = judge(
-        differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, len(baseline.counts[0])
+    setting = Setting(
+        scenes=baseline.counts.shape[1],
+        runs=(len(baseline.scores), len(candidate.scores)),
+        smoke=any(score.origin.smoke for arm in (baseline, candidate) for score in arm.scores),
     )
+    verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, seed)
 
 

@@ -30,6 +30,21 @@ class Grade(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a comparison was made of, as far as it limits what can be said.
+
+    Attributes:
+        scenes: Number of test scenes.
+        runs: Number of runs of baseline and candidate.
+        smoke: Whether one of the runs was cut down to a few steps.
+    """
+
+    scenes: int
+    runs: tuple[int, int]
+    smoke: bool
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What follows from a comparison.
 
@@ -62,23 +77,35 @@ def grade_of(difference: float) -> Grade:
     return Grade.ACCEPTABLE if difference >= 0 else Grade.NEGATIVE
 
 
-def judge(miou: Estimate, against: Mapping[str, Estimate], scenes: int) -> Verdict:
+def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> Verdict:
     """Verdict on a candidate.
 
     Args:
         miou: Its difference in mIoU to the baseline.
         against: Its difference in mIoU to each control.
-        scenes: Number of test scenes.
+        setting: What the comparison was made of.
     """
     explained = tuple(name for name, entry in against.items() if entry.difference <= 0)
     unclear = tuple(n for n, entry in against.items() if n not in explained and entry.covers_zero)
-    words = [_result(miou), _interval(miou, scenes)]
-    words += [_resolution(miou, scenes)] if miou.resolvable is not None else []
+    words = [_result(miou), _interval(miou, setting.scenes)]
+    words += [_resolution(miou, setting.scenes)] if miou.resolvable is not None else []
     words += [f"Explained by control {name}: it does as well as the candidate." for name in explained]
     words += [f"Not told apart from control {name}: that interval covers zero." for name in unclear]
-    if not against:
-        words.append("No control was given, so nothing is said about what else could explain a difference.")
+    words += _limits(setting, controlled=bool(against))
     return Verdict(grade_of(miou.difference), miou.covers_zero, explained, unclear, tuple(words))
+
+
+def _limits(setting: Setting, *, controlled: bool) -> list[str]:
+    words = []
+    if not controlled:
+        words.append("No control was given, so nothing is said about what else could explain a difference.")
+    if min(setting.runs) == 1:
+        words.append("With one run of an arm, how much its training varies by seed is not in the interval.")
+    if setting.smoke:
+        words.append(
+            "A run was a smoke run of a few steps: these numbers show that the chain works, no more."
+        )
+    return words
 
 
 def points(share: float) -> str:

@@ -41,7 +41,8 @@ def test_a_clear_gain():
     assert found.verdict.headline == "strong"
     assert found.differences["candidate"].miou.low > 0.05
     assert "does not cover zero" in found.verdict.words[1]
-    assert "No control was given" in found.verdict.words[-1]
+    assert "No control was given" in found.verdict.words[-2]
+    assert "With one run of an arm" in found.verdict.words[-1]
 
 
 def test_nothing_is_inconclusive():

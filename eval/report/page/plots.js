@@ -38,7 +38,7 @@ function rules(x, top, bottom) {
 function forest() {
   const svg = $("forest"), rows = forestRows(), width = Math.max(svg.clientWidth, 300), narrow = width < 480;
   const line = narrow ? 44 : 27, words = narrow ? 4 : 165, height = rows.length * line + 24;
-  const x = scale(rows.map(([, entry]) => entry), narrow ? 8 : words + 10, width - (narrow ? 8 : 150));
+  const x = scale(rows.map(([, entry]) => entry), narrow ? 8 : words + 10, width - (narrow ? 8 : 180));
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.style.height = `${height}px`;
   svg.replaceChildren(...rules(x, 4, height - 18), shape("text", { class: "quiet", x: x(0), y: height - 4, "text-anchor": "middle" }, "0"),
