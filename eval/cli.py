@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from augment_store.cli import Command, run_guarded
-from eval import compare_command, score_command, study_command, zero_shot_command
+from eval import (
+    compare_command,
+    publish_command,
+    score_command,
+    study_command,
+    zero_shot_command,
+)
 
 COMMANDS: Final = {
     "score": Command(score_command.SUMMARY, score_command.add_arguments, score_command.run),
     "compare": Command(compare_command.SUMMARY, compare_command.add_arguments, compare_command.run),
     "zero-shot": Command(zero_shot_command.SUMMARY, zero_shot_command.add_arguments, zero_shot_command.run),
     "study": Command(study_command.SUMMARY, study_command.add_arguments, study_command.run),
+    "publish": Command(publish_command.SUMMARY, publish_command.add_arguments, publish_command.run),
 }
 
 

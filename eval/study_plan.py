@@ -73,16 +73,9 @@ def _score(name: str, seed: int, run: Path) -> Step:
 
 def _zero_shot(study: Study, name: str) -> Step:
     entry, (folder,) = study.zero_shot[name], study.runs(name)
-    words = (
-        "eval",
-        "zero-shot",
-        str(study.store(entry.store)),
-        "--chips",
-        str(study.chips),
-        "--out",
-        str(folder),
-    )
-    words += () if entry.legend is None else ("--legend", entry.legend)
+    store = study.store(entry.store)
+    legend = () if entry.legend is None else ("--legend", entry.legend)
+    words = ("eval", "zero-shot", str(store), "--chips", str(study.chips), "--out", str(folder), *legend)
     return Step(f"score_{name}", words, folder / FOLDER / RECORD, (f"generate_{entry.store}",))
 
 
