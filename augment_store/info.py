@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -11,6 +11,9 @@ from rich.table import Table
 from augment_store.modalities import LULC_LEGEND
 from augment_store.schema import State
 from augment_store.store import AugmentStore
+
+SHARES_CHIPS: Final = 1000
+"""Chips that class shares are counted over at most, so that a large store does not have to be read whole."""
 
 
 def summarize(store: AugmentStore) -> dict[str, Any]:
@@ -33,15 +36,23 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
 
 
 def class_shares(store: AugmentStore) -> dict[str, float]:
-    """Share of each LULC class over all complete chips, sample 0, by class name; empty for an NDVI store."""
-    if "lulc" not in store.map_names:
+    """Share of each LULC class by name, over sample 0 of the complete chips; empty for an NDVI store.
+
+    Of more than `SHARES_CHIPS` complete chips, that many evenly spread ones are looked at.
+    """
+    complete = store.chips_in(State.COMPLETE)
+    if "lulc" not in store.map_names or not complete:
         return {}
+    picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
     counts = np.zeros(len(LULC_LEGEND), dtype=np.int64)
-    for chip_id in store.chips_in(State.COMPLETE):
-        classes = store.read("lulc", chip_id)[0]
+    for pick in picks:
+        classes = store.read("lulc", complete[pick])[0]
         counts += np.bincount(classes.ravel(), minlength=len(LULC_LEGEND))[: len(LULC_LEGEND)]
-    total = max(int(counts.sum()), 1)
-    return {entry.name: int(count) / total for entry, count in zip(LULC_LEGEND, counts, strict=True) if count}
+    return {
+        entry.name: int(count) / int(counts.sum())
+        for entry, count in zip(LULC_LEGEND, counts, strict=True)
+        if count
+    }
 
 
 def render_info(store: AugmentStore) -> RenderableType:

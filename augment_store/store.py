@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from augment_store.arrays import create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import SCHEMA_VERSION, ArraySchema, Extent, State, chip_arrays, map_arrays
@@ -98,9 +97,9 @@ class AugmentStore:
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
         for schema in chip_arrays(extent):
-            _create_array(group, schema, shard_chips, sharded=False)
+            create_array(group, schema, shard_chips, sharded=False)
         for schema in map_arrays(spec, extent):
-            _create_array(group, schema, shard_chips, sharded=True)
+            create_array(group, schema, shard_chips, sharded=True)
         draft.rename(path)
         return cls.open(path, mode="r+")
 
@@ -241,7 +240,7 @@ class AugmentStore:
         Raises:
             StoreError: If the store has none.
         """
-        with _damage_named(self.path, name):
+        with damage_named(self.path, name):
             found = self._group.get(name)
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.path}: no array {name!r} in this {self.spec.modality} store")
@@ -253,7 +252,7 @@ class AugmentStore:
         Raises:
             StoreError: If the store has none, or it is damaged.
         """
-        with _damage_named(self.path, name):
+        with damage_named(self.path, name):
             return np.asarray(self.array(name)[region])
 
     def index(self, chip_id: str) -> int:
@@ -274,7 +273,7 @@ class AugmentStore:
             StoreError: If the store has no such array, or the chunk is damaged.
         """
         index = self.index(chip_id)
-        with _damage_named(self.path, f"{name} of chip {chip_id}"):
+        with damage_named(self.path, f"{name} of chip {chip_id}"):
             return np.asarray(self.array(name)[index])
 
     def has_shard(self, name: str, shard: int) -> bool:
@@ -306,30 +305,3 @@ def _entry(attributes: Mapping[str, Any], key: str, path: Path) -> Any:
     if key not in attributes:
         raise StoreError(f"{path}: attribute {key!r} is missing; the store is damaged")
     return attributes[key]
-
-
-def _create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int, *, sharded: bool) -> None:
-    chunk = (1 if sharded else shard_chips, *schema.shape)
-    group.create_array(
-        schema.name,
-        shape=(0, *schema.shape),
-        chunks=chunk,
-        shards=(shard_chips, *schema.shape) if sharded else None,
-        dtype=schema.dtype,
-        compressors=[ZstdCodec(level=3), Crc32cCodec()],
-        fill_value=schema.fill,
-        attributes=schema.attributes,
-        dimension_names=schema.dims,
-        config={"write_empty_chunks": True},  # so that a chunk that is missing is damage, never a fill value
-    )
-
-
-@contextlib.contextmanager
-def _damage_named(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever zarr raises on a damaged chunk or metadata into one line that names it."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: {what} cannot be read ({error}); the store is damaged there") from error

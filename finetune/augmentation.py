@@ -45,11 +45,6 @@ class Wish:
     control: str | None = None
     seed: int = 0
 
-    @property
-    def reads_store(self) -> bool:
-        """Whether the store's maps are read, and not replaced by a control's own."""
-        return self.store is not None and self.control in (None, SHUFFLE)
-
 
 def effective_encoding(wish: Wish) -> tuple[str, ...]:
     """The encodings in effect: those named, or the default of the store or the control; none without either.
@@ -100,7 +95,7 @@ class Augmentation:
         self.encoding = effective_encoding(wish)
         self.plan: EncodingPlan = plan_encoding(self.encoding)
         self.store: StoreMaps | None = None
-        if wish.store is not None and wish.reads_store and self.plan.arrays:
+        if wish.store is not None and wish.control in (None, SHUFFLE) and self.plan.arrays:
             self.store = StoreMaps(wish.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
 
     @property

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from augment_store.modalities import PATCH_SIZE
 from finetune.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of, plan_encoding
 from finetune.errors import ConfigError
-from finetune.weights import load_backbone
+from finetune.weights import find_source, load_backbone
 
 BACKBONE: Final = "terramind_tim_store"
 """Name under which TerraTorch finds the backbone."""
@@ -68,9 +68,10 @@ class WidenedProjection(nn.Linear):
                 f"the input has {found} bands, the patch embedding {wanted}; name the same encoding and bands under "
                 "data and under model_args"
             )
-        split = patches.unflatten(-1, (self.pixels, -1))
+        split = patches.reshape(*patches.shape[:-1], self.pixels, -1)
         known, new = split[..., : self.bands], split[..., self.bands :]
-        return super().forward(known.flatten(-2)) + self.added(new.flatten(-2))
+        embedded: Tensor = super().forward(known.flatten(-2)) + self.added(new.flatten(-2))
+        return embedded
 
 
 def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
@@ -81,7 +82,7 @@ def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
     return (grid[0][:, 0, ::PATCH_SIZE, ::PATCH_SIZE],)
 
 
-@TERRATORCH_BACKBONE_REGISTRY.register
+@TERRATORCH_BACKBONE_REGISTRY.register  # type: ignore[untyped-decorator] # terratorch is untyped
 def terramind_tim_store(
     architecture: str = "terramind_v1_base",
     modalities: Sequence[str] = ("S2L2A", "S1RTC", "DEM"),
@@ -111,10 +112,11 @@ def terramind_tim_store(
         WeightsError: If weights are missing or are not this backbone's.
     """
     plan = plan_encoding(tuple(encoding))
-    if new_columns not in NEW_COLUMNS:
-        raise ConfigError(f"new_columns {new_columns!r}; expected {' or '.join(NEW_COLUMNS)}")
-    added = {Placement.MODALITY: [{PLANES_MODALITY: plan.channels}], Placement.TOKENS: [token_modality]}
-    arguments = {"modalities": [*modalities, *added.get(plan.placement, [])], **architecture_arguments}
+    _check(architecture, plan, new_columns)
+    arguments = {
+        "modalities": [*modalities, *_added_modalities(plan, token_modality)],
+        **architecture_arguments,
+    }
     model = _build(architecture, arguments)
     if pretrained:
         load_backbone(model, architecture, Path(weights) if weights else None)
@@ -124,14 +126,29 @@ def terramind_tim_store(
     return model
 
 
+def _check(architecture: str, plan: EncodingPlan, new_columns: str) -> None:
+    if new_columns not in NEW_COLUMNS:
+        raise ConfigError(f"new_columns {new_columns!r}; expected {' or '.join(NEW_COLUMNS)}")
+    if architecture.endswith("_tim") and plan.placement is not Placement.NOWHERE:
+        raise ConfigError(
+            f"backbone {architecture!r} generates by itself and takes no cached modalities; use {architecture[:-4]!r}"
+        )
+
+
+def _added_modalities(plan: EncodingPlan, token_modality: str) -> list[str | dict[str, int]]:
+    """Modalities that the encoding adds, as TerraTorch names them: a new one with its number of channels."""
+    if plan.placement is Placement.MODALITY:
+        return [{PLANES_MODALITY: plan.channels}]
+    return [token_modality] if plan.placement is Placement.TOKENS else []
+
+
 def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """TerraTorch's backbone with random weights."""
+    find_source(architecture)  # a plug-in registers its backbones when it is loaded
     if architecture not in TERRATORCH_BACKBONE_REGISTRY:
         raise ConfigError(f"unknown backbone {architecture!r}; expected a TerraMind backbone of TerraTorch")
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="TerraMind TiM model not pre-trained"
-        )  # loaded later, with proof
+    with warnings.catch_warnings():  # weights are loaded later, with proof
+        warnings.filterwarnings("ignore", message="TerraMind TiM model not pre-trained")
         model: nn.Module = TERRATORCH_BACKBONE_REGISTRY.build(architecture, pretrained=False, **arguments)
     return model
 
@@ -144,9 +161,7 @@ def _checked_bands(bands: Mapping[str, Sequence[str]], modalities: Sequence[str]
     return dict(bands)
 
 
-def _make_room(
-    model: nn.Module, plan: EncodingPlan, carrier: str, token_modality: str, new_columns: str
-) -> None:
+def _make_room(model: Any, plan: EncodingPlan, carrier: str, token_modality: str, new_columns: str) -> None:
     """Adds what the encoding needs; a modality of its own is there already, since TerraTorch builds it."""
     if plan.placement is Placement.BANDS:
         embedding = model.encoder_embeddings[model.mod_name_mapping[carrier]]

@@ -34,7 +34,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             args=list(args),
             run=False,
         )
@@ -69,7 +69,7 @@ def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> 
             raise
         except ArgumentError as error:
             raise ConfigError(f"{origin}: {one_line(error)}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
             raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
 
 

@@ -98,7 +98,7 @@ class ConstantMaps:
         self._values = values
         self._size = size
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:  # noqa: ARG002 - the same for every chip
+    def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
         side = self._size // PATCH_SIZE if array == TOKENS else self._size
         classes = (CLASSES,) if array == "probabilities" else ()

@@ -224,7 +224,7 @@ class TimStoreDataModule(LightningDataModule):
         """Batches of the chips to predict, without masks."""
         return self._loader("predict")
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Makes a loaded batch what the model sees; Lightning calls this on the model's device."""
         return self.model_batch(batch)
 

@@ -154,7 +154,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
     def _at(self, values: NDArray[Any], sample: int) -> NDArray[Any]:
         """``[time, …]`` of one sample; an array without samples or without time stands for each."""
         chosen = values[sample % len(values)]
-        picked = chosen[[step % len(chosen) for step in self.reading.timesteps]]
+        picked: NDArray[Any] = chosen[[step % len(chosen) for step in self.reading.timesteps]]
         return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
     def _filename(self, chip_id: str) -> str:

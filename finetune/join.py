@@ -61,15 +61,12 @@ class StoreMaps:
     def _check_arrays(self) -> None:
         for array in self.arrays:
             if array not in self.store.map_names:
-                there = ", ".join(self.store.map_names)
-                remedy = (
-                    "generate a store with --probabilities"
-                    if array == "probabilities"
-                    else "choose another encoding or another store"
-                )
-                raise EncodingError(
-                    f"{self.path}: no array {array!r} in this {self.store.spec.modality} store, it has {there}; {remedy}"
-                )
+                missing = f"{self.path}: no array {array!r} in this {self.store.spec.modality} store"
+                there = f"it has {', '.join(self.store.map_names)}"
+                remedy = "choose another encoding or store"
+                if array == "probabilities":
+                    remedy = "generate a store with --probabilities"
+                raise EncodingError(f"{missing}, {there}; {remedy}")
 
     def note(self, chip: Chip) -> None:
         """Compares a chip on disk with what the store was generated from; `check` reports.

@@ -17,7 +17,7 @@ from augment_store.chips import ChipSet
 from finetune.datamodule import TimStoreDataModule
 
 
-class PredictionWriter(BasePredictionWriter):  # type: ignore[misc] # lightning's writer is untyped in parts
+class PredictionWriter(BasePredictionWriter):
     """Writes ``<chip id>.tif`` with the predicted class of each pixel, georeferenced as the chip.
 
     Args:
@@ -32,13 +32,13 @@ class PredictionWriter(BasePredictionWriter):  # type: ignore[misc] # lightning'
 
     def write_on_batch_end(
         self,
-        trainer: Trainer,  # noqa: ARG002 - Lightning's signature
-        pl_module: LightningModule,  # noqa: ARG002
+        trainer: Trainer,
+        pl_module: LightningModule,
         prediction: Any,
         batch_indices: Sequence[int] | None,
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
-        dataloader_idx: int,  # noqa: ARG002
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
     ) -> None:
         """Writes the predictions of a batch, ``((classes [B, H, W], "pred"), file names)`` as TerraTorch returns."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -164,15 +164,18 @@ def sha256_of_file(path: Path) -> str:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout this package is run from, or None where it is none."""
+    """Commit of the checkout this package is run from, ``-dirty`` where it was changed; None where it is none."""
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None  # installed, perhaps inside another project's checkout
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*words: str) -> str | None:
+    """What git answers in this folder, or None where it fails or is not installed."""
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
         )
-    except FileNotFoundError:  # git is not installed
+    except FileNotFoundError:
         return None
-    return found.stdout.strip() if found.returncode == 0 else None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> Config:
         ConfigError: If it cannot be read, or is not made of the sections data and model.
     """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read ({reason})") from error
@@ -115,10 +115,11 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
         arguments |= {"backbone": BACKBONE, "backbone_architecture": architecture}
     plan = plan_encoding(wish.encoding or ())
     if plan.placement is not Placement.NOWHERE:
-        if arguments.get("backbone") != BACKBONE or _architecture(arguments).endswith("_tim"):
+        inline = str(arguments.get("backbone_architecture")).endswith("_tim")
+        if inline or arguments.get("backbone") != BACKBONE:
             raise ConfigError(
-                f"backbone {_architecture(arguments) or architecture!r} cannot take cached modalities; use a plain "
-                "TerraMind backbone such as terramind_v1_base"
+                f"backbone {architecture!r} cannot take cached modalities; use a plain TerraMind backbone such as "
+                "terramind_v1_base"
             )
         arguments["backbone_encoding"] = list(wish.encoding or ())
         if TOKENS in arguments["backbone_encoding"] and wish.store is not None:
@@ -129,10 +130,6 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
     if options.weights is not None:
         arguments["backbone_pretrained"] = options.weights != "random"
         arguments["backbone_weights"] = None if options.weights in ("hub", "random") else options.weights
-
-
-def _architecture(arguments: Config) -> str:
-    return str(arguments.get("backbone_architecture", ""))
 
 
 def _train_added_layer(arguments: Config, placement: Placement) -> None:
@@ -203,9 +200,11 @@ def check_agreement(config: Mapping[str, Any], encoding: tuple[str, ...]) -> Non
             f"num_classes {model.get('num_classes')}, but class_names names {len(names)}; make them agree"
         )
     pairs = [("encoding", list(encoding), list(model.get("backbone_encoding") or []))]
-    for key in ("modalities", "bands"):
-        if model.get(f"backbone_{key}") and data.get(key):
-            pairs.append((key, data[key], model[f"backbone_{key}"]))
+    pairs += [
+        (key, data[key], model[f"backbone_{key}"])
+        for key in ("modalities", "bands")
+        if data.get(key) and model.get(f"backbone_{key}")
+    ]
     for key, ours, theirs in pairs:
         if ours != theirs:
             raise ConfigError(

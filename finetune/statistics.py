@@ -100,5 +100,5 @@ def _select(modality: str, values: tuple[float, ...], bands: Sequence[str]) -> t
     if len(values) == len(bands):
         return values
     raise ConfigError(
-        f"statistics of {modality}: {len(values)} values; expected {len(every)} (all bands) or {len(bands)} (those used)"
+        f"statistics of {modality}: {len(values)} values; expected {len(every)} (all bands) or {len(bands)} (used)"
     )

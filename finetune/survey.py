@@ -90,7 +90,7 @@ def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int) -> NDAr
     strange = [label for label in labels if label != IGNORED_LABEL and not 0 <= label < classes]
     if strange:
         raise LabelError(
-            f"chip {chip_id}: mask holds label {strange[0]}; expected 0 to {classes - 1}, or {IGNORED_LABEL} for ignored"
+            f"chip {chip_id}: mask holds label {strange[0]}; expected 0 to {classes - 1}, or {IGNORED_LABEL} (ignored)"
         )
     return mask
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from finetune.encodings import TOKENS
 from finetune.errors import ConfigError, EncodingError
 
-Transforms = A.Compose | Sequence[A.BasicTransform] | None
+Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
 
 FLATTEN = "FlattenTemporalIntoChannels"
 """Transform of TerraTorch that makes ``[T, H, W, C]`` into ``[H, W, T·C]``."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from augment_store.catalog import ENTRY_POINT_GROUP, PUBLISHED, GeneratorSource, WeightFile, find_generator
 from finetune.encodings import PLANES_MODALITY
 from finetune.errors import WeightsError
 
-OWNER: Final = "ibm-esa-geospatial"
-
 SAMPLER: Final = "sampler.model."
-TOKENIZER: Final = re.compile(r"tokenizer\.tok_(lulc|ndvi|dem|sen1rtc|sen1grd|sen2l2a)@224\.")
-PUBLISHED_TOKENIZERS: Final = {
+TOKENIZER: Final = re.compile(r"tokenizer\.tok_(\w+)@224\.")
+TOKENIZED: Final = {
     **{"lulc": "LULC", "ndvi": "NDVI", "dem": "DEM"},
     **{"sen1rtc": "S1RTC", "sen1grd": "S1GRD", "sen2l2a": "S2L2A"},
 }
+"""Modality of each of TerraMind's tokenizers."""
 
 
 def load_backbone(model: nn.Module, architecture: str, weights: Path | None) -> None:
@@ -49,14 +52,14 @@ def load_backbone(model: nn.Module, architecture: str, weights: Path | None) -> 
     }
     _load_proven(model, wanted, state, path)
     if inline:
-        _load_tokenizers(model, weights)
+        _load_tokenizers(model, architecture, weights)
 
 
-def _load_tokenizers(model: nn.Module, weights: Path | None) -> None:
+def _load_tokenizers(model: nn.Module, architecture: str, weights: Path | None) -> None:
     """Loads the tokenizer of each modality that in-line TiM generates or encodes."""
     names = [name for name in model.state_dict() if TOKENIZER.match(name)]
     for key in dict.fromkeys(match.group(1) for name in names if (match := TOKENIZER.match(name))):
-        path = tokenizer_file(PUBLISHED_TOKENIZERS[key], weights)
+        path = tokenizer_file(architecture, TOKENIZED[key], weights)
         prefix = f"tokenizer.tok_{key}@224."
         wanted = {name: name.removeprefix(prefix) for name in names if name.startswith(prefix)}
         _load_proven(model, wanted, read_state(path), path)
@@ -82,37 +85,82 @@ def _load_proven(
             raise WeightsError(f"{path}: tensor {theirs} differs from the file after loading")
 
 
+def find_source(architecture: str) -> GeneratorSource | None:
+    """Catalogue entry that holds the weights of a backbone, for example ``terramind_v1_base_tim``.
+
+    Looking for it loads the plug-ins there are, which registers their backbones with TerraTorch.
+    """
+    wanted = f"{architecture.removesuffix('_tim')}_generate"
+    plugins = (point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    sources = (find_generator(name) for name in (*PUBLISHED, *plugins))
+    return next((source for source in sources if source.architecture == wanted), None)
+
+
 def network_file(architecture: str, weights: Path | None) -> Path:
-    """Weight file of a TerraMind backbone such as ``terramind_v1_base`` or ``terramind_v1_base_tim``."""
+    """Weight file of a backbone's network.
+
+    Args:
+        architecture: TerraTorch's name of the backbone.
+        weights: The file itself, or the folder that holds it under its published name, or None for where
+            the catalogue says.
+
+    Raises:
+        WeightsError: If it is not there; the message says how to get it.
+    """
     if weights is not None and weights.is_file():
         return weights
-    size = architecture.removesuffix("_tim").removeprefix("terramind_v1_")
-    return _find(f"TerraMind_v1_{size}.pt", f"{OWNER}/TerraMind-1.0-{size}", weights)
+    return _locate(_source(architecture), _source(architecture).network, weights)
 
 
-def tokenizer_file(modality: str, weights: Path | None) -> Path:
-    """Weight file of a modality's tokenizer; it lies beside the network's where that is a file."""
+def tokenizer_file(architecture: str, modality: str, weights: Path | None) -> Path:
+    """Weight file of a modality's tokenizer; it lies beside the network's where that is named as a file.
+
+    Raises:
+        WeightsError: If the catalogue has none, or it is not there.
+    """
+    source = _source(architecture)
+    if modality not in source.tokenizers:
+        raise WeightsError(f"{source.name}: no published tokenizer of {modality}; use another TiM modality")
     folder = weights.parent if weights is not None and weights.is_file() else weights
-    return _find(f"TerraMind_Tokenizer_{modality}.pt", f"{OWNER}/TerraMind-1.0-Tokenizer-{modality}", folder)
+    return _locate(source, source.tokenizers[modality], folder)
 
 
-def _find(filename: str, repo_id: str, folder: Path | None) -> Path:
-    remedy = f"with a network, run: hf download {repo_id} {filename}; without one, copy it into a folder and name that"
-    if folder is not None:
-        if not (folder / filename).is_file():
-            raise WeightsError(f"{folder / filename}: no such weight file; {remedy}")
-        return folder / filename
+def _source(architecture: str) -> GeneratorSource:
+    source = find_source(architecture)
+    if source is None:
+        raise WeightsError(
+            f"no weights of {architecture!r} are in the catalogue; name its weight file, or train from random weights"
+        )
+    return source
+
+
+def _locate(source: GeneratorSource, file: WeightFile, folder: Path | None) -> Path:
+    """Path of a weight file: in the folder named, in the package that ships it, or in the Hugging Face cache."""
+    remedy = "it ships with its package; install that again"
+    if file.repo_id is not None:
+        remedy = f"with a network, run: hf download {file.repo_id} {file.filename}; without one, copy it into a folder"
+    place = folder or source.folder
+    if place is not None:
+        if not (place / file.filename).is_file():
+            raise WeightsError(f"{place / file.filename}: no such weight file; {remedy}")
+        return place / file.filename
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repo_id=repo_id, filename=filename))
+        return Path(hf_hub_download(repo_id=str(file.repo_id), filename=file.filename))
     except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's errors derive from these
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{filename} is not in the Hugging Face cache ({reason}); {remedy}") from error
+        raise WeightsError(
+            f"{file.filename} is not in the Hugging Face cache ({reason}); {remedy}"
+        ) from error
+
+
+UNREADABLE: Final = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError)
+"""What torch raises on a damaged file."""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a published ``.pt`` file, by name; nothing in it is executed.
+    """Tensors of a published ``.pt`` or ``.safetensors`` file, by name; nothing in it is executed.
 
     Raises:
         WeightsError: If it cannot be read, or is no flat mapping of names to tensors.
@@ -124,7 +172,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A file of `torch.save`, read without executing anything in it.
+    """A file of `torch.save`, or of safetensors, read without executing anything in it.
 
     Raises:
         WeightsError: If it is missing, cannot be read, or is no mapping.
@@ -132,8 +180,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"{path}: cannot be read ({reason}); copy the file again") from error
     if not isinstance(state, dict):

@@ -187,8 +187,8 @@ class _RateColumn(TextColumn):
 
     def render(self, task: Task) -> Text:
         """The rate as text."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.2f} chips/s" if speed else "– chips/s")
+        seconds = task.finished_time or task.elapsed
+        return Text(f"{task.completed / seconds:.2f} chips/s" if seconds else "")
 
 
 class ChipProgress(Callback):

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 
+from augment_store.catalog import find_generator
 from augment_store.chips import ChipSet
 from augment_store.errors import AugmentStoreError
 from augment_store.info import class_shares, summarize
@@ -19,12 +20,12 @@ from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 from augment_store.verify import check_unchanged
-from generate.audit import Audit, AuditError, Finding, audit_chips
-from generate.catalog import find_generator
+from generate.audit import Audit, AuditError, audit_chips
 from generate.datamodule import ChipDataModule, ChipReader
 from generate.options import GenerateOptions, OptionsError
 from generate.plan import build_spec, bytes_per_chip, find_extent, find_scenes, new_entries
 from generate.predict import ChipProgress, GenerationModule, StoreWriter
+from generate.rules import Finding
 from generate.terramind import load_generator
 from generate.weights import RANDOM
 
@@ -126,9 +127,9 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
 def _prepare_store(run: Run) -> int:
     """Makes or opens the store and announces the chips; returns how many of them are complete already."""
     options = run.options
+    scenes = find_scenes(run.chip_set, options)
     store = AugmentStore.open_or_create(options.store, run.spec, run.extent, options.shard_chips)
     check_unchanged(store, run.chip_set)
-    scenes = find_scenes(run.chip_set, options)
     store.extend(new_entries(run.chip_set, scenes, set(store.chip_ids)))
     store.record_audit([asdict(finding) for finding in run.accepted])
     return len(set(store.chips_in(State.COMPLETE)) & set(run.chip_set.ids))
@@ -153,9 +154,8 @@ def _report(run: Run, before: int, console: Console) -> int:
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
     size = summarize(store)["bytes"] / 1e6
-    console.print(
-        f"{store.path}: {complete - before} done, {before} skipped, {len(failed)} failed, {size:.1f} MB"
-    )
+    counts = f"{complete - before} done, {before} skipped, {len(failed)} failed"
+    console.print(f"{store.path}: {counts}, {size:.1f} MB", soft_wrap=True)
     if shares:
         console.print(f"class shares: {shares}", soft_wrap=True)
     return 1 if failed else 0

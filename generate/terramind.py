@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augment_store.catalog import GeneratorSource
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
-from generate.catalog import GeneratorSource
 from generate.sampling import StreamKey, draw, filtered_probabilities
 from generate.weights import RANDOM, load_proven, locate, read_state, sha256_of_file, sha256_of_tensors
 

@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from augment_store.catalog import GeneratorSource, WeightFile
 from augment_store.errors import AugmentStoreError
-from generate.catalog import GeneratorSource, WeightFile
 
 HUB: Final = "hub"
 RANDOM: Final = "random"
@@ -93,18 +93,26 @@ def load_proven(module: nn.Module, state: Mapping[str, Tensor], origin: Path) ->
         WeightsError: Naming the first tensor that the file lacks, has in another shape, or that is not equal
             after loading.
     """
+    expected = {name: _find(name, module, state, origin) for name in module.state_dict()}
     for name, tensor in module.state_dict().items():
-        if name not in state:
-            raise WeightsError(
-                f"{origin}: tensor {name} is missing; these are not the weights of this generator"
-            )
-        if state[name].shape != tensor.shape:
-            found, expected = tuple(state[name].shape), tuple(tensor.shape)
-            raise WeightsError(f"{origin}: tensor {name} has shape {found}, expected {expected}")
-    module.load_state_dict({name: state[name] for name in module.state_dict()}, strict=True)
+        if expected[name].shape != tensor.shape:
+            found, wanted = tuple(expected[name].shape), tuple(tensor.shape)
+            raise WeightsError(f"{origin}: tensor {name} has shape {found}, expected {wanted}")
+    module.load_state_dict(expected, strict=True)
     for name, tensor in module.state_dict().items():
-        if not torch.equal(tensor.cpu(), state[name].to(tensor.dtype)):
+        if not torch.equal(tensor.cpu(), expected[name].to(tensor.dtype)):
             raise WeightsError(f"{origin}: tensor {name} differs from the file after loading")
+
+
+def _find(name: str, module: nn.Module, state: Mapping[str, Tensor], origin: Path) -> Tensor:
+    """A tensor of the file, by its name or by the name of one tied to it (safetensors keeps only one of them)."""
+    if name in state:
+        return state[name]
+    tensors = module.state_dict()
+    for other, tensor in tensors.items():
+        if other in state and tensor.data_ptr() == tensors[name].data_ptr():
+            return state[other]
+    raise WeightsError(f"{origin}: tensor {name} is missing; these are not the weights of this generator")
 
 
 def sha256_of_file(path: Path) -> str:

@@ -31,6 +31,7 @@ def rasters(seed: int, size: int, timesteps: int = 1) -> dict[str, np.ndarray]:
 def write_tif(path: Path, raster: np.ndarray, east: float = 580_000.0, north: float = 4_510_000.0) -> None:
     """Writes ``[C, H, W]`` as a GeoTIFF of 10 m pixels in UTM zone 18 N (New York City)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     profile: dict[str, Any] = {"driver": "GTiff", "count": len(raster), "dtype": raster.dtype}
     transform = from_origin(east, north, 10, 10)
     height, width = raster.shape[1:]

@@ -15,3 +15,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real example chips at {folder}; set TIM_STORE_SHARED_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests of the marker `gpu` where there is no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from augment_store.export.canvas import Canvas
     from augment_store.store import AugmentStore
 
@@ -40,12 +42,9 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store, the choice, a format's library or the output folder cannot be used.
     """
     from rich.console import Console
-    from rich.progress import track
 
-    from augment_store.export.canvas import mosaics, single
     from augment_store.export.geotiff import cog_library
     from augment_store.export.layers import choose_arrays
-    from augment_store.placement import is_known
     from augment_store.selection import Progress, check_not_empty, positions_of
     from augment_store.store import AugmentStore
 
@@ -57,19 +56,35 @@ def run(args: argparse.Namespace) -> int:
     arrays = choose_arrays(store, args.arrays)
     positions = progress.complete if args.ids is None else positions_of(store, args.ids, progress)
     chip_ids = [store.chip_ids[position] for position in positions]
+    console = Console()
+    done = _export(console, store, chip_ids, arrays, args)
+    console.print(f"{args.out}: {done} of {len(chip_ids)} chips ({progress})", soft_wrap=True)
+    return 0
+
+
+def _export(
+    console: Console,
+    store: AugmentStore,
+    chip_ids: Sequence[str],
+    arrays: Sequence[str],
+    args: argparse.Namespace,
+) -> str:
+    """Writes everything; returns what was written, in words."""
+    from rich.progress import track
+
+    from augment_store.export.canvas import mosaics, single
+    from augment_store.placement import is_known
+
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
-    console, rasters, nowhere = Console(), 0, 0
+    count = nowhere = 0
     written = _written(store, canvases, arrays, args)
     for canvas in track(
         written, "exporting", console=console, transient=True, disable=not console.is_terminal
     ):
-        rasters += 1
+        count += 1
         nowhere += not is_known(canvas.georeference)
     noun = "groups" if args.format == "zarr" else "files"
-    console.print(f"{args.out}: {rasters} {noun} of {len(chip_ids)} chips ({progress})")
-    if nowhere:
-        console.print(f"{nowhere} of them have no georeference, as their chips have none", style="yellow")
-    return 0
+    return f"{count} {noun}{f' ({nowhere} without georeference)' if nowhere else ''}"
 
 
 def _written(

@@ -129,10 +129,11 @@ def _show(
         write_sheet(
             args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
         )
-        console.print(f"{args.png}: contact sheet of {len(chosen)} chips")
+        console.print(f"{args.png}: contact sheet of {len(chosen)} chips", soft_wrap=True)
     if args.html is not None:
         write_page(args.html, survey, seen, chosen, args.timestep)
-        console.print(f"{args.html}: page of {len(chosen)} chips, {args.html.stat().st_size / 1e6:.2f} MB")
+        size = args.html.stat().st_size / 1e6
+        console.print(f"{args.html}: page of {len(chosen)} chips, {size:.2f} MB", soft_wrap=True)
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 

@@ -99,7 +99,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
     return {
         "name": store.path.name,
         "modality": store.spec.modality,
-        "generator": store.spec.generator,
+        "title": survey.title,
         "fingerprint": store.fingerprint,
         "progress": str(survey.progress),
         "seen": len(seen),

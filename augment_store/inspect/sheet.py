@@ -174,9 +174,7 @@ def _head(figure: Figure, survey: Survey, timestep: int) -> None:
         0.2 / width, 1 - 0.14 / height, store.path.name, fontsize=11, fontweight="bold", color=_INK, va="top"
     )
     when = f", timestep {timestep} of 0 to {store.extent.timesteps - 1}" if store.extent.timesteps > 1 else ""
-    facts = (
-        f"{store.spec.modality} by {store.spec.generator}{when}; {survey.progress}; {store.fingerprint[:12]}"
-    )
+    facts = f"{survey.title}{when}; {survey.progress}; {store.fingerprint[:12]}"
     figure.text(0.2 / width, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
 
 

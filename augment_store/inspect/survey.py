@@ -67,6 +67,13 @@ class Survey:
         """How many chips are in which state."""
         return Progress.read(self.store)
 
+    @property
+    def title(self) -> str:
+        """What the store holds, by which generator, in words."""
+        spec = self.store.spec
+        doubt = " with random weights" if spec.weights == "random" else ""
+        return f"{spec.modality} by {spec.generator}{doubt}"
+
     @cached_property
     def splits(self) -> dict[str, str]:
         """Split of each chip that is in one."""

@@ -26,7 +26,7 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
         survey: The store.
         seen: Statistics of the chips the summary is over.
     """
-    console.print(_title(survey, len(seen)))
+    console.print(_title(survey, len(seen)), soft_wrap=True)
     groups = summarise(seen)
     console.print(_shares_table(survey.kind.classes, groups))
     console.print(_measures_table(groups))
@@ -52,7 +52,7 @@ def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
 
 def _title(survey: Survey, seen: int) -> Text:
     store, progress = survey.store, survey.progress
-    facts = f"{store.spec.modality} by {store.spec.generator}, {progress}"
+    facts = f"{survey.title}, {progress}"
     text = Text.assemble((str(store.path), "bold"), "\n", facts, "\n")
     text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
     if seen < progress.complete.size:

@@ -64,7 +64,7 @@ def test_loads_with_terratorch_alone_and_predicts_the_same(tim, bundle, tmp_path
     )
     logits = torch.load(tmp_path / "logits.pt")
     assert torch.equal(logits.argmax(1), expected.argmax(1))
-    assert torch.allclose(logits, expected, atol=1e-4)
+    assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-3)  # one sum of products instead of two
 
 
 def test_what_is_in_a_bundle(bundle, tim):

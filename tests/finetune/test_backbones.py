@@ -105,6 +105,8 @@ def test_unknown_names_are_refused():
         terramind_tim_store(encoding=["hot"])
     with pytest.raises(ConfigError, match="new_columns 'one'"):
         terramind_tim_store(encoding=["onehot"], new_columns="one")
+    with pytest.raises(ConfigError, match="'terramind_v1_tiny_tim' generates by itself"):
+        terramind_tim_store(architecture="terramind_v1_tiny_tim", encoding=["onehot"])
     with pytest.raises(ConfigError, match="bands of 'S1GRD', which is no input"):
         build(bands={"S1GRD": ["VV"]})
 
@@ -113,7 +115,9 @@ def test_unknown_names_are_refused():
 def test_tokens_equal_inline_tim(size):
     """The in-line model's weights and its own tokens, given as cached indices, yield its features."""
     torch.manual_seed(3)
-    inline = terramind_tim_store(architecture="terramind_v1_tiny_tim", modalities=MODALITIES, tim_top_k=1).eval()
+    inline = terramind_tim_store(
+        architecture="terramind_v1_tiny_tim", modalities=MODALITIES, tim_top_k=1
+    ).eval()
     drawn = {}
     generate = inline.sampler.generate
 

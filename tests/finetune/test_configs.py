@@ -46,7 +46,14 @@ def test_runs_through_terratorch(name, world, request, tmp_path, monkeypatch):
         *(f"--model.init_args.model_args.{key}", tiny, "--model.init_args.model_args.backbone_pretrained="),
         *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
         *("--data.init_args.data_root", str(world.root), "--data.init_args.num_workers", "0"),
-        *("--data.init_args.batch_size", "2", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"),
+        *(
+            "--data.init_args.batch_size",
+            "2",
+            "--trainer.accelerator",
+            "cpu",
+            "--trainer.precision",
+            "32-true",
+        ),
         *("--trainer.fast_dev_run", "true", "--trainer.enable_progress_bar", "false"),
     ]
     for command in ("fit", "test"):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-import albumentations as A
+import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
 import torch
@@ -129,7 +129,7 @@ def test_training_draws_among_the_samples_and_evaluation_takes_the_first(world, 
     assert sum(counts) == 16
     torch.manual_seed(0)
     again = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
-    assert all(np.array_equal(one, other) for one, other in zip(drawn, again))
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, again, strict=True))
 
 
 # Transforms ------------------------------------------------------------------------------------------
@@ -144,7 +144,9 @@ def symmetries(values):
 
 def test_image_mask_and_maps_move_together():
     rng = np.random.default_rng(0)
-    images = {name: rng.normal(size=(bands, 4, 16, 16)).astype(np.float32) for name, bands in (("S2", 3), ("S1", 2))}
+    images = {
+        name: rng.normal(size=(bands, 4, 16, 16)).astype(np.float32) for name, bands in (("S2", 3), ("S1", 2))
+    }
     mask = rng.integers(0, 5, (16, 16))
     maps = {"lulc": rng.integers(0, 10, (4, 16, 16)).astype(np.uint8)}
     maps["probabilities"] = rng.integers(0, 256, (4, 10, 16, 16)).astype(np.uint8)

@@ -60,7 +60,11 @@ def test_workers_read_what_the_parent_reads(world, lulc_store, context, limit):
     loader = DataLoader(
         dataset, batch_size=4, num_workers=2, collate_fn=collate, multiprocessing_context=context
     )
-    read = {chip_id: lulc for batch in loader for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"])}
+    read = {
+        chip_id: lulc
+        for batch in loader
+        for chip_id, lulc in zip(batch["chip_id"], batch["maps"]["lulc"], strict=True)
+    }
     assert tuple(read) == world.ids
     for chip_id, lulc in read.items():
         assert np.array_equal(lulc, maps.read("lulc", chip_id)[0])
@@ -75,7 +79,9 @@ def test_chips_that_are_not_complete_are_named_with_the_command(world, tmp_path)
     message = str(raised.value)
     assert "2 chips are not complete in the store: alpha_0_0, alpha_0_1" in message
     command = message.split("Generate them with: ")[1]
-    assert command.startswith(f"python -m generate --chips {world.root} --store {store} --generator terramind_v1_tiny")
+    assert command.startswith(
+        f"python -m generate --chips {world.root} --store {store} --generator terramind_v1_tiny"
+    )
     assert "--samples 2" in command
     assert "--seed 7" in command
 
@@ -104,7 +110,7 @@ def test_a_chip_that_has_changed_is_named(tmp_path):
     world = make_world(tmp_path / "chips")
     make_store(world, tmp_path / "store")
     write_chip(world.root, "bravo_0_1", 32, 4, np.random.default_rng(99))
-    with pytest.raises(JoinError, match="1 chips have other inputs on disk .*: bravo_0_1.*store_new"):
+    with pytest.raises(JoinError, match=r"1 chips have other inputs on disk .*: bravo_0_1.*store_new"):
         survey_chips(world.chips, world.ids, RULES, StoreMaps(tmp_path / "store", ("lulc",), MANY))
 
 
@@ -116,7 +122,9 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
 
 
 def test_a_store_without_the_array_is_refused(plain_store, ndvi_store):
-    with pytest.raises(EncodingError, match="no array 'probabilities'.*generate a store with --probabilities"):
+    with pytest.raises(
+        EncodingError, match=r"no array 'probabilities'.*generate a store with --probabilities"
+    ):
         StoreMaps(plain_store, ("probabilities",), MANY)
     with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, ndvi"):
         StoreMaps(ndvi_store, ("lulc",), MANY)
@@ -134,7 +142,7 @@ def test_a_damaged_chunk_is_named(world, tmp_path):
     content[10:40] = bytes(30)
     shard.write_bytes(content)
     maps = StoreMaps(tmp_path / "store", ("lulc",), MANY)
-    with pytest.raises(StoreError, match="lulc of chip .* cannot be read"):
+    with pytest.raises(StoreError, match=r"lulc of chip .* cannot be read"):
         maps.hold(world.ids)
 
 

@@ -25,7 +25,9 @@ def test_onehot_has_a_one_in_the_plane_of_the_class():
 
 
 def test_index_is_the_class_over_nine():
-    assert planes_of("index", [[[[9, 3, 255]]]], torch.uint8).flatten().tolist() == pytest.approx([1, 1 / 3, 0])
+    assert planes_of("index", [[[[9, 3, 255]]]], torch.uint8).flatten().tolist() == pytest.approx(
+        [1, 1 / 3, 0]
+    )
 
 
 def test_ndvi_is_standardised_and_the_fill_value_is_the_mean():
@@ -34,7 +36,9 @@ def test_ndvi_is_standardised_and_the_fill_value_is_the_mean():
 
 
 def test_confidence_and_probabilities_are_shares_of_255():
-    assert planes_of("confidence", [[[[0, 51, 255]]]], torch.uint8).flatten().tolist() == pytest.approx([0, 0.2, 1])
+    assert planes_of("confidence", [[[[0, 51, 255]]]], torch.uint8).flatten().tolist() == pytest.approx(
+        [0, 0.2, 1]
+    )
     shares = torch.arange(20, dtype=torch.uint8).view(1, 2, 10, 1, 1)  # B, T, class, H, W
     planes = make_planes(plan_encoding(["probabilities"]), {"probabilities": shares})
     assert planes.shape == (1, 10, 2, 1, 1)

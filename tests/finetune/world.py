@@ -46,7 +46,7 @@ class World:
         return self.chips.mask(chip_id)
 
 
-def make_world(root: Path, size=32, timesteps=4, splits=SPLITS, seed=0) -> World:
+def make_world(root: Path, size=32, timesteps=4, splits=SPLITS, seed=0, brightness=(200, 4000)) -> World:
     """Chips of noise whose labels are in nothing but the mask."""
     rng = np.random.default_rng(seed)
     (root / "split").mkdir(parents=True)
@@ -55,13 +55,13 @@ def make_world(root: Path, size=32, timesteps=4, splits=SPLITS, seed=0) -> World
     for split, ids in splits.items():
         (root / "split" / f"impactmesh_flood_{split}.txt").write_text("\n".join(ids) + "\n")
         for chip_id in ids:
-            write_chip(root, chip_id, size, timesteps, rng)
+            write_chip(root, chip_id, size, timesteps, rng, brightness)
     return World(root, size, timesteps)
 
 
-def write_chip(root: Path, chip_id: str, size: int, timesteps: int, rng) -> None:
+def write_chip(root: Path, chip_id: str, size: int, timesteps: int, rng, brightness=(200, 4000)) -> None:
     shape = (size, size)
-    optical = rng.integers(200, 4000, (timesteps, 12, *shape)).astype(np.int16)
+    optical = rng.integers(*brightness, (timesteps, 12, *shape)).astype(np.int16)
     radar = rng.normal(-12, 4, (timesteps, 2, *shape)).astype(np.float16)
     write_zarr(root / f"data/S2L2A/{chip_id}_S2L2A.zarr.zip", optical)
     write_zarr(root / f"data/S1RTC/{chip_id}_S1RTC.zarr.zip", radar)

@@ -7,7 +7,7 @@ function facts() {
   $("name").textContent = store.name;
   const timestep = store.timesteps > 1 ? `timestep ${store.timestep} of 0 to ${store.timesteps - 1} shown` : "";
   const sample = store.seen < store.complete ? `numbers from a seeded sample of ${store.seen} chips` : "";
-  $("facts").textContent = [`${store.modality} by ${store.generator}`, store.progress, `${chips.length} shown here`, timestep, sample,
+  $("facts").textContent = [store.title, store.progress, `${chips.length} shown here`, timestep, sample,
     `fingerprint ${store.fingerprint.slice(0, 12)}`].filter(Boolean).join(" · ");
 }
 

@@ -1,0 +1,165 @@
+"""What a training step costs in each arm: `python -m tests.benchmarks.finetune_speed`.
+
+TerraMind base, 256 px, batch 2, one timestep, random weights, float32, each arm in a process of its own (3.5 to
+4.5 GB each; `--arms` chooses). The arms take turns, so that whatever else the machine does meets all of them, and
+what is measured is processor time of one thread, which other load disturbs least. The first lines are the time to
+load a batch without a store and with one, in one thread too, as DataLoader's workers do it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+STEPS = {
+    "phase 2": {"backbone": "terramind_v1_base"},
+    "onehot": {"backbone": "terramind_tim_store", "backbone_encoding": ["onehot"]},
+    "modality": {"backbone": "terramind_tim_store", "backbone_encoding": ["modality"]},
+    "tokens": {"backbone": "terramind_tim_store", "backbone_encoding": ["tokens"]},
+    "in-line TiM": {"backbone": "terramind_v1_base_tim"},
+}
+
+
+class Arm:
+    """One arm in this process: makes a task and a batch, and takes steps."""
+
+    def __init__(self, name: str, size: int, batch: int) -> None:
+        import torch
+        from terratorch.tasks import SemanticSegmentationTask
+
+        import finetune.backbones  # noqa: F401 - registers the backbone
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        necks = [{"name": "SelectIndices", "indices": [2, 5, 8, 11]}]
+        necks += [{"name": "ReshapeTokensToImage", "remove_cls_token": False}]
+        arguments = {
+            **STEPS[name],
+            "backbone_modalities": ["S2L2A", "S1RTC", "DEM"],
+            "necks": [*necks, {"name": "LearnedInterpolateToPyramidal"}],
+            "decoder": "UNetDecoder",
+            "decoder_channels": [512, 256, 128, 64],
+            "num_classes": 5,
+        }
+        self.task = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1).train()
+        self.optimizer = torch.optim.AdamW(self.task.parameters(), lr=1e-5)
+        channels = {"S2L2A": 12 + 10 * (name == "onehot"), "S1RTC": 2, "DEM": 1}
+        self.image = {key: torch.randn(batch, count, size, size) for key, count in channels.items()}
+        if name == "modality":
+            self.image["TIM"] = torch.rand(batch, 10, size, size)
+        if name == "tokens":
+            self.image["LULC"] = torch.randint(4375, (batch, 1, size, size))
+        self.mask = torch.randint(5, (batch, size, size))
+
+    def step(self) -> float:
+        """Processor seconds of one training step."""
+        started = time.process_time()
+        self.optimizer.zero_grad()
+        self.task.criterion(self.task(dict(self.image)).output, self.mask).backward()
+        self.optimizer.step()
+        return time.process_time() - started
+
+
+def serve(name: str, size: int, batch: int) -> None:
+    """Takes a step for every line on stdin and answers with its seconds and the peak memory in GB."""
+    arm = Arm(name, size, batch)
+    for _ in sys.stdin:
+        seconds = arm.step()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        sys.stdout.write(json.dumps([seconds, peak]) + "\n")
+        sys.stdout.flush()
+
+
+def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> None:
+    """Prints the table of steps."""
+    words = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.finetune_speed", "--serve"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    arms = {
+        n: subprocess.Popen([*words, n, "--size", str(size), "--batch", str(batch)], **pipes) for n in names
+    }
+    answers: dict[str, list[list[float]]] = {name: [] for name in names}
+    for _ in range(rounds + 1):  # the first is a warm-up
+        for name, process in arms.items():
+            process.stdin.write("step\n")
+            process.stdin.flush()
+            answers[name].append(json.loads(process.stdout.readline()))
+    for process in arms.values():
+        process.stdin.close()
+        process.wait()
+    times = {name: [seconds for seconds, _ in found[1:]] for name, found in answers.items()}
+    base = names[0]
+    sys.stdout.write("arm            median s   fastest s   × phase 2 (median, fastest, paired)   peak GB\n")
+    for name in names:
+        paired = median(one / other for one, other in zip(times[name], times[base], strict=True))
+        ratios = (median(times[name]) / median(times[base]), min(times[name]) / min(times[base]), paired)
+        row = f"{name:14} {median(times[name]):8.3f} {min(times[name]):11.3f}   "
+        row += "   ".join(f"{ratio:5.3f}" for ratio in ratios)
+        sys.stdout.write(f"{row}   {answers[name][-1][1]:20.2f}\n")
+
+
+def compare_loading(rounds: int, size: int, batch: int) -> None:
+    """Prints the time to load a batch with a store and without, D4 and four timesteps as in Phase 2."""
+    import albumentations
+    import torch
+    from albumentations.pytorch import ToTensorV2
+    from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
+
+    from finetune.datamodule import TimStoreDataModule
+    from tests.finetune.world import make_store, make_world
+
+    steps = [FlattenTemporalIntoChannels(), albumentations.D4(p=1), ToTensorV2()]
+    steps += [UnflattenTemporalFromChannels(n_timesteps=4)]
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        splits = {"train": tuple(f"a{n}_0_0" for n in range(16)), "val": ("b_0_0",), "test": ("c_0_0",)}
+        world = make_world(Path(folder) / "chips", size=size, splits=splits)
+        make_store(world, Path(folder) / "store")
+        stores = {"without a store": None, "with a store": str(Path(folder) / "store")}
+        loaders = {}
+        for name, store in stores.items():
+            module = TimStoreDataModule(
+                str(world.root), batch_size=batch, augment=store, train_transform=steps
+            )
+            module.setup("fit")
+            loaders[name] = module.train_dataloader()
+        times: dict[str, list[float]] = {name: [] for name in stores}
+        for _ in range(rounds):
+            for name, loader in loaders.items():
+                torch.manual_seed(0)
+                started = time.process_time()
+                count = sum(1 for _ in loader)
+                times[name].append((time.process_time() - started) / count)
+    base = times["without a store"]
+    for name, found in times.items():
+        ratio = median(one / other for one, other in zip(found, base, strict=True))
+        shares = f"× {min(found) / min(base):.3f} fastest, × {ratio:.3f} paired"
+        sys.stdout.write(f"loading {name:16} {1000 * min(found):7.1f} ms a batch, {shares}\n")
+
+
+def main() -> None:
+    """Runs both comparisons, or serves one arm."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--arms", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--serve", choices=STEPS)
+    parsed = parser.parse_args()
+    if parsed.serve:
+        serve(parsed.serve, parsed.size, parsed.batch)
+        return
+    compare_loading(parsed.rounds, parsed.size, parsed.batch)
+    compare_steps(parsed.arms, parsed.rounds, parsed.size, parsed.batch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The command line: help at once, and every bad input as one line on stderr and exit code 2."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from finetune.__main__ import main
+from finetune.errors import ConfigError
+from finetune.options import CONFIGS, parse, shipped_configs
+from finetune.resolve import check_agreement, read_yaml, resolve
+from tests.finetune.world import make_world, write_tif
+
+
+def refused(capsys, *arguments):
+    """Message of a command that must stop with one line."""
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if not line.startswith("INFO")]
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def fit(tiny, tmp_path):
+    return ["fit", "--config", "nyc_tim_lulc", *tiny, "--run", str(tmp_path / "run")]
+
+
+def test_help_answers_at_once():
+    started = time.monotonic()
+    shown = subprocess.run(
+        [sys.executable, "-m", "finetune", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert time.monotonic() - started < 1
+    assert all(name in shown for name in (*shipped_configs(), "--augment", "--new-columns"))
+
+
+def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
+    words = ["fit", "--config", "nyc_phase3", "--run", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "finetune", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --config nyc_phase3: no such file; these ship: nyc_inline_tim")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["test", "--init", __file__], "--init is for fit"),
+        (["fit", "--init", __file__, "--ckpt_path", __file__], "choose one"),
+        (["fit", "--init", "no.ckpt"], "--init no.ckpt: no such file"),
+        (["fit", "stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_options_that_contradict(capsys, words, message, tmp_path):
+    assert message in refused(capsys, *words, "--config", "nyc_phase2", "--run", str(tmp_path))
+
+
+def test_an_unknown_key_is_named(fit, capsys, tmp_path):
+    config = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
+    config["data"]["init_args"]["batchsize"] = 3
+    path = tmp_path / "typo.yaml"
+    path.write_text(yaml.safe_dump(config))
+    fit[fit.index("nyc_tim_lulc")] = str(path)
+    message = refused(capsys, *fit, "--control", "constant")
+    assert "typo.yaml" in message
+    assert "batchsize" in message
+
+
+def test_an_unknown_override_or_model_key_is_named(fit, capsys):
+    control = ["--control", "constant"]
+    assert "trainer.max_epoch" in refused(capsys, *fit, *control, "--trainer.max_epoch", "3")
+    message = refused(capsys, *fit, *control, "--model.init_args.model_args.decoder_chanels", "[1]")
+    assert "decoder_chanels" in message
+
+
+def test_a_broken_yaml_is_refused(fit, capsys, tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("data: [1, 2")
+    fit[fit.index("nyc_tim_lulc")] = str(path)
+    assert "broken.yaml: cannot be read" in refused(capsys, *fit)
+    path.write_text("model: {class_path: x}")
+    assert "no section 'data'" in refused(capsys, *fit)
+
+
+def test_a_store_that_does_not_fit_is_refused(fit, capsys, plain_store, ndvi_store, tmp_path):
+    assert "not an augment store" in refused(capsys, *fit, "--augment", str(tmp_path))
+    ndvi = ["--augment", str(ndvi_store), "--encoding", "onehot"]
+    assert "no array 'lulc' in this NDVI store" in refused(capsys, *fit, *ndvi)
+    shares = ["--augment", str(plain_store), "--encoding", "probabilities"]
+    assert "generate a store with --probabilities" in refused(capsys, *fit, *shares)
+
+
+def test_chips_that_do_not_fit_are_refused(fit, capsys, plain_store, tmp_path):
+    world = make_world(tmp_path / "other", seed=9)
+    fit[fit.index("--chips") + 1] = str(world.root)
+    assert "have other inputs on disk" in refused(capsys, *fit, "--augment", str(plain_store))
+    mask = world.labels("alpha_0_0")
+    mask[0, 0] = 9
+    write_tif(world.root / "data/MASK/alpha_0_0_annotation_flood.tif", mask.astype("int8"))
+    assert "mask holds label 9" in refused(capsys, *fit, "--control", "constant")
+    (world.root / "split/impactmesh_flood_val.txt").write_text("alpha_0_1\n")
+    assert "are in both" in refused(capsys, *fit, "--control", "constant")
+    (world.root / "split/impactmesh_flood_val.txt").write_text("")
+    assert "the split is empty" in refused(capsys, *fit, "--control", "constant")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(fit, capsys, tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {"model.encoder.weight": torch.zeros(2)}}, path)
+    for option in ("--init", "--ckpt_path"):
+        assert "another architecture" in refused(capsys, *fit, "--control", "constant", option, str(path))
+    path.write_bytes(b"nothing")
+    assert "cannot be read" in refused(capsys, *fit, "--control", "constant", "--init", str(path))
+
+
+def test_weights_that_are_not_there_name_the_remedy(fit, capsys, tmp_path):
+    fit[fit.index("--weights") + 1] = str(tmp_path)
+    assert "hf download ibm-esa-geospatial/TerraMind-1.0-tiny" in refused(
+        capsys, *fit, "--control", "constant"
+    )
+
+
+# Resolving -------------------------------------------------------------------------------------------
+
+
+def resolved(*words, config="nyc_phase2", run="run", gpu=False):
+    options = parse(["fit", "--config", config, "--run", run, *words])
+    return resolve(read_yaml(options.config), options, gpu=gpu)
+
+
+def model_args(config):
+    return config["model"]["init_args"]["model_args"]
+
+
+def test_one_flag_is_the_whole_difference(plain_store):
+    plain, joined = resolved(), resolved("--augment", str(plain_store))
+    assert joined["data"]["init_args"].pop("augment") == str(plain_store)
+    assert joined["data"]["init_args"].pop("encoding") == ["onehot"]
+    assert model_args(joined).pop("backbone_encoding") == ["onehot"]
+    assert plain["data"]["init_args"].pop("augment") is None
+    assert plain["data"]["init_args"].pop("encoding") == []
+    assert joined == plain
+    assert model_args(plain)["backbone_architecture"] == "terramind_v1_base"
+
+
+def test_phase_2s_own_yaml_is_taken(plain_store, tmp_path):
+    config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    config["data"]["class_path"] = "impactmesh.impactmesh_datamodule.ImpactMeshDataModule"
+    path = tmp_path / "phase2.yaml"
+    path.write_text(yaml.safe_dump(config))
+    found = resolved("--augment", str(plain_store), config=str(path))
+    assert found["data"]["class_path"] == "finetune.datamodule.TimStoreDataModule"
+
+
+def test_precision_follows_the_device():
+    assert resolved(gpu=True)["trainer"]["precision"] == "16-mixed"
+    assert resolved(gpu=False)["trainer"]["precision"] == "32-true"
+
+
+def test_encodings_and_weights_from_the_command_line(lulc_store, ndvi_store):
+    config = resolved("--augment", str(lulc_store), "--encoding", "modality", "onehot", "--weights", "hub")
+    assert model_args(config)["backbone_encoding"] == ["modality", "onehot"]
+    assert (model_args(config)["backbone_pretrained"], model_args(config)["backbone_weights"]) == (True, None)
+    config = resolved("--augment", str(ndvi_store), "--encoding", "tokens", "--weights", "random")
+    assert model_args(config)["backbone_token_modality"] == "NDVI"
+    assert model_args(config)["backbone_pretrained"] is False
+    assert resolved("--augment", str(ndvi_store))["data"]["init_args"]["encoding"] == ["ndvi"]
+
+
+def test_lora_trains_the_new_columns_whole(plain_store):
+    config = resolved("--augment", str(plain_store), config="nyc_phase2_lora")
+    assert model_args(config)["peft_config"]["peft_config_kwargs"]["modules_to_save"] == ["added"]
+    assert config == resolved("--augment", str(plain_store), config="nyc_tim_lulc_lora")
+
+
+def test_a_smoke_run_is_one_flag(plain_store):
+    config = resolved("--smoke", "--augment", str(plain_store))
+    assert (config["trainer"]["fast_dev_run"], config["trainer"]["logger"]) == (2, False)
+    assert config["data"]["init_args"]["limit_chips"] == 4
+
+
+def test_inline_tim_takes_no_store(plain_store):
+    with pytest.raises(ConfigError, match="'terramind_v1_base_tim' cannot take cached modalities"):
+        resolved("--augment", str(plain_store), config="nyc_inline_tim")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "num_classes", 3, "num_classes 3, but class_names names 5"),
+        ("model", "backbone_modalities", ["S1RTC"], r"model_args has backbone_modalities \['S1RTC'\]"),
+        ("model", "backbone_encoding", ["ndvi"], r"model_args has backbone_encoding \['ndvi'\]"),
+        ("data", "timesteps", [0], "data has 1 timesteps, model_args has backbone_use_temporal True"),
+        ("data", "timesteps", [0, 1], "backbone_temporal_n_timestamps 4"),
+    ],
+)
+def test_data_and_model_must_agree(section, key, value, message):
+    config = resolved()
+    (config["data"]["init_args"] if section == "data" else model_args(config))[key] = value
+    with pytest.raises(ConfigError, match=message):
+        check_agreement(config, ())

@@ -1,0 +1,183 @@
+"""Whole runs through `python -m finetune`: repeatable, resumable, on record, and open to evaluation."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from finetune.__main__ import main
+from finetune.errors import RunError
+from finetune.manifest import RunManifest
+from finetune.runs import Places, load_run
+from tests.finetune.world import make_store
+
+
+@pytest.fixture(scope="module")
+def options(world, plain_store):
+    """One fast arm: radar with cached LULC."""
+    return [
+        *("--config", "nyc_s1_tim_lulc", "--chips", str(world.root), "--augment", str(plain_store)),
+        *("--weights", "random", "--seed", "7"),
+        *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
+        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
+        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
+        *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+        *("--trainer.enable_model_summary", "false", "--optimizer.init_args.lr", "1e-3"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(options, tmp_path_factory):
+    """A run of two epochs, two steps each."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "2"]) == 0
+    return run
+
+
+def weights(run, name="last"):
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(finished, options, tmp_path):
+    again, other = tmp_path / "again", tmp_path / "other"
+    assert main(["fit", *options, "--run", str(again), "--trainer.max_epochs", "2"]) == 0
+    ours, theirs = weights(finished)["state_dict"], weights(again)["state_dict"]
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    seeded = [word if word != "7" else "8" for word in options]
+    assert main(["fit", *seeded, "--run", str(other), "--trainer.max_epochs", "1"]) == 0
+    theirs = weights(other)["state_dict"]
+    assert not all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkeypatch):
+    from finetune.dataset import ChipDataset
+
+    run = tmp_path / "run"
+    read, count = ChipDataset.__getitem__, iter(range(1000))
+
+    def fail_late(self, index):
+        if next(count) >= 10:  # within the second epoch: two chips of the sanity check, four and two an epoch
+            raise OSError("the disk is gone")
+        return read(self, index)
+
+    monkeypatch.setattr(ChipDataset, "__getitem__", fail_late)
+    with pytest.raises(OSError, match="the disk is gone"):
+        main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"])
+    monkeypatch.undo()
+    assert RunManifest.read(run).complete is False
+    last = run / "checkpoints" / "last.ckpt"
+    assert weights(run)["global_step"] == 2
+    assert main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"]) == 2  # holds a run already
+    resumed = ["--ckpt_path", str(last), "--trainer.max_epochs", "3"]
+    assert main(["fit", *options, "--run", str(run), *resumed]) == 0
+    manifest = RunManifest.read(run)
+    assert (manifest.complete, manifest.cost.steps, manifest.cost.epochs) == (True, 6, 3)
+    assert manifest.start.resumed == str(last)
+    rows = [path.read_text() for path in sorted((run / "logs").glob("fit_*/metrics.csv"))]
+    assert len(rows) == 2
+    assert weights(run)["global_step"] == 6
+
+
+def test_the_manifest_says_what_was_done(finished, world, plain_store):
+    manifest = RunManifest.read(finished)
+    store = make_store_fingerprint(plain_store)
+    assert manifest.complete
+    assert manifest.seed == 7
+    assert manifest.class_names == ("water", "developed", "forest", "herbaceous", "other")
+    assert manifest.data.root == str(world.root.resolve())
+    assert (manifest.data.modalities, manifest.data.timesteps) == (("S1RTC",), (0, 1, 2, 3))
+    assert {name: (split.chips, split.scenes) for name, split in manifest.data.splits.items()} == {
+        "train": (4, 2),
+        "val": (2, 1),
+        "test": (3, 2),
+    }
+    assert manifest.data.splits["train"].masks
+    assert not manifest.data.splits["test"].masks  # fit does not look at them
+    assert manifest.augment.encoding == ("onehot",)
+    assert manifest.augment.arrays == ("lulc",)
+    assert (manifest.augment.store, manifest.augment.fingerprint) == (str(plain_store.resolve()), store)
+    assert manifest.start.architecture == "terramind_v1_tiny"
+    assert manifest.start.weights == "random"
+    assert manifest.cost.parameters == manifest.cost.trainable_parameters > 1e6
+    assert (manifest.cost.epochs, manifest.cost.steps, manifest.cost.device) == (2, 4, "cpu")
+    assert manifest.cost.wall_seconds > 0
+    assert manifest.checkpoints == {"best": "checkpoints/best.ckpt", "last": "checkpoints/last.ckpt"}
+    assert "terratorch" in manifest.versions
+    assert list((finished / "logs" / "fit_0").glob("events.out.tfevents.*"))
+
+
+def make_store_fingerprint(path):
+    return json.loads((path / "zarr.json").read_text())["attributes"]["fingerprint"]
+
+
+def test_a_manifest_reads_back_as_written(finished, tmp_path):
+    manifest = RunManifest.read(finished)
+    changed = dataclasses.replace(manifest, git_commit=None, smoke=True)
+    changed.write(tmp_path)
+    assert RunManifest.read(tmp_path) == changed
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 99}')
+    with pytest.raises(RunError, match="manifest version 99, expected 1"):
+        RunManifest.read(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 1}')
+    with pytest.raises(RunError, match="not a manifest this version wrote"):
+        RunManifest.read(tmp_path)
+    with pytest.raises(RunError, match="is not the directory of a run"):
+        RunManifest.read(tmp_path / "nowhere")
+
+
+def test_a_loaded_run_predicts_what_test_and_predict_report(finished, world, capsys):
+    task, datamodule = load_run(finished)
+    datamodule.setup("test")
+    confusion = np.zeros((5, 5), dtype=np.int64)
+    predicted = {}
+    with torch.no_grad():
+        for batch in datamodule.test_dataloader():
+            classes = task(datamodule.model_batch(batch)["image"]).output.argmax(dim=1)
+            for chip_id, scene, found, mask in zip(
+                batch["chip_id"], batch["scene_id"], classes, batch["mask"], strict=True
+            ):
+                assert chip_id.startswith(scene)
+                predicted[chip_id] = found.numpy()
+                valid = mask >= 0
+                np.add.at(confusion, (mask[valid].numpy(), found[valid].numpy()), 1)
+    assert main(["test", "--run", str(finished)]) == 0
+    rows = (finished / "logs" / "test_0" / "metrics.csv").read_text().splitlines()
+    reported = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
+    right = np.diag(confusion)
+    iou = right / (confusion.sum(0) + confusion.sum(1) - right)
+    assert float(reported["test/Pixel_Accuracy"]) == pytest.approx(right.sum() / confusion.sum())
+    assert float(reported["test/mIoU"]) == pytest.approx(iou.mean(), abs=1e-6)
+    assert main(["predict", "--run", str(finished)]) == 0
+    for chip_id, classes in predicted.items():
+        with rasterio.open(finished / "predictions" / f"{chip_id}.tif") as source:
+            assert np.array_equal(source.read(1), classes)
+            assert source.crs.to_epsg() == 32618
+
+
+def test_validate_runs_on_the_best_checkpoint(finished):
+    assert main(["validate", "--run", str(finished)]) == 0
+    assert (finished / "logs" / "validate_0" / "metrics.csv").is_file()
+
+
+def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path):
+    store = tmp_path / "moved"
+    make_store(world, store)
+    _, datamodule = load_run(finished, "last", Places(chips=world.root, store=store))
+    assert datamodule.augmentation.wish.store == store
+    with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
+        load_run(finished, "first")
+
+
+def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_path):
+    run, init = tmp_path / "run", finished / "checkpoints" / "best.ckpt"
+    still = ["--optimizer.init_args.lr", "0.0", "--trainer.max_epochs", "1"]
+    assert main(["fit", *options, *still, "--init", str(init), "--run", str(run)]) == 0
+    manifest = RunManifest.read(run)
+    assert manifest.start.init == str(init)
+    assert len(manifest.start.init_sha256) == 64
+    ours, theirs = weights(run)["state_dict"], weights(finished, "best")["state_dict"]
+    names = [name for name in theirs if "running_" not in name and "num_batches" not in name]
+    assert all(torch.equal(ours[name], theirs[name]) for name in names)

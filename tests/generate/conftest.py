@@ -1,0 +1,85 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment_store.schema import State, chip_arrays
+from augment_store.spec import SamplingSpec
+from augment_store.store import AugmentStore
+from generate.command import main
+from tests.chips import write_impactmesh_chips
+
+IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))
+
+
+def sampling(**changes) -> SamplingSpec:
+    fields = {"temperature": 1.0, "top_k": 0, "top_p": 0.8, "decoding_steps": 1, "samples": 1, "seed": 3}
+    return SamplingSpec(**{**fields, "diffusion_steps": None, **changes})
+
+
+@pytest.fixture(scope="session")
+def chips(tmp_path_factory) -> Path:
+    """Six chips of 32 px and two timesteps, identical in every second chip."""
+    return write_impactmesh_chips(tmp_path_factory.mktemp("chips"), IDS)
+
+
+@pytest.fixture(scope="session")
+def command(chips):
+    """Arguments of a small run with random weights; what follows overrides."""
+
+    def arguments(store: Path, *more: str) -> list[str]:
+        base = [
+            "--chips",
+            chips,
+            "--store",
+            store,
+            "--generator",
+            "demo",
+            "--weights",
+            "random",
+            "--shard-chips",
+            2,
+        ]
+        return [str(argument) for argument in (*base, "--accelerator", "cpu", *more)]
+
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def reference(command, tmp_path_factory) -> Path:
+    """The store of an uninterrupted run of one process, batch 4."""
+    store = tmp_path_factory.mktemp("reference") / "store.zarr"
+    assert main(command(store, "--samples", "2", "--probabilities")) == 0
+    return store
+
+
+def assert_equal_stores(first: Path, second: Path) -> None:
+    """Every array of both stores is equal, and complete."""
+    a, b = AugmentStore.open(first), AugmentStore.open(second)
+    assert a.fingerprint == b.fingerprint
+    assert a.chip_ids == b.chip_ids
+    assert a.chips_in(State.COMPLETE) == a.chip_ids
+    for name in (*a.map_names, *(schema.name for schema in chip_arrays(a.extent))):
+        np.testing.assert_array_equal(a.values(name), b.values(name), err_msg=name)
+
+
+def run_subprocess(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "generate", *arguments], capture_output=True, text=True, **kwargs
+    )
+
+
+def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
+    """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status."""
+    process = subprocess.Popen([sys.executable, "-m", "generate", *arguments], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, stop)
+    process.communicate()
+    return process.returncode

@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+
+from augment_store.chips import ChipSet
+from generate.audit import AuditError, audit_chips
+from generate.command import main
+from generate.inputs import Units
+from tests.chips import rasters, write_folder_chips, write_tif
+
+ALL = ["S2L2A", "S1RTC", "DEM"]
+
+
+def audited(tmp_path, change=None, units=None, chips=4, changed=None):
+    """Audits chips of which the first `changed` (all by default) went through `change`."""
+    root = write_folder_chips(tmp_path, [f"c{i}" for i in range(chips)], size=64)
+    for seed in range(chips if changed is None else changed) if change else ():
+        made = rasters(seed, 64)
+        for name, raster in change(
+            {name: values[0].astype(np.float32) for name, values in made.items()}
+        ).items():
+            write_tif(root / name / f"c{seed}.tif", raster.astype(np.float32))
+    return audit_chips(ChipSet.open(root), ALL, units or Units())
+
+
+def rules(audit, level="stop"):
+    return {finding.rule for finding in audit.findings if finding.level == level}
+
+
+def test_good_chips_have_no_findings_and_their_statistics_are_right(tmp_path):
+    audit = audited(tmp_path)
+    assert audit.findings == ()
+    vv = next(band for band in audit.bands if band.band == "VV")
+    values = np.concatenate(
+        [rasters(s, 64)["S1RTC"][0, 0, ::2, ::2].astype(np.float64).ravel() for s in range(4)]
+    )
+    assert vv.mean == pytest.approx(values.mean(), abs=1e-3)
+    assert vv.shift == pytest.approx((values.mean() + 10.93) / 4.391, abs=1e-3)
+    assert (vv.minimum, vv.maximum) == (round(values.min(), 4), round(values.max(), 4))
+    assert vv.missing == 0
+
+
+def linear(r):
+    return {**r, "S1RTC": 10 ** (r["S1RTC"] / 10)}
+
+
+def test_linear_power_is_found_and_accepted_with_the_right_unit(tmp_path):
+    audit = audited(tmp_path / "a", linear)
+    assert audit.stops[0].rule == "linear_power"
+    assert "--s1-unit linear" in audit.stops[0].message
+    assert rules(audited(tmp_path / "b", linear, Units(s1_linear=True))) == set()
+
+
+def test_decibel_said_to_be_linear_is_found(tmp_path):
+    assert "not_linear_power" in rules(audited(tmp_path, None, Units(s1_linear=True)))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda r: {**r, "DEM": r["DEM"] * 0}, "constant_band"),
+        (lambda r: {**r, "DEM": r["DEM"] * np.nan}, "constant_band"),
+        (lambda r: {**r, "S2L2A": r["S2L2A"] + 1000}, "s2_offset"),
+        (lambda r: {**r, "S2L2A": r["S2L2A"][[*range(8), 9, 10, 11, 8]]}, "band_order"),  # B8A at the end
+        (lambda r: {**r, "S2L2A": r["S2L2A"][::-1]}, "band_order"),
+        (lambda r: {**r, "S1RTC": r["S1RTC"][::-1]}, "band_order"),
+        (lambda r: {**r, "S2L2A": r["S2L2A"] / 1e4}, "unit"),
+        (lambda r: {**r, "DEM": r["DEM"] + 20000}, "range"),
+        (lambda r: {**r, "DEM": r["DEM"] + 4000}, "shift"),
+        (lambda r: {**r, "S1RTC": np.where(np.arange(64) < 40, np.nan, r["S1RTC"])}, "missing"),
+    ],
+)
+def test_each_fault_stops_a_run(tmp_path, change, rule):
+    assert rule in rules(audited(tmp_path, change))
+
+
+def test_an_offset_in_some_chips_is_a_note_and_removing_it_is_clean(tmp_path):
+    def offset(r):
+        return {**r, "S2L2A": r["S2L2A"] + 1000}
+
+    some = audited(tmp_path / "some", offset, changed=1)
+    assert rules(some) == set()
+    assert rules(some, "note") == {"s2_offset"}
+    assert audited(tmp_path / "all", offset, Units(s2_offset=1000)).findings == ()
+    assert "s2_offset_overdone" in rules(audited(tmp_path / "none", None, Units(s2_offset=1000)))
+
+
+def test_unreadable_chips_are_listed_and_the_rest_audited(tmp_path):
+    root = write_folder_chips(tmp_path, ["a", "b"])
+    (root / "DEM" / "a.tif").write_bytes(b"II*")
+    audit = audit_chips(ChipSet.open(root), ALL, Units())
+    assert audit.chips == ("b",)
+    assert audit.unreadable[0][0] == "a"
+    (root / "DEM" / "b.tif").unlink()
+    with pytest.raises(AuditError, match=r"none of 2 sampled chips can be read; the first, a: .*DEM/a.tif"):
+        audit_chips(ChipSet.open(root), ALL, Units())
+
+
+def test_the_command_prints_a_table_writes_json_and_exits_1_on_a_stop(tmp_path, capsys):
+    root = write_folder_chips(tmp_path / "chips", ["a", "b"])
+    assert main(["audit", "--chips", str(root), "--json", str(tmp_path / "audit.json")]) == 0
+    assert "nothing suspicious" in capsys.readouterr().out
+    written = json.loads((tmp_path / "audit.json").read_text())
+    assert [band["band"] for band in written["bands"]][-3:] == ["VV", "VH", "DEM"]
+    for chip_id in ("a", "b"):
+        write_tif(root / "DEM" / f"{chip_id}.tif", np.zeros((1, 32, 32), np.int16))
+    assert main(["audit", "--chips", str(root)]) == 1
+    assert "constant: DEM (always 0)" in capsys.readouterr().out
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("folder", ["impactmesh_layout", "terramesh_examples"])
+def test_the_real_chips_pass_with_a_note_on_the_one_that_looks_offset(shared_data, folder):
+    audit = audit_chips(ChipSet.open(shared_data / folder), ALL, Units())
+    assert rules(audit) == set()
+    assert rules(audit, "note") == {"s2_offset"}
+    assert "33% of the chips" in audit.findings[0].message

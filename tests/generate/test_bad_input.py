@@ -1,0 +1,140 @@
+"""Each kind of bad input gives its own line and status, and loses nothing."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from augment_store.schema import State
+from augment_store.store import AugmentStore
+from augment_store.verify import verify
+from generate.command import main
+from tests.chips import rasters, write_folder_chips, write_tif
+from tests.generate.conftest import assert_equal_stores, run_subprocess
+
+
+@pytest.fixture
+def broken(tmp_path):
+    return write_folder_chips(tmp_path / "chips", [f"c_r000c{i:03d}" for i in range(5)])
+
+
+def nan_radar():
+    return np.full((2, 32, 32), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "S1RTC" / "c_r000c002.tif").unlink(), "S1RTC/c_r000c002.tif: no such file"),
+        (
+            lambda root: (root / "DEM" / "c_r000c002.tif").write_bytes(b"II*\0"),
+            "DEM/c_r000c002.tif: cannot be read",
+        ),
+        (lambda root: write_tif(root / "S1RTC" / "c_r000c002.tif", nan_radar()), "S1RTC has no valid value"),
+        (
+            lambda root: write_tif(root / "S2L2A" / "c_r000c002.tif", np.ones((3, 32, 32), np.int16)),
+            "3 bands",
+        ),
+        (lambda root: write_folder_chips(root, ["c_r000c002"], size=48), "where the store holds Extent"),
+    ],
+)
+def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_path, capsys, spoil, message):
+    spoil(broken)
+    arguments = command(tmp_path / "s", "--chips", str(broken))
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert message in told
+    assert "4 done, 0 skipped, 1 failed" in told
+    store = AugmentStore.open(tmp_path / "s")
+    assert store.chips_in(State.FAILED) == ("c_r000c002",)
+    assert [p.split(":")[0] for p in verify(store)] == ["chip c_r000c002"]
+    write_folder_chips(broken, ["c_r000c000", "c_r000c001", "c_r000c002"])  # mended, as it was made at first
+    assert main(arguments) == 0
+    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--chips", "{tmp}/empty"), "no chips found"),
+        (("--split", "{tmp}/split.txt"), "path separator"),
+        (("--weights", "{tmp}"), "no such weight file"),
+        (("--temperature", "0"), "--temperature 0.0: expected a positive number"),
+        (("--samples", "0"), "--samples 0: expected at least 1"),
+        (("--top-p", "1.5"), "--top-p 1.5: expected 0 to 1"),
+        (("--inputs", "DEM", "DEM"), "a modality stands twice"),
+        (("--diffusion-steps", "3"), "--diffusion-steps is for --modality NDVI"),
+        (("--modality", "NDVI", "--probabilities"), "--probabilities is for --modality LULC"),
+        (("--scene-pattern", "("), "no regular expression"),
+        (("--accelerator", "abacus"), "--accelerator abacus"),
+    ],
+)
+def test_configuration_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "split.txt").write_text("a/b\n")
+    assert main(command(tmp_path / "s", *(part.replace("{tmp}", str(tmp_path)) for part in more))) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_subprocess_shows_no_traceback(command, tmp_path):
+    found = run_subprocess(*command(tmp_path / "s", "--weights", str(tmp_path)))
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--seed", "9"), "sampling.seed: 0 ≠ 9"),
+        (("--decoding-steps", "2"), "sampling.decoding_steps: 1 ≠ 2"),
+        (("--inputs", "S1RTC"), "inputs.DEM.mean"),
+        (("--samples", "2", "--top-k", "5"), "sampling.top_k: 0 ≠ 5"),
+    ],
+)
+def test_a_store_of_another_spec_is_left_alone(command, reference, tmp_path, capsys, more, message):
+    store = shutil.copytree(reference, tmp_path / "s")
+    assert main(command(store, "--samples", "2", "--probabilities", *more)) == 2
+    assert message in capsys.readouterr().err
+    assert_equal_stores(store, reference)
+
+
+def test_a_folder_that_is_no_store_is_left_alone(command, tmp_path, capsys):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "thesis.tex").write_text("years of work")
+    assert main(command(tmp_path / "s")) == 2
+    assert "exists and is not an augment store" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["thesis.tex"]
+
+
+def test_a_chip_that_changed_since_stops_the_run(command, broken, tmp_path, capsys):
+    arguments = command(tmp_path / "s", "--chips", str(broken))
+    assert main(arguments) == 0
+    write_tif(broken / "DEM" / "c_r000c003.tif", rasters(40, 32)["DEM"][0])
+    assert main(arguments) == 2
+    assert "1 chips changed since they were generated: c_r000c003" in capsys.readouterr().err
+    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+
+
+def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypatch):
+    written = []
+    write_shard = AugmentStore.write_shard
+
+    def full_after_one(self, shard, records):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(shard)
+        write_shard(self, shard, records)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AugmentStore, "write_shard", full_after_one)
+        assert main(command(tmp_path / "s", "--batch-size", "1")) == 1
+    assert "error: No space left on device; what is complete is kept" in capsys.readouterr().err
+    store = AugmentStore.open(tmp_path / "s")
+    assert len(store.chips_in(State.COMPLETE)) == 2
+    assert all("pending" in problem for problem in verify(store))
+    assert main(command(tmp_path / "s")) == 0
+    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []

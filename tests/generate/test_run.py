@@ -1,0 +1,157 @@
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import xarray
+
+from augment_store.chips import ChipSet
+from augment_store.schema import Extent, State
+from augment_store.store import AugmentStore
+from augment_store.verify import verify
+from generate.command import main
+from generate.terramind import TerraMindGenerator
+from tests.chips import write_folder_chips, write_impactmesh_chips
+from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
+
+SPEC = ("--samples", "2", "--probabilities")
+
+
+def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips):
+    store = AugmentStore.open(reference)
+    assert store.chip_ids == IDS
+    assert store.extent == Extent(timesteps=2, size=32)
+    assert list(verify(store, ChipSet.open(chips))) == []
+    assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
+    assert '"EPSG","32618"' in store.values("crs_wkt")[0]
+    assert store.spec.weights == "random"
+    with xarray.open_zarr(reference) as dataset:
+        assert dataset["lulc"].dims == ("chip", "sample", "time", "y", "x")
+        assert dataset["lulc"].shape == (6, 2, 2, 32, 32)
+        shares = dataset["probabilities"].sum("class")
+        np.testing.assert_allclose(shares, 1, atol=10 * 0.5 / 255)
+
+
+def test_confidence_is_the_probability_of_the_class_taken(command, tmp_path):
+    assert main(command(tmp_path / "s", "--probabilities")) == 0
+    store = AugmentStore.open(tmp_path / "s")
+    probabilities, classes = store.values("probabilities"), store.values("lulc")[:, 0]
+    taken = np.take_along_axis(probabilities, classes[:, :, None], axis=2)[:, :, 0]
+    np.testing.assert_array_equal(taken, store.values("confidence")[:, 0])
+    np.testing.assert_array_equal(taken, probabilities.max(axis=2))
+
+
+def test_identical_timesteps_are_generated_once_and_copied(reference):
+    store = AugmentStore.open(reference)
+    for place, chip_id in enumerate(IDS):
+        expected = [0, 0] if place % 2 else [0, 1]
+        assert store.read("timestep_source", chip_id).tolist() == expected
+        first, second = store.read("tokens", chip_id)[0]
+        assert np.array_equal(first, second) == bool(place % 2)
+
+
+@pytest.mark.shared_data
+def test_number_of_forward_passes_on_the_real_chips(shared_data, command, tmp_path, monkeypatch):
+    calls: list[str] = []
+    generate = TerraMindGenerator.generate
+    monkeypatch.setattr(
+        TerraMindGenerator,
+        "generate",
+        lambda self, images, chip_id, timestep: (
+            calls.append(chip_id) or generate(self, images, chip_id, timestep)
+        ),
+    )
+    assert main(command(tmp_path / "s", "--chips", str(shared_data / "impactmesh_layout"))) == 0
+    assert [calls.count(c) for c in ("433D_629L_3_1", "282D_485L_3_3", "637U_59R_1_3")] == [1, 1, 4]
+
+
+@pytest.mark.parametrize("batch", ["1", "3"])
+def test_one_spec_in_other_batches(reference, command, tmp_path, batch):
+    assert main(command(tmp_path / "s", *SPEC, "--batch-size", batch)) == 0
+    assert_equal_stores(tmp_path / "s", reference)
+
+
+def test_one_spec_in_two_processes(reference, command, tmp_path):
+    found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"))
+    assert found.returncode == 0, found.stderr
+    assert_equal_stores(tmp_path / "s", reference)
+
+
+def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_path):
+    split = tmp_path / "reversed.txt"
+    split.write_text("\n".join(reversed(IDS)))
+    assert main(command(tmp_path / "s", *SPEC, "--split", str(split), "--workers", "3")) == 0
+    assert_equal_stores(tmp_path / "s", reference)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
+    root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(16)])
+    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--batch-size", "1")
+    status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, command(tmp_path / "s", *more), stop)
+    assert status == (-9 if stop == signal.SIGKILL else 130)
+    stopped = AugmentStore.open(tmp_path / "s")
+    done = stopped.chips_in(State.COMPLETE)
+    assert 0 < len(done) < 16
+    kept = stopped.read("tokens", done[0])
+    assert all("pending" in problem for problem in verify(stopped))
+    assert main(command(tmp_path / "s", *more)) == 0
+    assert main(command(tmp_path / "whole", *more)) == 0
+    assert_equal_stores(tmp_path / "s", tmp_path / "whole")
+    np.testing.assert_array_equal(AugmentStore.open(tmp_path / "s").read("tokens", done[0]), kept)
+
+
+def test_running_again_does_nothing_and_new_chips_are_appended(command, chips, tmp_path, capsys):
+    root = shutil.copytree(chips, tmp_path / "chips")
+    arguments = command(tmp_path / "s", "--chips", str(root))
+    assert main(arguments) == 0
+    before = (tmp_path / "s" / "tokens" / "zarr.json").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert "0 done, 6 skipped, 0 failed" in capsys.readouterr().err
+    assert (tmp_path / "s" / "tokens" / "zarr.json").stat().st_mtime_ns == before
+    write_impactmesh_chips(root, [*IDS, "a_new_one"])
+    assert main(arguments) == 0
+    assert "1 done, 6 skipped, 0 failed" in capsys.readouterr().err
+    assert AugmentStore.open(tmp_path / "s").chip_ids == (*IDS, "a_new_one")
+    assert list(verify(AugmentStore.open(tmp_path / "s"), ChipSet.open(root))) == []
+
+
+def test_inputs_alone_and_ndvi(command, tmp_path):
+    assert main(command(tmp_path / "s1", "--inputs", "S1RTC")) == 0
+    assert [entry.name for entry in AugmentStore.open(tmp_path / "s1").spec.inputs] == ["S1RTC"]
+    assert main(command(tmp_path / "ndvi", "--modality", "NDVI", "--diffusion-steps", "5")) == 0
+    store = AugmentStore.open(tmp_path / "ndvi")
+    assert store.map_names == ("tokens", "ndvi")
+    assert store.spec.sampling.diffusion_steps == 5
+    assert list(verify(store)) == []
+
+
+def test_accepted_findings_are_recorded(command, tmp_path, capsys):
+    root = write_folder_chips(tmp_path / "chips", ["a", "b"])
+    linear = ("--chips", str(root), "--s1-unit", "linear", "--inputs", "S1RTC")
+    assert main(command(tmp_path / "s", *linear)) == 2
+    assert "drop --s1-unit linear" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+    assert main(command(tmp_path / "s", *linear, "--accept-audit")) == 0
+    store = AugmentStore.open(tmp_path / "s")
+    assert "not_linear_power" in {finding["rule"] for finding in store.audit}
+    assert store.spec.inputs[0].unit == "linear"
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(command, tmp_path, capsys):
+    assert main(command(tmp_path / "s", "--dry-run")) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "6 chips (impactmesh layout), 2 timesteps, 32 px" in told
+    assert "S2L2A + S1RTC + DEM → LULC by demo on cpu" in told
+    assert not (tmp_path / "s").exists()
+
+
+def test_precision_is_part_of_the_spec(command, tmp_path):
+    assert main(command(tmp_path / "s", "--precision", "bf16-mixed")) == 0
+    assert main(command(tmp_path / "s")) == 2
+    assert AugmentStore.open(tmp_path / "s").spec.precision == "bf16-mixed"
+    assert (
+        json.loads((tmp_path / "s" / "zarr.json").read_text())["attributes"]["spec"]["precision"]
+        == "bf16-mixed"
+    )

@@ -1,0 +1,222 @@
+import random
+
+import pytest
+import torch
+
+from augment_store.catalog import PUBLISHED, find_generator
+from generate.terramind import TerraMindGenerator, _rounds, load_generator
+from tests.generate.conftest import sampling
+
+BANDS = {"S2L2A": 12, "S1RTC": 2, "DEM": 1}
+
+
+def images(module: TerraMindGenerator, size: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Images in pretraining units with the pretraining mean and deviation."""
+    stream = torch.Generator().manual_seed(seed)
+    made = {}
+    for name in module.inputs:
+        mean, std = (torch.tensor(v)[:, None, None] for v in module.statistics(name))
+        made[name] = torch.randn(BANDS[name], size, size, generator=stream) * std + mean
+    return made
+
+
+def scatter_weights(network: torch.nn.Module) -> None:
+    """Random weights large enough that the tokens differ from patch to patch."""
+    stream = torch.Generator().manual_seed(5)
+    for parameter in network.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape, generator=stream) * 0.05)
+
+
+def load(**changes) -> TerraMindGenerator:
+    inputs = changes.pop("inputs", ["S2L2A", "S1RTC", "DEM"])
+    modality = changes.pop("modality", "LULC")
+    generator = find_generator(changes.pop("generator", "demo"))
+    module = load_generator(generator, inputs, modality, sampling(**changes), "random").module
+    scatter_weights(module.network)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TerraMindGenerator:
+    return load(generator="terramind_v1_tiny", top_k=1, top_p=0.0)
+
+
+@pytest.fixture(scope="module")
+def upstream(tiny):
+    """TerraTorch's own generator with the weights of `tiny`, and the tokens its sampler last made."""
+    from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
+
+    model = TERRATORCH_FULL_MODEL_REGISTRY.build(
+        PUBLISHED["terramind_v1_tiny"].architecture,
+        modalities=list(BANDS),
+        output_modalities=["LULC"],
+        pretrained=False,
+        top_k=1,
+        top_p=0.0,
+    ).eval()
+    model.sampler.model.load_state_dict(tiny.network.state_dict(), strict=True)
+    left = model.tokenizer["tok_lulc@224"].load_state_dict(tiny.tokenizer.state_dict(), strict=False)
+    assert all(key.startswith(("encoder", "quant_proj")) for key in left.missing_keys)
+    model.drawn = {}
+    generate = model.sampler.generate
+
+    def remember(*args, **kwargs):
+        model.drawn.update(generate(*args, **kwargs))
+        return model.drawn
+
+    model.sampler.generate = remember
+    return model
+
+
+@pytest.mark.parametrize("size", [224, 256])
+def test_tokens_and_map_equal_upstreams_forward(tiny, upstream, size):
+    random.seed(0)  # upstream's forward draws its seed from it
+    made = images(tiny, size)
+    found = tiny.generate(made, "chip", 0)
+    with torch.no_grad():
+        logits = upstream({name: image[None].clone() for name, image in made.items()}, standardize=True)[
+            "LULC"
+        ]
+    assert found.tokens.unique().numel() > 10
+    assert torch.equal(found.tokens.flatten(), upstream.drawn["tok_lulc@224"]["tensor"].flatten())
+    assert torch.equal(found.decoded.argmax(1), logits.argmax(1))
+    torch.testing.assert_close(found.decoded, logits, atol=1e-4, rtol=0)
+
+
+def test_the_tokenizers_encoder_is_not_kept(tiny, upstream):
+    kept = sum(p.numel() for p in tiny.tokenizer.parameters())
+    whole = sum(p.numel() for p in upstream.tokenizer["tok_lulc@224"].parameters())
+    assert not hasattr(tiny.tokenizer, "encoder")
+    assert kept < 0.55 * whole
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8])
+def test_every_decoding_step_count_fills_every_token_exactly_once(steps, monkeypatch):
+    module = load(decoding_steps=steps)
+    asked: list[torch.Tensor] = []
+    probabilities = TerraMindGenerator._probabilities
+
+    def remember(self, embedded, positions, count):
+        asked.append(positions)
+        known = sum(part["x"].shape[1] for part in embedded) - 3 * count
+        assert known == sum(p.numel() for p in asked[:-1])  # the encoder sees what was drawn before
+        return probabilities(self, embedded, positions, count)
+
+    monkeypatch.setattr(TerraMindGenerator, "_probabilities", remember)
+    found = module.generate(images(module, 64), "chip", 0)
+    assert len(asked) == steps
+    assert sorted(torch.cat(asked).tolist()) == list(range(16))
+    assert found.tokens.shape == (1, 4, 4)
+    assert 0 <= found.tokens.min() <= found.tokens.max() < 4375
+
+
+def test_more_steps_than_tokens_and_uneven_rounds():
+    assert _rounds(100, 16) == [1] * 16
+    assert _rounds(3, 16) == [6, 5, 5]
+
+
+def test_one_step_samples_share_a_forward_pass_and_differ(monkeypatch):
+    module = load(samples=3, top_p=0.0)
+    calls = []
+    forward = module.network.forward_encoder
+    monkeypatch.setattr(module.network, "forward_encoder", lambda *a: calls.append(1) or forward(*a))
+    found = module.generate(images(module, 64), "chip", 0)
+    assert len(calls) == 1
+    assert len({tuple(t.flatten().tolist()) for t in found.tokens}) == 3
+    alone = load(samples=1, top_p=0.0).generate(images(module, 64), "chip", 0)
+    assert torch.equal(found.tokens[0], alone.tokens[0])
+
+
+def test_what_a_chip_gets_depends_on_chip_timestep_and_seed_alone():
+    module = load(top_p=0.0)
+    made = images(module, 64)
+    first = module.generate(made, "chip", 0).tokens
+    torch.rand(7)
+    module.generate(images(module, 64, seed=1), "other", 0)
+    assert torch.equal(module.generate(made, "chip", 0).tokens, first)
+    assert not torch.equal(module.generate(made, "chip", 1).tokens, first)
+    assert not torch.equal(module.generate(made, "chip2", 0).tokens, first)
+
+
+def test_missing_pixels_enter_as_the_mean_and_the_input_is_left_alone():
+    module = load(top_k=1)
+    made = images(module, 64)
+    made["S1RTC"][:, :5] = torch.nan
+    kept = {name: image.clone() for name, image in made.items()}
+    filled = {
+        **made,
+        "S1RTC": torch.where(made["S1RTC"].isnan(), module.get_buffer("mean_S1RTC"), made["S1RTC"]),
+    }
+    assert torch.equal(module.generate(made, "c", 0).decoded, module.generate(filled, "c", 0).decoded)
+    for name in made:
+        torch.testing.assert_close(made[name], kept[name], equal_nan=True, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("inputs", [["S1RTC"], ["DEM", "S2L2A"]])
+def test_any_subset_of_the_inputs(inputs):
+    module = load(inputs=inputs)
+    assert list(module.network.encoder_embeddings) == [module.inputs[name] for name in inputs]
+    assert module.generate(images(module, 32), "c", 0).decoded.shape == (1, 10, 32, 32)
+
+
+def test_random_weights_follow_the_seed_and_leave_global_randomness_alone():
+    before = torch.get_rng_state()
+    a, b, c = (
+        load_generator(find_generator("demo"), ["DEM"], "LULC", sampling(seed=s), "random") for s in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (a.network_sha256, a.tokenizer_sha256, a.weights) == (
+        b.network_sha256,
+        b.tokenizer_sha256,
+        "random",
+    )
+    assert a.network_sha256 != c.network_sha256
+
+
+def test_statistics_move_with_the_module():
+    module = load()
+    assert {"mean_S2L2A", "std_S1RTC", "mean_LULC"} <= {name for name, _ in module.named_buffers()}
+    assert module.to("meta").get_buffer("mean_DEM").device.type == "meta"
+
+
+def test_ndvi_by_diffusion_is_reproducible_and_in_its_unit():
+    module = load(generator="terramind_v1_tiny", modality="NDVI", diffusion_steps=2)
+    scatter_weights(module.tokenizer)  # as initialised, the decoder's last layer is zero
+    made = images(module, 64)
+    first, again = (module.generate(made, "c", 0) for _ in range(2))
+    assert first.decoded.shape == (1, 1, 64, 64)
+    assert torch.equal(first.decoded, again.decoded)
+    assert not torch.equal(module.generate(made, "d", 0).decoded, first.decoded)
+    standardised = (first.decoded - 0.327) / 0.322
+    assert standardised.abs().max() <= 1  # clip_sample: the decoder's range is −1 to 1
+
+
+@pytest.mark.gpu
+class TestOnGpu:
+    """Not run on the machines this was written on."""
+
+    def test_parity_with_the_cpu(self):
+        module = load(top_k=1)
+        made = images(module, 224)
+        on_cpu = module.generate(made, "c", 0).tokens
+        module.cuda()
+        on_gpu = module.generate({name: image.cuda() for name, image in made.items()}, "c", 0).tokens.cpu()
+        assert (on_cpu == on_gpu).float().mean() > 0.99
+
+    def test_order_independence(self):
+        module = load().cuda()
+        chips = [
+            {name: image.cuda() for name, image in images(module, 224, seed).items()} for seed in range(4)
+        ]
+        forwards = [module.generate(chip, str(i), 0).decoded for i, chip in enumerate(chips)]
+        backwards = [module.generate(chips[i], str(i), 0).decoded for i in (3, 2, 1, 0)][::-1]
+        assert all(torch.equal(a, b) for a, b in zip(forwards, backwards, strict=True))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_autocast(self, dtype):
+        module = load().cuda()
+        made = {name: image.cuda() for name, image in images(module, 224).items()}
+        with torch.autocast("cuda", dtype=dtype):
+            found = module.generate(made, "c", 0)
+        assert found.decoded.dtype == torch.float32
+        assert found.decoded.isfinite().all()
