@@ -1,0 +1,217 @@
+"""The model card: what it is, what it was compared with, and how little or much that shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from augment_store.spec import GenerationSpec
+from eval.bundle import CONFIG, WEIGHTS, Bundle, InputBands
+from eval.gate import IMPROVEMENT_FROM, points
+from eval.report.markdown import percent, span, to_markdown
+from finetune.manifest import RunManifest
+
+MIOU: Final = "mIoU, macro over the classes in the reference"
+
+ATTRIBUTIONS: Final = (
+    "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
+    "TerraTorch (Gomes et al. 2025, arXiv:2503.20563), Apache-2.0",
+    "Contains modified Copernicus Sentinel data; elevation: Copernicus DEM, © DLR e.V. 2010-2014 and © Airbus Defence "
+    "and Space GmbH 2014-2018, provided under Copernicus by the European Union and ESA",
+    "TerraMind's land-cover legend follows Esri Land Cover (Impact Observatory, Esri), CC-BY-4.0",
+)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is written from.
+
+    Attributes:
+        name: Name of the model.
+        licence: Identifier of the weights' licence.
+        manifest: The run's.
+        report: The comparison's, as plain values.
+        bundle: What is published.
+        inputs: Tensors the network takes.
+        planes: Names of the planes that are joined to the inputs, in order.
+        spec: Spec of the store, or None.
+        attributions: Besides `ATTRIBUTIONS`, of the chip set.
+    """
+
+    name: str
+    licence: str
+    manifest: RunManifest
+    report: Mapping[str, Any]
+    bundle: Bundle
+    inputs: Sequence[InputBands]
+    planes: Sequence[str]
+    spec: GenerationSpec | None
+    attributions: Sequence[str]
+
+
+def claims_improvement(report: Mapping[str, Any]) -> bool:
+    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, with the interval above zero."""
+    entry = report["difference"]
+    smoke = any(run["origin"]["smoke"] for arm in report["arms"][:2] for run in arm["runs"])
+    return bool(
+        entry["difference"] >= IMPROVEMENT_FROM
+        and entry["low"] is not None
+        and entry["low"] > 0
+        and not smoke
+    )
+
+
+def claim(report: Mapping[str, Any]) -> str:
+    """The card's first sentence about the result, of the same prominence whatever it says."""
+    result = f"mIoU {span(report['difference'])} against the baseline"
+    if claims_improvement(report):
+        return f"Improvement: {result}."
+    if report["difference"]["difference"] < 0:
+        return f"Negative: {result}. No improvement is claimed."
+    needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
+    return f"Stable: {result}. No improvement is claimed; {needed}."
+
+
+def write_card(facts: CardFacts) -> str:
+    """The card as Markdown with Hugging Face's YAML header."""
+    sections = (_result(facts), _use(facts), _inputs(facts), _limits(facts), _report(facts), _origin(facts))
+    body = "\n\n".join("\n".join(section) for section in sections)
+    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.name}\n\n{body}\n"
+
+
+def _header(facts: CardFacts) -> ModelCardData:
+    chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
+    metrics = facts.report["arms"][1]["metrics"]
+    values = {
+        ("mean_iou", MIOU): metrics["miou_macro_reference_classes"],
+        ("accuracy", "pixel accuracy"): metrics["pixel_accuracy"],
+        ("f1", "F1, macro over the classes in the reference"): metrics["f1_macro_reference_classes"],
+    }
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=chip_set,
+            dataset_name=f"{chip_set}, {facts.report['test']['chips']} test chips",
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value, 6),
+        )
+        for (kind, name), value in values.items()
+        if value is not None
+    ]
+    return ModelCardData(
+        license=facts.licence,
+        library_name="terratorch",
+        pipeline_tag="image-segmentation",
+        base_model=_base_model(facts.manifest),
+        tags=["earth-observation", "terramind", "semantic-segmentation", "land-cover"],
+        model_name=facts.name,
+        eval_results=results,
+    )
+
+
+def _base_model(manifest: RunManifest) -> str | None:
+    """The published model the run started from, None where it started from random or other weights."""
+    found = re.fullmatch(r"terramind_v1_(tiny|small|base|large)(_tim)?", manifest.start.architecture)
+    if found is None or manifest.start.weights == "random":
+        return None
+    return f"ibm-esa-geospatial/TerraMind-1.0-{found.group(1)}"
+
+
+def _result(facts: CardFacts) -> Iterator[str]:
+    yield f"**{claim(facts.report)}**"
+    yield ""
+    yield from (f"- {words}" for words in facts.report["verdict"]["words"])
+    yield ""
+    classes = ", ".join(facts.manifest.class_names)
+    metrics = facts.report["arms"][1]["metrics"]
+    yield (
+        f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
+        f"{MIOU}: {percent(metrics['miou_macro_reference_classes'])} on "
+        f"{facts.report['test']['chips']} test chips of {len(facts.report['test']['scenes'])} scenes."
+    )
+
+
+def _use(facts: CardFacts) -> Iterator[str]:
+    yield "## Use"
+    yield ""
+    if not facts.bundle.native:
+        yield "TerraTorch has no counterpart of this arm's inputs: `pip install terramind-tim-store` as well."
+        yield ""
+    yield "```python"
+    if not facts.bundle.native:
+        yield "import finetune.backbones  # of terramind-tim-store: registers the backbone"
+    yield "import yaml"
+    yield "from safetensors.torch import load_file"
+    yield "from terratorch.tasks import SemanticSegmentationTask"
+    yield ""
+    yield f'config = yaml.safe_load(open("{CONFIG}", encoding="utf-8"))'
+    yield 'task = SemanticSegmentationTask(**config["model"]["init_args"])'
+    yield f'task.model.load_state_dict(load_file("{WEIGHTS}"))'
+    yield "task.eval()  # task(images).output are the classes' logits [batch, class, y, x]"
+    yield "```"
+
+
+def _inputs(facts: CardFacts) -> Iterator[str]:
+    steps = len(facts.manifest.data.timesteps)
+    shape = f"`[batch, band, {steps}, y, x]`" if steps > 1 else "`[batch, band, y, x]`"
+    yield "## Inputs"
+    yield ""
+    yield f"A dict of float32 tensors {shape}, each band less its mean, divided by its standard deviation:"
+    yield ""
+    yield "| modality | band | unit | mean | standard deviation |"
+    yield "|---|---|---|---|---|"
+    for entry in facts.inputs:
+        for band, mean, std in zip(entry.bands, entry.means, entry.stds, strict=True):
+            yield f"| {entry.modality} | {band} | {entry.unit} | {mean:g} | {std:g} |"
+    if facts.manifest.augment.encoding:
+        joined = (
+            f"{len(facts.planes)} planes ({', '.join(facts.planes)})" if facts.planes else "token indices"
+        )
+        yield ""
+        yield f"Joined to them, encoded as {', '.join(facts.manifest.augment.encoding)}: {joined}, as "
+        yield "`finetune.datamodule.TimStoreDataModule` makes them of the generated maps."
+
+
+def _limits(facts: CardFacts) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    scenes = len(facts.report["test"]["scenes"])
+    yield f"- Tested on {scenes} scenes of one chip set; nothing is known of other places, seasons or sensors."
+    if facts.manifest.augment.fingerprint:
+        yield "- It needs maps generated by the spec in `generation_spec.json`; others may change its output."
+    if facts.manifest.data.scene_overlap:
+        yield "- Scenes are in two splits, so that the test is too kind: " + ", ".join(
+            facts.manifest.data.scene_overlap
+        )
+    if facts.manifest.smoke:
+        yield "- A smoke run of a few steps: of no use but to show that the chain works."
+
+
+def _report(facts: CardFacts) -> Iterator[str]:
+    yield "## Comparison"
+    yield ""
+    yield re.sub(r"(?m)^# ", "### ", to_markdown(facts.report)).rstrip()
+
+
+def _origin(facts: CardFacts) -> Iterator[str]:
+    start = facts.manifest.start
+    yield "## Origin and licences"
+    yield ""
+    yield f"- weights started from {start.weights.rsplit('/', 1)[-1]}, SHA-256 {start.weights_sha256 or 'none'}"
+    if facts.spec is not None:
+        source = (
+            "random weights"
+            if facts.spec.weights == "random"
+            else f"weights {facts.spec.network_sha256[:12]}"
+        )
+        yield f"- maps generated by {facts.spec.generator} ({source}), fingerprint {facts.spec.fingerprint}"
+    versions = ", ".join(f"{name} {version}" for name, version in facts.manifest.versions.items())
+    yield f"- trained with seed {facts.manifest.seed}, {versions}"
+    yield f"- licence of these weights: {facts.licence}"
+    yield from (f"- {words}" for words in (*ATTRIBUTIONS, *facts.attributions))

@@ -1,0 +1,34 @@
+"""Command line of evaluation: scores, comparisons, studies and what is published of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Final
+
+from augment_store.cli import Command, run_guarded
+from eval import (
+    compare_command,
+    publish_command,
+    score_command,
+    study_command,
+    zero_shot_command,
+)
+
+COMMANDS: Final = {
+    "score": Command(score_command.SUMMARY, score_command.add_arguments, score_command.run),
+    "compare": Command(compare_command.SUMMARY, compare_command.add_arguments, compare_command.run),
+    "zero-shot": Command(zero_shot_command.SUMMARY, zero_shot_command.add_arguments, zero_shot_command.run),
+    "study": Command(study_command.SUMMARY, study_command.add_arguments, study_command.run),
+    "publish": Command(publish_command.SUMMARY, publish_command.add_arguments, publish_command.run),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of `python -m eval`; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m eval", description=__doc__.split(":")[0], allow_abbrev=False)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.help, description=command.help))
+    parsed = parser.parse_args(arguments)
+    return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

@@ -1,0 +1,135 @@
+"""Confusion counts chip by chip: the one thing every metric and every interval is worked out from."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.modalities import IGNORED_LABEL
+from augment_store.outputs import draft_of
+from eval.errors import ScoreError
+
+_NAMES: Final = ("chip_id", "scene_id", "class_name")
+
+Confusion = NDArray[np.int64]
+"""``[…, reference, prediction]`` pixels. The column after the last class counts pixels without a prediction."""
+
+
+def count_pixels(reference: NDArray[Any], predicted: NDArray[Any], classes: int) -> Confusion:
+    """Confusion counts ``[class, class + 1]`` of one chip.
+
+    Args:
+        reference: Labels of any shape, −1 where a pixel is ignored.
+        predicted: Labels of the same shape, −1 where nothing is predicted, which counts as a miss.
+        classes: Number of classes.
+
+    Raises:
+        ScoreError: If shapes differ, or a label is no class.
+    """
+    if reference.shape != predicted.shape:
+        raise ScoreError(f"reference {reference.shape} and prediction {predicted.shape} differ in shape")
+    counted = reference != IGNORED_LABEL
+    rows, columns = reference[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    for labels, lowest in ((rows, 0), (columns, IGNORED_LABEL)):
+        if labels.size and not lowest <= labels.min() <= labels.max() < classes:
+            raise ScoreError(f"labels {labels.min()} to {labels.max()}; expected {lowest} to {classes - 1}")
+    columns[columns == IGNORED_LABEL] = classes
+    width = classes + 1
+    counts = np.bincount(rows * width + columns, minlength=classes * width)
+    return counts.reshape(classes, width).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Confusion counts of the chips of a split.
+
+    Attributes:
+        chip_ids: Ids of the chips.
+        scene_ids: Scene of each chip.
+        class_names: Names of the classes by label.
+        values: ``[chip, class, class + 1]``, see `Confusion`.
+
+    Raises:
+        ScoreError: If their sizes do not agree, or a chip stands twice.
+    """
+
+    chip_ids: tuple[str, ...]
+    scene_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    values: Confusion
+
+    def __post_init__(self) -> None:
+        chips, classes = len(self.chip_ids), len(self.class_names)
+        expected = (chips, classes, classes + 1)
+        if self.values.shape != expected or len(self.scene_ids) != chips:
+            raise ScoreError(
+                f"counts of shape {self.values.shape}, {len(self.scene_ids)} scenes; expected {expected}, {chips}"
+            )
+        if len(set(self.chip_ids)) < chips:
+            raise ScoreError("a chip stands twice among the confusion counts; score the run again")
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Names of the scenes in order, each once."""
+        return tuple(sorted(set(self.scene_ids)))
+
+    @property
+    def total(self) -> Confusion:
+        """Counts ``[class, class + 1]`` of all chips together."""
+        total: Confusion = self.values.sum(axis=0)
+        return total
+
+    def ordered(self, chip_ids: Sequence[str]) -> Self:
+        """The same counts with the chips in another order.
+
+        Raises:
+            KeyError: If a chip is not there.
+        """
+        place = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
+        order = [place[chip_id] for chip_id in chip_ids]
+        scenes = tuple(self.scene_ids[index] for index in order)
+        return type(self)(tuple(chip_ids), scenes, self.class_names, self.values[order])
+
+    def by_scene(self) -> Confusion:
+        """Counts ``[scene, class, class + 1]`` in the order of `scenes`."""
+        place = {scene: index for index, scene in enumerate(self.scenes)}
+        summed = np.zeros((len(place), *self.values.shape[1:]), dtype=np.int64)
+        np.add.at(summed, [place[scene] for scene in self.scene_ids], self.values)
+        return summed
+
+    def write(self, path: Path) -> None:
+        """Writes an ``.npz`` file, whole or not at all.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        with draft_of(path) as draft, draft.open("wb") as file:
+            np.savez_compressed(
+                file,
+                chip_id=np.array(self.chip_ids),
+                scene_id=np.array(self.scene_ids),
+                class_name=np.array(self.class_names),
+                counts=self.values,
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads what `write` wrote.
+
+        Raises:
+            ScoreError: If it is missing or damaged.
+        """
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                chips, scenes, classes = (tuple(map(str, file[key])) for key in _NAMES)
+                return cls(chips, scenes, classes, file["counts"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, ScoreError):
+                raise
+            raise ScoreError(f"{path}: cannot be read ({error}); score the run again") from error

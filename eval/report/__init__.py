@@ -1,0 +1,1 @@
+"""The report of a comparison: JSON for machines, Markdown for notes, one page for the browser."""

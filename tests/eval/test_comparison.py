@@ -1,0 +1,121 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from eval.comparison import compare_arms
+from eval.counts import Counts
+from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
+from eval.gate import Grade, grade_of
+from eval.score import Score
+from tests.eval.scores import make_counts, make_origin
+
+
+def score(gain=0.0, **given):
+    origin = {key: given.pop(key) for key in ("masks_sha256",) if key in given}
+    return Score("run", given.pop("counts", None) or make_counts(gain, **given), make_origin(**origin))
+
+
+def compared(gain, controls=None, **counts):
+    arms = {"baseline": [score(seed=5, **counts)], "candidate": [score(gain, seed=6, **counts)]}
+    arms |= {name: [score(value, seed=7, **counts)] for name, value in (controls or {}).items()}
+    return compare_arms(arms, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("difference", "grade"),
+    [(0.0201, "strong"), (0.02, "acceptable"), (0.0, "acceptable"), (-0.0001, "negative")],
+)
+def test_grades(difference, grade):
+    assert grade_of(difference) == grade
+
+
+def test_grades_in_order():
+    assert Grade.STRONG.reaches(Grade.ACCEPTABLE)
+    assert Grade.ACCEPTABLE.reaches(Grade.ACCEPTABLE)
+    assert not Grade.NEGATIVE.reaches(Grade.ACCEPTABLE)
+
+
+def test_a_clear_gain():
+    found = compared(0.1)
+    assert found.verdict.headline == "strong"
+    assert found.differences["candidate"].miou.low > 0.05
+    assert "does not cover zero" in found.verdict.words[1]
+    assert "No control was given" in found.verdict.words[-2]
+    assert "With one run of an arm" in found.verdict.words[-1]
+
+
+def test_nothing_is_inconclusive():
+    found = compared(0.0)
+    assert found.verdict.inconclusive
+    assert "covers zero" in found.verdict.words[1]
+
+
+def test_a_loss():
+    assert compared(-0.1).verdict.headline == "negative"
+
+
+def test_controls():
+    found = compared(0.1, {"random": 0.1 + 0.02, "shuffle": 0.0, "close": 0.0995})
+    assert found.verdict.explained_by == ("random",)
+    assert "shuffle" not in (*found.verdict.explained_by, *found.verdict.not_told_apart)
+    assert found.verdict.not_told_apart == ("close",)
+    assert any("Explained by control random" in words for words in found.verdict.words)
+    assert found.against["shuffle"].miou.difference > 0.05
+
+
+def test_few_scenes_say_what_they_cannot():
+    words = " ".join(compared(0.1, scenes=4).verdict.words)
+    assert "4 scenes cannot go below p = 0.125" in words
+    assert "smallest difference found with 80 % power" in words
+
+
+def test_a_single_scene():
+    found = compared(0.1, scenes=1)
+    assert found.verdict.inconclusive
+    assert "single scene, so there is no interval" in found.verdict.words[1]
+
+
+def test_chips_are_paired_whatever_their_order():
+    counts = make_counts(0.1, seed=6)
+    shuffled = counts.ordered(sorted(counts.chip_ids, reverse=True))
+    arms = {"baseline": [score(seed=5)], "candidate": [score(counts=shuffled)]}
+    assert compare_arms(arms, 0).differences == compared(0.1).differences
+
+
+def test_classes_not_in_the_reference_are_left_out():
+    counts = make_counts(0.0)
+    values = counts.values.copy()
+    values[:, 4] = 0
+    made = dataclasses.replace(counts, values=values)
+    found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]}, 0)
+    assert "other" not in found.differences["candidate"].classes
+    assert set(found.differences["candidate"].adjusted) == {"water", "developed", "forest", "herbaceous"}
+
+
+def part(counts, kept):
+    return Counts(counts.chip_ids[kept], counts.scene_ids[kept], counts.class_names, counts.values[kept])
+
+
+def test_bad_input():
+    whole = make_counts()
+    baseline = [score()]
+
+    def against(**given):
+        return compare_arms({"baseline": baseline, "candidate": [score(**given)]}, 0)
+
+    with pytest.raises(MissingChipsError, match="lacks 2 test chips"):
+        against(counts=part(whole, slice(2, None)))
+    other = dataclasses.replace(whole, chip_ids=tuple(f"x{name}" for name in whole.chip_ids))
+    with pytest.raises(SplitMismatchError, match="different test splits: 24 chips are only in the first"):
+        against(counts=other)
+    with pytest.raises(ClassMismatchError, match=r"a, b.*one class list"):
+        against(counts=make_counts(names=("a", "b")))
+    with pytest.raises(SplitMismatchError, match="different reference masks"):
+        against(masks_sha256="x" * 64)
+    moved = dataclasses.replace(whole, scene_ids=("other", *whole.scene_ids[1:]))
+    with pytest.raises(SplitMismatchError, match="put chip s00_0_0 in the scenes"):
+        against(counts=moved)
+    empty = dataclasses.replace(whole, values=np.zeros_like(whole.values))
+    with pytest.raises(NoReferenceError, match="no reference pixel of any class"):
+        compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]}, 0)

@@ -1,0 +1,177 @@
+"""Bundles: they load with TerraTorch alone and predict the same; cards claim what the comparison allows."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+import yaml
+
+from eval.bundle import merge_columns
+from eval.card import claim, claims_improvement
+from eval.cli import main
+from eval.opening import open_run
+from eval.score import is_scored
+from finetune.backbones import WidenedProjection
+from finetune.runs import Places
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def report(baseline, tim, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    for folder in (baseline, tim):
+        if not is_scored(folder):
+            assert run("score", folder) == 0
+    assert run("compare", "--baseline", baseline, "--candidate", tim, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(tim, report, tmp_path_factory):
+    out = tmp_path_factory.mktemp("published") / "tim-lulc"
+    assert run("publish", tim, "--report", report, "--out", out, "--attribution", "NYC masks: someone") == 0
+    return out
+
+
+def test_loads_with_terratorch_alone_and_predicts_the_same(tim, bundle, tmp_path):
+    """The card's own code, in a fresh process that cannot see this project."""
+    opened = open_run(tim, "best", Places())
+    opened.datamodule.setup("test")
+    batch = opened.datamodule.model_batch(next(iter(opened.datamodule.test_dataloader())))
+    with torch.inference_mode():
+        expected = opened.task(batch["image"]).output
+    torch.save(batch["image"], tmp_path / "images.pt")
+    shown = re.search(r"```python\n(.*?)```", (bundle / "README.md").read_text(), re.DOTALL).group(1)
+    script = shown + (
+        "import sys, torch\n"
+        f"images = torch.load({str(tmp_path / 'images.pt')!r})\n"
+        f"torch.save(task(images).output.detach(), {str(tmp_path / 'logits.pt')!r})\n"
+        "assert not {'finetune', 'augment_store', 'eval'} & set(sys.modules)\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=bundle, env=environment, check=True, capture_output=True
+    )
+    logits = torch.load(tmp_path / "logits.pt")
+    assert torch.equal(logits.argmax(1), expected.argmax(1))
+    assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-3)  # one sum of products instead of two
+
+
+def test_what_is_in_a_bundle(bundle, tim):
+    names = {path.name for path in bundle.iterdir()}
+    assert names == {"README.md", "config.yaml", "model.safetensors", "report.json", "generation_spec.json"}
+    config = yaml.safe_load((bundle / "config.yaml").read_text())
+    arguments = config["model"]["init_args"]["model_args"]
+    assert arguments["backbone"] == "terramind_v1_tiny"
+    assert len(arguments["backbone_bands"]["S2L2A"]) == 12 + 10
+    assert str(tim.parent) not in (bundle / "config.yaml").read_text()
+
+
+def test_the_card(bundle, report):
+    text = (bundle / "README.md").read_text()
+    header = yaml.safe_load(text.split("---\n")[1])
+    assert header["license"] == "apache-2.0"
+    assert header["library_name"] == "terratorch"
+    assert "base_model" not in header  # it started from random weights
+    entry = header["model-index"][0]["results"][0]
+    assert entry["metrics"][0]["type"] == "mean_iou"
+    made = json.loads((report / "report.json").read_text())
+    expected = made["arms"][1]["metrics"]["miou_macro_reference_classes"]
+    assert entry["metrics"][0]["value"] == pytest.approx(expected, abs=1e-6)
+    assert f"**{claim(made)}**" in text
+    for expected in (
+        "## Limits",
+        "Copernicus",
+        "arXiv:2504.11171",
+        "NYC masks: someone",
+        "fingerprint",
+        "| S2L2A | RED |",
+    ):
+        assert expected in text
+
+
+def report_of(difference, low, smoke=False):
+    arms = [{"runs": [{"origin": {"smoke": smoke}}]}] * 2
+    return {"difference": {"difference": difference, "low": low, "high": 0.1}, "arms": arms}
+
+
+@pytest.mark.parametrize(
+    ("report", "word"),
+    [
+        (report_of(0.01, 0.0001), "Improvement"),
+        (report_of(0.03, -0.001), "Stable"),
+        (report_of(0.009, 0.001), "Stable"),
+        (report_of(0.03, None), "Stable"),
+        (report_of(0.03, 0.01, smoke=True), "Stable"),
+        (report_of(-0.001, -0.01), "Negative"),
+    ],
+)
+def test_what_a_card_claims(report, word):
+    assert claim(report).startswith(f"{word}: mIoU ")
+    assert claims_improvement(report) == (word == "Improvement")
+    assert ("No improvement is claimed" in claim(report)) == (word != "Improvement")
+
+
+def test_merged_columns_are_the_widened_projection():
+    pretrained = torch.nn.Linear(256 * 3, 4, bias=False)
+    widened = WidenedProjection(pretrained, 2, "random")
+    merged = merge_columns({f"x.proj.{name}": value for name, value in widened.state_dict().items()})
+    patches = torch.randn(2, 5, 256 * 5)
+    assert list(merged) == ["x.proj.weight"]
+    assert torch.allclose(patches @ merged["x.proj.weight"].T, widened(patches), atol=1e-4)
+
+
+class Stub:
+    """The client of Hugging Face, without the network."""
+
+    calls: list = []  # noqa: RUF012
+
+    def create_repo(self, **given):
+        self.calls.append(("create", given["repo_id"], given["exist_ok"]))
+        if given["repo_id"] == "no/access":
+            raise huggingface_hub.errors.HFValidationError("you may not")
+
+    def upload_folder(self, **given):
+        names = sorted(path.name for path in Path(given["folder_path"]).iterdir())
+        self.calls.append(("upload", given["repo_id"], names))
+        return type("Commit", (), {"commit_url": f"https://huggingface.co/{given['repo_id']}/commit/1"})
+
+
+def test_push(tim, report, bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(huggingface_hub, "HfApi", Stub)
+    monkeypatch.setattr(Stub, "calls", [])
+    words = ("publish", tim, "--report", report, "--out")
+    assert run(*words, tmp_path / "a", "--push", "me/tim") == 0
+    assert "https://huggingface.co/me/tim/commit/1" in capsys.readouterr().out
+    assert Stub.calls[0] == ("create", "me/tim", True)
+    assert Stub.calls[1] == ("upload", "me/tim", sorted(path.name for path in bundle.iterdir()))
+    assert run(*words, tmp_path / "b", "--push", "no/access") == 2
+    assert "no/access: not uploaded (you may not)" in capsys.readouterr().err
+    assert (tmp_path / "b/README.md").is_file()
+
+
+def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
+    def refused(folder, where, out=tmp_path / "out"):
+        assert run("publish", folder, "--report", where, "--out", out) == 2
+        assert not (tmp_path / "out").exists()
+        return capsys.readouterr().err
+
+    assert "is the candidate of this report" in refused(baseline, report)
+    assert "no such report" in refused(tim, tmp_path)
+    assert "exists and is not empty" in refused(tim, report, bundle)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(report, damaged)
+    (damaged / "report.json").write_text("[]")
+    assert "not a report of compare" in refused(tim, damaged)
+    (damaged / "report.json").write_text('{"report_version": 7}')
+    assert "report version 7, expected 1" in refused(tim, damaged)

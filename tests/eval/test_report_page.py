@@ -1,0 +1,181 @@
+"""The report's page, driven in headless Chromium: verdict, sorting, chips, keyboard; nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+from eval.cli import main
+from tests.eval.scores import predict_world
+from tests.finetune.world import labels_as_lulc, make_spec, make_store, make_world
+
+selenium = pytest.importorskip("selenium") if os.environ.get("CI") != "true" else __import__("selenium")
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+SWITCHES = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1000",
+)
+SPLITS = {"train": ("a_0_0",), "val": ("b_0_0",), "test": tuple(f"scene{n // 2}_0_{n % 2}" for n in range(8))}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not (browser and driver):
+        assert os.environ.get("CI") != "true", "CI must have chromium and chromedriver"
+        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield session
+    session.quit()
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """Eight chips in four scenes; the candidate is better, a random-weights control as good, shuffling no help."""
+    folder = tmp_path_factory.mktemp("report")
+    world = make_world(folder / "world", splits=SPLITS)
+    make_store(world, folder / "store", make_spec(), arrays=labels_as_lulc(world))
+    predict_world(world, folder / "baseline", 0.6, 1)
+    predict_world(world, folder / "candidate", 0.75, 2, store=str(folder / "store"), fingerprint="f" * 64)
+    predict_world(world, folder / "random", 0.8, 3)
+    predict_world(world, folder / "shuffle", 0.6, 4)
+    words = ["compare", "--baseline", folder / "baseline", "--candidate", folder / "candidate"]
+    words += ["--control", f"random={folder / 'random'}", f"shuffle={folder / 'shuffle'}", "--pictures", 2]
+    assert main([str(word) for word in (*words, "--out", folder / "out")]) == 0
+    return folder / "out/report.html"
+
+
+@pytest.fixture
+def page(chromium, html):
+    chromium.get_log("browser")
+    chromium.get_log("performance")
+    chromium.get(html.as_uri())
+    yield chromium
+    assert chromium.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert any(url.startswith("file:") for url in asked)
+
+
+def by_id(page, name):
+    return page.find_element(By.ID, name)
+
+
+def names(page):
+    return [row.text.split()[0] for row in page.find_elements(By.CSS_SELECTOR, "#arms tbody tr")]
+
+
+def head(page, name):
+    heads = page.find_elements(By.CSS_SELECTOR, "#arms th")
+    return next(entry for entry in heads if entry.text.rstrip(" ↑↓") == name)
+
+
+def captions(page):
+    return [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#layers figcaption")]
+
+
+def test_verdict_and_interval_come_first(page, html):
+    report = json.loads((html.parent / "report.json").read_text())
+    assert by_id(page, "headline").text.lower() == "strong, explained by control random"
+    difference = 100 * report["difference"]["difference"]
+    assert by_id(page, "difference").text == f"+{difference:.2f} pp of mIoU"
+    assert by_id(page, "interval").text.startswith("95 % interval +")
+    assert "cannot go below p = 0.125" in by_id(page, "words").text
+    assert by_id(page, "verdict").location["y"] < by_id(page, "arms").location["y"]
+
+
+def test_the_table_of_arms_sorts(page):
+    assert names(page) == ["baseline", "candidate", "random", "shuffle"]
+    head(page, "mIoU").find_element(By.TAG_NAME, "button").click()
+    assert head(page, "mIoU").get_attribute("aria-sort") == "descending"
+    assert names(page)[:2] == ["random", "candidate"]
+    head(page, "mIoU").find_element(By.TAG_NAME, "button").click()
+    assert names(page)[2:] == ["candidate", "random"]
+    head(page, "arm").find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    assert names(page) == ["shuffle", "random", "candidate", "baseline"]
+    head(page, "to the baseline").find_element(By.TAG_NAME, "button").click()
+    assert names(page)[-1] == "baseline"  # it has no difference to itself
+
+
+def test_plots(page):
+    words = [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#forest text")]
+    for expected in ("candidate − baseline", "· water", "random − baseline", "candidate − random"):
+        assert expected in words
+    assert len(page.find_elements(By.CSS_SELECTOR, "#forest circle")) == 1 + 5 + 2 * 2
+    assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == 5
+
+
+def test_confusion(page):
+    cell = "#confusion tbody tr:first-child td:nth-child(2)"
+    shares = page.find_element(By.CSS_SELECTOR, cell)
+    assert shares.text.endswith(" %")
+    by_id(page, "confusion-raw").click()
+    assert page.find_element(By.CSS_SELECTOR, cell).text.replace(",", "").isdigit()
+    before = page.find_element(By.CSS_SELECTOR, cell).text
+    by_id(page, "confusion-arm").send_keys("baseline")
+    assert page.find_element(By.CSS_SELECTOR, cell).text != before
+
+
+def test_chips_are_flipped_through(page):
+    assert captions(page) == [
+        *("RGB", "radar (VV, VH)", "generated map", "reference"),
+        *("baseline's prediction", "candidate's prediction", "where they differ"),
+    ]
+    loaded = page.execute_script(
+        "return [...document.querySelectorAll('#layers img')].map((i) => i.naturalWidth)"
+    )
+    assert loaded == [32] * 7
+    first = by_id(page, "chip-name").text
+    seen = [first]
+    for _ in range(3):
+        by_id(page, "next").click()
+        seen.append(by_id(page, "chip-name").text)
+    assert len(set(seen)) == 4
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT).perform()
+    assert by_id(page, "chip-name").text == first
+    ActionChains(page).send_keys(Keys.ARROW_LEFT).perform()
+    assert by_id(page, "chip-name").text == seen[-1]
+
+
+def test_provenance_opens_by_keyboard(page):
+    summary = page.find_element(By.CSS_SELECTOR, "#origins summary")
+    summary.send_keys(Keys.ENTER)
+    assert "checkpoint sha256" in page.find_element(By.CSS_SELECTOR, "#origins details[open]").text
+
+
+def test_phone_and_dark(page):
+    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    page.execute_script("dispatchEvent(new Event('resize'))")
+    wide = page.execute_script(
+        "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391 && "
+        "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
+    )
+    assert wide == []
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    light = page.execute_script(ground)
+    by_id(page, "theme").click()
+    assert page.execute_script(ground) != light
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -1,0 +1,108 @@
+"""Scoring real tiny runs: equal to `terratorch test`, and the errors of what does not fit."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from augment_store.chips import read_raster
+from eval.cli import main
+from eval.counts import count_pixels
+from eval.score import Score
+from finetune.__main__ import main as finetune
+
+
+@pytest.fixture(scope="module")
+def scored(tim):
+    assert main(["score", str(tim)]) == 0
+    return Score.read(tim)
+
+
+def test_equal_to_terratorch_test(tim, scored):
+    assert finetune(["test", "--run", str(tim)]) == 0
+    with (tim / "logs/test_0/metrics.csv").open() as file:
+        logged = {key: float(value) for row in csv.DictReader(file) for key, value in row.items() if value}
+    metrics = scored.metrics
+    assert metrics.miou_macro_seen_classes == pytest.approx(logged["test/mIoU"], abs=1e-6)
+    assert metrics.f1_macro_seen_classes == pytest.approx(logged["test/F1_Score"], abs=1e-6)
+    assert metrics.pixel_accuracy == pytest.approx(logged["test/Pixel_Accuracy"], abs=1e-6)
+    for name, iou in metrics.iou_by_class.items():
+        assert (iou or 0.0) == pytest.approx(logged[f"test/IoU_{name}"], abs=1e-6)
+
+
+def test_counts_are_those_of_the_predicted_maps(world, scored):
+    for chip_id, counts in zip(scored.counts.chip_ids, scored.counts.values, strict=True):
+        predicted = read_raster(scored.prediction(chip_id))[0, 0]
+        assert np.array_equal(count_pixels(world.labels(chip_id), predicted, 5), counts)
+    assert scored.counts.scenes == ("delta", "echo")
+
+
+def test_origin(world, store, scored):
+    origin = scored.origin
+    assert (origin.kind, origin.seed, origin.encoding) == ("run", 42, ("onehot",))
+    assert origin.store == str(store.resolve())
+    assert origin.chips == str(world.root.resolve())
+    assert len(origin.checkpoint_sha256) == len(origin.masks_sha256) == 64
+
+
+def test_any_checkpoint_with_its_yaml(baseline, tmp_path, capsys):
+    """As a run that this project did not make: a YAML of TerraTorch's, a checkpoint, and a folder to write to."""
+    assert main(["score", str(baseline)]) == 0
+    config, weights = baseline / "config.yaml", baseline / "checkpoints/best.ckpt"
+    assert main(["score", str(tmp_path / "old"), "--config", str(config), "--checkpoint", str(weights)]) == 0
+    ours, theirs = Score.read(baseline), Score.read(tmp_path / "old")
+    assert np.array_equal(ours.counts.values, theirs.counts.values)
+    assert theirs.origin.kind == "checkpoint"
+    assert "macro over the classes in the reference" in capsys.readouterr().out
+
+
+def refused(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    return capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_arm(baseline, tim, tmp_path, capsys):
+    weights = baseline / "checkpoints/best.ckpt"
+    arguments = ("score", tmp_path / "x", "--config", tim / "config.yaml", "--checkpoint", weights)
+    assert "does not fit" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape", "extra"])
+def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage):
+    run = tmp_path / "run"
+    shutil.copytree(tim, run)
+    path = run / "checkpoints/best.ckpt"
+    content = torch.load(path, weights_only=True)
+    name = next(name for name in content["state_dict"] if name.endswith("proj.weight"))
+    tensor = content["state_dict"].pop(name)
+    if damage != "missing":
+        content["state_dict"][name if damage == "shape" else "model.other"] = tensor[:1]
+    if damage == "extra":
+        content["state_dict"][name] = tensor
+    torch.save(content, path)
+    assert "does not fit" in refused(capsys, "score", run)
+
+
+def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):
+    from tests.finetune.world import make_spec, make_store
+
+    make_store(world, tmp_path / "other", make_spec(samples=2))
+    assert "was trained on one with" in refused(capsys, "score", tim, "--store", tmp_path / "other")
+    run = tmp_path / "run"
+    shutil.copytree(tim, run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["augment"]["fingerprint"] = "f" * 64
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert "ffffffffffff" in refused(capsys, "score", run)
+
+
+def test_options_that_contradict(tim, capsys):
+    assert "a file needs its --config" in refused(capsys, "score", tim, "--checkpoint", "x.ckpt")
+    assert "takes one folder" in refused(capsys, "score", tim, "--config", tim / "config.yaml")
+
+
+def test_no_run(tmp_path, capsys):
+    assert "is not the directory of a run" in refused(capsys, "score", tmp_path)

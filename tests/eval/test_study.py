@@ -1,0 +1,201 @@
+"""Studies: what is run and in which order, resuming, and configurations that cannot be."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from eval import study_steps
+from eval.cli import main
+from eval.study import Study
+from eval.study_command import CONFIGS
+from eval.study_plan import plan
+from finetune.options import parse as parse_finetune
+from generate.options import generate_options, generate_parser
+
+STUDY = {
+    "out": "out",
+    "chips": "chips",
+    "seeds": [1, 2],
+    "stores": {"lulc": {"arguments": ["--top-k", 1]}},
+    "arms": {
+        "plain": {"config": "nyc_phase2"},
+        "tim": {"config": "nyc_tim_lulc", "store": "lulc"},
+    },
+    "zero_shot": {"zero": {"store": "lulc"}},
+    "comparisons": {"tim": {"baseline": "plain", "candidate": "tim", "controls": ["zero"]}},
+}
+ORDER = [
+    "generate",
+    *["finetune"] * 4,
+    *["score"] * 4,
+    "zero-shot",
+    "compare",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(STUDY)
+    return tmp_path
+
+
+def write(study):
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Commands that a stub ran instead of a process; it makes the product of each, unless told to fail."""
+    ran = SimpleNamespace(commands=[], fail=None, leave=True)
+    products = lambda: {step.words: step for step in plan(Study.load(Path("study.yaml")))}  # noqa: E731
+
+    def run(command, check):
+        assert not check
+        words = tuple(command[2:])
+        ran.commands.append(words)
+        if ran.fail and ran.fail in words:
+            return SimpleNamespace(returncode=2)
+        plain = words[: words.index("--ckpt_path")] if "--ckpt_path" in words else words
+        product = products()[plain].product
+        if ran.leave:
+            product.parent.mkdir(parents=True, exist_ok=True)
+            product.touch()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(study_steps.subprocess, "run", run)
+    return ran
+
+
+def study(*more):
+    return main(["study", "--config", "study.yaml", *more])
+
+
+def kinds(commands):
+    return [words[1] if words[0] == "eval" else words[0] for words in commands]
+
+
+def test_commands(folder, capsys):
+    assert study("--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "# 0 of 11 steps are done"
+    assert lines[1] == "python -m generate --chips chips --store out/stores/lulc --top-k 1"
+    assert lines[4] == (
+        "python -m finetune fit --config nyc_tim_lulc --chips chips --augment out/stores/lulc --seed 1 "
+        "--run out/runs/tim/seed_1"
+    )
+    assert lines[-2] == (
+        "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
+        "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim"
+    )
+    assert not Path("out").exists()
+
+
+def test_runs_everything_once(folder, ran):
+    assert study() == 0
+    assert kinds(ran.commands) == ORDER
+    ran.commands.clear()
+    assert study() == 0
+    assert ran.commands == []
+
+
+def test_resumes_where_it_failed(folder, ran, capsys):
+    ran.fail = "out/runs/tim/seed_1"
+    assert study() == 2
+    assert "step fit_tim_1 ended with exit status 2" in capsys.readouterr().err
+    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    ran.fail = None
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ORDER[3:]
+    assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
+
+
+def test_a_run_without_a_checkpoint_starts_again(folder, ran):
+    manifest = Path("out/runs/plain/seed_1/manifest.json")
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    assert study() == 0
+    assert not manifest.exists()
+
+
+def test_what_reads_a_new_product_is_made_again(folder, ran):
+    assert study() == 0
+    Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["finetune", "score", "compare"]
+
+
+def test_changed_commands(folder, ran, capsys):
+    assert study() == 0
+    write({**STUDY, "comparisons": {"tim": {**STUDY["comparisons"]["tim"], "controls": []}}})
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["compare"]
+    write({**STUDY, "finetune_arguments": ["--smoke"]})
+    assert study() == 2
+    assert "step fit_plain_1 was done by another command" in capsys.readouterr().err
+
+
+def test_a_step_that_leaves_nothing(folder, ran, capsys):
+    ran.leave = False
+    assert study() == 2
+    assert "left no out/stores/lulc/zarr.json" in capsys.readouterr().err
+
+
+def test_a_damaged_record(folder, ran, capsys):
+    assert study() == 0
+    Path("out/done/fit_plain_1.json").write_text("{")
+    assert study() == 2
+    assert "remove it to do the step again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "'seed' is no key"),
+        ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
+        ({"seeds": [1, 1]}, "a seed stands twice"),
+        ({"arms": {"plain": {}}}, "arms.plain: key 'config' is missing"),
+        (
+            {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},
+            "'no' is not defined; there is lulc",
+        ),
+        ({"arms": {**STUDY["arms"], "zero": {"config": "x"}}}, "zero is both an arm and a zero-shot row"),
+        (
+            {"comparisons": {"a": {"baseline": "plain", "candidate": "b"}}},
+            "'b' is not defined; there is plain, tim",
+        ),
+        ({"arms": ["plain"]}, "expected names with their settings"),
+        ({"stores": {"lulc": {"arguments": [{"a": 1}]}}}, "expected a plain list of words"),
+    ],
+)
+def test_configurations_that_cannot_be(folder, capsys, changes, message):
+    write({**STUDY, "chips": "chips", **{key: value for key, value in changes.items() if value is not None}})
+    assert study("--dry-run") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_study(folder, capsys):
+    assert main(["study", "--config", "nothing"]) == 2
+    assert "no study of that name ships" in capsys.readouterr().err
+    Path("study.yaml").write_text("a: [")
+    assert study() == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "--config", name, "--dry-run"]) == 0
+    for step in plan(Study.load(CONFIGS / f"{name}.yaml")):
+        module, *words = step.words
+        if module == "generate":
+            generate_options(generate_parser().parse_args(words))
+        elif module == "finetune":
+            assert parse_finetune(words).overrides == ()

@@ -1,0 +1,89 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from augment_store.chips import read_raster
+from eval.cli import main
+from eval.score import Score
+from eval.zero_shot import vote
+from tests.finetune.world import make_spec, make_store
+
+# LULC value → label such that the store of the fixture, whose maps hold label + 1, is right everywhere
+RIGHT = {str(label + 1): label for label in range(5)}
+
+
+@pytest.fixture
+def legend(tmp_path):
+    classes = [{"value": n, "name": name, "rgb": [n, n, n]} for n, name in enumerate("abcde")]
+    path = tmp_path / "legend.json"
+    path.write_text(json.dumps({"name": "right", "classes": classes, "mapping": RIGHT}))
+    return path
+
+
+def score(store, world, out, *more):
+    return main([str(word) for word in ("zero-shot", store, "--chips", world.root, "--out", out, *more)])
+
+
+def test_maps_that_are_right_score_one(world, store, legend, tmp_path):
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 0
+    made = Score.read(tmp_path / "out")
+    assert made.metrics.miou_macro_reference_classes == 1.0
+    assert made.counts.class_names == tuple("abcde")
+    assert set(made.counts.chip_ids) == set(world.chips.splits["test"])
+    assert made.origin.kind == "zero-shot"
+    predicted = read_raster(made.prediction("echo_0_0"))[0, 0]
+    labels = world.labels("echo_0_0")
+    assert np.array_equal(predicted[labels >= 0], labels[labels >= 0])
+
+
+def test_values_without_counterpart_are_misses(world, store, legend, tmp_path):
+    plain = json.loads(legend.read_text())
+    del plain["mapping"]["3"]  # label 2
+    legend.write_text(json.dumps(plain))
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 0
+    counts = Score.read(tmp_path / "out").counts.total
+    assert counts[2, 2] == 0
+    assert counts[2, 5] == counts[2].sum() > 0
+    assert Score.read(tmp_path / "out").metrics.iou_by_class["c"] == 0.0
+
+
+def test_votes_by_hand():
+    labels = np.array([[[0, 1, -1, -1]], [[1, 1, -1, 2]], [[1, 0, -1, -1]], [[0, 2, -1, -1]]])
+    assert vote(labels, 3).tolist() == [[0, 1, -1, 2]]
+
+
+def test_references_are_those_of_runs(world, store, legend, baseline, tmp_path):
+    """The digest over the masks is the one a run's score has, so that both can be compared."""
+    if not (baseline / "score").is_dir():
+        assert main(["score", str(baseline)]) == 0
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 0
+    run, zero = Score.read(baseline).origin, Score.read(tmp_path / "out").origin
+    assert (run.masks_sha256, run.ids_sha256) == (zero.masks_sha256, zero.ids_sha256)
+
+
+def test_bad_input(world, store, legend, tmp_path, capsys):
+    def refused(made, *more, where=world):
+        assert score(made, where, tmp_path / "out", *more) == 2
+        return capsys.readouterr().err
+
+    ndvi = tmp_path / "ndvi"
+    make_store(world, ndvi, make_spec("NDVI"))
+    assert "only LULC maps are predictions" in refused(ndvi)
+    part = tmp_path / "part"
+    make_store(world, part, ids=("delta_0_0",))
+    assert "2 test chips are not complete, the first delta_0_1" in refused(part)
+    plain = json.loads(legend.read_text())
+    plain["classes"] = plain["classes"][1:]
+    plain["mapping"] = {"2": 1}
+    legend.write_text(json.dumps(plain))
+    assert "labels [1, 2, 3, 4]; expected 0 to 3" in refused(store, "--legend", legend)
+    other = tmp_path / "chips"
+    shutil.copytree(world.root, other)
+    dem = other / "data/DEM"
+    shutil.copy(dem / "alpha_0_0_DEM.tif", dem / "delta_0_0_DEM.tif")
+    moved = type(world)(other, world.size, world.timesteps)
+    assert "was generated from another chip delta_0_0" in refused(store, where=moved)
+    (other / "split/impactmesh_flood_test.txt").unlink()
+    assert "no test split" in refused(store, where=moved)
