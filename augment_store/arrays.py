@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.array_spec import ArrayConfigParams
 
 from augment_store.errors import StoreError
 from augment_store.schema import ArraySchema
+
+WRITE_ALL_CHUNKS: Final[ArrayConfigParams] = {"write_empty_chunks": True}
+"""Chunks of nothing but fill values are written too, so that a chunk that is missing is damage.
+
+zarr keeps this with an open array, not on disk."""
 
 
 def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int, *, sharded: bool) -> None:
@@ -33,7 +40,6 @@ def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int, *, sh
         fill_value=schema.fill,
         attributes=schema.attributes,
         dimension_names=schema.dims,
-        config={"write_empty_chunks": True},  # so that a chunk that is missing is damage, never a fill value
     )
 
 
@@ -42,7 +48,10 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
     """Turns whatever zarr raises on a damaged chunk or metadata into one line that names it."""
     try:
         yield
-    except StoreError:
+    except (StoreError, PermissionError):
         raise
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: {what} cannot be read ({error}); the store is damaged there") from error
+        raise StoreError(
+            f"{path}: {what} cannot be read ({error}); the store is damaged there. "
+            f"Run python -m augment_store verify {path} --repair, then generate again"
+        ) from error

@@ -107,8 +107,23 @@ class ChipSet:
         Raises:
             ChipSetError: If there are no chips, the layout is unknown or a split file is unusable.
         """
-        ids = {chip_id for split in splits for chip_id in read_split(split)}
-        return cls(root, find_layout(root, layout), ids or None)
+        found = cls(root, find_layout(root, layout))
+        return found.limited_to(splits) if splits else found
+
+    def limited_to(self, splits: Sequence[Path]) -> Self:
+        """This chip set with the chips of some split files only.
+
+        Raises:
+            ChipSetError: If a split file is unusable, or names a chip that has no file at all.
+        """
+        ids = {chip_id: split for split in splits for chip_id in read_split(split)}
+        known = set(self.ids)
+        for chip_id, split in ids.items():
+            if chip_id not in known:
+                raise ChipSetError(
+                    f"{split}: chip {chip_id!r} has no file under {self.folder}; correct the split file"
+                )
+        return type(self)(self.root, self.layout, ids)
 
     def _listed(self) -> set[str]:
         """Ids of every chip with at least one input modality on disk."""
@@ -206,8 +221,9 @@ def read_raster(path: Path) -> NDArray[Any]:
         raise ChipNotFoundError(f"{path}: no such file")
     try:
         raster = _read_zarr_zip(path) if path.suffix == ".zip" else _read_tif(path)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ChipDataError(f"{path}: cannot be read ({error}); copy the file again") from error
+    except Exception as error:  # damaged files make zarr and GDAL raise anything; all mean the same
+        reason = str(error) or type(error).__name__
+        raise ChipDataError(f"{path}: cannot be read ({reason}); restore the file") from error
     if not 2 <= raster.ndim <= 4:
         raise ChipDataError(f"{path}: {raster.ndim} dimensions {raster.shape}; expected time, band, y, x")
     return raster.reshape((1,) * (4 - raster.ndim) + raster.shape)
@@ -246,7 +262,7 @@ def _tif_georeference(path: Path) -> Georeference:
             wkt = source.crs.to_wkt() if source.crs else ""
             return Georeference(wkt, tuple(source.transform)[:6])
     except RasterioError as error:
-        raise ChipDataError(f"{path}: cannot be read ({error}); copy the file again") from error
+        raise ChipDataError(f"{path}: cannot be read ({error}); restore the file") from error
 
 
 def select_timesteps(

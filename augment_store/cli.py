@@ -87,21 +87,30 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
     )
+    parser.add_argument(
+        "--repair", action="store_true", help="set damaged chips back to pending, to be generated again"
+    )
 
 
 def _verify(parsed: argparse.Namespace) -> int:
     from augment_store.chips import ChipSet
+    from augment_store.lock import exclusive
     from augment_store.store import AugmentStore
-    from augment_store.verify import verify
+    from augment_store.verify import repair, verify
 
-    store = AugmentStore.open(parsed.store)
+    store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r")
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
-    count = 0
-    for count, problem in enumerate(verify(store, chip_set), start=1):  # noqa: B007
+    problems = []
+    for problem in verify(store, chip_set):
         sys.stdout.write(f"{problem}\n")
+        problems.append(problem)
     total = len(store.chip_ids)
-    sys.stdout.write(f"{store.path}: {f'{count} problems' if count else 'sound'}, {total} chips\n")
-    return 1 if count else 0
+    sys.stdout.write(f"{store.path}: {f'{len(problems)} problems' if problems else 'sound'}, {total} chips\n")
+    if parsed.repair:
+        with exclusive(store.path):
+            count = repair(store, problems)
+        sys.stdout.write(f"{count} chips set back to pending; run the generate command again\n")
+    return 1 if problems else 0
 
 
 COMMANDS: Final = {

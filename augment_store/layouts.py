@@ -111,7 +111,12 @@ def read_split(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise ChipSetError(f"{path}: no such split file; expected a text file with one chip id a line")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ChipSetError(
+            f"{path}: not a text file ({error.reason}); expected one chip id a line"
+        ) from error
     ids = tuple(check_id(line, path) for line in lines if line)
     if not ids:
         raise ChipSetError(f"{path}: the split is empty; expected one chip id a line")

@@ -64,6 +64,9 @@ class Extent:
     timesteps: int
     size: int
 
+    def __str__(self) -> str:
+        return f"{self.timesteps} timesteps of {self.size} px"
+
 
 def chip_arrays(extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with a few values per chip; they are written shard by shard, `state` last."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,26 @@ class ChangedChipsError(StoreError):
     """Chips on disk are not those that a store's complete chips were generated from."""
 
 
-def verify(store: AugmentStore, chip_set: ChipSet | None = None) -> Iterator[str]:
-    """Yields a line per problem, the gravest kind first; nothing where the store is sound.
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes:
+        message: What, and where.
+        positions: Chips to generate again to mend it; empty where that does not help.
+        array: Column whose entries of these chips cannot be read, and are announced again too.
+    """
+
+    message: str
+    positions: tuple[int, ...] = ()
+    array: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def verify(store: AugmentStore, chip_set: ChipSet | None = None) -> Iterator[Problem]:
+    """Yields what is wrong with a store, the gravest kind first; nothing where it is sound.
 
     Args:
         store: An open store.
@@ -38,11 +57,35 @@ def verify(store: AugmentStore, chip_set: ChipSet | None = None) -> Iterator[str
     yield from problems
     if problems:
         return  # what follows reads arrays that must be as the schema says
-    yield from _state_problems(store)
+    damaged = False
     for shard, positions in enumerate(store.shards()):
-        yield from _shard_problems(store, shard, positions)
-    if chip_set is not None:
+        columns = list(_column_problems(store, shard, positions))
+        yield from columns
+        if columns:
+            damaged = True
+        else:
+            yield from _shard_problems(store, shard, positions)
+    if chip_set is not None and not damaged:
         yield from _chip_set_problems(store, chip_set)
+
+
+def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
+    """Sets the chips of problems back to pending, so that the generate command makes them again.
+
+    Args:
+        store: A store opened with ``r+``.
+        problems: What `verify` found.
+
+    Returns:
+        Number of chips set back.
+    """
+    positions: set[int] = set()
+    for problem in problems:
+        positions |= set(problem.positions)
+        if problem.array:
+            store.clear_column(problem.array, problem.positions)
+    store.reset(sorted(positions))
+    return len(positions)
 
 
 def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
@@ -77,59 +120,82 @@ def changed_chips(store: AugmentStore, chip_set: ChipSet) -> list[str]:
         return list(itertools.compress(chips, pool.map(is_changed, chips)))
 
 
-def _schema_problems(store: AugmentStore) -> Iterator[str]:
-    attributes = store.attributes
-    if attributes.get("fingerprint") != store.fingerprint:
-        yield f"fingerprint {attributes.get('fingerprint')} is not the spec's {store.fingerprint}"
-    total = len(store.chip_ids)
+def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
+    found = store.attributes.get("fingerprint")
+    if found != store.fingerprint:
+        yield Problem(f"fingerprint {found} is not the spec's {store.fingerprint}")
     for schema in (*chip_arrays(store.extent), *map_arrays(store.spec, store.extent)):
         try:
             array = store.array(schema.name)
         except StoreError as error:
-            yield str(error)
+            yield Problem(str(error))
             continue
-        expected: dict[str, Any] = {"shape": (total, *schema.shape), "dimension_names": schema.dims}
-        found = {"shape": array.shape, "dimension_names": array.metadata.dimension_names}  # type: ignore[union-attr]
-        for what in expected:
-            if found[what] != expected[what]:
-                yield f"array {schema.name}: {what.replace('_', ' ')} {found[what]}, expected {expected[what]}"
+        shape, dims = (len(store.chip_ids), *schema.shape), array.metadata.dimension_names  # type: ignore[union-attr]
+        if array.shape != shape:
+            yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
+        if dims != schema.dims:
+            yield Problem(f"array {schema.name}: dimensions {dims}, expected {schema.dims}")
         if schema.dtype != "str" and str(array.dtype) != schema.dtype:
-            yield f"array {schema.name}: data type {array.dtype}, expected {schema.dtype}"
-    if len(set(store.chip_ids)) < total:
-        yield "chip ids stand twice in chip_id"
+            yield Problem(f"array {schema.name}: data type {array.dtype}, expected {schema.dtype}")
+    if len(set(store.chip_ids)) < len(store.chip_ids):
+        yield Problem("chip ids stand twice in chip_id")
 
 
-def _state_problems(store: AugmentStore) -> Iterator[str]:
-    try:
-        states, errors = store.values("state"), store.values("error")
-    except StoreError as error:
-        yield str(error)
-        return
-    for chip_id, state, reason in zip(store.chip_ids, states, errors, strict=True):
-        if state == State.PENDING:
-            yield f"chip {chip_id}: pending; run the generate command again"
-        elif state == State.FAILED:
-            yield f"chip {chip_id}: failed: {reason}"
-        elif state != State.COMPLETE:
-            yield f"chip {chip_id}: state {state} is none of {[int(s) for s in State]}"
-
-
-def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[str]:
-    region = slice(positions.start, positions.stop)
-    complete = np.flatnonzero(store.values("state", region) == State.COMPLETE)
-    for schema in map_arrays(store.spec, store.extent):
-        if complete.size and not store.has_shard(schema.name, shard):
-            yield f"array {schema.name}: the shard of chips {positions.start} to {positions.stop - 1} is missing"
+def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
+    """Arrays with few values per chip: readable, and there for every chip of the shard."""
+    where = f"of chips {positions.start} to {positions.stop - 1}"
+    for schema in chip_arrays(store.extent):
+        try:
+            store.values(schema.name, _slice(positions))
+        except StoreError as error:
+            yield Problem(str(error), tuple(positions), schema.name)
             continue
-        for place in complete:
-            chip_id = store.chip_ids[positions.start + int(place)]
-            try:
-                problem = _value_problem(schema, store.read(schema.name, chip_id))
-            except StoreError as error:
-                problem = str(error)
-            if problem:
-                yield f"chip {chip_id}: {problem}"
-    yield from _source_problems(store, region, complete)
+        announced = schema.name in {"chip_id", "scene_id", "crs_wkt", "transform"}
+        if not store.has_shard(schema.name, shard) and (announced or _is_written(store, positions)):
+            yield Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
+
+
+def _is_written(store: AugmentStore, positions: range) -> bool:
+    """Whether any chip of a shard is said to be complete or failed."""
+    try:
+        return bool((store.values("state", _slice(positions)) != State.PENDING).any())
+    except StoreError:
+        return False
+
+
+def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
+    states, errors = (store.values(name, _slice(positions)) for name in ("state", "error"))
+    complete = []
+    for position, state, reason in zip(positions, states, errors, strict=True):
+        name = f"chip {store.chip_ids[position]}"
+        if state == State.COMPLETE:
+            complete.append(position)
+        elif state == State.PENDING:
+            yield Problem(f"{name}: pending; run the generate command again")
+        elif state == State.FAILED:
+            yield Problem(f"{name}: failed: {reason}")
+        else:
+            yield Problem(f"{name}: state {state} is none of {[int(s) for s in State]}", (position,))
+    for schema in map_arrays(store.spec, store.extent):
+        yield from _map_problems(store, schema, shard, complete)
+    yield from _source_problems(store, complete)
+
+
+def _map_problems(
+    store: AugmentStore, schema: ArraySchema, shard: int, complete: Sequence[int]
+) -> Iterator[Problem]:
+    if complete and not store.has_shard(schema.name, shard):
+        chips = f"{complete[0]} to {complete[-1]}"
+        yield Problem(f"array {schema.name}: the shard of chips {chips} is missing", tuple(complete))
+        return
+    for position in complete:
+        chip_id = store.chip_ids[position]
+        try:
+            wrong = _value_problem(schema, store.read(schema.name, chip_id))
+        except StoreError as error:
+            wrong = str(error)
+        if wrong:
+            yield Problem(f"chip {chip_id}: {wrong}", (position,))
 
 
 def _value_problem(schema: ArraySchema, values: NDArray[Any]) -> str:
@@ -145,20 +211,26 @@ def _value_problem(schema: ArraySchema, values: NDArray[Any]) -> str:
     return ""
 
 
-def _source_problems(store: AugmentStore, region: slice, complete: NDArray[np.intp]) -> Iterator[str]:
+def _source_problems(store: AugmentStore, complete: Sequence[int]) -> Iterator[Problem]:
     """A timestep may only stand for those with the same input digest."""
-    digests, sources = store.values("input_digest", region), store.values("timestep_source", region)
-    for place in complete:
-        chip_id = store.chip_ids[region.start + int(place)]
-        source = sources[place]
+    for position in complete:
+        chip_id = store.chip_ids[position]
+        source, digests = store.read("timestep_source", chip_id), store.read("input_digest", chip_id)
+        shown = f"chip {chip_id}: timestep_source {source.tolist()}"
         if source.min() < 0 or source.max() >= store.extent.timesteps:
-            yield f"chip {chip_id}: timestep_source {source.tolist()} is outside the {store.extent.timesteps} timesteps"
-        elif not np.array_equal(digests[place], digests[place][source]):
-            yield f"chip {chip_id}: timestep_source {source.tolist()} joins timesteps of different input"
+            yield Problem(f"{shown} is outside the {store.extent.timesteps} timesteps", (position,))
+        elif not np.array_equal(digests, digests[source]):
+            yield Problem(f"{shown} joins timesteps of different input", (position,))
 
 
-def _chip_set_problems(store: AugmentStore, chip_set: ChipSet) -> Iterator[str]:
+def _chip_set_problems(store: AugmentStore, chip_set: ChipSet) -> Iterator[Problem]:
     for chip_id in sorted(set(chip_set.ids) - set(store.chip_ids)):
-        yield f"chip {chip_id}: in {chip_set.folder} but not in the store"
+        yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
     for chip_id in changed_chips(store, chip_set):
-        yield f"chip {chip_id}: input on disk is missing, unreadable or differs from what was generated from"
+        yield Problem(
+            f"chip {chip_id}: input on disk is missing, unreadable or differs from what was generated from"
+        )
+
+
+def _slice(positions: range) -> slice:
+    return slice(positions.start, positions.stop)

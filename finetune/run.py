@@ -10,12 +10,13 @@ import yaml
 
 from finetune.checkpoints import check_trainable, read_task_state, start_from
 from finetune.cli import FinetuneCLI, build
-from finetune.errors import RunError, WeightsError
+from finetune.errors import RunError
 from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.options import Options
 from finetune.predictions import PredictionWriter
 from finetune.record import finish, make_manifest, now
 from finetune.resolve import check_agreement, read_yaml, resolve
+from weights.files import WeightsError
 
 
 def run(options: Options) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from augment_store.chips import ChipSet
 from augment_store.cli import run_guarded
+from augment_store.outputs import write_whole
 from generate.audit import Audit, audit_chips
 from generate.options import (
     ChipOptions,
@@ -44,7 +45,8 @@ def run_audit(options: ChipOptions, json_path: Path | None) -> int:
     audit = audit_chips(chip_set, options.inputs, options.units)
     show_audit(audit, Console())
     if json_path is not None:
-        json_path.write_text(json.dumps(audit.to_dict(), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(audit.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_whole(json_path, [text.encode()])
     return 1 if audit.stops else 0
 
 

@@ -145,7 +145,7 @@ class ChipDataModule(lightning.LightningDataModule):
     ) -> list[ChipInput]:
         """Moves the images of a batch; the rest stays where it is."""
         for chip in batch:
-            chip.images = {name: image.to(device, non_blocking=True) for name, image in chip.images.items()}
+            chip.images = {name: image.to(device) for name, image in chip.images.items()}
         return batch
 
     def predict_dataloader(self) -> DataLoader[ChipInput]:

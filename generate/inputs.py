@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from augment_store.chips import Chip
 from augment_store.errors import ChipDataError
 from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES
+
+IMPOSSIBLE: Final = 1e6
+"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. An S2L2A
         pixel that is 0 in every band is Sentinel-2's NO_DATA; 0 in some bands is a dark surface.
     """
-    values = raster.astype(np.float32)
-    invalid = np.isin(values, INPUT_MODALITIES[modality].nodata) | ~np.isfinite(values)
+    nodata = np.array(INPUT_MODALITIES[modality].nodata)
+    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
     if modality == "S2L2A":
         invalid |= (values == 0).all(axis=-3, keepdims=True)
     if units.name(modality) == "linear":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,9 @@ from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
 from augment_store.scenes import SCENE_PATTERN
 from augment_store.spec import SamplingSpec
 from generate.inputs import Units
+
+HUB: Final = "hub"
+RANDOM: Final = "random"
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
@@ -69,20 +73,20 @@ def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", type=Path, nargs="+", default=[], metavar="FILE", help="only these split files' chips"
     )
     group.add_argument(
-        *("--inputs",),
+        "--inputs",
         nargs="+",
         choices=INPUT_MODALITIES,
         default=["S2L2A", "S1RTC", "DEM"],
         help="input modalities (default: S2L2A S1RTC DEM)",
     )
     group.add_argument(
-        *("--s1-unit",),
+        "--s1-unit",
         choices=["dB", "linear"],
         default="dB",
         help="unit of radar on disk; linear power is converted by 10·log10 (default: dB)",
     )
     group.add_argument(
-        *("--s2-offset",),
+        "--s2-offset",
         type=float,
         default=0.0,
         metavar="N",
@@ -97,7 +101,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--top-k", type=int, default=0, metavar="K", help="keep the K likeliest codes; 0: all (default)"
     )
     group.add_argument(
-        *("--top-p",),
+        "--top-p",
         type=float,
         default=0.8,
         metavar="P",
@@ -111,7 +115,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=int, default=0, help="run seed (default: 0)")
     group.add_argument(
-        *("--diffusion-steps",),
+        "--diffusion-steps",
         type=int,
         metavar="N",
         help="rounds of NDVI's diffusion decoder (default: 10, as the published notebooks)",
@@ -138,7 +142,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--devices", default="1", help="devices per machine, or auto (default: 1)")
     group.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
     group.add_argument(
-        *("--precision",),
+        "--precision",
         choices=["32-true", "16-mixed", "bf16-mixed"],
         default="32-true",
         help="arithmetic, part of the spec (default: 32-true)",
@@ -160,8 +164,8 @@ def generate_parser() -> argparse.ArgumentParser:
         "--generator", default="terramind_v1_base", help="generator name (default: terramind_v1_base)"
     )
     group.add_argument(
-        *("--weights",),
-        default="hub",
+        "--weights",
+        default=HUB,
         metavar="hub|DIR|random",
         help="Hugging Face cache, a folder with the published files, or untrained weights as a control",
     )
@@ -171,7 +175,7 @@ def generate_parser() -> argparse.ArgumentParser:
     _add_chip_arguments(parser)
     scenes = parser.add_mutually_exclusive_group()
     scenes.add_argument(
-        *("--scene-pattern",),
+        "--scene-pattern",
         default=SCENE_PATTERN,
         metavar="REGEX",
         help="what to strip from a chip id to get its scene (default: _r<row>c<col> or _<row>_<col>)",
@@ -250,10 +254,11 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
         value = getattr(parsed, name)
         if value is not None and value < 1:
             raise OptionsError(f"--{name.replace('_', '-')} {value}: expected at least 1")
-    for name in ("top_k", "seed"):
-        if getattr(parsed, name) < 0:
-            raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected 0 or more")
-    if not parsed.temperature > 0:
+    if parsed.top_k < 0:
+        raise OptionsError(f"--top-k {parsed.top_k}: expected 0 or more")
+    if not 0 <= parsed.seed < 2**63:
+        raise OptionsError(f"--seed {parsed.seed}: expected 0 to 2⁶³ − 1")
+    if not 0 < parsed.temperature < math.inf:
         raise OptionsError(
             f"--temperature {parsed.temperature}: expected a positive number; --top-k 1 takes the likeliest"
         )

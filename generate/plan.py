@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -13,9 +12,9 @@ from augment_store.chips import ChipSet, Georeference
 from augment_store.errors import ChipDataError
 from augment_store.records import ChipEntry
 from augment_store.scenes import scenes_by_pattern, scenes_by_table
-from augment_store.schema import Extent, chip_arrays, map_arrays
+from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
-from generate.audit import Audit
+from augment_store.store import AugmentStore
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
 
@@ -23,12 +22,15 @@ PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
 """Packages whose code decides what is generated; their versions are part of the spec."""
 
 
-def build_spec(options: GenerateOptions, loaded: LoadedGenerator, device: str) -> GenerationSpec:
+def build_spec(
+    options: GenerateOptions, loaded: LoadedGenerator, precision: str, device: str
+) -> GenerationSpec:
     """The generation spec of a run.
 
     Args:
         options: The run's options.
         loaded: The generator with its weights.
+        precision: Arithmetic that Lightning settled on, which is not always the one asked for.
         device: Kind of device it runs on.
     """
     units = options.source.units
@@ -45,7 +47,7 @@ def build_spec(options: GenerateOptions, loaded: LoadedGenerator, device: str) -
         inputs=inputs,
         sampling=options.sampling,
         probabilities=options.probabilities,
-        precision=options.precision,
+        precision=precision,
         device=device,
         versions={package: version(package) for package in PACKAGES},
     )
@@ -62,20 +64,15 @@ def find_scenes(chip_set: ChipSet, options: GenerateOptions) -> dict[str, str]:
     return scenes_by_pattern(chip_set.ids, options.scene_pattern)
 
 
-def new_entries(chip_set: ChipSet, scenes: Mapping[str, str], known: Container[str]) -> list[ChipEntry]:
-    """Chips to announce to a store: those it does not know, with scene and georeferencing."""
+def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
+    """Chips whose entry in a store is missing or not final: new or unfinished ones, and those of another scene."""
+    complete = set(store.chips_in(State.COMPLETE))
+    known = dict(zip(store.chip_ids, store.values("scene_id"), strict=False))
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
-        if chip_id not in known
+        if chip_id not in complete or known[chip_id] != scenes[chip_id]
     ]
-
-
-def find_extent(chip_set: ChipSet, audit: Audit, modalities: Sequence[str]) -> Extent:
-    """Timesteps and size that most of the audited chips share; others will be reported as failed."""
-    chips = (chip_set.read(chip_id, modalities) for chip_id in audit.chips)
-    counted = Counter(Extent(chip.timesteps, chip.size) for chip in chips)
-    return counted.most_common(1)[0][0]
 
 
 def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.text import Text
 from torch import Tensor
 
+from augment_store.errors import ChipDataError
 from augment_store.records import ChipRecord
 from augment_store.schema import NDVI_SCALE, SHARE_SCALE
 from augment_store.store import AugmentStore
@@ -43,28 +44,30 @@ class GenerationModule(lightning.LightningModule):
 
     def predict_step(self, batch: list[ChipInput], batch_idx: int) -> list[ChipRecord]:
         """Records of a batch of chips, in its order."""
-        return [
-            ChipRecord(chip.chip_id, {}, chip.error) if chip.error else self._record(chip) for chip in batch
-        ]
+        return [self._record(chip) for chip in batch]
 
     def _record(self, chip: ChipInput) -> ChipRecord:
+        """The record of one chip, with an error where it cannot be generated."""
+        if chip.error:
+            return ChipRecord(chip.chip_id, {}, chip.error)
+        try:
+            arrays = self._arrays(chip)
+        except ChipDataError as error:
+            return ChipRecord(chip.chip_id, {}, f"chip {chip.chip_id}: {error}")
+        arrays |= {"input_digest": chip.digests, "timestep_source": chip.sources}
+        return ChipRecord(chip.chip_id, arrays)
+
+    def _arrays(self, chip: ChipInput) -> dict[str, NDArray[Any]]:
         """Generates each distinct timestep once and copies it to those it stands for."""
-        maps = [
-            self._maps(
-                self.generator.generate(
-                    {n: image[i] for n, image in chip.images.items()}, chip.chip_id, timestep
-                )
-            )
-            for i, timestep in enumerate(chip.distinct)
-        ]
-        place = np.searchsorted(chip.distinct, chip.sources)
-        stacked = {
-            name: np.stack([maps[i][name] for i in place], axis=0 if name == "probabilities" else 1)
+        maps = []
+        for place, timestep in enumerate(chip.distinct):
+            images = {name: series[place] for name, series in chip.images.items()}
+            maps.append(self._maps(self.generator.generate(images, chip.chip_id, timestep)))
+        places = np.searchsorted(chip.distinct, chip.sources)
+        return {
+            name: np.stack([maps[place][name] for place in places], axis=0 if name == "probabilities" else 1)
             for name in maps[0]
         }
-        return ChipRecord(
-            chip.chip_id, {**stacked, "input_digest": chip.digests, "timestep_source": chip.sources}
-        )
 
     def _maps(self, generated: Generated) -> dict[str, NDArray[Any]]:
         """The store's arrays for one timestep, ``[S, ...]`` (probabilities: ``[classes, H, W]``)."""
@@ -97,8 +100,6 @@ class StoreWriter(Callback):
 
     def __init__(self, store: Path) -> None:
         self.store_path = store
-        self.failures: dict[str, str] = {}
-        self.completed = 0
         self._queue: queue.Queue[Sequence[ChipRecord] | None] = queue.Queue(maxsize=QUEUE_BATCHES)
         self._waiting: dict[int, set[str]] = {}
         self._buffers: dict[int, list[ChipRecord]] = defaultdict(list)
@@ -116,12 +117,15 @@ class StoreWriter(Callback):
         self._thread.start()
 
     def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Hands a batch to the thread; raises what the thread met."""
+        """Hands a batch to the thread; raises what the thread met, and stops on SIGTERM as on Ctrl-C."""
         self._put(outputs)
+        if trainer.received_sigterm:
+            raise KeyboardInterrupt
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
-        """Waits until everything is on disk."""
+        """Waits until everything is on disk, in every process: the first one reports what all have done."""
         self.close()
+        trainer.strategy.barrier()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps what has been generated so far."""
@@ -173,10 +177,7 @@ class StoreWriter(Callback):
             self._flush(shard)
 
     def _flush(self, shard: int) -> None:
-        records = self._buffers.pop(shard)
-        self._store.write_shard(shard, records)
-        self.failures |= {record.chip_id: record.error for record in records if record.error}
-        self.completed += sum(not record.error for record in records)
+        self._store.write_shard(shard, self._buffers.pop(shard))
 
 
 class _RateColumn(TextColumn):

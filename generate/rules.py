@@ -61,7 +61,7 @@ class Finding:
 
 
 Pixels = NDArray[np.float32]
-"""One modality over the sampled chips: ``[chips, C, pixels]`` in pretraining units, NaN where missing."""
+"""One modality over the sampled chips: ``[images, C, pixels]`` in pretraining units, NaN where missing."""
 
 Rule = Callable[[Modality, Pixels, Units], Finding | None]
 
@@ -128,7 +128,7 @@ def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Findin
 
 
 def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """Somewhere in a chip, some band is dark; with the +1000 offset left in, none is."""
+    """Somewhere in an image, some band is dark; with the +1000 offset left in, none is."""
     if modality.name != "S2L2A":
         return None
     darkest = np.nanmin(np.where(np.isnan(pixels), np.inf, pixels), axis=(1, 2))
@@ -139,11 +139,11 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     if high == 0 or units.s2_offset:
         return None
     message = (
-        f"the darkest value is at least {OFFSET_LEVEL:g} in {high:.0%} of the chips, as where the +1000 offset of "
+        f"the darkest value is at least {OFFSET_LEVEL:g} in {high:.0%} of the images, as where the +1000 offset of "
         "processing baseline 04.00 was left in; if so, remove it with --s2-offset 1000"
     )
     if high < 0.9:
-        message += " for those chips, as a chip set of its own"
+        message += " for those chips, as a chip set of their own"
     return Finding("stop" if high >= 0.9 else "note", "s2_offset", modality.name, message)
 
 

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import lightning
-from lightning.pytorch.utilities import rank_zero_only
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.markup import escape
 
-from augment_store.catalog import find_generator
 from augment_store.chips import ChipSet
-from augment_store.errors import AugmentStoreError
 from augment_store.info import class_shares, summarize
+from augment_store.lock import exclusive
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, check_free
 from augment_store.verify import check_unchanged
 from generate.audit import Audit, AuditError, audit_chips
 from generate.datamodule import ChipDataModule, ChipReader
-from generate.options import GenerateOptions, OptionsError
-from generate.plan import build_spec, bytes_per_chip, find_extent, find_scenes, new_entries
+from generate.options import RANDOM, GenerateOptions, OptionsError
+from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_scenes
 from generate.predict import ChipProgress, GenerationModule, StoreWriter
 from generate.rules import Finding
 from generate.terramind import load_generator
-from generate.weights import RANDOM
+from weights.catalog import find_generator
 
 
 @dataclass(frozen=True)
@@ -58,32 +59,28 @@ def run_generate(options: GenerateOptions) -> int:
     Raises:
         AugmentStoreError: If something cannot be as the options say.
     """
-    _quieten_libraries()
-    first = getattr(rank_zero_only, "rank", 0) == 0
-    console = Console(stderr=True, quiet=not first)
+    _settle_libraries()
     chip_set = ChipSet.open(options.source.chips, options.source.layout, options.source.split)
+    source = find_generator(options.generator)
+    trainer = _trainer(options)
+    first = trainer.global_rank == 0
+    console = Console(stderr=True, quiet=not first)
     audit = audit_chips(chip_set, options.source.inputs, options.source.units)
     accepted = _judge(audit, options, console)
-    source = find_generator(options.generator)
-    extent = find_extent(chip_set, audit, options.source.inputs)
-    trainer = _trainer(options)
     loaded = load_generator(
         source, options.source.inputs, options.modality, options.sampling, options.weights
     )
     if loaded.weights == RANDOM:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
-    spec = build_spec(options, loaded, trainer.strategy.root_device.type)
-    run = Run(options, chip_set, accepted, spec, extent)
+    spec = build_spec(options, loaded, trainer.precision, trainer.strategy.root_device.type)
+    run = Run(options, chip_set, accepted, spec, audit.extent)
     if options.dry_run:
         _show_plan(run, console)
         return 0
-    before = _prepare_store(run) if first else 0
-    reader = ChipReader(chip_set, options.source.inputs, options.source.units, extent)
-    data = ChipDataModule(reader, options.store, options.batch_size, options.workers)
-    trainer.callbacks += [StoreWriter(options.store), ChipProgress(console)]  # type: ignore[attr-defined]
-    module = GenerationModule(loaded.module, probabilities=options.probabilities)
-    _predict(trainer, module, data)
-    return _report(run, before, console) if first else 0
+    with exclusive(options.store) if first else contextlib.nullcontext():
+        before = _prepare_store(run, console) if first else 0
+        _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
+        return _report(run, before, console) if first else 0
 
 
 def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Finding, ...]:
@@ -101,10 +98,17 @@ def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Fi
 
 
 def _trainer(options: GenerateOptions) -> lightning.Trainer:
-    """Lightning's trainer for prediction only: nothing is logged, saved or sampled by it."""
+    """Lightning's trainer for prediction only: nothing is logged, saved or sampled by it.
+
+    Raises:
+        OptionsError: If there is no such accelerator or number of devices, or the device has no float64.
+    """
     devices: int | str = int(options.devices) if options.devices.isdigit() else options.devices
+    chosen = (
+        f"--accelerator {options.accelerator} --devices {options.devices} --precision {options.precision}"
+    )
     try:
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             accelerator=options.accelerator,
             devices=devices,
             num_nodes=options.num_nodes,
@@ -115,28 +119,52 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (
-        lightning.fabric.utilities.exceptions.MisconfigurationException,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        chosen = f"--accelerator {options.accelerator} --devices {options.devices}"
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise OptionsError(f"{chosen}: {str(error).splitlines()[0]}") from error
+    if trainer.strategy.root_device.type == "mps":
+        raise OptionsError(
+            f"{chosen}: Apple's MPS has no float64, in which tokens are drawn; --accelerator cpu"
+        )
+    return trainer
 
 
-def _prepare_store(run: Run) -> int:
+def _open_store(run: Run, console: Console) -> AugmentStore | None:
+    """The store to go on with, or None where one is to be made.
+
+    Raises:
+        StoreError: If it cannot be gone on with: of another spec or extent, or of chips that changed since.
+    """
+    path = run.options.store
+    if not (path / "zarr.json").is_file():
+        check_free(path)
+        return None
+    store = AugmentStore.open(path, mode="r+")
+    store.check_fits(run.spec, run.extent)
+    with console.status("comparing the chips with those generated from"):
+        check_unchanged(store, run.chip_set)
+    return store
+
+
+def _prepare_store(run: Run, console: Console) -> int:
     """Makes or opens the store and announces the chips; returns how many of them are complete already."""
-    options = run.options
-    scenes = find_scenes(run.chip_set, options)
-    store = AugmentStore.open_or_create(options.store, run.spec, run.extent, options.shard_chips)
-    check_unchanged(store, run.chip_set)
-    store.extend(new_entries(run.chip_set, scenes, set(store.chip_ids)))
+    scenes = find_scenes(run.chip_set, run.options)
+    store = _open_store(run, console)
+    store = store or AugmentStore.create(run.options.store, run.spec, run.extent, run.options.shard_chips)
+    store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
+    return _count_complete(store, run)
+
+
+def _count_complete(store: AugmentStore, run: Run) -> int:
     return len(set(store.chips_in(State.COMPLETE)) & set(run.chip_set.ids))
 
 
-def _predict(trainer: lightning.Trainer, module: GenerationModule, data: ChipDataModule) -> None:
+def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, console: Console) -> None:
     """Runs the trainer; Lightning turns Ctrl-C into SystemExit, this turns it back."""
+    options = run.options
+    reader = ChipReader(run.chip_set, options.source.inputs, options.source.units, run.extent)
+    data = ChipDataModule(reader, options.store, options.batch_size, options.workers)
+    trainer.callbacks += [StoreWriter(options.store), ChipProgress(console)]  # type: ignore[attr-defined]
     try:
         trainer.predict(module, datamodule=data, return_predictions=False)
     except SystemExit as stop:
@@ -162,25 +190,25 @@ def _report(run: Run, before: int, console: Console) -> int:
 
 
 def _show_plan(run: Run, console: Console) -> None:
-    """Prints what a run would do."""
+    """Prints what a run would do, after the checks that it would make."""
     options, spec = run.options, run.spec
-    try:
-        known = AugmentStore.open(options.store)
-        known.check_spec(spec)
-        done = len(set(known.chips_in(State.COMPLETE)) & set(run.chip_set.ids))
-        state = f"goes on with {options.store} ({done} chips complete)"
-    except AugmentStoreError as error:
-        state = f"makes {options.store}" if not options.store.exists() else f"would stop: {error}"
-    size = len(run.chip_set.ids) * bytes_per_chip(spec, run.extent) / 1e6
-    console.print(
-        f"{len(run.chip_set.ids)} chips ({run.chip_set.layout.name} layout), {run.extent.timesteps} timesteps, "
-        f"{run.extent.size} px\n{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on "
-        f"{spec.device}\n{escape(state)}, up to {size:.1f} MB before compression\nfingerprint {spec.fingerprint}"
-    )
+    scenes = set(find_scenes(run.chip_set, options).values())
+    store = _open_store(run, console)
+    done = _count_complete(store, run) if store else 0
+    count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
+    lines = [
+        f"{count} chips of {len(scenes)} scenes ({run.chip_set.layout.name} layout), {run.extent}",
+        f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
+        f"goes on with {options.store}, {done} chips complete" if store else f"makes {options.store}",
+        f"up to {count * size:.1f} MB before compression; fingerprint {spec.fingerprint}",
+    ]
+    console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
-def _quieten_libraries() -> None:
-    """Silences what libraries say about hardware and logging, which would drown our own lines."""
+def _settle_libraries() -> None:
+    """Fixes float32 arithmetic on CUDA, and silences what libraries say about hardware and logging."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # threads read ahead instead

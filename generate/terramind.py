@@ -3,25 +3,30 @@
 Upstream's `TerraMindGeneration.forward` samples across the batch, seeds itself from the global `random`,
 returns images without tokens and fails with more than one decoding step. So its published sub-modules are
 driven here: encode, decode the masked target tokens, draw them from the chip's own random stream, decode
-them to a map. The network sees one image at a time. One image has some 600 tokens, which is enough to fill
-a device, and a kernel chooses its arithmetic by the shape of its input: only so is a chip's result the
-same to the last bit in whatever batch, order or process it is generated.
+them to a map. The network sees one image at a time, since a kernel chooses its arithmetic by the shape of
+its input: only so is a chip's result the same to the last bit in whatever batch, order or process it is
+generated. With three inputs at 224 px an image is 588 tokens; what that costs against batches is measured in
+`tests/benchmarks/generation_speed.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from augment_store.catalog import GeneratorSource
+from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
+from generate.options import HUB, RANDOM
 from generate.sampling import StreamKey, draw, filtered_probabilities
-from generate.weights import RANDOM, load_proven, locate, read_state, sha256_of_file, sha256_of_tensors
+from weights.catalog import GeneratorSource
+from weights.files import locate, read_state, sha256_of_file
+from weights.proof import load_proven, sha256_of_tensors
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class TerraMindGenerator(nn.Module):
             images: ``[C, H, W]`` per input modality in pretraining units, NaN where nothing was observed.
             chip_id: Chip the image is of; keys the random streams.
             timestep: Its timestep; likewise.
+
+        Raises:
+            ChipDataError: If the network gives NaN or infinity, as values far outside the pretraining range or
+                an overflow in half precision make it.
         """
         standardised = {name: self._standardise(name, image) for name, image in images.items()}
         height, width = next(iter(standardised.values())).shape[-2:]
@@ -141,6 +150,7 @@ class TerraMindGenerator(nn.Module):
         blank = torch.zeros((1, count), dtype=torch.long, device=positions.device)
         queries = self.network.mask_token + head.forward_embed({"tensor": blank})["emb"][:, positions]
         logits = head.forward_logits(self.network.forward_decoder(queries, context, None, None))[0]
+        _check_finite(logits, "network")
         sampling = self.sampling
         return filtered_probabilities(logits, sampling.temperature, sampling.top_k, sampling.top_p)
 
@@ -150,7 +160,16 @@ class TerraMindGenerator(nn.Module):
         if self.sampling.diffusion_steps is not None:
             diffusion = {"timesteps": self.sampling.diffusion_steps, "generator": key.noise_generator()}
         decoded: Tensor = self.tokenizer.decode_tokens(tokens[None], image_size=size, **diffusion)[0].float()
+        _check_finite(decoded, "tokenizer's decoder")
         return decoded * self.get_buffer(f"std_{self.modality}") + self.get_buffer(f"mean_{self.modality}")
+
+
+def _check_finite(values: Tensor, part: str) -> None:
+    if not values.isfinite().all():
+        raise ChipDataError(
+            f"the {part} gave NaN or infinity; look for extreme input values with python -m generate audit, "
+            "or use --precision 32-true"
+        )
 
 
 def _rounds(steps: int, count: int) -> list[int]:
@@ -194,7 +213,8 @@ def load_generator(
     """
     files = None
     if weights != RANDOM:  # before the slow build, so that a missing file is said at once
-        files = [locate(file, source, weights) for file in (source.network, source.tokenizers[modality])]
+        folder = None if weights == HUB else Path(weights)
+        files = [locate(file, source, folder) for file in (source.network, source.tokenizers[modality])]
     upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
     if files is None:

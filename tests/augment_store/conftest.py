@@ -48,7 +48,7 @@ def spec() -> GenerationSpec:
 def store(tmp_path, spec) -> AugmentStore:
     """Five chips in shards of two; the first four complete."""
     made = AugmentStore.create(tmp_path / "store.zarr", spec, EXTENT, shard_chips=2)
-    made.extend([ChipEntry(f"chip{i}", f"scene{i // 2}") for i in range(5)])
+    made.announce([ChipEntry(f"chip{i}", f"scene{i // 2}") for i in range(5)])
     for shard in (0, 1):
         made.write_shard(shard, [make_record(spec, f"chip{i}", i) for i in made.shards()[shard]])
     return made

@@ -118,7 +118,7 @@ def make_store(
     """
     spec, extent, rng = spec or make_spec(), Extent(timesteps, size), np.random.default_rng(seed)
     store = AugmentStore.create(path, spec, extent, shard_chips)
-    store.extend(entries or make_entries(chips, size))
+    store.announce(entries or make_entries(chips, size))
     for shard, positions in enumerate(store.shards()):
         records = []
         for position in positions[: max(0, chips - pending - positions.start)]:
@@ -144,7 +144,7 @@ def store_of_chips(path: Path, chips: ChipSet, inputs: Sequence[str], samples: i
     first = chips.read(chips.ids[0], inputs)
     extent, rng = Extent(first.timesteps, first.size), np.random.default_rng(5)
     store = AugmentStore.create(path, spec, extent)
-    store.extend([ChipEntry(i, i.rsplit("_", 2)[0], chips.georeference(i)) for i in chips.ids])
+    store.announce([ChipEntry(i, i.rsplit("_", 2)[0], chips.georeference(i)) for i in chips.ids])
     records = []
     for chip_id in chips.ids:
         truth = read_raster(chips.root.parent / "terramesh_examples/LULC" / f"{chip_id}.tif")[0, 0]

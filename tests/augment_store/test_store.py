@@ -38,7 +38,7 @@ def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
     for step in range(data.draw(st.integers(1, 4))):
         known = len(store.chip_ids)
         total = min(chips, known + data.draw(st.integers(0 if known else 1, chips)))
-        store.extend([ChipEntry(f"c{i}", "s") for i in range(total)])
+        store.announce([ChipEntry(f"c{i}", "s") for i in range(total)])
         shard = data.draw(st.integers(0, len(store.shards()) - 1))
         records = []
         for position in data.draw(st.sets(st.sampled_from(list(store.shards()[shard])), min_size=1)):
@@ -48,7 +48,7 @@ def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
             records.append(made)
             expected[chip_id] = made
         store.write_shard(shard, records)
-        store = AugmentStore.open_or_create(path, spec, extent, shard_chips)
+        store = AugmentStore.open(path, mode="r+")
     for chip_id in store.chip_ids:
         record = expected.get(chip_id)
         state = store.values("state")[store.index(chip_id)]
@@ -79,6 +79,32 @@ def test_interrupted_between_arrays_and_state_the_chip_stays_pending(store, spec
     np.testing.assert_array_equal(again.read("lulc", "chip0"), make_record(spec, "chip0", 0).arrays["lulc"])
 
 
+def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch):
+    entries = [ChipEntry(f"new{i}", "s9") for i in range(3)]
+
+    def stop(self):
+        raise KeyboardInterrupt
+
+    before = store.chip_ids
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Array, "__setitem__", lambda *_: stop(store))
+        with pytest.raises(KeyboardInterrupt):
+            store.announce(entries)
+    again = AugmentStore.open(store.path, mode="r+")
+    assert again.chip_ids == before
+    again.announce(entries)
+    assert AugmentStore.open(store.path).chip_ids == (*before, "new0", "new1", "new2")
+    assert AugmentStore.open(store.path).values("scene_id")[-1] == "s9"
+
+
+def test_an_entry_announced_again_is_renewed(store):
+    store.announce([ChipEntry("chip1", "other", Georeference("WKT", (10, 0, 5, 0, -10, 7)))])
+    assert len(store.chip_ids) == 5
+    assert store.read("scene_id", "chip1") == "other"
+    assert store.read("transform", "chip1").tolist() == [10, 0, 5, 0, -10, 7]
+    assert store.read("scene_id", "chip0") == "scene0"
+
+
 def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
@@ -88,15 +114,15 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             AugmentStore.create(tmp_path / "s.zarr", spec, EXTENT)
     assert not (tmp_path / "s.zarr").exists()
-    made = AugmentStore.open_or_create(tmp_path / "s.zarr", spec, EXTENT, 4)
+    made = AugmentStore.create(tmp_path / "s.zarr", spec, EXTENT, 4)
     assert made.chip_ids == ()
     assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]
 
 
 def test_appending_keeps_what_is_there(store, spec):
     before = store.read("lulc", "chip3")
-    again = AugmentStore.open_or_create(store.path, spec, EXTENT, shard_chips=99)
-    again.extend(
+    again = AugmentStore.open(store.path, mode="r+")
+    again.announce(
         [ChipEntry("chip2", "x"), ChipEntry("new", "s9", Georeference("WKT", (10, 0, 5, 0, -10, 7)))]
     )
     reopened = AugmentStore.open(store.path)
@@ -109,12 +135,12 @@ def test_appending_keeps_what_is_there(store, spec):
 def test_another_spec_is_refused_and_its_fields_named(store):
     other = make_spec(sampling=SamplingSpec(0.5, 0, 0.8, 1, 1, 7, None))
     with pytest.raises(SpecMismatchError, match=r"sampling.seed: 0 ≠ 7; sampling.temperature: 1.0 ≠ 0.5"):
-        AugmentStore.open_or_create(store.path, other, EXTENT, 2)
+        store.check_fits(other, EXTENT)
 
 
 def test_another_extent_is_refused(store, spec):
-    with pytest.raises(StoreError, match=r"the store holds Extent\(timesteps=2, size=32\)"):
-        AugmentStore.open_or_create(store.path, spec, Extent(4, 32), 2)
+    with pytest.raises(StoreError, match="holds 2 timesteps of 32 px, the chips have 4 timesteps of 32 px"):
+        store.check_fits(spec, Extent(4, 32))
 
 
 def test_not_a_store(tmp_path, spec):

@@ -3,12 +3,18 @@ import pytest
 import zarr
 
 from augment_store.chips import ChipSet
+from augment_store.errors import StoreError
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent
 from augment_store.store import AugmentStore
-from augment_store.verify import ChangedChipsError, check_unchanged, verify
+from augment_store.verify import ChangedChipsError, check_unchanged, repair
+from augment_store.verify import verify as find_problems
 from tests.augment_store.conftest import make_record, make_spec
 from tests.chips import rasters, write_folder_chips, write_tif
+
+
+def verify(*arguments):
+    return [str(problem) for problem in find_problems(*arguments)]
 
 
 @pytest.fixture
@@ -17,7 +23,7 @@ def sound(tmp_path):
     chips = ChipSet.open(write_folder_chips(tmp_path / "chips", ["a", "b", "c"]))
     spec, extent = make_spec(), Extent(1, 32)
     store = AugmentStore.create(tmp_path / "store.zarr", spec, extent, shard_chips=2)
-    store.extend([ChipEntry(chip_id, "s") for chip_id in chips.ids])
+    store.announce([ChipEntry(chip_id, "s") for chip_id in chips.ids])
     for shard, positions in enumerate(store.shards()):
         records = [make_record(spec, store.chip_ids[i], i, extent) for i in positions]
         for record in records:
@@ -34,7 +40,7 @@ def test_a_sound_store_has_no_problems(sound):
 def test_pending_and_failed_chips(sound):
     store, _ = sound
     store.write_shard(1, [ChipRecord("c", {}, "S1RTC is NaN")])
-    store.extend([ChipEntry("d", "s")])
+    store.announce([ChipEntry("d", "s")])
     assert list(verify(store)) == [
         "chip c: failed: S1RTC is NaN",
         "chip d: pending; run the generate command again",
@@ -83,7 +89,7 @@ def test_flipped_bits_are_named(sound):
 def test_a_timestep_may_not_stand_for_another_input(tmp_path):
     spec = make_spec()
     store = AugmentStore.create(tmp_path / "s.zarr", spec, Extent(2, 32), 2)
-    store.extend([ChipEntry("a", "s")])
+    store.announce([ChipEntry("a", "s")])
     record = make_record(spec, "a", 0)
     record.arrays["timestep_source"][:] = 0
     store.write_shard(0, [record])
@@ -103,6 +109,48 @@ def test_changed_missing_and_new_chips(sound):
     ]
     with pytest.raises(ChangedChipsError, match="2 chips changed since they were generated: b, c"):
         check_unchanged(store, chips)
+
+
+@pytest.mark.parametrize(
+    "column", ["scene_id", "crs_wkt", "transform", "input_digest", "timestep_source", "state"]
+)
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_damaged_columns_are_found_and_repaired(sound, column, damage):
+    store, chips = sound
+    chunk = store.path / store.array(column).metadata.encode_chunk_key((0,) * store.array(column).ndim)
+    chunk = store.path / column / chunk.relative_to(store.path)
+    content = bytearray(chunk.read_bytes())
+    content[-6] ^= 1
+    chunk.write_bytes(content) if damage == "flip" else chunk.unlink()
+    opened = AugmentStore.open(store.path, mode="r+")
+    problems = list(find_problems(opened))
+    if (column, damage) == ("state", "delete"):  # never written or lost: either way to be generated
+        assert [str(problem) for problem in problems] == [
+            f"chip {chip_id}: pending; run the generate command again" for chip_id in "ab"
+        ]
+        return
+    assert len(problems) == 1
+    assert column in str(problems[0])
+    assert repair(opened, problems) == 2
+    opened.announce([ChipEntry(chip_id, "s") for chip_id in chips.ids])
+    records = [make_record(store.spec, chip_id, i, store.extent) for i, chip_id in enumerate("ab")]
+    opened.write_shard(0, records)
+    assert verify(AugmentStore.open(store.path)) == []
+
+
+def test_a_damaged_neighbour_is_repaired_and_generated_again(sound):
+    store, _ = sound
+    shard = store.path.joinpath("lulc", "c", *"00000")
+    content = bytearray(shard.read_bytes())
+    content[40] ^= 0xFF
+    shard.write_bytes(content)
+    opened = AugmentStore.open(store.path, mode="r+")
+    record = make_record(store.spec, "b", 5, store.extent)
+    with pytest.raises(StoreError, match=r"lulc of chip a cannot be read .*verify .* --repair"):
+        opened.write_shard(0, [record])
+    assert repair(opened, find_problems(opened)) == 1
+    opened.write_shard(0, [record])
+    assert verify(opened) == ["chip a: pending; run the generate command again"]
 
 
 def test_schema_problems_end_the_search(sound):

@@ -1,0 +1,39 @@
+"""One writing run per store at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from augment_store.errors import StoreError
+
+
+class StoreBusyError(StoreError):
+    """Another run is writing to the store."""
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Keeps other runs from writing to a store; the operating system lets go when the process ends, however.
+
+    The lock is a hidden file beside the store, since the store itself may not exist yet.
+
+    Args:
+        path: Folder of the store.
+
+    Raises:
+        StoreBusyError: If another run holds it.
+        OSError: If the folder above the store cannot be written.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreBusyError(
+                f"{path}: another run is writing to this store; wait for it to end"
+            ) from error
+        yield
