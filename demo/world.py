@@ -21,10 +21,10 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser("python -m demo.world", description=__doc__, allow_abbrev=False)
     parser.add_argument("--chips", type=Path, required=True, metavar="DIR", help="folder to make")
-    for split, scenes in (("train", 16), ("val", 4), ("test", 16)):
+    for split, scenes in (("train", 12), ("val", 3), ("test", 12)):
         help_ = f"scenes of four chips each (default: {scenes})"
         parser.add_argument(f"--{split}", type=int, default=scenes, metavar="N", help=help_)
-    parser.add_argument("--timesteps", type=int, default=4, help="acquisitions over the year (default: 4)")
+    parser.add_argument("--timesteps", type=int, default=2, help="acquisitions over the year (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
     return run_guarded(lambda: _write(parser.parse_args(arguments)))
 

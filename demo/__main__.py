@@ -1,0 +1,46 @@
+"""`python -m demo`: the whole chain on a procedural world, each step as the command a user would type."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from augment_store.cli import run_guarded
+from demo.recipe import stages
+from demo.world import WorldError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit status of the first command that fails, or 0."""
+    parser = argparse.ArgumentParser("python -m demo", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs: a look, no result")
+    parser.add_argument("--seed", type=int, default=0, help="of the world and of every stage (default: 0)")
+    parsed = parser.parse_args(arguments)
+    return run_guarded(lambda: _run(parsed.out, parsed.seed, quick=parsed.quick))
+
+
+def _run(out: Path, seed: int, *, quick: bool) -> int:
+    if out.exists() and any(out.iterdir()):
+        raise WorldError(f"{out}: exists and is not empty; choose another --out")
+    console, started = Console(), time.monotonic()
+    for stage in stages(out, seed, quick=quick):
+        console.rule(stage.title, align="left")
+        console.print(f"$ {stage.command}", style="bold", soft_wrap=True, highlight=False)
+        status = stage.run()
+        if status:
+            return status
+    console.rule("Done", align="left")
+    console.print(f"{(time.monotonic() - started) / 60:.1f} minutes", highlight=False)
+    for what, path in (("report", out / "report" / "report.html"), ("picture of the maps", out / "maps.png")):
+        console.print(f"{what}: {path}", soft_wrap=True, highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

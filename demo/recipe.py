@@ -1,0 +1,92 @@
+"""What `python -m demo` does, as the commands a user would type."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CONFIG: Final = Path(__file__).parent / "configs" / "demo.yaml"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command.
+
+    Attributes:
+        title: What it is for.
+        module: Module that `python -m` runs.
+        arguments: What follows.
+    """
+
+    title: str
+    module: str
+    arguments: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command as a user would type it."""
+        return shlex.join(["python", "-m", self.module, *self.arguments])
+
+    def run(self) -> int:
+        """Runs the command in this process, which saves importing TerraTorch anew; returns its exit status."""
+        return _entry_point(self.module)(self.arguments)
+
+
+def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
+    """The function behind `python -m module`."""
+    if module == "demo.world":
+        from demo.world import main
+    elif module == "generate":
+        from generate.command import main
+    elif module == "augment_store":
+        from augment_store.cli import main
+    elif module == "finetune":
+        from finetune.__main__ import main
+    else:
+        from eval.cli import main
+    return main
+
+
+def stages(out: Path, seed: int, *, quick: bool) -> tuple[Stage, ...]:
+    """The commands of the demo, in order.
+
+    Args:
+        out: Folder that everything goes into.
+        seed: Seed of the world, the generation and the fine-tunes.
+        quick: Fewer scenes and epochs.
+    """
+    chips, store, report = str(out / "chips"), str(out / "stores" / "lulc"), str(out / "report")
+    arms = {"baseline": (), "tim_lulc": ("--augment", store)}
+    scenes = ("--train", "3", "--val", "1", "--test", "3") if quick else ()
+    seeded = ("--seed", str(seed))
+    shorter = ("--trainer.max_epochs", "3") if quick else ()
+    generator = ("--generator", "demo", "--accelerator", "cpu", "--top-k", "1", "--shard-chips", "16")
+    fit = ("fit", "--config", str(CONFIG), "--chips", chips, *seeded)
+    return (
+        Stage("Chips of a procedural world", "demo.world", ("--chips", chips, *scenes, *seeded)),
+        Stage("Are the inputs what TerraMind expects?", "generate", ("audit", "--chips", chips)),
+        Stage("Generate LULC", "generate", ("--chips", chips, "--store", store, *generator, *seeded)),
+        Stage("Can the store be trusted?", "augment_store", ("verify", store, "--chips", chips)),
+        Stage(
+            "Look at the maps",
+            "augment_store",
+            ("inspect", store, "--chips", chips, "--png", str(out / "maps.png")),
+        ),
+        *(
+            Stage(
+                f"Fine-tune: {arm}", "finetune", (*fit, *augment, "--run", str(out / "runs" / arm), *shorter)
+            )
+            for arm, augment in arms.items()
+        ),
+        Stage(
+            "Did it help?",
+            "eval",
+            (
+                *("compare", "--baseline", str(out / "runs" / "baseline")),
+                *("--candidate", str(out / "runs" / "tim_lulc"), "--out", report),
+            ),
+        ),
+    )
