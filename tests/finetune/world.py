@@ -108,7 +108,7 @@ def make_store(world: World, path: Path, spec=None, ids=None, arrays=None) -> Au
     spec = spec or make_spec()
     store = AugmentStore.create(path, spec, Extent(world.timesteps, world.size), shard_chips=4)
     scenes = scenes_by_pattern(world.ids)
-    store.extend([ChipEntry(chip_id, scenes[chip_id]) for chip_id in world.ids])
+    store.announce([ChipEntry(chip_id, scenes[chip_id]) for chip_id in world.ids])
     done = world.ids if ids is None else ids
     for number, shard in enumerate(store.shards()):
         members = [store.chip_ids[place] for place in shard if store.chip_ids[place] in done]
