@@ -128,10 +128,12 @@ def _interval(miou: Estimate, scenes: int) -> str:
 
 
 def _resolution(miou: Estimate, scenes: int) -> str:
+    if not miou.resolvable:
+        return "The difference is the same in every scene, so nothing tells how small a difference they could find."
     smallest = 2.0 ** (1 - scenes)
     text = (
         f"With {scenes} scenes the smallest difference found with 80 % power is about "
-        f"{100 * (miou.resolvable or 0):.2f} pp."
+        f"{100 * miou.resolvable:.2f} pp."
     )
     if smallest > SIGNIFICANT:
         text += f" An exact sign-flip test over {scenes} scenes cannot go below p = {smallest:.3f}."

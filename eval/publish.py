@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from augment_store.errors import AugmentStoreError, OutputError
 from eval.bundle import input_bands, make_bundle
@@ -18,6 +18,8 @@ from eval.report.document import REPORT_VERSION
 from finetune.manifest import RunManifest
 from finetune.record import sha256_of_file
 from finetune.runs import Places
+
+_PLACES: Final = ("source", "checkpoint", "chips", "store")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -37,6 +39,22 @@ def read_report(folder: Path) -> dict[str, Any]:
     if version != REPORT_VERSION:
         raise PublishError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
     return report
+
+
+def without_places(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report in which paths of the machine it was made on are cut down to their last two parts."""
+    arms = []
+    for arm in report["arms"]:
+        runs = []
+        for run in arm["runs"]:
+            origin = {**run["origin"], **{key: _end(run["origin"][key]) for key in _PLACES}}
+            runs.append({**run, "folder": _end(run["folder"]), "origin": origin})
+        arms.append({**arm, "runs": runs})
+    return {**report, "arms": arms}
+
+
+def _end(place: str | None) -> str | None:
+    return None if place is None else "/".join(Path(place).parts[-2:])
 
 
 def publish(
@@ -69,7 +87,7 @@ def publish(
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        _write(opened, manifest, report, draft, imprint)
+        _write(opened, manifest, without_places(report), draft, imprint)
         if out.is_dir():
             out.rmdir()  # empty; the draft takes its place
         draft.rename(out)

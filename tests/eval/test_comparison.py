@@ -70,6 +70,12 @@ def test_few_scenes_say_what_they_cannot():
     assert "smallest difference found with 80 % power" in words
 
 
+def test_arms_that_predict_alike_say_nothing_of_power():
+    found = compare_arms({"baseline": [score()], "candidate": [score()]}, 0)
+    assert found.verdict.headline == "acceptable, inconclusive"
+    assert "the same in every scene" in found.verdict.words[2]
+
+
 def test_a_single_scene():
     found = compared(0.1, scenes=1)
     assert found.verdict.inconclusive
