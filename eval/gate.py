@@ -51,7 +51,7 @@ class Verdict:
     Attributes:
         grade: On the point estimate: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
-        explained_by: Controls that do as well as the candidate, on the point estimate.
+        explained_by: Controls that do as well as the candidate, on the point estimate; none without a gain.
         not_told_apart: Controls that do worse on the point estimate, but whose interval to the candidate covers zero.
         words: The verdict as sentences.
     """
@@ -85,8 +85,9 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
         against: Its difference in mIoU to each control.
         setting: What the comparison was made of.
     """
-    explained = tuple(name for name, entry in against.items() if entry.difference <= 0)
-    unclear = tuple(n for n, entry in against.items() if n not in explained and entry.covers_zero)
+    rivals = against if miou.difference > 0 else {}  # else there is no gain to explain
+    explained = tuple(name for name, entry in rivals.items() if entry.difference <= 0)
+    unclear = tuple(n for n, entry in rivals.items() if n not in explained and entry.covers_zero)
     words = [_result(miou), _interval(miou, setting.scenes)]
     words += [_resolution(miou, setting.scenes)] if miou.resolvable is not None else []
     words += [f"Explained by control {name}: it does as well as the candidate." for name in explained]

@@ -52,7 +52,8 @@ def test_nothing_is_inconclusive():
 
 
 def test_a_loss():
-    assert compared(-0.1).verdict.headline == "negative"
+    """There is no gain that the control could explain, though it does better."""
+    assert compared(-0.1, {"shuffle": 0.0}).verdict.headline == "negative"
 
 
 def test_controls():
