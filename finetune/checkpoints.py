@@ -10,8 +10,8 @@ from typing import Final
 from torch import Tensor, nn
 
 from finetune.encodings import PLANES_MODALITY
-from finetune.errors import ConfigError, WeightsError
-from finetune.weights import read_checkpoint
+from finetune.errors import ConfigError
+from weights.files import WeightsError, read_checkpoint
 
 PEFT_NAMES: Final = (
     (re.compile(r"\bbase_model\.model\."), ""),

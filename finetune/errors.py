@@ -25,9 +25,5 @@ class JoinError(StoreError):
     """Chips and store do not belong together: chips are missing, changed, or of another size."""
 
 
-class WeightsError(AugmentStoreError, RuntimeError):
-    """Weights cannot be found, read, or proven to be the ones in use."""
-
-
 class RunError(AugmentStoreError, ValueError):
     """A run directory cannot be used: incomplete, of another version, or already taken."""

@@ -10,12 +10,13 @@ import yaml
 
 from finetune.checkpoints import check_trainable, read_task_state, start_from
 from finetune.cli import FinetuneCLI, build
-from finetune.errors import RunError, WeightsError
+from finetune.errors import RunError
 from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.options import Options
 from finetune.predictions import PredictionWriter
 from finetune.record import finish, make_manifest, now
 from finetune.resolve import check_agreement, read_yaml, resolve
+from weights.files import WeightsError
 
 
 def run(options: Options) -> None:
@@ -24,7 +25,6 @@ def run(options: Options) -> None:
     Raises:
         AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
     """
-    _check_free(options)
     config = resolve(read_yaml(options.config), options, gpu=torch.cuda.is_available())
     cli = build(config, options.overrides, options.config)
     check_agreement(cli.plain_config(), cli.datamodule.augmentation.encoding)
@@ -36,7 +36,7 @@ def run(options: Options) -> None:
 
 def _check_free(options: Options) -> None:
     """A run directory holds one run."""
-    if options.command == "fit" and options.ckpt_path is None and (options.run / MANIFEST).is_file():
+    if options.ckpt_path is None and (options.run / MANIFEST).is_file():
         raise RunError(
             f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path "
             f"{options.run / CHECKPOINTS / 'last.ckpt'}"
@@ -44,7 +44,9 @@ def _check_free(options: Options) -> None:
 
 
 def _fit(options: Options, cli: FinetuneCLI) -> None:
-    started, created = time.monotonic(), now()
+    started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
+    if first:  # of several processes, one looks after the run directory
+        _check_free(options)
     check_trainable(cli.model)
     if options.init is not None:
         start_from(cli.model, options.init)
@@ -52,16 +54,21 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         _check_state(cli, options.ckpt_path)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, cli.plain_config(), cli.datamodule, created)
-    options.run.mkdir(parents=True, exist_ok=True)
-    (options.run / CONFIG).write_text(yaml.safe_dump(cli.plain_config(), sort_keys=False), encoding="utf-8")
-    manifest.write(options.run)
+    if first:
+        options.run.mkdir(parents=True, exist_ok=True)
+        (options.run / CONFIG).write_text(
+            yaml.safe_dump(cli.plain_config(), sort_keys=False), encoding="utf-8"
+        )
+        manifest.write(options.run)
     complete = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
         complete = True
     finally:  # an interrupted run is on record too, and can be resumed
         seconds = time.monotonic() - started
-        finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete).write(options.run)
+        finished = finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete)
+        if first:
+            finished.write(options.run)
 
 
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:

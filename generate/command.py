@@ -26,7 +26,7 @@ from generate.options import (
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of `python -m generate`; returns the exit status."""
-    if arguments[:1] == ["audit"]:
+    if list(arguments[:1]) == ["audit"]:
         parsed = audit_parser().parse_args(arguments[1:])
         return run_guarded(lambda: run_audit(chip_options(parsed), parsed.json))
     parsed = generate_parser().parse_args(arguments)

@@ -15,6 +15,9 @@ from augment_store.scenes import SCENE_PATTERN
 from augment_store.spec import SamplingSpec
 from generate.inputs import Units
 
+HUB: Final = "hub"
+RANDOM: Final = "random"
+
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
 Interrupted anywhere, the same command goes on where it stopped. `python -m generate audit --help`
@@ -162,7 +165,7 @@ def generate_parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--weights",
-        default="hub",
+        default=HUB,
         metavar="hub|DIR|random",
         help="Hugging Face cache, a folder with the published files, or untrained weights as a control",
     )

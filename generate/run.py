@@ -14,7 +14,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.markup import escape
 
-from augment_store.catalog import find_generator
 from augment_store.chips import ChipSet
 from augment_store.info import class_shares, summarize
 from augment_store.lock import exclusive
@@ -24,12 +23,12 @@ from augment_store.store import AugmentStore, check_free
 from augment_store.verify import check_unchanged
 from generate.audit import Audit, AuditError, audit_chips
 from generate.datamodule import ChipDataModule, ChipReader
-from generate.options import GenerateOptions, OptionsError
+from generate.options import RANDOM, GenerateOptions, OptionsError
 from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_scenes
 from generate.predict import ChipProgress, GenerationModule, StoreWriter
 from generate.rules import Finding
 from generate.terramind import load_generator
-from generate.weights import RANDOM
+from weights.catalog import find_generator
 
 
 @dataclass(frozen=True)

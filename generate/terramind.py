@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from augment_store.catalog import GeneratorSource
 from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
+from generate.options import HUB, RANDOM
 from generate.sampling import StreamKey, draw, filtered_probabilities
-from generate.weights import RANDOM, load_proven, locate, read_state, sha256_of_file, sha256_of_tensors
+from weights.catalog import GeneratorSource
+from weights.files import locate, read_state, sha256_of_file
+from weights.proof import load_proven, sha256_of_tensors
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ def load_generator(
     """
     files = None
     if weights != RANDOM:  # before the slow build, so that a missing file is said at once
-        files = [locate(file, source, weights) for file in (source.network, source.tokenizers[modality])]
+        folder = None if weights == HUB else Path(weights)
+        files = [locate(file, source, folder) for file in (source.network, source.tokenizers[modality])]
     upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
     if files is None:

@@ -6,8 +6,8 @@ from terratorch.tasks import SemanticSegmentationTask
 
 from finetune.backbones import terramind_tim_store
 from finetune.checkpoints import check_trainable, start_from
-from finetune.errors import ConfigError, WeightsError
-from finetune.weights import read_state
+from finetune.errors import ConfigError
+from weights.files import WeightsError, read_state
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 NECKS = [

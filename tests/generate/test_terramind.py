@@ -3,9 +3,9 @@ import random
 import pytest
 import torch
 
-from augment_store.catalog import PUBLISHED, find_generator
 from generate.terramind import TerraMindGenerator, _rounds, load_generator
 from tests.generate.conftest import sampling
+from weights.catalog import PUBLISHED, find_generator
 
 BANDS = {"S2L2A": 12, "S1RTC": 2, "DEM": 1}
 
