@@ -51,6 +51,9 @@ class Bundle:
         save_file(dict(self.tensors), folder / WEIGHTS)
         text = yaml.safe_dump(dict(self.config), sort_keys=False)
         (folder / CONFIG).write_text(text, encoding="utf-8")
+        (folder / WEIGHTS).chmod(
+            (folder / CONFIG).stat().st_mode
+        )  # safetensors would let only the owner read
 
 
 def make_bundle(opened: Opened) -> Bundle:

@@ -51,7 +51,7 @@ class Verdict:
     Attributes:
         grade: On the point estimate: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
-        explained_by: Controls that do as well as the candidate, on the point estimate.
+        explained_by: Controls that do as well as the candidate, on the point estimate; none without a gain.
         not_told_apart: Controls that do worse on the point estimate, but whose interval to the candidate covers zero.
         words: The verdict as sentences.
     """
@@ -85,8 +85,9 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
         against: Its difference in mIoU to each control.
         setting: What the comparison was made of.
     """
-    explained = tuple(name for name, entry in against.items() if entry.difference <= 0)
-    unclear = tuple(n for n, entry in against.items() if n not in explained and entry.covers_zero)
+    rivals = against if miou.difference > 0 else {}  # else there is no gain to explain
+    explained = tuple(name for name, entry in rivals.items() if entry.difference <= 0)
+    unclear = tuple(n for n, entry in rivals.items() if n not in explained and entry.covers_zero)
     words = [_result(miou), _interval(miou, setting.scenes)]
     words += [_resolution(miou, setting.scenes)] if miou.resolvable is not None else []
     words += [f"Explained by control {name}: it does as well as the candidate." for name in explained]
@@ -128,10 +129,12 @@ def _interval(miou: Estimate, scenes: int) -> str:
 
 
 def _resolution(miou: Estimate, scenes: int) -> str:
+    if not miou.resolvable:
+        return "The difference is the same in every scene, so nothing tells how small a difference they could find."
     smallest = 2.0 ** (1 - scenes)
     text = (
         f"With {scenes} scenes the smallest difference found with 80 % power is about "
-        f"{100 * (miou.resolvable or 0):.2f} pp."
+        f"{100 * miou.resolvable:.2f} pp."
     )
     if smallest > SIGNIFICANT:
         text += f" An exact sign-flip test over {scenes} scenes cannot go below p = {smallest:.3f}."

@@ -6,11 +6,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from augment_store.errors import AugmentStoreError, OutputError
 from eval.bundle import input_bands, make_bundle
-from eval.card import CardFacts, write_card
+from eval.card import CardFacts, Imprint, write_card
 from eval.compare_command import REPORT
 from eval.errors import PublishError
 from eval.opening import Opened, open_run
@@ -18,6 +18,8 @@ from eval.report.document import REPORT_VERSION
 from finetune.manifest import RunManifest
 from finetune.record import sha256_of_file
 from finetune.runs import Places
+
+_PLACES: Final = ("source", "checkpoint", "chips", "store")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -39,15 +41,29 @@ def read_report(folder: Path) -> dict[str, Any]:
     return report
 
 
+def without_places(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report in which paths of the machine it was made on are cut down to their last two parts."""
+    arms = []
+    for arm in report["arms"]:
+        runs = []
+        for run in arm["runs"]:
+            origin = {**run["origin"], **{key: _end(run["origin"][key]) for key in _PLACES}}
+            runs.append({**run, "folder": _end(run["folder"]), "origin": origin})
+        arms.append({**arm, "runs": runs})
+    return {**report, "arms": arms}
+
+
+def _end(place: str | None) -> str | None:
+    return None if place is None else "/".join(Path(place).parts[-2:])
+
+
 def publish(
     run: Path,
     report: Mapping[str, Any],
     out: Path,
     *,
     places: Places,
-    name: str,
-    licence: str,
-    attributions: tuple[str, ...],
+    imprint: Imprint,
 ) -> None:
     """Writes the bundle of a run, whole or not at all.
 
@@ -56,9 +72,7 @@ def publish(
         report: Report in which the run is one of the candidate's.
         out: Folder to make.
         places: Where chips and store lie now.
-        name: Name of the model.
-        licence: Identifier of the weights' licence.
-        attributions: Whom to credit for the chip set.
+        imprint: Name, licence and credits.
 
     Raises:
         PublishError: If the folder is taken, or the report is not about these weights.
@@ -67,12 +81,13 @@ def publish(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PublishError(f"{out}: exists and is not empty; choose another --out")
-    opened = open_run(run, _compared_checkpoint(run, report), places)
+    manifest = RunManifest.read(run)
+    opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
     draft = out.with_name(f".draft.{out.name}")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        _write(opened, report, draft, name, licence, attributions)
+        _write(opened, manifest, without_places(report), draft, imprint)
         if out.is_dir():
             out.rmdir()  # empty; the draft takes its place
         draft.rename(out)
@@ -84,10 +99,10 @@ def publish(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _compared_checkpoint(run: Path, report: Mapping[str, Any]) -> str:
+def _compared_checkpoint(run: Path, manifest: RunManifest, report: Mapping[str, Any]) -> str:
     """Which of a run's checkpoints the report's candidate is."""
     compared = {entry["origin"]["checkpoint_sha256"] for entry in report["arms"][1]["runs"]}
-    checkpoints = RunManifest.read(run).checkpoints
+    checkpoints = manifest.checkpoints
     for name, path in checkpoints.items():
         if sha256_of_file(run / path) in compared:
             return name
@@ -98,15 +113,8 @@ def _compared_checkpoint(run: Path, report: Mapping[str, Any]) -> str:
 
 
 def _write(
-    opened: Opened,
-    report: Mapping[str, Any],
-    folder: Path,
-    name: str,
-    licence: str,
-    attributions: tuple[str, ...],
+    opened: Opened, manifest: RunManifest, report: Mapping[str, Any], folder: Path, imprint: Imprint
 ) -> None:
-    if opened.manifest is None:
-        raise PublishError(f"{opened.config}: only runs of python -m finetune can be published")
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
     spec = augmentation.store.store.spec if augmentation.store else None
     bundle.write(folder)
@@ -114,15 +122,13 @@ def _write(
     if spec is not None:
         _write_json(folder / "generation_spec.json", spec.to_dict())
     facts = CardFacts(
-        name=name,
-        licence=licence,
-        manifest=opened.manifest,
+        imprint=imprint,
+        manifest=manifest,
         report=report,
         bundle=bundle,
         inputs=input_bands(opened.datamodule),
         planes=augmentation.plan.plane_names,
         spec=spec,
-        attributions=attributions,
     )
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")
 

@@ -41,20 +41,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
-    from eval.card import claim
+    from eval.card import Imprint, claim
     from eval.publish import publish, push, read_report
     from finetune.runs import Places
 
     report = read_report(args.report)
-    publish(
-        args.run,
-        report,
-        args.out,
-        places=Places(args.chips, args.store),
-        name=args.name or args.out.name,
-        licence=args.license,
-        attributions=tuple(args.attribution),
-    )
+    imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
+    publish(args.run, report, args.out, places=Places(args.chips, args.store), imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push)}\n")

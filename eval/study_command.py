@@ -31,11 +31,13 @@ def run(args: argparse.Namespace) -> int:
     """
     from eval.study import Study
     from eval.study_plan import plan
-    from eval.study_steps import command_line, missing, run_step
+    from eval.study_steps import command_line, forget, missing, run_step
 
     study = Study.load(find_study(args.config))
     steps = plan(study)
     left = missing(study.out, steps)
+    if not args.dry_run:
+        forget(study.out, left)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")

@@ -27,13 +27,26 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
         steps: In order.
 
     Raises:
-        StudyError: If a costly step was done by another command than the study now has.
+        StudyError: If a costly step was done by another command than the study now has, or from something that is
+            no longer there.
     """
     left: dict[str, Step] = {}
     for step in steps:
-        if not _is_done(out, step) or any(name in left for name in step.after):
+        done, anew = _is_done(out, step), [name for name in step.after if name in left]
+        if done and anew and step.costly:
+            raise StudyError(
+                f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
+                f"another out, or remove {_record(out, step)} and {step.product.parents[1]}"
+            )
+        if not done or anew:
             left[step.name] = step
     return tuple(left.values())
+
+
+def forget(out: Path, steps: Sequence[Step]) -> None:
+    """Removes the records of steps about to be run, so that an interruption leaves no record of an old product."""
+    for step in steps:
+        _record(out, step).unlink(missing_ok=True)
 
 
 def command_line(step: Step) -> str:

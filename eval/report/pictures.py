@@ -120,7 +120,7 @@ def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
         layers["rgb"] = photo_uri(draw_rgb(optical), SIDE, QUALITY)
     radar = _first_timestep(chips, chip_id, S1_MODALITIES)
     if radar is not None:
-        linear = bool(np.nanmin(radar) >= 0)  # backscatter in dB is negative almost everywhere
+        linear = not (radar < 0).any()  # backscatter in dB is negative almost everywhere
         layers["radar"] = photo_uri(draw_radar(radar, linear=linear), SIDE, QUALITY)
     return layers
 

@@ -52,7 +52,8 @@ def test_nothing_is_inconclusive():
 
 
 def test_a_loss():
-    assert compared(-0.1).verdict.headline == "negative"
+    """There is no gain that the control could explain, though it does better."""
+    assert compared(-0.1, {"shuffle": 0.0}).verdict.headline == "negative"
 
 
 def test_controls():
@@ -68,6 +69,12 @@ def test_few_scenes_say_what_they_cannot():
     words = " ".join(compared(0.1, scenes=4).verdict.words)
     assert "4 scenes cannot go below p = 0.125" in words
     assert "smallest difference found with 80 % power" in words
+
+
+def test_arms_that_predict_alike_say_nothing_of_power():
+    found = compare_arms({"baseline": [score()], "candidate": [score()]}, 0)
+    assert found.verdict.headline == "acceptable, inconclusive"
+    assert "the same in every scene" in found.verdict.words[2]
 
 
 def test_a_single_scene():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import huggingface_hub
+import jsonschema
 import pytest
 import torch
 import yaml
@@ -17,6 +18,7 @@ from eval.bundle import merge_columns
 from eval.card import claim, claims_improvement
 from eval.cli import main
 from eval.opening import open_run
+from eval.report.document import schema
 from eval.score import is_scored
 from finetune.backbones import WidenedProjection
 from finetune.runs import Places
@@ -67,14 +69,17 @@ def test_loads_with_terratorch_alone_and_predicts_the_same(tim, bundle, tmp_path
     assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-3)  # one sum of products instead of two
 
 
-def test_what_is_in_a_bundle(bundle, tim):
+def test_what_is_in_a_bundle(bundle, tim, world, store):
     names = {path.name for path in bundle.iterdir()}
     assert names == {"README.md", "config.yaml", "model.safetensors", "report.json", "generation_spec.json"}
     config = yaml.safe_load((bundle / "config.yaml").read_text())
     arguments = config["model"]["init_args"]["model_args"]
     assert arguments["backbone"] == "terramind_v1_tiny"
     assert len(arguments["backbone_bands"]["S2L2A"]) == 12 + 10
-    assert str(tim.parent) not in (bundle / "config.yaml").read_text()
+    for name in names - {"model.safetensors"}:
+        text = (bundle / name).read_text()
+        assert not any(str(place) in text for place in (tim.parent, world.root, store.parent))
+    jsonschema.validate(json.loads((bundle / "report.json").read_text()), schema())
 
 
 def test_the_card(bundle, report):

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from augment_store.chips import read_raster
 from eval.cli import main
@@ -48,10 +49,34 @@ def test_origin(world, store, scored):
     assert len(origin.checkpoint_sha256) == len(origin.masks_sha256) == 64
 
 
+PHASE_2 = (
+    "data_root",
+    "modalities",
+    "timesteps",
+    "no_data_replace",
+    "means",
+    "stds",
+    "batch_size",
+    "class_names",
+)
+
+
+def as_phase_2(config):
+    """A run's YAML as Phase 2's was: ImpactMesh's datamodule, TerraTorch's own backbone."""
+    data, arguments = config["data"], config["model"]["init_args"]["model_args"]
+    data["class_path"] = "impactmesh.impactmesh_datamodule.ImpactMeshDataModule"
+    data["init_args"] = {key: data["init_args"][key] for key in PHASE_2}
+    arguments["backbone"] = arguments.pop("backbone_architecture")
+    for key in [key for key in arguments if key in ("backbone_weights", "backbone_encoding")]:
+        del arguments[key]
+    return config
+
+
 def test_any_checkpoint_with_its_yaml(baseline, tmp_path, capsys):
     """As a run that this project did not make: a YAML of TerraTorch's, a checkpoint, and a folder to write to."""
     assert main(["score", str(baseline)]) == 0
-    config, weights = baseline / "config.yaml", baseline / "checkpoints/best.ckpt"
+    config, weights = tmp_path / "phase2.yaml", baseline / "checkpoints/best.ckpt"
+    config.write_text(yaml.safe_dump(as_phase_2(yaml.safe_load((baseline / "config.yaml").read_text()))))
     assert main(["score", str(tmp_path / "old"), "--config", str(config), "--checkpoint", str(weights)]) == 0
     ours, theirs = Score.read(baseline), Score.read(tmp_path / "old")
     assert np.array_equal(ours.counts.values, theirs.counts.values)

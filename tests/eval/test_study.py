@@ -131,6 +131,24 @@ def test_what_reads_a_new_product_is_made_again(folder, ran):
     assert kinds(ran.commands) == ["finetune", "score", "compare"]
 
 
+def test_an_interruption_leaves_no_record_of_an_old_product(folder, ran):
+    assert study() == 0
+    Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
+    ran.fail = "score"
+    assert study() == 2
+    ran.fail = None
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["score", "compare"]
+
+
+def test_runs_whose_store_is_gone_are_not_trained_on_another(folder, ran, capsys):
+    assert study() == 0
+    Path("out/stores/lulc/zarr.json").unlink()
+    assert study() == 2
+    assert "fit_tim_1 was done from what generate_lulc made" in capsys.readouterr().err
+
+
 def test_changed_commands(folder, ran, capsys):
     assert study() == 0
     write({**STUDY, "comparisons": {"tim": {**STUDY["comparisons"]["tim"], "controls": []}}})
