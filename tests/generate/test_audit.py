@@ -7,7 +7,7 @@ from augment_store.chips import ChipSet
 from generate.audit import AuditError, audit_chips
 from generate.command import main
 from generate.inputs import Units
-from tests.chips import rasters, write_folder_chips, write_tif
+from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
 ALL = ["S2L2A", "S1RTC", "DEM"]
 
@@ -73,6 +73,17 @@ def test_decibel_said_to_be_linear_is_found(tmp_path):
 )
 def test_each_fault_stops_a_run(tmp_path, change, rule):
     assert rule in rules(audited(tmp_path, change))
+
+
+def test_every_timestep_is_looked_at(tmp_path):
+    root = write_impactmesh_chips(tmp_path, ["a", "b"], size=64, timesteps=3)
+    for chip_id in ("a", "b"):
+        radar = rasters(0, 64, 3)["S1RTC"].astype(np.float32)
+        radar[2] = np.nan
+        write_zarr_zip(root / "data" / "S1RTC" / f"{chip_id}_S1RTC.zarr.zip", radar)
+    found = audit_chips(ChipSet.open(root), ALL, Units())
+    assert rules(found, "note") == {"missing"}
+    assert "33% of the values are NaN" in found.findings[0].message
 
 
 def test_an_offset_in_some_chips_is_a_note_and_removing_it_is_clean(tmp_path):

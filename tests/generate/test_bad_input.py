@@ -4,11 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from augment_store.cli import main as store_main
+from augment_store.lock import exclusive
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.command import main
+from generate.terramind import TerraMindGenerator
 from tests.chips import rasters, write_folder_chips, write_tif
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 
@@ -35,7 +39,10 @@ def nan_radar():
             lambda root: write_tif(root / "S2L2A" / "c_r000c002.tif", np.ones((3, 32, 32), np.int16)),
             "3 bands",
         ),
-        (lambda root: write_folder_chips(root, ["c_r000c002"], size=48), "where the store holds Extent"),
+        (
+            lambda root: write_folder_chips(root, ["c_r000c002"], size=48),
+            "1 timesteps of 48 px, where the store holds 1 timesteps of 32 px",
+        ),
     ],
 )
 def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_path, capsys, spoil, message):
@@ -47,7 +54,7 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
     assert "4 done, 0 skipped, 1 failed" in told
     store = AugmentStore.open(tmp_path / "s")
     assert store.chips_in(State.FAILED) == ("c_r000c002",)
-    assert [p.split(":")[0] for p in verify(store)] == ["chip c_r000c002"]
+    assert [str(p).split(":")[0] for p in verify(store)] == ["chip c_r000c002"]
     write_folder_chips(broken, ["c_r000c000", "c_r000c001", "c_r000c002"])  # mended, as it was made at first
     assert main(arguments) == 0
     assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
@@ -60,6 +67,11 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--split", "{tmp}/split.txt"), "path separator"),
         (("--weights", "{tmp}"), "no such weight file"),
         (("--temperature", "0"), "--temperature 0.0: expected a positive number"),
+        (("--temperature", "inf"), "--temperature inf: expected a positive number"),
+        (("--seed", "99999999999999999999"), "expected 0 to 2⁶³ − 1"),
+        (("--devices", "x"), "--devices x"),
+        (("--split", "{tmp}/other.txt"), "chip 'unheard_of' has no file"),
+        (("--split", "{tmp}/binary.txt"), "not a text file"),
         (("--samples", "0"), "--samples 0: expected at least 1"),
         (("--top-p", "1.5"), "--top-p 1.5: expected 0 to 1"),
         (("--inputs", "DEM", "DEM"), "a modality stands twice"),
@@ -72,6 +84,8 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
 def test_configuration_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "split.txt").write_text("a/b\n")
+    (tmp_path / "other.txt").write_text("unheard_of\n")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     assert main(command(tmp_path / "s", *(part.replace("{tmp}", str(tmp_path)) for part in more))) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
@@ -135,6 +149,42 @@ def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypat
     assert "error: No space left on device; what is complete is kept" in capsys.readouterr().err
     store = AugmentStore.open(tmp_path / "s")
     assert len(store.chips_in(State.COMPLETE)) == 2
-    assert all("pending" in problem for problem in verify(store))
+    assert all("pending" in str(problem) for problem in verify(store))
     assert main(command(tmp_path / "s")) == 0
     assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+
+
+def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, capsys, monkeypatch):
+    probabilities = TerraMindGenerator._probabilities
+
+    def overflow(self, embedded, positions, count):
+        if not overflowed:
+            overflowed.append(True)
+            embedded = [{**part, "x": part["x"] * torch.inf} for part in embedded]
+        return probabilities(self, embedded, positions, count)
+
+    overflowed: list[bool] = []
+    monkeypatch.setattr(TerraMindGenerator, "_probabilities", overflow)
+    assert main(command(tmp_path / "s")) == 1
+    told = capsys.readouterr().err
+    assert "chip scene0_r000c000: the network gave NaN or infinity" in told
+    assert "5 done, 0 skipped, 1 failed" in told
+
+
+def test_a_second_run_on_the_same_store_waits_for_no_one(command, tmp_path, capsys):
+    with exclusive(tmp_path / "s"):
+        assert main(command(tmp_path / "s")) == 2
+    assert "another run is writing to this store" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+    assert main(command(tmp_path / "s")) == 0
+
+
+def test_damage_is_repaired_and_generated_again(command, reference, tmp_path):
+    store = shutil.copytree(reference, tmp_path / "s")
+    shard = store.joinpath("lulc", "c", "1", *"0000")
+    content = bytearray(shard.read_bytes())
+    content[20] ^= 0xFF
+    shard.write_bytes(content)
+    assert store_main(["verify", str(store), "--repair"]) == 1
+    assert main(command(store, "--samples", "2", "--probabilities")) == 0
+    assert_equal_stores(store, reference)

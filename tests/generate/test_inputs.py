@@ -32,6 +32,14 @@ def test_offset_is_subtracted_from_valid_s2_only():
     assert np.isnan(found[1, 0, 2])
 
 
+def test_no_data_survives_the_types_it_comes_in():
+    nodata = np.array([-9999.0, -11.0], np.float16).reshape(1, 1, 2)
+    assert nodata[0, 0, 0] == -10000  # float16 has no −9999
+    assert np.isnan(to_native(nodata, "S1RTC", Units())[0, 0]).tolist() == [True, False]
+    dem = np.array([-3.4028235e38, -32768, 12, np.inf], np.float64).reshape(1, 1, 4)
+    assert np.isnan(to_native(dem, "DEM", Units())[0, 0]).tolist() == [True, True, False, True]
+
+
 def test_a_timestep_without_any_valid_value_is_refused():
     radar = np.full((2, 2, 16, 16), -10, np.float16)
     radar[1] = np.nan

@@ -75,6 +75,7 @@ def test_one_spec_in_other_batches(reference, command, tmp_path, batch):
 def test_one_spec_in_two_processes(reference, command, tmp_path):
     found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"))
     assert found.returncode == 0, found.stderr
+    assert "6 done, 0 skipped, 0 failed" in found.stderr
     assert_equal_stores(tmp_path / "s", reference)
 
 
@@ -85,7 +86,7 @@ def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_pat
     assert_equal_stores(tmp_path / "s", reference)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
     root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(16)])
     more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--batch-size", "1")
@@ -95,7 +96,7 @@ def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
     done = stopped.chips_in(State.COMPLETE)
     assert 0 < len(done) < 16
     kept = stopped.read("tokens", done[0])
-    assert all("pending" in problem for problem in verify(stopped))
+    assert all("pending" in str(problem) for problem in verify(stopped))
     assert main(command(tmp_path / "s", *more)) == 0
     assert main(command(tmp_path / "whole", *more)) == 0
     assert_equal_stores(tmp_path / "s", tmp_path / "whole")
@@ -115,6 +116,15 @@ def test_running_again_does_nothing_and_new_chips_are_appended(command, chips, t
     assert "1 done, 6 skipped, 0 failed" in capsys.readouterr().err
     assert AugmentStore.open(tmp_path / "s").chip_ids == (*IDS, "a_new_one")
     assert list(verify(AugmentStore.open(tmp_path / "s"), ChipSet.open(root))) == []
+
+
+def test_scenes_follow_the_latest_command(command, tmp_path):
+    assert main(command(tmp_path / "s")) == 0
+    assert main(command(tmp_path / "s", "--scene-pattern", "_.*$")) == 0
+    table = tmp_path / "scenes.csv"
+    table.write_text("".join(f"{chip_id},everywhere\n" for chip_id in IDS))
+    assert main(command(tmp_path / "s", "--scene-csv", str(table))) == 0
+    assert set(AugmentStore.open(tmp_path / "s").values("scene_id")) == {"everywhere"}
 
 
 def test_inputs_alone_and_ndvi(command, tmp_path):
@@ -142,9 +152,16 @@ def test_accepted_findings_are_recorded(command, tmp_path, capsys):
 def test_a_dry_run_tells_the_plan_and_writes_nothing(command, tmp_path, capsys):
     assert main(command(tmp_path / "s", "--dry-run")) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "6 chips (impactmesh layout), 2 timesteps, 32 px" in told
+    assert "6 chips of 2 scenes (impactmesh layout), 2 timesteps of 32 px" in told
     assert "S2L2A + S1RTC + DEM → LULC by demo on cpu" in told
     assert not (tmp_path / "s").exists()
+
+
+def test_the_precision_recorded_is_the_one_used(command, tmp_path):
+    assert (
+        main(command(tmp_path / "s", "--precision", "16-mixed")) == 0
+    )  # which Lightning turns to bf16 on a CPU
+    assert AugmentStore.open(tmp_path / "s").spec.precision == "bf16-mixed"
 
 
 def test_precision_is_part_of_the_spec(command, tmp_path):

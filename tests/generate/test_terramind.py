@@ -3,8 +3,9 @@ import random
 import pytest
 import torch
 
+from generate.command import main
 from generate.terramind import TerraMindGenerator, _rounds, load_generator
-from tests.generate.conftest import sampling
+from tests.generate.conftest import assert_equal_stores, sampling
 from weights.catalog import PUBLISHED, find_generator
 
 BANDS = {"S2L2A": 12, "S1RTC": 2, "DEM": 1}
@@ -220,3 +221,17 @@ class TestOnGpu:
             found = module.generate(made, "c", 0)
         assert found.decoded.dtype == torch.float32
         assert found.decoded.isfinite().all()
+
+    @pytest.mark.parametrize("changes", [{"decoding_steps": 4}, {"modality": "NDVI", "diffusion_steps": 2}])
+    def test_rounds_and_diffusion(self, changes):
+        module = load(generator="terramind_v1_tiny", **changes).cuda()
+        made = {name: image.cuda() for name, image in images(module, 64).items()}
+        first, again = (module.generate(made, "c", 0) for _ in range(2))
+        assert torch.equal(first.tokens, again.tokens)
+        assert torch.equal(first.decoded, again.decoded)
+
+    def test_the_command_in_batches_of_one_and_three(self, command, tmp_path):
+        for batch in ("1", "3"):
+            gpu = ("--accelerator", "gpu", "--batch-size", batch)
+            assert main(command(tmp_path / batch, *gpu)) == 0
+        assert_equal_stores(tmp_path / "1", tmp_path / "3")
