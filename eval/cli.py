@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from augment_store.cli import Command, run_guarded
+from augment_store.quiet import quieten_libraries
 from eval import (
     compare_command,
     publish_command,
@@ -31,4 +32,5 @@ def main(arguments: Sequence[str]) -> int:
     for name, command in COMMANDS.items():
         command.add_arguments(subparsers.add_parser(name, help=command.help, description=command.help))
     parsed = parser.parse_args(arguments)
+    quieten_libraries()
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

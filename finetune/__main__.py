@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from augment_store.cli import run_guarded
+from augment_store.quiet import quieten_libraries
 from finetune.options import parse
 
 
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
+    quieten_libraries()
     from finetune.run import run  # heavy, so only when work starts
 
     run(options)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -17,6 +15,7 @@ from rich.markup import escape
 from augment_store.chips import ChipSet
 from augment_store.info import class_shares, summarize
 from augment_store.lock import exclusive
+from augment_store.quiet import quieten_libraries
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore, check_free
@@ -59,7 +58,9 @@ def run_generate(options: GenerateOptions) -> int:
     Raises:
         AugmentStoreError: If something cannot be as the options say.
     """
-    _settle_libraries()
+    quieten_libraries()
+    torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
+    torch.backends.cudnn.allow_tf32 = False
     chip_set = ChipSet.open(options.source.chips, options.source.layout, options.source.split)
     source = find_generator(options.generator)
     trainer = _trainer(options)
@@ -203,13 +204,3 @@ def _show_plan(run: Run, console: Console) -> None:
         f"up to {count * size:.1f} MB before compression; fingerprint {spec.fingerprint}",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)
-
-
-def _settle_libraries() -> None:
-    """Fixes float32 arithmetic on CUDA, and silences what libraries say about hardware and logging."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # threads read ahead instead
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

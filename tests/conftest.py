@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two test processes share the cores; set before torch is imported
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]

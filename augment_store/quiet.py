@@ -1,0 +1,26 @@
+"""Remarks of libraries that would drown our own lines, by what they say."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Final
+
+REMARKS: Final = (
+    ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
+    ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
+    ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*The ``compute`` method of metric .* was called before the ``update`` method.*",  # terratorch
+    ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
+)
+
+LOGGERS: Final = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+
+def quieten_libraries() -> None:
+    """Silences these remarks, and what Lightning logs about hardware; errors and other warnings stay."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for remark in REMARKS:
+        warnings.filterwarnings("ignore", message=remark)
