@@ -9,6 +9,8 @@ os.environ.setdefault(
 
 import pytest
 
+pytest_plugins = ["tests.browser"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-
 import numpy as np
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from augment_store.cli import main
 from tests.augment_store.stores import make_spec, make_store
 
-selenium = pytest.importorskip("selenium") if os.environ.get("CI") != "true" else __import__("selenium")
-
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
 SIZE = 32
-SWITCHES = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1280,1000",
-)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not (browser and driver):
-        assert os.environ.get("CI") != "true", "CI must have chromium and chromedriver"
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield session
-    session.quit()
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +26,6 @@ def html(tmp_path_factory):
     make_store(folder / "s", chips=6, size=SIZE, spec=make_spec(samples=2), given=given)
     assert main(["inspect", str(folder / "s"), "--html", str(folder / "p.html")]) == 0
     return folder / "p.html"
-
-
-@pytest.fixture
-def page(chromium, html):
-    chromium.get_log("browser")
-    chromium.get_log("performance")
-    chromium.get(html.as_uri())
-    yield chromium
-    assert chromium.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert any(url.startswith("file:") for url in asked)
 
 
 def shown(page):
