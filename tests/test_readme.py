@@ -1,0 +1,42 @@
+"""What the README says is there, is there."""
+
+import re
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_file_of_the_tree_exists():
+    tree = README.split("## Tree")[1].split("```")[1]
+    folder = Path()
+    for line in filter(str.strip, tree.splitlines()):
+        names = re.split(r" {2,}", line.strip())[0].split()
+        if not line.startswith(" "):
+            folder = ROOT / names.pop(0)
+            assert folder.is_dir(), folder
+        for name in names:
+            assert (folder / name).exists(), folder / name
+
+
+def test_every_command_is_a_package_that_can_be_run():
+    modules = set(re.findall(r"python -m ([a-z_.]+)", README)) - {"pytest", "venv"}
+    assert {"generate", "augment_store", "finetune", "eval", "demo"} <= modules
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module
+
+
+def test_every_shipped_configuration_it_names_ships():
+    shipped = {
+        path.stem for folder in ("finetune", "eval", "demo") for path in (ROOT / folder / "configs").iterdir()
+    }
+    assert set(re.findall(r"`?\b(nyc_(?!lulc)\w+)`?", README)) <= shipped
+
+
+def test_ci_runs_the_readmes_test_command():
+    command = README.split("## Run the tests")[1].split("```")[1].removeprefix("bash").strip()
+    assert command.count("\n") == 0
+    assert command.endswith(".venv/bin/python -m pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
