@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval.counts import Confusion
 from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
-from eval.gate import Setting, Verdict, judge
+from eval.gate import SIGNIFICANT, Setting, Verdict, judge
 from eval.metrics import mean_iou
 from eval.score import Score
 from eval.statistics import Estimate, PairedArms, compare, holm
@@ -56,6 +56,10 @@ class Difference:
     miou: Estimate
     classes: Mapping[str, Estimate]
     adjusted: Mapping[str, float]
+
+    def differs(self, name: str) -> bool:
+        """Whether a class differs by both accounts: its p-value after Holm, and its interval."""
+        return self.adjusted[name] < SIGNIFICANT and not self.classes[name].covers_zero
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class Estimate:
         method: How the interval was made.
         standard_error: By the jackknife over scenes and the spread over seeds, None for a single scene.
         resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None likewise.
-        p_value: Of the sign-flip test: arms exchanged within scenes.
+        p_value: Two-sided. With several runs of an arm of difference / standard error, by Student's t; with one run
+            of each of the sign-flip test, which exchanges arms within scenes and holds the seeds fixed.
     """
 
     difference: float
@@ -121,13 +122,13 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         seed: Of what is drawn at random.
     """
     every = arms.differences(np.ones(arms.scenes))
-    p_values = sign_flip(arms, seed)
     if arms.scenes == 1:
         return [
             Estimate(float(value), None, None, NO_INTERVAL, None, None, float(p))
-            for value, p in zip(every, p_values, strict=True)
+            for value, p in zip(every, sign_flip(arms, seed), strict=True)
         ]
     errors, freedom = standard_errors(arms)
+    p_values = _p_values(arms, every, errors, freedom, seed)
     if arms.scenes < FEWEST_FOR_BOOTSTRAP:
         reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
         low, high, methods = every - reach, every + reach, [STUDENT] * every.size
@@ -139,6 +140,18 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         Estimate(float(d), float(lo), float(hi), method, float(se), float(least), float(p))
         for d, lo, hi, method, se, least, p in columns
     ]
+
+
+def _p_values(arms: PairedArms, every: Values, errors: Values, freedom: Values, seed: int) -> Values:
+    """Two-sided p-value of each measure's difference.
+
+    Exchanging arms within scenes says nothing of seeds: the luck of one training is in every scene alike and would
+    pass for the arm's merit. Where runs tell how much seeds vary, Student's t has it in its standard error.
+    """
+    if max(len(arms.baseline), len(arms.candidate)) == 1:
+        return sign_flip(arms, seed)
+    ratio = np.divide(np.abs(every), errors, out=np.where(every == 0, 0.0, np.inf), where=errors > 0)
+    return np.asarray(2 * stats.t.sf(ratio, freedom))
 
 
 def standard_errors(arms: PairedArms) -> tuple[Values, Values]:

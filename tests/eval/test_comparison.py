@@ -3,11 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.comparison import compare_arms
+from eval.comparison import Difference, compare_arms
 from eval.counts import Counts
 from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
 from eval.gate import Grade, grade_of
 from eval.score import Score
+from eval.statistics import Estimate
 from tests.eval.scores import make_counts, make_origin
 
 
@@ -63,6 +64,15 @@ def test_controls():
     assert found.verdict.not_told_apart == ("close",)
     assert any("Explained by control random" in words for words in found.verdict.words)
     assert found.against["shuffle"].miou.difference > 0.05
+
+
+def test_a_class_differs_by_p_value_and_interval():
+    """p 0.04 with an interval over zero does not do, nor an interval clear of zero with p 0.06."""
+    clear = Estimate(0.1, 0.05, 0.15, "", 0.02, 0.07, 0.01)
+    over = dataclasses.replace(clear, low=-0.01)
+    classes = {"a": clear, "b": over, "c": clear}
+    found = Difference(clear, classes, {"a": 0.04, "b": 0.04, "c": 0.06})
+    assert [found.differs(name) for name in classes] == [True, False, False]
 
 
 def test_few_scenes_say_what_they_cannot():

@@ -121,6 +121,24 @@ def test_seeds_that_differ_widen_the_interval(scenes):
     assert together.standard_error == pytest.approx(expected, rel=0.2)
 
 
+def test_luck_of_the_seed_is_no_effect_of_the_arm():
+    """Two runs of each arm, all scenes alike in what they gain: every scene favours the luckier arm.
+
+    The runs' mIoU are 50 % and 60 %, and 58 % and 68 %; the standard error is √(0.05² + 0.05²) = 7.07 points, so
+    t = 8 / 7.07 = 1.131 of two degrees of freedom, whose p is 1 − t / √(t² + 2) = 0.375.
+    """
+    make = lambda *hits: np.array([[scene(hit, hit)] * 20 for hit in hits])  # noqa: E731
+    share = lambda hit: hit / (200 - hit)  # noqa: E731  # IoU of both classes
+    baseline, candidate = ([100 * 2 * x / (1 + x) for x in pair] for pair in ((0.5, 0.6), (0.58, 0.68)))
+    assert share(baseline[0]) == pytest.approx(0.5)
+    pair = PairedArms(make(*baseline), make(*candidate))
+    miou = compare(pair, seed=0)[0]
+    assert miou.p_value == pytest.approx(1 - 1.1314 / np.sqrt(1.1314**2 + 2), abs=1e-3)
+    assert sign_flip(pair, seed=0)[0] == pytest.approx(1e-4)
+    alone = PairedArms(pair.baseline[:1], pair.candidate[:1])
+    assert compare(alone, seed=0)[0].p_value == sign_flip(alone, seed=0)[0]
+
+
 def test_holm_by_hand():
     """Smallest times 3, next times 2, largest times 1, never falling: 0.03, 0.04 → 0.06, 0.05 → 0.06."""
     assert holm(np.array([0.03, 0.01, 0.05])) == pytest.approx([0.06, 0.03, 0.06])
