@@ -102,8 +102,8 @@ def _limits(setting: Setting, *, controlled: bool) -> list[str]:
         words.append("No control was given, so nothing is said about what else could explain a difference.")
     if min(setting.runs) == 1:
         words.append(
-            "With one run of an arm, how much its training varies by seed is in neither interval nor p-values: they hold "
-            "for these seeds."
+            "With one run of an arm, how much its training varies by seed is in neither interval nor p-values: "
+            "they hold for these seeds."
         )
     if setting.smoke:
         words.append(

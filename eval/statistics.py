@@ -23,7 +23,10 @@ Values = NDArray[np.float64]
 LEVEL: Final = 0.95
 POWER: Final = 0.8
 FEWEST_FOR_BOOTSTRAP: Final = 10
-"""Scenes from which on the bootstrap is used; below it has too few distinct resamples, and Student's t is used."""
+"""Scenes from which on the bootstrap is used; below it has too few distinct resamples, and Student's t is used.
+
+So it is where the spread over few seeds leaves a measure fewer degrees of freedom than so many scenes have.
+"""
 
 MOST_EXACT: Final = 12
 """Scenes up to which all 2^n sign flips are gone through."""
@@ -129,11 +132,14 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         ]
     errors, freedom = standard_errors(arms)
     p_values = _p_values(arms, every, errors, freedom, seed)
+    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
     if arms.scenes < FEWEST_FOR_BOOTSTRAP:
-        reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
         low, high, methods = every - reach, every + reach, [STUDENT] * every.size
     else:
-        low, high, methods = bootstrap(arms, seed)
+        low, high, methods = bootstrap(arms, freedom, seed)
+        few = freedom < FEWEST_FOR_BOOTSTRAP - 1
+        low, high = np.where(few, every - reach, low), np.where(few, every + reach, high)
+        methods = [STUDENT if so else method for so, method in zip(few, methods, strict=True)]
     resolvable = (stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)) * errors
     columns = zip(every, low, high, methods, errors, resolvable, p_values, strict=True)
     return [
@@ -175,15 +181,15 @@ def standard_errors(arms: PairedArms) -> tuple[Values, Values]:
     return np.sqrt(variance), freedom
 
 
-def bootstrap(arms: PairedArms, seed: int) -> tuple[Values, Values, list[str]]:
+def bootstrap(arms: PairedArms, freedom: Values, seed: int) -> tuple[Values, Values, list[str]]:
     """Ends of each measure's interval, and how it was made.
 
     Scenes and the seeds of each arm are drawn independently; `scipy.stats.bootstrap` makes BCa intervals (Efron
     1987). The level is widened so that a normal quantile becomes Student's times √(n / (n − 1)), without which
-    bootstrap intervals of n = 20 are too narrow (Hesterberg 2015, "expanded" intervals). Where BCa is not defined,
+    bootstrap intervals of n = 20 are too narrow (Hesterberg 2015, "expanded" intervals); `freedom` is that of each
+    measure, since few seeds leave less of it than the scenes have. Where BCa is not defined,
     since a measure hardly varies between scenes, its percentile interval stands.
     """
-    widened = _widened_level(arms.scenes)
     drawn = [len(arm) > 1 for arm in (arms.baseline, arms.candidate)]
     seeds = [np.arange(len(arm)) for arm in (arms.baseline, arms.candidate) if len(arm) > 1]
 
@@ -195,30 +201,40 @@ def bootstrap(arms: PairedArms, seed: int) -> tuple[Values, Values, list[str]]:
         )
         return np.moveaxis(candidate - baseline, -1, 0)
 
+    ends, found = [], None
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (np.arange(arms.scenes), *seeds),
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=BATCH,
-            vectorized=True,
-            axis=-1,
-            confidence_level=widened,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        )
-    tails = ((1 - widened) / 2, (1 + widened) / 2)
-    plain = np.quantile(found.bootstrap_distribution, tails, axis=-1)
-    low, high = found.confidence_interval
-    defined = np.isfinite(low) & np.isfinite(high)
-    methods = [BCA if there else PERCENTILE for there in defined]
-    return np.where(defined, low, plain[0]), np.where(defined, high, plain[1]), methods
+        for measure, level in enumerate(_widened_levels(arms.scenes, freedom)):
+            found = stats.bootstrap(
+                (np.arange(arms.scenes), *seeds),
+                statistic,
+                n_resamples=0 if found else RESAMPLES,  # drawn once, read at each measure's level
+                batch=BATCH,
+                vectorized=True,
+                axis=-1,
+                confidence_level=level,
+                method="BCa",
+                bootstrap_result=found,
+                rng=np.random.default_rng(seed),
+            )
+            ends.append(_ends(found, measure, level))
+    low, high, methods = zip(*ends, strict=True)
+    return np.array(low), np.array(high), list(methods)
 
 
-def _widened_level(scenes: int) -> float:
-    quantile = stats.t.ppf((1 + LEVEL) / 2, scenes - 1) * np.sqrt(scenes / (scenes - 1))
-    return float(2 * stats.norm.cdf(quantile) - 1)
+def _ends(found: Any, measure: int, level: float) -> tuple[float, float, str]:
+    """Ends of one measure's interval, and how it was made."""
+    low, high = (float(end[measure]) for end in found.confidence_interval)
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high, BCA
+    low, high = np.quantile(found.bootstrap_distribution[measure], ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high), PERCENTILE
+
+
+def _widened_levels(scenes: int, freedom: Values) -> list[float]:
+    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(scenes / (scenes - 1))
+    levels: list[float] = (2 * stats.norm.cdf(quantiles) - 1).tolist()
+    return levels
 
 
 def _weights(chosen: NDArray[np.int64], scenes: int) -> Values:

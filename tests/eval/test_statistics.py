@@ -135,6 +135,8 @@ def test_luck_of_the_seed_is_no_effect_of_the_arm():
     miou = compare(pair, seed=0)[0]
     assert miou.p_value == pytest.approx(1 - 1.1314 / np.sqrt(1.1314**2 + 2), abs=1e-3)
     assert sign_flip(pair, seed=0)[0] == pytest.approx(1e-4)
+    reach = 4.3027 * np.sqrt(0.05**2 + 0.05**2)  # t of two degrees of freedom
+    assert (miou.low, miou.high) == pytest.approx((0.08 - reach, 0.08 + reach), abs=1e-4)
     alone = PairedArms(pair.baseline[:1], pair.candidate[:1])
     assert compare(alone, seed=0)[0].p_value == sign_flip(alone, seed=0)[0]
 
