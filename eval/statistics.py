@@ -31,6 +31,9 @@ So it is where the spread over few seeds leaves a measure fewer degrees of freed
 MOST_EXACT: Final = 12
 """Scenes up to which all 2^n sign flips are gone through."""
 
+DECIMALS: Final = 9
+"""Of differences and ends of intervals, before anything is read from them: far below one pixel of any test split."""
+
 FLIPS: Final = 9999
 RESAMPLES: Final = 9999
 BATCH: Final = 1000
@@ -124,7 +127,7 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         arms: The two arms.
         seed: Of what is drawn at random.
     """
-    every = arms.differences(np.ones(arms.scenes))
+    every = _rounded(arms.differences(np.ones(arms.scenes)))
     if arms.scenes == 1:
         return [
             Estimate(float(value), None, None, NO_INTERVAL, None, None, float(p))
@@ -140,12 +143,18 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         few = freedom < FEWEST_FOR_BOOTSTRAP - 1
         low, high = np.where(few, every - reach, low), np.where(few, every + reach, high)
         methods = [STUDENT if so else method for so, method in zip(few, methods, strict=True)]
+    low, high = _rounded(low), _rounded(high)
     resolvable = (stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)) * errors
     columns = zip(every, low, high, methods, errors, resolvable, p_values, strict=True)
     return [
         Estimate(float(d), float(lo), float(hi), method, float(se), float(least), float(p))
         for d, lo, hi, method, se, least, p in columns
     ]
+
+
+def _rounded(shares: Values) -> Values:
+    """Shares without floating point's crumbs, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
+    return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
 
 
 def _p_values(arms: PairedArms, every: Values, errors: Values, freedom: Values, seed: int) -> Values:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from eval.gate import Grade, grade_of
 from eval.statistics import (
     BCA,
     NO_INTERVAL,
@@ -139,6 +140,20 @@ def test_luck_of_the_seed_is_no_effect_of_the_arm():
     assert (miou.low, miou.high) == pytest.approx((0.08 - reach, 0.08 + reach), abs=1e-4)
     alone = PairedArms(pair.baseline[:1], pair.candidate[:1])
     assert compare(alone, seed=0)[0].p_value == sign_flip(alone, seed=0)[0]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "candidate", "expected"),
+    [(0.60, 0.62, 0.02), (0.60, 0.61, 0.01), (0.57, 0.58, 0.01), (0.1 + 0.2, 0.3, 0.0)],
+)
+def test_differences_at_an_edge_are_the_edge(monkeypatch, baseline, candidate, expected):
+    """In floating point 0.62 − 0.60 is above 0.02, 0.58 − 0.57 is below or above 0.01, and 0.3 − (0.1 + 0.2) is < 0."""
+    monkeypatch.setattr(PairedArms, "differences", lambda *_: np.full(3, candidate - baseline))
+    assert candidate - baseline != expected
+    miou = compare(arms([(80, 60)], [(90, 60)]), seed=0)[0]
+    assert miou.difference == expected
+    assert np.copysign(1, miou.difference) == 1
+    assert grade_of(miou.difference) == Grade.ACCEPTABLE
 
 
 def test_holm_by_hand():
