@@ -125,6 +125,7 @@ def _write(
         imprint=imprint,
         manifest=manifest,
         report=report,
+        checkpoint_sha256=sha256_of_file(opened.checkpoint),
         bundle=bundle,
         inputs=input_bands(opened.datamodule),
         planes=augmentation.plan.plane_names,

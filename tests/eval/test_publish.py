@@ -1,5 +1,6 @@
 """Bundles: they load with TerraTorch alone and predict the same; cards claim what the comparison allows."""
 
+import copy
 import json
 import os
 import re
@@ -103,6 +104,23 @@ def test_the_card(bundle, report):
         "| S2L2A | RED |",
     ):
         assert expected in text
+
+
+def test_the_card_has_the_numbers_of_its_own_checkpoint(tim, report, tmp_path):
+    """A second seed with all metrics 0.9, put first: these weights keep theirs, and the arm's mean is named so."""
+    made = json.loads((report / "report.json").read_text())
+    arm = made["arms"][1]
+    own, other = arm["runs"][0], copy.deepcopy(arm["runs"][0])
+    other["origin"]["checkpoint_sha256"] = "0" * 64
+    for metrics in (other["metrics"], arm["metrics"]):
+        metrics |= {key: 0.9 for key, value in metrics.items() if isinstance(value, float)}
+    arm["runs"] = [other, own]
+    (tmp_path / "report.json").write_text(json.dumps(made))
+    assert run("publish", tim, "--report", tmp_path, "--out", tmp_path / "out") == 0
+    text = (tmp_path / "out/README.md").read_text()
+    values = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["metrics"]
+    assert values[0]["value"] == pytest.approx(own["metrics"]["miou_macro_reference_classes"], abs=1e-6)
+    assert "Mean over the 2 seeds of its arm: 90.00 %" in text
 
 
 def report_of(difference, low, smoke=False):
