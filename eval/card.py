@@ -75,15 +75,20 @@ class CardFacts:
 
 
 def claims_improvement(report: Mapping[str, Any]) -> bool:
-    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, with the interval above zero."""
-    entry = report["difference"]
-    smoke = any(run["origin"]["smoke"] for arm in report["arms"][:2] for run in arm["runs"])
-    return bool(
-        entry["difference"] >= IMPROVEMENT_FROM
-        and entry["low"] is not None
-        and entry["low"] > 0
-        and not smoke
-    )
+    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, the interval above zero, no doubts."""
+    return _is_clear(report["difference"]) and not _doubt(report)
+
+
+def _is_clear(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["difference"] >= IMPROVEMENT_FROM and entry["low"] is not None and entry["low"] > 0)
+
+
+def _doubt(report: Mapping[str, Any]) -> str:
+    """What forbids to claim even a clear gain, empty where nothing does."""
+    if any(run["origin"]["smoke"] for arm in report["arms"] for run in arm["runs"]):
+        return "a run was a smoke run of a few steps, whose numbers say nothing"
+    explained = ", ".join(report["verdict"]["explained_by"])
+    return f"explained by control {explained}, which does as well" if explained else ""
 
 
 def claim(report: Mapping[str, Any]) -> str:
@@ -93,6 +98,8 @@ def claim(report: Mapping[str, Any]) -> str:
         return f"Improvement: {result}."
     if report["difference"]["difference"] < 0:
         return f"Negative: {result}. No improvement is claimed."
+    if _is_clear(report["difference"]):
+        return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
     needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
     return f"Stable: {result}. No improvement is claimed; {needed}."
 

@@ -123,9 +123,11 @@ def test_the_card_has_the_numbers_of_its_own_checkpoint(tim, report, tmp_path):
     assert "Mean over the 2 seeds of its arm: 90.00 %" in text
 
 
-def report_of(difference, low, smoke=False):
+def report_of(difference, low, smoke=False, explained_by=()):
     arms = [{"runs": [{"origin": {"smoke": smoke}}]}] * 2
-    return {"difference": {"difference": difference, "low": low, "high": 0.1}, "arms": arms}
+    verdict = {"explained_by": list(explained_by)}
+    difference = {"difference": difference, "low": low, "high": 0.1}
+    return {"difference": difference, "arms": arms, "verdict": verdict}
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,7 @@ def report_of(difference, low, smoke=False):
         (report_of(0.009, 0.001), "Stable"),
         (report_of(0.03, None), "Stable"),
         (report_of(0.03, 0.01, smoke=True), "Stable"),
+        (report_of(0.03, 0.01, explained_by=["random"]), "Stable"),
         (report_of(-0.001, -0.01), "Negative"),
     ],
 )
@@ -143,6 +146,12 @@ def test_what_a_card_claims(report, word):
     assert claim(report).startswith(f"{word}: mIoU ")
     assert claims_improvement(report) == (word == "Improvement")
     assert ("No improvement is claimed" in claim(report)) == (word != "Improvement")
+
+
+def test_a_card_names_what_forbids_a_claim():
+    assert "explained by control random, which" in claim(report_of(0.03, 0.01, explained_by=["random"]))
+    assert "a smoke run of a few steps" in claim(report_of(0.03, 0.01, smoke=True))
+    assert "it would take +1.00 pp" in claim(report_of(0.003, 0.001, smoke=True))
 
 
 def test_merged_columns_are_the_widened_projection():
