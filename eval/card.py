@@ -75,7 +75,7 @@ class CardFacts:
 
 
 def claims_improvement(report: Mapping[str, Any]) -> bool:
-    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, the interval above zero, no doubts."""
+    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
     return _is_clear(report["difference"]) and not _doubt(report)
 
 

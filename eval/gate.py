@@ -35,12 +35,12 @@ class Setting:
 
     Attributes:
         scenes: Number of test scenes.
-        runs: Number of runs of baseline and candidate.
+        runs: Number of runs of each trained arm, baseline and candidate first.
         smoke: Whether one of the runs was cut down to a few steps.
     """
 
     scenes: int
-    runs: tuple[int, int]
+    runs: tuple[int, ...]
     smoke: bool
 
 
@@ -100,7 +100,7 @@ def _limits(setting: Setting, *, controlled: bool) -> list[str]:
     words = []
     if not controlled:
         words.append("No control was given, so nothing is said about what else could explain a difference.")
-    if min(setting.runs) == 1:
+    if 1 in setting.runs:
         words.append(
             "With one run of an arm, how much its training varies by seed is in neither interval nor p-values: "
             "they hold for these seeds."
@@ -139,6 +139,6 @@ def _resolution(miou: Estimate, setting: Setting) -> str:
         f"With {scenes} scenes the smallest difference found with 80 % power is about "
         f"{100 * miou.resolvable:.2f} pp."
     )
-    if smallest > SIGNIFICANT and max(setting.runs) == 1:
+    if smallest > SIGNIFICANT and max(setting.runs[:2], default=1) == 1:
         text += f" An exact sign-flip test over {scenes} scenes cannot go below p = {smallest:.3f}."
     return text
