@@ -169,7 +169,7 @@ class Stub:
     calls: list = []  # noqa: RUF012
 
     def create_repo(self, **given):
-        self.calls.append(("create", given["repo_id"], given["exist_ok"]))
+        self.calls.append(("create", given["repo_id"], given["exist_ok"], given["private"]))
         if given["repo_id"] == "no/access":
             raise huggingface_hub.errors.HFValidationError("you may not")
 
@@ -183,9 +183,13 @@ def test_push(tim, report, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(huggingface_hub, "HfApi", Stub)
     monkeypatch.setattr(Stub, "calls", [])
     words = ("publish", tim, "--report", report, "--out")
+    assert run(*words, tmp_path / "a", "--push", "me/tim") == 2
+    assert "say with --attribution whom to credit" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    words = ("publish", tim, "--report", report, "--attribution", "NYC masks: someone", "--out")
     assert run(*words, tmp_path / "a", "--push", "me/tim") == 0
     assert "https://huggingface.co/me/tim/commit/1" in capsys.readouterr().out
-    assert Stub.calls[0] == ("create", "me/tim", True)
+    assert Stub.calls[0] == ("create", "me/tim", True, True)
     assert Stub.calls[1] == ("upload", "me/tim", sorted(path.name for path in bundle.iterdir()))
     assert run(*words, tmp_path / "b", "--push", "no/access") == 2
     assert "no/access: not uploaded (you may not)" in capsys.readouterr().err
