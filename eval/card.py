@@ -49,6 +49,7 @@ class CardFacts:
         imprint: Name, licence and credits.
         manifest: The run's.
         report: The comparison's, as plain values.
+        checkpoint_sha256: Of the checkpoint published, one of the candidate's in the report.
         bundle: What is published.
         inputs: Tensors the network takes.
         planes: Names of the planes that are joined to the inputs, in order.
@@ -58,22 +59,36 @@ class CardFacts:
     imprint: Imprint
     manifest: RunManifest
     report: Mapping[str, Any]
+    checkpoint_sha256: str
     bundle: Bundle
     inputs: Sequence[InputBands]
     planes: Sequence[str]
     spec: GenerationSpec | None
 
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Metrics of the very checkpoint published, not the mean over its arm's seeds."""
+        runs = self.report["arms"][1]["runs"]
+        own = (run for run in runs if run["origin"]["checkpoint_sha256"] == self.checkpoint_sha256)
+        metrics: Mapping[str, Any] = next(own)["metrics"]
+        return metrics
+
 
 def claims_improvement(report: Mapping[str, Any]) -> bool:
-    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, with the interval above zero."""
-    entry = report["difference"]
-    smoke = any(run["origin"]["smoke"] for arm in report["arms"][:2] for run in arm["runs"])
-    return bool(
-        entry["difference"] >= IMPROVEMENT_FROM
-        and entry["low"] is not None
-        and entry["low"] > 0
-        and not smoke
-    )
+    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
+    return _is_clear(report["difference"]) and not _doubt(report)
+
+
+def _is_clear(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["difference"] >= IMPROVEMENT_FROM and entry["low"] is not None and entry["low"] > 0)
+
+
+def _doubt(report: Mapping[str, Any]) -> str:
+    """What forbids to claim even a clear gain, empty where nothing does."""
+    if any(run["origin"]["smoke"] for arm in report["arms"] for run in arm["runs"]):
+        return "a run was a smoke run of a few steps, whose numbers say nothing"
+    explained = ", ".join(report["verdict"]["explained_by"])
+    return f"explained by control {explained}, which does as well" if explained else ""
 
 
 def claim(report: Mapping[str, Any]) -> str:
@@ -83,6 +98,8 @@ def claim(report: Mapping[str, Any]) -> str:
         return f"Improvement: {result}."
     if report["difference"]["difference"] < 0:
         return f"Negative: {result}. No improvement is claimed."
+    if _is_clear(report["difference"]):
+        return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
     needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
     return f"Stable: {result}. No improvement is claimed; {needed}."
 
@@ -96,7 +113,7 @@ def write_card(facts: CardFacts) -> str:
 
 def _header(facts: CardFacts) -> ModelCardData:
     chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
-    metrics = facts.report["arms"][1]["metrics"]
+    metrics = facts.metrics
     values = {
         ("mean_iou", MIOU): metrics["miou_macro_reference_classes"],
         ("accuracy", "pixel accuracy"): metrics["pixel_accuracy"],
@@ -140,12 +157,18 @@ def _result(facts: CardFacts) -> Iterator[str]:
     yield from (f"- {words}" for words in facts.report["verdict"]["words"])
     yield ""
     classes = ", ".join(facts.manifest.class_names)
-    metrics = facts.report["arms"][1]["metrics"]
+    arm = facts.report["arms"][1]
     yield (
         f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
-        f"{MIOU}: {percent(metrics['miou_macro_reference_classes'])} on "
+        f"{MIOU}: {percent(facts.metrics['miou_macro_reference_classes'])} on "
         f"{facts.report['test']['chips']} test chips of {len(facts.report['test']['scenes'])} scenes."
     )
+    if len(arm["runs"]) > 1:
+        mean = percent(arm["metrics"]["miou_macro_reference_classes"])
+        yield (
+            f"Mean over the {len(arm['runs'])} seeds of its arm: {mean}; the comparison is of the arms, while these "
+            f"weights are those of seed {facts.manifest.seed}."
+        )
 
 
 def _use(facts: CardFacts) -> Iterator[str]:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         help="exit with 1 unless the point estimate reaches this grade, the interval is clear of zero (conclusive), "
-        "no control does as well (unexplained)",
+        "there are controls and none does as well (unexplained)",
     )
     parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now, for pictures")
     parser.add_argument(
@@ -74,18 +74,20 @@ def run(args: argparse.Namespace) -> int:
     arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
     comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()}, args.seed)
     _write(comparison, args)
-    verdict = comparison.verdict
+    verdict, controlled = comparison.verdict, bool(comparison.against)
     sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
     sys.stdout.write(f"{args.out / 'report.html'}\n")
-    return 0 if all(_holds(verdict, wanted) for wanted in args.require) else 1
+    return 0 if all(_holds(verdict, wanted, controlled=controlled) for wanted in args.require) else 1
 
 
-def _holds(verdict: Verdict, wanted: str) -> bool:
+def _holds(verdict: Verdict, wanted: str, *, controlled: bool) -> bool:
     from eval.gate import Grade
 
     if wanted == "conclusive":
         return not verdict.inconclusive
-    return not verdict.explained_by if wanted == "unexplained" else verdict.grade.reaches(Grade(wanted))
+    if wanted == "unexplained":
+        return controlled and not verdict.explained_by
+    return verdict.grade.reaches(Grade(wanted))
 
 
 def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:

@@ -10,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.counts import Confusion
-from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
-from eval.gate import Setting, Verdict, judge
+from eval.errors import (
+    ClassMismatchError,
+    ComparisonError,
+    MissingChipsError,
+    NoReferenceError,
+    SplitMismatchError,
+)
+from eval.gate import SIGNIFICANT, Setting, Verdict, judge
 from eval.metrics import mean_iou
 from eval.score import Score
 from eval.statistics import Estimate, PairedArms, compare, holm
@@ -56,6 +62,10 @@ class Difference:
     miou: Estimate
     classes: Mapping[str, Estimate]
     adjusted: Mapping[str, float]
+
+    def differs(self, name: str) -> bool:
+        """Whether a class differs by both accounts: its p-value after Holm, and its interval."""
+        return self.adjusted[name] < SIGNIFICANT and not self.classes[name].covers_zero
 
 
 @dataclass(frozen=True)
@@ -105,20 +115,48 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], seed: int) -> Comparison:
         seed: Of what is drawn at random.
 
     Raises:
-        ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, or the
-            reference holds no class.
+        ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, the
+            reference holds no class, a run stands twice, or runs of one arm were trained on different things.
     """
+    _check_runs(arms)
     aligned = _align(arms)
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline, seed) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control, seed) for control in controls}
     setting = Setting(
         scenes=baseline.counts.shape[1],
-        runs=(len(baseline.scores), len(candidate.scores)),
-        smoke=any(score.origin.smoke for arm in (baseline, candidate) for score in arm.scores),
+        runs=tuple(len(arm.scores) for arm in aligned if arm.scores[0].origin.kind != "zero-shot"),
+        smoke=any(score.origin.smoke for arm in aligned for score in arm.scores),
     )
     verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, seed)
+
+
+def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
+    """No run stands twice within an arm or on both sides, and the runs of an arm differ by their seed alone."""
+    for scores in (*arms.values(), [*arms[BASELINE], *arms[CANDIDATE]]):
+        seen: dict[str, Score] = {}
+        for score in scores:
+            digest = score.origin.checkpoint_sha256
+            if digest and digest in seen:
+                raise ComparisonError(
+                    f"{seen[digest].folder} and {score.folder} are the same weights; name each run once, on one side"
+                )
+            seen[digest] = score
+    for name, scores in arms.items():
+        for key in ("encoding", "control", "fingerprint"):
+            first, other = (getattr(score.origin, key) for score in (scores[0], _odd(scores, key)))
+            if first != other:
+                raise ComparisonError(
+                    f"{name}: {scores[0].folder} has {key} {first or 'none'}, {_odd(scores, key).folder} has "
+                    f"{other or 'none'}; the runs of an arm differ by their seed alone"
+                )
+
+
+def _odd(scores: Sequence[Score], key: str) -> Score:
+    """The first run that differs from the first in this, or the first."""
+    first = getattr(scores[0].origin, key)
+    return next((score for score in scores if getattr(score.origin, key) != first), scores[0])
 
 
 def _difference(arm: Arm, other: Arm, seed: int) -> Difference:

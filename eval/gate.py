@@ -35,12 +35,12 @@ class Setting:
 
     Attributes:
         scenes: Number of test scenes.
-        runs: Number of runs of baseline and candidate.
+        runs: Number of runs of each trained arm, baseline and candidate first.
         smoke: Whether one of the runs was cut down to a few steps.
     """
 
     scenes: int
-    runs: tuple[int, int]
+    runs: tuple[int, ...]
     smoke: bool
 
 
@@ -89,7 +89,7 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     explained = tuple(name for name, entry in rivals.items() if entry.difference <= 0)
     unclear = tuple(n for n, entry in rivals.items() if n not in explained and entry.covers_zero)
     words = [_result(miou), _interval(miou, setting.scenes)]
-    words += [_resolution(miou, setting.scenes)] if miou.resolvable is not None else []
+    words += [_resolution(miou, setting)] if miou.resolvable is not None else []
     words += [f"Explained by control {name}: it does as well as the candidate." for name in explained]
     words += [f"Not told apart from control {name}: that interval covers zero." for name in unclear]
     words += _limits(setting, controlled=bool(against))
@@ -100,8 +100,11 @@ def _limits(setting: Setting, *, controlled: bool) -> list[str]:
     words = []
     if not controlled:
         words.append("No control was given, so nothing is said about what else could explain a difference.")
-    if min(setting.runs) == 1:
-        words.append("With one run of an arm, how much its training varies by seed is not in the interval.")
+    if 1 in setting.runs:
+        words.append(
+            "With one run of an arm, how much its training varies by seed is in neither interval nor p-values: "
+            "they hold for these seeds."
+        )
     if setting.smoke:
         words.append(
             "A run was a smoke run of a few steps: these numbers show that the chain works, no more."
@@ -128,14 +131,14 @@ def _interval(miou: Estimate, scenes: int) -> str:
     return f"The {span} does not cover zero."
 
 
-def _resolution(miou: Estimate, scenes: int) -> str:
+def _resolution(miou: Estimate, setting: Setting) -> str:
     if not miou.resolvable:
         return "The difference is the same in every scene, so nothing tells how small a difference they could find."
-    smallest = 2.0 ** (1 - scenes)
+    scenes, smallest = setting.scenes, 2.0 ** (1 - setting.scenes)
     text = (
         f"With {scenes} scenes the smallest difference found with 80 % power is about "
         f"{100 * miou.resolvable:.2f} pp."
     )
-    if smallest > SIGNIFICANT:
+    if smallest > SIGNIFICANT and max(setting.runs[:2], default=1) == 1:
         text += f" An exact sign-flip test over {scenes} scenes cannot go below p = {smallest:.3f}."
     return text

@@ -125,6 +125,7 @@ def _write(
         imprint=imprint,
         manifest=manifest,
         report=report,
+        checkpoint_sha256=sha256_of_file(opened.checkpoint),
         bundle=bundle,
         inputs=input_bands(opened.datamodule),
         planes=augmentation.plan.plane_names,
@@ -142,7 +143,7 @@ def push(bundle: Path, repo: str) -> str:
 
     Args:
         bundle: Folder that `publish` wrote.
-        repo: Repository as owner/name; made if it is not there.
+        repo: Repository as owner/name; made private if it is not there.
 
     Raises:
         PublishError: If the upload fails.
@@ -153,7 +154,7 @@ def push(bundle: Path, repo: str) -> str:
     offline = HfHubHTTPError.__bases__[0]  # of the HTTP library, which differs between versions
     api = HfApi()
     try:
-        api.create_repo(repo_id=repo, repo_type="model", exist_ok=True)
+        api.create_repo(repo_id=repo, repo_type="model", exist_ok=True, private=True)
         done = api.upload_folder(
             repo_id=repo, folder_path=str(bundle), commit_message=f"Publish {bundle.name} with its model card"
         )

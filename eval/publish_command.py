@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whom to credit for the chip set and its masks",
     )
     parser.add_argument(
-        "--push", metavar="REPO", help="upload to this Hugging Face repository, as owner/name"
+        "--push",
+        metavar="REPO",
+        help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
     )
     parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now")
     parser.add_argument("--store", type=Path, metavar="DIR", help="where the augment store lies now")
@@ -42,9 +44,14 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
     from eval.card import Imprint, claim
+    from eval.errors import PublishError
     from eval.publish import publish, push, read_report
     from finetune.runs import Places
 
+    if args.push and not args.attribution:
+        raise PublishError(
+            f"--push {args.push}: say with --attribution whom to credit for the chips and masks"
+        )
     report = read_report(args.report)
     imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
     publish(args.run, report, args.out, places=Places(args.chips, args.store), imprint=imprint)

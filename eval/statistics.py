@@ -23,10 +23,16 @@ Values = NDArray[np.float64]
 LEVEL: Final = 0.95
 POWER: Final = 0.8
 FEWEST_FOR_BOOTSTRAP: Final = 10
-"""Scenes from which on the bootstrap is used; below it has too few distinct resamples, and Student's t is used."""
+"""Scenes from which on the bootstrap is used; below it has too few distinct resamples, and Student's t is used.
+
+So it is where the spread over few seeds leaves a measure fewer degrees of freedom than so many scenes have.
+"""
 
 MOST_EXACT: Final = 12
 """Scenes up to which all 2^n sign flips are gone through."""
+
+DECIMALS: Final = 9
+"""Of differences and ends of intervals, before anything is read from them: far below one pixel of any test split."""
 
 FLIPS: Final = 9999
 RESAMPLES: Final = 9999
@@ -49,7 +55,8 @@ class Estimate:
         method: How the interval was made.
         standard_error: By the jackknife over scenes and the spread over seeds, None for a single scene.
         resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None likewise.
-        p_value: Of the sign-flip test: arms exchanged within scenes.
+        p_value: Two-sided. With several runs of an arm of difference / standard error, by Student's t; with one run
+            of each of the sign-flip test, which exchanges arms within scenes and holds the seeds fixed.
     """
 
     difference: float
@@ -120,25 +127,46 @@ def compare(arms: PairedArms, seed: int) -> list[Estimate]:
         arms: The two arms.
         seed: Of what is drawn at random.
     """
-    every = arms.differences(np.ones(arms.scenes))
-    p_values = sign_flip(arms, seed)
+    every = _rounded(arms.differences(np.ones(arms.scenes)))
     if arms.scenes == 1:
         return [
             Estimate(float(value), None, None, NO_INTERVAL, None, None, float(p))
-            for value, p in zip(every, p_values, strict=True)
+            for value, p in zip(every, sign_flip(arms, seed), strict=True)
         ]
     errors, freedom = standard_errors(arms)
+    p_values = _p_values(arms, every, errors, freedom, seed)
+    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
     if arms.scenes < FEWEST_FOR_BOOTSTRAP:
-        reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
         low, high, methods = every - reach, every + reach, [STUDENT] * every.size
     else:
-        low, high, methods = bootstrap(arms, seed)
+        low, high, methods = bootstrap(arms, freedom, seed)
+        few = freedom < FEWEST_FOR_BOOTSTRAP - 1
+        low, high = np.where(few, every - reach, low), np.where(few, every + reach, high)
+        methods = [STUDENT if so else method for so, method in zip(few, methods, strict=True)]
+    low, high = _rounded(low), _rounded(high)
     resolvable = (stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)) * errors
     columns = zip(every, low, high, methods, errors, resolvable, p_values, strict=True)
     return [
         Estimate(float(d), float(lo), float(hi), method, float(se), float(least), float(p))
         for d, lo, hi, method, se, least, p in columns
     ]
+
+
+def _rounded(shares: Values) -> Values:
+    """Shares without floating point's crumbs, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
+    return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
+
+
+def _p_values(arms: PairedArms, every: Values, errors: Values, freedom: Values, seed: int) -> Values:
+    """Two-sided p-value of each measure's difference.
+
+    Exchanging arms within scenes says nothing of seeds: the luck of one training is in every scene alike and would
+    pass for the arm's merit. Where runs tell how much seeds vary, Student's t has it in its standard error.
+    """
+    if max(len(arms.baseline), len(arms.candidate)) == 1:
+        return sign_flip(arms, seed)
+    ratio = np.divide(np.abs(every), errors, out=np.where(every == 0, 0.0, np.inf), where=errors > 0)
+    return np.asarray(2 * stats.t.sf(ratio, freedom))
 
 
 def standard_errors(arms: PairedArms) -> tuple[Values, Values]:
@@ -162,15 +190,15 @@ def standard_errors(arms: PairedArms) -> tuple[Values, Values]:
     return np.sqrt(variance), freedom
 
 
-def bootstrap(arms: PairedArms, seed: int) -> tuple[Values, Values, list[str]]:
+def bootstrap(arms: PairedArms, freedom: Values, seed: int) -> tuple[Values, Values, list[str]]:
     """Ends of each measure's interval, and how it was made.
 
     Scenes and the seeds of each arm are drawn independently; `scipy.stats.bootstrap` makes BCa intervals (Efron
     1987). The level is widened so that a normal quantile becomes Student's times √(n / (n − 1)), without which
-    bootstrap intervals of n = 20 are too narrow (Hesterberg 2015, "expanded" intervals). Where BCa is not defined,
+    bootstrap intervals of n = 20 are too narrow (Hesterberg 2015, "expanded" intervals); `freedom` is that of each
+    measure, since few seeds leave less of it than the scenes have. Where BCa is not defined,
     since a measure hardly varies between scenes, its percentile interval stands.
     """
-    widened = _widened_level(arms.scenes)
     drawn = [len(arm) > 1 for arm in (arms.baseline, arms.candidate)]
     seeds = [np.arange(len(arm)) for arm in (arms.baseline, arms.candidate) if len(arm) > 1]
 
@@ -182,30 +210,40 @@ def bootstrap(arms: PairedArms, seed: int) -> tuple[Values, Values, list[str]]:
         )
         return np.moveaxis(candidate - baseline, -1, 0)
 
+    ends, found = [], None
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (np.arange(arms.scenes), *seeds),
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=BATCH,
-            vectorized=True,
-            axis=-1,
-            confidence_level=widened,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-        )
-    tails = ((1 - widened) / 2, (1 + widened) / 2)
-    plain = np.quantile(found.bootstrap_distribution, tails, axis=-1)
-    low, high = found.confidence_interval
-    defined = np.isfinite(low) & np.isfinite(high)
-    methods = [BCA if there else PERCENTILE for there in defined]
-    return np.where(defined, low, plain[0]), np.where(defined, high, plain[1]), methods
+        for measure, level in enumerate(_widened_levels(arms.scenes, freedom)):
+            found = stats.bootstrap(
+                (np.arange(arms.scenes), *seeds),
+                statistic,
+                n_resamples=0 if found else RESAMPLES,  # drawn once, read at each measure's level
+                batch=BATCH,
+                vectorized=True,
+                axis=-1,
+                confidence_level=level,
+                method="BCa",
+                bootstrap_result=found,
+                rng=np.random.default_rng(seed),
+            )
+            ends.append(_ends(found, measure, level))
+    low, high, methods = zip(*ends, strict=True)
+    return np.array(low), np.array(high), list(methods)
 
 
-def _widened_level(scenes: int) -> float:
-    quantile = stats.t.ppf((1 + LEVEL) / 2, scenes - 1) * np.sqrt(scenes / (scenes - 1))
-    return float(2 * stats.norm.cdf(quantile) - 1)
+def _ends(found: Any, measure: int, level: float) -> tuple[float, float, str]:
+    """Ends of one measure's interval, and how it was made."""
+    low, high = (float(end[measure]) for end in found.confidence_interval)
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high, BCA
+    low, high = np.quantile(found.bootstrap_distribution[measure], ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high), PERCENTILE
+
+
+def _widened_levels(scenes: int, freedom: Values) -> list[float]:
+    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(scenes / (scenes - 1))
+    levels: list[float] = (2 * stats.norm.cdf(quantiles) - 1).tolist()
+    return levels
 
 
 def _weights(chosen: NDArray[np.int64], scenes: int) -> Values:

@@ -12,11 +12,15 @@ from typing import Final
 
 from augment_store.outputs import write_whole
 from eval.errors import StudyError
+from eval.study import Words
 from eval.study_plan import Step
 from finetune.manifest import MANIFEST
 
 DONE: Final = "done"
 """Folder of a study that holds a record per step."""
+
+STARTED: Final = "started"
+"""Folder of a study that holds the command of each training that has not come to its end."""
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -28,7 +32,7 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
 
     Raises:
         StudyError: If a costly step was done by another command than the study now has, or from something that is
-            no longer there.
+            no longer there, or an interrupted training was started by another command.
     """
     left: dict[str, Step] = {}
     for step in steps:
@@ -38,6 +42,8 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
                 f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
                 f"another out, or remove {_record(out, step)} and {step.product.parents[1]}"
             )
+        if not done:
+            _check_started(out, step)
         if not done or anew:
             left[step.name] = step
     return tuple(left.values())
@@ -66,6 +72,8 @@ def run_step(out: Path, step: Step) -> None:
         manifest.unlink(
             missing_ok=True
         )  # of a run interrupted before its first checkpoint: nothing to resume
+    if step.checkpoint is not None:
+        write_whole(_started(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
     if status or not step.product.exists():
         reason = f"ended with exit status {status}" if status else f"left no {step.product}"
@@ -74,6 +82,7 @@ def run_step(out: Path, step: Step) -> None:
             "done is kept"
         )
     write_whole(_record(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
+    _started(out, step).unlink(missing_ok=True)
 
 
 def _words(step: Step) -> tuple[str, ...]:
@@ -86,14 +95,34 @@ def _record(out: Path, step: Step) -> Path:
     return out / DONE / f"{step.name}.json"
 
 
+def _started(out: Path, step: Step) -> Path:
+    return out / STARTED / f"{step.name}.json"
+
+
+def _check_started(out: Path, step: Step) -> None:
+    """An interrupted training goes on by the command it was started by."""
+    record = _started(out, step)
+    if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
+        return
+    if _read(record) != step.words:
+        raise StudyError(
+            f"step {step.name} was interrupted, and started by another command than {shlex.join(step.words)}: resumed, "
+            f"it would be neither; choose another out, or remove {record} and {step.product.parents[1]}"
+        )
+
+
+def _read(record: Path) -> Words:
+    try:
+        return tuple(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
+
+
 def _is_done(out: Path, step: Step) -> bool:
     record = _record(out, step)
     if not record.is_file() or not step.product.exists():
         return False
-    try:
-        same = tuple(json.loads(record.read_text(encoding="utf-8"))) == step.words
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
+    same = _read(record) == step.words
     if not same and step.costly:
         raise StudyError(
             f"step {step.name} was done by another command than {command_line(step)}; choose another out, or remove "

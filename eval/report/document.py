@@ -69,7 +69,8 @@ def _difference(entry: Difference | None) -> dict[str, Any] | None:
     if entry is None:
         return None
     classes = {
-        name: {**estimate(found), "p_holm": entry.adjusted[name]} for name, found in entry.classes.items()
+        name: {**estimate(found), "p_holm": entry.adjusted[name], "differs": entry.differs(name)}
+        for name, found in entry.classes.items()
     }
     return {"miou": estimate(entry.miou), "classes": classes}
 

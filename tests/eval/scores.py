@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from eval.counts import Counts, count_pixels
 from eval.score import FOLDER, PREDICTIONS, Origin, Score
 from finetune.predictions import write_classes
+
+DIGESTS = count()
+"""So that no two runs are of the same weights."""
 
 NAMES = ("water", "developed", "forest", "herbaceous", "other")
 
@@ -19,7 +23,7 @@ def make_origin(**changes) -> Origin:
         "created": "2026-01-01T00:00:00+00:00",
         "source": "runs/x",
         "checkpoint": "runs/x/checkpoints/best.ckpt",
-        "checkpoint_sha256": "c" * 64,
+        "checkpoint_sha256": f"{next(DIGESTS):064x}",
         "chips": "nowhere",
         "ids_sha256": "i" * 64,
         "masks_sha256": "m" * 64,

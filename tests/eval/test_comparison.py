@@ -3,16 +3,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.comparison import compare_arms
+from eval.comparison import Difference, compare_arms
 from eval.counts import Counts
-from eval.errors import ClassMismatchError, MissingChipsError, NoReferenceError, SplitMismatchError
+from eval.errors import (
+    ClassMismatchError,
+    ComparisonError,
+    MissingChipsError,
+    NoReferenceError,
+    SplitMismatchError,
+)
 from eval.gate import Grade, grade_of
-from eval.score import Score
+from eval.score import Origin, Score
+from eval.statistics import Estimate
 from tests.eval.scores import make_counts, make_origin
 
 
 def score(gain=0.0, **given):
-    origin = {key: given.pop(key) for key in ("masks_sha256",) if key in given}
+    origin = {key: given.pop(key) for key in set(given) & set(Origin.__dataclass_fields__) - {"seed"}}
     return Score("run", given.pop("counts", None) or make_counts(gain, **given), make_origin(**origin))
 
 
@@ -65,6 +72,15 @@ def test_controls():
     assert found.against["shuffle"].miou.difference > 0.05
 
 
+def test_a_class_differs_by_p_value_and_interval():
+    """p 0.04 with an interval over zero does not do, nor an interval clear of zero with p 0.06."""
+    clear = Estimate(0.1, 0.05, 0.15, "", 0.02, 0.07, 0.01)
+    over = dataclasses.replace(clear, low=-0.01)
+    classes = {"a": clear, "b": over, "c": clear}
+    found = Difference(clear, classes, {"a": 0.04, "b": 0.04, "c": 0.06})
+    assert [found.differs(name) for name in classes] == [True, False, False]
+
+
 def test_few_scenes_say_what_they_cannot():
     words = " ".join(compared(0.1, scenes=4).verdict.words)
     assert "4 scenes cannot go below p = 0.125" in words
@@ -98,6 +114,27 @@ def test_classes_not_in_the_reference_are_left_out():
     found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]}, 0)
     assert "other" not in found.differences["candidate"].classes
     assert set(found.differences["candidate"].adjusted) == {"water", "developed", "forest", "herbaceous"}
+
+
+def test_runs_that_make_no_arms():
+    def refused(baseline, candidate, message):
+        with pytest.raises(ComparisonError, match=message):
+            compare_arms({"baseline": baseline, "candidate": candidate}, 0)
+
+    run = score()
+    refused([run, run], [score()], "the same weights; name each run once")
+    refused([run], [run], "the same weights")
+    refused([score()], [score(encoding=("onehot",)), score()], r"candidate: .* has encoding \('onehot',\)")
+    refused([score()], [score(), score(control="shuffle")], "has control none, run has shuffle")
+    refused([score()], [score(fingerprint="a"), score(fingerprint="b")], "fingerprint a, run has b")
+
+
+def test_a_control_limits_what_can_be_said():
+    several = {name: [score(seed=n), score(seed=n + 1)] for n, name in ((1, "baseline"), (3, "candidate"))}
+    limits = lambda control: " ".join(compare_arms({**several, "x": [control]}, 0).verdict.words)  # noqa: E731
+    assert "With one run of an arm" in limits(score())
+    assert "With one run of an arm" not in limits(score(kind="zero-shot"))
+    assert "a smoke run" in limits(score(smoke=True))
 
 
 def part(counts, kept):

@@ -1,5 +1,6 @@
 """Bundles: they load with TerraTorch alone and predict the same; cards claim what the comparison allows."""
 
+import copy
 import json
 import os
 import re
@@ -105,9 +106,28 @@ def test_the_card(bundle, report):
         assert expected in text
 
 
-def report_of(difference, low, smoke=False):
+def test_the_card_has_the_numbers_of_its_own_checkpoint(tim, report, tmp_path):
+    """A second seed with all metrics 0.9, put first: these weights keep theirs, and the arm's mean is named so."""
+    made = json.loads((report / "report.json").read_text())
+    arm = made["arms"][1]
+    own, other = arm["runs"][0], copy.deepcopy(arm["runs"][0])
+    other["origin"]["checkpoint_sha256"] = "0" * 64
+    for metrics in (other["metrics"], arm["metrics"]):
+        metrics |= {key: 0.9 for key, value in metrics.items() if isinstance(value, float)}
+    arm["runs"] = [other, own]
+    (tmp_path / "report.json").write_text(json.dumps(made))
+    assert run("publish", tim, "--report", tmp_path, "--out", tmp_path / "out") == 0
+    text = (tmp_path / "out/README.md").read_text()
+    values = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["metrics"]
+    assert values[0]["value"] == pytest.approx(own["metrics"]["miou_macro_reference_classes"], abs=1e-6)
+    assert "Mean over the 2 seeds of its arm: 90.00 %" in text
+
+
+def report_of(difference, low, smoke=False, explained_by=()):
     arms = [{"runs": [{"origin": {"smoke": smoke}}]}] * 2
-    return {"difference": {"difference": difference, "low": low, "high": 0.1}, "arms": arms}
+    verdict = {"explained_by": list(explained_by)}
+    difference = {"difference": difference, "low": low, "high": 0.1}
+    return {"difference": difference, "arms": arms, "verdict": verdict}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +138,7 @@ def report_of(difference, low, smoke=False):
         (report_of(0.009, 0.001), "Stable"),
         (report_of(0.03, None), "Stable"),
         (report_of(0.03, 0.01, smoke=True), "Stable"),
+        (report_of(0.03, 0.01, explained_by=["random"]), "Stable"),
         (report_of(-0.001, -0.01), "Negative"),
     ],
 )
@@ -125,6 +146,12 @@ def test_what_a_card_claims(report, word):
     assert claim(report).startswith(f"{word}: mIoU ")
     assert claims_improvement(report) == (word == "Improvement")
     assert ("No improvement is claimed" in claim(report)) == (word != "Improvement")
+
+
+def test_a_card_names_what_forbids_a_claim():
+    assert "explained by control random, which" in claim(report_of(0.03, 0.01, explained_by=["random"]))
+    assert "a smoke run of a few steps" in claim(report_of(0.03, 0.01, smoke=True))
+    assert "it would take +1.00 pp" in claim(report_of(0.003, 0.001, smoke=True))
 
 
 def test_merged_columns_are_the_widened_projection():
@@ -142,7 +169,7 @@ class Stub:
     calls: list = []  # noqa: RUF012
 
     def create_repo(self, **given):
-        self.calls.append(("create", given["repo_id"], given["exist_ok"]))
+        self.calls.append(("create", given["repo_id"], given["exist_ok"], given["private"]))
         if given["repo_id"] == "no/access":
             raise huggingface_hub.errors.HFValidationError("you may not")
 
@@ -156,9 +183,13 @@ def test_push(tim, report, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(huggingface_hub, "HfApi", Stub)
     monkeypatch.setattr(Stub, "calls", [])
     words = ("publish", tim, "--report", report, "--out")
+    assert run(*words, tmp_path / "a", "--push", "me/tim") == 2
+    assert "say with --attribution whom to credit" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    words = ("publish", tim, "--report", report, "--attribution", "NYC masks: someone", "--out")
     assert run(*words, tmp_path / "a", "--push", "me/tim") == 0
     assert "https://huggingface.co/me/tim/commit/1" in capsys.readouterr().out
-    assert Stub.calls[0] == ("create", "me/tim", True)
+    assert Stub.calls[0] == ("create", "me/tim", True, True)
     assert Stub.calls[1] == ("upload", "me/tim", sorted(path.name for path in bundle.iterdir()))
     assert run(*words, tmp_path / "b", "--push", "no/access") == 2
     assert "no/access: not uploaded (you may not)" in capsys.readouterr().err

@@ -72,7 +72,8 @@ def test_markdown_says_the_verdict_first(runs, tmp_path):
     ("gain", "required", "status"),
     [
         (0.1, ["strong"], 0),
-        (0.1, ["strong", "conclusive", "unexplained"], 0),
+        (0.1, ["strong", "conclusive"], 0),
+        (0.1, ["unexplained"], 1),  # nothing could have explained it
         (0.0, ["strong"], 1),
         (0.0, ["conclusive"], 1),
         (-0.1, ["acceptable"], 1),
@@ -88,6 +89,8 @@ def test_exit_status(tmp_path, gain, required, status):
 def test_explained_is_not_unexplained(runs, tmp_path):
     arguments = ("--control", f"random={runs['random']}", "--require", "unexplained")
     assert compare(runs, tmp_path / "out", *arguments) == 1
+    arguments = ("--control", f"shuffle={runs['shuffle']}", "--require", "unexplained")
+    assert compare(runs, tmp_path / "out", *arguments) == 0
 
 
 def test_a_single_scene_is_reported_without_interval(tmp_path):

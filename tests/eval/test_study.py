@@ -115,6 +115,24 @@ def test_resumes_where_it_failed(folder, ran, capsys):
     assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
 
 
+def test_an_interrupted_training_is_not_resumed_by_another_command(folder, ran, capsys):
+    ran.fail = "out/runs/tim/seed_1"
+    assert study() == 2
+    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    ran.fail = None
+    changed = {**STUDY["arms"], "tim": {**STUDY["arms"]["tim"], "arguments": ["--trainer.max_epochs", 9]}}
+    write({**STUDY, "arms": changed})
+    ran.commands.clear()
+    assert study() == 2
+    assert "fit_tim_1 was interrupted, and started by another command" in capsys.readouterr().err
+    assert ran.commands == []
+    last.unlink()  # nothing to resume: it starts anew
+    assert study() == 0
+    assert not list(Path("out/started").iterdir())
+
+
 def test_a_run_without_a_checkpoint_starts_again(folder, ran):
     manifest = Path("out/runs/plain/seed_1/manifest.json")
     manifest.parent.mkdir(parents=True)

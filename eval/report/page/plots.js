@@ -11,7 +11,7 @@ const STRONG = 0.02;
 // Rows of the forest plot: words, estimate, class of the marks, whether the words stand out.
 function forestRows() {
   const rows = [["candidate − baseline", candidate.to_baseline.miou, "candidate", true]];
-  for (const [name, entry] of Object.entries(candidate.to_baseline.classes)) rows.push([`· ${name}`, entry, "candidate", entry.p_holm < 0.05]);
+  for (const [name, entry] of Object.entries(candidate.to_baseline.classes)) rows.push([`· ${name}`, entry, "candidate", entry.differs]);
   for (const arm of report.arms.slice(2)) {
     rows.push([`${arm.name} − baseline`, arm.to_baseline.miou, "", false]);
     rows.push([`candidate − ${arm.name}`, arm.candidate_to_this.miou, "candidate", false]);
