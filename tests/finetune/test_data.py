@@ -32,6 +32,11 @@ def datamodule(world, **arguments):
     return TimStoreDataModule(data_root=str(world.root), **{"batch_size": 2, **arguments})
 
 
+def test_no_encoding_named_is_the_stores_own(world, plain_store):
+    assert datamodule(world, augment=str(plain_store), encoding=[]).augmentation.encoding == ("onehot",)
+    assert datamodule(world, encoding=[]).augmentation.encoding == ()
+
+
 # Samples ---------------------------------------------------------------------------------------------
 
 
