@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from finetune.errors import RunError
 from finetune.manifest import RunManifest
 from finetune.runs import Places, load_run
 from tests.finetune.world import make_store
+from weights.files import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +172,33 @@ def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path
     assert datamodule.augmentation.wish.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state, name: state.pop(name), "{name} is missing"),
+        (lambda state, name: state.update({name: torch.zeros(3)}), r"{name} has shape \(3,\), expected \("),
+        (lambda state, name: state.update({"model.more": torch.zeros(3)}), "model.more has no place in this"),
+    ],
+)
+def test_only_a_checkpoint_of_this_very_network_is_opened_or_resumed(
+    finished, options, tmp_path, capsys, change, message
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    last = run / "checkpoints" / "last.ckpt"
+    changed = weights(run)
+    name = next(name for name in changed["state_dict"] if name.endswith("fc1.weight"))
+    change(changed["state_dict"], name)
+    torch.save(changed, last)
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    with pytest.raises(WeightsError, match=message.format(name=name)):
+        load_run(run, "last")
+    for command in (["fit", *options], ["test"]):
+        assert main([*command, "--run", str(run), "--ckpt_path", str(last)]) == 2
+        assert re.search(message.format(name=name), capsys.readouterr().err)
+    assert {path: path.read_bytes() for path in run.glob("*.*")} == before
 
 
 def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_path):
