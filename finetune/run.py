@@ -14,7 +14,7 @@ from finetune.errors import RunError
 from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.options import Options
 from finetune.predictions import PredictionWriter
-from finetune.record import finish, make_manifest, now
+from finetune.record import carry_over, finish, make_manifest, now
 from finetune.resolve import check_agreement, read_yaml, resolve
 
 
@@ -53,6 +53,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         read_same(options.ckpt_path, cli.model)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, cli.plain_config(), cli.datamodule, created)
+    if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
+        manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
         (options.run / CONFIG).write_text(
