@@ -35,7 +35,7 @@ class Wish:
 
     Attributes:
         store: Folder of the store, or None.
-        encoding: Encodings, or None for what suits the store or the control.
+        encoding: Encodings; None, or none, for what suits the store or the control.
         control: Name of a control, or None.
         seed: Fixes what is random in a control.
     """
@@ -54,28 +54,37 @@ def effective_encoding(wish: Wish) -> tuple[str, ...]:
         EncodingError: If encodings are named with nothing to encode.
         StoreError: If the store cannot be opened.
     """
+    named = wish.encoding or None  # a baseline's saved configuration says []
     if wish.control is not None and wish.control not in CONTROLS:
         raise ConfigError(f"unknown control {wish.control!r}; expected {', '.join(CONTROLS)}")
     if wish.control == SHUFFLE and wish.store is None:
         raise ConfigError("--control shuffle shuffles a store's maps; name the store with --augment")
-    if wish.control == ANALYTIC_NDVI and wish.encoding not in (None, ("ndvi",), ("modality", "ndvi")):
+    if wish.control == ANALYTIC_NDVI and named not in (None, ("ndvi",), ("modality", "ndvi")):
         raise EncodingError(
-            f"--control {ANALYTIC_NDVI} makes one plane, not {' '.join(wish.encoding or ())}; use --encoding ndvi"
+            f"--control {ANALYTIC_NDVI} makes one plane, not {' '.join(named or ())}; use --encoding ndvi"
         )
-    if wish.encoding is not None:
-        if wish.encoding and wish.store is None and wish.control is None:
-            raise EncodingError(
-                f"encoding {' '.join(wish.encoding)} without a store; name one with --augment, or a --control"
-            )
-        return wish.encoding
-    return _default_encoding(wish)
+    if named is not None and wish.store is None and wish.control is None:
+        raise EncodingError(
+            f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
+        )
+    modality = store_modality(wish)  # opens the store, so that a wrong path never goes unnoticed
+    return _default_encoding(wish, modality) if named is None else named
 
 
-def _default_encoding(wish: Wish) -> tuple[str, ...]:
+def store_modality(wish: Wish) -> str | None:
+    """Modality of the store that is named, even where a control stands in for its maps; None without one.
+
+    Raises:
+        StoreError: If the store cannot be opened.
+    """
+    return None if wish.store is None else AugmentStore.open(wish.store).spec.modality
+
+
+def _default_encoding(wish: Wish, modality: str | None) -> tuple[str, ...]:
     if wish.control == ANALYTIC_NDVI:
         return ("ndvi",)
-    if wish.store is not None:
-        return DEFAULT_ENCODINGS[AugmentStore.open(wish.store).spec.modality]
+    if modality is not None:
+        return DEFAULT_ENCODINGS[modality]
     return ("onehot",) if wish.control == CONSTANT else ()
 
 

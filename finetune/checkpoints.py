@@ -50,6 +50,33 @@ def read_task_state(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if name.startswith("model.")}
 
 
+def read_same(path: Path, task: nn.Module) -> dict[str, Tensor]:
+    """Tensors of a checkpoint of this very network: the same names, in the same shapes.
+
+    Raises:
+        WeightsError: Naming the first tensor that is missing, of another shape, or surplus; or if the checkpoint
+            cannot be read.
+    """
+    given = read_task_state(path)
+    own = {name: value for name, value in task.state_dict().items() if name.startswith("model.")}
+    for name, tensor in own.items():
+        if name not in given:
+            raise _other(path, f"tensor {name} is missing")
+        if given[name].shape != tensor.shape:
+            found, expected = tuple(given[name].shape), tuple(tensor.shape)
+            raise _other(path, f"tensor {name} has shape {found}, expected {expected}")
+    surplus = next((name for name in given if name not in own), None)
+    if surplus is not None:
+        raise _other(path, f"tensor {surplus} has no place in this model")
+    return given
+
+
+def _other(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: of another architecture: {what}; fit --init starts another arm from a checkpoint"
+    )
+
+
 def start_from(task: nn.Module, path: Path) -> None:
     """Loads a checkpoint of another arm, widening the patch embedding on the way in.
 

@@ -47,7 +47,7 @@ class TimStoreDataModule(LightningDataModule):
         no_data_value: Value that means "no observation" besides NaN.
         no_data_replace: What stands for it in the model's input.
         means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
-        stds: Likewise; by default of the same preset as `means`.
+        stds: Likewise, of the same origin; a preset named under one of the two stands for both.
         batch_size: Chips per batch.
         num_workers: Processes that read ahead.
         train_transform: Albumentations transforms of training samples. Likewise the next two.
@@ -109,8 +109,7 @@ class TimStoreDataModule(LightningDataModule):
         self.reading = Reading(
             bands_used, tuple(timesteps or (0, 1, 2, 3)), no_data_value, no_data_replace or 0.0
         )
-        same = means if isinstance(means, str) and stds is None else stds
-        self.statistics = find_statistics(means, same, bands_used)
+        self.statistics = find_statistics(means, stds, bands_used)
         self.class_names = tuple(class_names or NYC_CLASSES)
         self.loading = {"batch_size": batch_size, "num_workers": num_workers}
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}

@@ -112,7 +112,7 @@ class CostRecord:
         trainable_parameters: Number of those that are trained.
         epochs: Epochs finished.
         steps: Optimizer steps taken.
-        wall_seconds: Seconds from start to end, reading and checking included.
+        wall_seconds: Seconds from start to end, reading and checking included; of a resumed run, of all its parts.
         device: Kind of device.
         precision: Lightning's name of the arithmetic.
     """
@@ -131,7 +131,7 @@ class RunManifest:
     """A fine-tune.
 
     Attributes:
-        created: When it started, ISO 8601 in UTC.
+        created: When it first started, ISO 8601 in UTC.
         complete: Whether it came to its end.
         smoke: Whether it was cut down to a few steps and chips.
         seed: Seed of everything random.

@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from finetune.datamodule import TimStoreDataModule
+from finetune.errors import RunError
 from finetune.manifest import (
     CHECKPOINTS,
     AugmentRecord,
@@ -137,16 +138,49 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
     )
 
 
+def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
+    """Manifest of a run that goes on: its beginning, its start and what it took so far are the earlier one's.
+
+    Args:
+        manifest: Of what is about to go on, by `make_manifest`.
+        earlier: What the run directory holds.
+        run: Run directory, for the message.
+
+    Raises:
+        RunError: If it would not be the same run; the message names the fields that differ.
+    """
+    theirs = _identity(earlier)
+    differing = [name for name, value in _identity(manifest).items() if theirs.get(name) != value]
+    if differing:
+        raise RunError(
+            f"{run}: cannot be resumed as another run; its manifest has another {', '.join(differing)}; give what it "
+            "was started with, or start an arm of its own with --init and another --run"
+        )
+    start = dataclasses.replace(earlier.start, resumed=manifest.start.resumed)
+    return dataclasses.replace(
+        manifest, created=earlier.created, start=start, cost=earlier.cost, checkpoints=earlier.checkpoints
+    )
+
+
+def _identity(manifest: RunManifest) -> dict[str, object]:
+    """What may not change while a run goes on, by its name in the manifest."""
+    splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
+    names = ("encoding", "control", "control_seed", "fingerprint")
+    return {"seed": manifest.seed, **splits} | {
+        f"augment.{name}": getattr(manifest.augment, name) for name in names
+    }
+
+
 def finish(
     manifest: RunManifest, task: nn.Module, trainer: Trainer, run: Path, seconds: float, *, complete: bool
 ) -> RunManifest:
-    """The manifest with what the run took and left behind."""
+    """The manifest with what the run took, on top of what it had taken when it was resumed, and left behind."""
     cost = CostRecord(
         parameters=sum(parameter.numel() for parameter in task.parameters()),
         trainable_parameters=sum(p.numel() for p in task.parameters() if p.requires_grad),
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
-        wall_seconds=round(seconds, 3),
+        wall_seconds=round(manifest.cost.wall_seconds + seconds, 3),
         device=trainer.strategy.root_device.type,
         precision=str(trainer.precision),
     )

@@ -101,8 +101,11 @@ def _resolve_data(config: Config, options: Options, seed: int) -> Wish:
     named = options.encoding if options.encoding is not None else data.get("encoding")
     store = Path(data["augment"]) if data["augment"] else None
     wish = Wish(store, None if named is None else tuple(named), data["control"], data["control_seed"])
-    data["encoding"] = list(effective_encoding(wish))
-    return Wish(store, tuple(data["encoding"]), wish.control, wish.seed)
+    encoding = effective_encoding(wish)
+    data.pop("encoding", None)
+    if encoding:
+        data["encoding"] = list(encoding)
+    return Wish(store, encoding, wish.control, wish.seed)
 
 
 def _resolve_model(config: Config, options: Options, wish: Wish) -> None:

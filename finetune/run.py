@@ -8,15 +8,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from finetune.checkpoints import check_trainable, read_task_state, start_from
+from finetune.checkpoints import check_trainable, read_same, start_from
 from finetune.cli import FinetuneCLI, build
 from finetune.errors import RunError
 from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.options import Options
 from finetune.predictions import PredictionWriter
-from finetune.record import finish, make_manifest, now
+from finetune.record import carry_over, finish, make_manifest, now
 from finetune.resolve import check_agreement, read_yaml, resolve
-from weights.files import WeightsError
 
 
 def run(options: Options) -> None:
@@ -51,9 +50,11 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     if options.init is not None:
         start_from(cli.model, options.init)
     if options.ckpt_path is not None:
-        _check_state(cli, options.ckpt_path)
+        read_same(options.ckpt_path, cli.model)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, cli.plain_config(), cli.datamodule, created)
+    if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
+        manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
         (options.run / CONFIG).write_text(
@@ -73,7 +74,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
 
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     checkpoint = options.ckpt_path or _best(options.run)
-    _check_state(cli, checkpoint)
+    read_same(checkpoint, cli.model)
     cli.datamodule.setup(options.command)
     if options.command == "predict":
         cli.trainer.callbacks.append(PredictionWriter(options.run / "predictions", cli.datamodule))
@@ -91,22 +92,6 @@ def _best(run: Path) -> Path:
     if "best" not in manifest.checkpoints:
         raise RunError(f"{run}: the run left no best checkpoint; name one with --ckpt_path")
     return run / manifest.checkpoints["best"]
-
-
-def _check_state(cli: FinetuneCLI, checkpoint: Path) -> None:
-    """Makes sure that a checkpoint is of this very architecture.
-
-    Raises:
-        WeightsError: Naming the first tensor that differs.
-    """
-    given, own = read_task_state(checkpoint), cli.model.state_dict()
-    for name, tensor in own.items():
-        if name.startswith("model.") and (name not in given or given[name].shape != tensor.shape):
-            found = f"shape {tuple(given[name].shape)}" if name in given else "none"
-            raise WeightsError(
-                f"{checkpoint}: of another architecture: tensor {name} should have shape {tuple(tensor.shape)}, "
-                f"there is {found}; --init starts another arm from a checkpoint"
-            )
 
 
 def _text(path: Path | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from terratorch.tasks import SemanticSegmentationTask
 
-from finetune.checkpoints import read_task_state
+from finetune.checkpoints import read_same
 from finetune.cli import build
 from finetune.datamodule import TimStoreDataModule
 from finetune.errors import RunError
@@ -57,8 +57,8 @@ def load_run(
             "ignore", message="You are using PEFT without a pretrained backbone"
         )  # loaded below
         cli = build(config, (), run / CONFIG)
-    state = read_task_state(run / manifest.checkpoints[checkpoint])
-    cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)
+    state = read_same(run / manifest.checkpoints[checkpoint], cli.model)
+    cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's
     return cli.model.eval(), cli.datamodule
 
 

@@ -56,20 +56,24 @@ PRESETS: Final[Mapping[str, Statistics]] = {
 
 DEFAULT_PRESET: Final = "impactmesh_flood"
 
-Given = str | Mapping[str, Sequence[float]] | None
+Known = str | Mapping[str, Sequence[float]]
+Given = Known | None
 
 
 def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]]) -> Statistics:
     """Statistics of the bands in use.
 
     Args:
-        means: Name of a preset, means by modality, or None for Phase 2's preset.
+        means: Name of a preset, or means by modality. A preset that only one of the two names stands for both;
+            where neither is given, Phase 2's does.
         stds: Likewise.
         bands: Names of the bands in use, by modality.
 
     Raises:
-        ConfigError: If a preset or a modality is unknown, or a list is of the wrong length or not positive.
+        ConfigError: If means and stds are not of one origin, a preset or a modality is unknown, or a list is of
+            the wrong length or not positive.
     """
+    means, stds = _of_one_origin(means, stds)
     found_means = {name: _select(name, _values("means", means, name), bands[name]) for name in bands}
     found_stds = {name: _select(name, _values("stds", stds, name), bands[name]) for name in bands}
     for name, values in found_stds.items():
@@ -78,13 +82,25 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
     return Statistics(found_means, found_stds)
 
 
-def _values(kind: str, given: Given, modality: str) -> tuple[float, ...]:
+def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:
+    """Means and stds of the same preset, or numbers for both; a mixture may be in two units."""
+    if (means is None or isinstance(means, str)) and (stds is None or isinstance(stds, str)):
+        if means and stds and means != stds:
+            raise ConfigError(f"means: {means}, but stds: {stds}; name the same preset under both")
+        preset = means or stds or DEFAULT_PRESET
+        return preset, preset
+    for key, given, other in (("means", means, "stds"), ("stds", stds, "means")):
+        if given is None or isinstance(given, str):
+            raise ConfigError(f"{other}: numbers, but {key}: {given or 'none'}; give numbers for both")
+    return means, stds  # type: ignore[return-value] # neither is None
+
+
+def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
     """Values of one modality from what was given: a preset's name or numbers."""
-    if given is None or isinstance(given, str):
-        preset = given or DEFAULT_PRESET
-        if preset not in PRESETS:
-            raise ConfigError(f"{kind}: unknown preset {preset!r}; expected {', '.join(PRESETS)} or numbers")
-        table: Mapping[str, Sequence[float]] = getattr(PRESETS[preset], kind)
+    if isinstance(given, str):
+        if given not in PRESETS:
+            raise ConfigError(f"{kind}: unknown preset {given!r}; expected {', '.join(PRESETS)} or numbers")
+        table: Mapping[str, Sequence[float]] = getattr(PRESETS[given], kind)
     else:
         table = given
     if modality not in table:

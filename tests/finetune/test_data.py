@@ -32,6 +32,11 @@ def datamodule(world, **arguments):
     return TimStoreDataModule(data_root=str(world.root), **{"batch_size": 2, **arguments})
 
 
+def test_no_encoding_named_is_the_stores_own(world, plain_store):
+    assert datamodule(world, augment=str(plain_store), encoding=[]).augmentation.encoding == ("onehot",)
+    assert datamodule(world, encoding=[]).augmentation.encoding == ()
+
+
 # Samples ---------------------------------------------------------------------------------------------
 
 
@@ -199,13 +204,23 @@ def test_statistics_follow_the_bands_in_use():
     assert (own.means["DEM"], own.stds["DEM"]) == ((5.0,), (2.0,))
 
 
+@pytest.mark.parametrize("given", [("terramind_v1", None), (None, "terramind_v1")])
+def test_one_preset_stands_for_means_and_stds(given):
+    found = find_statistics(*given, {"DEM": ("DEM",)})
+    assert (found.means["DEM"], found.stds["DEM"]) == (TERRAMIND_V1.means["DEM"], TERRAMIND_V1.stds["DEM"])
+
+
 @pytest.mark.parametrize(
     ("means", "stds", "message"),
     [
         ("mine", None, "unknown preset 'mine'; expected impactmesh_flood, terramind_v1"),
         ({"DEM": [1.0, 2.0]}, {"DEM": [1.0]}, "2 values; expected 1"),
         ({"DEM": [1.0]}, {"DEM": [0.0]}, "expected positive"),
-        ({"S1RTC": [1.0]}, None, "none for DEM"),
+        ({"S1RTC": [1.0]}, {"S1RTC": [1.0]}, "none for DEM"),
+        ({"DEM": [1.0]}, None, "means: numbers, but stds: none"),
+        (None, {"DEM": [1.0]}, "stds: numbers, but means: none"),
+        ("terramind_v1", {"DEM": [1.0]}, "stds: numbers, but means: terramind_v1"),
+        ("terramind_v1", "impactmesh_flood", "means: terramind_v1, but stds: impactmesh_flood"),
     ],
 )
 def test_impossible_statistics(means, stds, message):

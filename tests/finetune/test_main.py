@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from augment_store.errors import StoreError
 from finetune.__main__ import main
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse, shipped_configs
@@ -145,9 +146,23 @@ def test_one_flag_is_the_whole_difference(plain_store):
     assert joined["data"]["init_args"].pop("encoding") == ["onehot"]
     assert model_args(joined).pop("backbone_encoding") == ["onehot"]
     assert plain["data"]["init_args"].pop("augment") is None
-    assert plain["data"]["init_args"].pop("encoding") == []
+    assert "encoding" not in plain["data"]["init_args"]
     assert joined == plain
     assert model_args(plain)["backbone_architecture"] == "terramind_v1_base"
+
+
+def test_a_baselines_own_configuration_joins_the_store_it_is_given(plain_store, tmp_path):
+    baseline = resolved()
+    baseline["data"]["init_args"]["encoding"] = []
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(baseline))
+    for words in (["--augment", str(plain_store)], ["--control", "constant"]):
+        joined = resolved(*words, config=str(path))
+        assert joined["data"]["init_args"]["encoding"] == ["onehot"]
+        assert model_args(joined)["backbone_encoding"] == ["onehot"]
+    for words in ([], ["--encoding", "onehot"], ["--control", "constant"]):
+        with pytest.raises(StoreError, match="nowhere"):
+            resolved("--augment", str(tmp_path / "nowhere"), *words, config=str(path))
 
 
 def test_phase_2s_own_yaml_is_taken(plain_store, tmp_path):

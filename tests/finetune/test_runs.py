@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from finetune.errors import RunError
 from finetune.manifest import RunManifest
 from finetune.runs import Places, load_run
 from tests.finetune.world import make_store
+from weights.files import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,16 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     with pytest.raises(OSError, match="the disk is gone"):
         main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"])
     monkeypatch.undo()
-    assert RunManifest.read(run).complete is False
+    broken_off = RunManifest.read(run)
+    assert broken_off.complete is False
+    init = {"init": "baseline.ckpt", "init_sha256": "0" * 64}
+    long_ago = dataclasses.replace(
+        broken_off,
+        created="2020-01-01T00:00:00+00:00",
+        start=dataclasses.replace(broken_off.start, **init),
+        cost=dataclasses.replace(broken_off.cost, wall_seconds=1000.0),
+    )
+    long_ago.write(run)
     last = run / "checkpoints" / "last.ckpt"
     assert weights(run)["global_step"] == 2
     assert main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"]) == 2  # holds a run already
@@ -76,6 +88,9 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     manifest = RunManifest.read(run)
     assert (manifest.complete, manifest.cost.steps, manifest.cost.epochs) == (True, 6, 3)
     assert manifest.start.resumed == str(last)
+    assert (manifest.created, manifest.start.init) == (long_ago.created, "baseline.ckpt")
+    assert manifest.start.init_sha256 == "0" * 64
+    assert 1000 < manifest.cost.wall_seconds < 1100
     rows = [path.read_text() for path in sorted((run / "logs").glob("fit_*/metrics.csv"))]
     assert len(rows) == 2
     assert weights(run)["global_step"] == 6
@@ -169,6 +184,47 @@ def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path
     assert datamodule.augmentation.wish.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")
+
+
+def test_a_run_is_not_resumed_as_another_one(finished, tmp_path, options, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    last = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--run", str(run)]
+    before = (run / "manifest.json").read_bytes()
+    changes = ["--seed", "8", "--control", "shuffle", "--data.init_args.limit_chips", "2"]
+    assert main(["fit", *options, *changes, *last]) == 2
+    message = capsys.readouterr().err
+    names = ("seed", "data.splits.train", "augment.control")
+    assert all(name in message for name in names), message
+    assert "augment.encoding" not in message
+    assert (run / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state, name: state.pop(name), "{name} is missing"),
+        (lambda state, name: state.update({name: torch.zeros(3)}), r"{name} has shape \(3,\), expected \("),
+        (lambda state, name: state.update({"model.more": torch.zeros(3)}), "model.more has no place in this"),
+    ],
+)
+def test_only_a_checkpoint_of_this_very_network_is_opened_or_resumed(
+    finished, options, tmp_path, capsys, change, message
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    last = run / "checkpoints" / "last.ckpt"
+    changed = weights(run)
+    name = next(name for name in changed["state_dict"] if name.endswith("fc1.weight"))
+    change(changed["state_dict"], name)
+    torch.save(changed, last)
+    before = {path: path.read_bytes() for path in run.glob("*.*")}
+    with pytest.raises(WeightsError, match=message.format(name=name)):
+        load_run(run, "last")
+    for command in (["fit", *options], ["test"]):
+        assert main([*command, "--run", str(run), "--ckpt_path", str(last)]) == 2
+        assert re.search(message.format(name=name), capsys.readouterr().err)
+    assert {path: path.read_bytes() for path in run.glob("*.*")} == before
 
 
 def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_path):
