@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from augment_store.errors import AugmentStoreError
@@ -36,7 +36,7 @@ class LegendTable:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Reads a table from JSON.
+        """Reads a table from YAML, of which JSON is a part.
 
         Args:
             path: File with the keys ``name``, ``classes`` (value, name, rgb) and ``mapping``; None for the
@@ -45,11 +45,13 @@ class LegendTable:
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
         """
-        source = resources.files("augment_store").joinpath("legends/nyc.json") if path is None else path
+        source = resources.files("augment_store").joinpath("legends/nyc.yaml") if path is None else path
         try:
-            return cls.from_dict(json.loads(source.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LegendError(f"{source}: cannot be read as a legend table ({error})") from error
+            return cls.from_dict(yaml.safe_load(source.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise LegendError(
+                f"{source}: cannot be read as a legend table ({' '.join(str(error).split())})"
+            ) from error
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:

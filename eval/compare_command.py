@@ -104,16 +104,37 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _score(folder: Path) -> Score:
-    """A run's score; a run that has none yet is scored now."""
+    """A run's score, of weights that it has now; a run that has none yet is scored now."""
     from eval.score import Score, is_scored
     from finetune.manifest import MANIFEST
 
-    if not is_scored(folder) and (folder / MANIFEST).is_file():
+    if not (folder / MANIFEST).is_file():
+        return Score.read(folder)
+    if not is_scored(folder):
         from eval.score_command import score_one
         from finetune.runs import Places
 
         score_one(folder, "best", Places())
-    return Score.read(folder)
+    score = Score.read(folder)
+    if score.origin.kind == "run":
+        _check_current(score)
+    return score
+
+
+def _check_current(score: Score) -> None:
+    """The score is of a checkpoint that the run has now; where checkpoints were cleared away, none can be stale."""
+    from eval.errors import ScoreError
+    from eval.opening import check_complete
+    from finetune.manifest import RunManifest
+    from finetune.record import sha256_of_file
+
+    manifest = RunManifest.read(score.folder)
+    check_complete(score.folder, manifest)
+    there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
+    if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
+        raise ScoreError(
+            f"{score.folder}: its score is of weights it no longer has; run python -m eval score {score.folder}"
+        )
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:

@@ -123,10 +123,13 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], seed: int) -> Comparison:
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline, seed) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control, seed) for control in controls}
+    origins = [score.origin for arm in aligned for score in arm.scores]
     setting = Setting(
         scenes=baseline.counts.shape[1],
         runs=tuple(len(arm.scores) for arm in aligned if arm.scores[0].origin.kind != "zero-shot"),
-        smoke=any(score.origin.smoke for arm in aligned for score in arm.scores),
+        smoke=any(origin.smoke for origin in origins),
+        overlap=tuple(sorted({scene for origin in origins for scene in origin.scene_overlap})),
+        limited=any(origin.limited_to is not None for origin in origins),
     )
     verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, seed)

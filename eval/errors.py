@@ -13,6 +13,10 @@ class CheckpointError(AugmentStoreError, ValueError):
     """A checkpoint does not fit the configuration it is to be evaluated with."""
 
 
+class IncompleteRunError(AugmentStoreError, ValueError):
+    """A run did not come to its end, so that its weights are not what its configuration makes."""
+
+
 class OtherStoreError(StoreError):
     """A store is not the one a run was trained on."""
 

@@ -37,11 +37,15 @@ class Setting:
         scenes: Number of test scenes.
         runs: Number of runs of each trained arm, baseline and candidate first.
         smoke: Whether one of the runs was cut down to a few steps.
+        overlap: Scenes that are in two splits of one of the runs.
+        limited: Whether the splits of one of the runs were cut down to some of their chips.
     """
 
     scenes: int
     runs: tuple[int, ...]
     smoke: bool
+    overlap: tuple[str, ...] = ()
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,14 @@ def _limits(setting: Setting, *, controlled: bool) -> list[str]:
     if setting.smoke:
         words.append(
             "A run was a smoke run of a few steps: these numbers show that the chain works, no more."
+        )
+    if setting.overlap:
+        words.append(
+            f"Scenes in two splits of a run, so that the test is too kind: {', '.join(setting.overlap)}."
+        )
+    if setting.limited:
+        words.append(
+            "A run's splits were cut down to some of their chips, so it is not what whole splits give."
         )
     return words
 

@@ -10,7 +10,7 @@ import torch
 from terratorch.tasks import SemanticSegmentationTask
 from torch import Tensor, nn
 
-from eval.errors import CheckpointError, OtherStoreError
+from eval.errors import CheckpointError, IncompleteRunError, OtherStoreError
 from finetune.checkpoints import read_task_state
 from finetune.cli import build
 from finetune.datamodule import TimStoreDataModule
@@ -51,10 +51,12 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
 
     Raises:
         CheckpointError: If the checkpoint does not fit the run's configuration.
+        IncompleteRunError: If the run did not come to its end.
         OtherStoreError: If the store is not the one the run was trained on.
         AugmentStoreError: If the directory holds no run, or chips or store cannot be used.
     """
     manifest = RunManifest.read(run)
+    check_complete(run, manifest)
     try:
         task, datamodule = load_run(run, checkpoint, places)
     except RuntimeError as error:
@@ -64,6 +66,18 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
     _check_fit(task, read_task_state(path), path, run / CONFIG)
     _check_store(run, manifest, datamodule)
     return Opened(task, datamodule, run / CONFIG, path, manifest.cost.precision, manifest)
+
+
+def check_complete(run: Path, manifest: RunManifest) -> None:
+    """Makes sure that a run came to its end.
+
+    Raises:
+        IncompleteRunError: If it did not.
+    """
+    if not manifest.complete:
+        raise IncompleteRunError(
+            f"{run}: its training did not come to its end; resume it by fit --ckpt_path or train again"
+        )
 
 
 def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:

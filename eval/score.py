@@ -46,6 +46,8 @@ class Origin:
         wall_seconds: Seconds of training, 0 where unknown.
         device: Kind of device it was scored on.
         versions: Versions of the packages that decide the result.
+        scene_overlap: Scenes in two of the run's splits.
+        limited_to: Number of chips each of the run's splits was cut down to, or None.
     """
 
     kind: str
@@ -66,6 +68,8 @@ class Origin:
     wall_seconds: float
     device: str
     versions: dict[str, str]
+    scene_overlap: tuple[str, ...] = ()
+    limited_to: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,9 @@ class Score:
             plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if plain["score_version"] != SCORE_VERSION:
                 raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
-            origin = Origin(**{**plain["origin"], "encoding": tuple(plain["origin"]["encoding"])})
+            given = plain["origin"]
+            lists = {key: tuple(given.get(key, ())) for key in ("encoding", "scene_overlap")}
+            origin = Origin(**{**given, **lists})
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, ScoreError):
                 raise
@@ -132,6 +138,11 @@ class Score:
                 f"{path}: not a score this version wrote ({error}); score the run again"
             ) from error
         return cls(folder, Counts.read(folder / FOLDER / COUNTS), origin)
+
+
+def discard(folder: Path) -> None:
+    """Removes the record before predictions are overwritten: an interruption leaves no score of two networks."""
+    (folder / FOLDER / RECORD).unlink(missing_ok=True)
 
 
 def is_scored(folder: Path) -> bool:

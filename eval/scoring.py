@@ -17,7 +17,7 @@ from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
 from eval.counts import Counts, count_pixels
 from eval.opening import Opened
-from eval.score import FOLDER, PREDICTIONS, Origin, Score, ids_digest
+from eval.score import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
 from finetune.predictions import write_classes
 from finetune.record import now, sha256_of_file
 
@@ -44,6 +44,7 @@ def score(opened: Opened, folder: Path) -> Score:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictions = folder / FOLDER / PREDICTIONS
     predictions.mkdir(parents=True, exist_ok=True)
+    discard(folder)
     chips, scenes, rows = [], [], []
     for chip_id, scene_id, reference, predicted in _judge(opened, device):
         rows.append(count_pixels(reference, predicted, len(names)))
@@ -99,6 +100,8 @@ def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) 
         wall_seconds=0.0 if manifest is None else manifest.cost.wall_seconds,
         device=device.type,
         versions=versions(),
+        scene_overlap=() if manifest is None else manifest.data.scene_overlap,
+        limited_to=None if manifest is None else manifest.data.limited_to,
     )
 
 

@@ -17,7 +17,7 @@ from augment_store.schema import State
 from augment_store.store import AugmentStore
 from eval.counts import Counts, count_pixels
 from eval.errors import MissingChipsError, ScoreError
-from eval.score import FOLDER, PREDICTIONS, Origin, Score, ids_digest
+from eval.score import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
 from finetune.predictions import write_classes
 
 
@@ -44,6 +44,7 @@ def score_store(store: AugmentStore, chips: ChipSet, table: LegendTable, folder:
     ids = _test_chips(store, chips)
     masks, rows = hashlib.sha256(), []
     (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+    discard(folder)
     for chip_id in ids:
         _check_input(store, chips, chip_id)
         reference = chips.mask(chip_id)

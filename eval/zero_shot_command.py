@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--legend",
         type=Path,
         metavar="FILE",
-        help="legend table to the masks' classes (JSON; default: the ten classes to the five of the NYC masks)",
+        help="legend table to the masks' classes (YAML; default: the ten classes to the five of the NYC masks)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)"
     )
     parser.add_argument(
-        "--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (JSON)"
+        "--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (YAML)"
     )
     parser.add_argument(
         "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"

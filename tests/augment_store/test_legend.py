@@ -19,6 +19,11 @@ def test_shipped_table_maps_every_class_as_agreed():
 
 
 def test_own_table_is_read(tmp_path):
+    path = tmp_path / "wet.yaml"
+    path.write_text(
+        "name: wet\nclasses:\n  - {value: 7, name: wet, rgb: [0, 0, 255]}\nmapping:\n  1: 7  # water: wet\n"
+    )
+    assert LegendTable.load(path).apply(np.array([0, 1], np.uint8)).tolist() == [-1, 7]
     path = tmp_path / "wet.json"
     classes = [{"value": 7, "name": "wet", "rgb": [0, 0, 255]}]
     path.write_text(json.dumps({"name": "wet", "classes": classes, "mapping": {"1": 7}}))
@@ -32,6 +37,14 @@ def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
     path.write_text(json.dumps({"name": "bad", "classes": classes, "mapping": mapping}))
     with pytest.raises(LegendError, match=r"bad\.json"):
         LegendTable.load(path)
+
+
+def test_damaged_file_is_one_line(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: [wet\nclasses: {")
+    with pytest.raises(LegendError, match=r"bad\.yaml: cannot be read as a legend table \(.+\)$") as caught:
+        LegendTable.load(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_file_is_one_line(tmp_path):

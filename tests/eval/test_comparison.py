@@ -135,6 +135,9 @@ def test_a_control_limits_what_can_be_said():
     assert "With one run of an arm" in limits(score())
     assert "With one run of an arm" not in limits(score(kind="zero-shot"))
     assert "a smoke run" in limits(score(smoke=True))
+    assert "the test is too kind: bronx, queens." in limits(score(scene_overlap=("queens", "bronx")))
+    assert "cut down to some of their chips" in limits(score(limited_to=4))
+    assert not {"kind", "cut"} & set(limits(score()).split())
 
 
 def part(counts, kept):

@@ -12,7 +12,7 @@ import yaml
 from augment_store.chips import read_raster
 from eval.cli import main
 from eval.counts import count_pixels
-from eval.score import Score
+from eval.score import Score, is_scored
 from finetune.__main__ import main as finetune
 
 
@@ -127,6 +127,43 @@ def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):
 def test_options_that_contradict(tim, capsys):
     assert "a file needs its --config" in refused(capsys, "score", tim, "--checkpoint", "x.ckpt")
     assert "takes one folder" in refused(capsys, "score", tim, "--config", tim / "config.yaml")
+
+
+def changed(run, file, **changes):
+    """Changes keys of a JSON file of a run, those of ``origin`` where it has them."""
+    plain = json.loads((run / file).read_text())
+    plain.get("origin", plain).update(changes)
+    (run / file).write_text(json.dumps(plain))
+
+
+def test_a_score_of_weights_that_are_gone(tim, baseline, scored, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(tim, run)
+    changed(run, "score/score.json", checkpoint_sha256="0" * 64)
+    arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
+    assert "its score is of weights it no longer has" in refused(capsys, *arguments)
+
+
+def test_a_run_that_did_not_come_to_its_end(tim, baseline, scored, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(tim, run)
+    changed(run, "manifest.json", complete=False)
+    assert "did not come to its end" in refused(capsys, "score", run)
+    arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
+    assert "did not come to its end" in refused(capsys, *arguments)
+
+
+def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(tim, run)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.scoring.write_classes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        main(["score", str(run)])
+    assert not is_scored(run)
 
 
 def test_no_run(tmp_path, capsys):
