@@ -67,8 +67,7 @@ def effective_encoding(wish: Wish) -> tuple[str, ...]:
         raise EncodingError(
             f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
         )
-    modality = store_modality(wish)  # opens the store, so that a wrong path never goes unnoticed
-    return _default_encoding(wish, modality) if named is None else named
+    return _default_encoding(wish) if named is None else named
 
 
 def store_modality(wish: Wish) -> str | None:
@@ -80,9 +79,10 @@ def store_modality(wish: Wish) -> str | None:
     return None if wish.store is None else AugmentStore.open(wish.store).spec.modality
 
 
-def _default_encoding(wish: Wish, modality: str | None) -> tuple[str, ...]:
+def _default_encoding(wish: Wish) -> tuple[str, ...]:
     if wish.control == ANALYTIC_NDVI:
         return ("ndvi",)
+    modality = store_modality(wish)
     if modality is not None:
         return DEFAULT_ENCODINGS[modality]
     return ("onehot",) if wish.control == CONSTANT else ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from jsonargparse import ArgumentError
@@ -16,6 +17,16 @@ from terratorch.tasks import SemanticSegmentationTask
 from augment_store.errors import AugmentStoreError
 from finetune.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
+
+BUILD_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    ImportError,
+)
+"""What TerraTorch and the classes a YAML names raise on values they cannot take."""
 
 
 class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
@@ -65,12 +76,33 @@ def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> 
         path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
         try:
             return FinetuneCLI(["--config", str(path), *overrides])
-        except AugmentStoreError:
+        except (
+            Exception
+        ) as error:  # the parser and TerraTorch wrap what is raised inside in errors of any kind
+            ours = _our_error(error)
+            if ours is not None:
+                raise ours from None
+            if isinstance(error, ArgumentError):
+                raise ConfigError(f"{origin}: {one_line(error)}") from error
+            if isinstance(error, BUILD_ERRORS):
+                raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
             raise
-        except ArgumentError as error:
-            raise ConfigError(f"{origin}: {one_line(error)}") from error
-        except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, ImportError) as error:
-            raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
+
+
+def build_bare(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> FinetuneCLI:
+    """As `build`, without the published weights, which a checkpoint is about to replace and need not be there."""
+    bare = copy.deepcopy(dict(config))
+    bare["model"]["init_args"]["model_args"] |= {"backbone_pretrained": False}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="You are using PEFT without a pretrained backbone")
+        return build(bare, overrides, origin)
+
+
+def _our_error(error: BaseException | None) -> AugmentStoreError | None:
+    """The first error of this project's in the chain that led to an error."""
+    while error is not None and not isinstance(error, AugmentStoreError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def one_line(error: BaseException) -> str:

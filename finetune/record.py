@@ -124,7 +124,9 @@ def _augment_record(datamodule: TimStoreDataModule, new_columns: str) -> Augment
 def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
     architecture = str(model.get("backbone_architecture") or model.get("backbone"))
     weights, digest = "random", ""
-    if model.get("backbone_pretrained"):
+    if options.ckpt_path is not None:  # of a run not on record here; else `carry_over` knows
+        weights, digest = str(options.ckpt_path.resolve()), sha256_of_file(options.ckpt_path)
+    elif model.get("backbone_pretrained"):
         named = model.get("backbone_weights")
         path = network_file(architecture, Path(named) if named else None)
         weights, digest = str(path), sha256_of_file(path)

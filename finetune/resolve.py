@@ -92,6 +92,8 @@ def _resolve_data(config: Config, options: Options, seed: int) -> Wish:
         for split in ("train_split", "val_split", "test_split"):
             data[split] = None
     data["augment"] = str(options.augment) if options.augment else data.get("augment")
+    if options.augment is not None:
+        AugmentStore.open(options.augment)  # also where a control does not read it: a wrong path is an error
     data["control"] = options.control or data.get("control")
     data.setdefault("control_seed", seed)
     if options.allow_scene_overlap:

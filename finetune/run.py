@@ -9,13 +9,13 @@ import torch
 import yaml
 
 from finetune.checkpoints import check_trainable, read_same, start_from
-from finetune.cli import FinetuneCLI, build
+from finetune.cli import FinetuneCLI, build, build_bare
 from finetune.errors import RunError
 from finetune.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.options import Options
 from finetune.predictions import PredictionWriter
 from finetune.record import carry_over, finish, make_manifest, now
-from finetune.resolve import check_agreement, read_yaml, resolve
+from finetune.resolve import Config, check_agreement, read_yaml, resolve
 
 
 def run(options: Options) -> None:
@@ -25,12 +25,23 @@ def run(options: Options) -> None:
         AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
     """
     config = resolve(read_yaml(options.config), options, gpu=torch.cuda.is_available())
-    cli = build(config, options.overrides, options.config)
-    check_agreement(cli.plain_config(), cli.datamodule.augmentation.encoding)
+    fresh = options.command == "fit" and options.ckpt_path is None
+    cli = (build if fresh else build_bare)(config, options.overrides, options.config)
+    final = cli.plain_config()
+    check_agreement(final, cli.datamodule.augmentation.encoding)
     if options.command == "fit":
-        _fit(options, cli)
+        if not fresh:
+            _keep(final, config, "backbone_pretrained")
+        _fit(options, cli, final)
     else:
         _evaluate(options, cli)
+
+
+def _keep(final: Config, config: Config, key: str) -> None:
+    """Keeps on record what was left out in building a run that goes on."""
+    given = config["model"]["init_args"]["model_args"]
+    if key in given:
+        final["model"]["init_args"]["model_args"][key] = given[key]
 
 
 def _check_free(options: Options) -> None:
@@ -42,7 +53,7 @@ def _check_free(options: Options) -> None:
         )
 
 
-def _fit(options: Options, cli: FinetuneCLI) -> None:
+def _fit(options: Options, cli: FinetuneCLI, config: Config) -> None:
     started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
     if first:  # of several processes, one looks after the run directory
         _check_free(options)
@@ -52,14 +63,12 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     if options.ckpt_path is not None:
         read_same(options.ckpt_path, cli.model)
     cli.datamodule.setup("fit")
-    manifest = make_manifest(options, cli.plain_config(), cli.datamodule, created)
+    manifest = make_manifest(options, config, cli.datamodule, created)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
-        (options.run / CONFIG).write_text(
-            yaml.safe_dump(cli.plain_config(), sort_keys=False), encoding="utf-8"
-        )
+        (options.run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         manifest.write(options.run)
     complete = False
     try:

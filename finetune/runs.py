@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from terratorch.tasks import SemanticSegmentationTask
 
 from finetune.checkpoints import read_same
-from finetune.cli import build
+from finetune.cli import build_bare
 from finetune.datamodule import TimStoreDataModule
 from finetune.errors import RunError
 from finetune.manifest import CONFIG, RunManifest
@@ -52,19 +51,14 @@ def load_run(
         there = ", ".join(manifest.checkpoints) or "none"
         raise RunError(f"{run}: no {checkpoint} checkpoint; there is {there}")
     config = _for_evaluation(read_yaml(run / CONFIG), places or Places())
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="You are using PEFT without a pretrained backbone"
-        )  # loaded below
-        cli = build(config, (), run / CONFIG)
+    cli = build_bare(config, (), run / CONFIG)
     state = read_same(run / manifest.checkpoints[checkpoint], cli.model)
     cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's
     return cli.model.eval(), cli.datamodule
 
 
 def _for_evaluation(config: dict[str, Any], places: Places) -> dict[str, Any]:
-    """Without what only training needs: published weights, loggers and callbacks."""
-    config["model"]["init_args"]["model_args"] |= {"backbone_pretrained": False}
+    """Without what only training needs: loggers and callbacks."""
     config["trainer"] |= {"logger": False, "callbacks": None, "enable_checkpointing": False}
     data = config["data"]["init_args"]
     if places.chips is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import yaml
 
 from finetune.__main__ import main
 from finetune.errors import RunError
@@ -184,6 +185,24 @@ def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path
     assert datamodule.augmentation.wish.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
+def test_a_checkpoint_is_used_without_the_published_weights(finished, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    published = {"backbone_pretrained": True, "backbone_weights": str(tmp_path / "nowhere")}
+    config["model"]["init_args"]["model_args"] |= published
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for command in ("validate", "test", "predict"):
+        assert main([command, "--run", str(run)]) == 0
+    last = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "3"]
+    assert main(["fit", "--run", str(run), *last]) == 0
+    kept = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["model_args"]
+    assert published.items() <= kept.items()
+    assert RunManifest.read(run).start.weights == "random"  # as the run that goes on has it on record
 
 
 def test_a_run_is_not_resumed_as_another_one(finished, tmp_path, options, capsys):
