@@ -161,8 +161,7 @@ def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eval.scoring.write_classes", stop)
-    with pytest.raises(KeyboardInterrupt):
-        main(["score", str(run)])
+    assert main(["score", str(run)]) != 0
     assert not is_scored(run)
 
 

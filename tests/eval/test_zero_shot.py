@@ -6,7 +6,7 @@ import pytest
 
 from augment_store.chips import read_raster
 from eval.cli import main
-from eval.score import Score
+from eval.score import Score, is_scored
 from eval.zero_shot import vote
 from tests.finetune.world import make_spec, make_store
 
@@ -61,6 +61,17 @@ def test_references_are_those_of_runs(world, store, legend, baseline, tmp_path):
     assert score(store, world, tmp_path / "out", "--legend", legend) == 0
     run, zero = Score.read(baseline).origin, Score.read(tmp_path / "out").origin
     assert (run.masks_sha256, run.ids_sha256) == (zero.masks_sha256, zero.ids_sha256)
+
+
+def test_an_interrupted_scoring_leaves_no_score(world, store, legend, tmp_path, monkeypatch):
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.zero_shot.write_classes", stop)
+    assert score(store, world, tmp_path / "out", "--legend", legend) != 0
+    assert not is_scored(tmp_path / "out")
 
 
 def test_bad_input(world, store, legend, tmp_path, capsys):
