@@ -95,6 +95,8 @@ def _resolve_data(config: Config, options: Options, seed: int) -> Wish:
     if options.augment is not None:
         AugmentStore.open(options.augment)  # also where a control does not read it: a wrong path is an error
     data["control"] = options.control or data.get("control")
+    if options.command == "fit" and options.seed is not None:
+        data["control_seed"] = seed
     data.setdefault("control_seed", seed)
     if options.allow_scene_overlap:
         data["allow_scene_overlap"] = True
