@@ -10,6 +10,7 @@ import yaml
 
 from augment_store.errors import StoreError
 from finetune.__main__ import main
+from finetune.augmentation import Augmentation, Wish
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse, shipped_configs
 from finetune.resolve import check_agreement, read_yaml, resolve
@@ -175,6 +176,26 @@ def test_phase_2s_own_yaml_is_taken(plain_store, tmp_path):
     path.write_text(yaml.safe_dump(config))
     found = resolved("--augment", str(plain_store), config=str(path))
     assert found["data"]["class_path"] == "finetune.datamodule.TimStoreDataModule"
+
+
+def test_a_band_subset_is_the_models_too(fit, capsys, tmp_path):
+    config = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
+    config["data"]["init_args"]["bands"] = {"S2L2A": ["RED", "GREEN"]}
+    path = tmp_path / "subset.yaml"
+    path.write_text(yaml.safe_dump(config))
+    subset = [str(path) if word == "nyc_tim_lulc" else word for word in fit]
+    assert main([*subset, "--control", "constant", "--smoke"]) == 0
+    capsys.readouterr()
+    late = ["--control", "constant", "--data.init_args.bands", "{S2L2A: [RED]}"]
+    assert "make them agree" in refused(capsys, *fit, *late)
+
+
+def test_tokens_are_the_stores_modality_under_a_control_too(ndvi_store, world):
+    words = ["--augment", str(ndvi_store), "--control", "constant"]
+    config = resolved(*words, config="nyc_tokens")
+    assert model_args(config)["backbone_token_modality"] == "NDVI"
+    wish = Wish(ndvi_store, ("tokens",), "constant")
+    assert Augmentation(wish, memory_limit_mb=1).token_modality == "NDVI"
 
 
 def test_a_seed_is_the_controls_too(tmp_path):
