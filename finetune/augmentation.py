@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,11 @@ def store_modality(wish: Wish) -> str | None:
     return None if wish.store is None else AugmentStore.open(wish.store).spec.modality
 
 
+def token_modality(wish: Wish) -> str:
+    """Modality of the tokens: the store's, under a control as without, and LULC where none is named."""
+    return store_modality(wish) or "LULC"
+
+
 def _default_encoding(wish: Wish) -> tuple[str, ...]:
     if wish.control == ANALYTIC_NDVI:
         return ("ndvi",)
@@ -107,10 +113,10 @@ class Augmentation:
         if wish.store is not None and wish.control in (None, SHUFFLE) and self.plan.arrays:
             self.store = StoreMaps(wish.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
 
-    @property
+    @cached_property
     def token_modality(self) -> str:
         """Modality whose tokens the encoding ``tokens`` feeds to the model."""
-        return "LULC" if self.store is None else self.store.store.spec.modality
+        return token_modality(self.wish)
 
     def source(self, chips: ChipSet, ids: Sequence[str], size: int) -> tuple[Maps, tuple[str, ...]] | None:
         """Maps for the chips of a split and the arrays to read of them; None where nothing is joined.

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from augment_store.modalities import PATCH_SIZE
 from finetune.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of, plan_encoding
 from finetune.errors import ConfigError
+from finetune.options import NEW_COLUMNS
 from finetune.weights import find_source, load_backbone
 
 BACKBONE: Final = "terramind_tim_store"
 """Name under which TerraTorch finds the backbone."""
-
-NEW_COLUMNS: Final = ("zero", "random")
 
 
 class WidenedProjection(nn.Linear):

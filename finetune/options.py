@@ -117,6 +117,8 @@ def parse(argv: Sequence[str]) -> Options:
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
+    if any(word.split("=")[0] == "--seed_everything" for word in rest):
+        raise ConfigError("--seed_everything: use --seed, which fixes the controls too and is on record")
     if parsed.command != "fit" and parsed.init is not None:
         raise ConfigError(f"--init is for fit; name the checkpoint to {parsed.command} with --ckpt_path")
     if parsed.init is not None and parsed.ckpt_path is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from finetune.manifest import (
 )
 from finetune.options import Options
 from finetune.weights import network_file
+from weights.files import sha256_of_file as sha256_of_file  # eval takes it from here
 
 PACKAGES: Final = (
     "terramind-tim-store",
@@ -191,12 +191,6 @@ def finish(
         name: f"{CHECKPOINTS}/{name}.ckpt" for name in names if (run / CHECKPOINTS / f"{name}.ckpt").is_file()
     }
     return dataclasses.replace(manifest, cost=cost, checkpoints=checkpoints, complete=complete)
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git_commit() -> str | None:

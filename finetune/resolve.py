@@ -10,7 +10,9 @@ from typing import Any, Final
 import yaml
 
 from augment_store.store import AugmentStore
-from finetune.augmentation import Wish, effective_encoding
+from finetune.augmentation import Wish, effective_encoding, token_modality
+from finetune.backbones import BACKBONE
+from finetune.dataset import find_bands
 from finetune.encodings import PLANES_MODALITY, TOKENS, Placement, plan_encoding
 from finetune.errors import ConfigError
 from finetune.manifest import CHECKPOINTS
@@ -19,8 +21,10 @@ from finetune.options import Options
 Config = dict[str, Any]
 
 DATAMODULE: Final = "finetune.datamodule.TimStoreDataModule"
-BACKBONE: Final = "terramind_tim_store"
 DEFAULT_SEED: Final = 42
+INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
+"""Of the datamodule and of the backbone, where neither names any."""
+
 SMOKE_STEPS: Final = 2
 SMOKE_CHIPS: Final = 4
 
@@ -95,6 +99,8 @@ def _resolve_data(config: Config, options: Options, seed: int) -> Wish:
     if options.augment is not None:
         AugmentStore.open(options.augment)  # also where a control does not read it: a wrong path is an error
     data["control"] = options.control or data.get("control")
+    if options.command == "fit" and options.seed is not None:
+        data["control_seed"] = seed
     data.setdefault("control_seed", seed)
     if options.allow_scene_overlap:
         data["allow_scene_overlap"] = True
@@ -118,6 +124,9 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
     architecture = str(arguments.get("backbone", ""))
     if architecture.startswith("terramind_") and architecture != BACKBONE:
         arguments |= {"backbone": BACKBONE, "backbone_architecture": architecture}
+    bands = config["data"]["init_args"].get("bands")
+    if bands and arguments.get("backbone") == BACKBONE:
+        arguments.setdefault("backbone_bands", bands)
     plan = plan_encoding(wish.encoding or ())
     if plan.placement is not Placement.NOWHERE:
         inline = str(arguments.get("backbone_architecture")).endswith("_tim")
@@ -127,8 +136,8 @@ def _resolve_model(config: Config, options: Options, wish: Wish) -> None:
                 "terramind_v1_base"
             )
         arguments["backbone_encoding"] = list(wish.encoding or ())
-        if TOKENS in arguments["backbone_encoding"] and wish.store is not None:
-            arguments["backbone_token_modality"] = AugmentStore.open(wish.store).spec.modality
+        if TOKENS in arguments["backbone_encoding"]:
+            arguments["backbone_token_modality"] = token_modality(wish)
         _train_added_layer(arguments, plan.placement)
     if options.new_columns is not None:
         arguments["backbone_new_columns"] = options.new_columns
@@ -204,18 +213,24 @@ def check_agreement(config: Mapping[str, Any], encoding: tuple[str, ...]) -> Non
         raise ConfigError(
             f"num_classes {model.get('num_classes')}, but class_names names {len(names)}; make them agree"
         )
-    pairs = [("encoding", list(encoding), list(model.get("backbone_encoding") or []))]
-    pairs += [
-        (key, data[key], model[f"backbone_{key}"])
-        for key in ("modalities", "bands")
-        if data.get(key) and model.get(f"backbone_{key}")
+    pairs: list[tuple[str, Any, Any]] = [
+        ("encoding", list(encoding), list(model.get("backbone_encoding") or []))
     ]
-    for key, ours, theirs in pairs:
-        if ours != theirs:
+    if model.get("backbone") == BACKBONE:
+        ours, theirs = _inputs(data, ""), _inputs(model, "backbone_")
+        pairs += [("modalities", list(ours), list(theirs)), ("bands", ours, theirs)]
+    for key, found, expected in pairs:
+        if found != expected:
             raise ConfigError(
-                f"data has {key} {ours}, model_args has backbone_{key} {theirs}; make them agree"
+                f"data has {key} {found}, model_args has backbone_{key} {expected}; make them agree"
             )
     _check_time(len(data.get("timesteps") or (0, 1, 2, 3)), model)
+
+
+def _inputs(arguments: Mapping[str, Any], prefix: str) -> dict[str, tuple[str, ...]]:
+    """Bands in effect by modality, in the model's order, those left to the default included."""
+    modalities = arguments.get(f"{prefix}modalities") or list(INPUT_MODALITIES_BY_DEFAULT)
+    return find_bands(modalities, arguments.get(f"{prefix}bands"))
 
 
 def _check_time(timesteps: int, model: Mapping[str, Any]) -> None:

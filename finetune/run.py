@@ -45,11 +45,11 @@ def _keep(final: Config, config: Config, key: str) -> None:
 
 
 def _check_free(options: Options) -> None:
-    """A run directory holds one run."""
-    if options.ckpt_path is None and (options.run / MANIFEST).is_file():
+    """A run directory holds one run; one that left no checkpoint, such as a smoke run, may be replaced."""
+    left = sorted((options.run / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stem != "last")
+    if options.ckpt_path is None and left:
         raise RunError(
-            f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path "
-            f"{options.run / CHECKPOINTS / 'last.ckpt'}"
+            f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path {left[0]}"
         )
 
 

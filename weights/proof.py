@@ -31,7 +31,8 @@ def load_proven(
             after loading.
     """
     wanted = names if names is not None else {name: name for name in module.state_dict()}
-    expected = {ours: _find(ours, wanted, module, state, origin) for ours in wanted}
+    own = module.state_dict()
+    expected = {ours: _find(ours, wanted, own, state, origin) for ours in wanted}
     module.load_state_dict(expected, strict=names is None)
     loaded = module.state_dict()
     for ours, theirs in wanted.items():
@@ -40,10 +41,13 @@ def load_proven(
 
 
 def _find(
-    ours: str, wanted: Mapping[str, str], module: nn.Module, state: Mapping[str, Tensor], origin: Path
+    ours: str,
+    wanted: Mapping[str, str],
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    origin: Path,
 ) -> Tensor:
     """A tensor of the file, by its name or by that of one tied to it (safetensors keeps only one of them)."""
-    own = module.state_dict()
     tied = (other for other in wanted if own[other].data_ptr() == own[ours].data_ptr())
     name = next((wanted[name] for name in (ours, *tied) if wanted[name] in state), None)
     if name is None:

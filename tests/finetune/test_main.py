@@ -10,6 +10,7 @@ import yaml
 
 from augment_store.errors import StoreError
 from finetune.__main__ import main
+from finetune.augmentation import Augmentation, Wish
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse, shipped_configs
 from finetune.resolve import check_agreement, read_yaml, resolve
@@ -56,6 +57,8 @@ def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
         (["test", "--init", __file__], "--init is for fit"),
         (["fit", "--init", __file__, "--ckpt_path", __file__], "choose one"),
         (["fit", "--init", "no.ckpt"], "--init no.ckpt: no such file"),
+        (["fit", "--seed_everything", "3"], "use --seed"),
+        (["fit", "--seed_everything=3"], "use --seed"),
         (["fit", "stray"], "unexpected argument 'stray'"),
     ],
 )
@@ -173,6 +176,47 @@ def test_phase_2s_own_yaml_is_taken(plain_store, tmp_path):
     path.write_text(yaml.safe_dump(config))
     found = resolved("--augment", str(plain_store), config=str(path))
     assert found["data"]["class_path"] == "finetune.datamodule.TimStoreDataModule"
+
+
+def test_a_band_subset_is_the_models_too(fit, capsys, tmp_path):
+    config = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
+    config["data"]["init_args"]["bands"] = {"S2L2A": ["RED", "GREEN"]}
+    path = tmp_path / "subset.yaml"
+    path.write_text(yaml.safe_dump(config))
+    subset = [str(path) if word == "nyc_tim_lulc" else word for word in fit]
+    assert main([*subset, "--control", "constant", "--smoke"]) == 0
+    capsys.readouterr()
+    late = ["--control", "constant", "--data.init_args.bands", "{S2L2A: [RED]}"]
+    assert "make them agree" in refused(capsys, *fit, *late)
+
+
+def test_tokens_are_the_stores_modality_under_a_control_too(ndvi_store, world):
+    words = ["--augment", str(ndvi_store), "--control", "constant"]
+    config = resolved(*words, config="nyc_tokens")
+    assert model_args(config)["backbone_token_modality"] == "NDVI"
+    wish = Wish(ndvi_store, ("tokens",), "constant")
+    assert Augmentation(wish, memory_limit_mb=1).token_modality == "NDVI"
+
+
+def test_a_seed_is_the_controls_too(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(resolved("--seed", "3", "--control", "constant")))
+    own = resolved(config=str(path))
+    again = resolved("--seed", "4", config=str(path))
+    assert (own["seed_everything"], own["data"]["init_args"]["control_seed"]) == (3, 3)
+    assert (again["seed_everything"], again["data"]["init_args"]["control_seed"]) == (4, 4)
+
+
+def test_a_run_that_left_no_checkpoint_may_be_replaced(fit, tmp_path, capsys):
+    checkpoints, control = tmp_path / "run" / "checkpoints", ["--control", "constant"]
+    assert main([*fit, *control, "--smoke"]) == 0
+    assert main([*fit, *control, "--smoke"]) == 0
+    checkpoints.mkdir()
+    (checkpoints / "best.ckpt").touch()
+    capsys.readouterr()
+    assert f"resume it with --ckpt_path {checkpoints / 'best.ckpt'}" in refused(capsys, *fit, *control)
+    (checkpoints / "last.ckpt").touch()
+    assert f"resume it with --ckpt_path {checkpoints / 'last.ckpt'}" in refused(capsys, *fit, *control)
 
 
 def test_precision_follows_the_device():
