@@ -126,7 +126,7 @@ def _check_current(score: Score) -> None:
     from eval.errors import ScoreError
     from eval.opening import check_complete
     from finetune.manifest import RunManifest
-    from finetune.record import sha256_of_file
+    from weights.files import sha256_of_file
 
     manifest = RunManifest.read(score.folder)
     check_complete(score.folder, manifest)

@@ -16,8 +16,8 @@ from eval.errors import PublishError
 from eval.opening import Opened, open_run
 from eval.report.document import REPORT_VERSION
 from finetune.manifest import RunManifest
-from finetune.record import sha256_of_file
 from finetune.runs import Places
+from weights.files import sha256_of_file
 
 _PLACES: Final = ("source", "checkpoint", "chips", "store")
 

@@ -19,7 +19,8 @@ from eval.counts import Counts, count_pixels
 from eval.opening import Opened
 from eval.score import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
 from finetune.predictions import write_classes
-from finetune.record import now, sha256_of_file
+from finetune.record import now
+from weights.files import sha256_of_file
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
 HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

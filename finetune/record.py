@@ -27,7 +27,7 @@ from finetune.manifest import (
 )
 from finetune.options import Options
 from finetune.weights import network_file
-from weights.files import sha256_of_file as sha256_of_file  # eval takes it from here
+from weights.files import sha256_of_file
 
 PACKAGES: Final = (
     "terramind-tim-store",
