@@ -178,7 +178,7 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
             yield Problem(f"{name}: state {state} is none of {[int(s) for s in State]}", (position,))
     for schema in map_arrays(store.spec, store.extent):
         yield from _map_problems(store, schema, shard, complete)
-    yield from _source_problems(store, complete)
+    yield from _source_problems(store, positions, complete)
 
 
 def _map_problems(
@@ -211,12 +211,13 @@ def _value_problem(schema: ArraySchema, values: NDArray[Any]) -> str:
     return ""
 
 
-def _source_problems(store: AugmentStore, complete: Sequence[int]) -> Iterator[Problem]:
+def _source_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
     """A timestep may only stand for those with the same input digest."""
+    columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
+    rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
     for position in complete:
-        chip_id = store.chip_ids[position]
-        source, digests = store.read("timestep_source", chip_id), store.read("input_digest", chip_id)
-        shown = f"chip {chip_id}: timestep_source {source.tolist()}"
+        source, digests = rows[position]
+        shown = f"chip {store.chip_ids[position]}: timestep_source {source.tolist()}"
         if source.min() < 0 or source.max() >= store.extent.timesteps:
             yield Problem(f"{shown} is outside the {store.extent.timesteps} timesteps", (position,))
         elif not np.array_equal(digests, digests[source]):
