@@ -29,7 +29,7 @@ from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY, TERRATORCH_FULL_MO
 from torch import nn
 
 from demo.tokenizer import build_lulc_tokenizer, build_ndvi_tokenizer, load_tokenizer
-from weights.catalog import GeneratorSource, WeightFile
+from terramind_weights.catalog import GeneratorSource, WeightFile
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 

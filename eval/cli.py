@@ -8,13 +8,11 @@ from typing import Final
 
 from augment_store.cli import Command, run_guarded
 from augment_store.quiet import quieten_libraries
-from eval import (
-    compare_command,
-    publish_command,
-    score_command,
-    study_command,
-    zero_shot_command,
-)
+from eval.compare import command as compare_command
+from eval.publish import command as publish_command
+from eval.score import command as score_command
+from eval.score import maps_command as zero_shot_command
+from eval.study import command as study_command
 
 COMMANDS: Final = {
     "score": Command(score_command.SUMMARY, score_command.add_arguments, score_command.run),

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     quieten_libraries()
-    from finetune.run import run  # heavy, so only when work starts
+    from finetune.run.execute import run  # heavy, so only when work starts
 
     run(options)
     return 0

@@ -27,7 +27,7 @@ from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_
 from generate.predict import ChipProgress, GenerationModule, StoreWriter
 from generate.rules import Finding
 from generate.terramind import load_generator
-from weights.catalog import find_generator
+from terramind_weights.catalog import find_generator
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
 from generate.options import HUB, RANDOM
 from generate.sampling import StreamKey, draw, filtered_probabilities
-from weights.catalog import GeneratorSource
-from weights.files import locate, read_state, sha256_of_file
-from weights.proof import load_proven, sha256_of_tensors
+from terramind_weights.catalog import GeneratorSource
+from terramind_weights.files import locate, read_state, sha256_of_file
+from terramind_weights.proof import load_proven, sha256_of_tensors
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Arm:
         import torch
         from terratorch.tasks import SemanticSegmentationTask
 
-        import finetune.backbones  # noqa: F401 - registers the backbone
+        import finetune.model.backbone  # noqa: F401 - registers the backbone
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -113,7 +113,7 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
     from albumentations.pytorch import ToTensorV2
     from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-    from finetune.datamodule import TimStoreDataModule
+    from finetune.data.datamodule import TimStoreDataModule
     from tests.finetune.world import make_store, make_world
 
     steps = [FlattenTemporalIntoChannels(), albumentations.D4(p=1), ToTensorV2()]

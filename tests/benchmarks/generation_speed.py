@@ -17,7 +17,7 @@ from rich.table import Table
 from augment_store.modalities import INPUT_MODALITIES
 from augment_store.spec import SamplingSpec
 from generate.terramind import TerraMindGenerator, load_generator
-from weights.catalog import find_generator
+from terramind_weights.catalog import find_generator
 
 INPUTS = ("S2L2A", "S1RTC", "DEM")
 

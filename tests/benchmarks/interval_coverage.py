@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.statistics import PairedArms, compare
+from eval.compare.inference import PairedArms, compare
 
 CLASSES = 5
 PIXELS = 100_000

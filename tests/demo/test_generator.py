@@ -10,7 +10,7 @@ from demo.generator import SOURCE, WEIGHTS, load_generator, read_network
 from demo.samples import LULC, NDVI
 from demo.scenes import GENERATOR_HELD_OUT, draw_scene
 from demo.score import Trained, agreement, generated_maps, most_frequent, radar_rule
-from weights.catalog import find_generator
+from terramind_weights.catalog import find_generator
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.counts import Counts, count_pixels
-from eval.score import FOLDER, PREDICTIONS, Origin, Score
-from finetune.predictions import write_classes
+from eval.score.counts import Counts, count_pixels
+from eval.score.record import FOLDER, PREDICTIONS, Origin, Score
+from finetune.run.predictions import write_classes
 
 DIGESTS = count()
 """So that no two runs are of the same weights."""

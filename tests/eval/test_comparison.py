@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from eval.comparison import Difference, compare_arms
-from eval.counts import Counts
+from eval.compare.arms import Difference, compare_arms
+from eval.compare.inference import Estimate
+from eval.compare.verdict import Grade, grade_of
 from eval.errors import (
     ClassMismatchError,
     ComparisonError,
@@ -12,9 +13,8 @@ from eval.errors import (
     NoReferenceError,
     SplitMismatchError,
 )
-from eval.gate import Grade, grade_of
-from eval.score import Origin, Score
-from eval.statistics import Estimate
+from eval.score.counts import Counts
+from eval.score.record import Origin, Score
 from tests.eval.scores import make_counts, make_origin
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eval.counts import Counts, count_pixels
 from eval.errors import ScoreError
+from eval.score.counts import Counts, count_pixels
 
 
 def test_counts_by_hand():

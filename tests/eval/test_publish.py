@@ -15,14 +15,14 @@ import pytest
 import torch
 import yaml
 
-from eval.bundle import merge_columns
-from eval.card import claim, claims_improvement
 from eval.cli import main
-from eval.opening import open_run
-from eval.report.document import schema
-from eval.score import is_scored
-from finetune.backbones import WidenedProjection
-from finetune.runs import Places
+from eval.compare.report.document import schema
+from eval.publish.bundle import merge_columns
+from eval.publish.card import claim, claims_improvement
+from eval.score.opening import open_run
+from eval.score.record import is_scored
+from finetune.model.backbone import WidenedProjection
+from finetune.run.reopen import Places
 
 
 def run(*words):

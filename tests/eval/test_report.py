@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from eval.cli import main
-from eval.report.document import schema
-from eval.report.pictures import AGREEMENT, _agreement, choose, legend
-from eval.score import Score
+from eval.compare.report.document import schema
+from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
+from eval.score.record import Score
 from tests.eval.scores import NAMES, make_counts, make_score
 
 

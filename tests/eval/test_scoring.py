@@ -11,8 +11,8 @@ import yaml
 
 from augment_store.chips import read_raster
 from eval.cli import main
-from eval.counts import count_pixels
-from eval.score import Score, is_scored
+from eval.score.counts import count_pixels
+from eval.score.record import Score, is_scored
 from finetune.__main__ import main as finetune
 
 
@@ -160,7 +160,7 @@ def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval.scoring.write_classes", stop)
+    monkeypatch.setattr("eval.score.network.write_classes", stop)
     assert main(["score", str(run)]) != 0
     assert not is_scored(run)
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval.gate import Grade, grade_of
-from eval.statistics import (
+from eval.compare.inference import (
     BCA,
     NO_INTERVAL,
     PERCENTILE,
@@ -15,6 +14,7 @@ from eval.statistics import (
     sign_flip,
     standard_errors,
 )
+from eval.compare.verdict import Grade, grade_of
 
 
 def scene(first, second):
@@ -149,7 +149,7 @@ def test_luck_of_the_seed_is_no_effect_of_the_arm():
 def test_differences_at_an_edge_are_the_edge(monkeypatch, baseline, candidate, expected):
     """In floating point 0.62 − 0.60 is above 0.02, 0.58 − 0.57 is below or above 0.01, and 0.3 − (0.1 + 0.2) is < 0."""
     monkeypatch.setattr(PairedArms, "differences", lambda *_: np.full(3, candidate - baseline))
-    monkeypatch.setattr("eval.statistics.sign_flip", lambda *_: np.ones(3))
+    monkeypatch.setattr("eval.compare.inference.sign_flip", lambda *_: np.ones(3))
     assert candidate - baseline != expected
     miou = compare(arms([(80, 60)], [(90, 60)]), seed=0)[0]
     assert miou.difference == expected

@@ -8,9 +8,9 @@ import yaml
 
 from eval import study_steps
 from eval.cli import main
-from eval.study import Study
-from eval.study_command import CONFIGS
-from eval.study_plan import plan
+from eval.study.command import CONFIGS
+from eval.study.config import Study
+from eval.study.plan import plan
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
 

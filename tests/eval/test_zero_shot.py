@@ -6,8 +6,8 @@ import pytest
 
 from augment_store.chips import read_raster
 from eval.cli import main
-from eval.score import Score, is_scored
-from eval.zero_shot import vote
+from eval.score.maps import vote
+from eval.score.record import Score, is_scored
 from tests.finetune.world import make_spec, make_store
 
 # LULC value → label such that the store of the fixture, whose maps hold label + 1, is right everywhere
@@ -69,7 +69,7 @@ def test_an_interrupted_scoring_leaves_no_score(world, store, legend, tmp_path, 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eval.zero_shot.write_classes", stop)
+    monkeypatch.setattr("eval.score.maps.write_classes", stop)
     assert score(store, world, tmp_path / "out", "--legend", legend) != 0
     assert not is_scored(tmp_path / "out")
 

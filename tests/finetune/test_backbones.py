@@ -6,8 +6,8 @@ import pytest
 import torch
 from terratorch.registry import BACKBONE_REGISTRY
 
-from finetune.backbones import WidenedProjection, terramind_tim_store
 from finetune.errors import ConfigError, EncodingError
+from finetune.model.backbone import WidenedProjection, terramind_tim_store
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from finetune.__main__ import main
 from finetune.options import CONFIGS, shipped_configs
-from finetune.runs import load_run
+from finetune.run.reopen import load_run
 
 STORES = {"nyc_tim_ndvi": "ndvi_store"}
 PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora"}

@@ -13,11 +13,11 @@ from terratorch.datasets.transforms import FlattenTemporalIntoChannels, Unflatte
 from augment_store.chips import ChipSet
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.layouts import IMPACTMESH
-from finetune.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
-from finetune.datamodule import TimStoreDataModule
+from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
+from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from finetune.statistics import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
-from finetune.transforms import SampleTransform
 from tests.finetune.world import make_store, make_world, write_tif, write_zarr
 
 D4 = [

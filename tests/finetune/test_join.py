@@ -9,11 +9,11 @@ from torch.utils.data import DataLoader
 
 from augment_store.chips import Chip
 from augment_store.errors import StoreError
-from finetune.dataset import ChipDataset, Members, Reading, collate, find_bands
+from finetune.augment.store_maps import StoreMaps
+from finetune.data.checks import SurveyRules, survey_chips
+from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
+from finetune.data.transforms import SampleTransform
 from finetune.errors import EncodingError, JoinError
-from finetune.join import StoreMaps
-from finetune.survey import SurveyRules, survey_chips
-from finetune.transforms import SampleTransform
 from tests.finetune.world import make_spec, make_store, make_world, write_chip
 
 RULES = SurveyRules(("S2L2A", "S1RTC", "DEM"), (0, 1, 2, 3), 5)

@@ -10,10 +10,10 @@ import yaml
 
 from augment_store.errors import StoreError
 from finetune.__main__ import main
-from finetune.augmentation import Augmentation, Wish
+from finetune.augment.augmentation import Augmentation, Wish
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse, shipped_configs
-from finetune.resolve import check_agreement, read_yaml, resolve
+from finetune.run.config import check_agreement, read_yaml, resolve
 from tests.finetune.world import make_world, write_tif
 
 
@@ -175,7 +175,7 @@ def test_phase_2s_own_yaml_is_taken(plain_store, tmp_path):
     path = tmp_path / "phase2.yaml"
     path.write_text(yaml.safe_dump(config))
     found = resolved("--augment", str(plain_store), config=str(path))
-    assert found["data"]["class_path"] == "finetune.datamodule.TimStoreDataModule"
+    assert found["data"]["class_path"] == "finetune.data.datamodule.TimStoreDataModule"
 
 
 def test_a_band_subset_is_the_models_too(fit, capsys, tmp_path):

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.encodings import CLASSES, Placement, carrier_of, plan_encoding
+from finetune.augment.encodings import CLASSES, Placement, carrier_of, plan_encoding
+from finetune.augment.planes import make_planes, make_token_grid
 from finetune.errors import EncodingError
-from finetune.planes import make_planes, make_token_grid
 
 
 def planes_of(name, values, dtype):

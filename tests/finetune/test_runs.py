@@ -13,10 +13,10 @@ import yaml
 
 from finetune.__main__ import main
 from finetune.errors import RunError
-from finetune.manifest import RunManifest
-from finetune.runs import Places, load_run
+from finetune.run.manifest import RunManifest
+from finetune.run.reopen import Places, load_run
+from terramind_weights.files import WeightsError
 from tests.finetune.world import make_store
-from weights.files import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(finished, opt
 
 
 def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkeypatch):
-    from finetune.dataset import ChipDataset
+    from finetune.data.dataset import ChipDataset
 
     run = tmp_path / "run"
     read, count = ChipDataset.__getitem__, iter(range(1000))

@@ -8,8 +8,8 @@ from albumentations.pytorch import ToTensorV2
 from lightning.pytorch import Trainer, seed_everything
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-from finetune.datamodule import TimStoreDataModule
-from finetune.dataset import collate
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.data.dataset import collate
 from tests.finetune.test_weights import NECKS, make_task
 from tests.finetune.world import labels_as_lulc, make_store, make_world
 

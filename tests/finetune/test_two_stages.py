@@ -2,8 +2,8 @@
 
 import torch
 
-from finetune.backbones import terramind_tim_store
-from finetune.datamodule import TimStoreDataModule
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.model.backbone import terramind_tim_store
 from tests.finetune.world import make_world
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from terratorch.tasks import SemanticSegmentationTask
 
-from finetune.backbones import terramind_tim_store
-from finetune.checkpoints import check_trainable, start_from
 from finetune.errors import ConfigError
-from weights.files import WeightsError, read_state
+from finetune.model.backbone import terramind_tim_store
+from finetune.model.starting import check_trainable, start_from
+from terramind_weights.files import WeightsError, read_state
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 NECKS = [

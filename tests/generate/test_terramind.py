@@ -5,8 +5,8 @@ import torch
 
 from generate.command import main
 from generate.terramind import TerraMindGenerator, _rounds, load_generator
+from terramind_weights.catalog import PUBLISHED, find_generator
 from tests.generate.conftest import assert_equal_stores, sampling
-from weights.catalog import PUBLISHED, find_generator
 
 BANDS = {"S2L2A": 12, "S1RTC": 2, "DEM": 1}
 

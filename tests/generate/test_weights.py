@@ -7,9 +7,9 @@ import torch
 
 from generate.command import main
 from generate.terramind import load_generator
+from terramind_weights.catalog import PUBLISHED
+from terramind_weights.files import WeightsError, locate
 from tests.generate.conftest import sampling
-from weights.catalog import PUBLISHED
-from weights.files import WeightsError, locate
 
 TINY = PUBLISHED["terramind_v1_tiny"]
 

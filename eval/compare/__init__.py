@@ -1,0 +1,1 @@
+"""Paired comparison of arms, its verdict and its report."""

@@ -1,0 +1,162 @@
+"""`python -m eval compare`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from eval.compare.arms import Comparison
+    from eval.compare.verdict import Verdict
+    from eval.score.record import Score
+
+SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, intervals, report"
+
+REPORT: Final = "report.json"
+REQUIREMENTS: Final = ("acceptable", "strong", "conclusive", "unexplained")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `compare`."""
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="runs of the baseline, one a seed",
+    )
+    parser.add_argument(
+        "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
+    )
+    parser.add_argument(
+        "--control",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=RUN",
+        help="runs that could explain a difference away; a name may stand several times, once a seed",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "--require",
+        choices=REQUIREMENTS,
+        nargs="+",
+        default=[],
+        help="exit with 1 unless the point estimate reaches this grade, the interval is clear of zero (conclusive), "
+        "there are controls and none does as well (unexplained)",
+    )
+    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now, for pictures")
+    parser.add_argument(
+        "--pictures",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="chips shown that gained most, and that lost most (default 4)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares, writes the report and prints the verdict.
+
+    Returns:
+        0 with any verdict; 1 where it falls short of `--require`.
+
+    Raises:
+        AugmentStoreError: If runs cannot be compared, or the report cannot be written.
+    """
+    from eval.compare.arms import compare_arms
+
+    arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
+    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()}, args.seed)
+    _write(comparison, args)
+    verdict, controlled = comparison.verdict, bool(comparison.against)
+    sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
+    sys.stdout.write(f"{args.out / 'report.html'}\n")
+    return 0 if all(_holds(verdict, wanted, controlled=controlled) for wanted in args.require) else 1
+
+
+def _holds(verdict: Verdict, wanted: str, *, controlled: bool) -> bool:
+    from eval.compare.verdict import Grade
+
+    if wanted == "conclusive":
+        return not verdict.inconclusive
+    if wanted == "unexplained":
+        return controlled and not verdict.explained_by
+    return verdict.grade.reaches(Grade(wanted))
+
+
+def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
+    """Runs of each control, by name."""
+    from eval.errors import ComparisonError
+
+    controls: dict[str, list[Path]] = {}
+    for entry in entries:
+        name, _, folder = entry.partition("=")
+        if not name or not folder or name in ("baseline", "candidate"):
+            raise ComparisonError(f"--control {entry}: expected NAME=RUN, the name not baseline or candidate")
+        controls.setdefault(name, []).append(Path(folder))
+    return controls
+
+
+def _score(folder: Path) -> Score:
+    """A run's score, of weights that it has now; a run that has none yet is scored now."""
+    from eval.score.record import Score, is_scored
+    from finetune.run.manifest import MANIFEST
+
+    if not (folder / MANIFEST).is_file():
+        return Score.read(folder)
+    if not is_scored(folder):
+        from eval.score.command import score_one
+        from finetune.run.reopen import Places
+
+        score_one(folder, "best", Places())
+    score = Score.read(folder)
+    if score.origin.kind == "run":
+        _check_current(score)
+    return score
+
+
+def _check_current(score: Score) -> None:
+    """The score is of a checkpoint that the run has now; where checkpoints were cleared away, none can be stale."""
+    from eval.errors import ScoreError
+    from eval.score.opening import check_complete
+    from finetune.run.manifest import RunManifest
+    from terramind_weights.files import sha256_of_file
+
+    manifest = RunManifest.read(score.folder)
+    check_complete(score.folder, manifest)
+    there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
+    if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
+        raise ScoreError(
+            f"{score.folder}: its score is of weights it no longer has; run python -m eval score {score.folder}"
+        )
+
+
+def _write(comparison: Comparison, args: argparse.Namespace) -> None:
+    import json
+    from datetime import UTC, datetime
+
+    from augment_store.outputs import write_whole
+    from eval.compare.report.document import make_document
+    from eval.compare.report.markdown import to_markdown
+    from eval.compare.report.page import write_page
+    from eval.compare.report.pictures import choose, find_shown
+
+    document = make_document(comparison, datetime.now(UTC).replace(microsecond=0).isoformat())
+    chosen = choose(document["chips"], args.pictures)
+    shown = find_shown(comparison, args.chips)
+    write_whole(args.out / REPORT, [json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"])
+    write_whole(args.out / "report.md", [to_markdown(document).encode()])
+    write_page(args.out / "report.html", document, shown, chosen)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number}; expected 0 or more")
+    return number

@@ -1,0 +1,67 @@
+"""The page for the browser: one file with everything in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from augment_store.inspect.kinds import map_kind
+from augment_store.modalities import LegendClass
+from augment_store.outputs import write_whole
+from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, legend
+
+_SCRIPTS: Final = ("tables.js", "plots.js", "chips.js", "main.js")
+
+
+def write_page(
+    path: Path, document: Mapping[str, Any], shown: Shown | None, chosen: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: File to write.
+        document: The report as plain values.
+        shown: What pictures are made from, None where there are none.
+        chosen: Rows of the chips to show.
+
+    Raises:
+        OutputError: If it cannot be written.
+        AugmentStoreError: If a chip to show cannot be read.
+    """
+    write_whole(path, (part.encode() for part in _parts(document, shown, chosen)))
+
+
+def _parts(
+    document: Mapping[str, Any], shown: Shown | None, chosen: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    head, body, end = _asset("template.html").split("<!--part-->")
+    names = document["test"]["classes"]
+    chips = [{**row, "layers": draw_chip(shown, str(row["id"]))} for row in chosen] if shown else []
+    legends = {"classes": _legend(legend(names)), "agreement": _legend(AGREEMENT)}
+    if shown is not None and shown.store is not None:
+        legends["generated"] = _legend(map_kind(shown.store.spec).classes)
+    yield f"{head}<style>\n{_asset('style.css')}</style>\n{body}"
+    for name, value in (("report", document), ("pictures", {"chips": chips, "legends": legends})):
+        yield f'<script type="application/json" id="{name}">{_json(value)}</script>\n'
+    yield (
+        "<script>\n(() => {\n'use strict';\n"
+        + "".join(_asset(name) for name in _SCRIPTS)
+        + "})();\n</script>"
+    )
+    yield end
+
+
+def _legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
+    return [{"name": entry.name, "colour": "#{:02x}{:02x}{:02x}".format(*entry.rgb)} for entry in classes]
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element: it holds no ``<``."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return resources.files("eval.compare.report").joinpath(f"assets/{name}").read_text(encoding="utf-8")

@@ -1,0 +1,151 @@
+"""Pictures of the chips that gained and lost most: inputs, generated map, reference, predictions, where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips import ChipSet, read_raster
+from augment_store.inspect.images import map_uri, photo_uri
+from augment_store.inspect.kinds import NO_CODE, map_kind
+from augment_store.inspect.views import draw_radar, draw_rgb
+from augment_store.layouts import find_layout
+from augment_store.legend import LegendTable
+from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, LegendClass
+from augment_store.store import AugmentStore
+from eval.compare.arms import Arm, Comparison
+from eval.score.record import Score
+
+SIDE: Final = 256
+QUALITY: Final = 60
+
+AGREEMENT: Final = (
+    LegendClass(0, "both right", (0xD9, 0xDC, 0xD6)),
+    LegendClass(1, "only the candidate right", (0x2A, 0x9D, 0x8F)),
+    LegendClass(2, "only the baseline right", (0xD1, 0x5B, 0x35)),
+    LegendClass(3, "both wrong", (0x5B, 0x60, 0x66)),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What pictures are made from.
+
+    Attributes:
+        chips: The chip set.
+        store: The candidate's store, or None.
+        classes: Legend of reference and predictions.
+        baseline: Run whose predictions stand for the baseline.
+        candidate: Run whose predictions stand for the candidate.
+    """
+
+    chips: ChipSet
+    store: AugmentStore | None
+    classes: tuple[LegendClass, ...]
+    baseline: Score
+    candidate: Score
+
+
+def find_shown(comparison: Comparison, chips: Path | None) -> Shown | None:
+    """What to make pictures from; None where the chips or predicted maps are no longer there.
+
+    Args:
+        comparison: What was compared.
+        chips: Where the chip set lies, if not where it was scored.
+
+    Raises:
+        ChipSetError: If `chips` is given and holds none.
+    """
+    root = chips or Path(comparison.candidate.scores[0].origin.chips)
+    if chips is None and not root.is_dir():
+        return None
+    chip_set = ChipSet(root, find_layout(root))
+    baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
+    if baseline is None or candidate is None:
+        return None
+    place = candidate.origin.store
+    store = AugmentStore.open(Path(place)) if place and (Path(place) / "zarr.json").is_file() else None
+    return Shown(chip_set, store, legend(comparison.class_names), baseline, candidate)
+
+
+def _with_predictions(arm: Arm) -> Score | None:
+    """The first run of an arm whose predicted maps are all there."""
+    return next((s for s in arm.scores if all(s.prediction(i).is_file() for i in s.counts.chip_ids)), None)
+
+
+def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
+    """Classes with colours: those of the shipped legend table by name, others from TerraMind's palette."""
+    known = {entry.name: entry.rgb for entry in LegendTable.load().classes}
+    spare = [entry.rgb for entry in LULC_LEGEND[1:]]
+    return tuple(
+        LegendClass(label, name, known.get(name, spare[label % len(spare)]))
+        for label, name in enumerate(names)
+    )
+
+
+def choose(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The `count` chips that lost most and the `count` that gained most, most gained first."""
+    worst = rows[:count]
+    best = rows[max(len(rows) - count, len(worst)) :]
+    return [*reversed(best), *reversed(worst)]
+
+
+def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
+    """Data URIs of a chip's pictures by layer; inputs that are not on disk are left out.
+
+    Raises:
+        AugmentStoreError: If a file or the store cannot be read.
+    """
+    reference = shown.chips.mask(chip_id)
+    predicted = [read_raster(score.prediction(chip_id))[0, 0] for score in (shown.baseline, shown.candidate)]
+    return {
+        **_inputs(shown.chips, chip_id),
+        **_generated(shown.store, chip_id),
+        "reference": map_uri(_codes(reference), shown.classes, 1),
+        "baseline": map_uri(_codes(predicted[0]), shown.classes, 1),
+        "candidate": map_uri(_codes(predicted[1]), shown.classes, 1),
+        "agreement": map_uri(_agreement(reference, predicted[0], predicted[1]), AGREEMENT, 1),
+    }
+
+
+def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
+    layers = {}
+    optical = _first_timestep(chips, chip_id, ("S2L2A",))
+    if optical is not None:
+        layers["rgb"] = photo_uri(draw_rgb(optical), SIDE, QUALITY)
+    radar = _first_timestep(chips, chip_id, S1_MODALITIES)
+    if radar is not None:
+        linear = not (radar < 0).any()  # backscatter in dB is negative almost everywhere
+        layers["radar"] = photo_uri(draw_radar(radar, linear=linear), SIDE, QUALITY)
+    return layers
+
+
+def _first_timestep(chips: ChipSet, chip_id: str, names: Sequence[str]) -> NDArray[np.float64] | None:
+    for name in names:
+        if name in chips.layout.images and chips.path(chip_id, name).is_file():
+            bands = read_raster(chips.path(chip_id, name))[0].astype(np.float64)
+            return np.where(bands == -9999.0, np.nan, bands)
+    return None
+
+
+def _generated(store: AugmentStore | None, chip_id: str) -> dict[str, str]:
+    if store is None or chip_id not in store.chip_ids:
+        return {}
+    kind = map_kind(store.spec)
+    return {"generated": map_uri(kind.codes(store.read(kind.array, chip_id)[0, 0]), kind.classes, 1)}
+
+
+def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.where(labels == IGNORED_LABEL, NO_CODE, labels).astype(np.uint8)
+
+
+def _agreement(reference: NDArray[Any], baseline: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.uint8]:
+    """Code of `AGREEMENT` of each pixel."""
+    ours, theirs = candidate == reference, baseline == reference
+    codes = np.select([ours & theirs, ours, theirs], [0, 1, 2], default=3)
+    return np.where(reference == IGNORED_LABEL, NO_CODE, codes).astype(np.uint8)

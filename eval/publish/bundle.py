@@ -1,0 +1,147 @@
+"""A run as a folder that others can load: weights as safetensors and a configuration for TerraTorch.
+
+Where TerraTorch has a counterpart of what an arm added, the bundle is put in TerraTorch's own terms and needs no more
+than TerraTorch: planes become further bands of the patch embedding. Arms without a counterpart (cached tokens, and
+planes under LoRA) keep the backbone of this project, which then must be installed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE
+from eval.score.opening import Opened
+from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.model.backbone import BACKBONE
+from finetune.run.config import read_yaml
+
+WEIGHTS: Final = "model.safetensors"
+CONFIG: Final = "config.yaml"
+
+ADDED: Final = ".proj.added.weight"
+"""End of the name of a widened patch embedding's new columns."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network put in the terms it is published in.
+
+    Attributes:
+        tensors: Weights by name, as ``task.model.load_state_dict`` takes them.
+        config: Configuration with the section ``model``, and ``data`` as a record.
+        native: Whether TerraTorch alone can load it.
+    """
+
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+    native: bool
+
+    def write(self, folder: Path) -> None:
+        """Writes weights and configuration."""
+        save_file(dict(self.tensors), folder / WEIGHTS)
+        text = yaml.safe_dump(dict(self.config), sort_keys=False)
+        (folder / CONFIG).write_text(text, encoding="utf-8")
+        (folder / WEIGHTS).chmod(
+            (folder / CONFIG).stat().st_mode
+        )  # safetensors would let only the owner read
+
+
+def make_bundle(opened: Opened) -> Bundle:
+    """Puts a run's network in the terms it is published in.
+
+    Args:
+        opened: The run with the weights to publish.
+    """
+    config = read_yaml(opened.config)
+    model = copy.deepcopy(config["model"])
+    arguments = model["init_args"]["model_args"]
+    placement = opened.datamodule.augmentation.plan.placement
+    widened = placement is Placement.BANDS
+    native = placement is not Placement.TOKENS and not (widened and arguments.get("peft_config"))
+    tensors = {name: tensor.contiguous().clone() for name, tensor in opened.task.model.state_dict().items()}
+    arguments |= {"backbone_pretrained": False}
+    arguments.pop("backbone_weights", None)
+    if native:
+        _in_native_terms(arguments, opened.datamodule)
+        tensors = merge_columns(tensors)
+    return Bundle(tensors, {"model": model, "data": _data(config["data"])}, native)
+
+
+def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) -> None:
+    """Names TerraTorch's own backbone in the model's arguments."""
+    if arguments.get("backbone") != BACKBONE:
+        return
+    arguments["backbone"] = arguments.pop("backbone_architecture")
+    for name in ("encoding", "token_modality", "new_columns"):
+        arguments.pop(f"backbone_{name}", None)
+    plan, bands = datamodule.augmentation.plan, datamodule.reading.bands
+    if plan.placement is Placement.BANDS:
+        carrier = carrier_of(tuple(bands))
+        subsets = arguments.get("backbone_bands") or {}
+        arguments["backbone_bands"] = {**subsets, carrier: [*bands[carrier], *plan.plane_names]}
+    elif plan.placement is Placement.MODALITY:
+        arguments["backbone_modalities"] = [*bands, {PLANES_MODALITY: plan.channels}]
+
+
+def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Joins the new columns of a widened patch embedding with the pretrained ones, the band running fastest.
+
+    Args:
+        tensors: Weights by name; a projection's are ``[token, pixels · bands]`` and ``[token, pixels · planes]``.
+    """
+    merged = dict(tensors)
+    for name in [name for name in tensors if name.endswith(ADDED)]:
+        weight = f"{name.removesuffix(ADDED)}.proj.weight"
+        pair = (merged[weight], merged.pop(name))
+        parts = [part.reshape(len(part), PATCH_SIZE**2, -1) for part in pair]
+        merged[weight] = torch.cat(parts, dim=-1).flatten(-2).contiguous()
+    return merged
+
+
+def _data(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The data section without places of the machine it was trained on."""
+    data = copy.deepcopy(dict(section))
+    arguments = data["init_args"]
+    arguments |= {"data_root": "data", "scene_table": None, "predict_split": None}
+    arguments |= {"train_split": None, "val_split": None, "test_split": None}
+    if arguments.get("augment"):
+        arguments["augment"] = "store"
+    return data
+
+
+@dataclass(frozen=True)
+class InputBands:
+    """One tensor of the network's input.
+
+    Attributes:
+        modality: Its key.
+        bands: Names in order.
+        unit: Unit of the values before standardisation.
+        means: Subtracted from each band.
+        stds: Each band is divided by.
+    """
+
+    modality: str
+    bands: tuple[str, ...]
+    unit: str
+    means: tuple[float, ...]
+    stds: tuple[float, ...]
+
+
+def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
+    """What the network is to be given, by modality, without what is cached."""
+    statistics = datamodule.statistics
+    return tuple(
+        InputBands(name, bands, INPUT_MODALITIES[name].unit, statistics.means[name], statistics.stds[name])
+        for name, bands in datamodule.reading.bands.items()
+    )

@@ -1,0 +1,252 @@
+"""The model card: what it is, what it was compared with, and how little or much that shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from augment_store.spec import GenerationSpec
+from eval.compare.report.markdown import percent, span, to_markdown
+from eval.compare.verdict import IMPROVEMENT_FROM, points
+from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
+from finetune.run.manifest import RunManifest
+
+MIOU: Final = "mIoU, macro over the classes in the reference"
+
+ATTRIBUTIONS: Final = (
+    "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
+    "TerraTorch (Gomes et al. 2025, arXiv:2503.20563), Apache-2.0",
+    "Contains modified Copernicus Sentinel data; elevation: Copernicus DEM, © DLR e.V. 2010-2014 and © Airbus Defence "
+    "and Space GmbH 2014-2018, provided under Copernicus by the European Union and ESA",
+    "TerraMind's land-cover legend follows Esri Land Cover (Impact Observatory, Esri), CC-BY-4.0",
+)
+
+
+@dataclass(frozen=True)
+class Imprint:
+    """What a publisher says of a model.
+
+    Attributes:
+        name: Name of the model.
+        licence: Identifier of the weights' licence.
+        attributions: Whom to credit for the chip set, besides `ATTRIBUTIONS`.
+    """
+
+    name: str
+    licence: str
+    attributions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is written from.
+
+    Attributes:
+        imprint: Name, licence and credits.
+        manifest: The run's.
+        report: The comparison's, as plain values.
+        checkpoint_sha256: Of the checkpoint published, one of the candidate's in the report.
+        bundle: What is published.
+        inputs: Tensors the network takes.
+        planes: Names of the planes that are joined to the inputs, in order.
+        spec: Spec of the store, or None.
+    """
+
+    imprint: Imprint
+    manifest: RunManifest
+    report: Mapping[str, Any]
+    checkpoint_sha256: str
+    bundle: Bundle
+    inputs: Sequence[InputBands]
+    planes: Sequence[str]
+    spec: GenerationSpec | None
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Metrics of the very checkpoint published, not the mean over its arm's seeds."""
+        runs = self.report["arms"][1]["runs"]
+        own = (run for run in runs if run["origin"]["checkpoint_sha256"] == self.checkpoint_sha256)
+        metrics: Mapping[str, Any] = next(own)["metrics"]
+        return metrics
+
+
+def claims_improvement(report: Mapping[str, Any]) -> bool:
+    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
+    return _is_clear(report["difference"]) and not _doubt(report)
+
+
+def _is_clear(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["difference"] >= IMPROVEMENT_FROM and entry["low"] is not None and entry["low"] > 0)
+
+
+def _doubt(report: Mapping[str, Any]) -> str:
+    """What forbids to claim even a clear gain, empty where nothing does."""
+    if any(run["origin"]["smoke"] for arm in report["arms"] for run in arm["runs"]):
+        return "a run was a smoke run of a few steps, whose numbers say nothing"
+    explained = ", ".join(report["verdict"]["explained_by"])
+    return f"explained by control {explained}, which does as well" if explained else ""
+
+
+def claim(report: Mapping[str, Any]) -> str:
+    """The card's first sentence about the result, of the same prominence whatever it says."""
+    result = f"mIoU {span(report['difference'])} against the baseline"
+    if claims_improvement(report):
+        return f"Improvement: {result}."
+    if report["difference"]["difference"] < 0:
+        return f"Negative: {result}. No improvement is claimed."
+    if _is_clear(report["difference"]):
+        return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
+    needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
+    return f"Stable: {result}. No improvement is claimed; {needed}."
+
+
+def write_card(facts: CardFacts) -> str:
+    """The card as Markdown with Hugging Face's YAML header."""
+    sections = (_result(facts), _use(facts), _inputs(facts), _limits(facts), _report(facts), _origin(facts))
+    body = "\n\n".join("\n".join(section) for section in sections)
+    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
+
+
+def _header(facts: CardFacts) -> ModelCardData:
+    chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
+    metrics = facts.metrics
+    values = {
+        ("mean_iou", MIOU): metrics["miou_macro_reference_classes"],
+        ("accuracy", "pixel accuracy"): metrics["pixel_accuracy"],
+        ("f1", "F1, macro over the classes in the reference"): metrics["f1_macro_reference_classes"],
+    }
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            dataset_type=chip_set,
+            dataset_name=f"{chip_set}, {facts.report['test']['chips']} test chips",
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value, 6),
+        )
+        for (kind, name), value in values.items()
+        if value is not None
+    ]
+    return ModelCardData(
+        license=facts.imprint.licence,
+        library_name="terratorch",
+        pipeline_tag="image-segmentation",
+        base_model=_base_model(facts.manifest),
+        tags=["earth-observation", "terramind", "semantic-segmentation", "land-cover"],
+        model_name=facts.imprint.name,
+        eval_results=results,
+    )
+
+
+def _base_model(manifest: RunManifest) -> str | None:
+    """The published model the run started from, None where it started from random or other weights."""
+    found = re.fullmatch(r"terramind_v1_(tiny|small|base|large)(_tim)?", manifest.start.architecture)
+    if found is None or manifest.start.weights == "random":
+        return None
+    return f"ibm-esa-geospatial/TerraMind-1.0-{found.group(1)}"
+
+
+def _result(facts: CardFacts) -> Iterator[str]:
+    yield f"**{claim(facts.report)}**"
+    yield ""
+    yield from (f"- {words}" for words in facts.report["verdict"]["words"])
+    yield ""
+    classes = ", ".join(facts.manifest.class_names)
+    arm = facts.report["arms"][1]
+    yield (
+        f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
+        f"{MIOU}: {percent(facts.metrics['miou_macro_reference_classes'])} on "
+        f"{facts.report['test']['chips']} test chips of {len(facts.report['test']['scenes'])} scenes."
+    )
+    if len(arm["runs"]) > 1:
+        mean = percent(arm["metrics"]["miou_macro_reference_classes"])
+        yield (
+            f"Mean over the {len(arm['runs'])} seeds of its arm: {mean}; the comparison is of the arms, while these "
+            f"weights are those of seed {facts.manifest.seed}."
+        )
+
+
+def _use(facts: CardFacts) -> Iterator[str]:
+    yield "## Use"
+    yield ""
+    if not facts.bundle.native:
+        yield "TerraTorch has no counterpart of this arm's inputs: `pip install terramind-tim-store` as well."
+        yield ""
+    yield "```python"
+    if not facts.bundle.native:
+        yield "import finetune.backbones  # of terramind-tim-store: registers the backbone"
+    yield "import yaml"
+    yield "from safetensors.torch import load_file"
+    yield "from terratorch.tasks import SemanticSegmentationTask"
+    yield ""
+    yield f'config = yaml.safe_load(open("{CONFIG}", encoding="utf-8"))'
+    yield 'task = SemanticSegmentationTask(**config["model"]["init_args"])'
+    yield f'task.model.load_state_dict(load_file("{WEIGHTS}"))'
+    yield "task.eval()  # task(images).output are the classes' logits [batch, class, y, x]"
+    yield "```"
+
+
+def _inputs(facts: CardFacts) -> Iterator[str]:
+    steps = len(facts.manifest.data.timesteps)
+    shape = f"`[batch, band, {steps}, y, x]`" if steps > 1 else "`[batch, band, y, x]`"
+    yield "## Inputs"
+    yield ""
+    yield f"A dict of float32 tensors {shape}, each band less its mean, divided by its standard deviation:"
+    yield ""
+    yield "| modality | band | unit | mean | standard deviation |"
+    yield "|---|---|---|---|---|"
+    for entry in facts.inputs:
+        for band, mean, std in zip(entry.bands, entry.means, entry.stds, strict=True):
+            yield f"| {entry.modality} | {band} | {entry.unit} | {mean:g} | {std:g} |"
+    if facts.manifest.augment.encoding:
+        joined = (
+            f"{len(facts.planes)} planes ({', '.join(facts.planes)})" if facts.planes else "token indices"
+        )
+        yield ""
+        encoding = ", ".join(facts.manifest.augment.encoding)
+        maker = "`finetune.datamodule.TimStoreDataModule` of terramind-tim-store"
+        yield f"Joined to them, encoded as {encoding}: {joined}, made of the generated maps by {maker}."
+
+
+def _limits(facts: CardFacts) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    scenes = len(facts.report["test"]["scenes"])
+    yield f"- Tested on {scenes} scenes of one chip set; nothing is known of other places, seasons or sensors."
+    if facts.manifest.augment.fingerprint:
+        yield "- It needs maps generated by the spec in `generation_spec.json`; others may change its output."
+    if facts.manifest.data.scene_overlap:
+        yield "- Scenes are in two splits, so that the test is too kind: " + ", ".join(
+            facts.manifest.data.scene_overlap
+        )
+    if facts.manifest.smoke:
+        yield "- A smoke run of a few steps: of no use but to show that the chain works."
+
+
+def _report(facts: CardFacts) -> Iterator[str]:
+    yield "## Comparison"
+    yield ""
+    yield re.sub(r"(?m)^# ", "### ", to_markdown(facts.report)).rstrip()
+
+
+def _origin(facts: CardFacts) -> Iterator[str]:
+    start = facts.manifest.start
+    yield "## Origin and licences"
+    yield ""
+    yield f"- weights started from {start.weights.rsplit('/', 1)[-1]}, SHA-256 {start.weights_sha256 or 'none'}"
+    if facts.spec is not None:
+        source = (
+            "random weights"
+            if facts.spec.weights == "random"
+            else f"weights {facts.spec.network_sha256[:12]}"
+        )
+        yield f"- maps generated by {facts.spec.generator} ({source}), fingerprint {facts.spec.fingerprint}"
+    versions = ", ".join(f"{name} {version}" for name, version in facts.manifest.versions.items())
+    yield f"- trained with seed {facts.manifest.seed}, {versions}"
+    yield f"- licence of these weights: {facts.imprint.licence}"
+    yield from (f"- {words}" for words in (*ATTRIBUTIONS, *facts.imprint.attributions))

@@ -1,0 +1,61 @@
+"""`python -m eval publish`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+SUMMARY: Final = "a run as a folder for Hugging Face: weights, configuration, model card, report"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `publish`."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory; one of the report's candidates")
+    parser.add_argument(
+        "--report", type=Path, required=True, metavar="DIR", help="folder that compare wrote its report to"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
+    parser.add_argument("--name", help="name of the model (default: the bundle's folder)")
+    parser.add_argument(
+        "--license", default="apache-2.0", help="licence of the weights (default: apache-2.0)"
+    )
+    parser.add_argument(
+        "--attribution",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="whom to credit for the chip set and its masks",
+    )
+    parser.add_argument(
+        "--push",
+        metavar="REPO",
+        help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
+    )
+    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="where the augment store lies now")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the bundle, and uploads it where asked.
+
+    Raises:
+        AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
+    """
+    from eval.errors import PublishError
+    from eval.publish.card import Imprint, claim
+    from eval.publish.folder import publish, push, read_report
+    from finetune.run.reopen import Places
+
+    if args.push and not args.attribution:
+        raise PublishError(
+            f"--push {args.push}: say with --attribution whom to credit for the chips and masks"
+        )
+    report = read_report(args.report)
+    imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
+    publish(args.run, report, args.out, places=Places(args.chips, args.store), imprint=imprint)
+    sys.stdout.write(f"{args.out}: {claim(report)}\n")
+    if args.push:
+        sys.stdout.write(f"{push(args.out, args.push)}\n")
+    return 0

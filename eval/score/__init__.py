@@ -1,0 +1,1 @@
+"""Confusion counts of a run, or of the generated maps, on the test chips."""

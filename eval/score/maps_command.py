@@ -1,0 +1,52 @@
+"""`python -m eval zero-shot`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from augment_store.layouts import LAYOUTS
+
+SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zero-shot`."""
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder of a LULC store")
+    parser.add_argument(
+        "--chips",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="chip set it was generated from, with a test split",
+    )
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
+    )
+    parser.add_argument(
+        "--legend",
+        type=Path,
+        metavar="FILE",
+        help="legend table to the masks' classes (YAML; default: the ten classes to the five of the NYC masks)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores a store and prints the metrics.
+
+    Raises:
+        AugmentStoreError: If the store, the chips or the table cannot be used.
+    """
+    from augment_store.chips import ChipSet
+    from augment_store.legend import LegendTable
+    from augment_store.store import AugmentStore
+    from eval.score.command import show
+    from eval.score.maps import score_store
+
+    store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
+    show(score_store(store, chips, LegendTable.load(args.legend), args.out))
+    return 0

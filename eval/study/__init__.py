@@ -1,0 +1,1 @@
+"""A study: several arms and seeds, fine-tuned, scored and compared by one command."""

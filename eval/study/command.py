@@ -1,0 +1,65 @@
+"""`python -m eval study`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+SUMMARY: Final = "arms × seeds with their controls: runs what is missing, from generation to report"
+CONFIGS: Final = Path(__file__).with_name("configs")
+"""Folder of the studies that ship with the package."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `study`."""
+    shipped = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+    parser.add_argument(
+        "--config", required=True, metavar="YAML", help=f"a file, or one that ships: {shipped}"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the commands that are missing, run none"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs or prints what is missing of a study.
+
+    Raises:
+        StudyError: If the YAML cannot be, or a step fails.
+    """
+    from eval.study.config import Study
+    from eval.study.plan import plan
+    from eval.study.runner import command_line, forget, missing, run_step
+
+    study = Study.load(find_study(args.config))
+    steps = plan(study)
+    left = missing(study.out, steps)
+    if not args.dry_run:
+        forget(study.out, left)
+    sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
+    for step in left:
+        sys.stdout.write(f"{command_line(step)}\n")
+        sys.stdout.flush()
+        if not args.dry_run:
+            run_step(study.out, step)
+    for name in study.comparisons:
+        sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")
+    return 0
+
+
+def find_study(name: str) -> Path:
+    """The file of that name, or the study of that name that ships.
+
+    Raises:
+        StudyError: If there is neither.
+    """
+    from eval.errors import StudyError
+
+    shipped = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if Path(name).parent == Path() and shipped.is_file():
+        return shipped
+    raise StudyError(f"--config {name}: no such file, and no study of that name ships")

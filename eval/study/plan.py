@@ -1,0 +1,98 @@
+"""From a study to the commands that make its stores, runs, scores and reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.compare.command import REPORT
+from eval.score.record import FOLDER, RECORD
+from eval.study.config import ComparisonEntry, Study, Words
+from finetune.run.manifest import CHECKPOINTS
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of a study.
+
+    Attributes:
+        name: What it makes, as a path without suffix.
+        words: The command after ``python -m``.
+        product: File that is there once it is done.
+        after: Names of the steps whose products it reads.
+        costly: Whether it may not simply be made again when its command has changed.
+        checkpoint: For training, the checkpoint it can be resumed from.
+    """
+
+    name: str
+    words: Words
+    product: Path
+    after: tuple[str, ...] = ()
+    costly: bool = False
+    checkpoint: Path | None = None
+
+
+def plan(study: Study) -> tuple[Step, ...]:
+    """Commands of a study in the order they can be run."""
+    return (
+        *(_generate(study, name) for name in study.stores),
+        *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_score(name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_zero_shot(study, name) for name in study.zero_shot),
+        *(_compare(study, name) for name in study.comparisons),
+    )
+
+
+def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:
+    return list(zip(study.seeds, study.runs(name), strict=True))
+
+
+def _generate(study: Study, name: str) -> Step:
+    place = study.store(name)
+    words = ("generate", "--chips", str(study.chips), "--store", str(place))
+    arguments = (*study.generate_arguments, *study.stores[name].arguments)
+    return Step(f"generate_{name}", (*words, *arguments), place / "zarr.json", costly=True)
+
+
+def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
+    arm = study.arms[name]
+    joined = () if arm.store is None else ("--augment", str(study.store(arm.store)))
+    words: Words = ("finetune", "fit", "--config", arm.config, "--chips", str(study.chips), *joined)
+    words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
+    last = run / CHECKPOINTS / "last.ckpt"
+    after = () if arm.store is None else (f"generate_{arm.store}",)
+    return Step(
+        f"fit_{name}_{seed}", words, run / CHECKPOINTS / "best.ckpt", after, costly=True, checkpoint=last
+    )
+
+
+def _score(name: str, seed: int, run: Path) -> Step:
+    product = run / FOLDER / RECORD
+    return Step(f"score_{name}_{seed}", ("eval", "score", str(run)), product, (f"fit_{name}_{seed}",))
+
+
+def _zero_shot(study: Study, name: str) -> Step:
+    entry, (folder,) = study.zero_shot[name], study.runs(name)
+    store = study.store(entry.store)
+    legend = () if entry.legend is None else ("--legend", entry.legend)
+    words = ("eval", "zero-shot", str(store), "--chips", str(study.chips), "--out", str(folder), *legend)
+    return Step(f"score_{name}", words, folder / FOLDER / RECORD, (f"generate_{entry.store}",))
+
+
+def _compare(study: Study, name: str) -> Step:
+    entry, out = study.comparisons[name], study.out / "reports" / name
+    words = ["eval", "compare"]
+    for option, arm in (("--baseline", entry.baseline), ("--candidate", entry.candidate)):
+        words += [option, *map(str, study.runs(arm))]
+    controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
+    words += [*(["--control", *controls] if controls else []), "--out", str(out)]
+    return Step(f"compare_{name}", tuple(words), out / REPORT, _scores(study, entry))
+
+
+def _scores(study: Study, entry: ComparisonEntry) -> tuple[str, ...]:
+    names = []
+    for arm in (entry.baseline, entry.candidate, *entry.controls):
+        names += (
+            [f"score_{arm}"] if arm in study.zero_shot else [f"score_{arm}_{seed}" for seed in study.seeds]
+        )
+    return tuple(names)

@@ -1,0 +1,131 @@
+"""Running a study's commands: what is done is on record with its command, and is not done again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from augment_store.outputs import write_whole
+from eval.errors import StudyError
+from eval.study.config import Words
+from eval.study.plan import Step
+from finetune.run.manifest import MANIFEST
+
+DONE: Final = "done"
+"""Folder of a study that holds a record per step."""
+
+STARTED: Final = "started"
+"""Folder of a study that holds the command of each training that has not come to its end."""
+
+
+def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Steps that are not done, or that read what an earlier missing step makes anew.
+
+    Args:
+        out: Folder of the study.
+        steps: In order.
+
+    Raises:
+        StudyError: If a costly step was done by another command than the study now has, or from something that is
+            no longer there, or an interrupted training was started by another command.
+    """
+    left: dict[str, Step] = {}
+    for step in steps:
+        done, anew = _is_done(out, step), [name for name in step.after if name in left]
+        if done and anew and step.costly:
+            raise StudyError(
+                f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
+                f"another out, or remove {_record(out, step)} and {step.product.parents[1]}"
+            )
+        if not done:
+            _check_started(out, step)
+        if not done or anew:
+            left[step.name] = step
+    return tuple(left.values())
+
+
+def forget(out: Path, steps: Sequence[Step]) -> None:
+    """Removes the records of steps about to be run, so that an interruption leaves no record of an old product."""
+    for step in steps:
+        _record(out, step).unlink(missing_ok=True)
+
+
+def command_line(step: Step) -> str:
+    """The command as one would type it, with the checkpoint an interrupted training goes on from."""
+    return shlex.join(["python", "-m", *_words(step)])
+
+
+def run_step(out: Path, step: Step) -> None:
+    """Runs a command in a process of its own and keeps the record.
+
+    Raises:
+        StudyError: If it fails, or leaves no product.
+    """
+    words = _words(step)
+    if step.checkpoint is not None and "--ckpt_path" not in words:
+        manifest = step.checkpoint.parents[1] / MANIFEST
+        manifest.unlink(
+            missing_ok=True
+        )  # of a run interrupted before its first checkpoint: nothing to resume
+    if step.checkpoint is not None:
+        write_whole(_started(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
+    status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
+    if status or not step.product.exists():
+        reason = f"ended with exit status {status}" if status else f"left no {step.product}"
+        raise StudyError(
+            f"step {step.name} {reason}: {command_line(step)}. Mend the cause and run the study again; what is "
+            "done is kept"
+        )
+    write_whole(_record(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
+    _started(out, step).unlink(missing_ok=True)
+
+
+def _words(step: Step) -> tuple[str, ...]:
+    if step.checkpoint is None or not step.checkpoint.is_file():
+        return step.words
+    return (*step.words, "--ckpt_path", str(step.checkpoint))
+
+
+def _record(out: Path, step: Step) -> Path:
+    return out / DONE / f"{step.name}.json"
+
+
+def _started(out: Path, step: Step) -> Path:
+    return out / STARTED / f"{step.name}.json"
+
+
+def _check_started(out: Path, step: Step) -> None:
+    """An interrupted training goes on by the command it was started by."""
+    record = _started(out, step)
+    if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
+        return
+    if _read(record) != step.words:
+        raise StudyError(
+            f"step {step.name} was interrupted, and started by another command than {shlex.join(step.words)}: resumed, "
+            f"it would be neither; choose another out, or remove {record} and {step.product.parents[1]}"
+        )
+
+
+def _read(record: Path) -> Words:
+    try:
+        return tuple(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
+
+
+def _is_done(out: Path, step: Step) -> bool:
+    record = _record(out, step)
+    if not record.is_file() or not step.product.exists():
+        return False
+    same = _read(record) == step.words
+    if not same and step.costly:
+        raise StudyError(
+            f"step {step.name} was done by another command than {command_line(step)}; choose another out, or remove "
+            f"{record} and what it made"
+        )
+    return same

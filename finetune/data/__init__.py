@@ -1,0 +1,1 @@
+"""Chips as samples: splits, checks, standardisation, transforms, the datamodule."""

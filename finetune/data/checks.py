@@ -1,0 +1,105 @@
+"""Looking at every chip of a split before anything is trained on it, and its digest for the record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips import Chip, ChipSet
+from augment_store.errors import ChipDataError
+from augment_store.modalities import IGNORED_LABEL
+from finetune.augment.store_maps import StoreMaps
+from finetune.errors import LabelError
+
+
+@dataclass(frozen=True)
+class SurveyRules:
+    """What every chip must satisfy.
+
+    Attributes:
+        modalities: Modalities that are read.
+        timesteps: Timesteps asked for.
+        classes: Number of classes; labels are 0 to classes − 1, or −1.
+        masks: Whether a mask is needed.
+    """
+
+    modalities: Sequence[str]
+    timesteps: Sequence[int]
+    classes: int
+    masks: bool = True
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found of the chips of a split.
+
+    Attributes:
+        inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
+        masks: SHA-256 over chip ids and masks, in hexadecimal; empty where none was read.
+        size: Side of the chips in pixels.
+    """
+
+    inputs: str
+    masks: str
+    size: int
+
+
+def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:
+    """Reads every chip once: checks sizes, timesteps and labels, and the store's digests where there is one.
+
+    Raises:
+        AugmentStoreError: Naming the first chip that cannot be used, and why; see `StoreMaps.check` for
+            chips that do not belong to the store.
+    """
+    inputs, masks = hashlib.sha256(), hashlib.sha256()
+    sizes: dict[str, int] = {}
+    for chip_id in sorted(ids):
+        chip = _read(chips, chip_id, rules, store)
+        sizes[chip_id] = chip.size
+        if store is not None:
+            store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
+        used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
+        inputs.update(chip_id.encode() + used.digests().tobytes())
+        if rules.masks:
+            masks.update(chip_id.encode() + _checked_mask(chips, chip_id, chip.size, rules.classes).tobytes())
+    if store is not None:
+        store.check(chips)
+    _check_sizes(sizes)
+    return Survey(inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(sizes.values())))
+
+
+def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | None) -> Chip:
+    names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
+    chip = chips.read(chip_id, tuple(names))
+    if max(rules.timesteps) >= chip.timesteps:
+        raise ChipDataError(
+            f"chip {chip_id}: timesteps {list(rules.timesteps)} asked for; it has {chip.timesteps}"
+        )
+    return chip
+
+
+def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int) -> NDArray[np.int64]:
+    mask = chips.mask(chip_id)
+    if mask.shape != (size, size):
+        raise ChipDataError(f"chip {chip_id}: mask of {mask.shape} pixels; the images have {size} × {size}")
+    labels = [int(label) for label in np.unique(mask)]
+    strange = [label for label in labels if label != IGNORED_LABEL and not 0 <= label < classes]
+    if strange:
+        raise LabelError(
+            f"chip {chip_id}: mask holds label {strange[0]}; expected 0 to {classes - 1}, or {IGNORED_LABEL} (ignored)"
+        )
+    return mask
+
+
+def _check_sizes(sizes: dict[str, int]) -> None:
+    """One batch needs one size."""
+    if len(set(sizes.values())) > 1:
+        smallest, largest = min(sizes, key=lambda c: sizes[c]), max(sizes, key=lambda c: sizes[c])
+        raise ChipDataError(
+            f"chips differ in size: {smallest} has {sizes[smallest]} pixels, {largest} {sizes[largest]}; "
+            "train on chips of one size"
+        )

@@ -1,0 +1,269 @@
+"""The Lightning datamodule of stage 2: chips, splits and an optional store, under Phase 2's argument names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import albumentations as A  # noqa: N812 - the name everyone knows it by
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
+from augment_store.chips import ChipSet
+from augment_store.layouts import IMPACTMESH, find_layout, list_ids, read_split
+from augment_store.modalities import NYC_CLASSES
+from augment_store.scenes import SCENE_PATTERN
+from finetune.augment.augmentation import Augmentation, Wish
+from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
+from finetune.augment.planes import make_planes, make_token_grid
+from finetune.data.checks import Survey, SurveyRules, survey_chips
+from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
+from finetune.data.splits import SceneRule, Splits, read_splits, require_split
+from finetune.data.standardisation import find_statistics
+from finetune.data.transforms import SampleTransform, Transforms
+from finetune.errors import ConfigError
+
+STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+"""Splits that each of Lightning's stages needs."""
+
+
+class TimStoreDataModule(LightningDataModule):
+    """Chips joined with an augment store, for TerraTorch's `SemanticSegmentationTask`.
+
+    Args:
+        data_root: Root folder of the chip set, or its ``data`` folder.
+        train_split: File with a chip id a line; by default the chip set's own. Likewise the next two.
+        val_split: See `train_split`.
+        test_split: See `train_split`.
+        predict_split: Chips to predict; by default those of the test split.
+        modalities: Input modalities in the order the model gets them.
+        bands: Band names of a modality where it is not all of them.
+        timesteps: Timesteps, counted from 0; a single one yields images without time.
+        no_data_value: Value that means "no observation" besides NaN.
+        no_data_replace: What stands for it in the model's input.
+        means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
+        stds: Likewise, of the same origin; a preset named under one of the two stands for both.
+        batch_size: Chips per batch.
+        num_workers: Processes that read ahead.
+        train_transform: Albumentations transforms of training samples. Likewise the next two.
+        val_transform: See `train_transform`.
+        test_transform: See `train_transform`; prediction uses it too.
+        class_names: Names of the classes, by label.
+        augment: Folder of the augment store, or None for the plain fine-tune.
+        encoding: How cached modalities enter, see `finetune.encodings`; by default as suits the store.
+        control: What stands in for the store's maps, see `finetune.controls`.
+        control_seed: Fixes who gets whose maps under ``shuffle``.
+        scene_pattern: Regular expression stripped from a chip id to get its scene.
+        scene_table: CSV file of chip and scene instead.
+        allow_scene_overlap: Whether a scene may be in two splits.
+        memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
+        limit_chips: Takes only the first chips of each split, for a smoke run.
+
+    Raises:
+        AugmentStoreError: If what is asked for cannot be; `setup` raises what only the data can tell.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        train_split: str | None = None,
+        val_split: str | None = None,
+        test_split: str | None = None,
+        predict_split: str | None = None,
+        modalities: list[str] | None = None,
+        bands: dict[str, list[str]] | None = None,
+        timesteps: list[int] | None = None,
+        no_data_value: float = -9999.0,
+        no_data_replace: float | None = 0.0,
+        means: str | dict[str, list[float]] | None = None,
+        stds: str | dict[str, list[float]] | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        train_transform: A.Compose | list[A.BasicTransform] | None = None,
+        val_transform: A.Compose | list[A.BasicTransform] | None = None,
+        test_transform: A.Compose | list[A.BasicTransform] | None = None,
+        class_names: list[str] | None = None,
+        augment: str | None = None,
+        encoding: list[str] | None = None,
+        control: str | None = None,
+        control_seed: int = 0,
+        scene_pattern: str = SCENE_PATTERN,
+        scene_table: str | None = None,
+        allow_scene_overlap: bool = False,
+        memory_limit_mb: int = 2048,
+        limit_chips: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.data_root = Path(data_root)
+        self.files = {"train": train_split, "val": val_split, "test": test_split}
+        self.predict_split = predict_split
+        table = Path(scene_table) if scene_table else None
+        self.scene_rule = SceneRule(scene_pattern, table, allow_scene_overlap)
+        self.limit_chips = limit_chips
+        bands_used = find_bands(modalities or ["S2L2A", "S1RTC", "DEM"], bands)
+        self.reading = Reading(
+            bands_used, tuple(timesteps or (0, 1, 2, 3)), no_data_value, no_data_replace or 0.0
+        )
+        self.statistics = find_statistics(means, stds, bands_used)
+        self.class_names = tuple(class_names or NYC_CLASSES)
+        self.loading = {"batch_size": batch_size, "num_workers": num_workers}
+        self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
+        self.transforms |= {"test": test_transform, "predict": test_transform}
+        wish = Wish(
+            store=Path(augment) if augment else None,
+            encoding=None if encoding is None else tuple(encoding),
+            control=control,
+            seed=control_seed,
+        )
+        self.augmentation = Augmentation(wish, memory_limit_mb)
+        self.surveys: dict[str, Survey] = {}
+        self.datasets: dict[str, ChipDataset] = {}
+
+    # Data on disk ------------------------------------------------------------------------------------
+
+    @cached_property
+    def chips(self) -> ChipSet:
+        """The chip set.
+
+        Raises:
+            ChipSetError: If there is none.
+        """
+        inside = self.data_root.name == IMPACTMESH.data and any(
+            list_ids(self.data_root, pattern) for pattern in IMPACTMESH.images.values()
+        )
+        root = self.data_root.parent if inside else self.data_root
+        return ChipSet(root, find_layout(root))
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Chips of each split.
+
+        Raises:
+            ChipSetError: If a split file is missing or empty, or splits overlap.
+        """
+        files = {split: Path(name) if name else None for split, name in self.files.items()}
+        return read_splits(self.chips, files, self.scene_rule)
+
+    def _members(self, split: str) -> Members:
+        if split != "predict":
+            ids, scenes = require_split(self.splits, split, self.chips), self.splits.scenes
+        else:
+            named = (
+                read_split(Path(self.predict_split)) if self.predict_split else self.splits.ids.get("test")
+            )
+            ids = named or self.chips.ids
+            scenes = self.scene_rule.scenes(ids)
+        return Members(ids[: self.limit_chips], scenes, training=split == "train")
+
+    def setup(self, stage: str) -> None:
+        """Checks every chip of the splits a stage needs and makes their datasets.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            AugmentStoreError: If a split, a chip, a mask or the store is unfit; the message names it.
+        """
+        for split in STAGES[stage]:
+            if split not in self.datasets:
+                self.datasets[split] = self._dataset(split)
+
+    def _dataset(self, split: str) -> ChipDataset:
+        members = self._members(split)
+        reading = Reading(**{**vars(self.reading), "mask": split != "predict"})
+        rules = SurveyRules(reading.modalities, reading.timesteps, len(self.class_names), reading.mask)
+        survey = survey_chips(self.chips, members.ids, rules, self.augmentation.store)
+        self._check_size(survey.size)
+        self.surveys[split] = survey
+        maps = self.augmentation.source(self.chips, members.ids, survey.size)
+        arrays = maps[1] if maps else ()
+        transform = SampleTransform(
+            self.transforms[split], reading.modalities, arrays, len(reading.timesteps)
+        )
+        return ChipDataset(self.chips, members, reading, transform, maps)
+
+    def _check_size(self, size: int) -> None:
+        """TerraTorch pads images to a multiple of 32 pixels, which would move them against a token grid."""
+        if self.augmentation.plan.placement is Placement.TOKENS and size % 32:
+            raise ConfigError(
+                f"encoding tokens needs chips whose side is a multiple of 32; these have {size} pixels"
+            )
+
+    # Loading -----------------------------------------------------------------------------------------
+
+    def _loader(self, split: str) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            self.datasets[split],
+            shuffle=split == "train",
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.loading["num_workers"] > 0,
+            batch_size=self.loading["batch_size"],
+            num_workers=self.loading["num_workers"],
+        )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Batches of the training split, shuffled."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Batches of the validation split."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Batches of the test split."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Batches of the chips to predict, without masks."""
+        return self._loader("predict")
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Makes a loaded batch what the model sees; Lightning calls this on the model's device."""
+        return self.model_batch(batch)
+
+    def model_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """A loaded batch as TerraTorch's task takes it.
+
+        Chip and scene ids stay behind, since TerraTorch hands every further key to the network.
+
+        Args:
+            batch: Batch of a dataloader of this module, on any device.
+
+        Returns:
+            ``image`` (standardised ``[B, C, T, H, W]`` or ``[B, C, H, W]`` by modality, planes or tokens joined),
+            ``filename``, and ``mask`` where there is one.
+        """
+        images = {name: self._standardise(name, image) for name, image in batch["image"].items()}
+        model = {"image": self._join(images, batch["maps"]), "filename": batch["filename"]}
+        return model | {"mask": batch["mask"]} if "mask" in batch else model
+
+    def _standardise(self, modality: str, image: Tensor) -> Tensor:
+        shape = (1, -1, *(1 for _ in image.shape[2:]))
+        mean, std = (
+            torch.tensor(table[modality], device=image.device).view(shape)
+            for table in (self.statistics.means, self.statistics.stds)
+        )
+        return (image - mean) / std
+
+    def _join(self, images: dict[str, Tensor], maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Adds what is cached to the images, where the encoding puts it."""
+        plan = self.augmentation.plan
+        if plan.placement is Placement.NOWHERE:
+            return images
+        if plan.placement is Placement.TOKENS:
+            name = self.augmentation.token_modality
+            return images | {name: self._without_time(make_token_grid(maps["tokens"]))}
+        planes = self._without_time(make_planes(plan, maps))
+        if plan.placement is Placement.MODALITY:
+            return images | {PLANES_MODALITY: planes}
+        carrier = carrier_of(tuple(images))
+        return images | {carrier: torch.cat([images[carrier], planes], dim=1)}
+
+    def _without_time(self, tensor: Tensor) -> Tensor:
+        return tensor.squeeze(2) if len(self.reading.timesteps) == 1 else tensor

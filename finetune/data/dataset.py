@@ -1,0 +1,175 @@
+"""One sample: a chip's images and mask, joined with its cached maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from augment_store.chips import ChipSet, select_timesteps
+from augment_store.modalities import INPUT_MODALITIES
+from finetune.augment.controls import Maps
+from finetune.data.transforms import SampleTransform
+from finetune.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of a chip.
+
+    Attributes:
+        bands: Band names of each modality, in the order the model gets them.
+        timesteps: Timesteps, counted from 0.
+        nodata: Value that means "no observation" besides NaN.
+        replacement: What stands for it in the model's input, before standardisation.
+        mask: Whether there is a reference mask.
+    """
+
+    bands: Mapping[str, tuple[str, ...]]
+    timesteps: tuple[int, ...]
+    nodata: float = -9999.0
+    replacement: float = 0.0
+    mask: bool = True
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return tuple(self.bands)
+
+
+def find_bands(
+    modalities: Sequence[str], subsets: Mapping[str, Sequence[str]] | None
+) -> dict[str, tuple[str, ...]]:
+    """Bands of each modality: all of them, or the subset named.
+
+    Raises:
+        ConfigError: If a modality or a band is unknown.
+    """
+    subsets = subsets or {}
+    unknown = [name for name in (*modalities, *subsets) if name not in INPUT_MODALITIES]
+    if unknown:
+        raise ConfigError(f"unknown modality {unknown[0]!r}; expected {', '.join(INPUT_MODALITIES)}")
+    bands = {name: tuple(subsets.get(name, INPUT_MODALITIES[name].bands)) for name in modalities}
+    for name, chosen in bands.items():
+        strange = [band for band in chosen if band not in INPUT_MODALITIES[name].bands]
+        if strange or not chosen:
+            known = " ".join(INPUT_MODALITIES[name].bands)
+            raise ConfigError(f"bands of {name}: {strange or 'none'}; expected some of {known}")
+    return bands
+
+
+@dataclass(frozen=True)
+class Members:
+    """Chips of a dataset.
+
+    Attributes:
+        ids: Their ids in order.
+        scenes: Scene of each.
+        training: Whether one of several generated samples is drawn at random; otherwise it is the first.
+    """
+
+    ids: tuple[str, ...]
+    scenes: Mapping[str, str] = field(default_factory=dict)
+    training: bool = False
+
+
+class ChipDataset(Dataset[dict[str, Any]]):
+    """Chips joined with maps.
+
+    Args:
+        chips: Chip set on disk.
+        members: Which chips.
+        reading: What is read of each.
+        transform: Applied to image, mask and maps alike.
+        maps: Where cached maps come from, and the arrays that are read, or None.
+    """
+
+    def __init__(
+        self,
+        chips: ChipSet,
+        members: Members,
+        reading: Reading,
+        transform: SampleTransform,
+        maps: tuple[Maps, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.chips = chips
+        self.members = members
+        self.reading = reading
+        self._transform = transform
+        self._maps = maps
+
+    def __len__(self) -> int:
+        return len(self.members.ids)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample of one chip; random choices come from torch's generator, which seeds each worker.
+
+        Returns:
+            ``image`` (``[C, T, H, W]``, or ``[C, H, W]`` for one timestep, by modality; raw units), ``maps`` (raw,
+            by array), ``mask`` (``[H, W]`` int64), ``filename``, ``chip_id`` and ``scene_id``.
+        """
+        chip_id = self.members.ids[index]
+        seed = int(torch.randint(2**31, ()))
+        mask = self.chips.mask(chip_id) if self.reading.mask else None
+        images, mask_tensor, maps = self._transform(
+            self._images(chip_id), mask, self._read_maps(chip_id), seed
+        )
+        sample: dict[str, Any] = {
+            "image": images,
+            "maps": maps,
+            "filename": self._filename(chip_id),
+            "chip_id": chip_id,
+            "scene_id": self.members.scenes.get(chip_id, ""),
+        }
+        return sample if mask_tensor is None else sample | {"mask": mask_tensor.long()}
+
+    def _images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
+        reading = self.reading
+        chip = self.chips.read(chip_id, reading.modalities)
+        stacked = select_timesteps(chip, reading.timesteps, reading.nodata)
+        return {name: self._select(name, image) for name, image in stacked.items()}
+
+    def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The bands in use, no data replaced."""
+        every, chosen = INPUT_MODALITIES[modality].bands, self.reading.bands[modality]
+        picked = image if chosen == every else image[[every.index(band) for band in chosen]]
+        return np.nan_to_num(picked, copy=False, nan=self.reading.replacement)
+
+    def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
+        """One generated sample of each array at the timesteps in use; the same sample of all arrays."""
+        if self._maps is None:
+            return {}
+        source, arrays = self._maps
+        values = {array: source.read(array, chip_id) for array in arrays}
+        samples = max(len(found) for found in values.values())
+        drawn = int(torch.randint(samples, ())) if self.members.training and samples > 1 else 0
+        return {array: self._at(found, drawn) for array, found in values.items()}
+
+    def _at(self, values: NDArray[Any], sample: int) -> NDArray[Any]:
+        """``[time, …]`` of one sample; an array without samples or without time stands for each."""
+        chosen = values[sample % len(values)]
+        picked: NDArray[Any] = chosen[[step % len(chosen) for step in self.reading.timesteps]]
+        return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
+
+    def _filename(self, chip_id: str) -> str:
+        """The GeoTIFF that says where the chip lies: the DEM, or the mask where there is none."""
+        dem = self.chips.path(chip_id, "DEM")
+        return str(dem if dem.is_file() else self.chips.folder / self.chips.layout.mask.format(id=chip_id))
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stacks samples into a batch; ids and file names become lists."""
+    batch: dict[str, Any] = {}
+    for key, value in samples[0].items():
+        values = [sample[key] for sample in samples]
+        if isinstance(value, Mapping):
+            batch[key] = {name: torch.stack([entry[name] for entry in values]) for name in value}
+        else:
+            batch[key] = torch.stack(values) if isinstance(value, Tensor) else values
+    return batch

@@ -1,0 +1,129 @@
+"""Albumentations on a sample as a whole: images, mask and cached maps move together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import albumentations as A  # noqa: N812 - the name everyone knows it by
+import numpy as np
+import torch
+from albumentations.core.composition import BaseCompose
+from numpy.typing import NDArray
+from torch import Tensor
+
+from finetune.augment.encodings import TOKENS
+from finetune.errors import ConfigError, EncodingError
+
+Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
+
+FLATTEN = "FlattenTemporalIntoChannels"
+"""Transform of TerraTorch that makes ``[T, H, W, C]`` into ``[H, W, T·C]``."""
+
+
+class SampleTransform:
+    """Applies a list of transforms to a sample.
+
+    Images go in channels last, as TerraTorch's temporal transforms expect; the mask and the maps are masks to
+    Albumentations, so that they are resampled by nearest neighbour and no colour transform touches them.
+
+    Args:
+        transforms: Albumentations transforms, or None to pass samples through.
+        modalities: Names of the images.
+        arrays: Names of the cached maps.
+        timesteps: Number of timesteps.
+
+    Raises:
+        ConfigError: If a spatial transform would see four dimensions.
+        EncodingError: If a spatial transform stands beside tokens.
+    """
+
+    def __init__(
+        self, transforms: Transforms, modalities: Sequence[str], arrays: Sequence[str], timesteps: int
+    ) -> None:
+        steps = list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
+        _check(steps, arrays, timesteps)
+        targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys(arrays, "mask")
+        self._first = modalities[0]
+        self._compose = A.Compose(steps, is_check_shapes=False, additional_targets=targets) if steps else None
+
+    def __call__(
+        self,
+        images: Mapping[str, NDArray[np.float32]],
+        mask: NDArray[np.int64] | None,
+        maps: Mapping[str, NDArray[Any]],
+        seed: int,
+    ) -> tuple[dict[str, Tensor], Tensor | None, dict[str, Tensor]]:
+        """Transforms one sample.
+
+        Args:
+            images: ``[C, H, W]`` or ``[C, T, H, W]`` by modality.
+            mask: ``[H, W]``, or None.
+            maps: ``[T, H, W]`` or ``[T, K, H, W]`` by array name.
+            seed: Fixes the random choices.
+
+        Returns:
+            Images, mask and maps as tensors, dimensions in the same order.
+        """
+        if self._compose is None:
+            return _tensors(images), None if mask is None else torch.from_numpy(mask), _tensors(maps)
+        self._compose.set_random_seed(seed)
+        given = {name: np.moveaxis(image, 0, -1) for name, image in images.items()}
+        given["image"] = given.pop(self._first)
+        given |= {name: _flatten(values) for name, values in maps.items()}
+        moved = self._compose(**given, **({} if mask is None else {"mask": mask}))
+        moved[self._first] = moved.pop("image")
+        return (
+            {name: _channels_first(moved[name]) for name in images},
+            None if mask is None else torch.as_tensor(moved["mask"]),
+            {name: _unflatten(moved[name], values.shape[:-2]) for name, values in maps.items()},
+        )
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+
+def _flatten(values: NDArray[Any]) -> NDArray[Any]:
+    """``[…, H, W]`` as ``[H, W, channels]``."""
+    planes = values.reshape(-1, *values.shape[-2:])
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _unflatten(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> Tensor:
+    """The reverse of `_flatten`, whatever the size has become."""
+    tensor = torch.as_tensor(values)
+    height, width = tensor.shape[:2]
+    return tensor.reshape(height, width, -1).permute(2, 0, 1).reshape(*leading, height, width).contiguous()
+
+
+def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
+    """A transformed image as tensor; one that ToTensorV2 has made a tensor already is in order."""
+    if isinstance(image, Tensor):
+        return image.contiguous()
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
+
+
+def _walk(steps: Sequence[Any]) -> Iterator[Any]:
+    """Every transform, those inside OneOf and its like included."""
+    for step in steps:
+        if isinstance(step, BaseCompose):
+            yield from _walk(step.transforms)
+        else:
+            yield step
+
+
+def _check(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> None:
+    flat = list(_walk(steps))
+    spatial = [type(step).__name__ for step in flat if isinstance(step, A.DualTransform)]
+    if spatial and TOKENS in arrays:
+        raise EncodingError(
+            f"transform {spatial[0]} with encoding tokens: codebook indices do not rotate or rescale; "
+            "leave spatial transforms out, or use another encoding"
+        )
+    names = [type(step).__name__ for step in flat]
+    if spatial and timesteps > 1 and FLATTEN not in names:
+        raise ConfigError(
+            f"transform {spatial[0]} on {timesteps} timesteps needs {FLATTEN} before it and "
+            "UnflattenTemporalFromChannels after ToTensorV2"
+        )

@@ -1,0 +1,1 @@
+"""The network: TerraMind's backbone with widened inputs, and the weights it starts from."""

@@ -1,0 +1,1 @@
+"""One fine-tune: its configuration, its execution and its record."""

@@ -1,0 +1,61 @@
+"""Writing predicted classes as GeoTIFFs, a file per chip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from numpy.typing import NDArray
+from rasterio.transform import Affine
+
+from augment_store.chips import ChipSet
+from finetune.data.datamodule import TimStoreDataModule
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes ``<chip id>.tif`` with the predicted class of each pixel, georeferenced as the chip.
+
+    Args:
+        folder: Where to; made if need be.
+        datamodule: Set up for prediction; says which chip a sample is.
+    """
+
+    def __init__(self, folder: Path, datamodule: TimStoreDataModule) -> None:
+        super().__init__(write_interval="batch")
+        self.folder = folder
+        self.datamodule = datamodule
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Writes the predictions of a batch, ``((classes [B, H, W], "pred"), file names)`` as TerraTorch returns."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (classes, _), _ = prediction
+        ids = self.datamodule.datasets["predict"].members.ids
+        for index, pixels in zip(batch_indices or (), classes, strict=True):
+            write_classes(
+                self.folder, self.datamodule.chips, ids[index], pixels.cpu().numpy().astype(np.int16)
+            )
+
+
+def write_classes(folder: Path, chips: ChipSet, chip_id: str, classes: NDArray[np.int16]) -> None:
+    """Writes one chip's classes ``[H, W]``."""
+    place = chips.georeference(chip_id)
+    profile = {"driver": "GTiff", "height": classes.shape[0], "width": classes.shape[1], "count": 1}
+    profile |= {"dtype": "int16", "nodata": -1, "compress": "deflate"}
+    if place.crs_wkt:
+        profile |= {"crs": place.crs_wkt, "transform": Affine(*place.transform)}
+    with rasterio.open(folder / f"{chip_id}.tif", "w", **profile) as target:
+        target.write(classes, 1)

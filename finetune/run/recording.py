@@ -1,0 +1,211 @@
+"""Fills in a run's manifest from what is about to be trained."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.pytorch import Trainer
+from torch import nn
+
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.errors import RunError
+from finetune.model.weights import network_file
+from finetune.options import Options
+from finetune.run.manifest import (
+    CHECKPOINTS,
+    AugmentRecord,
+    CostRecord,
+    DataRecord,
+    RunManifest,
+    SplitRecord,
+    StartRecord,
+)
+from terramind_weights.files import sha256_of_file
+
+PACKAGES: Final = (
+    "terramind-tim-store",
+    "terratorch",
+    "torch",
+    "lightning",
+    "albumentations",
+    "zarr",
+    "numpy",
+    "peft",
+)
+"""Packages whose code decides the result."""
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def make_manifest(
+    options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str
+) -> RunManifest:
+    """Manifest of a run that is about to start; `finish` completes it.
+
+    Args:
+        options: The command line.
+        config: Final configuration as plain values.
+        datamodule: Set up for training.
+        created: When the run started.
+    """
+    model = config["model"]["init_args"]["model_args"]
+    return RunManifest(
+        created=created,
+        complete=False,
+        smoke=options.smoke,
+        seed=int(config["seed_everything"]),
+        class_names=datamodule.class_names,
+        data=_data_record(datamodule),
+        augment=_augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
+        start=_start_record(options, model),
+        cost=CostRecord(0, 0, 0, 0, 0.0, "", str(config["trainer"]["precision"])),
+        checkpoints={},
+        versions=_versions(),
+        git_commit=_git_commit(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Version of Python and of each package that is installed; peft is needed for LoRA alone."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
+    splits = datamodule.splits
+    records = {}
+    for name, ids in splits.ids.items():
+        survey = datamodule.surveys.get(name)
+        records[name] = SplitRecord(
+            chips=len(ids),
+            scenes=len({splits.scenes[chip_id] for chip_id in ids}),
+            ids=splits.digest(name),
+            inputs=survey.inputs if survey else "",
+            masks=survey.masks if survey else "",
+        )
+    return DataRecord(
+        root=str(datamodule.chips.root.resolve()),
+        modalities=datamodule.reading.modalities,
+        timesteps=datamodule.reading.timesteps,
+        splits=records,
+        scene_overlap=splits.overlap,
+        limited_to=datamodule.limit_chips,
+    )
+
+
+def _augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
+    augmentation = datamodule.augmentation
+    store = augmentation.store
+    return AugmentRecord(
+        encoding=augmentation.encoding,
+        planes=augmentation.plan.plane_names,
+        control=augmentation.wish.control,
+        control_seed=augmentation.wish.seed,
+        new_columns=new_columns,
+        store=str(store.path.resolve()) if store else None,
+        fingerprint=store.store.fingerprint if store else "",
+        arrays=store.arrays if store else (),
+    )
+
+
+def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
+    architecture = str(model.get("backbone_architecture") or model.get("backbone"))
+    weights, digest = "random", ""
+    if options.ckpt_path is not None:  # of a run not on record here; else `carry_over` knows
+        weights, digest = str(options.ckpt_path.resolve()), sha256_of_file(options.ckpt_path)
+    elif model.get("backbone_pretrained"):
+        named = model.get("backbone_weights")
+        path = network_file(architecture, Path(named) if named else None)
+        weights, digest = str(path), sha256_of_file(path)
+    return StartRecord(
+        architecture=architecture,
+        weights=weights,
+        weights_sha256=digest,
+        init=str(options.init.resolve()) if options.init else None,
+        init_sha256=sha256_of_file(options.init) if options.init else "",
+        resumed=str(options.ckpt_path.resolve()) if options.ckpt_path else None,
+    )
+
+
+def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
+    """Manifest of a run that goes on: its beginning, its start and what it took so far are the earlier one's.
+
+    Args:
+        manifest: Of what is about to go on, by `make_manifest`.
+        earlier: What the run directory holds.
+        run: Run directory, for the message.
+
+    Raises:
+        RunError: If it would not be the same run; the message names the fields that differ.
+    """
+    theirs = _identity(earlier)
+    differing = [name for name, value in _identity(manifest).items() if theirs.get(name) != value]
+    if differing:
+        raise RunError(
+            f"{run}: cannot be resumed as another run; its manifest has another {', '.join(differing)}; give what it "
+            "was started with, or start an arm of its own with --init and another --run"
+        )
+    start = dataclasses.replace(earlier.start, resumed=manifest.start.resumed)
+    return dataclasses.replace(
+        manifest, created=earlier.created, start=start, cost=earlier.cost, checkpoints=earlier.checkpoints
+    )
+
+
+def _identity(manifest: RunManifest) -> dict[str, object]:
+    """What may not change while a run goes on, by its name in the manifest."""
+    splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
+    names = ("encoding", "control", "control_seed", "fingerprint")
+    return {"seed": manifest.seed, **splits} | {
+        f"augment.{name}": getattr(manifest.augment, name) for name in names
+    }
+
+
+def finish(
+    manifest: RunManifest, task: nn.Module, trainer: Trainer, run: Path, seconds: float, *, complete: bool
+) -> RunManifest:
+    """The manifest with what the run took, on top of what it had taken when it was resumed, and left behind."""
+    cost = CostRecord(
+        parameters=sum(parameter.numel() for parameter in task.parameters()),
+        trainable_parameters=sum(p.numel() for p in task.parameters() if p.requires_grad),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        wall_seconds=round(manifest.cost.wall_seconds + seconds, 3),
+        device=trainer.strategy.root_device.type,
+        precision=str(trainer.precision),
+    )
+    names = ("best", "last")
+    checkpoints = {
+        name: f"{CHECKPOINTS}/{name}.ckpt" for name in names if (run / CHECKPOINTS / f"{name}.ckpt").is_file()
+    }
+    return dataclasses.replace(manifest, cost=cost, checkpoints=checkpoints, complete=complete)
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout this package is run from, ``-dirty`` where it was changed; None where it is none."""
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None  # installed, perhaps inside another project's checkout
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(*words: str) -> str | None:
+    """What git answers in this folder, or None where it fails or is not installed."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,99 @@
+"""Finding and reading weight files; nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment_store.errors import AugmentStoreError
+from terramind_weights.catalog import GeneratorSource, WeightFile
+
+
+class WeightsError(AugmentStoreError, RuntimeError):
+    """Weights cannot be found, read, or proven to be the ones in use."""
+
+
+def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Path:
+    """Path of a weight file.
+
+    Args:
+        file: Which file.
+        source: The generator it belongs to.
+        folder: Folder that holds the files under their published names; None for the package that ships them,
+            or else the Hugging Face cache.
+
+    Raises:
+        WeightsError: If the file is not there; the message says how to get it.
+    """
+    place = folder or source.folder
+    if place is None:
+        return _download(file)
+    if not (place / file.filename).is_file():
+        raise WeightsError(f"{place / file.filename}: no such weight file; {_how_to_get(file)}")
+    return place / file.filename
+
+
+def _download(file: WeightFile) -> Path:
+    """The file in the Hugging Face cache, fetched unless HF_HUB_OFFLINE is set."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo_id=str(file.repo_id), filename=file.filename))
+    except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's errors derive from these
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"{file.filename} is not in the Hugging Face cache ({reason}); {_how_to_get(file)}"
+        ) from error
+
+
+def _how_to_get(file: WeightFile) -> str:
+    if file.repo_id is None:
+        return "it ships with its package; install that again"
+    return (
+        f"with a network, run: hf download {file.repo_id} {file.filename}; without one, copy the file into a folder "
+        "and give --weights FOLDER; for a control or a test, --weights random"
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A file of `torch.save`, or of safetensors.
+
+    Raises:
+        WeightsError: If it is missing, cannot be read, or is no mapping.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpicklers raise anything on a damaged file; all mean the same
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(f"{path}: cannot be read ({reason}); copy the file again") from error
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path}: expected a mapping of names to tensors, found {type(state).__name__}")
+    return state
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a published ``.pt`` or ``.safetensors`` file, by name.
+
+    Raises:
+        WeightsError: If it cannot be read, or is no flat mapping of names to tensors.
+    """
+    state = read_checkpoint(path)
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: expected a flat state dict of tensors, as published")
+    return state
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, as Hugging Face shows it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
