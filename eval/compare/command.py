@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, intervals, report"
 
-REPORT: Final = "report.json"
 REQUIREMENTS: Final = ("acceptable", "strong", "conclusive", "unexplained")
 
 
@@ -58,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chips shown that gained most, and that lost most (default 4)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+    parser.add_argument(
+        "--declared",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="comparisons declared beforehand on this test split (default 1; a study gives its own)",
+    )
+    parser.add_argument("--study", metavar="SHA256", help="digest of the study's settings (a study gives it)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,21 +145,30 @@ def _check_current(score: Score) -> None:
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:
-    import json
     from datetime import UTC, datetime
 
-    from augment_store.outputs import write_whole
-    from eval.compare.report.document import make_document
+    from eval.compare.report import files
+    from eval.compare.report.document import Declared, make_report
     from eval.compare.report.markdown import to_markdown
     from eval.compare.report.page import write_page
     from eval.compare.report.pictures import choose, find_shown
+    from eval.compare.report.table import to_csv
 
-    document = make_document(comparison, datetime.now(UTC).replace(microsecond=0).isoformat())
-    chosen = choose(document["chips"], args.pictures)
+    created = datetime.now(UTC).replace(microsecond=0).isoformat()
+    report = make_report(comparison, created, Declared(args.study, args.declared))
     shown = find_shown(comparison, args.chips)
-    write_whole(args.out / REPORT, [json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"])
-    write_whole(args.out / "report.md", [to_markdown(document).encode()])
-    write_page(args.out / "report.html", document, shown, chosen)
+    with files.replaced(args.out) as folder:
+        (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")
+        (folder / files.TABLE).write_text(to_csv(comparison), encoding="utf-8")
+        write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
+    return number
 
 
 def _count(text: str) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from augment_store.spec import GenerationSpec
 from eval.compare.report.markdown import percent, span, to_markdown
+from eval.compare.report.model import Estimate, Metrics, Report
 from eval.compare.verdict import IMPROVEMENT_FROM, points
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from finetune.run.manifest import RunManifest
@@ -48,7 +49,7 @@ class CardFacts:
     Attributes:
         imprint: Name, licence and credits.
         manifest: The run's.
-        report: The comparison's, as plain values.
+        report: The comparison's.
         checkpoint_sha256: Of the checkpoint published, one of the candidate's in the report.
         bundle: What is published.
         inputs: Tensors the network takes.
@@ -58,7 +59,7 @@ class CardFacts:
 
     imprint: Imprint
     manifest: RunManifest
-    report: Mapping[str, Any]
+    report: Report
     checkpoint_sha256: str
     bundle: Bundle
     inputs: Sequence[InputBands]
@@ -66,39 +67,37 @@ class CardFacts:
     spec: GenerationSpec | None
 
     @property
-    def metrics(self) -> Mapping[str, Any]:
+    def metrics(self) -> Metrics:
         """Metrics of the very checkpoint published, not the mean over its arm's seeds."""
-        runs = self.report["arms"][1]["runs"]
-        own = (run for run in runs if run["origin"]["checkpoint_sha256"] == self.checkpoint_sha256)
-        metrics: Mapping[str, Any] = next(own)["metrics"]
-        return metrics
+        runs = self.report.candidate.runs
+        return next(run.metrics for run in runs if run.origin.checkpoint_sha256 == self.checkpoint_sha256)
 
 
-def claims_improvement(report: Mapping[str, Any]) -> bool:
+def claims_improvement(report: Report) -> bool:
     """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
-    return _is_clear(report["difference"]) and not _doubt(report)
+    return _is_clear(report.difference) and not _doubt(report)
 
 
-def _is_clear(entry: Mapping[str, Any]) -> bool:
-    return bool(entry["difference"] >= IMPROVEMENT_FROM and entry["low"] is not None and entry["low"] > 0)
+def _is_clear(entry: Estimate) -> bool:
+    return entry.difference >= IMPROVEMENT_FROM and entry.low is not None and entry.low > 0
 
 
-def _doubt(report: Mapping[str, Any]) -> str:
+def _doubt(report: Report) -> str:
     """What forbids to claim even a clear gain, empty where nothing does."""
-    if any(run["origin"]["smoke"] for arm in report["arms"] for run in arm["runs"]):
+    if any(run.origin.smoke for arm in report.arms for run in arm.runs):
         return "a run was a smoke run of a few steps, whose numbers say nothing"
-    explained = ", ".join(report["verdict"]["explained_by"])
+    explained = ", ".join(report.verdict.explained_by)
     return f"explained by control {explained}, which does as well" if explained else ""
 
 
-def claim(report: Mapping[str, Any]) -> str:
+def claim(report: Report) -> str:
     """The card's first sentence about the result, of the same prominence whatever it says."""
-    result = f"mIoU {span(report['difference'])} against the baseline"
+    result = f"mIoU {span(report.difference)} against the baseline"
     if claims_improvement(report):
         return f"Improvement: {result}."
-    if report["difference"]["difference"] < 0:
+    if report.difference.difference < 0:
         return f"Negative: {result}. No improvement is claimed."
-    if _is_clear(report["difference"]):
+    if _is_clear(report.difference):
         return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
     needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
     return f"Stable: {result}. No improvement is claimed; {needed}."
@@ -115,15 +114,15 @@ def _header(facts: CardFacts) -> ModelCardData:
     chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
     metrics = facts.metrics
     values = {
-        ("mean_iou", MIOU): metrics["miou_macro_reference_classes"],
-        ("accuracy", "pixel accuracy"): metrics["pixel_accuracy"],
-        ("f1", "F1, macro over the classes in the reference"): metrics["f1_macro_reference_classes"],
+        ("mean_iou", MIOU): metrics.miou_macro_reference_classes,
+        ("accuracy", "pixel accuracy"): metrics.pixel_accuracy,
+        ("f1", "F1, macro over the classes in the reference"): metrics.f1_macro_reference_classes,
     }
     results = [
         EvalResult(
             task_type="image-segmentation",
             dataset_type=chip_set,
-            dataset_name=f"{chip_set}, {facts.report['test']['chips']} test chips",
+            dataset_name=f"{chip_set}, {facts.report.test.chips} test chips",
             dataset_split="test",
             metric_type=kind,
             metric_name=name,
@@ -154,19 +153,19 @@ def _base_model(manifest: RunManifest) -> str | None:
 def _result(facts: CardFacts) -> Iterator[str]:
     yield f"**{claim(facts.report)}**"
     yield ""
-    yield from (f"- {words}" for words in facts.report["verdict"]["words"])
+    yield from (f"- {words}" for words in facts.report.verdict.words)
     yield ""
     classes = ", ".join(facts.manifest.class_names)
-    arm = facts.report["arms"][1]
+    arm = facts.report.candidate
     yield (
         f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
-        f"{MIOU}: {percent(facts.metrics['miou_macro_reference_classes'])} on "
-        f"{facts.report['test']['chips']} test chips of {len(facts.report['test']['scenes'])} scenes."
+        f"{MIOU}: {percent(facts.metrics.miou_macro_reference_classes)} on "
+        f"{facts.report.test.chips} test chips of {len(facts.report.test.scenes)} scenes."
     )
-    if len(arm["runs"]) > 1:
-        mean = percent(arm["metrics"]["miou_macro_reference_classes"])
+    if len(arm.runs) > 1:
+        mean = percent(arm.metrics.miou_macro_reference_classes)
         yield (
-            f"Mean over the {len(arm['runs'])} seeds of its arm: {mean}; the comparison is of the arms, while these "
+            f"Mean over the {len(arm.runs)} seeds of its arm: {mean}; the comparison is of the arms, while these "
             f"weights are those of seed {facts.manifest.seed}."
         )
 
@@ -216,7 +215,7 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
 def _limits(facts: CardFacts) -> Iterator[str]:
     yield "## Limits"
     yield ""
-    scenes = len(facts.report["test"]["scenes"])
+    scenes = len(facts.report.test.scenes)
     yield f"- Tested on {scenes} scenes of one chip set; nothing is known of other places, seasons or sensors."
     if facts.manifest.augment.fingerprint:
         yield "- It needs maps generated by the spec in `generation_spec.json`; others may change its output."

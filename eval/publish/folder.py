@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from augment_store.errors import AugmentStoreError, OutputError
-from eval.compare.command import REPORT
-from eval.compare.report.document import REPORT_VERSION
+from eval.compare.report.files import REPORT
+from eval.compare.report.model import REPORT_VERSION, Arm, Report, Run
 from eval.errors import PublishError
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.card import CardFacts, Imprint, write_card
@@ -22,7 +25,7 @@ from terramind_weights.files import sha256_of_file
 _PLACES: Final = ("source", "checkpoint", "chips", "store")
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> Report:
     """The report that `compare` wrote.
 
     Raises:
@@ -32,25 +35,34 @@ def read_report(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise PublishError(f"{path}: no such report; make it with python -m eval compare --out {folder}")
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = report["report_version"]
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        version = plain["report_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error
     if version != REPORT_VERSION:
         raise PublishError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
-    return report
+    try:
+        return Report.model_validate(plain)
+    except ValidationError as error:
+        first, *_ = error.errors()
+        where = ".".join(map(str, first["loc"])) or "report"
+        raise PublishError(f"{path}: {where}: {first['msg']}; compare again") from error
 
 
-def without_places(report: Mapping[str, Any]) -> dict[str, Any]:
+def without_places(report: Report) -> Report:
     """A report in which paths of the machine it was made on are cut down to their last two parts."""
-    arms = []
-    for arm in report["arms"]:
-        runs = []
-        for run in arm["runs"]:
-            origin = {**run["origin"], **{key: _end(run["origin"][key]) for key in _PLACES}}
-            runs.append({**run, "folder": _end(run["folder"]), "origin": origin})
-        arms.append({**arm, "runs": runs})
-    return {**report, "arms": arms}
+    baseline, candidate, *controls = (_arm_without_places(arm) for arm in report.arms)
+    return report.model_copy(update={"baseline": baseline, "candidate": candidate, "controls": controls})
+
+
+def _arm_without_places(arm: Arm) -> Arm:
+    return arm.model_copy(update={"runs": [_run_without_places(run) for run in arm.runs]})
+
+
+def _run_without_places(run: Run) -> Run:
+    places: dict[str, Any] = {key: _end(getattr(run.origin, key)) for key in _PLACES}
+    origin = dataclasses.replace(run.origin, **places)
+    return run.model_copy(update={"folder": _end(run.folder), "origin": origin})
 
 
 def _end(place: str | None) -> str | None:
@@ -59,7 +71,7 @@ def _end(place: str | None) -> str | None:
 
 def publish(
     run: Path,
-    report: Mapping[str, Any],
+    report: Report,
     out: Path,
     *,
     places: Places,
@@ -99,9 +111,9 @@ def publish(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _compared_checkpoint(run: Path, manifest: RunManifest, report: Mapping[str, Any]) -> str:
+def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:
     """Which of a run's checkpoints the report's candidate is."""
-    compared = {entry["origin"]["checkpoint_sha256"] for entry in report["arms"][1]["runs"]}
+    compared = {entry.origin.checkpoint_sha256 for entry in report.candidate.runs}
     checkpoints = manifest.checkpoints
     for name, path in checkpoints.items():
         if sha256_of_file(run / path) in compared:
@@ -112,13 +124,11 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Mapping[str, 
     )
 
 
-def _write(
-    opened: Opened, manifest: RunManifest, report: Mapping[str, Any], folder: Path, imprint: Imprint
-) -> None:
+def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: Imprint) -> None:
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
     spec = augmentation.store.store.spec if augmentation.store else None
     bundle.write(folder)
-    _write_json(folder / REPORT, report)
+    _write_json(folder / REPORT, report.model_dump(mode="json"))
     if spec is not None:
         _write_json(folder / "generation_spec.json", spec.to_dict())
     facts = CardFacts(

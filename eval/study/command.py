@@ -19,8 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="YAML", help=f"a file, or one that ships: {shipped}"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the commands that are missing, run none"
+        "--dry-run",
+        action="store_true",
+        help="print the commands that are missing and what the design can resolve, run none",
     )
+    spreads = (("scene", "scenes", "2"), ("seed", "seeds, paired", "0.64, the demo's"))
+    for name, what, default in spreads:
+        parser.add_argument(
+            f"--{name}-spread",
+            type=_points,
+            metavar="PP",
+            help=f"with --dry-run: assumed SD of the difference in mIoU over {what}, in points (default {default})",
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from eval.study.config import Study
     from eval.study.plan import plan
+    from eval.study.power import Spread, describe
     from eval.study.runner import command_line, forget, missing, run_step
 
     study = Study.load(find_study(args.config))
@@ -44,6 +55,10 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         if not args.dry_run:
             run_step(study.out, step)
+    if args.dry_run:
+        given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
+        spread = Spread(**{key: value for key, value in given.items() if value is not None})
+        sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
     for name in study.comparisons:
         sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")
     return 0
@@ -63,3 +78,11 @@ def find_study(name: str) -> Path:
     if Path(name).parent == Path() and shipped.is_file():
         return shipped
     raise StudyError(f"--config {name}: no such file, and no study of that name ships")
+
+
+def _points(text: str) -> float:
+    """A spread in percentage points, as a share."""
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text}; expected points from 0 to 100")
+    return number / 100

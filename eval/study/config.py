@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +148,12 @@ class Study:
             _defined(
                 f"{path}: controls of comparison {name}", found.controls, {**self.arms, **self.zero_shot}
             )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its settings but `out`, where it is made being no part of what is asked."""
+        plain = {**dataclasses.asdict(self), "out": None, "chips": str(self.chips)}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     # Places ------------------------------------------------------------------------------------------
 

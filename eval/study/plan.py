@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.compare.command import REPORT
+from eval.compare.report.files import REPORT
 from eval.score.record import FOLDER, RECORD
 from eval.study.config import ComparisonEntry, Study, Words
 from finetune.run.manifest import CHECKPOINTS
@@ -86,6 +86,7 @@ def _compare(study: Study, name: str) -> Step:
         words += [option, *map(str, study.runs(arm))]
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
+    words += ["--declared", str(len(study.comparisons)), "--study", study.digest]
     return Step(f"compare_{name}", tuple(words), out / REPORT, _scores(study, entry))
 
 

@@ -16,13 +16,14 @@ import torch
 import yaml
 
 from eval.cli import main
-from eval.compare.report.document import schema
+from eval.compare.report.model import Arm, Estimate, Report, Run, Verdict, schema
 from eval.publish.bundle import merge_columns
 from eval.publish.card import claim, claims_improvement
 from eval.score.opening import open_run
 from eval.score.record import is_scored
 from finetune.model.backbone import WidenedProjection
 from finetune.run.reopen import Places
+from tests.eval.scores import make_origin
 
 
 def run(*words):
@@ -92,9 +93,9 @@ def test_the_card(bundle, report):
     entry = header["model-index"][0]["results"][0]
     assert entry["metrics"][0]["type"] == "mean_iou"
     made = json.loads((report / "report.json").read_text())
-    expected = made["arms"][1]["metrics"]["miou_macro_reference_classes"]
+    expected = made["candidate"]["metrics"]["miou_macro_reference_classes"]
     assert entry["metrics"][0]["value"] == pytest.approx(expected, abs=1e-6)
-    assert f"**{claim(made)}**" in text
+    assert f"**{claim(Report.model_validate(made))}**" in text
     for expected in (
         "## Limits",
         "Copernicus",
@@ -109,7 +110,7 @@ def test_the_card(bundle, report):
 def test_the_card_has_the_numbers_of_its_own_checkpoint(tim, report, tmp_path):
     """A second seed with all metrics 0.9, put first: these weights keep theirs, and the arm's mean is named so."""
     made = json.loads((report / "report.json").read_text())
-    arm = made["arms"][1]
+    arm = made["candidate"]
     own, other = arm["runs"][0], copy.deepcopy(arm["runs"][0])
     other["origin"]["checkpoint_sha256"] = "0" * 64
     for metrics in (other["metrics"], arm["metrics"]):
@@ -124,10 +125,16 @@ def test_the_card_has_the_numbers_of_its_own_checkpoint(tim, report, tmp_path):
 
 
 def report_of(difference, low, smoke=False, explained_by=()):
-    arms = [{"runs": [{"origin": {"smoke": smoke}}]}] * 2
-    verdict = {"explained_by": list(explained_by)}
-    difference = {"difference": difference, "low": low, "high": 0.1}
-    return {"difference": difference, "arms": arms, "verdict": verdict}
+    """A report with the parts alone that a claim reads."""
+    run = Run.model_construct(origin=make_origin(smoke=smoke))
+    arm = Arm.model_construct(runs=[run])
+    return Report.model_construct(
+        difference=Estimate.model_construct(difference=difference, low=low, high=0.1),
+        verdict=Verdict.model_construct(explained_by=list(explained_by)),
+        baseline=arm,
+        candidate=arm,
+        controls=[],
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,4 +217,8 @@ def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
     (damaged / "report.json").write_text("[]")
     assert "not a report of compare" in refused(tim, damaged)
     (damaged / "report.json").write_text('{"report_version": 7}')
-    assert "report version 7, expected 1" in refused(tim, damaged)
+    assert "report version 7, expected 2" in refused(tim, damaged)
+    made = json.loads((report / "report.json").read_text())
+    made["difference"]["p_value"] = 2
+    (damaged / "report.json").write_text(json.dumps(made))
+    assert "difference.p_value: Input should be less than or equal to 1" in refused(tim, damaged)

@@ -1,13 +1,16 @@
 """The three reports of one comparison, as the command writes them."""
 
+import csv
 import json
 
 import jsonschema
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from eval.cli import main
-from eval.compare.report.document import schema
+from eval.compare.report import files
+from eval.compare.report.model import Report, schema
 from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
 from eval.score.record import Score
 from tests.eval.scores import NAMES, make_counts, make_score
@@ -47,13 +50,14 @@ def test_report_json_follows_its_schema(runs, tmp_path):
     assert compare(runs, tmp_path / "out", *controls) == 0
     report = document(tmp_path / "out")
     jsonschema.validate(report, schema())
-    assert [arm["name"] for arm in report["arms"]] == ["baseline", "candidate", "shuffle", "random"]
+    arms = [report["baseline"], report["candidate"], *report["controls"]]
+    assert [arm["name"] for arm in arms] == ["baseline", "candidate", "shuffle", "random"]
     assert report["verdict"]["headline"] == "strong, explained by control random"
     scores = [Score.read(runs[name]) for name in ("c1", "c2", "b1", "b2")]
     mious = [score.metrics.miou_macro_reference_classes for score in scores]
     expected = np.mean(mious[:2]) - np.mean(mious[2:])
     assert report["difference"]["difference"] == pytest.approx(expected)
-    assert report["arms"][0]["metrics"]["miou_macro_reference_classes"] == pytest.approx(np.mean(mious[2:]))
+    assert report["baseline"]["metrics"]["miou_macro_reference_classes"] == pytest.approx(np.mean(mious[2:]))
     gains = [row["difference"] for row in report["chips"]]
     assert gains == sorted(gains)
     assert len(gains) == 24
@@ -147,3 +151,144 @@ def test_statistics_need_no_forward_pass(runs, tmp_path):
     assert np.array_equal(Score.read(runs["c1"]).counts.values, kept.values)
     assert compare(runs, tmp_path / "out") == 0
     assert tuple(document(tmp_path / "out")["test"]["classes"]) == NAMES
+
+
+# What the model refuses -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(runs, tmp_path):
+    assert compare(runs, tmp_path / "out", "--control", f"shuffle={runs['shuffle']}") == 0
+    return document(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r["difference"].update(p_value=2), "less than or equal to 1"),
+        (lambda r: r["difference"].update(low=0.3, high=0.1), "low 0.3 is above high 0.1"),
+        (lambda r: r["difference"].update(low=None), "two ends or none"),
+        (lambda r: r["candidate"]["confusion"][0].__setitem__(0, -1), "greater than or equal to 0"),
+        (lambda r: r["candidate"]["metrics"].update(pixel_accuracy=1.1), "less than or equal to 1"),
+        (lambda r: r["candidate"].update(to_baseline=None), "lacks its difference to the baseline"),
+        (lambda r: r.update(extra=1), "Extra inputs are not permitted"),
+        (lambda r: r["test"].update(chips=0), "greater than 0"),
+    ],
+)
+def test_what_is_no_report_is_refused(written, change, message):
+    Report.model_validate(written)
+    change(written)
+    with pytest.raises(ValidationError, match=message):
+        Report.model_validate(written)
+
+
+@pytest.mark.parametrize(("key", "value"), [("p_value", 2), ("standard_error", -1), ("difference", "much")])
+def test_the_schema_refuses_it_too(written, key, value):
+    written["difference"][key] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(written, schema())
+
+
+# What a reader can recompute --------------------------------------------------------------------------
+
+
+def read_counts(out):
+    """Counts by arm, ``[seed, scene, class, class + 1]``, by nothing of this project."""
+    with (out / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    arms = {}
+    for row in rows:
+        arms.setdefault(row["arm"], {}).setdefault(row["run"], []).append(int(row["pixels"]))
+    classes = len({row["reference"] for row in rows})
+    shape = (-1, classes, classes + 1)
+    return {name: np.stack([np.reshape(run, shape) for run in runs.values()]) for name, runs in arms.items()}
+
+
+def plain_miou(counts):
+    hits = counts[..., :-1].diagonal(axis1=-2, axis2=-1)
+    return (hits / (counts.sum(-1) + counts[..., :-1].sum(-2) - hits)).mean(-1)
+
+
+def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
+    arms = read_counts(tmp_path / "out")
+    assert {name: counts.shape for name, counts in arms.items()} == {
+        "baseline": (2, 12, 5, 6),
+        "candidate": (2, 12, 5, 6),
+        "shuffle": (1, 12, 5, 6),
+    }
+    for arm in (written["baseline"], written["candidate"], *written["controls"]):
+        counts = arms[arm["name"]]
+        assert counts.sum(axis=(0, 1)).tolist() == arm["confusion"]
+        assert plain_miou(counts.sum(axis=1)).mean() == pytest.approx(
+            arm["metrics"]["miou_macro_reference_classes"]
+        )
+
+
+def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
+    counts = read_counts(tmp_path / "out")["candidate"]
+    assert written["test"]["scenes_by_class"] == dict.fromkeys(NAMES, 12)
+    total = counts.sum(axis=1)
+    hits = total[..., :-1].diagonal(axis1=-2, axis2=-1)
+    iou = hits / (total.sum(-1) + total[..., :-1].sum(-2) - hits)
+    assert written["candidate"]["miou_without_class"]["water"] == pytest.approx(iou[:, 1:].mean())
+
+
+def test_seeds_that_both_arms_have_are_set_side_by_side(tmp_path):
+    made = {f"b{seed}": make_score(tmp_path / f"b{seed}", seed=seed) for seed in (1, 2)}
+    made |= {f"c{seed}": make_score(tmp_path / f"c{seed}", 0.1, seed=seed) for seed in (1, 2)}
+    assert compare(made, tmp_path / "out") == 0
+    rows = document(tmp_path / "out")["seeds"]
+    assert [row["seed"] for row in rows] == [1, 2]
+    arms = read_counts(tmp_path / "out")
+    apart = plain_miou(arms["candidate"].sum(axis=1)) - plain_miou(arms["baseline"].sum(axis=1))
+    assert [row["difference"] for row in rows] == pytest.approx(apart.tolist())
+    assert "| seed | baseline mIoU |" in (tmp_path / "out/report.md").read_text()
+
+
+def test_several_comparisons_declared(runs, tmp_path):
+    assert compare(runs, tmp_path / "out", "--declared", 4, "--study", "a" * 64) == 0
+    report = document(tmp_path / "out")
+    assert report["family"]["declared"] == 4
+    assert report["family"]["p_family"] == pytest.approx(min(1, 4 * report["difference"]["p_value"]))
+    assert "One of 4 comparisons declared" in (tmp_path / "out/report.md").read_text()
+
+
+# The set of files -------------------------------------------------------------------------------------
+
+
+def test_files_are_replaced_together_or_not_at_all(runs, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert compare(runs, out) == 0
+    assert {path.name for path in out.iterdir()} == files.FILES
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(*given):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("eval.compare.report.table.to_csv", fail)
+        assert compare(runs, out, "--seed", 1) == 2
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_report_set_aside_by_a_crash_comes_back(tmp_path):
+    """The old report was moved aside and the new one not yet put there."""
+    (tmp_path / ".old.out").mkdir()
+    (tmp_path / ".old.out/report.json").write_text("old")
+
+    def interrupted():
+        with files.replaced(tmp_path / "out"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "out/report.json").read_text() == "old"
+
+
+def test_a_folder_with_other_things_is_left_alone(runs, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    assert compare(runs, tmp_path / "out") == 2
+    assert "holds thesis.txt, which is no part of a report" in capsys.readouterr().err
+    assert (tmp_path / "out/thesis.txt").read_text() == "mine"

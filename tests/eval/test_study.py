@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from eval import study_steps
 from eval.cli import main
+from eval.study import runner
 from eval.study.command import CONFIGS
 from eval.study.config import Study
 from eval.study.plan import plan
+from eval.study.power import Spread, resolvable
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
+from tests.finetune.world import make_world
 
 STUDY = {
     "out": "out",
@@ -65,7 +67,7 @@ def ran(monkeypatch):
             product.touch()
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(study_steps.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
     return ran
 
 
@@ -79,7 +81,9 @@ def kinds(commands):
 
 def test_commands(folder, capsys):
     assert study("--dry-run") == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
+    commands = [line for line in printed if not line.startswith("#")]
+    lines = [printed[0], *commands, printed[-1]]
     assert lines[0] == "# 0 of 11 steps are done"
     assert lines[1] == "python -m generate --chips chips --store out/stores/lulc --top-k 1"
     assert lines[4] == (
@@ -88,7 +92,8 @@ def test_commands(folder, capsys):
     )
     assert lines[-2] == (
         "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
-        "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim"
+        "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim "
+        f"--declared 1 --study {Study.load(Path('study.yaml')).digest}"
     )
     assert not Path("out").exists()
 
@@ -223,6 +228,56 @@ def test_no_study(folder, capsys):
     Path("study.yaml").write_text("a: [")
     assert study() == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+# Power ------------------------------------------------------------------------------------------------
+
+
+def test_power_by_hand():
+    """Scenes alone: t(11) at 97.5 % and 80 % are 2.201 and 0.876; the standard error of 2 pp is 0.577 pp."""
+    assert resolvable(12, 3, Spread(0.02, 0.0)) == pytest.approx(
+        0.02 / 12**0.5 * (2.20099 + 0.87553), rel=1e-4
+    )
+    # seeds alone: t(2) at 97.5 % and 80 % are 4.303 and 1.061
+    assert resolvable(12, 3, Spread(0.0, 0.01)) == pytest.approx(
+        0.01 / 3**0.5 * (4.30265 + 1.06066), rel=1e-4
+    )
+
+
+def test_more_scenes_and_more_seeds_resolve_more():
+    spread = Spread(0.02, 0.0064)
+    assert resolvable(24, 3, spread) < resolvable(12, 3, spread)
+    assert resolvable(12, 6, spread) < resolvable(12, 3, spread)
+    assert resolvable(12, 1, spread) is None
+    assert resolvable(1, 3, spread) is None
+
+
+def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys):
+    world = make_world(
+        tmp_path / "chips",
+        splits={
+            "train": ("a_0_0",),
+            "val": ("b_0_0",),
+            "test": ("c_0_0", "c_0_1", "d_0_0", "e_0_0"),
+        },
+    )
+    monkeypatch.chdir(tmp_path)
+    write({**STUDY, "chips": str(world.root)})
+    assert study("--dry-run", "--scene-spread", "1", "--seed-spread", "0.5") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
+    assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
+    (row,) = (line.split() for line in lines if line.startswith("#     2 "))
+    assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
+
+
+def test_a_dry_run_without_chips_says_so(folder, capsys):
+    assert study("--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "no test split at chips yet: shown for 4, 12, 20 scenes" in out
+    with pytest.raises(SystemExit):
+        study("--dry-run", "--seed-spread", "-1")
+    assert "expected points from 0 to 100" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))

@@ -1,106 +1,167 @@
-"""The report as plain values; `schema.json` beside this file describes every key."""
+"""From a comparison to its report; `eval.compare.report.model` describes every key."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable
-from importlib import resources
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.compare.arms import BASELINE, CANDIDATE, Arm, Comparison, Difference
-from eval.compare.inference import LEVEL, POWER, Estimate
-from eval.score.metrics import known, mean_iou, row_normalised
+from eval.compare import arms, inference
+from eval.compare.arms import Comparison
+from eval.compare.inference import LEVEL, POWER
+from eval.compare.report import model
+from eval.compare.verdict import IMPROVEMENT_FROM, STRONG_ABOVE
+from eval.score.metrics import class_iou, known, mean_iou, row_normalised
 from eval.score.record import Score
 
-REPORT_VERSION: Final = 1
-MEASURE: Final = "miou_macro_reference_classes"
+
+@dataclass(frozen=True)
+class Declared:
+    """The study that a comparison is part of.
+
+    Attributes:
+        study_sha256: Digest of its settings, None for a comparison on its own.
+        comparisons: How many comparisons it declares.
+    """
+
+    study_sha256: str | None = None
+    comparisons: int = 1
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema of the report."""
-    text = resources.files("eval.compare.report").joinpath("schema.json").read_text(encoding="utf-8")
-    plain: dict[str, Any] = json.loads(text)
-    return plain
-
-
-def make_document(comparison: Comparison, created: str) -> dict[str, Any]:
-    """The report as plain JSON values; shares throughout, so 0.01 is one point.
+def make_report(comparison: Comparison, created: str, declared: Declared) -> model.Report:
+    """The report.
 
     Args:
         comparison: What was compared.
         created: When, ISO 8601 in UTC.
+        declared: The study it is part of.
     """
+    difference = comparison.differences[comparison.candidate.name].miou
+    return model.Report(
+        report_version=model.REPORT_VERSION,
+        created=created,
+        verdict=model.Verdict.model_validate(
+            {**dataclasses.asdict(comparison.verdict), "headline": comparison.verdict.headline}
+        ),
+        measure="miou_macro_reference_classes",
+        difference=model.Estimate.model_validate(difference),
+        statistics=model.Statistics(
+            level=LEVEL,
+            power=POWER,
+            seed=comparison.seed,
+            strong_above=STRONG_ABOVE,
+            improvement_from=IMPROVEMENT_FROM,
+        ),
+        family=_family(difference.p_value, declared),
+        test=_test(comparison),
+        seeds=_seeds(comparison.baseline.scores, comparison.candidate.scores),
+        baseline=_arm(comparison, comparison.baseline),
+        candidate=_arm(comparison, comparison.candidate),
+        controls=[_arm(comparison, arm) for arm in comparison.arms[2:]],
+        chips=_chips(comparison),
+    )
+
+
+def _family(p_value: float, declared: Declared) -> model.Family:
+    count = declared.comparisons
+    p_family = min(1.0, p_value * count)
+    if count == 1:
+        words = "One comparison was declared, so p needs no correction for others."
+    else:
+        words = (
+            f"One of {count} comparisons declared on this test split: p = {p_value:.3f} alone, {p_family:.3f} for "
+            f"all of them together (Bonferroni); intervals are 95 % each, not jointly."
+        )
+    return model.Family(study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words)
+
+
+def _test(comparison: Comparison) -> model.Test:
     first = comparison.baseline.scores[0]
-    verdict = comparison.verdict
+    holding = (first.counts.by_scene().sum(axis=-1) > 0).sum(axis=0)
+    return model.Test(
+        chips=len(first.counts.chip_ids),
+        scenes=list(comparison.scenes),
+        classes=list(comparison.class_names),
+        scenes_by_class=dict(zip(comparison.class_names, map(int, holding), strict=True)),
+        ids_sha256=first.origin.ids_sha256,
+        masks_sha256=first.origin.masks_sha256,
+    )
+
+
+def _seeds(baseline: Sequence[Score], candidate: Sequence[Score]) -> list[model.SeedRow]:
+    ours, theirs = (_miou_by_seed(scores) for scores in (candidate, baseline))
+    return [
+        model.SeedRow(
+            seed=seed, baseline=theirs[seed], candidate=ours[seed], difference=ours[seed] - theirs[seed]
+        )
+        for seed in sorted(set(ours) & set(theirs))
+    ]
+
+
+def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
+    """MIoU of each seed that one run alone has."""
+    seeds = [score.origin.seed for score in scores]
     return {
-        "report_version": REPORT_VERSION,
-        "created": created,
-        "verdict": {**_listed(dataclasses.asdict(verdict)), "headline": verdict.headline},
-        "measure": MEASURE,
-        "difference": estimate(comparison.differences[CANDIDATE].miou),
-        "statistics": {"level": LEVEL, "power": POWER, "seed": comparison.seed},
-        "test": {
-            "chips": len(first.counts.chip_ids),
-            "scenes": list(comparison.scenes),
-            "classes": list(comparison.class_names),
-            "ids_sha256": first.origin.ids_sha256,
-            "masks_sha256": first.origin.masks_sha256,
-        },
-        "arms": [_arm(comparison, arm) for arm in comparison.arms],
-        "chips": chip_rows(comparison),
+        seed: float(mean_iou(score.counts.total))
+        for seed, score in zip(seeds, scores, strict=True)
+        if seed is not None and seeds.count(seed) == 1
     }
 
 
-def _listed(plain: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as JSON's lists."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
-
-
-def estimate(entry: Estimate) -> dict[str, Any]:
-    """An estimate as plain values."""
-    return {**dataclasses.asdict(entry), "covers_zero": entry.covers_zero}
-
-
-def _difference(entry: Difference | None) -> dict[str, Any] | None:
+def _difference(entry: arms.Difference | None) -> model.Difference | None:
     if entry is None:
         return None
     classes = {
-        name: {**estimate(found), "p_holm": entry.adjusted[name], "differs": entry.differs(name)}
+        name: model.ClassEstimate(
+            **_estimate(found), p_holm=entry.adjusted[name], differs=entry.differs(name)
+        )
         for name, found in entry.classes.items()
     }
-    return {"miou": estimate(entry.miou), "classes": classes}
+    return model.Difference(miou=model.Estimate.model_validate(entry.miou), classes=classes)
 
 
-def _arm(comparison: Comparison, arm: Arm) -> dict[str, Any]:
+def _estimate(found: inference.Estimate) -> dict[str, Any]:
+    return model.Estimate.model_validate(found).model_dump()
+
+
+def _arm(comparison: Comparison, arm: arms.Arm) -> model.Arm:
     total = np.sum([score.counts.total for score in arm.scores], axis=0)
-    role = arm.name if arm.name in (BASELINE, CANDIDATE) else "control"
+    return model.Arm(
+        name=arm.name,
+        metrics=_mean_metrics(arm.scores),
+        miou_without_class=_without_class(arm.scores),
+        to_baseline=_difference(comparison.differences.get(arm.name)),
+        candidate_to_this=_difference(comparison.against.get(arm.name)),
+        confusion=total.tolist(),
+        confusion_row_normalised=[[known(value) for value in row] for row in row_normalised(total)],
+        runs=[_run(score) for score in arm.scores],
+    )
+
+
+def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
+    """MIoU over the other classes in the reference, mean over runs; None where there is no other."""
+    totals = np.stack([score.counts.total for score in scores])
+    names, present = scores[0].counts.class_names, totals[0].sum(axis=-1) > 0
+    iou = class_iou(totals)
+    kept = [present & (np.arange(len(names)) != label) for label in range(len(names))]
     return {
-        "name": arm.name,
-        "role": role,
-        "metrics": _mean_metrics(arm.scores),
-        "to_baseline": _difference(comparison.differences.get(arm.name)),
-        "candidate_to_this": _difference(comparison.against.get(arm.name)),
-        "confusion": total.tolist(),
-        "confusion_row_normalised": _numbers(row_normalised(total)),
-        "runs": [_run(score) for score in arm.scores],
+        name: float(iou[:, others].mean()) if others.any() else None
+        for name, others in zip(names, kept, strict=True)
     }
 
 
-def _run(score: Score) -> dict[str, Any]:
-    return {
-        "folder": str(score.folder),
-        "metrics": dataclasses.asdict(score.metrics),
-        "origin": _listed(dataclasses.asdict(score.origin)),
-    }
+def _run(score: Score) -> model.Run:
+    metrics = model.Metrics.model_validate(score.metrics)
+    return model.Run(folder=str(score.folder), metrics=metrics, origin=score.origin)
 
 
-def _mean_metrics(scores: Iterable[Score]) -> dict[str, Any]:
+def _mean_metrics(scores: Iterable[Score]) -> model.Metrics:
     """Metrics of each run, mean over the runs in which they are defined."""
-    return _mean([dataclasses.asdict(score.metrics) for score in scores])
+    return model.Metrics.model_validate(_mean([dataclasses.asdict(score.metrics) for score in scores]))
 
 
 def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,29 +175,24 @@ def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
     return means
 
 
-def chip_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Each chip's mIoU under baseline and candidate, mean over runs, from most lost to most gained."""
+def _chips(comparison: Comparison) -> list[model.Chip]:
     counts = comparison.baseline.scores[0].counts
     baseline, candidate = (_by_chip(arm) for arm in (comparison.baseline, comparison.candidate))
     order = [
         index for index in np.argsort(candidate - baseline, kind="stable") if np.isfinite(baseline[index])
     ]
     return [
-        {
-            "id": counts.chip_ids[index],
-            "scene": counts.scene_ids[index],
-            "baseline": float(baseline[index]),
-            "candidate": float(candidate[index]),
-            "difference": float(candidate[index] - baseline[index]),
-        }
+        model.Chip(
+            id=counts.chip_ids[index],
+            scene=counts.scene_ids[index],
+            baseline=float(baseline[index]),
+            candidate=float(candidate[index]),
+            difference=float(candidate[index] - baseline[index]),
+        )
         for index in order
     ]
 
 
-def _by_chip(arm: Arm) -> NDArray[np.float64]:
+def _by_chip(arm: arms.Arm) -> NDArray[np.float64]:
     """MIoU ``[chip]``, mean over runs; NaN for a chip without reference."""
     return np.asarray(mean_iou(np.stack([score.counts.values for score in arm.scores])).mean(axis=0))
-
-
-def _numbers(values: NDArray[np.float64]) -> list[list[float | None]]:
-    return [[known(value) for value in row] for row in values]

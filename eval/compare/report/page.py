@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -11,19 +11,18 @@ from typing import Any, Final
 from augment_store.inspect.kinds import map_kind
 from augment_store.modalities import LegendClass
 from augment_store.outputs import write_whole
+from eval.compare.report.model import Chip, Report
 from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, legend
 
 _SCRIPTS: Final = ("tables.js", "plots.js", "chips.js", "main.js")
 
 
-def write_page(
-    path: Path, document: Mapping[str, Any], shown: Shown | None, chosen: Sequence[Mapping[str, Any]]
-) -> None:
+def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> None:
     """Writes the page.
 
     Args:
         path: File to write.
-        document: The report as plain values.
+        report: What was compared.
         shown: What pictures are made from, None where there are none.
         chosen: Rows of the chips to show.
 
@@ -31,20 +30,20 @@ def write_page(
         OutputError: If it cannot be written.
         AugmentStoreError: If a chip to show cannot be read.
     """
-    write_whole(path, (part.encode() for part in _parts(document, shown, chosen)))
+    write_whole(path, (part.encode() for part in _parts(report, shown, chosen)))
 
 
-def _parts(
-    document: Mapping[str, Any], shown: Shown | None, chosen: Sequence[Mapping[str, Any]]
-) -> Iterator[str]:
+def _parts(report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> Iterator[str]:
     head, body, end = _asset("template.html").split("<!--part-->")
-    names = document["test"]["classes"]
-    chips = [{**row, "layers": draw_chip(shown, str(row["id"]))} for row in chosen] if shown else []
-    legends = {"classes": _legend(legend(names)), "agreement": _legend(AGREEMENT)}
+    chips = [{**row.model_dump(), "layers": draw_chip(shown, row.id)} for row in chosen] if shown else []
+    legends = {"classes": _legend(legend(report.test.classes)), "agreement": _legend(AGREEMENT)}
     if shown is not None and shown.store is not None:
         legends["generated"] = _legend(map_kind(shown.store.spec).classes)
     yield f"{head}<style>\n{_asset('style.css')}</style>\n{body}"
-    for name, value in (("report", document), ("pictures", {"chips": chips, "legends": legends})):
+    for name, value in (
+        ("report", report.model_dump(mode="json")),
+        ("pictures", {"chips": chips, "legends": legends}),
+    ):
         yield f'<script type="application/json" id="{name}">{_json(value)}</script>\n'
     yield (
         "<script>\n(() => {\n'use strict';\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, 
 from augment_store.store import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
+
+Row = TypeVar("Row")
 
 SIDE: Final = 256
 QUALITY: Final = 60
@@ -88,7 +90,7 @@ def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
     )
 
 
-def choose(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def choose(rows: Sequence[Row], count: int) -> list[Row]:
     """The `count` chips that lost most and the `count` that gained most, most gained first."""
     worst = rows[:count]
     best = rows[max(len(rows) - count, len(worst)) :]

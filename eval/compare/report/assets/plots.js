@@ -12,7 +12,7 @@ const STRONG = 0.02;
 function forestRows() {
   const rows = [["candidate − baseline", candidate.to_baseline.miou, "candidate", true]];
   for (const [name, entry] of Object.entries(candidate.to_baseline.classes)) rows.push([`· ${name}`, entry, "candidate", entry.differs]);
-  for (const arm of report.arms.slice(2)) {
+  for (const arm of controls) {
     rows.push([`${arm.name} − baseline`, arm.to_baseline.miou, "", false]);
     rows.push([`candidate − ${arm.name}`, arm.candidate_to_this.miou, "candidate", false]);
   }
@@ -61,7 +61,7 @@ function gauge() {
 function bars() {
   const bar = (arm, name) => {
     const share = arm.metrics.iou_by_class[name];
-    return [element("div", { className: `bar ${arm.role}`, title: `${arm.name} ${percent(share)}` }, element("i", { style: { width: `${100 * (share ?? 0)}%` } })), element("span", {}, percent(share, 1))];
+    return [element("div", { className: `bar ${role(arm)}`, title: `${arm.name} ${percent(share)}` }, element("i", { style: { width: `${100 * (share ?? 0)}%` } })), element("span", {}, percent(share, 1))];
   };
   $("classes").replaceChildren(...report.test.classes.map((name) => element("div", { className: "bars" }, element("b", {}, name), ...bar(baseline, name), ...bar(candidate, name))),
     element("p", { className: "quiet" }, "Above: baseline. Below, in colour: candidate."));

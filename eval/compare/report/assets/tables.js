@@ -3,7 +3,9 @@ const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const report = read("report");
 const pictures = read("pictures");
 const $ = (id) => document.getElementById(id);
-const [baseline, candidate] = report.arms;
+const { baseline, candidate, controls } = report;
+const everyArm = [baseline, candidate, ...controls];
+const role = (arm) => (arm === baseline ? "baseline" : arm === candidate ? "candidate" : "control");
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -46,14 +48,14 @@ const COLUMNS = [
 
 function fillArms(arms) {
   $("arms").tBodies[0].replaceChildren(...arms.map((arm) =>
-    element("tr", { className: arm.role }, ...COLUMNS.map(([, , text]) => element("td", {}, text(arm))))));
+    element("tr", { className: role(arm) }, ...COLUMNS.map(([, , text]) => element("td", {}, text(arm))))));
 }
 
 function sortArms(column) {
   const heads = [...$("arms").tHead.rows[0].cells], [, value] = COLUMNS[column];
   const descending = heads[column].getAttribute("aria-sort") !== "descending";
   heads.forEach((head, place) => head.setAttribute("aria-sort", place === column ? (descending ? "descending" : "ascending") : "none"));
-  const known = report.arms.filter((arm) => value(arm) != null), rest = report.arms.filter((arm) => value(arm) == null);
+  const known = everyArm.filter((arm) => value(arm) != null), rest = everyArm.filter((arm) => value(arm) == null);
   const order = (a, b) => (typeof value(a) === "string" ? value(a).localeCompare(value(b)) : value(a) - value(b));
   fillArms([...known.sort((a, b) => (descending ? order(b, a) : order(a, b))), ...rest]);
 }
@@ -64,11 +66,11 @@ function arms() {
     button.addEventListener("click", () => sortArms(column));
     return element("th", { scope: "col", "aria-sort": "none" }, button);
   })));
-  fillArms(report.arms);
+  fillArms(everyArm);
 }
 
 function fillConfusion() {
-  const arm = report.arms[+$("confusion-arm").value], raw = $("confusion-raw").checked;
+  const arm = everyArm[+$("confusion-arm").value], raw = $("confusion-raw").checked;
   const names = report.test.classes, none = arm.confusion.some((row) => row.at(-1) > 0) ? ["nothing"] : [];
   const columns = [...names, ...none];
   const head = element("tr", {}, element("th", {}, "reference ↓ prediction →"), ...columns.map((name) => element("th", { scope: "col" }, name)));
@@ -80,7 +82,7 @@ function fillConfusion() {
 }
 
 function confusion() {
-  $("confusion-arm").replaceChildren(...report.arms.map((arm, place) => element("option", { value: place }, arm.name)));
+  $("confusion-arm").replaceChildren(...everyArm.map((arm, place) => element("option", { value: place }, arm.name)));
   $("confusion-arm").value = 1;
   $("confusion-arm").addEventListener("change", fillConfusion);
   $("confusion-raw").addEventListener("change", fillConfusion);
@@ -91,7 +93,7 @@ function origins() {
   const rows = (origin) => Object.entries(origin).filter(([, value]) => value !== null && value !== "" && String(value) !== "")
     .map(([key, value]) => element("tr", {}, element("td", {}, key.replaceAll("_", " ")),
       element("td", {}, typeof value === "object" && !Array.isArray(value) ? Object.entries(value).map((pair) => pair.join(" ")).join(", ") : String(value))));
-  $("origins").replaceChildren(...report.arms.flatMap((arm) => arm.runs.map((run) =>
+  $("origins").replaceChildren(...everyArm.flatMap((arm) => arm.runs.map((run) =>
     element("details", {}, element("summary", {}, `${arm.name} · ${run.folder} · mIoU ${percent(run.metrics.miou_macro_reference_classes)}${run.origin.smoke ? " · a smoke run" : ""}`),
       element("table", {}, element("tbody", {}, ...rows(run.origin)))))));
 }

@@ -1,0 +1,61 @@
+"""The files of a report, replaced together."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from augment_store.errors import AugmentStoreError, OutputError
+from eval.errors import ComparisonError
+
+REPORT: Final = "report.json"
+MARKDOWN: Final = "report.md"
+PAGE: Final = "report.html"
+TABLE: Final = "counts.csv"
+FILES: Final = frozenset({REPORT, MARKDOWN, PAGE, TABLE})
+
+
+@contextlib.contextmanager
+def replaced(out: Path) -> Iterator[Path]:
+    """Gives a folder to write a report in, which takes the place of `out` at the end.
+
+    The old report is moved aside, not overwritten, so that a crash never leaves files of two comparisons: one between
+    the two renames leaves the old report aside, and the next call puts it back.
+
+    Raises:
+        ComparisonError: If `out` holds something that is no report and would be lost.
+        OutputError: If a folder cannot be written.
+    """
+    place = out.resolve()
+    draft, old = (place.with_name(f".{word}.{place.name}") for word in ("draft", "old"))
+    try:
+        if old.is_dir() and not place.exists():
+            old.rename(place)
+        _check_alone(out)
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True)
+        draft.mkdir(parents=True)
+        yield draft
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+    except AugmentStoreError:
+        raise
+    except OSError as error:
+        raise OutputError(out, error.strerror or error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_alone(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ComparisonError(f"--out {out}: is a file; choose a folder")
+    others = sorted(path.name for path in out.iterdir() if path.name not in FILES) if out.is_dir() else []
+    if others:
+        raise ComparisonError(
+            f"--out {out}: holds {others[0]}, which is no part of a report; choose a folder of its own"
+        )

@@ -1,0 +1,34 @@
+"""`counts.csv`: what every number of the report is worked out of, so that a reader can work it out again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Final
+
+from eval.compare.arms import Comparison
+
+COLUMNS: Final = ("arm", "run", "seed", "scene", "reference", "predicted", "pixels")
+NOTHING: Final = ""
+"""The predicted class of pixels without a prediction."""
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Pixels by run, scene, reference class and predicted class; a row each, those without pixels as well."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(comparison))
+    return text.getvalue()
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:
+    names = comparison.class_names
+    for arm in comparison.arms:
+        for number, score in enumerate(arm.scores, start=1):
+            seed = "" if score.origin.seed is None else score.origin.seed
+            for scene, counts in zip(score.counts.scenes, score.counts.by_scene(), strict=True):
+                for reference, row in zip(names, counts, strict=True):
+                    for predicted, pixels in zip((*names, NOTHING), row, strict=True):
+                        yield arm.name, number, seed, scene, reference, predicted, int(pixels)

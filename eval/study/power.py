@@ -1,0 +1,104 @@
+"""What a study's design can resolve, told before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+from augment_store.chips import ChipSet
+from augment_store.layouts import find_layout
+from augment_store.scenes import scenes_by_pattern
+from eval.compare.inference import LEVEL, POWER
+from eval.study.config import Study
+
+SEED_SPREAD: Final = 0.0064
+"""SD over seeds of the difference in mIoU between two arms run with the same seed, as measured in the demo."""
+
+SCENE_SPREAD: Final = 0.02
+"""SD over scenes of what a scene adds to the difference in mIoU: assumed, for want of a measured one."""
+
+USUAL_SCENES: Final = (4, 12, 20)
+"""Numbers of test scenes shown where the chip set is not there to be counted."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much differences in mIoU vary, as shares.
+
+    Attributes:
+        scenes: SD of what a scene adds.
+        seeds: SD of the paired difference over seeds.
+    """
+
+    scenes: float = SCENE_SPREAD
+    seeds: float = SEED_SPREAD
+
+
+def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
+    """Smallest true difference in mIoU, as a share, that a 95 % interval excludes zero for with 80 % power.
+
+    The variance of the mean over scenes plus that over paired seeds; degrees of freedom after Satterthwaite (1946),
+    smallest difference after Bloom (1995), as `eval.compare.inference` has them.
+
+    Args:
+        scenes: Number of test scenes.
+        seeds: Number of runs of each arm.
+        spread: What is assumed.
+
+    Returns:
+        The difference; None for a single scene or a single seed, with which nothing is evidence.
+    """
+    if min(scenes, seeds) < 2:
+        return None
+    parts = np.array([spread.scenes**2 / scenes, spread.seeds**2 / seeds])
+    total = parts.sum()
+    if not total:
+        return 0.0
+    freedom = total**2 / (parts**2 / np.array([scenes - 1, seeds - 1])).sum()
+    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    return float(quantiles * np.sqrt(total))
+
+
+def count_test_scenes(study: Study) -> int | None:
+    """Number of scenes in the test split of a study's chip set, None where that is not there yet.
+
+    Raises:
+        ChipSetError: If it is there and holds no chips.
+    """
+    if not study.chips.is_dir():
+        return None
+    chips = ChipSet(study.chips, find_layout(study.chips)).splits.get("test")
+    return None if chips is None else len(set(scenes_by_pattern(chips).values()))
+
+
+def describe(study: Study, spread: Spread) -> Iterator[str]:
+    """The power of a study's design, line by line."""
+    found, seeds = count_test_scenes(study), len(study.seeds)
+    scenes = "an unknown number of" if found is None else str(found)
+    yield (
+        f"power: {scenes} test scenes, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(study.comparisons)} "
+        f"{'comparison' if len(study.comparisons) == 1 else 'comparisons'} declared"
+    )
+    yield (
+        f"assumed SD of the difference in mIoU: {100 * spread.scenes:.2f} pp between scenes, "
+        f"{100 * spread.seeds:.2f} pp between seeds (--scene-spread, --seed-spread)"
+    )
+    if found is None:
+        yield f"no test split at {study.chips} yet: shown for {', '.join(map(str, USUAL_SCENES))} scenes"
+    if seeds == 1:
+        yield "one run: not evidence; give at least three seeds"
+    columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
+    rows = sorted({seeds, 3, 6, 12})
+    yield f"smallest difference resolved (pp; {LEVEL:.0%} interval, {POWER:.0%} power), by seeds and scenes:"
+    yield "seeds  " + "".join(f"{f'{column} scenes':>12}" for column in columns)
+    for row in rows:
+        cells = (resolvable(column, row, spread) for column in columns)
+        yield f"{row:>5}  " + "".join(f"{_points(cell):>12}" for cell in cells)
+
+
+def _points(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f}"
