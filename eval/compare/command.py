@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="comparisons declared beforehand on this test split (default 1; a study gives its own)",
     )
-    parser.add_argument("--study", metavar="SHA256", help="digest of the study's settings (a study gives it)")
+    parser.add_argument(
+        "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study gives it)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -169,6 +172,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
     return number
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text}; expected a SHA-256 in hexadecimal")
+    return text
 
 
 def _count(text: str) -> int:

@@ -7,6 +7,7 @@ import jsonschema
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy import stats
 
 from eval.cli import main
 from eval.compare.report import files
@@ -224,6 +225,31 @@ def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
         )
 
 
+def test_a_reader_can_recompute_the_interval(tmp_path):
+    """From the table alone: jackknife over scenes, spread of unequal seeds, Satterthwaite, Student's t."""
+    made = {f"b{seed}": make_score(tmp_path / f"b{seed}", seed=seed, scenes=6) for seed in (1, 2)}
+    made |= {f"c{seed}": make_score(tmp_path / f"c{seed}", 0.1, seed=seed + 2, scenes=6) for seed in (1, 2)}
+    assert compare(made, tmp_path / "out") == 0
+    found, arms = document(tmp_path / "out")["difference"], read_counts(tmp_path / "out")
+
+    def apart(kept):
+        ours, theirs = (
+            plain_miou(arms[name][:, kept].sum(axis=1)).mean() for name in ("candidate", "baseline")
+        )
+        return ours - theirs
+
+    scenes = 6
+    left_out = np.array([apart([k for k in range(scenes) if k != gone]) for gone in range(scenes)])
+    parts = [(left_out.var() * (scenes - 1), scenes - 1)]
+    parts += [(plain_miou(arm.sum(axis=1)).var(ddof=1) / 2, 1) for arm in arms.values()]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    reach = stats.t.ppf(0.975, freedom) * variance**0.5
+    assert found["difference"] == pytest.approx(apart(range(scenes)), abs=1e-8)
+    assert found["low"] == pytest.approx(apart(range(scenes)) - reach, abs=1e-8)
+    assert found["high"] == pytest.approx(apart(range(scenes)) + reach, abs=1e-8)
+
+
 def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
     counts = read_counts(tmp_path / "out")["candidate"]
     assert written["test"]["scenes_by_class"] == dict.fromkeys(NAMES, 12)
@@ -250,6 +276,8 @@ def test_several_comparisons_declared(runs, tmp_path):
     report = document(tmp_path / "out")
     assert report["family"]["declared"] == 4
     assert report["family"]["p_family"] == pytest.approx(min(1, 4 * report["difference"]["p_value"]))
+    with pytest.raises(SystemExit):
+        compare(runs, tmp_path / "out", "--study", "study.yaml")
     assert "One of 4 comparisons declared" in (tmp_path / "out/report.md").read_text()
 
 

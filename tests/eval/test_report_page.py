@@ -72,6 +72,12 @@ def test_the_table_of_arms_sorts(page):
     assert names(page)[-1] == "baseline"  # it has no difference to itself
 
 
+def test_seeds_and_classes(page):
+    rows = page.find_elements(By.CSS_SELECTOR, "#without tbody tr")
+    assert [row.text.split()[0] for row in rows] == ["water", "developed", "forest", "herbaceous", "other"]
+    assert by_id(page, "family").text.startswith("One comparison was declared")
+
+
 def test_plots(page):
     words = [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#forest text")]
     for expected in ("candidate − baseline", "· water", "random − baseline", "candidate − random"):

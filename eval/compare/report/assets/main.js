@@ -11,6 +11,7 @@ function draw() {
 verdict();
 arms();
 bars();
+seedsAndClasses();
 confusion();
 chips();
 origins();

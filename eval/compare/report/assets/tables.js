@@ -89,6 +89,21 @@ function confusion() {
   fillConfusion();
 }
 
+function fill(table, heads, rows) {
+  const cells = (tag, words) => element("tr", {}, ...words.map((text) => element(tag, {}, text)));
+  table.replaceChildren(element("thead", {}, cells("th", heads)), element("tbody", {}, ...rows.map((row) => cells("td", row))));
+}
+
+function seedsAndClasses() {
+  const { seeds, test, family } = report;
+  $("seeds").hidden = !seeds.length;
+  fill($("seeds"), ["seed", "baseline", "candidate", "difference (pp)"],
+    seeds.map((row) => [String(row.seed), percent(row.baseline), percent(row.candidate), points(row.difference)]));
+  fill($("without"), ["class", "scenes with it", "baseline's mIoU without it", "candidate's mIoU without it"],
+    test.classes.map((name) => [name, String(test.scenes_by_class[name]), percent(baseline.miou_without_class[name]), percent(candidate.miou_without_class[name])]));
+  $("family").textContent = family.words;
+}
+
 function origins() {
   const rows = (origin) => Object.entries(origin).filter(([, value]) => value !== null && value !== "" && String(value) !== "")
     .map(([key, value]) => element("tr", {}, element("td", {}, key.replaceAll("_", " ")),
