@@ -11,7 +11,6 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from augment_store.spec import GenerationSpec
 from eval.compare.report.markdown import percent, span, to_markdown
-from eval.compare.verdict import IMPROVEMENT_FROM, points
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from finetune.run.manifest import RunManifest
 
@@ -75,33 +74,19 @@ class CardFacts:
 
 
 def claims_improvement(report: Mapping[str, Any]) -> bool:
-    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
-    return _is_clear(report["difference"]) and not _doubt(report)
-
-
-def _is_clear(entry: Mapping[str, Any]) -> bool:
-    return bool(entry["difference"] >= IMPROVEMENT_FROM and entry["low"] is not None and entry["low"] > 0)
-
-
-def _doubt(report: Mapping[str, Any]) -> str:
-    """What forbids to claim even a clear gain, empty where nothing does."""
-    if any(run["origin"]["smoke"] for arm in report["arms"] for run in arm["runs"]):
-        return "a run was a smoke run of a few steps, whose numbers say nothing"
-    explained = ", ".join(report["verdict"]["explained_by"])
-    return f"explained by control {explained}, which does as well" if explained else ""
+    """Whether a comparison allows to claim an improvement: its verdict does, and nothing else is asked."""
+    return bool(report["verdict"]["claimed"])
 
 
 def claim(report: Mapping[str, Any]) -> str:
     """The card's first sentence about the result, of the same prominence whatever it says."""
-    result = f"mIoU {span(report['difference'])} against the baseline"
+    verdict = report["verdict"]
+    result = (
+        f"{str(verdict['headline']).capitalize()}: mIoU {span(report['difference'])} against the baseline"
+    )
     if claims_improvement(report):
-        return f"Improvement: {result}."
-    if report["difference"]["difference"] < 0:
-        return f"Negative: {result}. No improvement is claimed."
-    if _is_clear(report["difference"]):
-        return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
-    needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
-    return f"Stable: {result}. No improvement is claimed; {needed}."
+        return f"{result}."
+    return f"{result}. No improvement is claimed; a claim lacks {'; '.join(verdict['lacking'])}."
 
 
 def write_card(facts: CardFacts) -> str:
@@ -179,7 +164,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
         yield ""
     yield "```python"
     if not facts.bundle.native:
-        yield "import finetune.backbones  # of terramind-tim-store: registers the backbone"
+        yield "import finetune.model.backbone  # of terramind-tim-store: registers the backbone"
     yield "import yaml"
     yield "from safetensors.torch import load_file"
     yield "from terratorch.tasks import SemanticSegmentationTask"
@@ -209,7 +194,7 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
         )
         yield ""
         encoding = ", ".join(facts.manifest.augment.encoding)
-        maker = "`finetune.datamodule.TimStoreDataModule` of terramind-tim-store"
+        maker = "`finetune.data.datamodule.TimStoreDataModule` of terramind-tim-store"
         yield f"Joined to them, encoded as {encoding}: {joined}, made of the generated maps by {maker}."
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from augment_store.errors import AugmentStoreError, OutputError
 from eval.compare.command import REPORT
-from eval.compare.report.document import REPORT_VERSION
+from eval.compare.report.document import REPORT_VERSION, check_document
 from eval.errors import PublishError
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.card import CardFacts, Imprint, write_card
@@ -34,6 +34,8 @@ def read_report(folder: Path) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = report["report_version"]
+        if version == REPORT_VERSION:
+            check_document(report)
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error
     if version != REPORT_VERSION:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from eval.study.config import Study
 
 SUMMARY: Final = "arms × seeds with their controls: runs what is missing, from generation to report"
 CONFIGS: Final = Path(__file__).with_name("configs")
@@ -19,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="YAML", help=f"a file, or one that ships: {shipped}"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the commands that are missing, run none"
+        "--dry-run",
+        action="store_true",
+        help="print what the design can find and the commands that are missing",
     )
 
 
@@ -46,7 +52,33 @@ def run(args: argparse.Namespace) -> int:
             run_step(study.out, step)
     for name in study.comparisons:
         sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")
+    for line in _power(study) if args.dry_run else _together(study):
+        sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _power(study: Study) -> Iterator[str]:
+    """What the design can find; the chips must be there to count their scenes."""
+    from augment_store.chips import ChipSet
+    from augment_store.layouts import find_layout
+    from augment_store.scenes import scenes_by_pattern
+    from eval.study.power import power_lines
+
+    yield f"# {len(study.comparisons)} comparisons declared, {len(study.seeds)} seeds an arm"
+    if not study.chips.is_dir():
+        yield f"# {study.chips}: not there yet, so its test scenes are not counted and no power is given"
+        return
+    test = ChipSet(study.chips, find_layout(study.chips)).splits.get("test", ())
+    yield from power_lines(len({*scenes_by_pattern(test).values()}), len(study.seeds))
+
+
+def _together(study: Study) -> Iterator[str]:
+    """What all comparisons say together, by their reports."""
+    from eval.publish.folder import read_report
+    from eval.study.power import family_lines
+
+    reports = {name: read_report(study.out / "reports" / name) for name in study.comparisons}
+    yield from family_lines({name: report["difference"]["p_value"] for name, report in reports.items()})
 
 
 def find_study(name: str) -> Path:

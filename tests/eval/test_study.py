@@ -3,14 +3,17 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
+from scipy import stats
 
-from eval import study_steps
 from eval.cli import main
+from eval.study import runner as study_steps
 from eval.study.command import CONFIGS
 from eval.study.config import Study
 from eval.study.plan import plan
+from eval.study.power import family_lines, power_lines, resolvable
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
 
@@ -66,6 +69,7 @@ def ran(monkeypatch):
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(study_steps.subprocess, "run", run)
+    monkeypatch.setattr("eval.study.command._together", lambda study: ())  # the stub's reports are empty
     return ran
 
 
@@ -86,7 +90,11 @@ def test_commands(folder, capsys):
         "python -m finetune fit --config nyc_tim_lulc --chips chips --augment out/stores/lulc --seed 1 "
         "--run out/runs/tim/seed_1"
     )
-    assert lines[-2] == (
+    assert lines[-2:] == [
+        "# 1 comparisons declared, 2 seeds an arm",
+        "# chips: not there yet, so its test scenes are not counted and no power is given",
+    ]
+    assert lines[-4] == (
         "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
         "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim"
     )
@@ -196,7 +204,7 @@ def test_a_damaged_record(folder, ran, capsys):
     [
         ({"seed": 1}, "'seed' is no key"),
         ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
-        ({"seeds": [1, 1]}, "a seed stands twice"),
+        ({"seeds": [1, 1]}, "a seed appears twice"),
         ({"arms": {"plain": {}}}, "arms.plain: key 'config' is missing"),
         (
             {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},
@@ -235,3 +243,21 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
             generate_options(generate_parser().parse_args(words))
         elif module == "finetune":
             assert parse_finetune(words).overrides == ()
+
+
+def test_what_a_design_can_find_by_hand():
+    """3 pp over 9 scenes and 0.64 pp over 4 seeds: Student's t of Satterthwaite's degrees."""
+    scenes, seeds = 0.03**2 / 9, 0.0064**2 / 4
+    freedom = (scenes + seeds) ** 2 / (scenes**2 / 8 + seeds**2 / 3)
+    reach = stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom)
+    assert resolvable(9, 4) == pytest.approx(reach * np.sqrt(scenes + seeds))
+    assert "no interval" in next(power_lines(1, 3))
+    assert "fewer than 3 seeds" in [*power_lines(9, 2)][-1]
+    assert "18 scenes, 4 seeds find" in [*power_lines(9, 4)][2]
+
+
+def test_comparisons_judged_together():
+    assert [*family_lines({"one": 0.04})] == []
+    first, *rows = family_lines({"one": 0.01, "two": 0.03})
+    assert first.startswith("# 2 comparisons declared")
+    assert rows == ["#   one: p = 0.010, after Holm 0.020", "#   two: p = 0.030, after Holm 0.030"]

@@ -9,15 +9,19 @@ from importlib import resources
 from typing import Any, Final
 
 import numpy as np
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from numpy.typing import NDArray
 
-from eval.compare.arms import BASELINE, CANDIDATE, Arm, Comparison, Difference
-from eval.compare.inference import LEVEL, POWER, Estimate
+from eval.compare.arms import BASELINE, CANDIDATE, Arm, Comparison, Difference, paired
+from eval.compare.inference import LEVEL, POWER, Estimate, without_each_class
+from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM, STRONG_ABOVE
 from eval.score.metrics import known, mean_iou, row_normalised
 from eval.score.record import Score
 
-REPORT_VERSION: Final = 1
+REPORT_VERSION: Final = 2
 MEASURE: Final = "miou_macro_reference_classes"
+METHOD: Final = "Student's t; variance of scenes by the delete-one jackknife, of seeds by their spread"
 
 
 def schema() -> dict[str, Any]:
@@ -25,6 +29,24 @@ def schema() -> dict[str, Any]:
     text = resources.files("eval.compare.report").joinpath("schema.json").read_text(encoding="utf-8")
     plain: dict[str, Any] = json.loads(text)
     return plain
+
+
+def check_document(document: dict[str, Any]) -> None:
+    """Makes sure that a report read from a file follows the schema, and that no interval is upside down.
+
+    Raises:
+        ValueError: Naming the place and what is wrong with it.
+    """
+    problem = best_match(Draft202012Validator(schema()).iter_errors(document))
+    if problem is not None:
+        raise ValueError(f"{problem.json_path}: {problem.message[:200]}")
+    for arm in document["arms"]:
+        for found in filter(None, (arm["to_baseline"], arm["candidate_to_this"])):
+            for entry in (found["miou"], *found["classes"].values()):
+                if entry["low"] is not None and not entry["low"] <= entry["difference"] <= entry["high"]:
+                    raise ValueError(
+                        f"arm {arm['name']}: the interval {entry['low']} to {entry['high']} is invalid"
+                    )
 
 
 def make_document(comparison: Comparison, created: str) -> dict[str, Any]:
@@ -39,14 +61,27 @@ def make_document(comparison: Comparison, created: str) -> dict[str, Any]:
     return {
         "report_version": REPORT_VERSION,
         "created": created,
-        "verdict": {**_listed(dataclasses.asdict(verdict)), "headline": verdict.headline},
+        "verdict": _listed(dataclasses.asdict(verdict)),
         "measure": MEASURE,
         "difference": estimate(comparison.differences[CANDIDATE].miou),
-        "statistics": {"level": LEVEL, "power": POWER, "seed": comparison.seed},
+        "statistics": {
+            "method": METHOD,
+            "level": LEVEL,
+            "power": POWER,
+            "paired_by_seed": not comparison.setting.pairing,
+            "unpaired_because": comparison.setting.pairing,
+            "improvement_from": IMPROVEMENT_FROM,
+            "strong_above": STRONG_ABOVE,
+            "fewest_seeds": FEWEST_SEEDS,
+        },
+        "seeds": seed_rows(comparison),
+        "without_class": _without_class(comparison),
         "test": {
             "chips": len(first.counts.chip_ids),
             "scenes": list(comparison.scenes),
+            "dropped_scenes": list(comparison.setting.dropped),
             "classes": list(comparison.class_names),
+            "scenes_by_class": _scenes_by_class(comparison),
             "ids_sha256": first.origin.ids_sha256,
             "masks_sha256": first.origin.masks_sha256,
         },
@@ -62,7 +97,39 @@ def _listed(plain: dict[str, Any]) -> dict[str, Any]:
 
 def estimate(entry: Estimate) -> dict[str, Any]:
     """An estimate as plain values."""
-    return {**dataclasses.asdict(entry), "covers_zero": entry.covers_zero}
+    plain = dataclasses.asdict(entry)
+    return {**plain, "parts": list(plain["parts"]), "covers_zero": entry.covers_zero}
+
+
+def seed_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """MIoU of each run of baseline and candidate by seed; the difference where both have the seed."""
+    found = [
+        {score.origin.seed: value for score, value in zip(arm.scores, arm.miou.tolist(), strict=True)}
+        for arm in (comparison.baseline, comparison.candidate)
+    ]
+    seeds = [seed for seed in dict.fromkeys((*found[0], *found[1])) if seed is not None]
+    return [
+        {
+            "seed": seed,
+            "baseline": found[0].get(seed),
+            "candidate": found[1].get(seed),
+            "difference": found[1][seed] - found[0][seed] if seed in found[0] and seed in found[1] else None,
+        }
+        for seed in sorted(seeds)
+    ]
+
+
+def _without_class(comparison: Comparison) -> dict[str, float | None]:
+    """Difference in mIoU over the other classes, by the class left out."""
+    values = without_each_class(paired(comparison.candidate, comparison.baseline))
+    present = comparison.differences[CANDIDATE].classes
+    return {name: known(v) for name, v in zip(comparison.class_names, values, strict=True) if name in present}
+
+
+def _scenes_by_class(comparison: Comparison) -> dict[str, int]:
+    """Number of test scenes that a class occurs in."""
+    there = (comparison.baseline.scores[0].counts.by_scene().sum(axis=-1) > 0).sum(axis=0)
+    return dict(zip(comparison.class_names, map(int, there), strict=True))
 
 
 def _difference(entry: Difference | None) -> dict[str, Any] | None:

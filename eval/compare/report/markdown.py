@@ -14,10 +14,10 @@ def to_markdown(document: Document) -> str:
     """Verdict and interval first, then arms, classes and where the numbers came from.
 
     Args:
-        document: As `eval.report.document.make_document` makes it.
+        document: As `eval.compare.report.document.make_document` makes it.
     """
-    sections = (_verdict(document), _arms(document), _classes(document), _origins(document))
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    sections = (_verdict, _arms, _seeds, _classes, _origins)
+    return "\n\n".join("\n".join(section(document)) for section in sections) + "\n"
 
 
 def _verdict(document: Document) -> Iterator[str]:
@@ -50,13 +50,27 @@ def _arms(document: Document) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def _seeds(document: Document) -> Iterator[str]:
+    yield "| seed | baseline mIoU | candidate mIoU | difference |"
+    yield "|---|---|---|---|"
+    for row in document["seeds"]:
+        cells = (percent(row["baseline"]), percent(row["candidate"]), _signed(row["difference"]))
+        yield f"| {row['seed']} | {' | '.join(cells)} |"
+
+
+def _signed(share: float | None) -> str:
+    return "–" if share is None else points(share)
+
+
 def _classes(document: Document) -> Iterator[str]:
     baseline, candidate = (arm["metrics"]["iou_by_class"] for arm in document["arms"][:2])
-    yield "| class | baseline IoU | candidate IoU | difference | p | p after Holm |"
-    yield "|---|---|---|---|---|---|"
+    yield "| class | scenes | baseline IoU | candidate IoU | difference | p | p after Holm | mIoU without it |"
+    yield "|---|---|---|---|---|---|---|---|"
+    scenes, without = document["test"]["scenes_by_class"], document["without_class"]
     for name, entry in document["arms"][1]["to_baseline"]["classes"].items():
-        cells = (percent(baseline[name]), percent(candidate[name]), span(entry))
-        yield f"| {name} | {' | '.join(cells)} | {entry['p_value']:.3f} | {entry['p_holm']:.3f} |"
+        cells = [name, str(scenes[name]), percent(baseline[name]), percent(candidate[name]), span(entry)]
+        cells += [f"{entry['p_value']:.3f}", f"{entry['p_holm']:.3f}", _signed(without[name])]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _origins(document: Document) -> Iterator[str]:
