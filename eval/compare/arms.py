@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from eval.errors import (
 )
 from eval.score.counts import Confusion
 from eval.score.metrics import mean_iou
-from eval.score.record import Score
+from eval.score.record import DATA_KEYS, Origin, Score
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
@@ -77,14 +77,14 @@ class Comparison:
         differences: Of each arm but the baseline to the baseline, by name.
         against: Of the candidate to each control, by the control's name.
         verdict: What follows.
-        seed: Of what was drawn at random.
+        setting: What it was made of.
     """
 
     arms: tuple[Arm, ...]
     differences: Mapping[str, Difference]
     against: Mapping[str, Difference]
     verdict: Verdict
-    seed: int
+    setting: Setting
 
     @property
     def baseline(self) -> Arm:
@@ -107,46 +107,74 @@ class Comparison:
         return self.baseline.scores[0].counts.scenes
 
 
-def compare_arms(arms: Mapping[str, Sequence[Score]], seed: int) -> Comparison:
+def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
     """Compares arms.
 
     Args:
         arms: Scores of the runs of each arm; ``baseline`` and ``candidate``, then controls.
-        seed: Of what is drawn at random.
 
     Raises:
         ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, the
-            reference holds no class, a run stands twice, or runs of one arm were trained on different things.
+            reference holds no class, a run or a seed appears twice, or runs of one arm were trained on different
+            things.
     """
     _check_runs(arms)
-    aligned = _align(arms)
+    aligned, dropped = _align(arms)
     baseline, candidate, *controls = aligned
-    differences = {arm.name: _difference(arm, baseline, seed) for arm in (candidate, *controls)}
-    against = {control.name: _difference(candidate, control, seed) for control in controls}
-    origins = [score.origin for arm in aligned for score in arm.scores]
+    differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
+    against = {control.name: _difference(candidate, control) for control in controls}
+    trained = [score.origin for arm in aligned for score in arm.scores if score.origin.kind != "zero-shot"]
     setting = Setting(
         scenes=baseline.counts.shape[1],
-        runs=tuple(len(arm.scores) for arm in aligned if arm.scores[0].origin.kind != "zero-shot"),
-        smoke=any(origin.smoke for origin in origins),
-        overlap=tuple(sorted({scene for origin in origins for scene in origin.scene_overlap})),
-        limited=any(origin.limited_to is not None for origin in origins),
+        runs=(len(baseline.scores), len(candidate.scores)),
+        pairing=unpaired_because(baseline, candidate),
+        smoke=any(origin.smoke for origin in trained),
+        overlap=tuple(sorted({scene for origin in trained for scene in origin.scene_overlap})),
+        limited=any(origin.limited_to is not None for origin in trained),
+        data=tuple(_data_doubts(trained)),
+        dropped=dropped,
     )
     verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
-    return Comparison(aligned, differences, against, verdict, seed)
+    return Comparison(aligned, differences, against, verdict, setting)
+
+
+def unpaired_because(first: Arm, second: Arm) -> str:
+    """Why runs of two arms are not paired by seed; empty where they are, whatever the numbers say.
+
+    They are paired where every run's seed is known and both arms have the same seeds.
+    """
+    ours, theirs = ([score.origin.seed for score in arm.scores] for arm in (first, second))
+    for arm, seeds in ((first, ours), (second, theirs)):
+        if None in seeds:
+            return f"the seed of a run of {arm.name} is not known"
+    if set(ours) != set(theirs):
+        listed = [", ".join(map(str, dict.fromkeys(seeds))) for seeds in (ours, theirs)]
+        return f"{first.name} has the seeds {listed[0]}, {second.name} has {listed[1]}"
+    return ""
+
+
+def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
+    """What keeps trained arms from having provably read the same chips and masks, by split."""
+    for key in DATA_KEYS:
+        found = {origin.data.get(key, "") for origin in origins}
+        if "" in found:
+            yield f"the digest of the {key}, which the record of a run does not hold; train and score it again"
+        elif len(found) > 1:
+            yield f"the same {key} in every arm; their digests differ"
 
 
 def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
-    """No run stands twice within an arm or on both sides, and the runs of an arm differ by their seed alone."""
-    for scores in (*arms.values(), [*arms[BASELINE], *arms[CANDIDATE]]):
-        seen: dict[str, Score] = {}
-        for score in scores:
-            digest = score.origin.checkpoint_sha256
-            if digest and digest in seen:
+    """No run appears twice, no seed appears twice in an arm, and the runs of an arm differ by their seed alone."""
+    seen: dict[str, Score] = {}
+    for score in (score for scores in arms.values() for score in scores):
+        for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
+            if mark in seen:
                 raise ComparisonError(
-                    f"{seen[digest].folder} and {score.folder} are the same weights; name each run once, on one side"
+                    f"{seen[mark].folder} and {score.folder} are the same weights; name each run once, in one arm"
                 )
-            seen[digest] = score
+            seen[mark] = score
     for name, scores in arms.items():
+        _check_seeds(name, scores)
         for key in ("encoding", "control", "fingerprint"):
             first, other = (getattr(score.origin, key) for score in (scores[0], _odd(scores, key)))
             if first != other:
@@ -156,23 +184,46 @@ def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
                 )
 
 
+def _check_seeds(name: str, scores: Sequence[Score]) -> None:
+    seeds: dict[int, Score] = {}
+    for score in scores:
+        seed = score.origin.seed
+        if seed is None:
+            continue
+        if seed in seeds:
+            raise ComparisonError(
+                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a run repeated is no second "
+                "draw: train with another --seed"
+            )
+        seeds[seed] = score
+
+
 def _odd(scores: Sequence[Score], key: str) -> Score:
     """The first run that differs from the first in this, or the first."""
     first = getattr(scores[0].origin, key)
     return next((score for score in scores if getattr(score.origin, key) != first), scores[0])
 
 
-def _difference(arm: Arm, other: Arm, seed: int) -> Difference:
+def paired(arm: Arm, other: Arm) -> PairedArms:
+    """Counts of two arms, `arm` as the candidate, their runs in the order of their seeds where they are paired."""
+    if unpaired_because(other, arm):
+        return PairedArms(other.counts, arm.counts)
+    order = [score.origin.seed for score in other.scores]
+    place = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
+    return PairedArms(other.counts, arm.counts[place], by_seed=True)
+
+
+def _difference(arm: Arm, other: Arm) -> Difference:
     names = arm.scores[0].counts.class_names
-    miou, *classes = compare(PairedArms(other.counts, arm.counts), seed)
+    miou, *classes = compare(paired(arm, other))
     present = other.scores[0].counts.total.sum(axis=-1) > 0
     kept = {name: entry for name, entry, there in zip(names, classes, present, strict=True) if there}
     adjusted = holm(np.array([entry.p_value for entry in kept.values()]))
     return Difference(miou, kept, dict(zip(kept, map(float, adjusted), strict=True)))
 
 
-def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[Arm, ...]:
-    """The arms with all chips in the order of the first run's, after making sure that they match."""
+def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
+    """The arms with all chips in the order of the first run's, and the scenes left out for having no reference."""
     first = next(iter(arms.values()))[0]
     if not first.counts.total.sum():
         raise NoReferenceError(
@@ -181,11 +232,15 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[Arm, ...]:
     for scores in arms.values():
         for score in scores:
             _check_same(first, score)
-    ids = first.counts.chip_ids
-    return tuple(
+    referenced = first.counts.by_scene().sum(axis=(1, 2)) > 0
+    empty = {scene for scene, there in zip(first.counts.scenes, referenced, strict=True) if not there}
+    chips = zip(first.counts.chip_ids, first.counts.scene_ids, strict=True)
+    ids = [chip_id for chip_id, scene in chips if scene not in empty]
+    aligned = tuple(
         Arm(name, tuple(Score(s.folder, s.counts.ordered(ids), s.origin) for s in scores))
         for name, scores in arms.items()
     )
+    return aligned, tuple(sorted(empty))
 
 
 def _check_same(first: Score, other: Score) -> None:
@@ -209,6 +264,20 @@ def _check_same(first: Score, other: Score) -> None:
         raise SplitMismatchError(
             f"{first.folder} and {other.folder} were scored against different reference masks of the same chips; "
             "score both again on one chip set"
+        )
+    _check_references(first, other)
+
+
+def _check_references(first: Score, other: Score) -> None:
+    """What a digest promises, the counts must hold: as many reference pixels of each class in each chip."""
+    ours = first.counts.values.sum(axis=-1)
+    theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
+    differing = np.flatnonzero((ours != theirs).any(axis=-1))
+    if differing.size:
+        chip = first.counts.chip_ids[differing[0]]
+        raise SplitMismatchError(
+            f"{first.folder} and {other.folder} count other reference pixels in chip {chip} though they name the same "
+            "masks; one of the scores is damaged: score both again"
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, intervals, report"
 
-REQUIREMENTS: Final = ("acceptable", "strong", "conclusive", "unexplained")
+REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=RUN",
-        help="runs that could explain a difference away; a name may stand several times, once a seed",
+        help="runs that could explain a difference away; a name may appear several times, once a seed",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=REQUIREMENTS,
         nargs="+",
         default=[],
-        help="exit with 1 unless the point estimate reaches this grade, the interval is clear of zero (conclusive), "
-        "there are controls and none does as well (unexplained)",
+        help="exit with 1 unless the point estimate is not negative (acceptable), the interval excludes zero "
+        "(conclusive), an improvement is claimed (improvement), of more than +2 pp (strong)",
     )
     parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now, for pictures")
     parser.add_argument(
@@ -57,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="chips shown that gained most, and that lost most (default 4)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
     parser.add_argument(
         "--declared",
         type=_positive,
@@ -82,22 +81,22 @@ def run(args: argparse.Namespace) -> int:
     from eval.compare.arms import compare_arms
 
     arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
-    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()}, args.seed)
+    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()})
     _write(comparison, args)
-    verdict, controlled = comparison.verdict, bool(comparison.against)
+    verdict = comparison.verdict
     sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
     sys.stdout.write(f"{args.out / 'report.html'}\n")
-    return 0 if all(_holds(verdict, wanted, controlled=controlled) for wanted in args.require) else 1
+    return 0 if all(_holds(verdict, wanted) for wanted in args.require) else 1
 
 
-def _holds(verdict: Verdict, wanted: str, *, controlled: bool) -> bool:
+def _holds(verdict: Verdict, wanted: str) -> bool:
     from eval.compare.verdict import Grade
 
     if wanted == "conclusive":
         return not verdict.inconclusive
-    if wanted == "unexplained":
-        return controlled and not verdict.explained_by
-    return verdict.grade.reaches(Grade(wanted))
+    if wanted == "acceptable":
+        return verdict.grade.reaches(Grade.ACCEPTABLE)
+    return verdict.claimed and (wanted == "improvement" or verdict.grade is Grade.STRONG)
 
 
 def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
@@ -115,11 +114,18 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 def _score(folder: Path) -> Score:
     """A run's score, of weights that it has now; a run that has none yet is scored now."""
+    from eval.errors import ScoreError
     from eval.score.record import Score, is_scored
     from finetune.run.manifest import MANIFEST
 
     if not (folder / MANIFEST).is_file():
-        return Score.read(folder)
+        score = Score.read(folder)
+        if score.origin.kind == "run":
+            raise ScoreError(
+                f"{folder}: holds the score of a run but no {MANIFEST}, so nothing shows what was trained; copy the "
+                "whole run directory"
+            )
+        return score
     if not is_scored(folder):
         from eval.score.command import score_one
         from finetune.run.reopen import Places

@@ -1,9 +1,13 @@
-"""The gate: a difference and its interval to a verdict in plain words."""
+"""The gate: a difference, its interval and how it was come by, to a verdict in plain words.
+
+Grade and certainty are one sentence. An improvement is claimed only where nothing of `Verdict.lacking` is left, and the
+list of what a claim needs is fixed here, before any number is seen.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,13 +15,18 @@ from eval.compare.inference import LEVEL, Estimate
 
 STRONG_ABOVE: Final = 0.02
 IMPROVEMENT_FROM: Final = 0.01
-"""Difference in mIoU from which a published bundle may claim an improvement."""
+"""Difference in mIoU from which an improvement may be claimed."""
+
+FEWEST_SEEDS: Final = 3
+"""Seeds, paired between the arms, without which nothing is claimed."""
 
 SIGNIFICANT: Final = 1 - LEVEL
 
+ONE_RUN: Final = "one run: not evidence"
+
 
 class Grade(enum.StrEnum):
-    """The gate's grades, from worst to best."""
+    """Grades of the point estimate, from worst to best; a claim needs certainty besides."""
 
     NEGATIVE = "negative"
     ACCEPTABLE = "acceptable"
@@ -35,17 +44,23 @@ class Setting:
 
     Attributes:
         scenes: Number of test scenes.
-        runs: Number of runs of each trained arm, baseline and candidate first.
+        runs: Number of runs of baseline and candidate.
+        pairing: Why runs are not paired by seed, empty where they are.
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
+        data: Where the trained arms did not provably read the same chips and masks, a sentence each.
+        dropped: Test scenes left out because no pixel of theirs has a reference.
     """
 
     scenes: int
-    runs: tuple[int, ...]
-    smoke: bool
+    runs: tuple[int, int]
+    pairing: str = ""
+    smoke: bool = False
     overlap: tuple[str, ...] = ()
     limited: bool = False
+    data: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,25 +68,22 @@ class Verdict:
     """What follows from a comparison.
 
     Attributes:
-        grade: On the point estimate: strong above +2 points of mIoU, acceptable from 0, negative below.
+        headline: The verdict in a few words.
+        claimed: Whether an improvement is claimed; so it is where nothing is lacking.
+        grade: Of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
-        explained_by: Controls that do as well as the candidate, on the point estimate; none without a gain.
-        not_told_apart: Controls that do worse on the point estimate, but whose interval to the candidate covers zero.
+        lacking: What a claim of an improvement needs and this comparison has not.
+        not_beaten: Controls that the candidate is not better than beyond doubt.
         words: The verdict as sentences.
     """
 
+    headline: str
+    claimed: bool
     grade: Grade
     inconclusive: bool
-    explained_by: tuple[str, ...]
-    not_told_apart: tuple[str, ...]
+    lacking: tuple[str, ...]
+    not_beaten: tuple[str, ...]
     words: tuple[str, ...]
-
-    @property
-    def headline(self) -> str:
-        """The verdict in a few words."""
-        doubts = ["inconclusive"] if self.inconclusive else []
-        doubts += [f"explained by control {name}" for name in self.explained_by]
-        return ", ".join([str(self.grade), *doubts])
 
 
 def grade_of(difference: float) -> Grade:
@@ -84,44 +96,64 @@ def grade_of(difference: float) -> Grade:
 def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> Verdict:
     """Verdict on a candidate.
 
+    Every control must be beaten: an intersection–union test (Berger 1982), which needs no correction for their number.
+
     Args:
         miou: Its difference in mIoU to the baseline.
         against: Its difference in mIoU to each control.
         setting: What the comparison was made of.
     """
-    rivals = against if miou.difference > 0 else {}  # else there is no gain to explain
-    explained = tuple(name for name, entry in rivals.items() if entry.difference <= 0)
-    unclear = tuple(n for n, entry in rivals.items() if n not in explained and entry.covers_zero)
-    words = [_result(miou), _interval(miou, setting.scenes)]
-    words += [_resolution(miou, setting)] if miou.resolvable is not None else []
-    words += [f"Explained by control {name}: it does as well as the candidate." for name in explained]
-    words += [f"Not told apart from control {name}: that interval covers zero." for name in unclear]
-    words += _limits(setting, controlled=bool(against))
-    return Verdict(grade_of(miou.difference), miou.covers_zero, explained, unclear, tuple(words))
-
-
-def _limits(setting: Setting, *, controlled: bool) -> list[str]:
-    words = []
-    if not controlled:
-        words.append("No control was given, so nothing is said about what else could explain a difference.")
-    if 1 in setting.runs:
-        words.append(
-            "With one run of an arm, how much its training varies by seed is in neither interval nor p-values: "
-            "they hold for these seeds."
-        )
+    not_beaten = tuple(name for name, entry in against.items() if not entry.is_above_zero)
+    lacking = (*_lacking_certainty(miou, setting), *_lacking_design(setting), *_lacking_controls(against))
+    grade = grade_of(miou.difference)
+    headline = _headline(miou, grade, setting, claimed=not lacking)
+    words = (_result(miou, headline, setting), _pairing(setting), *_resolution(miou, setting))
+    if setting.dropped:
+        words += (f"Left out, since no pixel has a reference: scenes {', '.join(setting.dropped)}.",)
     if setting.smoke:
-        words.append(
-            "A run was a smoke run of a few steps: these numbers show that the chain works, no more."
-        )
+        words += ("A run was a smoke run of a few steps: these numbers show that the chain works, no more.",)
+    words += tuple(f"A claim lacks: {entry}." for entry in lacking)
+    return Verdict(headline, not lacking, grade, miou.covers_zero, lacking, not_beaten, words)
+
+
+def _headline(miou: Estimate, grade: Grade, setting: Setting, *, claimed: bool) -> str:
+    if claimed:
+        return "strong improvement" if grade is Grade.STRONG else "improvement"
+    if min(setting.runs) == 1:
+        return ONE_RUN
+    if miou.covers_zero:
+        return "inconclusive"
+    return "negative" if grade is Grade.NEGATIVE else "a difference, but no claim"
+
+
+def _lacking_certainty(miou: Estimate, setting: Setting) -> Iterator[str]:
+    seeds = min(setting.runs)
+    if setting.pairing:
+        yield f"runs paired by seed ({setting.pairing})"
+    if seeds < FEWEST_SEEDS:
+        yield f"{FEWEST_SEEDS} seeds an arm; there {'is' if seeds == 1 else 'are'} {seeds}"
+    if miou.difference < IMPROVEMENT_FROM:
+        yield f"a difference of at least {points(IMPROVEMENT_FROM)}; it is {points(miou.difference)}"
+    if not miou.is_above_zero:
+        yield f"an interval above zero with p below {SIGNIFICANT:.2f}"
+
+
+def _lacking_design(setting: Setting) -> Iterator[str]:
+    if setting.smoke:
+        yield "whole trainings; a run was a smoke run"
     if setting.overlap:
-        words.append(
-            f"Scenes in two splits of a run, so that the test is too kind: {', '.join(setting.overlap)}."
-        )
+        yield f"scenes in one split only; in two splits of a run, the test is too kind: {_few(setting.overlap)}"
     if setting.limited:
-        words.append(
-            "A run's splits were cut down to some of their chips, so it is not what whole splits give."
-        )
-    return words
+        yield "whole splits; those of a run were cut down to some of their chips"
+    yield from setting.data
+
+
+def _lacking_controls(against: Mapping[str, Estimate]) -> Iterator[str]:
+    if not against:
+        yield "a control, so nothing is known of what else could explain a difference"
+    for name, entry in against.items():
+        if not entry.is_above_zero:
+            yield f"being better than control {name}: {span(entry)}"
 
 
 def points(share: float) -> str:
@@ -129,28 +161,50 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f} pp".replace("-", "−")
 
 
-def _result(miou: Estimate) -> str:
-    grade = grade_of(miou.difference)
-    return f"{str(grade).capitalize()}: the candidate's mIoU differs from the baseline's by {points(miou.difference)}."
+def span(entry: Estimate) -> str:
+    """A difference with its interval."""
+    if entry.low is None or entry.high is None:
+        return f"{points(entry.difference)} (no interval)"
+    return f"{points(entry.difference)} [{points(entry.low)}, {points(entry.high)}]"
 
 
-def _interval(miou: Estimate, scenes: int) -> str:
+def _result(miou: Estimate, headline: str, setting: Setting) -> str:
+    begin = f"{headline.capitalize()}: the candidate's mIoU differs from the baseline's by {points(miou.difference)}"
     if miou.low is None or miou.high is None:
-        return "Inconclusive: all test chips are of a single scene, so there is no interval."
-    span = f"95 % interval {points(miou.low)} to {points(miou.high)} ({miou.method}, {scenes} scenes)"
-    if miou.covers_zero:
-        return f"Inconclusive: the {span} covers zero, so no difference is just as compatible with the data."
-    return f"The {span} does not cover zero."
+        return f"{begin}; all test chips are of a single scene, so there is no interval."
+    ends = f"95 % interval {points(miou.low)} to {points(miou.high)}, p = {miou.p_value:.3f}"
+    zero = "covers zero" if miou.covers_zero else "does not cover zero"
+    luck = "; it says nothing about other seeds" if min(setting.runs) == 1 else ""
+    return f"{begin} ({ends}, {setting.scenes} scenes); the interval {zero}{luck}."
 
 
-def _resolution(miou: Estimate, setting: Setting) -> str:
-    if not miou.resolvable:
-        return "The difference is the same in every scene, so nothing tells how small a difference they could find."
-    scenes, smallest = setting.scenes, 2.0 ** (1 - setting.scenes)
-    text = (
-        f"With {scenes} scenes the smallest difference found with 80 % power is about "
-        f"{100 * miou.resolvable:.2f} pp."
+def _pairing(setting: Setting) -> str:
+    if setting.pairing:
+        return f"Runs are not paired by seed: {setting.pairing}."
+    if min(setting.runs) == 1:
+        return "Both arms have one run, of the same seed."
+    return f"Runs are paired by seed ({setting.runs[0]} seeds)."
+
+
+def _resolution(miou: Estimate, setting: Setting) -> Iterator[str]:
+    if miou.resolvable is None or miou.standard_error is None:
+        return
+    if not miou.standard_error:
+        yield "The difference is the same in every scene, so nothing tells how small a difference they could find."
+        return
+    total = sum(part.variance for part in miou.parts)
+    shares = ", ".join(f"{part.name} {100 * part.variance / total:.0f} %" for part in miou.parts)
+    scenes, seeds = (2 * setting.scenes, 2 * min(setting.runs))
+    text = f"The smallest difference found with 80 % power is about {100 * miou.resolvable:.2f} pp"
+    text += f" (of its variance: {shares}); with {scenes} scenes {_pp(miou.resolvable_with(scenes=scenes))}"
+    yield text + (
+        f", with {seeds} seeds {_pp(miou.resolvable_with(seeds=seeds))}." if len(miou.parts) > 1 else "."
     )
-    if smallest > SIGNIFICANT and max(setting.runs[:2], default=1) == 1:
-        text += f" An exact sign-flip test over {scenes} scenes cannot go below p = {smallest:.3f}."
-    return text
+
+
+def _pp(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} pp"
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

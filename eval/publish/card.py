@@ -11,8 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from augment_store.spec import GenerationSpec
 from eval.compare.report.markdown import percent, span, to_markdown
-from eval.compare.report.model import Estimate, Metrics, Report
-from eval.compare.verdict import IMPROVEMENT_FROM, points
+from eval.compare.report.model import Metrics, Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from finetune.run.manifest import RunManifest
 
@@ -73,34 +72,13 @@ class CardFacts:
         return next(run.metrics for run in runs if run.origin.checkpoint_sha256 == self.checkpoint_sha256)
 
 
-def claims_improvement(report: Report) -> bool:
-    """Whether a comparison allows to claim an improvement: from +1 point of mIoU, interval above zero, no doubts."""
-    return _is_clear(report.difference) and not _doubt(report)
-
-
-def _is_clear(entry: Estimate) -> bool:
-    return entry.difference >= IMPROVEMENT_FROM and entry.low is not None and entry.low > 0
-
-
-def _doubt(report: Report) -> str:
-    """What forbids to claim even a clear gain, empty where nothing does."""
-    if any(run.origin.smoke for arm in report.arms for run in arm.runs):
-        return "a run was a smoke run of a few steps, whose numbers say nothing"
-    explained = ", ".join(report.verdict.explained_by)
-    return f"explained by control {explained}, which does as well" if explained else ""
-
-
 def claim(report: Report) -> str:
     """The card's first sentence about the result, of the same prominence whatever it says."""
-    result = f"mIoU {span(report.difference)} against the baseline"
-    if claims_improvement(report):
-        return f"Improvement: {result}."
-    if report.difference.difference < 0:
-        return f"Negative: {result}. No improvement is claimed."
-    if _is_clear(report.difference):
-        return f"Stable: {result}. No improvement is claimed: {_doubt(report)}."
-    needed = f"it would take {points(IMPROVEMENT_FROM)} or more, with an interval above zero"
-    return f"Stable: {result}. No improvement is claimed; {needed}."
+    verdict = report.verdict
+    result = f"{verdict.headline.capitalize()}: mIoU {span(report.difference)} against the baseline"
+    if verdict.claimed:
+        return f"{result}."
+    return f"{result}. No improvement is claimed; a claim lacks {'; '.join(verdict.lacking)}."
 
 
 def write_card(facts: CardFacts) -> str:
@@ -178,7 +156,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
         yield ""
     yield "```python"
     if not facts.bundle.native:
-        yield "import finetune.backbones  # of terramind-tim-store: registers the backbone"
+        yield "import finetune.model.backbone  # of terramind-tim-store: registers the backbone"
     yield "import yaml"
     yield "from safetensors.torch import load_file"
     yield "from terratorch.tasks import SemanticSegmentationTask"
@@ -208,7 +186,7 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
         )
         yield ""
         encoding = ", ".join(facts.manifest.augment.encoding)
-        maker = "`finetune.datamodule.TimStoreDataModule` of terramind-tim-store"
+        maker = "`finetune.data.datamodule.TimStoreDataModule` of terramind-tim-store"
         yield f"Joined to them, encoded as {encoding}: {joined}, made of the generated maps by {maker}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Counts:
         values: ``[chip, class, class + 1]``, see `Confusion`.
 
     Raises:
-        ScoreError: If their sizes do not agree, or a chip stands twice.
+        ScoreError: If their sizes do not agree, a count is not a whole number from 0, or a chip appears twice.
     """
 
     chip_ids: tuple[str, ...]
@@ -71,8 +72,10 @@ class Counts:
             raise ScoreError(
                 f"counts of shape {self.values.shape}, {len(self.scene_ids)} scenes; expected {expected}, {chips}"
             )
+        if not np.issubdtype(self.values.dtype, np.integer) or (self.values < 0).any():
+            raise ScoreError("confusion counts are not whole numbers from 0; score the run again")
         if len(set(self.chip_ids)) < chips:
-            raise ScoreError("a chip stands twice among the confusion counts; score the run again")
+            raise ScoreError("a chip appears twice among the confusion counts; score the run again")
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -129,7 +132,7 @@ class Counts:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 chips, scenes, classes = (tuple(map(str, file[key])) for key in _NAMES)
                 return cls(chips, scenes, classes, file["counts"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             if isinstance(error, ScoreError):
                 raise
             raise ScoreError(f"{path}: cannot be read ({error}); score the run again") from error

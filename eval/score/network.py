@@ -18,6 +18,8 @@ from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 from eval.score.counts import Counts, count_pixels
 from eval.score.opening import Opened
 from eval.score.record import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
+from finetune.data.checks import Survey
+from finetune.run.manifest import SplitRecord
 from finetune.run.predictions import write_classes
 from finetune.run.recording import now
 from terramind_weights.files import sha256_of_file
@@ -103,7 +105,17 @@ def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) 
         versions=versions(),
         scene_overlap=() if manifest is None else manifest.data.scene_overlap,
         limited_to=None if manifest is None else manifest.data.limited_to,
+        data=_data(opened),
     )
+
+
+def _data(opened: Opened) -> dict[str, str]:
+    """Digests of the chips and masks that training read, by the run's record, and of those read now."""
+    splits: dict[str, Survey | SplitRecord] = {"test": opened.datamodule.surveys["test"]}
+    if opened.manifest is not None:
+        splits |= {name: opened.manifest.data.splits[name] for name in ("train", "val")}
+    found = {f"{name} inputs": entry.inputs for name, entry in splits.items()}
+    return found | {f"{name} masks": entry.masks for name, entry in splits.items()}
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,14 +14,18 @@ from augment_store.outputs import write_whole
 from eval.errors import ScoreError
 from eval.score.counts import Counts
 from eval.score.metrics import Metrics
+from terramind_weights.files import sha256_of_file
 
-SCORE_VERSION: Final = 1
+SCORE_VERSION: Final = 2
 FOLDER: Final = "score"
 """Folder of a run directory that holds its score."""
 
 RECORD: Final = "score.json"
 COUNTS: Final = "counts.npz"
 PREDICTIONS: Final = "predictions"
+
+DATA_KEYS: Final = ("train inputs", "train masks", "val inputs", "val masks", "test inputs", "test masks")
+"""What `Origin.data` holds of a run."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Origin:
         versions: Versions of the packages that decide the result.
         scene_overlap: Scenes in two of the run's splits.
         limited_to: Number of chips each of the run's splits was cut down to, or None.
+        data: SHA-256 over the chips read, by `DATA_KEYS`; a key is missing where the run's record does not have it.
     """
 
     kind: str
@@ -70,6 +76,7 @@ class Origin:
     versions: dict[str, str]
     scene_overlap: tuple[str, ...] = ()
     limited_to: int | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,9 @@ class Score:
             "metrics": dataclasses.asdict(self.metrics),
             "confusion": self.counts.total.tolist(),
             "origin": dataclasses.asdict(self.origin),
+            "counts_sha256": sha256_of_file(folder / COUNTS),
         }
+        plain["record_sha256"] = _digest(plain)
         write_whole(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
 
     @classmethod
@@ -128,16 +137,26 @@ class Score:
             plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if plain["score_version"] != SCORE_VERSION:
                 raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
+            if plain.pop("record_sha256") != _digest(plain):
+                raise ScoreError(f"{path}: was changed after it was written; score the run again")
+            if plain["counts_sha256"] != sha256_of_file(path.with_name(COUNTS)):
+                raise ScoreError(f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again")
             given = plain["origin"]
             lists = {key: tuple(given.get(key, ())) for key in ("encoding", "scene_overlap")}
             origin = Origin(**{**given, **lists})
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, ScoreError):
                 raise
             raise ScoreError(
                 f"{path}: not a score this version wrote ({error}); score the run again"
             ) from error
         return cls(folder, Counts.read(folder / FOLDER / COUNTS), origin)
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    """SHA-256 of the record's values, however the file is laid out."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def discard(folder: Path) -> None:

@@ -134,7 +134,7 @@ class Study:
             raise StudyError(f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]")
         if len(set(self.seeds)) < len(self.seeds):
             raise StudyError(
-                f"{path}: a seed stands twice in {list(self.seeds)}; a run repeated is no second run"
+                f"{path}: a seed appears twice in {list(self.seeds)}; a run repeated is no second run"
             )
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:

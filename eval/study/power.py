@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from scipy import stats
-
 from augment_store.chips import ChipSet
 from augment_store.layouts import find_layout
 from augment_store.scenes import scenes_by_pattern
-from eval.compare.inference import LEVEL, POWER
+from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
 from eval.study.config import Study
 
 SEED_SPREAD: Final = 0.0064
@@ -41,9 +38,6 @@ class Spread:
 def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
     """Smallest true difference in mIoU, as a share, that a 95 % interval excludes zero for with 80 % power.
 
-    The variance of the mean over scenes plus that over paired seeds; degrees of freedom after Satterthwaite (1946),
-    smallest difference after Bloom (1995), as `eval.compare.inference` has them.
-
     Args:
         scenes: Number of test scenes.
         seeds: Number of runs of each arm.
@@ -54,13 +48,8 @@ def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
     """
     if min(scenes, seeds) < 2:
         return None
-    parts = np.array([spread.scenes**2 / scenes, spread.seeds**2 / seeds])
-    total = parts.sum()
-    if not total:
-        return 0.0
-    freedom = total**2 / (parts**2 / np.array([scenes - 1, seeds - 1])).sum()
-    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
-    return float(quantiles * np.sqrt(total))
+    of_scenes = Part("scenes", scenes, spread.scenes**2 / scenes)
+    return resolvable_difference([of_scenes, Part("seeds", seeds, spread.seeds**2 / seeds)])
 
 
 def count_test_scenes(study: Study) -> int | None:

@@ -69,7 +69,7 @@ def make_token_grid(tokens: Tensor) -> Tensor:
         tokens: ``[B, T, H/16, W/16]`` codebook indices.
 
     Returns:
-        ``[B, 1, T, H, W]`` int64; `finetune.backbones.take_indices` takes them back.
+        ``[B, 1, T, H, W]`` int64; `finetune.model.backbone.take_indices` takes them back.
     """
     grid = tokens.long().repeat_interleave(PATCH_SIZE, dim=-1).repeat_interleave(PATCH_SIZE, dim=-2)
     return grid.unsqueeze(1)

@@ -100,7 +100,7 @@ def _best(run: Path) -> Path:
     manifest = RunManifest.read(run)
     if "best" not in manifest.checkpoints:
         raise RunError(f"{run}: the run left no best checkpoint; name one with --ckpt_path")
-    return run / manifest.checkpoints["best"]
+    return manifest.checkpoint(run, "best")
 
 
 def _text(path: Path | None) -> str | None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from finetune.errors import RunError
+from terramind_weights.files import sha256_of_file
 
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"
 CHECKPOINTS: Final = "checkpoints"
-MANIFEST_VERSION: Final = 1
+MANIFEST_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class RunManifest:
         start: Where the weights came from.
         cost: What it took.
         checkpoints: Checkpoint files relative to the run directory, ``best`` and ``last``.
+        checkpoint_sha256: Of each of those files, by the same names.
         versions: Versions of Python and the packages that decide the result.
         git_commit: Commit of this project, or None where it is not run from a checkout.
     """
@@ -155,6 +157,7 @@ class RunManifest:
     start: StartRecord
     cost: CostRecord
     checkpoints: Mapping[str, str]
+    checkpoint_sha256: Mapping[str, str]
     versions: Mapping[str, str]
     git_commit: str | None
 
@@ -166,6 +169,30 @@ class RunManifest:
         draft = run / f".{MANIFEST}.draft"
         draft.write_text(text + "\n", encoding="utf-8")
         draft.replace(run / MANIFEST)
+
+    def checkpoint(self, run: Path, name: str) -> Path:
+        """A checkpoint file, after making sure that it is the one that training left.
+
+        Args:
+            run: Run directory.
+            name: ``best`` or ``last``.
+
+        Raises:
+            RunError: If there is none of that name, or the file is missing or not the one on record.
+        """
+        if name not in self.checkpoints:
+            there = ", ".join(self.checkpoints) or "none"
+            raise RunError(f"{run}: no {name} checkpoint; there is {there}")
+        path = run / self.checkpoints[name]
+        if not path.is_file():
+            raise RunError(f"{path}: no such file, though {run / MANIFEST} names it; train the run again")
+        found, expected = sha256_of_file(path), self.checkpoint_sha256.get(name, "none")
+        if found != expected:
+            raise RunError(
+                f"{path}: SHA-256 {found[:12]}, but training left {expected[:12]} by {run / MANIFEST}; the file was "
+                "changed or damaged: restore it, or train the run again"
+            )
+        return path
 
     @classmethod
     def read(cls, run: Path) -> Self:

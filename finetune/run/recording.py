@@ -70,6 +70,7 @@ def make_manifest(
         start=_start_record(options, model),
         cost=CostRecord(0, 0, 0, 0, 0.0, "", str(config["trainer"]["precision"])),
         checkpoints={},
+        checkpoint_sha256={},
         versions=_versions(),
         git_commit=_git_commit(),
     )
@@ -160,7 +161,12 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
         )
     start = dataclasses.replace(earlier.start, resumed=manifest.start.resumed)
     return dataclasses.replace(
-        manifest, created=earlier.created, start=start, cost=earlier.cost, checkpoints=earlier.checkpoints
+        manifest,
+        created=earlier.created,
+        start=start,
+        cost=earlier.cost,
+        checkpoints=earlier.checkpoints,
+        checkpoint_sha256=earlier.checkpoint_sha256,
     )
 
 
@@ -190,7 +196,10 @@ def finish(
     checkpoints = {
         name: f"{CHECKPOINTS}/{name}.ckpt" for name in names if (run / CHECKPOINTS / f"{name}.ckpt").is_file()
     }
-    return dataclasses.replace(manifest, cost=cost, checkpoints=checkpoints, complete=complete)
+    digests = {name: sha256_of_file(run / path) for name, path in checkpoints.items()}
+    return dataclasses.replace(
+        manifest, cost=cost, checkpoints=checkpoints, checkpoint_sha256=digests, complete=complete
+    )
 
 
 def _git_commit() -> str | None:

@@ -9,7 +9,6 @@ from typing import Any
 from terratorch.tasks import SemanticSegmentationTask
 
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.errors import RunError
 from finetune.model.starting import read_same
 from finetune.run.config import read_yaml
 from finetune.run.manifest import CONFIG, RunManifest
@@ -43,16 +42,14 @@ def load_run(
         places: Where chips and store lie now.
 
     Raises:
-        RunError: If the directory holds no run, or no such checkpoint.
+        RunError: If the directory holds no run, no such checkpoint, or another than training left.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
     manifest = RunManifest.read(run)
-    if checkpoint not in manifest.checkpoints:
-        there = ", ".join(manifest.checkpoints) or "none"
-        raise RunError(f"{run}: no {checkpoint} checkpoint; there is {there}")
+    weights = manifest.checkpoint(run, checkpoint)
     config = _for_evaluation(read_yaml(run / CONFIG), places or Places())
     cli = build_bare(config, (), run / CONFIG)
-    state = read_same(run / manifest.checkpoints[checkpoint], cli.model)
+    state = read_same(weights, cli.model)
     cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's
     return cli.model.eval(), cli.datamodule
 

@@ -1,25 +1,33 @@
-"""How often 95 % intervals hold the truth, and verdicts are wrong: `python -m tests.benchmarks.interval_coverage`.
+"""How often 95 % intervals hold the truth and luck is claimed: `python -m tests.benchmarks.interval_coverage`.
 
-Pairs of arms are simulated with scene effects: scenes differ in their class mix and in how hard they are, and an arm
-gains more in some scenes than in others. The truth is the difference over 20,000 scenes of the same world.
+Three arms are simulated, baseline, candidate and a control as good as the baseline: scenes differ in their class mix
+and in how hard they are, an arm gains more in some scenes than in others, and runs of one seed share some of their
+luck. The truth is the difference over 20,000 scenes of the same world. A cell is out of bounds where a claim is
+possible (three seeds or more) and the interval covers less than 93 % by more than two standard errors of the
+simulation, or where an improvement that is none is claimed in more than 2.5 % of studies. The width is given against
+that of unpaired runs, as they were compared before.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from eval.compare.inference import PairedArms, compare
+from eval.compare.inference import Estimate, PairedArms, compare
+from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM
 
 CLASSES = 5
 PIXELS = 100_000
 SKILL = np.array([2.2, 0.9, 1.2, 0.4, -0.2])
 """Log odds of being right, by class."""
+
+FEWEST_COVERED = 0.93
+FALSE_CLAIMS = 0.025
 
 
 @dataclass(frozen=True)
@@ -28,35 +36,51 @@ class World:
 
     Attributes:
         gain: What the candidate gains on average.
+        seeds: Spread between runs of one arm.
+        correlation: Of that luck between the arms' runs of one seed.
+        chips: Chips a scene is made of, each with a class mix of its own.
+        heavy: Whether scenes differ with heavy tails (Student's t of three degrees of freedom).
+        rare: Whether the last class is a hundredth as frequent.
         scene: Spread of difficulty between scenes, shared by the arms.
         interaction: Spread of the gain between scenes.
-        seed_spread: Spread between runs of one arm.
     """
 
-    gain: float
+    gain: float = 0.0
+    seeds: float = 0.0
+    correlation: float = 0.0
+    chips: int = 1
+    heavy: bool = False
+    rare: bool = False
     scene: float = 0.6
     interaction: float = 0.25
-    seed_spread: float = 0.0
 
-    def draw(self, scenes: int, seeds: int, rng: np.random.Generator) -> PairedArms:
-        """Draws scenes, and two arms on them."""
-        pixels = PIXELS * rng.dirichlet(np.full(CLASSES, 0.8), scenes)
-        difficulty = rng.normal(0, self.scene, (scenes, 1)) + rng.normal(0, 0.3, (scenes, CLASSES))
+    def draw(self, scenes: int, seeds: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Draws scenes, and counts of baseline, candidate and control on them, their runs of the same seeds."""
+        frequency = np.full(CLASSES, 0.8)
+        if self.rare:
+            frequency[-1] /= 100
+        mix = rng.dirichlet(frequency, (scenes, self.chips)).mean(axis=1)
+        difficulty = self.scene * self._noise((scenes, 1), rng) + 0.3 * self._noise((scenes, CLASSES), rng)
+        shared = rng.normal(0, self.seeds, (seeds, 1, CLASSES))
         arms = []
-        for gain in (0.0, self.gain):
-            here = gain + rng.normal(0, self.interaction / np.sqrt(2), (scenes, CLASSES))
-            luck = rng.normal(0, self.seed_spread, (seeds, 1, CLASSES))
-            arms.append(_counts(pixels, SKILL + difficulty + here + luck))
-        return PairedArms(*arms)
+        for gain in (0.0, self.gain, 0.0):
+            here = gain + self.interaction / np.sqrt(2) * self._noise((scenes, CLASSES), rng)
+            own = rng.normal(0, self.seeds, (seeds, 1, CLASSES))
+            luck = np.sqrt(self.correlation) * shared + np.sqrt(1 - self.correlation) * own
+            arms.append(_counts(PIXELS * mix, SKILL + difficulty + here + luck))
+        return arms
+
+    def _noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Noise of spread 1."""
+        return rng.standard_t(3, shape) / np.sqrt(3) if self.heavy else rng.normal(0, 1, shape)
 
     def truth(self) -> float:
-        """Difference in mIoU over very many scenes; none where the arms are drawn alike."""
+        """Difference in mIoU over very many scenes and seeds; none where the arms are drawn alike."""
         if not self.gain:
             return 0.0
-        arms = self.draw(20_000, 1, np.random.default_rng(0))
-        if self.seed_spread:
-            arms = self.draw(2_000, 200, np.random.default_rng(0))
-        return float(arms.differences(np.ones(arms.scenes))[0])
+        size = (2_000, 200) if self.seeds else (20_000, 1)
+        baseline, candidate, _ = self.draw(*size, np.random.default_rng(0))
+        return float(PairedArms(baseline, candidate).differences(np.ones(size[0]))[0])
 
 
 def _counts(pixels: np.ndarray, odds: np.ndarray) -> np.ndarray:
@@ -68,46 +92,97 @@ def _counts(pixels: np.ndarray, odds: np.ndarray) -> np.ndarray:
     return counts.round().astype(np.int64)
 
 
-def figures(world: World, scenes: int, seeds: int, repeats: int) -> Iterator[tuple[str, float]]:
-    """Coverage, and how often "strong" is said, with and without minding the interval."""
+@dataclass(frozen=True)
+class Cell:
+    """Figures of one design in one world, as shares.
+
+    Attributes:
+        coverage: Of the interval.
+        false_claims: How often an improvement is claimed by the statistics alone; 0 where the truth is one.
+        width: Mean width of the interval, in shares of mIoU.
+        against_unpaired: That width divided by the mean width with runs unpaired.
+    """
+
+    coverage: float
+    false_claims: float
+    width: float
+    against_unpaired: float
+
+    def passes(self, seeds: int, studies: int) -> bool:
+        """Whether the figures are within bounds by more than chance; coverage matters where a claim is possible."""
+        chance = 2 * np.sqrt(FEWEST_COVERED * (1 - FEWEST_COVERED) / studies)
+        covers = seeds < FEWEST_SEEDS or self.coverage >= FEWEST_COVERED - chance
+        return covers and self.false_claims <= FALSE_CLAIMS
+
+
+def claims(to_baseline: Estimate, to_control: Estimate, seeds: int) -> bool:
+    """The gate's statistical part; the rest of it only takes claims away."""
+    certain = to_baseline.is_above_zero and to_control.is_above_zero
+    return seeds >= FEWEST_SEEDS and to_baseline.difference >= IMPROVEMENT_FROM and certain
+
+
+def measure(world: World, scenes: int, seeds: int, studies: int) -> Cell:
+    """Figures of so many simulated studies."""
     truth, rng = world.truth(), np.random.default_rng(1)
-    found = [compare(world.draw(scenes, seeds, rng), seed=repeat)[0] for repeat in range(repeats)]
-    yield "truth", truth
-    yield "coverage", float(np.mean([entry.low <= truth <= entry.high for entry in found]))
-    yield "mean width", float(np.mean([entry.high - entry.low for entry in found]))
-    yield "strong by the point alone", float(np.mean([entry.difference > 0.02 for entry in found]))
-    yield (
-        "strong, interval above zero",
-        float(np.mean([entry.difference > 0.02 and entry.low > 0 for entry in found])),
-    )
-    yield "p < 0.05", float(np.mean([entry.p_value < 0.05 for entry in found]))
+    rows = []
+    for _ in range(studies):
+        baseline, candidate, control = world.draw(scenes, seeds, rng)
+        found, rival = (compare(PairedArms(arm, candidate, by_seed=True))[0] for arm in (baseline, control))
+        unpaired = compare(PairedArms(baseline, candidate))[0]
+        false = truth < IMPROVEMENT_FROM and claims(found, rival, seeds)
+        rows.append((found.low <= truth <= found.high, false, _width(found), _width(unpaired)))
+    coverage, false, ours, theirs = np.mean(rows, axis=0).tolist()
+    return Cell(coverage, false, ours, ours / theirs)
 
 
-def main() -> None:
-    """Prints the figures."""
+def _width(entry: Estimate) -> float:
+    return entry.high - entry.low
+
+
+def designs() -> Iterator[tuple[str, World, int, int]]:
+    """Name of the world, the world, scenes and seeds of every cell."""
+    kinds = {
+        "no effect": World(),
+        "heavy tails": World(heavy=True),
+        "rare class": World(rare=True),
+        "gain": World(gain=0.15),
+    }
+    for kind, world in kinds.items():
+        for scenes, chips in ((4, 1), (4, 16), (12, 1), (20, 1)):
+            for seeds in (1, 3, 5):
+                for spread, name in ((0.0, "nil"), (0.1, "mid"), (0.4, "large")):
+                    for correlation in (0.0, 0.5, 0.95) if spread else (0.0,):
+                        made = dataclasses.replace(world, seeds=spread, correlation=correlation, chips=chips)
+                        yield (
+                            f"{kind}, seeds {name}, correlation {correlation:g}, {chips} chips a scene",
+                            made,
+                            scenes,
+                            seeds,
+                        )
+
+
+def main() -> int:
+    """Prints a line a cell; returns 1 where one is out of bounds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=1000)
-    parser.add_argument("--scenes", type=int, nargs="+", default=[20, 4])
-    parser.add_argument("--only", default="", help="worlds whose name holds this")
-    repeats = parser.parse_args().repeats
-    for scenes in parser.parse_args().scenes:
-        for name, world, seeds in (
-            ("no effect", World(0.0), 1),
-            ("no effect, arms differ much by scene", World(0.0, interaction=0.7), 1),
-            ("gain", World(0.15), 1),
-            ("gain, 3 seeds", World(0.15, seed_spread=0.08), 3),
-            ("no effect, 3 seeds that differ much", World(0.0, seed_spread=0.4), 3),
-            ("no effect, 2 seeds that differ much", World(0.0, seed_spread=0.4), 2),
-        ):
-            if parser.parse_args().only not in name:
-                continue
-            started = time.perf_counter()
-            shown = ", ".join(
-                f"{key} {100 * value:.1f} %" for key, value in figures(world, scenes, seeds, repeats)
-            )
-            sys.stdout.write(f"{scenes} scenes, {name}: {shown} ({time.perf_counter() - started:.0f} s)\n")
-            sys.stdout.flush()
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--only", default="", help="cells whose name holds this")
+    args = parser.parse_args()
+    bad = 0
+    for name, world, scenes, seeds in designs():
+        if args.only not in name:
+            continue
+        cell = measure(world, scenes, seeds, args.studies)
+        passes = cell.passes(seeds, args.studies)
+        bad += not passes
+        sys.stdout.write(
+            f"{scenes} scenes, {seeds} seeds, {name}: covers {100 * cell.coverage:.1f} %, false claims "
+            f"{100 * cell.false_claims:.1f} %, width {100 * cell.width:.2f} pp = {cell.against_unpaired:.2f} × unpaired"
+            f"{'' if passes else '  OUT OF BOUNDS'}\n"
+        )
+        sys.stdout.flush()
+    sys.stdout.write(f"{bad} cells out of bounds\n")
+    return int(bad > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

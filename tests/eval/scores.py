@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.score.counts import Counts, count_pixels
-from eval.score.record import FOLDER, PREDICTIONS, Origin, Score
+from eval.score.record import DATA_KEYS, FOLDER, PREDICTIONS, Origin, Score
 from finetune.run.predictions import write_classes
 
 DIGESTS = count()
@@ -19,7 +19,7 @@ NAMES = ("water", "developed", "forest", "herbaceous", "other")
 
 def make_origin(**changes) -> Origin:
     fields = {
-        "kind": "run",
+        "kind": "checkpoint",
         "created": "2026-01-01T00:00:00+00:00",
         "source": "runs/x",
         "checkpoint": "runs/x/checkpoints/best.ckpt",
@@ -37,6 +37,7 @@ def make_origin(**changes) -> Origin:
         "wall_seconds": 60.0,
         "device": "cpu",
         "versions": {"torch": "test"},
+        "data": dict.fromkeys(DATA_KEYS, "d" * 64),
     }
     return Origin(**{**fields, **changes})
 
@@ -64,7 +65,7 @@ def make_counts(gain=0.0, scenes=12, per_scene=2, seed=0, names=NAMES) -> Counts
 def make_score(folder: Path, gain=0.0, origin=None, **counts) -> Path:
     """Writes a score and returns its run directory."""
     made = make_counts(gain, **counts)
-    Score(folder, made, make_origin(seed=counts.get("seed", 0), **(origin or {}))).write()
+    Score(folder, made, make_origin(**{"seed": counts.get("seed", 0), **(origin or {})})).write()
     return folder
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,22 +12,32 @@ from eval.errors import (
     ComparisonError,
     MissingChipsError,
     NoReferenceError,
+    ScoreError,
     SplitMismatchError,
 )
 from eval.score.counts import Counts
 from eval.score.record import Origin, Score
-from tests.eval.scores import make_counts, make_origin
+from tests.eval.scores import DIGESTS, make_counts, make_origin
 
 
-def score(gain=0.0, **given):
-    origin = {key: given.pop(key) for key in set(given) & set(Origin.__dataclass_fields__) - {"seed"}}
-    return Score("run", given.pop("counts", None) or make_counts(gain, **given), make_origin(**origin))
+def score(gain=0.0, seed=1, **given):
+    """A run whose counts and record have this seed."""
+    origin = {key: given.pop(key) for key in set(given) & set(Origin.__dataclass_fields__)}
+    counts = given.pop("counts", None) or make_counts(gain, seed=seed, **given)
+    return Score(Path(f"run_{next(DIGESTS)}"), counts, make_origin(seed=seed, **origin))
 
 
-def compared(gain, controls=None, **counts):
-    arms = {"baseline": [score(seed=5, **counts)], "candidate": [score(gain, seed=6, **counts)]}
-    arms |= {name: [score(value, seed=7, **counts)] for name, value in (controls or {}).items()}
-    return compare_arms(arms, seed=0)
+def runs(gain=0.0, seeds=(1, 2, 3), luck=0, scenes=12, **origin):
+    """An arm of several seeds; `luck` sets arms apart from one another."""
+    counts = {seed: make_counts(gain, seed=seed + 10 * luck, scenes=scenes) for seed in seeds}
+    return [score(seed=seed, counts=counts[seed], **origin) for seed in seeds]
+
+
+def compared(gain, controls=None, **given):
+    """Baseline, candidate and controls by their gain, three seeds each."""
+    arms = {"baseline": runs(**given), "candidate": runs(gain, luck=1, **given)}
+    arms |= {name: runs(value, luck=2, **given) for name, value in (controls or {}).items()}
+    return compare_arms(arms)
 
 
 @pytest.mark.parametrize(
@@ -44,66 +55,130 @@ def test_grades_in_order():
 
 
 def test_a_clear_gain():
-    found = compared(0.1)
-    assert found.verdict.headline == "strong"
+    found = compared(0.1, {"shuffle": 0.0})
+    assert found.verdict.headline == "strong improvement"
+    assert found.verdict.claimed
+    assert found.verdict.lacking == ()
     assert found.differences["candidate"].miou.low > 0.05
-    assert "does not cover zero" in found.verdict.words[1]
-    assert "No control was given" in found.verdict.words[-2]
-    assert "With one run of an arm" in found.verdict.words[-1]
+    assert "does not cover zero" in found.verdict.words[0]
+    assert found.verdict.words[1] == "Runs are paired by seed (3 seeds)."
 
 
 def test_nothing_is_inconclusive():
-    found = compared(0.0)
+    found = compared(0.0, {"shuffle": 0.0})
+    assert found.verdict.headline == "inconclusive"
     assert found.verdict.inconclusive
-    assert "covers zero" in found.verdict.words[1]
+    assert "covers zero" in found.verdict.words[0]
+    assert not found.verdict.claimed
 
 
 def test_a_loss():
-    """There is no gain that the control could explain, though it does better."""
     assert compared(-0.1, {"shuffle": 0.0}).verdict.headline == "negative"
 
 
-def test_controls():
-    found = compared(0.1, {"random": 0.1 + 0.02, "shuffle": 0.0, "close": 0.0995})
-    assert found.verdict.explained_by == ("random",)
-    assert "shuffle" not in (*found.verdict.explained_by, *found.verdict.not_told_apart)
-    assert found.verdict.not_told_apart == ("close",)
-    assert any("Explained by control random" in words for words in found.verdict.words)
+def lacks(found):
+    assert not found.verdict.claimed
+    assert "improvement" not in found.verdict.headline
+    return " · ".join(found.verdict.lacking)
+
+
+def test_every_control_must_be_beaten():
+    found = compared(0.1, {"random": 0.12, "shuffle": 0.0, "close": 0.0995})
+    assert found.verdict.not_beaten == ("random", "close")
+    assert "being better than control random: −" in lacks(found)
+    assert "shuffle" not in lacks(found)
+    assert found.verdict.headline == "a difference, but no claim"
     assert found.against["shuffle"].miou.difference > 0.05
+    assert "a control, so nothing is known" in lacks(compared(0.1))
+
+
+@pytest.mark.parametrize("gain", [-0.2, 0.0, 0.2])
+def test_one_run_is_not_evidence(gain):
+    arms = {"baseline": [score()], "candidate": [score(gain)], "shuffle": [score(-0.2)]}
+    verdict = compare_arms(arms).verdict
+    assert verdict.headline == "one run: not evidence"
+    assert "3 seeds an arm; there is 1" in verdict.lacking
+    assert "says nothing about other seeds" in verdict.words[0]
+
+
+def test_what_else_a_claim_lacks():
+    def lacking(gain=0.1, **given):
+        arms = {"baseline": runs(), "candidate": runs(gain, luck=1, **given), "shuffle": runs(0.0, luck=2)}
+        return lacks(compare_arms(arms))
+
+    assert lacking(0.005).startswith("a difference of at least +1.00 pp; it is +0")
+    assert lacking(limited_to=4) == "whole splits; those of a run were cut down to some of their chips"
+    assert lacking(smoke=True) == "whole trainings; a run was a smoke run"
+    assert lacking(scene_overlap=("queens", "bronx")).endswith("the test is too kind: bronx, queens")
+    other = {**make_origin().data, "train masks": "x" * 64}
+    assert lacking(data=other) == "the same train masks in every arm; their digests differ"
+    unknown = {key: value for key, value in other.items() if key == "train masks"}
+    assert "the digest of the train inputs, which the record of a run does not hold" in lacking(data=unknown)
+    assert lacking(seeds=(1, 2, 4)).startswith(
+        "runs paired by seed (baseline has the seeds 1, 2, 3, candidate has"
+    )
+    assert "3 seeds an arm; there are 2" in lacking(seeds=(1, 2))
+
+
+def test_runs_are_paired_whatever_their_order():
+    arms = {"baseline": runs(), "candidate": runs(0.1, luck=1)}
+    turned = {"baseline": arms["baseline"], "candidate": arms["candidate"][::-1]}
+    assert compare_arms(arms).differences == compare_arms(turned).differences
+    shared = compare_arms({"baseline": runs(), "candidate": runs(0.1)}).differences["candidate"].miou
+    apart = compare_arms({"baseline": runs(), "candidate": runs(0.1, seeds=(4, 5, 6))})
+    assert apart.setting.pairing == "baseline has the seeds 1, 2, 3, candidate has 4, 5, 6"
+    assert [part.name for part in shared.parts] == ["scenes", "seeds"]
+    unknown = [*runs()[:2], score(counts=make_counts(seed=3), seed=None)]
+    assert (
+        "seed of a run of candidate is not known"
+        in compare_arms({"baseline": runs(), "candidate": unknown}).setting.pairing
+    )
 
 
 def test_a_class_differs_by_p_value_and_interval():
     """p 0.04 with an interval over zero does not do, nor an interval clear of zero with p 0.06."""
-    clear = Estimate(0.1, 0.05, 0.15, "", 0.02, 0.07, 0.01)
+    clear = Estimate(0.1, 0.05, 0.15, 0.02, 9.0, 0.07, 0.01)
     over = dataclasses.replace(clear, low=-0.01)
     classes = {"a": clear, "b": over, "c": clear}
     found = Difference(clear, classes, {"a": 0.04, "b": 0.04, "c": 0.06})
     assert [found.differs(name) for name in classes] == [True, False, False]
 
 
-def test_few_scenes_say_what_they_cannot():
+def test_few_scenes_say_what_they_could_find():
     words = " ".join(compared(0.1, scenes=4).verdict.words)
-    assert "4 scenes cannot go below p = 0.125" in words
     assert "smallest difference found with 80 % power" in words
+    assert "with 8 scenes" in words
+    assert "with 6 seeds" in words
 
 
 def test_arms_that_predict_alike_say_nothing_of_power():
-    found = compare_arms({"baseline": [score()], "candidate": [score()]}, 0)
-    assert found.verdict.headline == "acceptable, inconclusive"
+    same = make_counts()
+    found = compare_arms({"baseline": [score(counts=same)], "candidate": [score(counts=same)]})
     assert "the same in every scene" in found.verdict.words[2]
 
 
 def test_a_single_scene():
     found = compared(0.1, scenes=1)
     assert found.verdict.inconclusive
-    assert "single scene, so there is no interval" in found.verdict.words[1]
+    assert "single scene, so there is no interval" in found.verdict.words[0]
+
+
+def test_scenes_without_a_reference_are_dropped_and_said():
+    whole = make_counts()
+    values = whole.values.copy()
+    values[[scene in ("s00", "s03") for scene in whole.scene_ids]] = 0
+    holes = dataclasses.replace(whole, values=values)
+    found = compare_arms({"baseline": [score(counts=holes)], "candidate": [score(counts=holes)]})
+    assert found.setting.scenes == 10
+    assert found.setting.dropped == ("s00", "s03")
+    assert "no pixel has a reference: scenes s00, s03." in " ".join(found.verdict.words)
 
 
 def test_chips_are_paired_whatever_their_order():
     counts = make_counts(0.1, seed=6)
-    shuffled = counts.ordered(sorted(counts.chip_ids, reverse=True))
-    arms = {"baseline": [score(seed=5)], "candidate": [score(counts=shuffled)]}
-    assert compare_arms(arms, 0).differences == compared(0.1).differences
+    turned = counts.ordered(sorted(counts.chip_ids, reverse=True))
+    found = [compare_arms({"baseline": [score()], "candidate": [score(counts=c)]}) for c in (counts, turned)]
+    assert found[0].differences == found[1].differences
 
 
 def test_classes_not_in_the_reference_are_left_out():
@@ -111,33 +186,33 @@ def test_classes_not_in_the_reference_are_left_out():
     values = counts.values.copy()
     values[:, 4] = 0
     made = dataclasses.replace(counts, values=values)
-    found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]}, 0)
+    found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]})
     assert "other" not in found.differences["candidate"].classes
     assert set(found.differences["candidate"].adjusted) == {"water", "developed", "forest", "herbaceous"}
 
 
 def test_runs_that_make_no_arms():
-    def refused(baseline, candidate, message):
+    def refused(baseline, candidate, message, **controls):
         with pytest.raises(ComparisonError, match=message):
-            compare_arms({"baseline": baseline, "candidate": candidate}, 0)
+            compare_arms({"baseline": baseline, "candidate": candidate, **controls})
 
-    run = score()
-    refused([run, run], [score()], "the same weights; name each run once")
+    run, other = score(), score(0.1)
+    refused([run, run], [other], "the same weights; name each run once, in one arm")
     refused([run], [run], "the same weights")
-    refused([score()], [score(encoding=("onehot",)), score()], r"candidate: .* has encoding \('onehot',\)")
-    refused([score()], [score(), score(control="shuffle")], "has control none, run has shuffle")
-    refused([score()], [score(fingerprint="a"), score(fingerprint="b")], "fingerprint a, run has b")
+    refused([run], [other], "the same weights", control=[other])
+    refused(
+        [run, score(), score()], runs(), "baseline: .* both have seed 1; a run repeated is no second draw"
+    )
+    mixed = lambda key, one, two: [score(**{key: one}), score(seed=2, **{key: two})]  # noqa: E731
+    refused([run], mixed("encoding", ("onehot",), ()), r"candidate: .* has encoding \('onehot',\)")
+    refused([run], mixed("control", None, "shuffle"), "has control none, run_.* has shuffle")
+    refused([run], mixed("fingerprint", "a", "b"), "fingerprint a, run_.* has b")
 
 
-def test_a_control_limits_what_can_be_said():
-    several = {name: [score(seed=n), score(seed=n + 1)] for n, name in ((1, "baseline"), (3, "candidate"))}
-    limits = lambda control: " ".join(compare_arms({**several, "x": [control]}, 0).verdict.words)  # noqa: E731
-    assert "With one run of an arm" in limits(score())
-    assert "With one run of an arm" not in limits(score(kind="zero-shot"))
-    assert "a smoke run" in limits(score(smoke=True))
-    assert "the test is too kind: bronx, queens." in limits(score(scene_overlap=("queens", "bronx")))
-    assert "cut down to some of their chips" in limits(score(limited_to=4))
-    assert not {"kind", "cut"} & set(limits(score()).split())
+def test_counts_that_are_none():
+    for values in (-make_counts().values, make_counts().values / 2):
+        with pytest.raises(ScoreError, match="not whole numbers from 0"):
+            dataclasses.replace(make_counts(), values=values)
 
 
 def part(counts, kept):
@@ -146,10 +221,9 @@ def part(counts, kept):
 
 def test_bad_input():
     whole = make_counts()
-    baseline = [score()]
 
     def against(**given):
-        return compare_arms({"baseline": baseline, "candidate": [score(**given)]}, 0)
+        return compare_arms({"baseline": [score()], "candidate": [score(**given)]})
 
     with pytest.raises(MissingChipsError, match="lacks 2 test chips"):
         against(counts=part(whole, slice(2, None)))
@@ -160,9 +234,11 @@ def test_bad_input():
         against(counts=make_counts(names=("a", "b")))
     with pytest.raises(SplitMismatchError, match="different reference masks"):
         against(masks_sha256="x" * 64)
+    with pytest.raises(SplitMismatchError, match="other reference pixels in chip s00_0_0"):
+        against(counts=dataclasses.replace(whole, values=whole.values * 2))
     moved = dataclasses.replace(whole, scene_ids=("other", *whole.scene_ids[1:]))
     with pytest.raises(SplitMismatchError, match="put chip s00_0_0 in the scenes"):
         against(counts=moved)
     empty = dataclasses.replace(whole, values=np.zeros_like(whole.values))
     with pytest.raises(NoReferenceError, match="no reference pixel of any class"):
-        compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]}, 0)
+        compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]})

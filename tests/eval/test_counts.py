@@ -61,6 +61,6 @@ def test_damaged_counts(tmp_path, damage):
         Counts.read(path)
 
 
-def test_a_chip_that_stands_twice():
-    with pytest.raises(ScoreError, match="stands twice"):
+def test_a_chip_that_appears_twice():
+    with pytest.raises(ScoreError, match="appears twice"):
         make(("a", "a"))

@@ -19,27 +19,28 @@ from tests.eval.scores import NAMES, make_counts, make_score
 
 @pytest.fixture
 def runs(tmp_path):
-    """Two seeds of baseline and candidate, which gains ten points, and two controls."""
-    made = {f"b{seed}": make_score(tmp_path / f"b{seed}", seed=seed) for seed in (1, 2)}
-    made |= {f"c{seed}": make_score(tmp_path / f"c{seed}", 0.1, seed=seed + 2) for seed in (1, 2)}
-    made["shuffle"] = make_score(tmp_path / "shuffle", 0.0, seed=5)
-    made["random"] = make_score(tmp_path / "random", 0.14, seed=6)
-    return made
+    """Three seeds of baseline, candidate, which gains ten points, and two controls."""
+    gains = {"b": 0.0, "c": 0.1, "shuffle": 0.0, "random": 0.14}
+    return {
+        f"{name}{seed}": make_score(
+            tmp_path / f"{name}{seed}", gain, seed=seed + 10 * place, origin={"seed": seed}
+        )
+        for place, (name, gain) in enumerate(gains.items())
+        for seed in (1, 2, 3)
+    }
+
+
+def control(runs, name):
+    return [f"{name}={runs[f'{name}{seed}']}" for seed in (1, 2, 3)]
 
 
 def compare(runs, out, *more):
-    words = [
-        "compare",
-        "--baseline",
-        runs["b1"],
-        runs["b2"],
-        "--candidate",
-        runs["c1"],
-        runs["c2"],
-        "--out",
-        out,
-    ]
-    return main([str(word) for word in (*words, *more)])
+    arms = {option: [runs[f"{name}{seed}"] for seed in (1, 2, 3)] for option, name in ARMS.items()}
+    words = [word for option, folders in arms.items() for word in (option, *folders)]
+    return main([str(word) for word in ("compare", *words, "--out", out, *more)])
+
+
+ARMS = {"--baseline": "b", "--candidate": "c"}
 
 
 def document(out):
@@ -47,55 +48,64 @@ def document(out):
 
 
 def test_report_json_follows_its_schema(runs, tmp_path):
-    controls = ("--control", f"shuffle={runs['shuffle']}", f"random={runs['random']}")
+    controls = ("--control", *control(runs, "shuffle"), *control(runs, "random"))
     assert compare(runs, tmp_path / "out", *controls) == 0
     report = document(tmp_path / "out")
     jsonschema.validate(report, schema())
     arms = [report["baseline"], report["candidate"], *report["controls"]]
     assert [arm["name"] for arm in arms] == ["baseline", "candidate", "shuffle", "random"]
-    assert report["verdict"]["headline"] == "strong, explained by control random"
-    scores = [Score.read(runs[name]) for name in ("c1", "c2", "b1", "b2")]
+    assert report["verdict"]["headline"] == "a difference, but no claim"
+    assert report["verdict"]["not_beaten"] == ["random"]
+    assert report["statistics"]["paired_by_seed"]
+    scores = [Score.read(runs[name]) for name in ("c1", "c2", "c3", "b1", "b2", "b3")]
     mious = [score.metrics.miou_macro_reference_classes for score in scores]
-    expected = np.mean(mious[:2]) - np.mean(mious[2:])
+    expected = np.mean(mious[:3]) - np.mean(mious[3:])
     assert report["difference"]["difference"] == pytest.approx(expected)
-    assert report["baseline"]["metrics"]["miou_macro_reference_classes"] == pytest.approx(np.mean(mious[2:]))
+    assert report["baseline"]["metrics"]["miou_macro_reference_classes"] == pytest.approx(np.mean(mious[3:]))
+    assert [row["seed"] for row in report["seeds"]] == [1, 2, 3]
+    assert [row["difference"] for row in report["seeds"]] == pytest.approx(np.subtract(mious[:3], mious[3:]))
+    assert sum(report["test"]["scenes_by_class"].values()) == 5 * 12
     gains = [row["difference"] for row in report["chips"]]
     assert gains == sorted(gains)
     assert len(gains) == 24
 
 
 def test_markdown_says_the_verdict_first(runs, tmp_path):
-    assert compare(runs, tmp_path / "out", "--control", f"shuffle={runs['shuffle']}") == 0
+    assert compare(runs, tmp_path / "out", "--control", *control(runs, "shuffle")) == 0
     text = (tmp_path / "out/report.md").read_text()
-    assert text.startswith("# Strong: mIoU +1")
-    assert "95 % interval" in text.splitlines()[3]
-    assert "| shuffle | 1 |" in text
+    assert text.startswith("# Strong improvement: mIoU +1")
+    assert "95 % interval" in text.splitlines()[2]
+    assert "| shuffle | 3 |" in text
+    assert "| seed | baseline mIoU |" in text
     assert "p after Holm" in text
 
 
 @pytest.mark.parametrize(
-    ("gain", "required", "status"),
+    ("gain", "controlled", "required", "status"),
     [
-        (0.1, ["strong"], 0),
-        (0.1, ["strong", "conclusive"], 0),
-        (0.1, ["unexplained"], 1),  # nothing could have explained it
-        (0.0, ["strong"], 1),
-        (0.0, ["conclusive"], 1),
-        (-0.1, ["acceptable"], 1),
-        (-0.1, [], 0),
+        (0.1, True, ["strong"], 0),
+        (0.1, True, ["improvement", "conclusive"], 0),
+        (0.1, False, ["improvement"], 1),  # nothing that could have explained it was tried
+        (0.1, False, ["conclusive"], 0),
+        (0.015, True, ["strong"], 1),
+        (0.0, True, ["improvement"], 1),
+        (0.0, False, ["conclusive"], 1),
+        (-0.1, False, ["acceptable"], 1),
+        (-0.1, False, [], 0),
     ],
 )
-def test_exit_status(tmp_path, gain, required, status):
-    runs = [make_score(tmp_path / "b", seed=1), make_score(tmp_path / "c", gain, seed=2)]
-    words = ["compare", "--baseline", runs[0], "--candidate", runs[1], "--out", tmp_path / "out"]
+def test_exit_status(tmp_path, gain, controlled, required, status):
+    gains = {"b": 0.0, "c": gain} | ({"x": 0.0} if controlled else {})
+    made = {
+        name: [
+            make_score(tmp_path / f"{name}{seed}", value, seed=seed + 10 * place, origin={"seed": seed})
+            for seed in (1, 2, 3)
+        ]
+        for place, (name, value) in enumerate(gains.items())
+    }
+    words = ["compare", "--baseline", *made["b"], "--candidate", *made["c"], "--out", tmp_path / "out"]
+    words += ["--control", *(f"x={run}" for run in made["x"])] if controlled else []
     assert main([str(word) for word in (*words, *(["--require", *required] if required else []))]) == status
-
-
-def test_explained_is_not_unexplained(runs, tmp_path):
-    arguments = ("--control", f"random={runs['random']}", "--require", "unexplained")
-    assert compare(runs, tmp_path / "out", *arguments) == 1
-    arguments = ("--control", f"shuffle={runs['shuffle']}", "--require", "unexplained")
-    assert compare(runs, tmp_path / "out", *arguments) == 0
 
 
 def test_a_single_scene_is_reported_without_interval(tmp_path):
@@ -135,12 +145,22 @@ def test_bad_input(runs, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "expected NAME=RUN" in refused("--control", "nothing")
-    assert "expected NAME=RUN" in refused("--control", f"baseline={runs['shuffle']}")
+    assert "expected NAME=RUN" in refused("--control", f"baseline={runs['shuffle1']}")
     assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
-    (runs["shuffle"] / "score/score.json").write_text('{"score_version": 9}')
-    assert "version 9, expected 1" in refused("--control", f"x={runs['shuffle']}")
-    (runs["shuffle"] / "score/score.json").write_text("{")
-    assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle']}")
+    record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
+    record.write_text('{"score_version": 9}')
+    assert "version 9, expected 2" in refused("--control", f"x={runs['shuffle1']}")
+    record.write_text("{")
+    assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle1']}")
+    record.write_text(whole.replace('"seed": 1', '"seed": 2'))
+    assert "was changed after it was written; score the run again" in refused(
+        "--control", f"x={runs['shuffle1']}"
+    )
+    record.write_text(whole)
+    (record.parent / "counts.npz").write_bytes((runs["random1"] / "score/counts.npz").read_bytes())
+    assert "not the counts of" in refused("--control", f"x={runs['shuffle1']}")
+    lost = make_score(tmp_path / "lost", seed=8, origin={"kind": "run"})
+    assert "no manifest.json, so nothing shows what was trained" in refused("--control", f"x={lost}")
     make_score(tmp_path / "few", scenes=3)
     assert "lacks 18 test chips" in refused("--control", f"x={tmp_path / 'few'}")
     assert "no chips found" in refused("--chips", tmp_path)
@@ -148,7 +168,7 @@ def test_bad_input(runs, tmp_path, capsys):
 
 def test_statistics_need_no_forward_pass(runs, tmp_path):
     """The saved counts are all that is read."""
-    kept = make_counts(0.1, seed=3)
+    kept = make_counts(0.1, seed=11)
     assert np.array_equal(Score.read(runs["c1"]).counts.values, kept.values)
     assert compare(runs, tmp_path / "out") == 0
     assert tuple(document(tmp_path / "out")["test"]["classes"]) == NAMES
@@ -159,7 +179,7 @@ def test_statistics_need_no_forward_pass(runs, tmp_path):
 
 @pytest.fixture
 def written(runs, tmp_path):
-    assert compare(runs, tmp_path / "out", "--control", f"shuffle={runs['shuffle']}") == 0
+    assert compare(runs, tmp_path / "out", "--control", *control(runs, "shuffle")) == 0
     return document(tmp_path / "out")
 
 
@@ -213,9 +233,9 @@ def plain_miou(counts):
 def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
     arms = read_counts(tmp_path / "out")
     assert {name: counts.shape for name, counts in arms.items()} == {
-        "baseline": (2, 12, 5, 6),
-        "candidate": (2, 12, 5, 6),
-        "shuffle": (1, 12, 5, 6),
+        "baseline": (3, 12, 5, 6),
+        "candidate": (3, 12, 5, 6),
+        "shuffle": (3, 12, 5, 6),
     }
     for arm in (written["baseline"], written["candidate"], *written["controls"]):
         counts = arms[arm["name"]]
@@ -225,29 +245,27 @@ def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
         )
 
 
-def test_a_reader_can_recompute_the_interval(tmp_path):
-    """From the table alone: jackknife over scenes, spread of unequal seeds, Satterthwaite, Student's t."""
-    made = {f"b{seed}": make_score(tmp_path / f"b{seed}", seed=seed, scenes=6) for seed in (1, 2)}
-    made |= {f"c{seed}": make_score(tmp_path / f"c{seed}", 0.1, seed=seed + 2, scenes=6) for seed in (1, 2)}
-    assert compare(made, tmp_path / "out") == 0
-    found, arms = document(tmp_path / "out")["difference"], read_counts(tmp_path / "out")
+def test_a_reader_can_recompute_the_interval(written, tmp_path):
+    """From the table alone: jackknife over scenes, spread of paired seeds, Satterthwaite, Student's t."""
+    found, arms = written["difference"], read_counts(tmp_path / "out")
 
     def apart(kept):
-        ours, theirs = (
-            plain_miou(arms[name][:, kept].sum(axis=1)).mean() for name in ("candidate", "baseline")
-        )
+        ours, theirs = (plain_miou(arms[name][:, kept].sum(axis=1)) for name in ("candidate", "baseline"))
         return ours - theirs
 
-    scenes = 6
-    left_out = np.array([apart([k for k in range(scenes) if k != gone]) for gone in range(scenes)])
-    parts = [(left_out.var() * (scenes - 1), scenes - 1)]
-    parts += [(plain_miou(arm.sum(axis=1)).var(ddof=1) / 2, 1) for arm in arms.values()]
+    scenes = 12
+    left_out = np.array([apart([k for k in range(scenes) if k != gone]).mean() for gone in range(scenes)])
+    by_seed = apart(range(scenes))
+    parts = [(left_out.var() * (scenes - 1), scenes - 1), (by_seed.var(ddof=1) / 3, 2)]
     variance = sum(part for part, _ in parts)
     freedom = variance**2 / sum(part**2 / own for part, own in parts)
     reach = stats.t.ppf(0.975, freedom) * variance**0.5
-    assert found["difference"] == pytest.approx(apart(range(scenes)), abs=1e-8)
-    assert found["low"] == pytest.approx(apart(range(scenes)) - reach, abs=1e-8)
-    assert found["high"] == pytest.approx(apart(range(scenes)) + reach, abs=1e-8)
+    assert [row["difference"] for row in written["seeds"]] == pytest.approx(by_seed)
+    assert [part["variance"] for part in found["parts"]] == pytest.approx([part for part, _ in parts])
+    assert found["degrees_of_freedom"] == pytest.approx(freedom)
+    assert found["difference"] == pytest.approx(by_seed.mean(), abs=1e-8)
+    assert found["low"] == pytest.approx(by_seed.mean() - reach, abs=1e-8)
+    assert found["high"] == pytest.approx(by_seed.mean() + reach, abs=1e-8)
 
 
 def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
@@ -257,18 +275,6 @@ def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
     hits = total[..., :-1].diagonal(axis1=-2, axis2=-1)
     iou = hits / (total.sum(-1) + total[..., :-1].sum(-2) - hits)
     assert written["candidate"]["miou_without_class"]["water"] == pytest.approx(iou[:, 1:].mean())
-
-
-def test_seeds_that_both_arms_have_are_set_side_by_side(tmp_path):
-    made = {f"b{seed}": make_score(tmp_path / f"b{seed}", seed=seed) for seed in (1, 2)}
-    made |= {f"c{seed}": make_score(tmp_path / f"c{seed}", 0.1, seed=seed) for seed in (1, 2)}
-    assert compare(made, tmp_path / "out") == 0
-    rows = document(tmp_path / "out")["seeds"]
-    assert [row["seed"] for row in rows] == [1, 2]
-    arms = read_counts(tmp_path / "out")
-    apart = plain_miou(arms["candidate"].sum(axis=1)) - plain_miou(arms["baseline"].sum(axis=1))
-    assert [row["difference"] for row in rows] == pytest.approx(apart.tolist())
-    assert "| seed | baseline mIoU |" in (tmp_path / "out/report.md").read_text()
 
 
 def test_several_comparisons_declared(runs, tmp_path):
@@ -295,7 +301,7 @@ def test_files_are_replaced_together_or_not_at_all(runs, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("eval.compare.report.table.to_csv", fail)
-        assert compare(runs, out, "--seed", 1) == 2
+        assert compare(runs, out, "--pictures", 1) == 2
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -51,11 +51,11 @@ def captions(page):
 
 def test_verdict_and_interval_come_first(page, html):
     report = json.loads((html.parent / "report.json").read_text())
-    assert by_id(page, "headline").text.lower() == "strong, explained by control random"
+    assert by_id(page, "headline").text.lower() == "one run: not evidence"
     difference = 100 * report["difference"]["difference"]
     assert by_id(page, "difference").text == f"+{difference:.2f} pp of mIoU"
     assert by_id(page, "interval").text.startswith("95 % interval +")
-    assert "cannot go below p = 0.125" in by_id(page, "words").text
+    assert "A claim lacks: being better than control random" in by_id(page, "words").text
     assert by_id(page, "verdict").location["y"] < by_id(page, "arms").location["y"]
 
 

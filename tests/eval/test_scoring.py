@@ -1,6 +1,7 @@
 """Scoring real tiny runs: equal to `terratorch test`, and the errors of what does not fit."""
 
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -14,6 +15,7 @@ from eval.cli import main
 from eval.score.counts import count_pixels
 from eval.score.record import Score, is_scored
 from finetune.__main__ import main as finetune
+from terramind_weights.files import sha256_of_file
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,8 @@ def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage):
     if damage == "extra":
         content["state_dict"][name] = tensor
     torch.save(content, path)
+    assert "the file was changed or damaged: restore it" in refused(capsys, "score", run)
+    changed(run, "manifest.json", checkpoint_sha256={"best": sha256_of_file(path)})
     assert "does not fit" in refused(capsys, "score", run)
 
 
@@ -139,7 +143,8 @@ def changed(run, file, **changes):
 def test_a_score_of_weights_that_are_gone(tim, baseline, scored, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(tim, run)
-    changed(run, "score/score.json", checkpoint_sha256="0" * 64)
+    made = Score.read(run)
+    dataclasses.replace(made, origin=dataclasses.replace(made.origin, checkpoint_sha256="0" * 64)).write()
     arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
     assert "its score is of weights it no longer has" in refused(capsys, *arguments)
 

@@ -3,16 +3,15 @@ import pytest
 from scipy import stats
 
 from eval.compare.inference import (
-    BCA,
-    NO_INTERVAL,
-    PERCENTILE,
-    STUDENT,
     PairedArms,
+    Part,
     compare,
     holm,
     measures,
-    sign_flip,
-    standard_errors,
+    resolvable_difference,
+    standard_error,
+    variances,
+    without_each_class,
 )
 from eval.compare.verdict import Grade, grade_of
 
@@ -50,96 +49,117 @@ def test_a_class_that_no_drawn_scene_has_makes_no_difference():
 
 
 def test_a_single_scene_has_no_interval():
-    miou, *_ = compare(arms([(80, 60)], [(90, 60)]), seed=0)
+    miou, *_ = compare(arms([(80, 60)], [(90, 60)]))
     assert miou.difference == pytest.approx((iou((90, 60)) - iou((80, 60)))[0])
-    assert (miou.low, miou.high, miou.method) == (None, None, NO_INTERVAL)
+    assert (miou.low, miou.high, miou.standard_error, miou.parts) == (None, None, None, ())
     assert miou.p_value == 1.0
     assert miou.covers_zero
+    assert not miou.is_above_zero
 
 
 def test_jackknife_and_students_t_by_hand():
     base, cand = [(80, 60), (70, 50), (60, 80)], [(85, 66), (70, 55), (70, 80)]
-    pair = arms(base, cand)
     left_out = [iou(*cand[:i], *cand[i + 1 :]) - iou(*base[:i], *base[i + 1 :]) for i in range(3)]
     error = np.sqrt(2 / 3 * ((left_out - np.mean(left_out, axis=0)) ** 2).sum(axis=0))
-    assert standard_errors(pair)[0] == pytest.approx(error)
-    miou = compare(pair, seed=0)[0]
-    difference = (iou(*cand) - iou(*base))[0]
-    assert miou.method == STUDENT
-    assert (miou.low + miou.high) / 2 == pytest.approx(difference)
-    assert miou.high - difference == pytest.approx(stats.t.ppf(0.975, 2) * error[0])
-    assert miou.resolvable == pytest.approx((stats.t.ppf(0.975, 2) + stats.t.ppf(0.8, 2)) * error[0])
+    for entry, expected, difference in zip(
+        compare(arms(base, cand)), error, iou(*cand) - iou(*base), strict=True
+    ):
+        assert entry.standard_error == pytest.approx(expected)
+        assert entry.degrees_of_freedom == pytest.approx(2)
+        assert entry.difference == pytest.approx(difference)
+        assert entry.high - difference == pytest.approx(stats.t.ppf(0.975, 2) * expected)
+        assert difference - entry.low == pytest.approx(stats.t.ppf(0.975, 2) * expected)
+        assert entry.p_value == pytest.approx(2 * stats.t.sf(difference / expected, 2))
+        reach = stats.t.ppf(0.975, 2) + stats.t.ppf(0.8, 2)
+        assert entry.resolvable == pytest.approx(reach * expected)
 
 
-def test_exact_sign_flips_by_hand():
-    """Better in all of four scenes: only the way seen and its mirror image are as extreme, 2 of 16."""
-    better = arms([(60, 60)] * 4, [(61, 61), (70, 62), (66, 66), (64, 80)])
-    assert sign_flip(better, seed=0)[0] == pytest.approx(2 / 16)
-    assert sign_flip(arms([(60, 60)] * 5, [(60, 60)] * 5), seed=0).tolist() == [1.0, 1.0, 1.0]
-
-
-def test_many_scenes_flip_at_random():
+def test_interval_and_p_value_agree():
     rng = np.random.default_rng(0)
-    hits = rng.integers(30, 70, (20, 2))
-    pair = arms(hits, hits + 10)
-    assert sign_flip(pair, seed=1)[0] == pytest.approx(1e-4)  # the way seen alone: 1 of 10,000
-    assert np.array_equal(sign_flip(pair, seed=1), sign_flip(pair, seed=1))
-
-
-def test_bootstrap():
-    rng = np.random.default_rng(0)
-    hits = rng.integers(30, 70, (20, 2))
-    gained = hits + rng.integers(-2, 12, (20, 2))
-    miou, *classes = compare(arms(hits, gained), seed=3)
-    assert miou.method == BCA
-    assert 0 < miou.low < miou.difference < miou.high
-    assert not miou.covers_zero
-    half = (miou.high - miou.low) / 2
-    assert half == pytest.approx(2.093 * miou.standard_error * np.sqrt(20 / 19), rel=0.15)
-    assert compare(arms(hits, gained), seed=3)[0] == miou
-    assert len(classes) == 2
+    found = []
+    for _ in range(200):
+        hits = rng.integers(30, 70, (6, 2))
+        found += compare(arms(hits, hits + rng.integers(-6, 10, (6, 2))))
+    assert {entry.covers_zero for entry in found} == {True, False}
+    assert all(entry.covers_zero == (entry.p_value >= 0.05) for entry in found)
 
 
 def test_equal_arms_differ_by_nothing():
     hits = np.random.default_rng(0).integers(30, 70, (20, 2))
-    miou = compare(arms(hits, hits), seed=0)[0]
-    assert (miou.difference, miou.low, miou.high, miou.method) == (0.0, 0.0, 0.0, PERCENTILE)
+    miou = compare(arms(hits, hits))[0]
+    assert (miou.difference, miou.low, miou.high, miou.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert miou.covers_zero
 
 
-@pytest.mark.parametrize("scenes", [5, 20])
-def test_seeds_that_differ_widen_the_interval(scenes):
+def lucky(*shares):
+    """Runs of an arm whose mIoU are these shares in each of 20 scenes: IoU is hits / (200 − hits) of both classes."""
+    hits = [200 * share / (1 + share) for share in shares]
+    return np.array([[scene(hit, hit)] * 20 for hit in hits])
+
+
+def test_unpaired_luck_by_hand():
+    """MIoU of 50 and 60 % against 58 and 68 %, all scenes alike: the variance is 0.05² + 0.05², of two degrees."""
+    miou = compare(PairedArms(lucky(0.5, 0.6), lucky(0.58, 0.68)))[0]
+    assert [part.name for part in miou.parts] == ["scenes", "baseline seeds", "candidate seeds"]
+    assert [part.variance for part in miou.parts] == pytest.approx([0, 0.05**2, 0.05**2], abs=1e-9)
+    assert miou.degrees_of_freedom == pytest.approx(2)
+    reach = 4.302653 * np.sqrt(0.05**2 + 0.05**2)
+    assert (miou.low, miou.high) == pytest.approx((0.08 - reach, 0.08 + reach), abs=1e-6)
+    t = 0.08 / np.sqrt(0.05**2 + 0.05**2)
+    assert miou.p_value == pytest.approx(1 - t / np.sqrt(t**2 + 2), abs=1e-6)
+
+
+def test_luck_that_arms_share_cancels_where_paired_by_seed():
+    """The same runs: differences of 0.07, 0.08 and 0.09 by seed, so the standard error is 0.01 / √3."""
+    pair = PairedArms(lucky(0.5, 0.6, 0.4), lucky(0.57, 0.68, 0.49), by_seed=True)
+    miou = compare(pair)[0]
+    assert [(part.name, part.units) for part in miou.parts] == [("scenes", 20), ("seeds", 3)]
+    assert miou.standard_error == pytest.approx(0.01 / np.sqrt(3), abs=1e-6)
+    assert miou.high - 0.08 == pytest.approx(4.302653 * 0.01 / np.sqrt(3), abs=1e-6)
+    assert miou.is_above_zero
+    assert compare(PairedArms(pair.baseline, pair.candidate))[0].covers_zero
+
+
+def test_scenes_and_seeds_add_up():
     rng = np.random.default_rng(0)
-    hits = rng.integers(40, 60, (scenes, 2))
-    one = arms(hits, hits + 5)
-    lucky = [np.array([[scene(*pair) for pair in hits + shift]]) for shift in (-3, 5, 13)]
-    several = PairedArms(one.baseline, np.concatenate(lucky))
-    alone, together = compare(one, 0)[0], compare(several, 0)[0]
-    assert together.standard_error > 3 * alone.standard_error
-    assert together.high - together.low > 3 * (alone.high - alone.low)
-    by_seed = measures(several.candidate, np.ones(scenes))[:, 0]
-    expected = np.sqrt(by_seed.var(ddof=1) / 3)
-    assert together.standard_error == pytest.approx(expected, rel=0.2)
+    hits = rng.integers(40, 60, (5, 2))
+    runs = [np.array([[scene(*pair) for pair in hits + rng.integers(-3, 9, (5, 2))]]) for _ in range(6)]
+    pair = PairedArms(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True)
+    scenes, seeds = variances(pair)
+    mean = [(measures(arm, np.ones(5) - row).mean(axis=0)) for row in np.eye(5) for arm in (pair.candidate,)]
+    other = [(measures(pair.baseline, np.ones(5) - row).mean(axis=0)) for row in np.eye(5)]
+    left_out = np.array(mean) - np.array(other)
+    assert scenes[2] == pytest.approx(4 / 5 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    by_seed = measures(pair.candidate, np.ones(5)) - measures(pair.baseline, np.ones(5))
+    assert seeds[2] == pytest.approx(((by_seed - by_seed.mean(axis=0)) ** 2).sum(axis=0) / 2 / 3)
+    assert compare(pair)[0].standard_error == pytest.approx(np.sqrt(scenes[2] + seeds[2])[0])
 
 
-def test_luck_of_the_seed_is_no_effect_of_the_arm():
-    """Two runs of each arm, all scenes alike in what they gain: every scene favours the luckier arm.
+def test_welch_satterthwaite_by_hand():
+    """Variances 3 and 1 of 4 and 2 degrees: (3 + 1)² / (9 / 4 + 1 / 2) = 16 / 2.75."""
+    error, freedom = standard_error([Part("scenes", 5, 3.0), Part("seeds", 3, 1.0)])
+    assert (error, freedom) == (2.0, pytest.approx(16 / 2.75))
 
-    The runs' mIoU are 50 % and 60 %, and 58 % and 68 %; the standard error is √(0.05² + 0.05²) = 7.07 points, so
-    t = 8 / 7.07 = 1.131 of two degrees of freedom, whose p is 1 − t / √(t² + 2) = 0.375.
-    """
-    make = lambda *hits: np.array([[scene(hit, hit)] * 20 for hit in hits])  # noqa: E731
-    share = lambda hit: hit / (200 - hit)  # noqa: E731  # IoU of both classes
-    baseline, candidate = ([100 * 2 * x / (1 + x) for x in pair] for pair in ((0.5, 0.6), (0.58, 0.68)))
-    assert share(baseline[0]) == pytest.approx(0.5)
-    pair = PairedArms(make(*baseline), make(*candidate))
-    miou = compare(pair, seed=0)[0]
-    assert miou.p_value == pytest.approx(1 - 1.1314 / np.sqrt(1.1314**2 + 2), abs=1e-3)
-    assert sign_flip(pair, seed=0)[0] == pytest.approx(1e-4)
-    reach = 4.3027 * np.sqrt(0.05**2 + 0.05**2)  # t of two degrees of freedom
-    assert (miou.low, miou.high) == pytest.approx((0.08 - reach, 0.08 + reach), abs=1e-4)
-    alone = PairedArms(pair.baseline[:1], pair.candidate[:1])
-    assert compare(alone, seed=0)[0].p_value == sign_flip(alone, seed=0)[0]
+
+def test_what_more_scenes_or_seeds_would_buy():
+    rng = np.random.default_rng(0)
+    hits = rng.integers(40, 60, (6, 2))
+    runs = [np.array([[scene(*pair) for pair in hits + rng.integers(-3, 9, (6, 2))]]) for _ in range(6)]
+    miou = compare(PairedArms(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True))[0]
+    scenes, seeds = miou.parts
+    assert miou.resolvable_with() == pytest.approx(miou.resolvable)
+    halved = [Part("scenes", 12, scenes.variance / 2), seeds]
+    assert miou.resolvable_with(scenes=12) == pytest.approx(resolvable_difference(halved))
+    assert miou.resolvable_with(seeds=6) == pytest.approx(
+        resolvable_difference([scenes, Part("seeds", 6, seeds.variance / 2)])
+    )
+    assert compare(arms([(80, 60)], [(90, 60)]))[0].resolvable_with(scenes=4) is None
+
+
+def test_without_each_class():
+    pair = arms([(80, 60), (50, 90)], [(85, 66), (60, 90)])
+    _, first, second = iou((85, 66), (60, 90)) - iou((80, 60), (50, 90))
+    assert without_each_class(pair) == pytest.approx([second, first])
 
 
 @pytest.mark.parametrize(
@@ -149,9 +169,8 @@ def test_luck_of_the_seed_is_no_effect_of_the_arm():
 def test_differences_at_an_edge_are_the_edge(monkeypatch, baseline, candidate, expected):
     """In floating point 0.62 − 0.60 is above 0.02, 0.58 − 0.57 is below or above 0.01, and 0.3 − (0.1 + 0.2) is < 0."""
     monkeypatch.setattr(PairedArms, "differences", lambda *_: np.full(3, candidate - baseline))
-    monkeypatch.setattr("eval.compare.inference.sign_flip", lambda *_: np.ones(3))
     assert candidate - baseline != expected
-    miou = compare(arms([(80, 60)], [(90, 60)]), seed=0)[0]
+    miou = compare(arms([(80, 60)], [(90, 60)]))[0]
     assert miou.difference == expected
     assert np.copysign(1, miou.difference) == 1
     assert grade_of(miou.difference) == Grade.ACCEPTABLE

@@ -201,7 +201,7 @@ def test_a_damaged_record(folder, ran, capsys):
     [
         ({"seed": 1}, "'seed' is no key"),
         ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
-        ({"seeds": [1, 1]}, "a seed stands twice"),
+        ({"seeds": [1, 1]}, "a seed appears twice"),
         ({"arms": {"plain": {}}}, "arms.plain: key 'config' is missing"),
         (
             {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},

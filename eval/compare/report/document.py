@@ -14,7 +14,7 @@ from eval.compare import arms, inference
 from eval.compare.arms import Comparison
 from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
-from eval.compare.verdict import IMPROVEMENT_FROM, STRONG_ABOVE
+from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM, STRONG_ABOVE
 from eval.score.metrics import class_iou, known, mean_iou, row_normalised
 from eval.score.record import Score
 
@@ -44,18 +44,10 @@ def make_report(comparison: Comparison, created: str, declared: Declared) -> mod
     return model.Report(
         report_version=model.REPORT_VERSION,
         created=created,
-        verdict=model.Verdict.model_validate(
-            {**dataclasses.asdict(comparison.verdict), "headline": comparison.verdict.headline}
-        ),
+        verdict=model.Verdict.model_validate(comparison.verdict),
         measure="miou_macro_reference_classes",
         difference=model.Estimate.model_validate(difference),
-        statistics=model.Statistics(
-            level=LEVEL,
-            power=POWER,
-            seed=comparison.seed,
-            strong_above=STRONG_ABOVE,
-            improvement_from=IMPROVEMENT_FROM,
-        ),
+        statistics=_statistics(comparison, difference),
         family=_family(difference.p_value, declared),
         test=_test(comparison),
         seeds=_seeds(comparison.baseline.scores, comparison.candidate.scores),
@@ -63,6 +55,21 @@ def make_report(comparison: Comparison, created: str, declared: Declared) -> mod
         candidate=_arm(comparison, comparison.candidate),
         controls=[_arm(comparison, arm) for arm in comparison.arms[2:]],
         chips=_chips(comparison),
+    )
+
+
+def _statistics(comparison: Comparison, difference: inference.Estimate) -> model.Statistics:
+    setting = comparison.setting
+    return model.Statistics(
+        level=LEVEL,
+        power=POWER,
+        paired_by_seed=not setting.pairing,
+        unpaired_because=setting.pairing,
+        fewest_seeds=FEWEST_SEEDS,
+        resolvable_with_twice_the_scenes=difference.resolvable_with(scenes=2 * setting.scenes),
+        resolvable_with_twice_the_seeds=difference.resolvable_with(seeds=2 * min(setting.runs)),
+        strong_above=STRONG_ABOVE,
+        improvement_from=IMPROVEMENT_FROM,
     )
 
 
@@ -85,6 +92,7 @@ def _test(comparison: Comparison) -> model.Test:
     return model.Test(
         chips=len(first.counts.chip_ids),
         scenes=list(comparison.scenes),
+        dropped_scenes=list(comparison.setting.dropped),
         classes=list(comparison.class_names),
         scenes_by_class=dict(zip(comparison.class_names, map(int, holding), strict=True)),
         ids_sha256=first.origin.ids_sha256,

@@ -26,16 +26,25 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, from_attributes=True)
 
 
+class VariancePart(Part):
+    """One source of a difference's variance: scenes, or seeds (of each arm, where runs are not paired by seed)."""
+
+    name: str
+    units: PositiveInt = Field(description="How many were drawn")
+    variance: NonNegative
+
+
 class Estimate(Part):
     """A difference and how sure it is, as `eval.compare.inference.Estimate` has it."""
 
     difference: SignedShare
     low: float | None = Field(description="Lower end of the 95 % interval; null for a single scene")
     high: float | None
-    method: str = Field(description="How the interval was made")
-    standard_error: NonNegative | None
+    standard_error: NonNegative | None = Field(description="Root of the sum of the parts' variances")
+    degrees_of_freedom: NonNegative | None = Field(description="Of Student's t")
     resolvable: NonNegative | None = Field(description="Smallest difference found with 80 % power at 5 %")
-    p_value: Share = Field(description="Two-sided")
+    p_value: Share = Field(description="Two-sided, of the same Student's t as the interval")
+    parts: tuple[VariancePart, ...] = Field(description="Where the variance comes from")
     covers_zero: bool
 
     @model_validator(mode="after")
@@ -101,12 +110,15 @@ class Arm(Part):
 class Verdict(Part):
     """What follows, as `eval.compare.verdict.Verdict` has it."""
 
-    grade: Literal["strong", "acceptable", "negative"]
-    inconclusive: bool
-    explained_by: list[str]
-    not_told_apart: list[str]
-    words: list[str]
     headline: str
+    claimed: bool = Field(description="Whether an improvement is claimed; nothing is lacking then")
+    grade: Literal["strong", "acceptable", "negative"] = Field(
+        description="Of the point estimate alone: above 0.02, 0 to 0.02, below 0; no claim without `claimed`"
+    )
+    inconclusive: bool
+    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison has not")
+    not_beaten: tuple[str, ...] = Field(description="Controls that the candidate is not surely better than")
+    words: tuple[str, ...]
 
 
 class Test(Part):
@@ -114,6 +126,7 @@ class Test(Part):
 
     chips: PositiveInt
     scenes: list[str] = Field(min_length=1)
+    dropped_scenes: list[str] = Field(description="Scenes without a reference pixel, left out")
     classes: list[str] = Field(description="By label")
     scenes_by_class: dict[str, NonNegativeInt] = Field(description="Scenes whose reference holds the class")
     ids_sha256: str = Field(description="SHA-256 of the sorted chip ids")
@@ -134,7 +147,11 @@ class Statistics(Part):
 
     level: Share
     power: Share
-    seed: int
+    paired_by_seed: bool
+    unpaired_because: str
+    fewest_seeds: PositiveInt = Field(description="Paired seeds without which nothing is claimed")
+    resolvable_with_twice_the_scenes: NonNegative | None
+    resolvable_with_twice_the_seeds: NonNegative | None
     strong_above: Share = Field(description="Difference in mIoU above which a grade is strong")
     improvement_from: Share = Field(description="Difference in mIoU from which an improvement may be claimed")
 

@@ -27,7 +27,7 @@ function verdict() {
   const { verdict, difference, test } = report;
   document.title = `${verdict.headline}: ${points(difference.difference)} pp`;
   $("facts").textContent = `${test.chips} test chips of ${test.scenes.length} scenes · ${report.created.slice(0, 10)}`;
-  $("verdict").classList.add(verdict.grade, ...(verdict.inconclusive || verdict.explained_by.length ? ["unclear"] : []));
+  $("verdict").classList.add(verdict.grade, ...(verdict.claimed ? [] : ["unclear"]));
   $("headline").textContent = verdict.headline;
   $("difference").textContent = `${points(difference.difference)} pp of mIoU`;
   $("interval").textContent = difference.low == null ? "no interval: a single scene" : `95 % interval ${interval(difference)}`;
