@@ -98,7 +98,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     from augment_store.store import AugmentStore
     from augment_store.verify import repair, verify
 
-    store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r")
+    store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r", lost_ids=True)
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
     problems = []
     for problem in verify(store, chip_set):

@@ -5,8 +5,31 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
-from augment_store.errors import AugmentStoreError, OutputError
+from augment_store.errors import AugmentStoreError, OutputError, StoreError
+
+LONGEST_NAME: Final = 200
+"""Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
+
+
+def check_name(what: str, name: str) -> None:
+    """Makes sure that an id read from a file can be part of a file name, and of a line in a terminal.
+
+    Args:
+        what: What it names, for the message.
+        name: The id.
+
+    Raises:
+        StoreError: If it is empty, too long, not printable, or would lead to another folder.
+    """
+    if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
+        reason = "it is empty, not printable, or leads to another folder"
+    elif len(name.encode(errors="replace")) > LONGEST_NAME:
+        reason = f"it is longer than {LONGEST_NAME} bytes"
+    else:
+        return
+    raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
 
 
 @contextlib.contextmanager

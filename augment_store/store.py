@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
+from augment_store.outputs import check_name
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import SCHEMA_VERSION, ArraySchema, Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec
@@ -30,7 +31,7 @@ class AugmentStore:
     so that a chip said to be complete is. Different processes may write different shards at once.
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
+    def __init__(self, path: Path, group: zarr.Group, *, lost_ids: bool = False) -> None:
         self.path = path
         self._group = group
         attributes = group.attrs.asdict()
@@ -38,21 +39,23 @@ class AugmentStore:
         self.shard_chips = int(_entry(attributes, "shard_chips", path))
         self.extent = Extent(**_entry(attributes, "extent", path))
         self.audit: list[dict[str, Any]] = list(_entry(attributes, "audit", path))
-        self.chip_ids = tuple(itertools.takewhile(bool, map(str, self.values("chip_id"))))  # see announce
-        self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
+        self.chip_ids = self._read_ids(lost_ids=lost_ids)
+        self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids) if chip_id}
 
     # Opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, path: Path, mode: str = "r") -> Self:
+    def open(cls, path: Path, mode: str = "r", *, lost_ids: bool = False) -> Self:
         """Opens an existing store.
 
         Args:
             path: Folder of the store.
             mode: ``r`` to read, ``r+`` to write shards.
+            lost_ids: Whether chips whose id cannot be read are taken for nameless ones, so that `verify` can name
+                and mend the damage; otherwise they are an error.
 
         Raises:
-            StoreError: If there is none, or it is of another schema version or damaged.
+            StoreError: If there is none, or it is of another schema version or damaged, or a chip id is invalid.
         """
         if not (path / "zarr.json").is_file():
             raise StoreError(
@@ -71,7 +74,35 @@ class AugmentStore:
             raise StoreError(
                 f"{path}: schema version {version}, expected {SCHEMA_VERSION}; generate into a new --store"
             )
-        return cls(path, group)
+        return cls(path, group, lost_ids=lost_ids)
+
+    def _read_ids(self, *, lost_ids: bool) -> tuple[str, ...]:
+        """Ids by position; a pending chip may have none, which the next `announce` fills."""
+        total = self.array("state").shape[0]  # grown last: an interrupted `announce` leaves the others longer
+        step = self.shard_chips
+        ids: list[str] = []
+        for start in range(0, total, step):
+            region = slice(start, min(start + step, total))
+            try:
+                ids += map(str, self.values("chip_id", region))
+            except StoreError:
+                if not lost_ids:
+                    raise self._lost(
+                        f"chip_id of chips {region.start} to {region.stop - 1} is damaged"
+                    ) from None
+                ids += [""] * (region.stop - region.start)
+        for chip_id in filter(None, ids):
+            check_name(f"{self.path}: chip id", chip_id)
+        nameless = [position for position, chip_id in enumerate(ids) if not chip_id]
+        if nameless and not lost_ids and (self.values("state")[nameless] != State.PENDING).any():
+            raise self._lost(f"{len(nameless)} chips have no id, the first at position {nameless[0]}")
+        return tuple(ids)
+
+    def _lost(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path}: {what}; python -m augment_store verify {self.path} --repair sets those chips back, and the "
+            "generate command makes them again"
+        )
 
     @classmethod
     def create(
@@ -128,15 +159,18 @@ class AugmentStore:
     def announce(self, entries: Sequence[ChipEntry]) -> None:
         """Makes chips known, as pending, in the order given; of those known already the entry is renewed.
 
-        Interrupted, it leaves chips without an id at the end, which readers pass over and the next call fills.
+        Interrupted anywhere, it leaves pending chips without an id, which readers pass over and the next call fills:
+        `state` grows last and says how many chips there are, a chip's id is written last and says that it is there.
         """
-        new = dict.fromkeys(entry.chip_id for entry in entries if entry.chip_id not in self._index)
-        chip_ids = (*self.chip_ids, *new)
-        index = {chip_id: position for position, chip_id in enumerate(chip_ids)}
+        chip_ids = self._placed(dict.fromkeys(entry.chip_id for entry in entries))
+        index = {chip_id: position for position, chip_id in enumerate(chip_ids) if chip_id}
         for schema in (*map_arrays(self.spec, self.extent), *chip_arrays(self.extent)):
             array = self.array(schema.name)
             if array.shape[0] != len(chip_ids):
                 array.resize((len(chip_ids), *schema.shape))
+        placed = [position for chip_id, position in index.items() if chip_id not in self._index]
+        if (self.values("state")[placed] != State.PENDING).any():
+            self.reset(placed)  # before they get a name: what is there was made for another chip
         for name, value in _ENTRY_COLUMNS.items():
             column = self.values(name)
             for entry in entries:
@@ -144,6 +178,12 @@ class AugmentStore:
             self.array(name)[...] = column
         self._consolidate()
         self.chip_ids, self._index = chip_ids, index
+
+    def _placed(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Ids by position with those that are new: first where a chip has no id, then at the end."""
+        new = iter([chip_id for chip_id in wanted if chip_id not in self._index])
+        filled = [chip_id or next(new, "") for chip_id in self.chip_ids]
+        return (*filled, *new)
 
     def record_audit(self, audit: list[dict[str, Any]]) -> None:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
@@ -191,8 +231,24 @@ class AugmentStore:
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
             errors[place] = record.error
+        if complete:
+            self._flush(
+                shard
+            )  # before state says so: a power cut must not leave a complete chip without its maps
         self.array("error")[region] = errors
         self.array("state")[region] = states
+
+    def _flush(self, shard: int) -> None:
+        """Has the operating system put a shard's objects on disk."""
+        for schema in (*chip_arrays(self.extent), *map_arrays(self.spec, self.extent)):
+            if schema.name not in {"state", "error"}:
+                path = self._object(schema.name, shard)
+                for place in (path, path.parent):
+                    handle = os.open(place, os.O_RDONLY)
+                    try:
+                        os.fsync(handle)
+                    finally:
+                        os.close(handle)
 
     def _merge(self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord]) -> None:
         """Writes an array of a shard: the given chips anew, the other complete ones as they are."""
@@ -277,20 +333,27 @@ class AugmentStore:
             StoreError: If the store has no such array, or the chunk is damaged.
         """
         index = self.index(chip_id)
+        if not self.has_shard(name, index // self.shard_chips):
+            raise StoreError(
+                f"{self.path}: {name} of chip {chip_id} is missing from the disk; python -m augment_store verify "
+                f"{self.path} --repair sets the chip back, and the generate command makes it again"
+            )
         with damage_named(self.path, f"{name} of chip {chip_id}"):
             return np.asarray(self.array(name)[index])
 
     def has_shard(self, name: str, shard: int) -> bool:
-        """Whether the object that holds a shard of a map array is there; a missing one reads as fill values."""
+        """Whether the object that holds a shard of an array is there; to Zarr a missing one is fill values."""
+        return self._object(name, shard).is_file()
+
+    def _object(self, name: str, shard: int) -> Path:
         array = self.array(name)
-        return (
-            self.path / name / array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
-        ).is_file()
+        return self.path / name / array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
 
     def chips_in(self, state: State) -> tuple[str, ...]:
         """Ids of the chips in a state."""
         states = self.values("state")
-        return tuple(chip_id for chip_id, found in zip(self.chip_ids, states, strict=True) if found == state)
+        known = zip(self.chip_ids, states, strict=True)
+        return tuple(chip_id for chip_id, found in known if chip_id and found == state)
 
 
 _ENTRY_COLUMNS: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {

@@ -79,12 +79,17 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
     Returns:
         Number of chips set back.
     """
-    positions: set[int] = set()
-    for problem in problems:
-        positions |= set(problem.positions)
-        if problem.array:
+    found = list(problems)
+    positions = sorted({position for problem in found for position in problem.positions})
+    columns = [problem for problem in found if problem.array]
+    for problem in columns:
+        if problem.array == "state":  # unreadable, and the fill value says pending
             store.clear_column(problem.array, problem.positions)
-    store.reset(sorted(positions))
+    store.reset(
+        positions
+    )  # before anything is cleared: killed in between, nothing cleared is said to be complete
+    for problem in columns:
+        store.clear_column(problem.array, problem.positions)
     return len(positions)
 
 
@@ -137,8 +142,11 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
             yield Problem(f"array {schema.name}: dimensions {dims}, expected {schema.dims}")
         if schema.dtype != "str" and str(array.dtype) != schema.dtype:
             yield Problem(f"array {schema.name}: data type {array.dtype}, expected {schema.dtype}")
-    if len(set(store.chip_ids)) < len(store.chip_ids):
-        yield Problem("chip ids stand twice in chip_id")
+    known = [chip_id for chip_id in store.chip_ids if chip_id]
+    if len(set(known)) < len(known):
+        yield Problem("a chip id appears twice in chip_id")
+    if not known:
+        yield Problem("no chip was ever announced; run the generate command")
 
 
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
@@ -167,7 +175,7 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
     states, errors = (store.values(name, _slice(positions)) for name in ("state", "error"))
     complete = []
     for position, state, reason in zip(positions, states, errors, strict=True):
-        name = f"chip {store.chip_ids[position]}"
+        name = f"chip {store.chip_ids[position] or f'at position {position}, without an id'}"
         if state == State.COMPLETE:
             complete.append(position)
         elif state == State.PENDING:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,17 @@ DATAMODULE: Final = "finetune.data.datamodule.TimStoreDataModule"
 DEFAULT_SEED: Final = 42
 INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
 """Of the datamodule and of the backbone, where neither names any."""
+
+DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+"""What the parser may take for the place of a class."""
+
+TRUSTED: Final = frozenset(
+    {
+        *("albumentations", "finetune", "lightning", "pytorch_lightning", "segmentation_models_pytorch"),
+        *("terratorch", "timm", "torch", "torchgeo", "torchmetrics", "torchvision"),
+    }
+)
+"""Packages whose classes the configuration of someone else's run may name."""
 
 SMOKE_STEPS: Final = 2
 SMOKE_CHIPS: Final = 4
@@ -50,6 +63,36 @@ def read_yaml(path: Path) -> Config:
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
     return config
+
+
+def check_trusted(config: Config, origin: Path) -> None:
+    """Makes sure that building a run's configuration imports no code that came with it.
+
+    The parser imports whatever a dotted name leads to before it looks at what it is, and the working folder is on the
+    path. Nothing is imported here.
+
+    Raises:
+        ConfigError: Naming the first key that leads to a package outside `TRUSTED`.
+    """
+    for key, text in _strings(config, ""):
+        root = text.partition(".")[0]
+        if DOTTED.fullmatch(text) and root not in TRUSTED and importlib.util.find_spec(root) is not None:
+            raise ConfigError(
+                f"{origin}: {key}: {text} would run code of the package {root}, which is none of "
+                f"{', '.join(sorted(TRUSTED))}; if you trust it, score with --config {origin} --checkpoint FILE"
+            )
+
+
+def _strings(value: object, key: str) -> Iterator[tuple[str, str]]:
+    """Every text of a configuration with its key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _strings(entry, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for place, entry in enumerate(value):
+            yield from _strings(entry, f"{key}[{place}]")
 
 
 def resolve(given: Config, options: Options, *, gpu: bool) -> Config:

@@ -11,7 +11,7 @@ import yaml
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, read_same, start_from
 from finetune.options import Options
-from finetune.run.config import Config, check_agreement, read_yaml, resolve
+from finetune.run.config import Config, check_agreement, check_trusted, read_yaml, resolve
 from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest, now
@@ -24,7 +24,12 @@ def run(options: Options) -> None:
     Raises:
         AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
     """
-    config = resolve(read_yaml(options.config), options, gpu=torch.cuda.is_available())
+    given = read_yaml(options.config)
+    if (
+        options.config == options.run / CONFIG
+    ):  # a run may be someone else's; a YAML that is named is the user's own
+        check_trusted(given, options.config)
+    config = resolve(given, options, gpu=torch.cuda.is_available())
     fresh = options.command == "fit" and options.ckpt_path is None
     cli = (build if fresh else build_bare)(config, options.overrides, options.config)
     final = cli.plain_config()

@@ -10,7 +10,7 @@ from terratorch.tasks import SemanticSegmentationTask
 
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.starting import read_same
-from finetune.run.config import read_yaml
+from finetune.run.config import check_trusted, read_yaml
 from finetune.run.manifest import CONFIG, RunManifest
 from finetune.run.task import build_bare
 
@@ -43,11 +43,14 @@ def load_run(
 
     Raises:
         RunError: If the directory holds no run, no such checkpoint, or another than training left.
+        ConfigError: If its configuration would run code of a package that is not trusted.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
     manifest = RunManifest.read(run)
     weights = manifest.checkpoint(run, checkpoint)
-    config = _for_evaluation(read_yaml(run / CONFIG), places or Places())
+    plain = read_yaml(run / CONFIG)
+    check_trusted(plain, run / CONFIG)
+    config = _for_evaluation(plain, places or Places())
     cli = build_bare(config, (), run / CONFIG)
     state = read_same(weights, cli.model)
     cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's

@@ -91,7 +91,7 @@ def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             store.announce(entries)
     again = AugmentStore.open(store.path, mode="r+")
-    assert again.chip_ids == before
+    assert tuple(filter(None, again.chip_ids)) == before
     again.announce(entries)
     assert AugmentStore.open(store.path).chip_ids == (*before, "new0", "new1", "new2")
     assert AugmentStore.open(store.path).values("scene_id")[-1] == "s9"

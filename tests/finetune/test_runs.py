@@ -15,7 +15,7 @@ from finetune.__main__ import main
 from finetune.errors import RunError
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places, load_run
-from terramind_weights.files import WeightsError
+from terramind_weights.files import WeightsError, sha256_of_file
 from tests.finetune.world import make_store
 
 
@@ -135,9 +135,9 @@ def test_a_manifest_reads_back_as_written(finished, tmp_path):
     changed.write(tmp_path)
     assert RunManifest.read(tmp_path) == changed
     (tmp_path / "manifest.json").write_text('{"manifest_version": 99}')
-    with pytest.raises(RunError, match="manifest version 99, expected 1"):
+    with pytest.raises(RunError, match="manifest version 99, expected 2"):
         RunManifest.read(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"manifest_version": 1}')
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 2}')
     with pytest.raises(RunError, match="not a manifest this version wrote"):
         RunManifest.read(tmp_path)
     with pytest.raises(RunError, match="is not the directory of a run"):
@@ -237,6 +237,10 @@ def test_only_a_checkpoint_of_this_very_network_is_opened_or_resumed(
     name = next(name for name in changed["state_dict"] if name.endswith("fc1.weight"))
     change(changed["state_dict"], name)
     torch.save(changed, last)
+    with pytest.raises(RunError, match=r"but training left .* changed or damaged"):
+        load_run(run, "last")
+    kept = RunManifest.read(run)
+    dataclasses.replace(kept, checkpoint_sha256={"last": sha256_of_file(last)}).write(run)  # as if trained so
     before = {path: path.read_bytes() for path in run.glob("*.*")}
     with pytest.raises(WeightsError, match=message.format(name=name)):
         load_run(run, "last")

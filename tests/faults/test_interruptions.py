@@ -1,0 +1,176 @@
+"""Stores whose writer was killed at every single write: they resume, and end as one never interrupted."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from augment_store.errors import StoreError
+from augment_store.records import ChipEntry, ChipRecord
+from augment_store.schema import Extent, State
+from augment_store.store import AugmentStore
+from augment_store.verify import repair, verify
+from tests.augment_store.stores import make_arrays, make_spec
+from tests.faults.kills import killed_at
+
+STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "5"))
+"""Every so many writes is one at which to kill; 1 for all of them."""
+
+EXTENT = Extent(2, 32)
+OLD = [ChipEntry(f"a_{i}", "a") for i in range(3)]
+NEW = [ChipEntry(f"b_{i}", "b") for i in range(4)]
+
+
+def record(spec, chip_id):
+    """What a chip gets depends on its id alone, as in generation."""
+    return ChipRecord(chip_id, make_arrays(np.random.default_rng(list(chip_id.encode())), spec, EXTENT))
+
+
+def make(path, entries):
+    store = AugmentStore.create(path, make_spec(), EXTENT, shard_chips=2)
+    store.announce(entries)
+    write_pending(store)
+    return store
+
+
+def write_pending(store):
+    pending = set(store.chips_in(State.PENDING))
+    for shard, positions in enumerate(store.shards()):
+        ids = [store.chip_ids[position] for position in positions if store.chip_ids[position] in pending]
+        if ids:
+            store.write_shard(shard, [record(store.spec, chip_id) for chip_id in ids])
+
+
+def contents(store):
+    """Every chip's values by its id."""
+    return {
+        (chip_id, name): store.read(name, chip_id)
+        for chip_id in store.chip_ids
+        for name in (*store.map_names, "input_digest", "scene_id", "state")
+    }
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    """A complete store of three chips in two shards."""
+    return make(tmp_path_factory.mktemp("faults") / "old", OLD).path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an extended store holds when nothing interrupts it."""
+    store = make(tmp_path_factory.mktemp("faults") / "whole", OLD)
+    store.announce([*OLD, *NEW])
+    write_pending(store)
+    return store
+
+
+def generate(path):
+    store = AugmentStore.open(path, mode="r+")
+    store.announce([*OLD, *NEW])
+    write_pending(store)
+
+
+def writes_of(action, path):
+    with killed_at(10**9) as seen:
+        action(path)
+    return seen.writes
+
+
+def test_killed_at_every_write_a_store_resumes_and_ends_the_same(old, whole, tmp_path):
+    shutil.copytree(old, tmp_path / "counted")
+    writes = writes_of(generate, tmp_path / "counted")
+    assert writes > 40
+    for write in range(0, writes, STRIDE):
+        path = tmp_path / f"killed_{write}"
+        shutil.copytree(old, path)
+        with killed_at(write):
+            generate(path)
+        complete = set(AugmentStore.open(path).chips_in(State.COMPLETE))
+        assert {entry.chip_id for entry in OLD} <= complete, write
+        generate(path)
+        again = AugmentStore.open(path)
+        assert list(verify(again)) == [], write
+        assert same(contents(again), contents(whole)), write
+        shutil.rmtree(path)
+
+
+def lose_ids(path, how):
+    """Damages or removes the ids of the first two chips."""
+    chunk = path / "chip_id/c/0"
+    if how == "removed":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(chunk.read_bytes()[:-1] + bytes([chunk.read_bytes()[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("how", ["removed", "damaged"])
+def test_lost_ids_are_refused_repaired_and_made_again(old, tmp_path, how):
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    lose_ids(path, how)
+    with pytest.raises(StoreError, match=r"verify .* --repair sets those chips back"):
+        AugmentStore.open(path)
+    mending = AugmentStore.open(path, mode="r+", lost_ids=True)
+    assert repair(mending, verify(mending)) == 2
+    resumed = AugmentStore.open(path, mode="r+")
+    assert resumed.chips_in(State.COMPLETE) == ("a_2",)
+    resumed.announce(OLD)
+    write_pending(resumed)
+    again = AugmentStore.open(path)
+    assert again.chip_ids == ("a_0", "a_1", "a_2")
+    assert list(verify(again)) == []
+
+
+@pytest.mark.parametrize("column", ["chip_id", "input_digest", "state"])
+def test_a_repair_killed_at_every_write_can_be_repeated(old, whole, tmp_path, column):
+    def damaged(name):
+        path = tmp_path / name
+        shutil.copytree(old, path)
+        first = path / column / "c/0"
+        shutil.rmtree(first) if first.is_dir() else first.unlink()
+        return path
+
+    def mend(path):
+        store = AugmentStore.open(path, mode="r+", lost_ids=True)
+        repair(store, verify(store))
+
+    for write in range(0, writes_of(mend, damaged("counted")), STRIDE):
+        path = damaged(f"killed_{write}")
+        with killed_at(write):
+            mend(path)
+        mend(path)
+        generate(path)
+        again = AugmentStore.open(path)
+        assert list(verify(again)) == [], write
+        assert same(contents(again), contents(whole)), write
+
+
+def test_a_missing_map_is_refused_by_name(old, tmp_path):
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    shutil.rmtree(path / "lulc/c/0")
+    store = AugmentStore.open(path)
+    with pytest.raises(StoreError, match=r"lulc of chip a_0 is missing from the disk"):
+        store.read("lulc", "a_0")
+    assert store.read("lulc", "a_2").shape == (1, 2, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/x", "a\x00b", "x" * 300, "..", "\x1b[2J"])
+def test_ids_that_lead_elsewhere_are_refused(tmp_path, name):
+    store = AugmentStore.create(tmp_path / "store", make_spec(), EXTENT, shard_chips=2)
+    store.announce([ChipEntry(name, "a")])
+    with pytest.raises(StoreError, match=r"chip id .* is invalid"):
+        AugmentStore.open(tmp_path / "store")
+
+
+def test_a_store_never_announced_is_not_called_sound(tmp_path):
+    store = AugmentStore.create(tmp_path / "store", make_spec(), EXTENT)
+    assert [str(problem) for problem in verify(store)] == [
+        "no chip was ever announced; run the generate command"
+    ]
