@@ -69,7 +69,8 @@ class References:
         raster = self._raster(chip_id, "LULC")
         if raster is None:
             return None
-        labels = np.where(raster[0, 0] == 0, IGNORED_LABEL, raster[0, 0]).astype(np.int64)
+        codes = raster[0, 0].astype(np.int64)  # first: −1 does not fit the file's unsigned type
+        labels = np.where(codes == 0, IGNORED_LABEL, codes)
         return _labelled(labels, LULC_LEGEND, lambda values: values.astype(np.int64))
 
     def _ndvi(self, chip_id: str) -> Reference | None:
