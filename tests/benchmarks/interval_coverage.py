@@ -2,23 +2,30 @@
 
 Three arms are simulated, baseline, candidate and a control as good as the baseline: scenes differ in their class mix
 and in how hard they are, an arm gains more in some scenes than in others, and runs of one seed share some of their
-luck. The truth is the difference over 20,000 scenes of the same world. A cell is out of bounds where a claim is
-possible (three seeds or more) and the interval covers less than 93 % or more than 98 %, or where an improvement that
-is none is claimed in more than 2.5 % of studies. The width is given against that of unpaired runs, as they were
-compared before.
+luck. The truth is the difference over 20,000 scenes, or 4,000 runs where runs differ, of the same world. A cell is
+out of bounds where a claim is possible (three seeds or more) and the interval covers less than 93 % or more than 98 %,
+or where an improvement that is none is claimed in more than 2.5 % of studies. The width is given against that of
+unpaired runs with Satterthwaite's degrees of freedom, as they were compared before.
+
+A share found in 2,000 studies is uncertain by half a point, so a cell that seems out of bounds is measured again on
+ten times as many other studies, and judged by those alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-from eval.compare.inference import Estimate, PairedArms, compare
+from eval.compare.inference import Estimate, PairedArms, compare, variances
 from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM
 
 CLASSES = 5
@@ -74,13 +81,17 @@ class World:
         """Noise of spread 1."""
         return rng.standard_t(3, shape) / np.sqrt(3) if self.heavy else rng.normal(0, 1, shape)
 
+    @functools.cache  # noqa: B019 - of a handful of worlds, for as long as the benchmark runs
     def truth(self) -> float:
         """Difference in mIoU over very many scenes and seeds; none where the arms are drawn alike."""
         if not self.gain:
             return 0.0
-        size = (2_000, 200) if self.seeds else (20_000, 1)
-        baseline, candidate, _ = self.draw(*size, np.random.default_rng(0))
-        return float(PairedArms(baseline, candidate).differences(np.ones(size[0]))[0])
+        draws, scenes, seeds = (40, 1_000, 100) if self.seeds else (1, 20_000, 1)
+        every = []
+        for draw in range(draws):
+            baseline, candidate, _ = self.draw(scenes, seeds, np.random.default_rng([0, draw]))
+            every.append(PairedArms(baseline, candidate).differences(np.ones(scenes))[0])
+        return float(np.mean(every))
 
 
 def _counts(pixels: np.ndarray, odds: np.ndarray) -> np.ndarray:
@@ -100,13 +111,13 @@ class Cell:
         coverage: Of the interval.
         false_claims: How often an improvement is claimed by the statistics alone; 0 where the truth is one.
         width: Mean width of the interval, in shares of mIoU.
-        against_unpaired: That width divided by the mean width with runs unpaired.
+        against_before: That width divided by the mean width of the former method.
     """
 
     coverage: float
     false_claims: float
     width: float
-    against_unpaired: float
+    against_before: float
 
     def passes(self, seeds: int) -> bool:
         """Whether the figures are within bounds; coverage matters where a claim is possible."""
@@ -120,22 +131,32 @@ def claims(to_baseline: Estimate, to_control: Estimate, seeds: int) -> bool:
     return seeds >= FEWEST_SEEDS and to_baseline.difference >= IMPROVEMENT_FROM and certain
 
 
-def measure(world: World, scenes: int, seeds: int, studies: int) -> Cell:
-    """Figures of so many simulated studies."""
-    truth, rng = world.truth(), np.random.default_rng(1)
+def measure(world: World, scenes: int, seeds: int, studies: int, draw: int = 4) -> Cell:
+    """Figures of so many simulated studies, drawn from the seed `draw`."""
+    truth, rng = world.truth(), np.random.default_rng(draw)
     rows = []
     for _ in range(studies):
         baseline, candidate, control = world.draw(scenes, seeds, rng)
         found, rival = (compare(PairedArms(arm, candidate, by_seed=True))[0] for arm in (baseline, control))
-        unpaired = compare(PairedArms(baseline, candidate))[0]
         false = truth < IMPROVEMENT_FROM and claims(found, rival, seeds)
-        rows.append((found.low <= truth <= found.high, false, _width(found), _width(unpaired)))
+        rows.append(
+            (
+                found.low <= truth <= found.high,
+                false,
+                found.high - found.low,
+                former_width(baseline, candidate),
+            )
+        )
     coverage, false, ours, theirs = np.mean(rows, axis=0).tolist()
     return Cell(coverage, false, ours, ours / theirs)
 
 
-def _width(entry: Estimate) -> float:
-    return entry.high - entry.low
+def former_width(baseline: np.ndarray, candidate: np.ndarray) -> float:
+    """Width of the interval with runs unpaired and degrees of freedom after Satterthwaite (1946)."""
+    sources = [(units - 1, found[0]) for _, units, found in variances(PairedArms(baseline, candidate))]
+    total = sum(variance for _, variance in sources)
+    freedom = total**2 / sum(variance**2 / degrees for degrees, variance in sources)
+    return float(2 * stdtrit(freedom, 0.975) * np.sqrt(total))
 
 
 def designs() -> Iterator[tuple[str, World, int, int]]:
@@ -160,26 +181,34 @@ def designs() -> Iterator[tuple[str, World, int, int]]:
                         )
 
 
+def line(design: tuple[str, World, int, int], studies: int) -> tuple[str, bool]:
+    """A line on one design, and whether it is within bounds."""
+    name, world, scenes, seeds = design
+    cell = measure(world, scenes, seeds, studies)
+    again = "" if cell.passes(seeds) else f", measured again on {10 * studies} studies"
+    if again:
+        cell = measure(world, scenes, seeds, 10 * studies, draw=5)
+    passes = cell.passes(seeds)
+    text = f"{scenes} scenes, {seeds} seeds, {name}: covers {100 * cell.coverage:.1f} %, false claims "
+    text += f"{100 * cell.false_claims:.1f} %, width {100 * cell.width:.2f} pp = {cell.against_before:.2f} × before"
+    return f"{text}{again}{'' if passes else '  OUT OF BOUNDS'}\n", passes
+
+
 def main() -> int:
     """Prints a line a cell; returns 1 where one is out of bounds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--only", default="", help="cells whose name holds this")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
+    wanted = [design for design in designs() if args.only in design[0]]
     bad = 0
-    for name, world, scenes, seeds in designs():
-        if args.only not in name:
-            continue
-        cell = measure(world, scenes, seeds, args.studies)
-        passes = cell.passes(seeds)
-        bad += not passes
-        sys.stdout.write(
-            f"{scenes} scenes, {seeds} seeds, {name}: covers {100 * cell.coverage:.1f} %, false claims "
-            f"{100 * cell.false_claims:.1f} %, width {100 * cell.width:.2f} pp = {cell.against_unpaired:.2f} × unpaired"
-            f"{'' if passes else '  OUT OF BOUNDS'}\n"
-        )
-        sys.stdout.flush()
-    sys.stdout.write(f"{bad} cells out of bounds\n")
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+        for text, passes in pool.imap(functools.partial(line, studies=args.studies), wanted):
+            bad += not passes
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    sys.stdout.write(f"{bad} of {len(wanted)} cells out of bounds\n")
     return int(bad > 0)
 
 

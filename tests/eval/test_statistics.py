@@ -98,15 +98,15 @@ def lucky(*shares):
 
 
 def test_unpaired_luck_by_hand():
-    """MIoU of 50 and 60 % against 58 and 68 %, all scenes alike: the variance is 0.05² + 0.05², of two degrees."""
+    """MIoU of 50 and 60 % against 58 and 68 %, all scenes alike: the variance is 0.05² + 0.05²."""
     miou = compare(PairedArms(lucky(0.5, 0.6), lucky(0.58, 0.68)))[0]
     assert [part.name for part in miou.parts] == ["scenes", "baseline seeds", "candidate seeds"]
     assert [part.variance for part in miou.parts] == pytest.approx([0, 0.05**2, 0.05**2], abs=1e-9)
-    assert miou.degrees_of_freedom == pytest.approx(2)
-    reach = 4.302653 * np.sqrt(0.05**2 + 0.05**2)
+    assert miou.degrees_of_freedom == pytest.approx(2**0.4)  # 1 / (2 · ½^1.4)
+    reach = stats.t.ppf(0.975, 2**0.4) * np.sqrt(0.05**2 + 0.05**2)
     assert (miou.low, miou.high) == pytest.approx((0.08 - reach, 0.08 + reach), abs=1e-6)
     t = 0.08 / np.sqrt(0.05**2 + 0.05**2)
-    assert miou.p_value == pytest.approx(1 - t / np.sqrt(t**2 + 2), abs=1e-6)
+    assert miou.p_value == pytest.approx(2 * stats.t.sf(t, 2**0.4), abs=1e-6)
 
 
 def test_luck_that_arms_share_cancels_where_paired_by_seed():
@@ -135,10 +135,15 @@ def test_scenes_and_seeds_add_up():
     assert compare(pair)[0].standard_error == pytest.approx(np.sqrt(scenes[2] + seeds[2])[0])
 
 
-def test_welch_satterthwaite_by_hand():
-    """Variances 3 and 1 of 4 and 2 degrees: (3 + 1)² / (9 / 4 + 1 / 2) = 16 / 2.75."""
-    error, freedom = standard_error([Part("scenes", 5, 3.0), Part("seeds", 3, 1.0)])
-    assert (error, freedom) == (2.0, pytest.approx(16 / 2.75))
+def test_degrees_of_freedom_by_hand():
+    """Variances 3.6 and 0.4 of 4 and 2 degrees, shares 0.9 and 0.1: 1 / (0.9^1.4 / 4 + 0.1^1.4 / 2)."""
+    error, freedom = standard_error([Part("scenes", 5, 3.6), Part("seeds", 3, 0.4)])
+    assert (error, freedom) == (2.0, pytest.approx(1 / (0.862858 / 4 + 0.0398107 / 2), rel=1e-5))
+
+
+def test_degrees_of_freedom_of_one_source_are_its_own():
+    assert standard_error([Part("scenes", 5, 4.0), Part("seeds", 3, 0.0)]) == (2.0, 4.0)
+    assert standard_error([Part("scenes", 5, 0.0), Part("seeds", 3, 0.0)]) == (0.0, 4.0)
 
 
 def test_what_more_scenes_or_seeds_would_buy():
