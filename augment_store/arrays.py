@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
@@ -43,6 +44,19 @@ def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int, *, sh
     )
 
 
+def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: int, *, sharded: bool) -> str:
+    """In which key an array's metadata differs from what `create_array` writes; empty where in none."""
+    memory: Store = zarr.storage.MemoryStore()
+    group = zarr.create_group(memory, zarr_format=3)
+    create_array(group, schema, shard_chips, sharded=sharded)
+    expected, found = (made.metadata.to_dict() for made in (group[schema.name], array))
+    for key in sorted({*expected, *found} - {"shape"}):
+        ours, theirs = (repr(entry.get(key)) for entry in (expected, found))
+        if ours != theirs:
+            return f"{key} is {theirs[:80]}, expected {ours[:80]}"
+    return ""
+
+
 @contextlib.contextmanager
 def damage_named(path: Path, what: str) -> Iterator[None]:
     """Turns whatever zarr raises on a damaged chunk or metadata into one line that names it."""
@@ -50,7 +64,7 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
         yield
     except (StoreError, PermissionError):
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, MemoryError) as error:
         raise StoreError(
             f"{path}: {what} cannot be read ({error}); the store is damaged there. "
             f"Run python -m augment_store verify {path} --repair, then generate again"

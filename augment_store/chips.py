@@ -19,6 +19,9 @@ from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE, Modality
 
 DIGEST_BYTES = 16
 
+LARGEST_RASTER = 2**30
+"""Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
+
 
 @dataclass(frozen=True)
 class Georeference:
@@ -172,6 +175,8 @@ class ChipSet:
     def _raster(self, chip_id: str, modality: Modality) -> NDArray[Any]:
         path = self.path(chip_id, modality.name)
         raster = read_raster(path)
+        if not raster.shape[0]:
+            raise ChipDataError(f"{path}: no timestep; expected one or more")
         if raster.dtype.kind not in "iuf":
             raise ChipDataError(
                 f"{path}: data type {raster.dtype}; expected integers or floats in {modality.unit}"
@@ -239,7 +244,21 @@ def _read_zarr_zip(path: Path) -> NDArray[Any]:
         array = zarr.open_group(store, mode="r")["bands"]
         if not isinstance(array, zarr.Array):
             raise ValueError("'bands' is a group, expected an array")
+        _check_size(array.nbytes)
+        missing = array.nchunks - array.nchunks_initialized
+        if missing:  # zarr would read them as fill values
+            raise ValueError(
+                f"{missing} of {array.nchunks} chunks are missing; write it with write_empty_chunks=True"
+            )
         return np.asarray(array[...])
+
+
+def _check_size(declared: int) -> None:
+    """Before memory is asked for it: a few bytes can declare any number of pixels."""
+    if declared > LARGEST_RASTER:
+        raise ValueError(
+            f"declares {declared / 2**30:.1f} GiB, at most {LARGEST_RASTER / 2**30:.0f} are read"
+        )
 
 
 def _read_tif(path: Path) -> NDArray[Any]:
@@ -248,6 +267,7 @@ def _read_tif(path: Path) -> NDArray[Any]:
 
     try:
         with rasterio.open(path) as source:
+            _check_size(source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize)
             return np.asarray(source.read())
     except RasterioError as error:
         raise OSError(str(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.export import command as export_command
 from augment_store.inspect import command as inspect_command
 from augment_store.layouts import LAYOUTS
+from augment_store.outputs import printable
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,17 @@ def run_guarded(run: Callable[[], int]) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}:
+        if error.errno is None:  # some library's own, not the system's
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(
-            f"{where}{error.strerror}; what is complete is kept. Make room or mend access, run again", 1
+            f"{where}{error.strerror}; what is complete is kept. Mend the disk, its room or permissions, run again",
+            1,
         )
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {printable(message)}\n")
     return status
 
 
@@ -102,7 +103,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
     problems = []
     for problem in verify(store, chip_set):
-        sys.stdout.write(f"{problem}\n")
+        sys.stdout.write(f"{printable(str(problem))}\n")
         problems.append(problem)
     total = len(store.chip_ids)
     sys.stdout.write(f"{store.path}: {f'{len(problems)} problems' if problems else 'sound'}, {total} chips\n")

@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from augment_store.modalities import LULC_LEGEND
+from augment_store.outputs import printable
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 
@@ -62,12 +64,20 @@ def render_info(store: AugmentStore) -> RenderableType:
     audit = summary.pop("audit")
     about = Table("store", "", box=None, title_justify="left")
     for key, value in summary.items():
-        about.add_row(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
     made = Table("generation spec", "", box=None)
     for key, value in _rows(spec):
-        made.add_row(key, value)
-    accepted = [f"accepted by the user despite the input audit: {entry['message']}" for entry in audit]
+        made.add_row(_cell(key), _cell(value))
+    accepted = [
+        _cell(f"accepted by the user despite the input audit: {entry.get('message', entry)}")
+        for entry in audit
+    ]
     return Group(about, "", made, *accepted)
+
+
+def _cell(value: object) -> Text:
+    """A value of the store as text, in which nothing is markup or an order to the terminal."""
+    return Text(printable(str(value)))
 
 
 def _rows(spec: dict[str, Any]) -> list[tuple[str, str]]:

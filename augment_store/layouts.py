@@ -100,6 +100,10 @@ def check_id(chip_id: str, where: Path) -> str:
         raise ChipSetError(
             f"{where}: chip id {chip_id!r} holds a path separator or is empty; ids are file stems"
         )
+    if not chip_id.isprintable():  # a file name that is not UTF-8 is not either
+        raise ChipSetError(
+            f"{where}: chip id {chip_id!a} is not printable UTF-8, so no store can hold it; rename the file"
+        )
     return chip_id
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, LegendClass
+from augment_store.typed import load_yaml
 
 
 class LegendError(AugmentStoreError, ValueError):
@@ -47,7 +48,7 @@ class LegendTable:
         """
         source = resources.files("augment_store").joinpath("legends/nyc.yaml") if path is None else path
         try:
-            return cls.from_dict(yaml.safe_load(source.read_text(encoding="utf-8")))
+            return cls.from_dict(load_yaml(source.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise LegendError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())})"

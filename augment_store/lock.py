@@ -1,4 +1,4 @@
-"""One writing run per store at a time."""
+"""One writing process per store, and per run directory, at a time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from augment_store.errors import StoreError
 
 
 class StoreBusyError(StoreError):
-    """Another run is writing to the store."""
+    """Another process is writing there."""
 
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Keeps other runs from writing to a store; the operating system lets go when the process ends, however.
+    """Keeps other runs from writing to a folder; the operating system lets go when the process ends, however.
 
-    The lock is a hidden file beside the store, since the store itself may not exist yet.
+    The lock is a hidden file beside the folder, since the folder itself may not exist yet.
 
     Args:
-        path: Folder of the store.
+        path: Folder of the store or the run.
 
     Raises:
         StoreBusyError: If another run holds it.
-        OSError: If the folder above the store cannot be written.
+        OSError: If the folder above it cannot be written.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,5 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StoreBusyError(
-                f"{path}: another run is writing to this store; wait for it to end"
-            ) from error
+            raise StoreBusyError(f"{path}: another run is writing here; wait for it to end") from error
         yield

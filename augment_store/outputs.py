@@ -32,6 +32,11 @@ def check_name(what: str, name: str) -> None:
     raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
 
 
+def printable(text: str) -> str:
+    """Text from a file as it may go to a terminal: control characters, which could move its cursor, are spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 @contextlib.contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
     """Gives a draft's path beside `path` and renames the draft to it at the end; folders are made.

@@ -1,18 +1,20 @@
-"""Schema version 1 of the store: which arrays there are, their dimensions, types and CF attributes."""
+"""Schema version 2 of the store: which arrays there are, their dimensions, types and CF attributes."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
 from augment_store.chips import DIGEST_BYTES
 from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
 from augment_store.spec import GenerationSpec
+from augment_store.typed import STRICT
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 NDVI_SCALE: Final = 1e-4
 SHARE_SCALE: Final = 1 / 255
@@ -20,6 +22,11 @@ NDVI_FILL: Final = -32768
 LULC_FILL: Final = 255
 TOKEN_FILL: Final = 65535
 
+MOST_TIMESTEPS: Final = 1000
+LARGEST_CHIP: Final = 8192
+"""Timesteps and pixels a store may declare, so that damaged numbers are refused before memory is asked for them."""
+
+TOKEN_DIMS: Final = ("chip", "sample", "time", "ty", "tx")
 PIXEL_DIMS: Final = ("chip", "sample", "time", "y", "x")
 
 
@@ -61,16 +68,21 @@ class Extent:
         size: Side of a chip in pixels.
     """
 
-    timesteps: int
-    size: int
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
+    size: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP, multiple_of=PATCH_SIZE)]
 
     def __str__(self) -> str:
         return f"{self.timesteps} timesteps of {self.size} px"
 
 
-def chip_arrays(extent: Extent) -> tuple[ArraySchema, ...]:
+def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with a few values per chip; they are written shard by shard, `state` last."""
-    time = extent.timesteps
+    time, made = extent.timesteps, digested_names(spec, extent)
+    output = {"long_name": f"BLAKE2b-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
+    entry = {"long_name": "BLAKE2b-128 of chip id, scene, coordinate reference system and transform"}
+    bytes_of = ("chip", "digest_byte")
     affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
     digest = {"long_name": "BLAKE2b-128 of the raw input rasters"}
     source = {"long_name": "timestep whose generation stands for this one"}
@@ -83,13 +95,22 @@ def chip_arrays(extent: Extent) -> tuple[ArraySchema, ...]:
         _text("scene_id", "parent acquisition"),
         _text("crs_wkt", "coordinate reference system"),
         ArraySchema("transform", ("chip", "coefficient"), (6,), "float64", np.nan, {"long_name": affine}),
+        ArraySchema("entry_digest", bytes_of, (DIGEST_BYTES,), "uint8", 0, entry),
         ArraySchema(
             "input_digest", ("chip", "time", "digest_byte"), (time, DIGEST_BYTES), "uint8", 0, digest
         ),
         ArraySchema("timestep_source", ("chip", "time"), (time,), "int16", -1, source),
+        ArraySchema(
+            "output_digest", ("chip", "array", "digest_byte"), (len(made), DIGEST_BYTES), "uint8", 0, output
+        ),
         _text("error", "why a chip failed"),
         ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states),
     )
+
+
+def digested_names(spec: GenerationSpec, extent: Extent) -> tuple[str, ...]:
+    """Arrays whose values of a chip have a digest, in the order of ``output_digest``."""
+    return (*(schema.name for schema in map_arrays(spec, extent)), "input_digest", "timestep_source")
 
 
 def _text(name: str, long_name: str) -> ArraySchema:
@@ -101,10 +122,12 @@ def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     samples, time, size = spec.sampling.samples, extent.timesteps, extent.size
     side = size // PATCH_SIZE
     codes = {"long_name": f"{spec.modality} codebook index", "_FillValue": TOKEN_FILL}
-    token_dims = ("chip", "sample", "time", "ty", "tx")
-    tokens = ArraySchema("tokens", token_dims, (samples, time, side, side), "uint16", TOKEN_FILL, codes)
+    sure = {"long_name": "generator's probability of the token drawn, before any filter", "units": "1"}
+    grid = (samples, time, side, side)
+    tokens = ArraySchema("tokens", TOKEN_DIMS, grid, "uint16", TOKEN_FILL, codes)
+    probability = ArraySchema("token_probability", TOKEN_DIMS, grid, "float32", np.nan, sure)
     maps = _ndvi_arrays if spec.modality == "NDVI" else _lulc_arrays
-    arrays = (tokens, *maps((samples, time, size, size)))
+    arrays = (tokens, probability, *maps((samples, time, size, size)))
     return (*arrays, _probabilities(extent)) if spec.probabilities else arrays
 
 
@@ -114,7 +137,8 @@ def _ndvi_arrays(shape: tuple[int, ...]) -> tuple[ArraySchema, ...]:
 
 
 def _lulc_arrays(shape: tuple[int, ...]) -> tuple[ArraySchema, ...]:
-    share = {"long_name": "probability of the class taken", "scale_factor": SHARE_SCALE, "units": "1"}
+    named = "tokenizer decoder's probability of the class taken, given the token"
+    share = {"long_name": named, "scale_factor": SHARE_SCALE, "units": "1"}
     return (
         ArraySchema("lulc", PIXEL_DIMS, shape, "uint8", LULC_FILL, _lulc_attributes()),
         ArraySchema("confidence", PIXEL_DIMS, shape, "uint8", 0, share),

@@ -7,9 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field
 
 from augment_store.errors import StoreError
+from augment_store.typed import STRICT, Unfit, parse
+
+MOST_SAMPLES = 1000
+"""Samples a store may declare, so that a damaged number is refused before memory is asked for it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class InputSpec:
         mean: Mean per band the standardisation subtracts.
         std: Standard deviation per band it divides by.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str
     unit: str
@@ -45,11 +53,13 @@ class SamplingSpec:
         diffusion_steps: Rounds of a diffusion tokenizer's decoder; None where the decoder is not one.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     temperature: float
     top_k: int
     top_p: float
     decoding_steps: int
-    samples: int
+    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
     seed: int
     diffusion_steps: int | None
 
@@ -72,11 +82,13 @@ class GenerationSpec:
         versions: Versions of the packages whose code decides the result.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     generator: str
     weights: str
     network_sha256: str
     tokenizer_sha256: str
-    modality: str
+    modality: Annotated[str, Field(pattern="^(LULC|NDVI)$")]
     inputs: tuple[InputSpec, ...]
     sampling: SamplingSpec
     probabilities: bool
@@ -94,16 +106,11 @@ class GenerationSpec:
         """Rebuilds a spec from `to_dict`.
 
         Raises:
-            StoreError: If keys are missing or unknown.
+            StoreError: If keys are missing or unknown, or a value is of another type.
         """
         try:
-            inputs = tuple(
-                InputSpec(**{**entry, "mean": tuple(entry["mean"]), "std": tuple(entry["std"])})
-                for entry in plain["inputs"]
-            )
-            sampling = SamplingSpec(**plain["sampling"])
-            return cls(**{**plain, "inputs": inputs, "sampling": sampling})
-        except (TypeError, KeyError) as error:
+            return parse(cls, plain)
+        except Unfit as error:
             raise StoreError(f"the store's generation spec is not one this version wrote: {error}") from error
 
     @property

@@ -6,22 +6,66 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from pydantic import Field
 
 from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.outputs import check_name
-from augment_store.records import ChipEntry, ChipRecord
-from augment_store.schema import SCHEMA_VERSION, ArraySchema, Extent, State, chip_arrays, map_arrays
+from augment_store.records import ChipEntry, ChipRecord, content_digest
+from augment_store.schema import (
+    SCHEMA_VERSION,
+    ArraySchema,
+    Extent,
+    State,
+    chip_arrays,
+    digested_names,
+    map_arrays,
+)
 from augment_store.spec import GenerationSpec
+from augment_store.typed import Unfit, parse
 
 DEFAULT_SHARD_CHIPS: Final = 32
 """Chips per shard: a NYC chip's arrays are some 0.6 MB raw, so a shard stays far below memory."""
+
+MOST_SHARD_CHIPS: Final = 65_536
+MOST_CHIPS: Final = 100_000_000
+"""A store that declares more is taken for damaged."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a store's attributes must hold.
+
+    Attributes:
+        spec: What made it.
+        extent: Sizes of its chips.
+        shard_chips: Chips per shard.
+        audit: Findings of input audits that a user accepted.
+    """
+
+    spec: GenerationSpec
+    extent: Extent
+    shard_chips: Annotated[int, Field(ge=1, le=MOST_SHARD_CHIPS)]
+    audit: list[dict[str, str]]
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:
+        """Reads them.
+
+        Raises:
+            StoreError: If one is missing, of another type or out of bounds.
+        """
+        try:
+            return parse(cls, dict(attributes))
+        except Unfit as error:
+            raise StoreError(f"{path}: attribute {error}; the store is damaged") from error
 
 
 class AugmentStore:
@@ -34,11 +78,13 @@ class AugmentStore:
     def __init__(self, path: Path, group: zarr.Group, *, lost_ids: bool = False) -> None:
         self.path = path
         self._group = group
-        attributes = group.attrs.asdict()
-        self.spec = GenerationSpec.from_dict(_entry(attributes, "spec", path))
-        self.shard_chips = int(_entry(attributes, "shard_chips", path))
-        self.extent = Extent(**_entry(attributes, "extent", path))
-        self.audit: list[dict[str, Any]] = list(_entry(attributes, "audit", path))
+        header = Header.read(group.attrs.asdict(), path)
+        self.spec, self.extent, self.shard_chips = header.spec, header.extent, header.shard_chips
+        self.fingerprint = self.spec.fingerprint
+        self.audit = header.audit
+        self._schemas = {schema.name: schema for schema in self.schemas()}
+        self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
+        self._digests: dict[int, NDArray[Any]] = {}
         self.chip_ids = self._read_ids(lost_ids=lost_ids)
         self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids) if chip_id}
 
@@ -79,6 +125,10 @@ class AugmentStore:
     def _read_ids(self, *, lost_ids: bool) -> tuple[str, ...]:
         """Ids by position; a pending chip may have none, which the next `announce` fills."""
         total = self.array("state").shape[0]  # grown last: an interrupted `announce` leaves the others longer
+        if total > MOST_CHIPS:
+            raise StoreError(
+                f"{self.path}: declares {total} chips, at most {MOST_CHIPS}; the store is damaged"
+            )
         step = self.shard_chips
         ids: list[str] = []
         for start in range(0, total, step):
@@ -128,7 +178,7 @@ class AugmentStore:
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
-        for schema in chip_arrays(extent):
+        for schema in chip_arrays(spec, extent):
             create_array(group, schema, shard_chips, sharded=False)
         for schema in map_arrays(spec, extent):
             create_array(group, schema, shard_chips, sharded=True)
@@ -164,7 +214,7 @@ class AugmentStore:
         """
         chip_ids = self._placed(dict.fromkeys(entry.chip_id for entry in entries))
         index = {chip_id: position for position, chip_id in enumerate(chip_ids) if chip_id}
-        for schema in (*map_arrays(self.spec, self.extent), *chip_arrays(self.extent)):
+        for schema in self.schemas():
             array = self.array(schema.name)
             if array.shape[0] != len(chip_ids):
                 array.resize((len(chip_ids), *schema.shape))
@@ -176,7 +226,7 @@ class AugmentStore:
             for entry in entries:
                 column[index[entry.chip_id]] = value(entry)
             self.array(name)[...] = column
-        self._consolidate()
+        self.consolidate()
         self.chip_ids, self._index = chip_ids, index
 
     def _placed(self, wanted: Iterable[str]) -> tuple[str, ...]:
@@ -189,9 +239,9 @@ class AugmentStore:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
         self.audit = [*self.audit, *(finding for finding in audit if finding not in self.audit)]
         self._group.update_attributes({"audit": self.audit})
-        self._consolidate()
+        self.consolidate()
 
-    def _consolidate(self) -> None:
+    def consolidate(self) -> None:
         """Repeats all metadata in the group's own, where xarray looks for it first."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -223,9 +273,9 @@ class AugmentStore:
             raise StoreError(f"{self.path}: shard {shard} holds the chips {positions}, not those given")
         region = slice(positions.start, positions.stop)
         states, errors = self.values("state", region), self.values("error", region)
-        complete = {place: record for place, record in placed.items() if not record.error}
+        complete = {place: self._bound(record) for place, record in placed.items() if not record.error}
         if complete:
-            for schema in (*chip_arrays(self.extent), *map_arrays(self.spec, self.extent)):
+            for schema in self.schemas():
                 if schema.name not in _ENTRY_COLUMNS and schema.name not in {"state", "error"}:
                     self._merge(schema, region, complete)
         for place, record in placed.items():
@@ -238,9 +288,18 @@ class AugmentStore:
         self.array("error")[region] = errors
         self.array("state")[region] = states
 
+    def _bound(self, record: ChipRecord) -> ChipRecord:
+        """A record with the digests that bind its arrays to its chip and to the store's spec."""
+        rows = [
+            content_digest(self.fingerprint, record.chip_id, name, record.arrays[name])
+            for name in self._digested
+            if name in record.arrays
+        ]
+        return ChipRecord(record.chip_id, {**record.arrays, "output_digest": np.array(rows)})
+
     def _flush(self, shard: int) -> None:
         """Has the operating system put a shard's objects on disk."""
-        for schema in (*chip_arrays(self.extent), *map_arrays(self.spec, self.extent)):
+        for schema in self.schemas():
             if schema.name not in {"state", "error"}:
                 path = self._object(schema.name, shard)
                 for place in (path, path.parent):
@@ -284,10 +343,9 @@ class AugmentStore:
         """The group's attributes as they are on disk."""
         return self._group.attrs.asdict()
 
-    @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the store's generation spec."""
-        return self.spec.fingerprint
+    def schemas(self) -> tuple[ArraySchema, ...]:
+        """Every array that the store has, those with few values per chip last."""
+        return (*map_arrays(self.spec, self.extent), *chip_arrays(self.spec, self.extent))
 
     @property
     def map_names(self) -> tuple[str, ...]:
@@ -298,12 +356,20 @@ class AugmentStore:
         """The Zarr array of that name.
 
         Raises:
-            StoreError: If the store has none.
+            StoreError: If the store has none, or one of another shape than its extent says.
         """
+        metadata = self.path / name / "zarr.json"
+        if metadata.exists() and not metadata.is_file():
+            raise StoreError(f"{metadata}: not a regular file; the store is damaged")
         with damage_named(self.path, name):
             found = self._group.get(name)
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.path}: no array {name!r} in this {self.spec.modality} store")
+        if name in self._schemas and found.shape[1:] != self._schemas[name].shape:
+            expected = self._schemas[name].shape
+            raise StoreError(
+                f"{self.path}: array {name}: shape {found.shape} by chip, expected {expected}; the store is damaged"
+            )
         return found.with_config(WRITE_ALL_CHUNKS)
 
     def values(self, name: str, region: slice = slice(None)) -> NDArray[Any]:
@@ -312,6 +378,11 @@ class AugmentStore:
         Raises:
             StoreError: If the store has none, or it is damaged.
         """
+        first, last, _ = region.indices(self.array(name).shape[0])
+        for shard in range(first // self.shard_chips, -(-last // self.shard_chips)):
+            path = self._object(name, shard)
+            if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+                raise StoreError(f"{path}: not a regular file; the store is damaged there")
         with damage_named(self.path, name):
             return np.asarray(self.array(name)[region])
 
@@ -330,7 +401,8 @@ class AugmentStore:
 
         Raises:
             ChipNotFoundError: If the store does not know the chip.
-            StoreError: If the store has no such array, or the chunk is damaged.
+            StoreError: If the store has no such array, or the chunk is missing, damaged, or not what was written for
+                this chip by this spec.
         """
         index = self.index(chip_id)
         if not self.has_shard(name, index // self.shard_chips):
@@ -339,7 +411,29 @@ class AugmentStore:
                 f"{self.path} --repair sets the chip back, and the generate command makes it again"
             )
         with damage_named(self.path, f"{name} of chip {chip_id}"):
-            return np.asarray(self.array(name)[index])
+            values = np.asarray(self.array(name)[index])
+        if name in self._digested and not self._is_own(name, index, values):
+            raise StoreError(
+                f"{self.path}: {name} of chip {chip_id} is not what was written for it; python -m augment_store verify "
+                f"{self.path} --repair sets the chip back, and the generate command makes it again"
+            )
+        return values
+
+    def _is_own(self, name: str, index: int, values: NDArray[Any]) -> bool:
+        """Whether values are those written for a chip; of a chip that is not complete none are."""
+        shard, place = divmod(index, self.shard_chips)
+        found = content_digest(self.fingerprint, self.chip_ids[index], name, values)
+        for known in (
+            shard in self._digests,
+            False,
+        ):  # the digests in memory may be from before it was written
+            if not known:
+                start = shard * self.shard_chips
+                self._digests[shard] = self.values("output_digest", slice(start, start + self.shard_chips))
+            rows = self._digests[shard]
+            if place < len(rows) and np.array_equal(rows[place][self._digested[name]], found):
+                return True
+        return False
 
     def has_shard(self, name: str, shard: int) -> bool:
         """Whether the object that holds a shard of an array is there; to Zarr a missing one is fill values."""
@@ -360,14 +454,9 @@ _ENTRY_COLUMNS: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
     "scene_id": lambda entry: entry.scene_id,
     "crs_wkt": lambda entry: entry.georeference.crs_wkt,
     "transform": lambda entry: entry.georeference.transform,
+    "entry_digest": lambda entry: entry.digest(),
     "chip_id": lambda entry: entry.chip_id,  # last: a chip without an id is not there yet
 }
-
-
-def _entry(attributes: Mapping[str, Any], key: str, path: Path) -> Any:
-    if key not in attributes:
-        raise StoreError(f"{path}: attribute {key!r} is missing; the store is damaged")
-    return attributes[key]
 
 
 def check_free(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,16 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet
+from augment_store.arrays import metadata_problem
+from augment_store.chips import ChipSet, Georeference
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND
-from augment_store.schema import (
-    NDVI_SCALE,
-    ArraySchema,
-    State,
-    chip_arrays,
-    map_arrays,
-)
+from augment_store.records import ChipEntry
+from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
 
 
@@ -57,6 +54,7 @@ def verify(store: AugmentStore, chip_set: ChipSet | None = None) -> Iterator[Pro
     yield from problems
     if problems:
         return  # what follows reads arrays that must be as the schema says
+    yield from _consolidated_problems(store)
     damaged = False
     for shard, positions in enumerate(store.shards()):
         columns = list(_column_problems(store, shard, positions))
@@ -90,6 +88,9 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
     )  # before anything is cleared: killed in between, nothing cleared is said to be complete
     for problem in columns:
         store.clear_column(problem.array, problem.positions)
+    for leftover in store.path.rglob("*.partial"):  # of writes that a crash cut short
+        leftover.unlink()
+    store.consolidate()
     return len(positions)
 
 
@@ -129,19 +130,18 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
     found = store.attributes.get("fingerprint")
     if found != store.fingerprint:
         yield Problem(f"fingerprint {found} is not the spec's {store.fingerprint}")
-    for schema in (*chip_arrays(store.extent), *map_arrays(store.spec, store.extent)):
+    for schema in store.schemas():
         try:
             array = store.array(schema.name)
         except StoreError as error:
             yield Problem(str(error))
             continue
-        shape, dims = (len(store.chip_ids), *schema.shape), array.metadata.dimension_names  # type: ignore[union-attr]
+        shape = (len(store.chip_ids), *schema.shape)
         if array.shape != shape:
             yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
-        if dims != schema.dims:
-            yield Problem(f"array {schema.name}: dimensions {dims}, expected {schema.dims}")
-        if schema.dtype != "str" and str(array.dtype) != schema.dtype:
-            yield Problem(f"array {schema.name}: data type {array.dtype}, expected {schema.dtype}")
+        wrong = metadata_problem(array, schema, store.shard_chips, sharded=schema.name in store.map_names)
+        if wrong:
+            yield Problem(f"array {schema.name}: {wrong}")
     known = [chip_id for chip_id in store.chip_ids if chip_id]
     if len(set(known)) < len(known):
         yield Problem("a chip id appears twice in chip_id")
@@ -149,16 +149,35 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
         yield Problem("no chip was ever announced; run the generate command")
 
 
+def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
+    """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
+    try:
+        group = json.loads((store.path / "zarr.json").read_text(encoding="utf-8"))
+        copies = group["consolidated_metadata"]["metadata"]
+        names = {schema.name for schema in store.schemas()}
+        own = {
+            name: json.loads((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
+        }
+        differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        differing = [f"({type(error).__name__})"]
+    if differing:
+        yield Problem(
+            f"consolidated metadata is missing or differs from the arrays' own: {', '.join(differing)}; "
+            "verify --repair writes it anew"
+        )
+
+
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
     """Arrays with few values per chip: readable, and there for every chip of the shard."""
     where = f"of chips {positions.start} to {positions.stop - 1}"
-    for schema in chip_arrays(store.extent):
+    for schema in chip_arrays(store.spec, store.extent):
         try:
             store.values(schema.name, _slice(positions))
         except StoreError as error:
             yield Problem(str(error), tuple(positions), schema.name)
             continue
-        announced = schema.name in {"chip_id", "scene_id", "crs_wkt", "transform"}
+        announced = schema.name in {"chip_id", "scene_id", "crs_wkt", "transform", "entry_digest"}
         if not store.has_shard(schema.name, shard) and (announced or _is_written(store, positions)):
             yield Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
 
@@ -187,6 +206,21 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
     for schema in map_arrays(store.spec, store.extent):
         yield from _map_problems(store, schema, shard, complete)
     yield from _source_problems(store, positions, complete)
+    yield from _entry_problems(store, positions)
+
+
+def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
+    """Scene and georeference of a chip must be those it was announced with."""
+    names = ("scene_id", "crs_wkt", "transform", "entry_digest")
+    columns = (store.values(name, _slice(positions)) for name in names)
+    for position, (scene, crs, place, digest) in zip(positions, zip(*columns, strict=True), strict=True):
+        chip_id = store.chip_ids[position]
+        entry = ChipEntry(chip_id, str(scene), Georeference(str(crs), tuple(place.tolist())))
+        if chip_id and not np.array_equal(entry.digest(), digest):
+            yield Problem(
+                f"chip {chip_id}: scene, coordinate reference system or transform is not what it was announced with",
+                (position,),
+            )
 
 
 def _map_problems(
@@ -208,6 +242,9 @@ def _map_problems(
 
 def _value_problem(schema: ArraySchema, values: NDArray[Any]) -> str:
     """What is wrong with one chip's values of an array, empty where nothing is."""
+    if schema.name == "token_probability":
+        inside = ((values >= 0) & (values <= 1)).all()  # NaN is neither
+        return "" if inside else "token_probability holds values outside 0 to 1"
     if (values == schema.fill).all():
         return f"{schema.name} was never written"
     if schema.name == "lulc" and values.max() >= len(LULC_LEGEND):
@@ -224,6 +261,11 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
     columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
     rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
     for position in complete:
+        for name in ("timestep_source", "input_digest"):
+            try:
+                store.read(name, store.chip_ids[position])
+            except StoreError as error:
+                yield Problem(f"chip {store.chip_ids[position]}: {error}", (position,))
         source, digests = rows[position]
         shown = f"chip {store.chip_ids[position]}: timestep_source {source.tolist()}"
         if source.min() < 0 or source.max() >= store.extent.timesteps:

@@ -77,7 +77,7 @@ def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: Aug
 
 def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:
     """Uncompressed bytes a chip takes in the store."""
-    schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(extent) if s.dtype != "str"))
+    schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(spec, extent) if s.dtype != "str"))
     return sum(int(np.prod(schema.shape)) * np.dtype(schema.dtype).itemsize for schema in schemas)
 
 

@@ -71,7 +71,10 @@ class GenerationModule(lightning.LightningModule):
 
     def _maps(self, generated: Generated) -> dict[str, NDArray[Any]]:
         """The store's arrays for one timestep, ``[S, ...]`` (probabilities: ``[classes, H, W]``)."""
-        maps = {"tokens": _as_array(generated.tokens, np.uint16)}
+        maps = {
+            "tokens": _as_array(generated.tokens, np.uint16),
+            "token_probability": _as_array(generated.token_probability, np.float32),
+        }
         if self.generator.modality == "NDVI":
             ndvi = (generated.decoded[:, 0].clamp(-1, 1) / NDVI_SCALE).round()
             return {**maps, "ndvi": _as_array(ndvi, np.int16)}

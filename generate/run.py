@@ -15,6 +15,7 @@ from rich.markup import escape
 from augment_store.chips import ChipSet
 from augment_store.info import class_shares, summarize
 from augment_store.lock import exclusive
+from augment_store.outputs import printable
 from augment_store.quiet import quieten_libraries
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
@@ -179,7 +180,7 @@ def _report(run: Run, before: int, console: Console) -> int:
     errors = dict(zip(store.chip_ids, store.values("error"), strict=True))
     failed = [chip_id for chip_id in run.chip_set.ids if states[chip_id] == State.FAILED]
     for chip_id in failed:
-        console.print(f"[bold]failed[/]: {escape(str(errors[chip_id]))}", soft_wrap=True)
+        console.print(f"[bold]failed[/]: {escape(printable(str(errors[chip_id])))}", soft_wrap=True)
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
     size = summarize(store)["bytes"] / 1e6

@@ -77,6 +77,19 @@ def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p
     return (logits / temperature).softmax(dim=-1)
 
 
+def token_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Probability of each drawn code under the network's own distribution, before temperature and filters.
+
+    Args:
+        logits: ``[N, V]``.
+        tokens: ``[N]``.
+
+    Returns:
+        float64 ``[N]``.
+    """
+    return logits.double().softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
+
+
 def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """Draws one code per row by inverting its cumulative distribution.
 

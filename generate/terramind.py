@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
 from generate.options import HUB, RANDOM
-from generate.sampling import StreamKey, draw, filtered_probabilities
+from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
 from terramind_weights.catalog import GeneratorSource
 from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
@@ -35,12 +35,21 @@ class Generated:
 
     Attributes:
         tokens: Codebook indices, int64 ``[S, ty, tx]``.
+        token_probability: The network's probability of each, before temperature and filters, ``[S, ty, tx]``.
         decoded: The tokenizer decoder's output in float32, ``[S, C, H, W]``: class logits for LULC, values in
             the modality's unit for NDVI.
     """
 
     tokens: Tensor
+    token_probability: Tensor
     decoded: Tensor
+
+
+class Drawn(NamedTuple):
+    """Tokens of some positions and the network's probability of each, both ``[N]``."""
+
+    tokens: Tensor
+    probability: Tensor
 
 
 class TerraMindGenerator(nn.Module):
@@ -94,9 +103,11 @@ class TerraMindGenerator(nn.Module):
         keys = [StreamKey(self.sampling.seed, chip_id, timestep, s) for s in range(self.sampling.samples)]
         grid = (height // PATCH_SIZE, width // PATCH_SIZE)
         drawn = self._draw_tokens(standardised, keys, grid[0] * grid[1])
-        tokens = torch.stack([sample.view(grid) for sample in drawn])
+        tokens, probability = (
+            torch.stack([part.view(grid) for part in parts]) for parts in zip(*drawn, strict=True)
+        )
         decoded = [self._decode_map(t, key, (height, width)) for t, key in zip(tokens, keys, strict=True)]
-        return Generated(tokens, torch.stack(decoded))
+        return Generated(tokens, probability, torch.stack(decoded))
 
     def _standardise(self, name: str, image: Tensor) -> Tensor:
         """``[1, C, H, W]`` with pretraining mean 0 and deviation 1; pixels without observation get the mean."""
@@ -105,31 +116,39 @@ class TerraMindGenerator(nn.Module):
 
     def _draw_tokens(
         self, images: Mapping[str, Tensor], keys: Sequence[StreamKey], count: int
-    ) -> list[Tensor]:
-        """Tokens ``[count]`` of each sample; with one decoding step all samples share one forward pass."""
+    ) -> list[Drawn]:
+        """Tokens of each sample; with one decoding step all samples share one forward pass."""
         embedded = [
             self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
         ]
         rounds = _rounds(self.sampling.decoding_steps, count)
         if len(rounds) == 1:
             positions = torch.arange(count, device=embedded[0]["x"].device)
-            probabilities = self._probabilities(embedded, positions, count)
-            return [draw(probabilities, key.uniforms(count)) for key in keys]
+            return self._pick(self._logits(embedded, positions, count), [key.uniforms(count) for key in keys])
         return [self._draw_in_rounds(embedded, key, rounds) for key in keys]
 
     def _draw_in_rounds(
         self, embedded: list[dict[str, Tensor]], key: StreamKey, rounds: Sequence[int]
-    ) -> Tensor:
+    ) -> Drawn:
         """Random-order autoregression: each round's tokens are shown to the encoder in the next."""
         device, count = embedded[0]["x"].device, sum(rounds)
         order = torch.from_numpy(key.order(count)).to(device)
         uniforms = key.uniforms(count).to(device)
         tokens = torch.zeros(count, dtype=torch.long, device=device)
+        probability = torch.zeros(count, dtype=torch.float64, device=device)
         for round_, positions in enumerate(torch.split(order, list(rounds))):
             known = order[: sum(rounds[:round_])]
             shown = [*embedded, self._embed_known(tokens, known)] if round_ else embedded
-            tokens[positions] = draw(self._probabilities(shown, positions, count), uniforms[positions])
-        return tokens
+            [drawn] = self._pick(self._logits(shown, positions, count), [uniforms[positions]])
+            tokens[positions], probability[positions] = drawn
+        return Drawn(tokens, probability)
+
+    def _pick(self, logits: Tensor, uniforms: Sequence[Tensor]) -> list[Drawn]:
+        """A draw for each set of random numbers ``[N]`` from logits ``[N, V]``."""
+        sampling = self.sampling
+        filtered = filtered_probabilities(logits, sampling.temperature, sampling.top_k, sampling.top_p)
+        drawn = [draw(filtered, numbers) for numbers in uniforms]
+        return [Drawn(tokens, token_probabilities(logits, tokens)) for tokens in drawn]
 
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Encoder input for the target tokens drawn so far."""
@@ -137,10 +156,8 @@ class TerraMindGenerator(nn.Module):
         embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(1, side, side)})
         return {"x": embedded["x"][:, known], "emb": embedded["emb"][:, known]}
 
-    def _probabilities(
-        self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int
-    ) -> Tensor:
-        """Filtered code probabilities ``[len(positions), V]`` of masked target tokens, in one forward pass."""
+    def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
+        """Logits ``[len(positions), V]`` of the codes of masked target tokens, in one forward pass."""
         embeddings = torch.cat([part["emb"] for part in embedded], dim=1)
         encoded = self.network.forward_encoder(
             torch.cat([part["x"] for part in embedded], dim=1) + embeddings, None
@@ -149,10 +166,9 @@ class TerraMindGenerator(nn.Module):
         head = self.network.decoder_embeddings[self.target]
         blank = torch.zeros((1, count), dtype=torch.long, device=positions.device)
         queries = self.network.mask_token + head.forward_embed({"tensor": blank})["emb"][:, positions]
-        logits = head.forward_logits(self.network.forward_decoder(queries, context, None, None))[0]
+        logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))[0]
         _check_finite(logits, "network")
-        sampling = self.sampling
-        return filtered_probabilities(logits, sampling.temperature, sampling.top_k, sampling.top_p)
+        return logits
 
     def _decode_map(self, tokens: Tensor, key: StreamKey, size: tuple[int, int]) -> Tensor:
         """The tokenizer decoder's output ``[C, H, W]`` for tokens ``[ty, tx]``."""

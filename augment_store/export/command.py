@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUMMARY: Final = "write the generated maps as GeoTIFF, COG or GeoZarr"
 
 FORMATS: Final = ("geotiff", "cog", "zarr")
-ARRAYS: Final = ("lulc", "ndvi", "confidence", "probabilities", "tokens")
+ARRAYS: Final = ("lulc", "ndvi", "confidence", "probabilities", "tokens", "token_probability")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -42,8 +42,18 @@ STYLES: Final[dict[str, Style]] = {
     "confidence": Style("uint8", 0, SHARE_SCALE, resampling="average"),
     "probabilities": Style("uint8", None, SHARE_SCALE, resampling="average"),
     "tokens": Style("uint16", TOKEN_FILL, pixels=PATCH_SIZE),
+    "token_probability": Style("float32", np.nan, resampling="average", pixels=PATCH_SIZE),
 }
 """By array. The class taken is never less probable than 1/10, so that confidence 0 is free to mean no data."""
+
+
+NAMES: Final[dict[str, str]] = {
+    "lulc": "generated LULC class",
+    "ndvi": "generated NDVI",
+    "confidence": "probability of the class taken",
+    "tokens": "codebook index",
+    "token_probability": "probability of the token drawn",
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Layer:
 
 
 def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[str, ...]:
-    """The arrays asked for, or every map of the store without its tokens.
+    """The arrays asked for, or every map of the store with a value per pixel.
 
     Raises:
         ExportError: If the store has no such array.
@@ -92,7 +102,7 @@ def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[str
     for name in names or ():
         if name not in present:
             raise ExportError(f"{store.path}: no array {name!r} to export; it has {', '.join(present)}")
-    return tuple(names) if names else tuple(name for name in present if name != "tokens")
+    return tuple(names) if names else tuple(name for name in present if STYLES[name].pixels == 1)
 
 
 def layers(store: AugmentStore, arrays: Sequence[str]) -> Iterator[Layer]:
@@ -120,5 +130,4 @@ def _bands(store: AugmentStore, array: str, sample: int | None, timestep: int) -
     tail = f" ({', '.join(words)})" if words else ""
     if array == "probabilities":
         return tuple(f"probability of {entry.name}{tail}" for entry in LULC_LEGEND)
-    names = {"lulc": "generated LULC class", "ndvi": "generated NDVI", "tokens": "codebook index"}
-    return (names.get(array, "probability of the class taken") + tail,)
+    return (NAMES[array] + tail,)

@@ -167,6 +167,8 @@ def _encode(view: ChipView, classes: Sequence[LegendClass], level: Level) -> dic
     for name, picture in (("radar", view.radar), ("relief", view.relief)):
         if picture is not None:
             layers[name] = [photo_uri(picture, level.others, level.quality)]
+    sure = [colour_confidence(sample) for sample in view.token_probability]
+    layers["token"] = [photo_uri(picture, level.others, level.quality) for picture in sure]
     if view.confidence is not None:
         coloured = [colour_confidence(sample) for sample in view.confidence]
         layers["confidence"] = [photo_uri(picture, level.others, level.quality) for picture in coloured]

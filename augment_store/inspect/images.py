@@ -15,7 +15,7 @@ from augment_store.inspect.kinds import NO_CODE
 from augment_store.modalities import LegendClass
 
 _RAMP: Final = ((0.0, (68, 27, 84)), (0.35, (190, 74, 94)), (0.7, (247, 172, 104)), (1.0, (253, 246, 214)))
-"""Confidence from none (dark) to certain (light)."""
+"""Probability from none (dark) to certain (light)."""
 
 
 def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
@@ -27,7 +27,7 @@ def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
 
 
 def colour_confidence(confidence: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Confidence ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
+    """A probability ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
     places = [place for place, _ in _RAMP]
     channels = np.array([colour for _, colour in _RAMP], dtype=float).T
     mixed = np.stack([np.interp(confidence, places, channel) for channel in channels], axis=-1)

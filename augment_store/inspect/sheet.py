@@ -105,7 +105,7 @@ def _empty_sheet(rows: int, columns: int, legends: Legends) -> Figure:
 def _column_names(survey: Survey) -> list[str]:
     samples = range(min(survey.store.spec.sampling.samples, _SAMPLES))
     maps = [_map_name(survey, sample) for sample in samples]
-    return ["RGB", "radar VV, VH", "relief", *maps, "confidence (light = sure)", "reference"]
+    return ["RGB", "radar VV, VH", "relief", *maps, "token probability", "confidence", "reference"]
 
 
 def _map_name(survey: Survey, sample: int) -> str:
@@ -118,8 +118,9 @@ def _pictures(view: ChipView, survey: Survey) -> dict[str, NDArray[np.uint8]]:
     pictures = {name: picture for name, picture in found.items() if picture is not None}
     for sample, codes in enumerate(view.codes[:_SAMPLES]):
         pictures[_map_name(survey, sample)] = palette(survey.kind.classes)[codes]
+    pictures["token probability"] = colour_confidence(view.token_probability[0])
     if view.confidence is not None:
-        pictures["confidence (light = sure)"] = colour_confidence(view.confidence[0])
+        pictures["confidence"] = colour_confidence(view.confidence[0])
     if view.reference is not None:
         pictures["reference"] = palette(view.reference.classes)[view.reference.codes]
     return pictures

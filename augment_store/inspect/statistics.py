@@ -21,6 +21,7 @@ LOW_AGREEMENT: Final = 0.5
 
 MEASURES: Final = {
     "confidence": "mean confidence",
+    "token_probability": "mean token probability",
     "entropy": "entropy of shares (bit)",
     "samples": "agreement between samples",
     "timesteps": "agreement between timesteps",
@@ -37,8 +38,8 @@ class ChipStatistics:
         chip_id: Id of the chip.
         split: Name of its split, empty where not known.
         shares: ``[class]`` share of each class over samples, timesteps and pixels; sums to 1.
-        measures: One number per key of `MEASURES`. Confidence and agreements are shares of 1; agreement is
-            the mean over pairs (of samples, of timesteps with input of their own) of pixels that agree.
+        measures: One number per key of `MEASURES`. Confidence, token probability and agreements are shares of 1;
+            agreement is the mean over pairs (of samples, of timesteps with input of their own) of pixels that agree.
         mean_value: Mean of a continuous map in its own unit.
         flags: What looks wrong, in words.
     """
@@ -64,11 +65,13 @@ class ChipMaps:
 
     Attributes:
         values: ``[sample, time, y, x]`` as stored, each timestep the generation that stands for it.
+        token_probability: ``[sample, time, ty, tx]`` in 0..1.
         confidence: ``[sample, time, y, x]`` in units of 1/255; None where the store has none.
         sources: ``[time]`` the timestep whose generation stands for each.
     """
 
     values: NDArray[Any]
+    token_probability: NDArray[np.float32]
     confidence: NDArray[np.uint8] | None
     sources: NDArray[np.int16]
 
@@ -78,6 +81,7 @@ def chip_measures(maps: ChipMaps, kind: MapKind, reference: Reference | None) ->
     distinct = np.unique(maps.sources)
     return {
         "confidence": np.nan if maps.confidence is None else float(maps.confidence.mean() * SHARE_SCALE),
+        "token_probability": float(maps.token_probability.mean()),
         "entropy": entropy(class_shares(maps.values, kind)),
         "samples": agreement(maps.values, kind),
         "timesteps": agreement(maps.values[:, distinct].swapaxes(0, 1), kind),

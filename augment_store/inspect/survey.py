@@ -95,7 +95,10 @@ class Survey:
         one_time = self.store.extent.timesteps == 1
         sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
         confidence = None if self.kind.continuous else self.store.read("confidence", chip_id)[:, sources]
-        return ChipMaps(self.store.read(self.kind.array, chip_id)[:, sources], confidence, sources)
+        values, probability = (
+            self.store.read(name, chip_id)[:, sources] for name in (self.kind.array, "token_probability")
+        )
+        return ChipMaps(values, probability, confidence, sources)
 
     def measure(self, positions: Iterable[int]) -> Iterator[ChipStatistics]:
         """Statistics of chips, one at a time."""

@@ -13,6 +13,7 @@ from rich.text import Text
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.modalities import LegendClass
+from augment_store.outputs import printable
 
 _LISTED: Final = 10
 _BAR: Final = 20
@@ -53,7 +54,7 @@ def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
 def _title(survey: Survey, seen: int) -> Text:
     store, progress = survey.store, survey.progress
     facts = f"{survey.title}, {progress}"
-    text = Text.assemble((str(store.path), "bold"), "\n", facts, "\n")
+    text = Text.assemble((str(store.path), "bold"), "\n", printable(facts), "\n")
     text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
     if seen < progress.complete.size:
         text.append(f"Numbers are from a seeded sample of {seen:,} chips.\n", style="dim")

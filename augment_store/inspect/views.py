@@ -12,7 +12,7 @@ from augment_store.chips import Georeference, read_raster
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.modalities import S1_MODALITIES, S2L2A
+from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2L2A
 from augment_store.placement import stored_georeference
 from augment_store.schema import SHARE_SCALE
 
@@ -40,6 +40,7 @@ class ChipView:
         radar: VV, VH and VV of S1, None likewise.
         relief: Hillshaded DEM, None likewise.
         codes: ``[sample, y, x]`` codes of the generated map.
+        token_probability: ``[sample, y, x]`` in 0..1, the same over a token's patch.
         confidence: ``[sample, y, x]`` in 0..1, None where the store has none.
         reference: What the map is compared with, None where there is none.
         tokens: ``[sample, ty, tx]`` codebook indices.
@@ -52,6 +53,7 @@ class ChipView:
     radar: Picture | None
     relief: Picture | None
     codes: NDArray[np.uint8]
+    token_probability: NDArray[np.float64]
     confidence: NDArray[np.float64] | None
     reference: Reference | None
     tokens: NDArray[np.uint16]
@@ -68,6 +70,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     confidence = (
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
     )
+    probability = maps.token_probability[:, timestep].astype(np.float64)
     return ChipView(
         statistics=statistics,
         scene_id=str(store.read("scene_id", chip_id)),
@@ -76,6 +79,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, ("DEM",)),
         codes=survey.kind.codes(maps.values[:, timestep]),
+        token_probability=probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2),
         confidence=confidence,
         reference=survey.reference(chip_id),
         tokens=store.read("tokens", chip_id)[:, maps.sources[timestep]],

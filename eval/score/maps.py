@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 from augment_store.chips import ChipSet
 from augment_store.errors import OtherChipsError
 from augment_store.legend import LegendError, LegendTable
-from augment_store.modalities import IGNORED_LABEL
-from augment_store.schema import State
+from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
+from augment_store.schema import SHARE_SCALE, State
 from augment_store.store import AugmentStore
 from eval.errors import MissingChipsError, ScoreError
+from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
 from finetune.run.predictions import write_classes
 
+Calibration = dict[str, Reliability]
+"""By what states the probability, ``confidence`` and ``token_probability``."""
 
-def score_store(store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path) -> Score:
-    """Scores a store's LULC maps on the test split of its chips and writes counts, record and maps.
+
+def score_store(
+    store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path
+) -> tuple[Score, Calibration]:
+    """Scores a store's LULC maps on the test split of its chips and writes counts, record, maps and calibration.
 
     Of several timesteps the class most of them have counts, and of several samples the first. A pixel that no
-    timestep gives a class with a counterpart is a miss.
+    timestep gives a class with a counterpart is a miss. Calibration is of each timestep with a generation of its own.
 
     Args:
         store: A LULC store.
@@ -42,21 +48,39 @@ def score_store(store: AugmentStore, chips: ChipSet, table: LegendTable, folder:
     """
     names = _class_names(table)
     ids = _test_chips(store, chips)
-    masks, rows = hashlib.sha256(), []
+    masks, rows, kept = hashlib.sha256(), [], []
     (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
     discard(folder)
     for chip_id in ids:
         _check_input(store, chips, chip_id)
         reference = chips.mask(chip_id)
         masks.update(chip_id.encode() + reference.tobytes())
-        predicted = vote(table.apply(store.read("lulc", chip_id)[0]), len(names))
+        labels = table.apply(store.read("lulc", chip_id)[0])
+        predicted = vote(labels, len(names))
         rows.append(count_pixels(reference, predicted, len(names)))
+        kept.append(_reliability(store, chip_id, labels, reference))
         write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
     scenes = tuple(str(store.read("scene_id", chip_id)) for chip_id in ids)
     counts = Counts(ids, scenes, names, np.stack(rows))
     made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest()))
+    found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
+    write_calibration(folder / FOLDER, found)
     made.write()
-    return made
+    return made, found
+
+
+def _reliability(
+    store: AugmentStore, chip_id: str, labels: NDArray[np.int64], reference: NDArray[np.int64]
+) -> Calibration:
+    """What a chip's first sample states of itself against the reference ``[H, W]``, of labels ``[T, H, W]``."""
+    times = np.unique(store.read("timestep_source", chip_id))
+    counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
+    right = (labels[times] == reference)[counted]
+    confidence = store.read("confidence", chip_id)[0, times] * SHARE_SCALE
+    probability = store.read("token_probability", chip_id)[0, times]
+    by_pixel = probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)
+    stated = {"confidence": confidence, "token_probability": by_pixel}
+    return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 
 
 def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

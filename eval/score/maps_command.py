@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.chips import ChipSet
     from augment_store.legend import LegendTable
     from augment_store.store import AugmentStore
+    from eval.score.calibration import describe
     from eval.score.command import show
     from eval.score.maps import score_store
 
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
-    show(score_store(store, chips, LegendTable.load(args.legend), args.out))
+    made, calibration = score_store(store, chips, LegendTable.load(args.legend), args.out)
+    show(made)
+    sys.stdout.write("".join(f"  {line}\n" for line in describe(calibration)))
     return 0

@@ -105,6 +105,7 @@ def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) 
         versions=versions(),
         scene_overlap=() if manifest is None else manifest.data.scene_overlap,
         limited_to=None if manifest is None else manifest.data.limited_to,
+        start="" if manifest is None else manifest.start.digest,
         data=_data(opened),
     )
 

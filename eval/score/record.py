@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from augment_store.outputs import write_whole
+from augment_store.typed import parse
 from eval.errors import ScoreError
 from eval.score.counts import Counts
 from eval.score.metrics import Metrics
 from terramind_weights.files import sha256_of_file
 
-SCORE_VERSION: Final = 2
+SCORE_VERSION: Final = 3
 FOLDER: Final = "score"
 """Folder of a run directory that holds its score."""
 
@@ -53,6 +54,8 @@ class Origin:
         versions: Versions of the packages that decide the result.
         scene_overlap: Scenes in two of the run's splits.
         limited_to: Number of chips each of the run's splits was cut down to, or None.
+        start: What the weights of the training began with: SHA-256 of the published file and of ``--init``, or
+            ``random``; empty where not known.
         data: SHA-256 over the chips read, by `DATA_KEYS`; a key is missing where the run's record does not have it.
     """
 
@@ -76,6 +79,7 @@ class Origin:
     versions: dict[str, str]
     scene_overlap: tuple[str, ...] = ()
     limited_to: int | None = None
+    start: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,9 +145,7 @@ class Score:
                 raise ScoreError(f"{path}: was changed after it was written; score the run again")
             if plain["counts_sha256"] != sha256_of_file(path.with_name(COUNTS)):
                 raise ScoreError(f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again")
-            given = plain["origin"]
-            lists = {key: tuple(given.get(key, ())) for key in ("encoding", "scene_overlap")}
-            origin = Origin(**{**given, **lists})
+            origin = parse(Origin, plain["origin"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, ScoreError):
                 raise

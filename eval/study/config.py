@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
+from augment_store.typed import Unfit, load_yaml, parse
 from eval.errors import StudyError
 
 Words = tuple[str, ...]
@@ -108,8 +109,8 @@ class Study:
             StudyError: If it cannot be read, has an unknown key, or names what it does not define.
         """
         try:
-            plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            plain = load_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
         given = _known(cls, plain, str(path))
         kinds = {
@@ -120,7 +121,10 @@ class Study:
         }
         for key, kind in kinds.items():
             given[key] = _entries(kind, given.get(key), f"{path}: {key}")
-        study = cls(**{**given, "out": Path(given["out"]), "chips": Path(given["chips"])})
+        try:
+            study = parse(cls, _plain(given))
+        except Unfit as error:
+            raise StudyError(f"{path}: {error}") from error
         study.check(path)
         return study
 
@@ -181,6 +185,17 @@ def _known(kind: type, plain: Any, where: str) -> dict[str, Any]:
         key: _words(value, f"{where}: {key}") if isinstance(value, list) else value
         for key, value in plain.items()
     }
+
+
+def _plain(value: Any) -> Any:
+    """Entries as the plain values they were read from."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return (
+        dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
+    )
 
 
 def _words(value: list[Any], where: str) -> tuple[Any, ...]:

@@ -114,6 +114,15 @@ class Augmentation:
             self.store = StoreMaps(wish.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
 
     @cached_property
+    def scenes(self) -> dict[str, str]:
+        """Scene of each chip by the store that is named, even where a control stands in; none without one."""
+        if self.wish.store is None or (self.store is None and not self.wish.store.is_dir()):
+            return {}  # a control that reads no maps does without the store
+        store = AugmentStore.open(self.wish.store)
+        named = zip(store.chip_ids, store.values("scene_id").tolist(), strict=True)
+        return {chip_id: scene for chip_id, scene in named if chip_id and scene}
+
+    @cached_property
     def token_modality(self) -> str:
         """Modality whose tokens the encoding ``tokens`` feeds to the model."""
         return token_modality(self.wish)

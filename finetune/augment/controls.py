@@ -86,6 +86,10 @@ class AnalyticNdvi:
         return np.where(valid, scaled, NDVI_FILL).astype(np.int16)[None]
 
 
+DTYPES: Final[Mapping[str, str]] = {TOKENS: "uint16", "ndvi": "int16", "token_probability": "float32"}
+"""Of arrays that are not bytes."""
+
+
 class ConstantMaps:
     """The control `constant`: the same value in every pixel of every chip; as many weights, no information.
 
@@ -102,5 +106,5 @@ class ConstantMaps:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
         side = self._size // PATCH_SIZE if array == TOKENS else self._size
         classes = (CLASSES,) if array == "probabilities" else ()
-        dtype = {TOKENS: np.uint16, "ndvi": np.int16}.get(array, np.uint8)
+        dtype = np.dtype(DTYPES.get(array, "uint8"))
         return np.full((1, 1, *classes, side, side), self._values[array], dtype=dtype)

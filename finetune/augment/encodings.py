@@ -41,6 +41,7 @@ PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {
         PlaneEncoding("index", "lulc", ("LULC_INDEX",), 0),
         PlaneEncoding("ndvi", "ndvi", ("NDVI",), round(NDVI.mean[0] / NDVI_SCALE)),
         PlaneEncoding("confidence", "confidence", ("LULC_CONFIDENCE",), 255),
+        PlaneEncoding("token_probability", "token_probability", ("TOKEN_PROBABILITY",), 1),
     )
 }
 """Encodings that combine with one another."""

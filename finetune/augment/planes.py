@@ -53,12 +53,18 @@ def _confidence(share: Tensor) -> Tensor:
     return share.unsqueeze(1).float() * SHARE_SCALE
 
 
+def _token_probability(probability: Tensor) -> Tensor:
+    """Probability of the token that a pixel's patch was drawn; 0 where nothing was generated."""
+    return probability.unsqueeze(1).float().nan_to_num(nan=0.0)
+
+
 _ENCODERS = {
     "onehot": _onehot,
     "probabilities": _probabilities,
     "index": _index,
     "ndvi": _ndvi,
     "confidence": _confidence,
+    "token_probability": _token_probability,
 }
 
 

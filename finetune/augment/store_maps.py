@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips import Chip, ChipSet
+from augment_store.modalities import PATCH_SIZE
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from finetune.augment.generate_command import generate_command
@@ -106,14 +107,20 @@ class StoreMaps:
         if self._holding:
             for chip_id in ids:
                 for array in self.arrays:
-                    self.read(array, chip_id)
+                    self._read(array, chip_id)
 
     def _bytes(self, chips: int) -> int:
         arrays = (self.store.array(name) for name in self.arrays)
         return sum(chips * math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """Raw values of one chip, ``[sample, time, …]``."""
+        """Raw values of one chip, ``[sample, time, …]``; of ``token_probability`` one per pixel."""
+        values = self._read(array, chip_id)
+        if array != "token_probability":
+            return values
+        return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)
+
+    def _read(self, array: str, chip_id: str) -> NDArray[Any]:
         held = self._held.get((array, chip_id))
         if held is not None:
             return held

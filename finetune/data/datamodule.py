@@ -58,7 +58,7 @@ class TimStoreDataModule(LightningDataModule):
         encoding: How cached modalities enter, see `finetune.encodings`; by default as suits the store.
         control: What stands in for the store's maps, see `finetune.controls`.
         control_seed: Fixes who gets whose maps under ``shuffle``.
-        scene_pattern: Regular expression stripped from a chip id to get its scene.
+        scene_pattern: Regular expression stripped from a chip id to get its scene; with a store, its scenes count.
         scene_table: CSV file of chip and scene instead.
         allow_scene_overlap: Whether a scene may be in two splits.
         memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
@@ -102,8 +102,6 @@ class TimStoreDataModule(LightningDataModule):
         self.data_root = Path(data_root)
         self.files = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_split = predict_split
-        table = Path(scene_table) if scene_table else None
-        self.scene_rule = SceneRule(scene_pattern, table, allow_scene_overlap)
         self.limit_chips = limit_chips
         bands_used = find_bands(modalities or ["S2L2A", "S1RTC", "DEM"], bands)
         self.reading = Reading(
@@ -121,6 +119,8 @@ class TimStoreDataModule(LightningDataModule):
             seed=control_seed,
         )
         self.augmentation = Augmentation(wish, memory_limit_mb)
+        table = Path(scene_table) if scene_table else None
+        self.scene_rule = SceneRule(scene_pattern, table, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, Survey] = {}
         self.datasets: dict[str, ChipDataset] = {}
 

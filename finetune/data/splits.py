@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 from augment_store.chips import ChipSet
 from augment_store.errors import ChipSetError
 from augment_store.layouts import SPLITS, read_split
-from augment_store.scenes import scenes_by_pattern, scenes_by_table
+from augment_store.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_table
 from finetune.errors import SplitError
 
 
@@ -23,21 +23,34 @@ class SceneRule:
         pattern: What to strip from a chip id to get its scene.
         table: CSV file of chip and scene instead, or None.
         allow_overlap: Whether a scene may be in two splits.
+        store: Scenes of the chips of an augment store, which win; empty without one.
     """
 
     pattern: str
     table: Path | None = None
     allow_overlap: bool = False
+    store: Mapping[str, str] = field(default_factory=dict)
 
     def scenes(self, ids: Iterable[str]) -> dict[str, str]:
         """Scene of each chip.
 
         Raises:
             ChipSetError: If a chip gets none.
+            SplitError: If a table or pattern was given that the store contradicts.
         """
+        wanted = list(ids)
         if self.table is not None:
-            return scenes_by_table(ids, self.table)
-        return scenes_by_pattern(ids, self.pattern)
+            found = scenes_by_table(wanted, self.table)
+        else:
+            found = scenes_by_pattern(wanted, self.pattern)
+        scenes = {chip_id: self.store.get(chip_id, scene) for chip_id, scene in found.items()}
+        moved = sorted(chip_id for chip_id in wanted if scenes[chip_id] != found[chip_id])
+        if moved and (self.table is not None or self.pattern != SCENE_PATTERN):
+            raise SplitError(
+                f"chip {moved[0]} is of scene {found[moved[0]]!r} by scene_table or scene_pattern, of "
+                f"{scenes[moved[0]]!r} by the store; leave them out to use the store's, or generate again with them"
+            )
+        return scenes
 
 
 @dataclass(frozen=True)

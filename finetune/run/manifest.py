@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from augment_store.typed import parse
 from finetune.errors import RunError
 from terramind_weights.files import sha256_of_file
 
@@ -103,6 +104,11 @@ class StartRecord:
     init_sha256: str
     resumed: str | None
 
+    @property
+    def digest(self) -> str:
+        """What says whether two runs began with the same weights: the files' SHA-256, or ``random``."""
+        return " ".join(filter(None, (self.weights_sha256 or "random", self.init_sha256)))
+
 
 @dataclass(frozen=True)
 class CostRecord:
@@ -184,6 +190,10 @@ class RunManifest:
             there = ", ".join(self.checkpoints) or "none"
             raise RunError(f"{run}: no {name} checkpoint; there is {there}")
         path = run / self.checkpoints[name]
+        if not path.resolve().is_relative_to(run.resolve()):
+            raise RunError(
+                f"{run / MANIFEST}: the {name} checkpoint {self.checkpoints[name]!r} lies outside the run"
+            )
         if not path.is_file():
             raise RunError(f"{path}: no such file, though {run / MANIFEST} names it; train the run again")
         found, expected = sha256_of_file(path), self.checkpoint_sha256.get(name, "none")
@@ -211,27 +221,8 @@ class RunManifest:
             version = plain.pop("manifest_version")
             if version != MANIFEST_VERSION:
                 raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")
-            return cls(
-                **{
-                    **plain,
-                    "class_names": tuple(plain["class_names"]),
-                    "data": _data(plain["data"]),
-                    "augment": AugmentRecord(**_tuples(plain["augment"])),
-                    "start": StartRecord(**plain["start"]),
-                    "cost": CostRecord(**plain["cost"]),
-                }
-            )
+            return parse(cls, plain)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, RunError):
                 raise
             raise RunError(f"{path}: not a manifest this version wrote ({error})") from error
-
-
-def _data(plain: Mapping[str, Any]) -> DataRecord:
-    splits = {name: SplitRecord(**entry) for name, entry in plain["splits"].items()}
-    return DataRecord(**{**_tuples(plain), "splits": splits})
-
-
-def _tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON's lists as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}

@@ -7,7 +7,16 @@ from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store import AugmentStore
 
 EXTENT = Extent(timesteps=2, size=32)
-WRITTEN_LAST = {"chip_id", "scene_id", "crs_wkt", "transform", "state", "error"}
+WRITTEN_LAST = {
+    "chip_id",
+    "scene_id",
+    "crs_wkt",
+    "transform",
+    "entry_digest",
+    "output_digest",
+    "state",
+    "error",
+}
 
 
 def make_spec(**changes) -> GenerationSpec:
@@ -31,10 +40,11 @@ def make_record(spec: GenerationSpec, chip_id: str, seed: int, extent: Extent = 
     """A complete record of random values that the legend and the codebook allow."""
     rng = np.random.default_rng(seed)
     arrays = {}
-    for schema in (*chip_arrays(extent), *map_arrays(spec, extent)):
+    for schema in (*chip_arrays(spec, extent), *map_arrays(spec, extent)):
         if schema.name not in WRITTEN_LAST:
             top = 10 if schema.name == "lulc" else 100
             arrays[schema.name] = rng.integers(0, top, schema.shape).astype(schema.dtype)
+    arrays["token_probability"] /= 100
     arrays["timestep_source"] = np.arange(extent.timesteps, dtype=np.int16)
     return ChipRecord(chip_id, arrays)
 

@@ -74,6 +74,7 @@ def make_arrays(
     pixels, side = (samples, time, size, size), size // PATCH_SIZE
     arrays: dict[str, NDArray[Any]] = {
         "tokens": rng.integers(0, 4375, (samples, time, side, side)).astype(np.uint16),
+        "token_probability": rng.uniform(0.01, 0.9, (samples, time, side, side)).astype(np.float32),
         "input_digest": rng.integers(0, 256, (time, 16)).astype(np.uint8),
         "timestep_source": np.arange(time, dtype=np.int16),
     }

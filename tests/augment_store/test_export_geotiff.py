@@ -159,7 +159,7 @@ def test_invalid_cog_is_not_kept(tmp_path, monkeypatch, capsys):
         (["--format", "geotiff", "--ids", "scene0_r0c7"], r"no chip 'scene0_r0c7'; the nearest are scene0"),
         (
             ["--format", "geotiff", "--arrays", "ndvi"],
-            r"no array 'ndvi' to export; it has tokens, lulc, confidence",
+            r"no array 'ndvi' to export; it has tokens, token_probability, lulc, confidence",
         ),
         (["--format", "geotiff", "--out", "blocked"], "cannot be written"),
         (["--format", "cog", "--out", "blocked"], "cannot be written"),

@@ -173,7 +173,7 @@ def test_real_chips(tmp_path, shared_data, capsys, layout):
     assert inspect(store.path, "--chips", chips.root, "--html", page, "--png", sheet) == 0
     assert "agreement with reference" in capsys.readouterr().out
     for chip in page_data(page, "chips"):
-        assert set(chip["layers"]) == {"map", "rgb", "radar", "relief", "confidence", "reference"}
+        assert set(chip["layers"]) == {"map", "rgb", "radar", "relief", "token", "confidence", "reference"}
         assert chip["measures"]["reference"] > 0.9
         assert len(chip["ring"]) == 4
     with Image.open(sheet) as image:

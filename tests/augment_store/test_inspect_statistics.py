@@ -30,6 +30,8 @@ from tests.chips import write_folder_chips, write_tif
 
 LULC, NDVI = map_kind(make_spec()), map_kind(make_spec("NDVI"))
 
+SURE = np.full((1, 4, 2, 2), 0.5, np.float32)
+
 
 def test_shares_count_what_has_a_value():
     values = np.array([[1, 1, 5, 255]], np.uint8)
@@ -65,9 +67,11 @@ def test_ndvi_bins_and_mean():
 def test_only_timesteps_with_input_of_their_own_are_compared():
     values = np.zeros((1, 4, 16, 16), np.uint8)
     values[:, 2] = 1
-    same = chip_measures(ChipMaps(values[:, [0, 0, 0, 0]], None, np.zeros(4, np.int16)), LULC, None)
+    same = chip_measures(ChipMaps(values[:, [0, 0, 0, 0]], SURE, None, np.zeros(4, np.int16)), LULC, None)
     assert math.isnan(same["timesteps"])
-    two = chip_measures(ChipMaps(values[:, [0, 0, 2, 2]], None, np.array([0, 0, 2, 2], np.int16)), LULC, None)
+    two = chip_measures(
+        ChipMaps(values[:, [0, 0, 2, 2]], SURE, None, np.array([0, 0, 2, 2], np.int16)), LULC, None
+    )
     assert two["timesteps"] == 0.0
 
 

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import zarr
@@ -48,20 +51,114 @@ def test_pending_and_failed_chips(sound):
 
 
 def test_classes_outside_the_legend(sound):
-    store, _ = sound
-    lulc = store.array("lulc")
-    values = np.asarray(lulc[0])
-    values[0, 0, 0, 0] = 10
-    lulc[0] = values
+    store, chips = sound
+    rewrite(store, chips, "a", lulc=10)
     assert list(verify(store)) == ["chip a: lulc holds class 10, outside the legend 0 to 9"]
 
 
 def test_tokens_never_filled_in(sound):
-    store, _ = sound
-    tokens = store.array("tokens")
-    tokens[0] = np.full((1, 1, 2, 2), 65535, np.uint16)
-    tokens[2] = np.array([[[[1, 2], [3, 65535]]]], np.uint16)
+    store, chips = sound
+    rewrite(store, chips, "a", tokens=np.full((1, 1, 2, 2), 65535, np.uint16))
+    rewrite(store, chips, "c", tokens=np.array([[[[1, 2], [3, 65535]]]], np.uint16))
     assert list(verify(store)) == ["chip a: tokens was never written", "chip c: tokens are not all filled in"]
+
+
+def test_probabilities_of_tokens_lie_between_0_and_1(sound):
+    store, chips = sound
+    rewrite(store, chips, "a", token_probability=np.nan)
+    assert verify(store) == ["chip a: token_probability holds values outside 0 to 1"]
+
+
+def rewrite(store, chips, chip_id, **changes):
+    """Writes a chip again as a faulty generator would."""
+    shard, seed = divmod(store.index(chip_id), 2)[0], store.index(chip_id)
+    record = make_record(store.spec, chip_id, seed, store.extent)
+    record.arrays["input_digest"][:] = chips.read(chip_id, ["S1RTC"]).digests()
+    for name, values in changes.items():
+        record.arrays[name][...] = values
+    store.write_shard(shard, [record])
+
+
+def test_values_changed_behind_the_checksums_are_found(sound):
+    store, _ = sound
+    values = np.asarray(store.array("lulc")[0])
+    store.array("lulc")[0] = (values + 1) % 10
+    assert "lulc of chip a is not what was written for it" in verify(store)[0]
+    with pytest.raises(StoreError, match="lulc of chip a is not what was written for it"):
+        AugmentStore.open(store.path).read("lulc", "a")
+
+
+@pytest.mark.parametrize(
+    "name", ["tokens", "token_probability", "lulc", "confidence", "input_digest", "output_digest", "chip_id"]
+)
+def test_chunks_that_changed_places_are_found(tmp_path, name):
+    """Each chunk is whole and has its right checksum; only it is another chip's."""
+    spec, extent = make_spec(), Extent(1, 32)
+    store = AugmentStore.create(tmp_path / "store.zarr", spec, extent, shard_chips=2)
+    store.announce([ChipEntry(chip_id, f"scene {chip_id}") for chip_id in "abcd"])
+    for shard in range(2):
+        ids = store.chip_ids[2 * shard : 2 * shard + 2]
+        store.write_shard(shard, [make_record(spec, chip_id, ord(chip_id), extent) for chip_id in ids])
+    assert verify(AugmentStore.open(store.path)) == []
+    first, second = store.path / name / "c/0", store.path / name / "c/1"
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    problems = list(find_problems(AugmentStore.open(store.path)))
+    assert {position for problem in problems for position in problem.positions} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["scene_id", "transform"])
+def test_scenes_that_changed_places_are_found(sound, name):
+    store, _ = sound
+    store.array(name)[0] = "elsewhere" if name == "scene_id" else np.ones(6)
+    assert verify(store) == [
+        "chip a: scene, coordinate reference system or transform is not what it was announced with"
+    ]
+
+
+def test_a_shard_of_another_spec_is_found(sound, tmp_path):
+    store, _ = sound
+    other = AugmentStore.create(tmp_path / "other", make_spec(precision="bf16-true"), store.extent, 2)
+    other.announce([ChipEntry(chip_id, "s") for chip_id in "abc"])
+    other.write_shard(
+        0, [make_record(other.spec, chip_id, 50 + i, store.extent) for i, chip_id in enumerate("ab")]
+    )
+    shutil.rmtree(store.path / "lulc/c/0")
+    shutil.copytree(other.path / "lulc/c/0", store.path / "lulc/c/0")
+    assert len(verify(AugmentStore.open(store.path))) == 2
+
+
+@pytest.mark.parametrize("change", ["drop", "shape", "attributes"])
+def test_consolidated_metadata_is_verified_and_written_anew(sound, change):
+    store, _ = sound
+    path = store.path / "zarr.json"
+    group = json.loads(path.read_text())
+    copies = group["consolidated_metadata"]["metadata"]
+    if change == "drop":
+        del copies["lulc"]
+    elif change == "shape":
+        copies["lulc"]["shape"][0] = 7
+    else:
+        copies["lulc"]["attributes"]["flag_meanings"] = "nonsense"
+    path.write_text(json.dumps(group))
+    opened = AugmentStore.open(store.path, mode="r+")
+    problems = list(find_problems(opened))
+    assert "consolidated metadata is missing or differs from the arrays' own: lulc" in str(problems[0])
+    assert repair(opened, problems) == 0
+    assert verify(AugmentStore.open(store.path)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("fill_value", 3), ("attributes", {"_FillValue": 3}), ("chunk_key_encoding", None)]
+)
+def test_metadata_of_an_array_is_compared_with_the_schema(sound, key, value):
+    store, _ = sound
+    path = store.path / "lulc" / "zarr.json"
+    array = json.loads(path.read_text())
+    array[key] = value or {"name": "default", "configuration": {"separator": "."}}
+    path.write_text(json.dumps(array))
+    assert f"array lulc: {key} is" in verify(AugmentStore.open(store.path))[0]
 
 
 def test_a_missing_shard_is_not_taken_for_fill_values(sound):
@@ -148,7 +245,7 @@ def test_a_damaged_neighbour_is_repaired_and_generated_again(sound):
     record = make_record(store.spec, "b", 5, store.extent)
     with pytest.raises(StoreError, match=r"lulc of chip a cannot be read .*verify .* --repair"):
         opened.write_shard(0, [record])
-    assert repair(opened, find_problems(opened)) == 1
+    assert repair(opened, find_problems(opened)) == 2  # b too: some of its arrays are new, others old
     opened.write_shard(0, [record])
     assert verify(opened) == ["chip a: pending; run the generate command again"]
 

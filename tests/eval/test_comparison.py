@@ -242,3 +242,13 @@ def test_bad_input():
     empty = dataclasses.replace(whole, values=np.zeros_like(whole.values))
     with pytest.raises(NoReferenceError, match="no reference pixel of any class"):
         compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]})
+
+
+def test_arms_that_began_with_other_weights_claim_nothing():
+    arms = {"baseline": runs(start="phase 1"), "candidate": runs(0.1, luck=1, start="base")}
+    arms["shuffle"] = runs(luck=2, start="phase 1")
+    assert "the same start of every arm: baseline began with phase 1, candidate with base" in lacks(
+        compare_arms(arms)
+    )
+    arms["candidate"] = runs(0.1, luck=1, start="phase 1")
+    assert compare_arms(arms).verdict.claimed

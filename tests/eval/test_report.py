@@ -149,7 +149,7 @@ def test_bad_input(runs, tmp_path, capsys):
     assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
-    assert "version 9, expected 2" in refused("--control", f"x={runs['shuffle1']}")
+    assert "version 9, expected 3" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text("{")
     assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text(whole.replace('"seed": 1', '"seed": 2'))
@@ -246,7 +246,7 @@ def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
 
 
 def test_a_reader_can_recompute_the_interval(written, tmp_path):
-    """From the table alone: jackknife over scenes, spread of paired seeds, Satterthwaite, Student's t."""
+    """From the table alone: jackknife over scenes, spread of paired seeds, degrees of freedom, Student's t."""
     found, arms = written["difference"], read_counts(tmp_path / "out")
 
     def apart(kept):
@@ -258,7 +258,7 @@ def test_a_reader_can_recompute_the_interval(written, tmp_path):
     by_seed = apart(range(scenes))
     parts = [(left_out.var() * (scenes - 1), scenes - 1), (by_seed.var(ddof=1) / 3, 2)]
     variance = sum(part for part, _ in parts)
-    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    freedom = 1 / sum((part / variance) ** 1.4 / own for part, own in parts)
     reach = stats.t.ppf(0.975, freedom) * variance**0.5
     assert [row["difference"] for row in written["seeds"]] == pytest.approx(by_seed)
     assert [part["variance"] for part in found["parts"]] == pytest.approx([part for part, _ in parts])

@@ -290,3 +290,17 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
             generate_options(generate_parser().parse_args(words))
         elif module == "finetune":
             assert parse_finetune(words).overrides == ()
+
+
+def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
+    arms = {**STUDY["arms"], "plain": {"config": "nyc_phase2", "arguments": ["--init", "phase1.ckpt"]}}
+    write({**STUDY, "arms": arms})
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "comparison tim start from other weights, which could explain all: plain with --init phase1.ckpt"
+        in told
+    )
+    write(STUDY)
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    assert "start from other weights" not in capsys.readouterr().out

@@ -13,6 +13,8 @@ from terratorch.datasets.transforms import FlattenTemporalIntoChannels, Unflatte
 from augment_store.chips import ChipSet
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.layouts import IMPACTMESH
+from augment_store.records import ChipEntry
+from augment_store.store import AugmentStore
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
@@ -348,3 +350,19 @@ def test_the_root_may_be_the_data_folder(world):
     inside = TimStoreDataModule(data_root=str(world.root / "data"))
     assert inside.chips.root == ChipSet(world.root, IMPACTMESH).root
     assert inside.splits.ids == datamodule(world).splits.ids
+
+
+def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
+    """What `generate --scene-csv` told the store counts, and contradicting it is an error."""
+    path = tmp_path / "store"
+    make_store(world, path)
+    store = AugmentStore.open(path, mode="r+")
+    table = {chip_id: f"flight {chip_id.split('_')[0]}" for chip_id in world.ids}
+    store.announce([ChipEntry(chip_id, scene) for chip_id, scene in table.items()])
+    module = TimStoreDataModule(str(world.root), augment=str(path))
+    assert module.splits.scenes == table
+    assert TimStoreDataModule(str(world.root)).splits.scenes["alpha_0_0"] == "alpha"
+    with pytest.raises(
+        SplitError, match=r"of scene 'alpha_0_0' by scene_table .* of 'flight alpha' by the store"
+    ):
+        _ = TimStoreDataModule(str(world.root), augment=str(path), scene_pattern="XX$").splits

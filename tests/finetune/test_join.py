@@ -126,7 +126,7 @@ def test_a_store_without_the_array_is_refused(plain_store, ndvi_store):
         EncodingError, match=r"no array 'probabilities'.*generate a store with --probabilities"
     ):
         StoreMaps(plain_store, ("probabilities",), MANY)
-    with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, ndvi"):
+    with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, token_prob"):
         StoreMaps(ndvi_store, ("lulc",), MANY)
 
 

@@ -124,6 +124,7 @@ def _record(world: World, spec: GenerationSpec, chip_id: str, arrays) -> ChipRec
     chip = world.chips.read(chip_id, [entry.name for entry in spec.inputs])
     made = {
         "tokens": rng.integers(0, 4375, (samples, time, side, side)).astype(np.uint16),
+        "token_probability": rng.uniform(0.01, 0.9, (samples, time, side, side)).astype(np.float32),
         "lulc": rng.integers(0, 10, pixels).astype(np.uint8),
         "confidence": rng.integers(0, 256, pixels).astype(np.uint8),
         "ndvi": rng.integers(-10000, 10001, pixels).astype(np.int16),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment_store.schema import State, chip_arrays
+from augment_store.schema import State
 from augment_store.spec import SamplingSpec
 from augment_store.store import AugmentStore
 from generate.command import main
@@ -64,7 +64,7 @@ def assert_equal_stores(first: Path, second: Path) -> None:
     assert a.fingerprint == b.fingerprint
     assert a.chip_ids == b.chip_ids
     assert a.chips_in(State.COMPLETE) == a.chip_ids
-    for name in (*a.map_names, *(schema.name for schema in chip_arrays(a.extent))):
+    for name in (schema.name for schema in a.schemas()):
         np.testing.assert_array_equal(a.values(name), b.values(name), err_msg=name)
 
 

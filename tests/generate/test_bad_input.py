@@ -155,16 +155,16 @@ def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypat
 
 
 def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, capsys, monkeypatch):
-    probabilities = TerraMindGenerator._probabilities
+    logits = TerraMindGenerator._logits
 
     def overflow(self, embedded, positions, count):
         if not overflowed:
             overflowed.append(True)
             embedded = [{**part, "x": part["x"] * torch.inf} for part in embedded]
-        return probabilities(self, embedded, positions, count)
+        return logits(self, embedded, positions, count)
 
     overflowed: list[bool] = []
-    monkeypatch.setattr(TerraMindGenerator, "_probabilities", overflow)
+    monkeypatch.setattr(TerraMindGenerator, "_logits", overflow)
     assert main(command(tmp_path / "s")) == 1
     told = capsys.readouterr().err
     assert "chip scene0_r000c000: the network gave NaN or infinity" in told
@@ -174,7 +174,7 @@ def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, c
 def test_a_second_run_on_the_same_store_waits_for_no_one(command, tmp_path, capsys):
     with exclusive(tmp_path / "s"):
         assert main(command(tmp_path / "s")) == 2
-    assert "another run is writing to this store" in capsys.readouterr().err
+    assert "another run is writing here" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
     assert main(command(tmp_path / "s")) == 0
 

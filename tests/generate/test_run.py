@@ -132,7 +132,7 @@ def test_inputs_alone_and_ndvi(command, tmp_path):
     assert [entry.name for entry in AugmentStore.open(tmp_path / "s1").spec.inputs] == ["S1RTC"]
     assert main(command(tmp_path / "ndvi", "--modality", "NDVI", "--diffusion-steps", "5")) == 0
     store = AugmentStore.open(tmp_path / "ndvi")
-    assert store.map_names == ("tokens", "ndvi")
+    assert store.map_names == ("tokens", "token_probability", "ndvi")
     assert store.spec.sampling.diffusion_steps == 5
     assert list(verify(store)) == []
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from generate.sampling import StreamKey, draw, filtered_probabilities
+from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
 
 LOGITS = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
 
@@ -81,3 +81,9 @@ def test_keys_touch_no_global_random_state():
     key.uniforms(10), key.order(10), key.noise_generator()
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def test_the_probability_of_a_token_is_the_networks_own_before_any_filter():
+    """Logits log 1, log 2, log 5: codes of 1/8, 2/8 and 5/8, whatever top-k or temperature made of them."""
+    logits = torch.log(torch.tensor([[1.0, 2.0, 5.0], [5.0, 2.0, 1.0]]))
+    assert token_probabilities(logits, torch.tensor([2, 1])).tolist() == pytest.approx([5 / 8, 2 / 8])

@@ -95,20 +95,22 @@ def test_the_tokenizers_encoder_is_not_kept(tiny, upstream):
 def test_every_decoding_step_count_fills_every_token_exactly_once(steps, monkeypatch):
     module = load(decoding_steps=steps)
     asked: list[torch.Tensor] = []
-    probabilities = TerraMindGenerator._probabilities
+    logits = TerraMindGenerator._logits
 
     def remember(self, embedded, positions, count):
         asked.append(positions)
         known = sum(part["x"].shape[1] for part in embedded) - 3 * count
         assert known == sum(p.numel() for p in asked[:-1])  # the encoder sees what was drawn before
-        return probabilities(self, embedded, positions, count)
+        return logits(self, embedded, positions, count)
 
-    monkeypatch.setattr(TerraMindGenerator, "_probabilities", remember)
+    monkeypatch.setattr(TerraMindGenerator, "_logits", remember)
     found = module.generate(images(module, 64), "chip", 0)
     assert len(asked) == steps
     assert sorted(torch.cat(asked).tolist()) == list(range(16))
     assert found.tokens.shape == (1, 4, 4)
     assert 0 <= found.tokens.min() <= found.tokens.max() < 4375
+    assert found.token_probability.shape == (1, 4, 4)
+    assert 0 < found.token_probability.min() <= found.token_probability.max() < 1
 
 
 def test_more_steps_than_tokens_and_uneven_rounds():

@@ -5,7 +5,7 @@ const chips = read("chips");
 const $ = (id) => document.getElementById(id);
 
 const AGREEMENTS = ["samples", "timesteps", "reference"];
-const LAYERS = { rgb: "RGB", map: "map", confidence: "confidence (light is sure)", reference: "reference", radar: "radar (VV, VH)", relief: "relief" };
+const LAYERS = { rgb: "RGB", map: "map", token: "token probability (light is sure)", confidence: "confidence given the token", reference: "reference", radar: "radar (VV, VH)", relief: "relief" };
 const MEASURES = Object.keys(store.measures).filter((key) => chips.some((chip) => key in chip.measures));
 const RANGED = MEASURES.filter((key) => key !== "entropy");
 const SPLITS = [...new Set(chips.map((chip) => chip.split))].sort();

@@ -1,0 +1,78 @@
+"""Reading plain values out of files into typed dataclasses: what does not fit is named in one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Final, TypeVar
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+Model = TypeVar("Model")
+
+MOST_VALUES: Final = 100_000
+
+STRICT: Final = ConfigDict(extra="forbid")
+"""For dataclasses that files are read into: a key that this version does not know is refused."""
+
+
+class Unfit(ValueError):  # noqa: N818 - it is never shown as it is: the reader adds the file and the remedy
+    """A value is missing, of another type, or out of bounds; the message names its key."""
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def parse(kind: type[Model], plain: Any) -> Model:
+    """A dataclass, with all that is nested in it, from plain values as JSON or YAML give them.
+
+    Types are not converted (``"3"`` is no number), lists become tuples, and unknown keys are refused where the
+    dataclass has ``__pydantic_config__ = STRICT``.
+
+    Raises:
+        Unfit: Naming the first key that does not fit and what was found there.
+    """
+    try:
+        adapter: TypeAdapter[Model] = _adapter(kind)  # type: ignore[arg-type] # a class is hashable
+        return adapter.validate_json(json.dumps(plain, default=str), strict=True)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise Unfit(_first(error)) from error
+
+
+def load_yaml(text: str) -> Any:
+    """Plain values of a YAML text.
+
+    Aliases make a few lines stand for any number of values, which whoever walks them would wait for; so they are
+    counted first.
+
+    Raises:
+        yaml.YAMLError: If it is no YAML.
+        Unfit: If it stands for more than `MOST_VALUES` values.
+    """
+    values = yaml.safe_load(text)
+    if _count(values, {}) > MOST_VALUES:
+        raise Unfit(f"stands for more than {MOST_VALUES:,} values, aliases counted where they are used")
+    return values
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """Values that a nested value stands for; what an alias repeats is counted once and multiplied."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # of a value that holds itself
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(value)]
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_url=False)[0]
+    key = ".".join(map(str, found["loc"])) or "the whole"
+    shown = "" if found["type"] == "missing" else f", found {str(found['input'])[:60]!r}"
+    return f"{key}: {found['msg']}{shown}"

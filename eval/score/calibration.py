@@ -1,0 +1,122 @@
+"""Whether a stated probability is kept: reliability curves and the expected calibration error of generated maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.outputs import write_whole
+
+BINS: Final = 10
+CALIBRATION: Final = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pixels whose stated probability lies in an interval.
+
+    Attributes:
+        pixels: How many.
+        stated: Mean of their stated probability, 0 where there are none.
+        right: Share of them whose class is the reference's, 0 where there are none.
+    """
+
+    pixels: int
+    stated: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a stated probability comes true, in bins of equal width from 0 to 1.
+
+    Attributes:
+        bins: From the lowest to the highest.
+    """
+
+    bins: tuple[Bin, ...]
+
+    @classmethod
+    def of(cls, stated: NDArray[Any], right: NDArray[np.bool_]) -> Self:
+        """Of pixels with a stated probability in 0..1 each, and whether each is right."""
+        place = np.minimum((stated * BINS).astype(int), BINS - 1)
+        counts, sums, hits = (
+            np.bincount(place, weights=weights, minlength=BINS)
+            for weights in (None, stated.astype(float), right.astype(float))
+        )
+        shared = np.maximum(counts, 1)
+        rows = zip(counts.tolist(), (sums / shared).tolist(), (hits / shared).tolist(), strict=True)
+        return cls(tuple(Bin(int(pixels), stated, right) for pixels, stated, right in rows))
+
+    def __add__(self, other: Reliability) -> Reliability:
+        """Of both sets of pixels."""
+        return Reliability(tuple(_merge(*pair) for pair in zip(self.bins, other.bins, strict=True)))
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return sum(entry.pixels for entry in self.bins)
+
+    @property
+    def stated(self) -> float:
+        """Mean stated probability."""
+        return sum(entry.pixels * entry.stated for entry in self.bins) / max(self.pixels, 1)
+
+    @property
+    def right(self) -> float:
+        """Share of pixels that are right."""
+        return sum(entry.pixels * entry.right for entry in self.bins) / max(self.pixels, 1)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
+        apart = sum(entry.pixels * abs(entry.right - entry.stated) for entry in self.bins)
+        return apart / max(self.pixels, 1)
+
+
+def _merge(one: Bin, other: Bin) -> Bin:
+    pixels = one.pixels + other.pixels
+    stated, right = (
+        (one.pixels * getattr(one, name) + other.pixels * getattr(other, name)) / max(pixels, 1)
+        for name in ("stated", "right")
+    )
+    return Bin(pixels, stated, right)
+
+
+def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
+    """Writes ``calibration.json`` into a folder, by the name of what states the probability.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    plain = {
+        name: {
+            "pixels": entry.pixels,
+            "mean_stated": entry.stated,
+            "right": entry.right,
+            "expected_calibration_error": entry.error,
+            "bins": [dataclasses.asdict(part) for part in entry.bins],
+        }
+        for name, entry in found.items()
+    }
+    write_whole(folder / CALIBRATION, [json.dumps(plain, indent=1).encode() + b"\n"])
+
+
+def describe(found: Mapping[str, Reliability]) -> Iterator[str]:
+    """The curves in lines of text."""
+    for name, entry in found.items():
+        yield (
+            f"{name}: states {100 * entry.stated:.1f} %, is right in {100 * entry.right:.1f} % of {entry.pixels:,} "
+            f"pixels; expected calibration error {100 * entry.error:.1f} pp"
+        )
+        filled = [part for part in entry.bins if part.pixels]
+        yield "  stated " + " ".join(f"{100 * part.stated:5.1f}" for part in filled)
+        yield "  right  " + " ".join(f"{100 * part.right:5.1f}" for part in filled)
+        yield "  pixels " + " ".join(f"{100 * part.pixels / entry.pixels:4.0f}%" for part in filled)

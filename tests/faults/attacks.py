@@ -1,0 +1,179 @@
+"""Ways to damage a finished store or a record, and what becomes of each: found, harmless, or believed.
+
+A change is *harmless* where every chip still reads as it was, *found* where opening, reading or `verify` says so in an
+error of ours, and *believed* where neither is true: the failure.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from augment_store.errors import AugmentStoreError
+from augment_store.store import AugmentStore
+from augment_store.verify import verify
+
+READ = ("scene_id", "crs_wkt", "transform", "input_digest", "timestep_source", "state")
+
+Attack = tuple[str, Callable[[], Any]]
+"""What it does, and doing it; the files are put back after."""
+
+
+def contents(path: Path) -> dict[tuple[str, str], Any]:
+    """All that readers get of a store, chip by chip."""
+    store = AugmentStore.open(path)
+    names = (*store.map_names, *READ)
+    return {(chip, name): store.read(name, chip).tolist() for chip in store.chip_ids for name in names} | {
+        ("", "spec"): store.spec.to_dict(),
+        ("", "extent"): str(store.extent),
+    }
+
+
+def xarray_reads(path: Path) -> dict[str, Any]:
+    """What xarray makes of the group, which looks at the consolidated metadata first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with xarray.open_zarr(path) as opened:
+            return {name: np.asarray(opened[name]).tolist() for name in ("lulc", "confidence")}
+
+
+def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
+    """``found``, ``harmless``, or what went wrong."""
+    try:
+        if any(True for _ in verify(AugmentStore.open(path, lost_ids=True))):
+            return "found"
+        same = repr(contents(path)) == repr(known)
+    except AugmentStoreError:
+        return "found"
+    except Exception as error:  # noqa: BLE001 - any other is the failure looked for
+        return f"raised {type(error).__name__}: {error}"[:120]
+    try:
+        same = same and repr(xarray_reads(path)) == repr(seen)
+    except Exception as error:  # noqa: BLE001
+        return f"believed, but xarray raised {type(error).__name__}"
+    return "harmless" if same else "believed"
+
+
+def run(path: Path, attacks: Iterator[tuple[Path, Attack]], every: int = 1) -> tuple[Counter[str], list[str]]:
+    """Outcomes of each `every`-th attack on a sound store, and those that were neither found nor harmless."""
+    known, seen = contents(path), xarray_reads(path)
+    counts: Counter[str] = Counter()
+    failures = []
+    for place, (file, (what, attack)) in enumerate(attacks):
+        if place % every:
+            continue
+        before = file.read_bytes()
+        attack()
+        result = outcome(path, known, seen)
+        counts[result if result in {"found", "harmless"} else "failed"] += 1
+        if result not in {"found", "harmless"}:
+            failures.append(f"{file.relative_to(path)}: {what}: {result}")
+        if file.exists() and not file.is_file():
+            shutil.rmtree(file)
+        file.write_bytes(before)
+    return counts, failures
+
+
+def objects(path: Path) -> list[Path]:
+    """Chunks and shards of a store."""
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.name != "zarr.json")
+
+
+def bit_flips(path: Path, seed: int, each: int) -> Iterator[tuple[Path, Attack]]:
+    """So many flipped bits in every object, one at a time."""
+    rng = np.random.default_rng(seed)
+    for file in objects(path):
+        for bit in rng.integers(0, 8 * file.stat().st_size, each).tolist():
+            yield file, (f"bit {bit} flipped", lambda file=file, bit=bit: _flip(file, bit))
+
+
+def truncations(path: Path, seed: int, each: int) -> Iterator[tuple[Path, Attack]]:
+    """Every object cut off at so many places, one at a time."""
+    rng = np.random.default_rng(seed)
+    for file in objects(path):
+        for size in rng.integers(0, file.stat().st_size, each).tolist():
+            yield (
+                file,
+                (f"cut at {size}", lambda file=file, size=size: file.write_bytes(file.read_bytes()[:size])),
+            )
+
+
+def replacements(path: Path) -> Iterator[tuple[Path, Attack]]:
+    """Every object by another of its array, and every object deleted."""
+    for file in objects(path):
+        array = file.relative_to(path).parts[0]
+        for other in objects(path):
+            if other != file and other.relative_to(path).parts[0] == array:
+                content = other.read_bytes()
+                yield (
+                    file,
+                    (
+                        f"is {other.relative_to(path)}",
+                        lambda file=file, content=content: file.write_bytes(content),
+                    ),
+                )
+        yield file, ("deleted", file.unlink)
+
+
+def json_changes(path: Path) -> Iterator[tuple[Path, Attack]]:
+    """Every value of every zarr.json removed, or of another type or value."""
+    for file in sorted(path.rglob("zarr.json")):
+        plain = json.loads(file.read_text())
+        for keys in list(leaves(plain)):
+            for what, change in MUTATIONS.items():
+                yield (
+                    file,
+                    (
+                        f"{'.'.join(map(str, keys))} {what}",
+                        lambda file=file, keys=keys, change=change: _mutate(file, keys, change),
+                    ),
+                )
+
+
+MUTATIONS: dict[str, Callable[[Any], Any]] = {
+    "removed": lambda _: _,
+    "null": lambda _: None,
+    "text": lambda _: "x",
+    "number": lambda value: value + 1 if isinstance(value, int | float) else 7,
+    "huge": lambda _: 10**18,
+    "list": lambda value: [value],
+}
+
+
+def mutate(plain: Any, keys: tuple[Any, ...], what: str) -> None:
+    """Changes one value of nested plain values in place."""
+    for key in keys[:-1]:
+        plain = plain[key]
+    if what == "removed":
+        del plain[keys[-1]]
+    else:
+        plain[keys[-1]] = MUTATIONS[what](plain[keys[-1]])
+
+
+def _mutate(file: Path, keys: tuple[Any, ...], change: Callable[[Any], Any]) -> None:
+    plain = json.loads(file.read_text())
+    what = next(name for name, found in MUTATIONS.items() if found is change)
+    mutate(plain, keys, what)
+    file.write_text(json.dumps(plain))
+
+
+def leaves(plain: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Keys of every value, nested ones too."""
+    parts = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, value in parts:
+        yield (*keys, key)
+        yield from leaves(value, (*keys, key))
+
+
+def _flip(file: Path, bit: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(bytes(content))
