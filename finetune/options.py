@@ -82,7 +82,8 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
         *("--encoding",),
         nargs="+",
         metavar="NAME",
-        help="onehot, probabilities, index, ndvi, confidence, modality, or tokens alone (default: as suits the store)",
+        help="onehot, probabilities, index, ndvi, confidence, token_probability, modality, or tokens alone "
+        "(default: as suits the store)",
     )
     group.add_argument(
         *("--control",),
@@ -101,7 +102,12 @@ def _add_weight_arguments(made: argparse.ArgumentParser) -> None:
         metavar="hub|random|PATH",
         help="the Hugging Face cache, untrained, or the published file or its folder (default: the YAML's)",
     )
-    group.add_argument("--init", type=Path, metavar="CKPT", help="start from this TerraTorch checkpoint")
+    group.add_argument(
+        "--init",
+        type=Path,
+        metavar="CKPT",
+        help="start from the weights of this TerraTorch checkpoint, such as Phase 1's, which Phase 2 began with",
+    )
     group.add_argument(
         "--ckpt_path", type=Path, metavar="CKPT", help="fit: resume; else: use it (default: the best)"
     )

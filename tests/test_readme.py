@@ -40,5 +40,5 @@ def test_every_shipped_configuration_it_names_ships():
 def test_ci_runs_the_readmes_test_command():
     command = README.split("## Run the tests")[1].split("```")[1].removeprefix("bash").strip()
     assert command.count("\n") == 0
-    assert command.endswith(".venv/bin/python -m pytest")
+    assert command.endswith(".venv/bin/python -m pytest -n 2 --dist loadfile")
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -131,7 +131,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         smoke=any(origin.smoke for origin in trained),
         overlap=tuple(sorted({scene for origin in trained for scene in origin.scene_overlap})),
         limited=any(origin.limited_to is not None for origin in trained),
-        data=tuple(_data_doubts(trained)),
+        data=(*_data_doubts(trained), *_start_doubts(aligned)),
         dropped=dropped,
     )
     verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
@@ -161,6 +161,18 @@ def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
             yield f"the digest of the {key}, which the record of a run does not hold; train and score it again"
         elif len(found) > 1:
             yield f"the same {key} in every arm; their digests differ"
+
+
+def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
+    """Arms that began with other weights than the baseline: a difference could be theirs."""
+    starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
+    zero_shot = {arm.name for arm in arms if arm.scores[0].origin.kind == "zero-shot"}
+    for name, found in starts.items():
+        if name not in zero_shot and found != starts[BASELINE]:
+            shown = [
+                ", ".join(start[:12] or "unknown" for start in sorted(s)) for s in (starts[BASELINE], found)
+            ]
+            yield f"the same start of every arm: baseline began with {shown[0]}, {name} with {shown[1]} (--init)"
 
 
 def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         StudyError: If the YAML cannot be, or a step fails.
     """
     from eval.study.config import Study
-    from eval.study.plan import plan
+    from eval.study.plan import plan, unequal_starts
     from eval.study.power import Spread, describe
     from eval.study.runner import command_line, forget, missing, run_step
 
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     left = missing(study.out, steps)
     if not args.dry_run:
         forget(study.out, left)
+    sys.stdout.writelines(f"# {line}\n" for line in unequal_starts(study))
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from eval.compare.report.files import REPORT
 from eval.score.record import FOLDER, RECORD
 from eval.study.config import ComparisonEntry, Study, Words
 from finetune.run.manifest import CHECKPOINTS
+
+STARTS: Final = ("--init", "--weights")
+"""Arguments of a training that say where its weights begin."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,25 @@ def plan(study: Study) -> tuple[Step, ...]:
         *(_zero_shot(study, name) for name in study.zero_shot),
         *(_compare(study, name) for name in study.comparisons),
     )
+
+
+def unequal_starts(study: Study) -> Iterator[str]:
+    """Comparisons whose arms begin with other weights, as far as their arguments say."""
+    for name, comparison in study.comparisons.items():
+        wanted = (comparison.baseline, comparison.candidate, *comparison.controls)
+        starts = {arm: _start(study, arm) for arm in wanted if arm in study.arms}
+        if len(set(starts.values())) > 1:
+            listed = ", ".join(f"{arm} with {start}" for arm, start in starts.items())
+            yield f"warning: the arms of comparison {name} start from other weights, which could explain all: {listed}"
+
+
+def _start(study: Study, arm: str) -> str:
+    """What says where an arm's weights begin: its architecture's published file unless told otherwise."""
+    words = (*study.finetune_arguments, *study.arms[arm].arguments)
+    given = [
+        f"{words[place]} {words[place + 1]}" for place in range(len(words) - 1) if words[place] in STARTS
+    ]
+    return " ".join(given) or "the YAML's weights"
 
 
 def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:

@@ -71,6 +71,18 @@ def read_same(path: Path, task: nn.Module) -> dict[str, Tensor]:
     return given
 
 
+def check_resumable(path: Path) -> None:
+    """Makes sure that a checkpoint holds what a training goes on with, not the weights alone.
+
+    Raises:
+        WeightsError: If it does not.
+    """
+    if "optimizer_states" not in read_checkpoint(path):
+        raise WeightsError(
+            f"{path}: holds weights only, so no training can be resumed from it; start a run from it with --init"
+        )
+
+
 def _other(path: Path, what: str) -> WeightsError:
     return WeightsError(
         f"{path}: of another architecture: {what}; fit --init starts another arm from a checkpoint"

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from augment_store.store import AugmentStore
+from augment_store.typed import load_yaml
 from finetune.augment.augmentation import Wish, effective_encoding, token_modality
 from finetune.augment.encodings import PLANES_MODALITY, TOKENS, Placement, plan_encoding
 from finetune.data.dataset import find_bands
@@ -23,6 +24,7 @@ from finetune.run.manifest import CHECKPOINTS
 Config = dict[str, Any]
 
 DATAMODULE: Final = "finetune.data.datamodule.TimStoreDataModule"
+WHOLE_CHECKPOINTS: Final = "finetune.run.checkpoints.WholeCheckpoints"
 DEFAULT_SEED: Final = 42
 INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
 """Of the datamodule and of the backbone, where neither names any."""
@@ -37,6 +39,9 @@ TRUSTED: Final = frozenset(
     }
 )
 """Packages whose classes the configuration of someone else's run may name."""
+
+NEED_A_LOGGER: Final = ("LearningRateMonitor",)
+"""Callbacks that Lightning refuses without a logger, which a smoke run has none of."""
 
 SMOKE_STEPS: Final = 2
 SMOKE_CHIPS: Final = 4
@@ -55,8 +60,8 @@ def read_yaml(path: Path) -> Config:
         ConfigError: If it cannot be read, or is not made of the sections data and model.
     """
     try:
-        config: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        config: Config = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read ({reason})") from error
     for section in ("data", "model"):
@@ -203,16 +208,28 @@ def _resolve_trainer(config: Config, options: Options, *, gpu: bool) -> None:
     trainer["default_root_dir"] = str(options.run)
     if not gpu and str(trainer.get("precision", "")).startswith("16"):
         trainer["precision"] = "32-true"  # there is no float16 arithmetic on CPU
+    dropped = ("ModelCheckpoint", *(NEED_A_LOGGER if options.smoke else ()))
     kept = [
         entry
-        for entry in trainer.get("callbacks") or []
-        if "ModelCheckpoint" not in entry["class_path"] and options.command == "fit"
+        for entry in _callbacks(trainer)
+        if str(entry["class_path"]).split(".")[-1] not in dropped and options.command == "fit"
     ]
     if options.smoke:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": kept}
         return
+    plugins = [entry for entry in trainer.get("plugins") or [] if WHOLE_CHECKPOINTS not in str(entry)]
+    trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
     trainer["logger"] = _loggers(options.run, options.command)
     trainer["callbacks"] = [*kept, _checkpoints(options.run)] if options.command == "fit" else kept
+
+
+def _callbacks(trainer: Config) -> list[Config]:
+    """The YAML's callbacks, after making sure that each names its class."""
+    callbacks = trainer.get("callbacks") or []
+    for entry in callbacks:
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_path"), str):
+            raise ConfigError(f"YAML section trainer.callbacks: expected a class_path, found {entry!r}")
+    return list(callbacks)
 
 
 def _loggers(run: Path, command: str) -> list[Config]:
@@ -268,6 +285,11 @@ def check_agreement(config: Mapping[str, Any], encoding: tuple[str, ...]) -> Non
                 f"data has {key} {found}, model_args has backbone_{key} {expected}; make them agree"
             )
     _check_time(len(data.get("timesteps") or (0, 1, 2, 3)), model)
+    if TOKENS in encoding and config["model"]["init_args"].get("tiled_inference_parameters"):
+        raise ConfigError(
+            "tiled_inference_parameters with encoding tokens: tiles are not cut along the grid of tokens, which would "
+            "move them; leave it out"
+        )
 
 
 def _inputs(arguments: Mapping[str, Any], prefix: str) -> dict[str, tuple[str, ...]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 import torch
 import yaml
 
+from augment_store.lock import exclusive
 from finetune.errors import RunError
-from finetune.model.starting import check_trainable, read_same, start_from
+from finetune.model.starting import check_resumable, check_trainable, read_same, start_from
 from finetune.options import Options
 from finetune.run.config import Config, check_agreement, check_trusted, read_yaml, resolve
 from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
@@ -37,7 +39,8 @@ def run(options: Options) -> None:
     if options.command == "fit":
         if not fresh:
             _keep(final, config, "backbone_pretrained")
-        _fit(options, cli, final)
+        with exclusive(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
+            _fit(options, cli, final)
     else:
         _evaluate(options, cli)
 
@@ -67,6 +70,7 @@ def _fit(options: Options, cli: FinetuneCLI, config: Config) -> None:
         start_from(cli.model, options.init)
     if options.ckpt_path is not None:
         read_same(options.ckpt_path, cli.model)
+        check_resumable(options.ckpt_path)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, config, cli.datamodule, created)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from terratorch.cli_tools import MyLightningCLI
 from terratorch.tasks import SemanticSegmentationTask
 
@@ -25,6 +26,7 @@ BUILD_ERRORS: Final = (
     AttributeError,
     NotImplementedError,
     ImportError,
+    MisconfigurationException,
 )
 """What TerraTorch and the classes a YAML names raise on values they cannot take."""
 

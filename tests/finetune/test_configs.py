@@ -1,9 +1,12 @@
 """Every shipped YAML runs a training, a validation and a test batch, through both command lines."""
 
 import pytest
+import torch
+import yaml
 
 from finetune.__main__ import main
 from finetune.options import CONFIGS, shipped_configs
+from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
 
 STORES = {"nyc_tim_ndvi": "ndvi_store"}
@@ -54,8 +57,89 @@ def test_runs_through_terratorch(name, world, request, tmp_path, monkeypatch):
             "--trainer.precision",
             "32-true",
         ),
-        *("--trainer.fast_dev_run", "true", "--trainer.enable_progress_bar", "false"),
+        *(
+            "--trainer.max_epochs",
+            "1",
+            "--trainer.limit_train_batches",
+            "1",
+            "--trainer.limit_val_batches",
+            "1",
+        ),
+        *("--trainer.limit_test_batches", "1", "--trainer.num_sanity_val_steps", "0"),
     ]
     for command in ("fit", "test"):
         cli = build_lightning_cli([command, "--config", str(CONFIGS / f"{name}.yaml"), *joined, *shrunk])
         assert cli.trainer.state.finished
+
+
+PHASE2_AS_PUBLISHED = """
+seed_everything: 42
+trainer:
+  accelerator: auto
+  strategy: auto
+  devices: 1
+  num_nodes: 1
+  precision: 16-mixed
+  logger:
+    class_path: lightning.pytorch.loggers.CSVLogger
+    init_args: {save_dir: output, name: phase2}
+  callbacks:
+    - class_path: RichProgressBar
+    - class_path: LearningRateMonitor
+      init_args: {logging_interval: epoch}
+    - class_path: EarlyStopping
+      init_args: {monitor: val/loss, patience: 5}
+    - class_path: ModelCheckpoint
+      init_args: {dirpath: output/checkpoints, monitor: val/loss, mode: min, save_weights_only: true}
+  max_epochs: 20
+  log_every_n_steps: 5
+data:
+  class_path: impactmesh.impactmesh_datamodule.ImpactMeshDataModule
+  init_args:
+    data_root: somewhere/data
+    train_split: somewhere/split/impactmesh_flood_train.txt
+    val_split: somewhere/split/impactmesh_flood_val.txt
+    test_split: somewhere/split/impactmesh_flood_test.txt
+    modalities: [S2L2A, S1RTC, DEM]
+    timesteps: [0, 1, 2, 3]
+    no_data_replace: 0
+    batch_size: 8
+    num_workers: 4
+    train_transform:
+      - class_path: terratorch.datasets.transforms.FlattenTemporalIntoChannels
+      - class_path: albumentations.D4
+      - class_path: albumentations.pytorch.ToTensorV2
+      - class_path: terratorch.datasets.transforms.UnflattenTemporalFromChannels
+        init_args: {n_timesteps: 4}
+"""
+"""Trainer and data of the author's own YAML, as UPSTREAM tells of it; the network is the shipped one's."""
+
+
+@pytest.fixture
+def published(tmp_path):
+    config = yaml.safe_load(PHASE2_AS_PUBLISHED)
+    shipped = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    config |= {key: shipped[key] for key in ("model", "optimizer", "lr_scheduler")}
+    path = tmp_path / "phase2.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+@pytest.mark.parametrize("more", [["--smoke"], ["--trainer.max_epochs", "1"]])
+def test_the_authors_own_yaml_runs_with_nothing_but_chips(published, tiny, tmp_path, more):
+    assert main(["fit", "--config", published, *tiny, *more, "--run", str(tmp_path / "run")]) == 0
+
+
+def test_a_run_starts_from_a_checkpoint_of_weights_alone(published, tiny, tmp_path, capsys):
+    """As Phase 2 began with Phase 1's, which `save_weights_only` had written."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    once = ["--trainer.max_epochs", "1"]
+    assert main(["fit", "--config", published, *tiny, *once, "--run", str(first)]) == 0
+    checkpoint = torch.load(first / "checkpoints/last.ckpt", weights_only=False)
+    weights = tmp_path / "phase1.ckpt"
+    torch.save({key: checkpoint[key] for key in ("state_dict", "pytorch-lightning_version")}, weights)
+    fit = ["fit", "--config", published, *tiny, *once, "--run", str(second)]
+    assert main([*fit, "--ckpt_path", str(weights)]) == 2
+    assert f"{weights}: holds weights only" in capsys.readouterr().err
+    assert main([*fit, "--init", str(weights)]) == 0
+    assert RunManifest.read(second).start.init == str(weights)

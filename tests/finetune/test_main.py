@@ -243,6 +243,10 @@ def test_lora_trains_the_new_columns_whole(plain_store):
 def test_a_smoke_run_is_one_flag(plain_store):
     config = resolved("--smoke", "--augment", str(plain_store))
     assert (config["trainer"]["fast_dev_run"], config["trainer"]["logger"]) == (2, False)
+    assert [entry["class_path"] for entry in config["trainer"]["callbacks"]] == [
+        "RichProgressBar",
+        "EarlyStopping",
+    ]
     assert config["data"]["init_args"]["limit_chips"] == 4
 
 

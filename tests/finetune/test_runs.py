@@ -28,7 +28,7 @@ def options(world, plain_store):
         *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
         *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
         *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
-        *("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+        *("--trainer.accelerator", "cpu"),
         *("--trainer.enable_model_summary", "false", "--optimizer.init_args.lr", "1e-3"),
     ]
 
