@@ -21,7 +21,7 @@ LOW_AGREEMENT: Final = 0.5
 
 MEASURES: Final = {
     "confidence": "mean confidence",
-    "token_probability": "mean token probability",
+    "token": "mean token probability",
     "entropy": "entropy of shares (bit)",
     "samples": "agreement between samples",
     "timesteps": "agreement between timesteps",
@@ -81,7 +81,7 @@ def chip_measures(maps: ChipMaps, kind: MapKind, reference: Reference | None) ->
     distinct = np.unique(maps.sources)
     return {
         "confidence": np.nan if maps.confidence is None else float(maps.confidence.mean() * SHARE_SCALE),
-        "token_probability": float(maps.token_probability.mean()),
+        "token": float(maps.token_probability.mean()),
         "entropy": entropy(class_shares(maps.values, kind)),
         "samples": agreement(maps.values, kind),
         "timesteps": agreement(maps.values[:, distinct].swapaxes(0, 1), kind),

@@ -35,7 +35,7 @@ function card(chip) {
     swipe.style.setProperty("--at", `${100 * (event.clientX - box.left) / box.width}%`);
   });
   swipe.addEventListener("pointerleave", () => swipe.style.removeProperty("--at"));
-  const words = [["token_probability", "token"], ["confidence", "confidence"], ...AGREEMENTS.map((key) => [key, key])].filter(([key]) => key in chip.measures)
+  const words = [["token", "token"], ["confidence", "confidence"], ...AGREEMENTS.map((key) => [key, key])].filter(([key]) => key in chip.measures)
     .map(([key, text]) => `${text} ${number(chip.measures[key])}`);
   const made = element("button", { type: "button", className: "card" }, swipe,
     element("div", {}, chip.split ? element("span", { className: "tag" }, chip.split) : "", element("strong", {}, chip.id)),
