@@ -84,7 +84,7 @@ def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
 @TERRATORCH_BACKBONE_REGISTRY.register  # type: ignore[untyped-decorator] # terratorch is untyped
 def terramind_tim_store(
     architecture: str = "terramind_v1_base",
-    modalities: Sequence[str] = ("S2L2A", "S1RTC", "DEM"),
+    modalities: Sequence[Any] = ("S2L2A", "S1RTC", "DEM"),
     encoding: Sequence[str] = (),
     token_modality: str = "LULC",
     new_columns: str = "zero",
@@ -116,9 +116,11 @@ def terramind_tim_store(
         "modalities": [*modalities, *_added_modalities(plan, token_modality)],
         **architecture_arguments,
     }
+    if pretrained:
+        _check_published(arguments)
     model = _build(architecture, arguments)
     if pretrained:
-        load_backbone(model, architecture, Path(weights) if weights else None)
+        load_backbone(model, architecture, Path(weights) if weights else None, modalities)
     if bands:
         select_modality_patch_embed_weights(model, _checked_bands(bands, modalities), PRETRAINED_BANDS)
     _make_room(model, plan, carrier_of(modalities), token_modality, new_columns)
@@ -131,6 +133,21 @@ def _check(architecture: str, plan: EncodingPlan, new_columns: str) -> None:
     if architecture.endswith("_tim") and plan.placement is not Placement.NOWHERE:
         raise ConfigError(
             f"backbone {architecture!r} generates by itself and takes no cached modalities; use {architecture[:-4]!r}"
+        )
+
+
+def _check_published(arguments: Mapping[str, Any]) -> None:
+    """Makes sure that published weights can be those of this backbone."""
+    if arguments.get("merge_method") == "concat":
+        raise ConfigError(
+            "merge_method concat adds a parameter that no published file has and TerraTorch never initialises; "
+            "use mean, or train from random weights"
+        )
+    size = arguments.get("img_size", 224)
+    if size != 224:
+        raise ConfigError(
+            f"img_size {size}: published weights have positions of 224 pixels; leave it out; they are interpolated for "
+            "chips of other sizes"
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from torch import nn
 
@@ -15,6 +16,9 @@ from terramind_weights.files import WeightsError, locate, read_state
 from terramind_weights.proof import load_proven
 
 SAMPLER: Final = "sampler.model."
+RAW_TOKENIZED: Final = ("LULC", "NDVI")
+"""Raw inputs that TerraTorch turns into tokens by a tokenizer of its own."""
+
 TOKENIZER: Final = re.compile(r"tokenizer\.tok_(\w+)@224\.")
 TOKENIZED: Final = {
     **{"lulc": "LULC", "ndvi": "NDVI", "dem": "DEM"},
@@ -23,16 +27,19 @@ TOKENIZED: Final = {
 """Modality of each of TerraMind's tokenizers."""
 
 
-def load_backbone(model: nn.Module, architecture: str, weights: Path | None) -> None:
+def load_backbone(
+    model: nn.Module, architecture: str, weights: Path | None, modalities: Sequence[Any] = ()
+) -> None:
     """Loads published weights into a backbone and proves that each of its tensors equals the checkpoint's.
 
-    New modalities have no published weights and keep their initialisation. The tokenizer of in-line TiM comes
-    from its own file; a tokenizer that only encodes inputs which are cached is left alone.
+    New modalities have no published weights and keep their initialisation. The tokenizers of in-line TiM and of raw
+    LULC or NDVI come from their own files; one that only encodes inputs which are cached is left alone.
 
     Args:
         model: A TerraMind backbone, plain or with in-line TiM, before its patch embedding is changed.
         architecture: Its name, which says which file holds its weights.
         weights: The file, or a folder with the published files, or None for the Hugging Face cache.
+        modalities: Its raw inputs as TerraTorch takes them: a name, or a new one with its number of channels.
 
     Raises:
         WeightsError: If a file is missing or unreadable, or naming the first tensor it lacks, has in another
@@ -41,13 +48,13 @@ def load_backbone(model: nn.Module, architecture: str, weights: Path | None) -> 
     path = network_file(architecture, weights)
     state = read_state(path)
     inline = any(name.startswith(SAMPLER) for name in model.state_dict())
+    new = [PLANES_MODALITY, *(name for entry in modalities if isinstance(entry, dict) for name in entry)]
+    unpublished = ("tokenizer.", *(f"encoder_embeddings.{name}." for name in new))
     wanted = {
-        name: name.removeprefix(SAMPLER)
-        for name in model.state_dict()
-        if not name.startswith(("tokenizer.", f"encoder_embeddings.{PLANES_MODALITY}."))
+        name: name.removeprefix(SAMPLER) for name in model.state_dict() if not name.startswith(unpublished)
     }
     load_proven(model, state, path, wanted)
-    if inline:
+    if inline or any(entry in RAW_TOKENIZED for entry in modalities if isinstance(entry, str)):
         _load_tokenizers(model, architecture, weights)
 
 

@@ -64,6 +64,45 @@ def test_the_first_tensor_that_does_not_fit_is_named(published, tmp_path):
         terramind_tim_store(**TINY, pretrained=True, weights=str(tmp_path / "other.pt"))
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"merge_method": "concat"}, "merge_method concat adds a parameter"),
+        ({"img_size": 256}, "img_size 256"),
+    ],
+)
+def test_what_no_published_file_has_is_said(published, argument, message):
+    with pytest.raises(ConfigError, match=message):
+        terramind_tim_store(**TINY, **argument, pretrained=True, weights=str(published))
+
+
+def test_a_modality_of_the_users_own_keeps_its_start(published):
+    given = {"architecture": "terramind_v1_tiny", "modalities": [*MODALITIES, {"SOIL": 3}]}
+    model = terramind_tim_store(**given, pretrained=True, weights=str(published))
+    state = torch.load(published / "TerraMind_v1_tiny.pt", weights_only=True)
+    new = {name for name in model.state_dict() if name not in state}
+    assert new
+    assert all("SOIL" in name for name in new)
+
+
+def test_raw_land_cover_needs_its_tokenizer_too(published, tmp_path):
+    """Upstream leaves it random without a word."""
+    given = {"architecture": "terramind_v1_tiny", "modalities": [*MODALITIES, "LULC"], "pretrained": True}
+    with pytest.raises(WeightsError, match=r"TerraMind_Tokenizer_LULC.pt: no such weight file"):
+        terramind_tim_store(**given, weights=str(published))
+    torch.manual_seed(5)
+    other = terramind_tim_store(architecture="terramind_v1_tiny", modalities=["LULC"])
+    prefix = "tokenizer.tok_lulc@224."
+    tokenizer = {n.removeprefix(prefix): v for n, v in other.state_dict().items() if n.startswith(prefix)}
+    torch.save(
+        torch.load(published / "TerraMind_v1_tiny.pt", weights_only=True), tmp_path / "TerraMind_v1_tiny.pt"
+    )
+    torch.save(tokenizer, tmp_path / "TerraMind_Tokenizer_LULC.pt")
+    model = terramind_tim_store(**given, weights=str(tmp_path))
+    assert tokenizer
+    assert all(torch.equal(model.state_dict()[prefix + name], value) for name, value in tokenizer.items())
+
+
 def test_missing_and_unreadable_files_name_the_remedy(tmp_path):
     with pytest.raises(WeightsError, match="no such weight file; with a network, run: hf download"):
         terramind_tim_store(**TINY, pretrained=True, weights=str(tmp_path))
