@@ -1,5 +1,9 @@
 """The demo's commands are commands that the packages' own parsers take."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from augment_store.chips import ChipSet
@@ -45,3 +49,13 @@ def test_what_is_there_is_not_written_over(tmp_path, capsys):
     assert write_world(["--chips", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("exists and is not empty") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_readmes_first_command_runs(tmp_path):
+    """The whole chain, quick: world, generation, two trainings, comparison, page."""
+    command = [sys.executable, "-m", "demo", "--out", str(tmp_path / "out"), "--quick"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert "one run: not evidence" in told.lower()
+    report = json.loads((tmp_path / "out/report/report.json").read_text())
+    assert report["verdict"]["claimed"] is False
+    assert (tmp_path / "out/maps.png").stat().st_size > 10_000
