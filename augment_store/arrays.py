@@ -57,6 +57,13 @@ def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: i
     return ""
 
 
+DAMAGE: Final = (
+    *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError),
+    *(MemoryError, OverflowError),
+)
+"""What zarr raises on a damaged chunk or metadata."""
+
+
 @contextlib.contextmanager
 def damage_named(path: Path, what: str) -> Iterator[None]:
     """Turns whatever zarr raises on a damaged chunk or metadata into one line that names it."""
@@ -64,7 +71,7 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
         yield
     except (StoreError, PermissionError):
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, MemoryError) as error:
+    except DAMAGE as error:
         raise StoreError(
             f"{path}: {what} cannot be read ({error}); the store is damaged there. "
             f"Run python -m augment_store verify {path} --repair, then generate again"

@@ -111,7 +111,7 @@ def read_split(path: Path) -> tuple[str, ...]:
     """Chip ids of a split file, one a line; blank lines are skipped.
 
     Raises:
-        ChipSetError: If the file is missing or empty, or an id is unsafe or stands twice.
+        ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
     """
     if not path.is_file():
         raise ChipSetError(f"{path}: no such split file; expected a text file with one chip id a line")

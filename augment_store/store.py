@@ -6,17 +6,16 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pydantic import Field
 
 from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
+from augment_store.header import Header
 from augment_store.outputs import check_name
 from augment_store.records import ChipEntry, ChipRecord, content_digest
 from augment_store.schema import (
@@ -29,43 +28,12 @@ from augment_store.schema import (
     map_arrays,
 )
 from augment_store.spec import GenerationSpec
-from augment_store.typed import Unfit, parse
 
 DEFAULT_SHARD_CHIPS: Final = 32
 """Chips per shard: a NYC chip's arrays are some 0.6 MB raw, so a shard stays far below memory."""
 
-MOST_SHARD_CHIPS: Final = 65_536
 MOST_CHIPS: Final = 100_000_000
 """A store that declares more is taken for damaged."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a store's attributes must hold.
-
-    Attributes:
-        spec: What made it.
-        extent: Sizes of its chips.
-        shard_chips: Chips per shard.
-        audit: Findings of input audits that a user accepted.
-    """
-
-    spec: GenerationSpec
-    extent: Extent
-    shard_chips: Annotated[int, Field(ge=1, le=MOST_SHARD_CHIPS)]
-    audit: list[dict[str, str]]
-
-    @classmethod
-    def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:
-        """Reads them.
-
-        Raises:
-            StoreError: If one is missing, of another type or out of bounds.
-        """
-        try:
-            return parse(cls, dict(attributes))
-        except Unfit as error:
-            raise StoreError(f"{path}: attribute {error}; the store is damaged") from error
 
 
 class AugmentStore:

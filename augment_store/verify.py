@@ -153,12 +153,14 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
     try:
         group = json.loads((store.path / "zarr.json").read_text(encoding="utf-8"))
-        copies = group["consolidated_metadata"]["metadata"]
+        consolidated = dict(group["consolidated_metadata"])
+        copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
         own = {
             name: json.loads((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
         }
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
+        differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         differing = [f"({type(error).__name__})"]
     if differing:

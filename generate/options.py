@@ -157,7 +157,7 @@ def generate_parser() -> argparse.ArgumentParser:
     """Parser of `python -m generate`."""
     parser = argparse.ArgumentParser("python -m generate", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument(
-        "--store", type=Path, required=True, metavar="DIR", help="augment store to make or go on with"
+        "--store", type=Path, required=True, metavar="DIR", help="augment store to make or resume"
     )
     group = parser.add_argument_group("generator")
     group.add_argument(
@@ -205,7 +205,7 @@ def chip_options(parsed: argparse.Namespace) -> ChipOptions:
     """
     inputs = tuple(parsed.inputs)
     if len(set(inputs)) < len(inputs):
-        raise OptionsError(f"--inputs {' '.join(inputs)}: a modality stands twice; name each once")
+        raise OptionsError(f"--inputs {' '.join(inputs)}: a modality appears twice; name each once")
     units = Units(s1_linear=parsed.s1_unit == "linear", s2_offset=parsed.s2_offset)
     return ChipOptions(parsed.chips, parsed.layout, tuple(parsed.split), inputs, units)
 

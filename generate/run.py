@@ -57,7 +57,7 @@ def run_generate(options: GenerateOptions) -> int:
         0, or 1 where chips failed.
 
     Raises:
-        AugmentStoreError: If something cannot be as the options say.
+        AugmentStoreError: If the options, chips, weights or store are unfit.
     """
     quieten_libraries()
     torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
@@ -94,7 +94,7 @@ def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Fi
         more = f" (and {len(audit.stops) - 1} more)" if len(audit.stops) > 1 else ""
         raise AuditError(
             f"input audit: {first.modality}: {first.message}{more}. Look at it with python -m generate audit "
-            f"--chips {options.source.chips}, or go on with --accept-audit"
+            f"--chips {options.source.chips}, or continue with --accept-audit"
         )
     return audit.stops
 
@@ -131,10 +131,10 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
 
 
 def _open_store(run: Run, console: Console) -> AugmentStore | None:
-    """The store to go on with, or None where one is to be made.
+    """The store to resume, or None where one is to be made.
 
     Raises:
-        StoreError: If it cannot be gone on with: of another spec or extent, or of chips that changed since.
+        StoreError: If it is invalid for this run: of another spec or extent, or of chips that changed since.
     """
     path = run.options.store
     if not (path / "zarr.json").is_file():
@@ -201,7 +201,7 @@ def _show_plan(run: Run, console: Console) -> None:
     lines = [
         f"{count} chips of {len(scenes)} scenes ({run.chip_set.layout.name} layout), {run.extent}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
-        f"goes on with {options.store}, {done} chips complete" if store else f"makes {options.store}",
+        f"resumes {options.store}, {done} chips complete" if store else f"makes {options.store}",
         f"up to {count * size:.1f} MB before compression; fingerprint {spec.fingerprint}",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs or prints what is missing of a study.
 
     Raises:
-        StudyError: If the YAML cannot be, or a step fails.
+        StudyError: If the YAML is invalid, or a step fails.
     """
     from eval.study.config import Study
     from eval.study.plan import plan, unequal_starts

@@ -102,7 +102,7 @@ class Augmentation:
         memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
 
     Raises:
-        AugmentStoreError: If the wish cannot be: see `effective_encoding` and `StoreMaps`.
+        AugmentStoreError: If the wish is invalid: see `effective_encoding` and `StoreMaps`.
     """
 
     def __init__(self, wish: Wish, memory_limit_mb: int) -> None:

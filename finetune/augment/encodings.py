@@ -108,17 +108,17 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
             their own (alone it takes ``onehot``); or ``tokens`` alone; or nothing.
 
     Raises:
-        EncodingError: If a name is unknown or stands twice, or ``tokens`` stands with others.
+        EncodingError: If a name is unknown or appears twice, or ``tokens`` is not alone.
     """
     unknown = [name for name in names if name not in ENCODINGS]
     if unknown:
         raise EncodingError(f"unknown encoding {unknown[0]!r}; expected {', '.join(ENCODINGS)}")
     if len(set(names)) < len(names):
-        raise EncodingError(f"encoding {' '.join(names)}: an encoding stands twice; name each once")
+        raise EncodingError(f"encoding {' '.join(names)}: an encoding appears twice; name each once")
     if TOKENS in names:
         if len(names) > 1:
             raise EncodingError(
-                f"encoding {' '.join(names)}: tokens are no planes and stand alone; name tokens only"
+                f"encoding {' '.join(names)}: tokens are not planes, so nothing combines with them; name tokens only"
             )
         return EncodingPlan(Placement.TOKENS)
     planes = tuple(PLANE_ENCODINGS[name] for name in names if name != MODALITY)

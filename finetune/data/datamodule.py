@@ -65,7 +65,7 @@ class TimStoreDataModule(LightningDataModule):
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
     Raises:
-        AugmentStoreError: If what is asked for cannot be; `setup` raises what only the data can tell.
+        AugmentStoreError: If an argument is invalid; `setup` raises what only the data can tell.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ def read_same(path: Path, task: nn.Module) -> dict[str, Tensor]:
 
 
 def check_resumable(path: Path) -> None:
-    """Makes sure that a checkpoint holds what a training goes on with, not the weights alone.
+    """Makes sure that a checkpoint holds all that a training resumes from, not the weights alone.
 
     Raises:
         WeightsError: If it does not.

@@ -217,8 +217,9 @@ def _resolve_trainer(config: Config, options: Options, *, gpu: bool) -> None:
     if options.smoke:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": kept}
         return
-    plugins = [entry for entry in trainer.get("plugins") or [] if WHOLE_CHECKPOINTS not in str(entry)]
-    trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
+    if not re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE):
+        plugins = [entry for entry in trainer.get("plugins") or [] if WHOLE_CHECKPOINTS not in str(entry)]
+        trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]  # those write shards of their own
     trainer["logger"] = _loggers(options.run, options.command)
     trainer["callbacks"] = [*kept, _checkpoints(options.run)] if options.command == "fit" else kept
 

@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from augment_store.errors import StoreError
+from augment_store.lock import exclusive
 from finetune.__main__ import main
 from finetune.augment.augmentation import Augmentation, Wish
 from finetune.errors import ConfigError
-from finetune.options import CONFIGS, parse, shipped_configs
+from finetune.options import CONFIGS, Options, find_config, parse, shipped_configs
+from finetune.run.checkpoints import WholeCheckpoints
 from finetune.run.config import check_agreement, read_yaml, resolve
 from tests.finetune.world import make_world, write_tif
 
@@ -270,3 +274,34 @@ def test_data_and_model_must_agree(section, key, value, message):
     (config["data"]["init_args"] if section == "data" else model_args(config))[key] = value
     with pytest.raises(ConfigError, match=message):
         check_agreement(config, ())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "whole"), [(None, True), ("ddp", True), ("fsdp", False), ("deepspeed_stage_2", False)]
+)
+def test_checkpoints_are_written_whole_where_the_strategy_lets_us(strategy, whole):
+    given = read_yaml(find_config("nyc_phase2", Path()))
+    given["trainer"]["strategy"] = strategy
+    options = Options("fit", Path("x.yaml"), Path("run"))
+    config = resolve(given, options, gpu=False)
+    assert ("finetune.run.checkpoints" in str(config["trainer"].get("plugins"))) is whole
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
+
+    def full(self, checkpoint, path, storage_options=None):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path) == {"epoch": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_run_directory_has_one_writer(fit, capsys, tmp_path):
+    with exclusive(Path(fit[fit.index("--run") + 1])):
+        assert "another run is writing here" in refused(capsys, *fit, "--control", "constant")

@@ -83,8 +83,8 @@ def test_placements():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["tokens", "onehot"], "tokens are no planes and stand alone"),
-        (["onehot", "onehot"], "stands twice"),
+        (["tokens", "onehot"], "tokens are not planes, so nothing combines"),
+        (["onehot", "onehot"], "appears twice"),
         (["one-hot"], "unknown encoding 'one-hot'; expected onehot, probabilities"),
     ],
 )

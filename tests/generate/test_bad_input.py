@@ -74,7 +74,7 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--split", "{tmp}/binary.txt"), "not a text file"),
         (("--samples", "0"), "--samples 0: expected at least 1"),
         (("--top-p", "1.5"), "--top-p 1.5: expected 0 to 1"),
-        (("--inputs", "DEM", "DEM"), "a modality stands twice"),
+        (("--inputs", "DEM", "DEM"), "a modality appears twice"),
         (("--diffusion-steps", "3"), "--diffusion-steps is for --modality NDVI"),
         (("--modality", "NDVI", "--probabilities"), "--probabilities is for --modality LULC"),
         (("--scene-pattern", "("), "no regular expression"),
