@@ -389,19 +389,19 @@ class AugmentStore:
 
     def _is_own(self, name: str, index: int, values: NDArray[Any]) -> bool:
         """Whether values are those written for a chip; of a chip that is not complete none are."""
-        shard, place = divmod(index, self.shard_chips)
         found = content_digest(self.fingerprint, self.chip_ids[index], name, values)
-        for known in (
-            shard in self._digests,
-            False,
-        ):  # the digests in memory may be from before it was written
-            if not known:
-                start = shard * self.shard_chips
-                self._digests[shard] = self.values("output_digest", slice(start, start + self.shard_chips))
-            rows = self._digests[shard]
-            if place < len(rows) and np.array_equal(rows[place][self._digested[name]], found):
-                return True
-        return False
+        place = self._digested[name]
+        # Anew, since the digests in memory may be from before the chip was written.
+        return any(np.array_equal(self._digests_of(index, anew=anew)[place], found) for anew in (False, True))
+
+    def _digests_of(self, index: int, *, anew: bool) -> NDArray[Any]:
+        """Digests of a chip's arrays, kept in memory by shard."""
+        shard, place = divmod(index, self.shard_chips)
+        if anew or place >= len(self._digests.get(shard, ())):
+            start = shard * self.shard_chips
+            self._digests[shard] = self.values("output_digest", slice(start, start + self.shard_chips))
+        row: NDArray[Any] = self._digests[shard][place]
+        return row
 
     def has_shard(self, name: str, shard: int) -> bool:
         """Whether the object that holds a shard of an array is there; to Zarr a missing one is fill values."""
