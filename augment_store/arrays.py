@@ -59,7 +59,7 @@ def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: i
 
 DAMAGE: Final = (
     *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError),
-    *(MemoryError, OverflowError),
+    *(IndexError, MemoryError, OverflowError),
 )
 """What zarr raises on a damaged chunk or metadata."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,14 @@ from augment_store.export import command as export_command
 from augment_store.inspect import command as inspect_command
 from augment_store.layouts import LAYOUTS
 from augment_store.outputs import printable
+
+DISK: Final = frozenset(
+    {
+        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+    }
+)
+"""Errors of the disk or of a path on it; others keep their traceback."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ def run_guarded(run: Callable[[], int]) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        if error.errno is None:  # some library's own, not the system's
+        if error.errno not in DISK:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(

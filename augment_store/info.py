@@ -21,7 +21,7 @@ SHARES_CHIPS: Final = 1000
 def summarize(store: AugmentStore) -> dict[str, Any]:
     """Counts, extent and spec of a store as plain JSON values."""
     states = store.values("state")
-    scenes = set(store.values("scene_id").tolist())
+    scenes = set(store.values("scene_id", slice(0, len(store.chip_ids))).tolist()) - {""}
     return {
         "path": str(store.path),
         "chips": len(store.chip_ids),

@@ -109,6 +109,7 @@ class AugmentStore:
                         f"chip_id of chips {region.start} to {region.stop - 1} is damaged"
                     ) from None
                 ids += [""] * (region.stop - region.start)
+        ids += [""] * (total - len(ids))  # of a column that was cut short
         for chip_id in filter(None, ids):
             check_name(f"{self.path}: chip id", chip_id)
         nameless = [position for position, chip_id in enumerate(ids) if not chip_id]
@@ -380,7 +381,8 @@ class AugmentStore:
             )
         with damage_named(self.path, f"{name} of chip {chip_id}"):
             values = np.asarray(self.array(name)[index])
-        if name in self._digested and not self._is_own(name, index, values):
+            own = name not in self._digested or self._is_own(name, index, values)
+        if not own:
             raise StoreError(
                 f"{self.path}: {name} of chip {chip_id} is not what was written for it; python -m augment_store verify "
                 f"{self.path} --repair sets the chip back, and the generate command makes it again"

@@ -213,16 +213,26 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
 
 def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
     """Scene and georeference of a chip must be those it was announced with."""
+    for position in changed_entries(store, positions):
+        chip_id = store.chip_ids[position]
+        yield Problem(
+            f"chip {chip_id}: scene, coordinate reference system or transform is not what it was announced with",
+            (position,),
+        )
+
+
+def changed_entries(store: AugmentStore, positions: range) -> Iterator[int]:
+    """Positions of chips whose scene or georeference is not what their digest was made of.
+
+    Damage leaves them, and so does a kill while a chip was announced again with another scene.
+    """
     names = ("scene_id", "crs_wkt", "transform", "entry_digest")
     columns = (store.values(name, _slice(positions)) for name in names)
     for position, (scene, crs, place, digest) in zip(positions, zip(*columns, strict=True), strict=True):
         chip_id = store.chip_ids[position]
         entry = ChipEntry(chip_id, str(scene), Georeference(str(crs), tuple(place.tolist())))
         if chip_id and not np.array_equal(entry.digest(), digest):
-            yield Problem(
-                f"chip {chip_id}: scene, coordinate reference system or transform is not what it was announced with",
-                (position,),
-            )
+            yield position
 
 
 def _map_problems(

@@ -15,6 +15,7 @@ from augment_store.scenes import scenes_by_pattern, scenes_by_table
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
+from augment_store.verify import changed_entries
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
 
@@ -65,9 +66,10 @@ def find_scenes(chip_set: ChipSet, options: GenerateOptions) -> dict[str, str]:
 
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
-    """Chips whose entry in a store is missing or not final: new or unfinished ones, and those of another scene."""
+    """Chips whose entry in a store is missing or not final: new, unfinished, of another scene, or half rewritten."""
     complete = set(store.chips_in(State.COMPLETE))
     known = dict(zip(store.chip_ids, store.values("scene_id"), strict=False))
+    complete -= {store.chip_ids[place] for shard in store.shards() for place in changed_entries(store, shard)}
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids

@@ -169,10 +169,13 @@ def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
     zero_shot = {arm.name for arm in arms if arm.scores[0].origin.kind == "zero-shot"}
     for name, found in starts.items():
         if name not in zero_shot and found != starts[BASELINE]:
-            shown = [
-                ", ".join(start[:12] or "unknown" for start in sorted(s)) for s in (starts[BASELINE], found)
-            ]
+            shown = [", ".join(map(_short, sorted(group))) for group in (starts[BASELINE], found)]
             yield f"the same start of every arm: baseline began with {shown[0]}, {name} with {shown[1]} (--init)"
+
+
+def _short(start: str) -> str:
+    """A start with each of its digests cut short."""
+    return " + ".join(word[:12] for word in start.split()) or "unknown"
 
 
 def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:

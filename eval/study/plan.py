@@ -60,11 +60,10 @@ def unequal_starts(study: Study) -> Iterator[str]:
 
 def _start(study: Study, arm: str) -> str:
     """What says where an arm's weights begin: its architecture's published file unless told otherwise."""
-    words = (*study.finetune_arguments, *study.arms[arm].arguments)
-    given = [
-        f"{words[place]} {words[place + 1]}" for place in range(len(words) - 1) if words[place] in STARTS
-    ]
-    return " ".join(given) or "the YAML's weights"
+    arguments = (*study.finetune_arguments, *study.arms[arm].arguments)
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    given = {word: words[place + 1] for place, word in enumerate(words[:-1]) if word in STARTS}
+    return " ".join(f"{flag} {given[flag]}" for flag in sorted(given)) or "the YAML's weights"
 
 
 def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:

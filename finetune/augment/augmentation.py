@@ -119,7 +119,9 @@ class Augmentation:
         if self.wish.store is None or (self.store is None and not self.wish.store.is_dir()):
             return {}  # a control that reads no maps does without the store
         store = AugmentStore.open(self.wish.store)
-        named = zip(store.chip_ids, store.values("scene_id").tolist(), strict=True)
+        named = zip(
+            store.chip_ids, store.values("scene_id", slice(0, len(store.chip_ids))).tolist(), strict=True
+        )
         return {chip_id: scene for chip_id, scene in named if chip_id and scene}
 
     @cached_property

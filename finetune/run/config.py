@@ -208,29 +208,41 @@ def _resolve_trainer(config: Config, options: Options, *, gpu: bool) -> None:
     trainer["default_root_dir"] = str(options.run)
     if not gpu and str(trainer.get("precision", "")).startswith("16"):
         trainer["precision"] = "32-true"  # there is no float16 arithmetic on CPU
-    dropped = ("ModelCheckpoint", *(NEED_A_LOGGER if options.smoke else ()))
+    dropped = (
+        "ModelCheckpoint",
+        *(NEED_A_LOGGER if options.smoke else ()),
+    )  # also classes derived from these
     kept = [
         entry
         for entry in _callbacks(trainer)
-        if str(entry["class_path"]).split(".")[-1] not in dropped and options.command == "fit"
+        if not entry["class_path"].endswith(dropped) and options.command == "fit"
     ]
     if options.smoke:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": kept}
         return
-    if not re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE):
-        plugins = [entry for entry in trainer.get("plugins") or [] if WHOLE_CHECKPOINTS not in str(entry)]
-        trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]  # those write shards of their own
+    plugins = [entry for entry in _listed(trainer, "plugins") if WHOLE_CHECKPOINTS not in str(entry)]
+    sharded = re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE)
+    if not sharded and "CheckpointIO" not in str(plugins):  # those write in ways of their own
+        trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
     trainer["logger"] = _loggers(options.run, options.command)
     trainer["callbacks"] = [*kept, _checkpoints(options.run)] if options.command == "fit" else kept
 
 
 def _callbacks(trainer: Config) -> list[Config]:
     """The YAML's callbacks, after making sure that each names its class."""
-    callbacks = trainer.get("callbacks") or []
+    callbacks = _listed(trainer, "callbacks")
     for entry in callbacks:
         if not isinstance(entry, dict) or not isinstance(entry.get("class_path"), str):
             raise ConfigError(f"YAML section trainer.callbacks: expected a class_path, found {entry!r}")
-    return list(callbacks)
+    return callbacks
+
+
+def _listed(trainer: Config, key: str) -> list[Any]:
+    """Entries of a key that takes one or several."""
+    given = trainer.get(key) or []
+    if not isinstance(given, dict | str | list):
+        raise ConfigError(f"YAML section trainer.{key}: expected a list, found {given!r}")
+    return list(given) if isinstance(given, list) else [given]
 
 
 def _loggers(run: Path, command: str) -> list[Config]:

@@ -244,11 +244,15 @@ def test_bad_input():
         compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]})
 
 
+BASE = 64 * "b"
+
+
 def test_arms_that_began_with_other_weights_claim_nothing():
-    arms = {"baseline": runs(start="phase 1"), "candidate": runs(0.1, luck=1, start="base")}
-    arms["shuffle"] = runs(luck=2, start="phase 1")
-    assert "the same start of every arm: baseline began with phase 1, candidate with base" in lacks(
-        compare_arms(arms)
+    arms = {"baseline": runs(start=f"{BASE} {64 * chr(49)}"), "candidate": runs(0.1, luck=1, start=BASE)}
+    arms["shuffle"] = runs(luck=2, start=f"{BASE} {64 * chr(49)}")
+    assert (
+        "the same start of every arm: baseline began with bbbbbbbbbbbb + 111111111111, candidate with bbbbbbbbbbbb ("
+        in lacks(compare_arms(arms))
     )
-    arms["candidate"] = runs(0.1, luck=1, start="phase 1")
+    arms["candidate"] = runs(0.1, luck=1, start=f"{BASE} {64 * chr(49)}")
     assert compare_arms(arms).verdict.claimed

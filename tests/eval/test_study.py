@@ -293,7 +293,7 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
 
 
 def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
-    arms = {**STUDY["arms"], "plain": {"config": "nyc_phase2", "arguments": ["--init", "phase1.ckpt"]}}
+    arms = {**STUDY["arms"], "plain": {"config": "nyc_phase2", "arguments": ["--init=phase1.ckpt"]}}
     write({**STUDY, "arms": arms})
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
     told = capsys.readouterr().out

@@ -1,16 +1,22 @@
 """Stores whose writer was killed at every single write: they resume, and end as one never interrupted."""
 
+import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from augment_store.chips import Georeference
 from augment_store.errors import StoreError
+from augment_store.info import summarize
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import repair, verify
+from finetune.augment.augmentation import Augmentation, Wish
+from generate.plan import entries_to_announce
 from tests.augment_store.stores import make_arrays, make_spec
 from tests.faults.kills import killed_at
 
@@ -174,3 +180,46 @@ def test_a_store_never_announced_is_not_called_sound(tmp_path):
     assert [str(problem) for problem in verify(store)] == [
         "no chip was ever announced; run the generate command"
     ]
+
+
+def test_a_change_of_scenes_killed_at_every_write_is_resumed(old, tmp_path):
+    """The command's own choice of what to announce, so that a half rewritten entry is chosen again."""
+    chips = SimpleNamespace(ids=tuple(entry.chip_id for entry in OLD), georeference=lambda _: Georeference())
+    scenes = {entry.chip_id: "elsewhere" for entry in OLD}
+
+    def change(path):
+        store = AugmentStore.open(path, mode="r+")
+        store.announce(entries_to_announce(chips, scenes, store))
+
+    shutil.copytree(old, tmp_path / "counted")
+    for write in range(writes_of(change, tmp_path / "counted")):
+        path = tmp_path / f"killed_{write}"
+        shutil.copytree(old, path)
+        with killed_at(write):
+            change(path)
+        change(path)
+        again = AugmentStore.open(path)
+        assert list(verify(again)) == [], write
+        assert set(again.values("scene_id")) == {"elsewhere"}
+
+
+def test_columns_longer_than_state_are_no_traceback(old, tmp_path):
+    """As a kill while chips are announced leaves them."""
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    array = AugmentStore.open(path, mode="r+").array("scene_id")
+    array.resize((5,))
+    assert set(Augmentation(Wish(path, ("onehot",)), 1).scenes) == {entry.chip_id for entry in OLD}
+    assert summarize(AugmentStore.open(path))["scenes"] == 1
+
+
+@pytest.mark.parametrize("name", ["output_digest", "lulc", "chip_id"])
+def test_columns_cut_short_are_a_line_to_readers(old, tmp_path, name):
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    metadata = path / name / "zarr.json"
+    plain = json.loads(metadata.read_text())
+    plain["shape"][0] = 2
+    metadata.write_text(json.dumps(plain))
+    with pytest.raises(StoreError):
+        AugmentStore.open(path).read("lulc", "a_2")
