@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from augment_store.entries import read_entries
 from augment_store.modalities import LULC_LEGEND
 from augment_store.outputs import printable
 from augment_store.schema import State
@@ -21,7 +22,7 @@ SHARES_CHIPS: Final = 1000
 def summarize(store: AugmentStore) -> dict[str, Any]:
     """Counts, extent and spec of a store as plain JSON values."""
     states = store.values("state")
-    scenes = set(store.values("scene_id", slice(0, len(store.chip_ids))).tolist()) - {""}
+    scenes = {entry.scene_id for entry in read_entries(store).values()}
     return {
         "path": str(store.path),
         "chips": len(store.chip_ids),

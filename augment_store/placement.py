@@ -1,4 +1,4 @@
-"""Where a store's chips lie on Earth."""
+"""Where chips lie on Earth."""
 
 from __future__ import annotations
 
@@ -6,21 +6,9 @@ import numpy as np
 
 from augment_store.chips import Georeference
 from augment_store.errors import ChipDataError
-from augment_store.store import AugmentStore
 
 Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
-
-
-def stored_georeference(store: AugmentStore, chip_id: str) -> Georeference:
-    """Georeference a store holds of a chip.
-
-    Raises:
-        ChipNotFoundError: If the store does not know the chip.
-        StoreError: If the store is damaged there.
-    """
-    a, b, c, d, e, f = (float(part) for part in store.read("transform", chip_id))
-    return Georeference(str(store.read("crs_wkt", chip_id)), (a, b, c, d, e, f))
 
 
 def is_known(georeference: Georeference) -> bool:

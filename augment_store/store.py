@@ -366,13 +366,16 @@ class AugmentStore:
         return self._index[chip_id]
 
     def read(self, name: str, chip_id: str) -> NDArray[Any]:
-        """One chip's part of an array, without the chip dimension.
+        """One chip's part of an array, without the chip dimension; its scene and place are in `augment_store.entries`.
 
         Raises:
+            ValueError: If the array belongs to the chip's entry, which is checked as a whole.
             ChipNotFoundError: If the store does not know the chip.
             StoreError: If the store has no such array, or the chunk is missing, damaged, or not what was written for
                 this chip by this spec.
         """
+        if name in _ENTRY_COLUMNS:
+            raise ValueError(f"{name} belongs to the entry of a chip; use augment_store.entries.read_entry")
         index = self.index(chip_id)
         if not self.has_shard(name, index // self.shard_chips):
             raise StoreError(

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.arrays import metadata_problem
-from augment_store.chips import ChipSet, Georeference
+from augment_store.chips import ChipSet
+from augment_store.entries import changed_entries
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND
-from augment_store.records import ChipEntry
 from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
 
@@ -219,20 +219,6 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
             f"chip {chip_id}: scene, coordinate reference system or transform is not what it was announced with",
             (position,),
         )
-
-
-def changed_entries(store: AugmentStore, positions: range) -> Iterator[int]:
-    """Positions of chips whose scene or georeference is not what their digest was made of.
-
-    Damage leaves them, and so does a kill while a chip was announced again with another scene.
-    """
-    names = ("scene_id", "crs_wkt", "transform", "entry_digest")
-    columns = (store.values(name, _slice(positions)) for name in names)
-    for position, (scene, crs, place, digest) in zip(positions, zip(*columns, strict=True), strict=True):
-        chip_id = store.chip_ids[position]
-        entry = ChipEntry(chip_id, str(scene), Georeference(str(crs), tuple(place.tolist())))
-        if chip_id and not np.array_equal(entry.digest(), digest):
-            yield position
 
 
 def _map_problems(

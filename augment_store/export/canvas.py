@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips import Georeference
+from augment_store.entries import read_entry
 from augment_store.errors import MosaicError
 from augment_store.export.layers import Layer
-from augment_store.placement import is_known, stored_georeference
+from augment_store.placement import is_known
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
@@ -63,8 +64,8 @@ class Canvas:
 
 def single(store: AugmentStore, chip_id: str) -> Canvas:
     """One chip by itself, georeferenced or not."""
-    scene_id, size = str(store.read("scene_id", chip_id)), store.extent.size
-    return Canvas(chip_id, scene_id, {chip_id: (0, 0)}, (size, size), stored_georeference(store, chip_id))
+    entry, size = read_entry(store, chip_id), store.extent.size
+    return Canvas(chip_id, entry.scene_id, {chip_id: (0, 0)}, (size, size), entry.georeference)
 
 
 def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
@@ -75,12 +76,12 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
     """
     scenes: dict[str, list[str]] = {}
     for chip_id in chip_ids:
-        scenes.setdefault(str(store.read("scene_id", chip_id)), []).append(chip_id)
+        scenes.setdefault(read_entry(store, chip_id).scene_id, []).append(chip_id)
     return [_join(store, scene_id, members) for scene_id, members in scenes.items()]
 
 
 def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
-    placed = {chip_id: stored_georeference(store, chip_id) for chip_id in members}
+    placed = {chip_id: read_entry(store, chip_id).georeference for chip_id in members}
     _check_one_grid(scene_id, placed)
     first = next(iter(placed.values()))
     a, _, _, _, e, _ = first.transform

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips import Georeference, read_raster
+from augment_store.entries import read_entry
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
 from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2L2A
-from augment_store.placement import stored_georeference
 from augment_store.schema import SHARE_SCALE
 
 Picture = NDArray[np.uint8]
@@ -66,6 +66,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         ChipDataError: If an input or the reference cannot be read.
     """
     chip_id, store = statistics.chip_id, survey.store
+    entry = read_entry(store, chip_id)
     maps = survey.maps(chip_id)
     confidence = (
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
@@ -73,8 +74,8 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     probability = maps.token_probability[:, timestep].astype(np.float64)
     return ChipView(
         statistics=statistics,
-        scene_id=str(store.read("scene_id", chip_id)),
-        georeference=stored_georeference(store, chip_id),
+        scene_id=entry.scene_id,
+        georeference=entry.georeference,
         rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, ("DEM",)),

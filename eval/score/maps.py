@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips import ChipSet
+from augment_store.entries import read_entry
 from augment_store.errors import OtherChipsError
 from augment_store.legend import LegendError, LegendTable
 from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
@@ -60,7 +61,7 @@ def score_store(
         rows.append(count_pixels(reference, predicted, len(names)))
         kept.append(_reliability(store, chip_id, labels, reference))
         write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
-    scenes = tuple(str(store.read("scene_id", chip_id)) for chip_id in ids)
+    scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
     counts = Counts(ids, scenes, names, np.stack(rows))
     made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest()))
     found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}

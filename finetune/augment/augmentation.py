@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips import ChipSet
+from augment_store.entries import read_entries
 from augment_store.store import AugmentStore
 from finetune.augment.controls import (
     ANALYTIC_NDVI,
@@ -118,11 +119,8 @@ class Augmentation:
         """Scene of each chip by the store that is named, even where a control stands in; none without one."""
         if self.wish.store is None or (self.store is None and not self.wish.store.is_dir()):
             return {}  # a control that reads no maps does without the store
-        store = AugmentStore.open(self.wish.store)
-        named = zip(
-            store.chip_ids, store.values("scene_id", slice(0, len(store.chip_ids))).tolist(), strict=True
-        )
-        return {chip_id: scene for chip_id, scene in named if chip_id and scene}
+        entries = read_entries(AugmentStore.open(self.wish.store))
+        return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
     @cached_property
     def token_modality(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -31,21 +31,22 @@ class SceneRule:
     allow_overlap: bool = False
     store: Mapping[str, str] = field(default_factory=dict)
 
-    def scenes(self, ids: Iterable[str]) -> dict[str, str]:
-        """Scene of each chip.
+    def scenes(self, ids: Collection[str]) -> dict[str, str]:
+        """Scene of each chip: the store's, or by the table or pattern where the store has none or one was chosen.
 
         Raises:
             ChipSetError: If a chip gets none.
             SplitError: If a table or pattern was given that the store contradicts.
         """
-        wanted = list(ids)
+        chosen = self.table is not None or self.pattern != SCENE_PATTERN
+        wanted = [chip_id for chip_id in ids if chosen or chip_id not in self.store]
         if self.table is not None:
             found = scenes_by_table(wanted, self.table)
         else:
             found = scenes_by_pattern(wanted, self.pattern)
-        scenes = {chip_id: self.store.get(chip_id, scene) for chip_id, scene in found.items()}
+        scenes = found | {chip_id: self.store[chip_id] for chip_id in ids if chip_id in self.store}
         moved = sorted(chip_id for chip_id in wanted if scenes[chip_id] != found[chip_id])
-        if moved and (self.table is not None or self.pattern != SCENE_PATTERN):
+        if moved:
             raise SplitError(
                 f"chip {moved[0]} is of scene {found[moved[0]]!r} by scene_table or scene_pattern, of "
                 f"{scenes[moved[0]]!r} by the store; leave them out to use the store's, or generate again with them"

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment_store.chips import Georeference
+from augment_store.entries import read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
@@ -100,9 +101,24 @@ def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch
 def test_an_entry_announced_again_is_renewed(store):
     store.announce([ChipEntry("chip1", "other", Georeference("WKT", (10, 0, 5, 0, -10, 7)))])
     assert len(store.chip_ids) == 5
-    assert store.read("scene_id", "chip1") == "other"
-    assert store.read("transform", "chip1").tolist() == [10, 0, 5, 0, -10, 7]
-    assert store.read("scene_id", "chip0") == "scene0"
+    assert read_entries(store)["chip1"] == ChipEntry(
+        "chip1", "other", Georeference("WKT", (10, 0, 5, 0, -10, 7))
+    )
+    assert read_entry(store, "chip0").scene_id == "scene0"
+    with pytest.raises(ValueError, match="scene_id belongs to the entry of a chip"):
+        store.read("scene_id", "chip0")
+
+
+@pytest.mark.parametrize(("name", "value"), [("scene_id", "elsewhere"), ("transform", np.ones(6))])
+def test_an_entry_that_was_changed_is_refused(store, name, value):
+    store.array(name)[1] = value
+    with pytest.raises(
+        StoreError, match=r"of chip chip1 is not what it was announced with; run the generate"
+    ):
+        read_entry(store, "chip1")
+    with pytest.raises(StoreError, match="chip1"):
+        read_entries(store)
+    assert read_entry(store, "chip0").scene_id == "scene0"
 
 
 def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):

@@ -1,40 +1,54 @@
 """Ways to damage a finished store or a record, and what becomes of each: found, harmless, or believed.
 
-A change is *harmless* where every chip still reads as it was, *found* where opening, reading or `verify` says so in an
-error of ours, and *believed* where neither is true: the failure.
+Each damaged store is verified and, whatever `verify` says, read. A change is *found* where `verify` names it and no
+reader gets a value that it did not get before, *harmless* where every chip still reads as it was, and a failure
+otherwise.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray
 
+from augment_store.entries import read_entry
 from augment_store.errors import AugmentStoreError
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 
-READ = ("scene_id", "crs_wkt", "transform", "input_digest", "timestep_source", "state")
+COLUMNS = ("input_digest", "timestep_source", "state")
 
 Attack = tuple[str, Callable[[], Any]]
 """What it does, and doing it; the files are put back after."""
 
 
-def contents(path: Path) -> dict[tuple[str, str], Any]:
-    """All that readers get of a store, chip by chip."""
+def contents(path: Path, expected: Iterable[tuple[str, str]] | None = None) -> dict[tuple[str, str], Any]:
+    """What readers get of a store: by chip and array what is read without an error of ours.
+
+    Args:
+        path: Folder of the store.
+        expected: Chips and arrays to read; by default those that the store says there are.
+    """
     store = AugmentStore.open(path)
-    names = (*store.map_names, *READ)
-    return {(chip, name): store.read(name, chip).tolist() for chip in store.chip_ids for name in names} | {
-        ("", "spec"): store.spec.to_dict(),
-        ("", "extent"): str(store.extent),
-    }
+    names = (*store.map_names, *COLUMNS, "entry")
+    wanted = itertools.product(store.chip_ids, names) if expected is None else expected
+    found = {}
+    for chip_id, name in wanted:
+        with contextlib.suppress(AugmentStoreError):
+            entry = name == "entry"
+            found[chip_id, name] = repr(
+                read_entry(store, chip_id) if entry else store.read(name, chip_id).tolist()
+            )
+    return found
 
 
 def xarray_reads(path: Path) -> dict[str, Any]:
@@ -48,15 +62,24 @@ def xarray_reads(path: Path) -> dict[str, Any]:
 def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
     """``found``, ``harmless``, or what went wrong."""
     try:
-        if any(True for _ in verify(AugmentStore.open(path, lost_ids=True))):
-            return "found"
-        same = repr(contents(path)) == repr(known)
+        named = any(True for _ in verify(AugmentStore.open(path, lost_ids=True)))
     except AugmentStoreError:
-        return "found"
+        named = True
     except Exception as error:  # noqa: BLE001 - any other is the failure looked for
-        return f"raised {type(error).__name__}: {error}"[:120]
+        return f"verify raised {type(error).__name__}: {error}"[:120]
     try:
-        same = same and repr(xarray_reads(path)) == repr(seen)
+        read = contents(path, known)
+    except AugmentStoreError:
+        return "found" if named else "readers refuse what verify calls sound"
+    except Exception as error:  # noqa: BLE001
+        return f"a reader raised {type(error).__name__}: {error}"[:120]
+    changed = [key for key, value in read.items() if value != known[key]]
+    if changed:
+        return f"a reader believed {changed[0]}"
+    if named:
+        return "found"
+    try:
+        same = read == known and repr(xarray_reads(path)) == repr(seen)
     except Exception as error:  # noqa: BLE001
         return f"believed, but xarray raised {type(error).__name__}"
     return "harmless" if same else "believed"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from augment_store.chips import Georeference
+from augment_store.entries import read_entries
 from augment_store.errors import StoreError
 from augment_store.info import summarize
 from augment_store.records import ChipEntry, ChipRecord
@@ -53,8 +54,8 @@ def contents(store):
     return {
         (chip_id, name): store.read(name, chip_id)
         for chip_id in store.chip_ids
-        for name in (*store.map_names, "input_digest", "scene_id", "state")
-    }
+        for name in (*store.map_names, "input_digest", "state")
+    } | {(chip_id, "scene_id"): entry.scene_id for chip_id, entry in read_entries(store).items()}
 
 
 def same(first, second):

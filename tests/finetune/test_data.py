@@ -14,9 +14,11 @@ from augment_store.chips import ChipSet
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.layouts import IMPACTMESH
 from augment_store.records import ChipEntry
+from augment_store.scenes import SCENE_PATTERN
 from augment_store.store import AugmentStore
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
+from finetune.data.splits import SceneRule
 from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
@@ -366,3 +368,10 @@ def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
         SplitError, match=r"of scene 'alpha_0_0' by scene_table .* of 'flight alpha' by the store"
     ):
         _ = TimStoreDataModule(str(world.root), augment=str(path), scene_pattern="XX$").splits
+
+
+def test_the_default_pattern_need_not_fit_chips_whose_scene_the_store_knows():
+    known = SceneRule(SCENE_PATTERN, store={"_0_0": "harbour"})
+    assert known.scenes(["_0_0", "alpha_0_1"]) == {"_0_0": "harbour", "alpha_0_1": "alpha"}
+    with pytest.raises(ChipSetError, match="_0_0"):
+        SceneRule(SCENE_PATTERN).scenes(["_0_0"])
