@@ -3,71 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.errors import AugmentStoreError
+from augment_store.chips.layouts import LAYOUTS
+from augment_store.command_line import Command, run_guarded
 from augment_store.export import command as export_command
+from augment_store.files import printable
 from augment_store.inspect import command as inspect_command
-from augment_store.layouts import LAYOUTS
-from augment_store.outputs import printable
-
-DISK: Final = frozenset(
-    {
-        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
-    }
-)
-"""Errors of the disk or of a path on it; others keep their traceback."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """One subcommand.
-
-    Attributes:
-        help: One line for `--help`.
-        add_arguments: Declares its arguments.
-        run: Does the work and returns the exit status.
-    """
-
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-
-
-def run_guarded(run: Callable[[], int]) -> int:
-    """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
-
-    Returns:
-        The command's own status; 2 for usage and configuration errors, 1 where the disk fails, 130 on Ctrl-C.
-    """
-    try:
-        return run()
-    except AugmentStoreError as error:
-        return _fail(str(error), 2)
-    except KeyboardInterrupt:
-        return _fail("interrupted; what is complete is kept, the same command goes on from there", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(
-            f"{where}{error.strerror}; what is complete is kept. Mend the disk, its room or permissions, run again",
-            1,
-        )
-
-
-def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {printable(message)}\n")
-    return status
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +25,7 @@ def _info(parsed: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from augment_store.info import render_info, summarize
+    from augment_store.inspect.info import render_info, summarize
     from augment_store.store import AugmentStore
 
     store = AugmentStore.open(parsed.store)
@@ -103,7 +48,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from augment_store.chips import ChipSet
+    from augment_store.chips.chip_set import ChipSet
     from augment_store.lock import exclusive
     from augment_store.store import AugmentStore
     from augment_store.verify import repair, verify

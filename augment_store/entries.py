@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from augment_store.chips import Georeference
+from augment_store.chips.georeference import Georeference
 from augment_store.errors import StoreError
 from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore

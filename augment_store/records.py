@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import DIGEST_BYTES, Georeference
+from augment_store.chips.chip_set import DIGEST_BYTES
+from augment_store.chips.georeference import Georeference
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from augment_store.chips import DIGEST_BYTES
+from augment_store.chips.chip_set import DIGEST_BYTES
 from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
 from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
+from augment_store.files import check_name
 from augment_store.header import Header
-from augment_store.outputs import check_name
 from augment_store.records import ChipEntry, ChipRecord, content_digest
 from augment_store.schema import (
     SCHEMA_VERSION,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.arrays import metadata_problem
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import changed_entries
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND

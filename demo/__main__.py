@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.cli import run_guarded
+from augment_store.command_line import run_guarded
 from demo.recipe import stages
-from demo.world import WorldError
+from demo.world.command import WorldError
 
 
 def main(arguments: Sequence[str]) -> int:

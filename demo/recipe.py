@@ -38,9 +38,9 @@ class Stage:
 def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
     """The function behind `python -m module`."""
     if module == "demo.world":
-        from demo.world import main
+        from demo.world.command import main
     elif module == "generate":
-        from generate.command import main
+        from generate.cli import main
     elif module == "augment_store":
         from augment_store.cli import main
     elif module == "finetune":

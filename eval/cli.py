@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Final
 
-from augment_store.cli import Command, run_guarded
+from augment_store.command_line import Command, run_guarded
 from augment_store.quiet import quieten_libraries
 from eval.compare import command as compare_command
 from eval.publish import command as publish_command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from augment_store.cli import run_guarded
+from augment_store.command_line import run_guarded
 from augment_store.quiet import quieten_libraries
 from finetune.options import parse
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import AugmentStoreError, ChipDataError
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
-from generate.inputs import Units, native_images
+from generate.units import Units, native_images
 
 
 @dataclass

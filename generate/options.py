@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from augment_store.chips.layouts import LAYOUTS
+from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import AugmentStoreError
-from augment_store.layouts import LAYOUTS
 from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
-from augment_store.scenes import SCENE_PATTERN
 from augment_store.spec import SamplingSpec
-from generate.inputs import Units
-
-HUB: Final = "hub"
-RANDOM: Final = "random"
+from generate.units import Units
+from terramind_weights.catalog import HUB
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.

@@ -8,11 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from augment_store.chips import ChipSet, Georeference
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.georeference import Georeference
+from augment_store.chips.scenes import scenes_by_pattern, scenes_by_table
 from augment_store.entries import changed_entries
 from augment_store.errors import ChipDataError
 from augment_store.records import ChipEntry
-from augment_store.scenes import scenes_by_pattern, scenes_by_table
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore

@@ -12,23 +12,25 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.markup import escape
 
-from augment_store.chips import ChipSet
-from augment_store.info import class_shares, summarize
+from augment_store.chips.chip_set import ChipSet
+from augment_store.files import printable
+from augment_store.inspect.info import class_shares, summarize
 from augment_store.lock import exclusive
-from augment_store.outputs import printable
 from augment_store.quiet import quieten_libraries
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore, check_free
 from augment_store.verify import check_unchanged
-from generate.audit import Audit, AuditError, audit_chips
+from generate.audit.audit import Audit, AuditError, audit_chips
+from generate.audit.rules import Finding
 from generate.datamodule import ChipDataModule, ChipReader
-from generate.options import RANDOM, GenerateOptions, OptionsError
+from generate.module import GenerationModule
+from generate.options import GenerateOptions, OptionsError
 from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_scenes
-from generate.predict import ChipProgress, GenerationModule, StoreWriter
-from generate.rules import Finding
+from generate.progress import ChipProgress
+from generate.store_writer import StoreWriter
 from generate.terramind import load_generator
-from terramind_weights.catalog import find_generator
+from terramind_weights.catalog import RANDOM, find_generator
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
-from generate.options import HUB, RANDOM
 from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
-from terramind_weights.catalog import GeneratorSource
+from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
 from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
 

@@ -13,6 +13,12 @@ from augment_store.errors import AugmentStoreError
 ENTRY_POINT_GROUP: Final = "terramind_tim_store.generators"
 """Entry points of this group add generators; each names a `GeneratorSource`."""
 
+HUB: Final = "hub"
+"""Weights from the Hugging Face cache or, where there is a network, from the Hub."""
+
+RANDOM: Final = "random"
+"""Untrained weights, for controls and tests."""
+
 
 class UnknownGeneratorError(AugmentStoreError, KeyError):
     """No generator of that name is known."""

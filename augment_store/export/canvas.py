@@ -10,11 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import Georeference
+from augment_store.chips.georeference import Georeference, is_known
 from augment_store.entries import read_entry
 from augment_store.errors import MosaicError
 from augment_store.export.layers import Layer
-from augment_store.placement import is_known
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     from augment_store.export.geotiff import cog_library
     from augment_store.export.layers import choose_arrays
-    from augment_store.selection import Progress, check_not_empty, positions_of
+    from augment_store.inspect.selection import Progress, check_not_empty, positions_of
     from augment_store.store import AugmentStore
 
     if args.format == "cog":
@@ -72,8 +72,8 @@ def _export(
     """Writes everything; returns what was written, in words."""
     from rich.progress import track
 
+    from augment_store.chips.georeference import is_known
     from augment_store.export.canvas import mosaics, single
-    from augment_store.placement import is_known
 
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
     count = nowhere = 0

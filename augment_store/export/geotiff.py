@@ -12,12 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from augment_store.chips.georeference import coarser, is_known
 from augment_store.errors import ExportError, MissingLibraryError
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer
 from augment_store.export.sidecar import write_sidecar
-from augment_store.outputs import draft_of
-from augment_store.placement import coarser, is_known
+from augment_store.files import draft_of
 from augment_store.store import AugmentStore
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from augment_store.chips.georeference import coarser, is_known
 from augment_store.errors import AugmentStoreError, ExportError, OutputError
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer, layers
-from augment_store.placement import coarser, is_known
 from augment_store.schema import ArraySchema, map_arrays
 from augment_store.store import AugmentStore
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+from augment_store.files import write_whole
 from augment_store.modalities import LegendClass
-from augment_store.outputs import write_whole
 
 _COLUMNS: Final = (
     ("Value", 0, 5),

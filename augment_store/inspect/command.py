@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.layouts import LAYOUTS
+from augment_store.chips.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,10 +67,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
+    from augment_store.inspect.selection import check_not_empty, draw, open_chips
     from augment_store.inspect.survey import Survey
     from augment_store.inspect.terminal import print_summary
     from augment_store.legend import LegendTable
-    from augment_store.selection import check_not_empty, draw, open_chips
     from augment_store.store import AugmentStore
 
     store = AugmentStore.open(args.store)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
     """The chips asked for by id, or drawn."""
-    from augment_store.selection import draw, positions_of
+    from augment_store.inspect.selection import draw, positions_of
 
     if args.ids is not None:
         return positions_of(survey.store, args.ids, survey.progress)
@@ -155,7 +155,7 @@ def _check_timestep(survey: Survey, timestep: int) -> None:
 
 
 def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
-    from augment_store.selection import check_inputs
+    from augment_store.inspect.selection import check_inputs
 
     if survey.chips is not None:
         known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from augment_store.chips.georeference import footprint
+from augment_store.files import write_whole
 from augment_store.inspect.images import colour_confidence, map_uri, photo_uri
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.inspect.views import ChipView, view_chip
 from augment_store.modalities import LegendClass
-from augment_store.outputs import write_whole
-from augment_store.placement import footprint
 
 CHIP_BUDGET: Final = 21_500
 """Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share as much."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet, read_raster
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError
 from augment_store.inspect.kinds import NO_CODE, MapKind
 from augment_store.legend import LegendTable

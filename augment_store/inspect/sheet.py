@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.georeference import pixel_metres
+from augment_store.files import write_whole
 from augment_store.inspect.images import colour_confidence, palette
 from augment_store.inspect.statistics import MEASURES
 from augment_store.inspect.survey import Survey
 from augment_store.inspect.views import ChipView
 from augment_store.modalities import LegendClass
-from augment_store.outputs import write_whole
-from augment_store.placement import pixel_metres
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

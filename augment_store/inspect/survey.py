@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.inspect.kinds import MapKind, map_kind
 from augment_store.inspect.references import Reference, References
+from augment_store.inspect.selection import Progress
 from augment_store.inspect.statistics import (
     MEASURES,
     ChipMaps,
@@ -23,7 +24,6 @@ from augment_store.inspect.statistics import (
 )
 from augment_store.legend import LegendTable
 from augment_store.schema import NDVI_SCALE
-from augment_store.selection import Progress
 from augment_store.store import AugmentStore
 
 

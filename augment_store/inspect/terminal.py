@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from augment_store.files import printable
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.modalities import LegendClass
-from augment_store.outputs import printable
 
 _LISTED: Final = 10
 _BAR: Final = 20

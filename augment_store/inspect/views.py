@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import Georeference, read_raster
+from augment_store.chips.georeference import Georeference
+from augment_store.chips.rasters import read_raster
 from augment_store.entries import read_entry
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics

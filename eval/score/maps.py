@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import read_entry
 from augment_store.errors import OtherChipsError
 from augment_store.legend import LegendError, LegendTable

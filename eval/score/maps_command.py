@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.layouts import LAYOUTS
+from augment_store.chips.layouts import LAYOUTS
 
 SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If the store, the chips or the table cannot be used.
     """
-    from augment_store.chips import ChipSet
+    from augment_store.chips.chip_set import ChipSet
     from augment_store.legend import LegendTable
     from augment_store.store import AugmentStore
     from eval.score.calibration import describe

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from augment_store.outputs import write_whole
+from augment_store.files import write_whole
 from augment_store.typed import parse
 from eval.errors import ScoreError
 from eval.score.counts import Counts

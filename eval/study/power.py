@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from augment_store.chips import ChipSet
-from augment_store.layouts import find_layout
-from augment_store.scenes import scenes_by_pattern
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import find_layout
+from augment_store.chips.scenes import scenes_by_pattern
 from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
 from eval.study.config import Study
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.outputs import write_whole
+from augment_store.files import write_whole
 from eval.errors import StudyError
 from eval.study.config import Words
 from eval.study.plan import Step

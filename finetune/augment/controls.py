@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE, S2L2A
 from augment_store.schema import NDVI_FILL, NDVI_SCALE

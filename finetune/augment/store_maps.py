@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import Chip, ChipSet
+from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.modalities import PATCH_SIZE
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import Chip, ChipSet
+from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.modalities import IGNORED_LABEL
 from finetune.augment.store_maps import StoreMaps

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
-from augment_store.chips import ChipSet
-from augment_store.layouts import IMPACTMESH, find_layout, list_ids, read_split
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import IMPACTMESH, find_layout, list_ids, read_split
+from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.modalities import NYC_CLASSES
-from augment_store.scenes import SCENE_PATTERN
 from finetune.augment.augmentation import Augmentation, Wish
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.augment.planes import make_planes, make_token_grid

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from augment_store.chips import ChipSet, select_timesteps
+from augment_store.chips.chip_set import ChipSet, select_timesteps
 from augment_store.modalities import INPUT_MODALITIES
 from finetune.augment.controls import Maps
 from finetune.data.transforms import SampleTransform

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import SPLITS, read_split
+from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_table
 from augment_store.errors import ChipSetError
-from augment_store.layouts import SPLITS, read_split
-from augment_store.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_table
 from finetune.errors import SplitError
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from finetune.data.datamodule import TimStoreDataModule
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet, Georeference
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.georeference import Georeference
 from augment_store.modalities import PATCH_SIZE
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import NDVI_SCALE, Extent
@@ -140,7 +141,7 @@ def store_of_chips(path: Path, chips: ChipSet, inputs: Sequence[str], samples: i
     spec = GenerationSpec.from_dict(
         {**spec.to_dict(), "inputs": [{**spec.to_dict()["inputs"][0], "name": name} for name in inputs]}
     )
-    from augment_store.chips import read_raster
+    from augment_store.chips.rasters import read_raster
 
     first = chips.read(chips.ids[0], inputs)
     extent, rng = Extent(first.timesteps, first.size), np.random.default_rng(5)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from augment_store.chips import Chip, ChipSet, select_timesteps
+from augment_store.chips.chip_set import Chip, ChipSet, select_timesteps
 from augment_store.errors import ChipDataError, ChipNotFoundError
 from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 

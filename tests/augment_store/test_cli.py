@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from augment_store.cli import main, run_guarded
+from augment_store.cli import main
+from augment_store.command_line import run_guarded
 
 
 def run_module(*arguments, **kwargs):
@@ -38,7 +39,7 @@ def test_a_missing_store_is_a_line_and_exit_2(tmp_path):
     assert found.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["augment_store.cli", "generate.command"])
+@pytest.mark.parametrize("module", ["augment_store.cli", "generate.cli"])
 def test_help_needs_no_heavy_import(module):
     heavy = ["torch", "lightning", "terratorch", "zarr", "rasterio", "matplotlib"]
     code = f"import sys, {module} as m\ntry:\n m.main(['--help'])\nexcept SystemExit: pass\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.export import geotiff
 from augment_store.modalities import LULC_LEGEND

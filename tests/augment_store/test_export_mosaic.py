@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from augment_store.chips import Georeference
+from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
 from augment_store.errors import MosaicError
 from augment_store.export.canvas import mosaics

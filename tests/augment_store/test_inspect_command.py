@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.inspect.html import CHIP_BUDGET
 from augment_store.inspect.views import draw_radar, draw_relief, draw_rgb

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.inspect.kinds import NO_CODE, map_kind
 from augment_store.inspect.references import References

@@ -1,8 +1,8 @@
 import pytest
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import FOLDERS, IMPACTMESH, find_layout, list_ids, read_split
 from augment_store.errors import ChipSetError
-from augment_store.layouts import FOLDERS, IMPACTMESH, find_layout, list_ids, read_split
 from tests.chips import write_folder_chips, write_impactmesh_chips
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from augment_store.chips.scenes import scenes_by_pattern, scenes_by_table
 from augment_store.errors import ChipSetError
-from augment_store.scenes import scenes_by_pattern, scenes_by_table
 
 
 def test_default_pattern_strips_row_and_column():

@@ -7,7 +7,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from augment_store.chips import Georeference
+from augment_store.chips.georeference import Georeference
 from augment_store.entries import read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.records import ChipEntry, ChipRecord

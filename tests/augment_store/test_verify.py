@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zarr
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import StoreError
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent

@@ -7,8 +7,8 @@ import pytest
 import rasterio
 import zarr
 
-from demo.chips import write_chips
-from demo.scenes import Raster, draw_scene
+from demo.world.chips import write_chips
+from demo.world.scenes import Raster, draw_scene
 
 
 @pytest.fixture(scope="module")

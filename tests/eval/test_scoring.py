@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from augment_store.chips import read_raster
+from augment_store.chips.rasters import read_raster
 from eval.cli import main
 from eval.score.counts import count_pixels
 from eval.score.record import Score, is_scored

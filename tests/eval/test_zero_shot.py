@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from augment_store.chips import read_raster
+from augment_store.chips.rasters import read_raster
 from eval.cli import main
 from eval.score.maps import vote
 from eval.score.record import Score, is_scored

@@ -11,7 +11,7 @@ import yaml
 import zarr
 from zarr.storage import ZipStore
 
-from augment_store.chips import read_raster
+from augment_store.chips.rasters import read_raster
 from augment_store.errors import AugmentStoreError, ChipDataError, StoreError
 from augment_store.schema import State
 from augment_store.store import AugmentStore

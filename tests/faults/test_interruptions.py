@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from augment_store.chips import Georeference
+from augment_store.chips.georeference import Georeference
 from augment_store.entries import read_entries
 from augment_store.errors import StoreError
-from augment_store.info import summarize
+from augment_store.inspect.info import summarize
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore

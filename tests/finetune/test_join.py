@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from augment_store.chips import Chip
+from augment_store.chips.chip_set import Chip
 from augment_store.errors import StoreError
 from finetune.augment.store_maps import StoreMaps
 from finetune.data.checks import SurveyRules, survey_chips

@@ -11,10 +11,10 @@ import zarr
 from rasterio.transform import from_origin
 from zarr.storage import ZipStore
 
-from augment_store.chips import ChipSet
-from augment_store.layouts import IMPACTMESH
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import IMPACTMESH
+from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.records import ChipEntry, ChipRecord
-from augment_store.scenes import scenes_by_pattern
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store import AugmentStore

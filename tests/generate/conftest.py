@@ -11,7 +11,7 @@ import pytest
 from augment_store.schema import State
 from augment_store.spec import SamplingSpec
 from augment_store.store import AugmentStore
-from generate.command import main
+from generate.cli import main
 from tests.chips import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from augment_store.chips import ChipSet
-from generate.audit import AuditError, audit_chips
-from generate.command import main
-from generate.inputs import Units
+from augment_store.chips.chip_set import ChipSet
+from generate.audit.audit import AuditError, audit_chips
+from generate.cli import main
+from generate.units import Units
 from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
 ALL = ["S2L2A", "S1RTC", "DEM"]

@@ -11,7 +11,7 @@ from augment_store.lock import exclusive
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
-from generate.command import main
+from generate.cli import main
 from generate.terramind import TerraMindGenerator
 from tests.chips import rasters, write_folder_chips, write_tif
 from tests.generate.conftest import assert_equal_stores, run_subprocess

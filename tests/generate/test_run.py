@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import xarray
 
-from augment_store.chips import ChipSet
+from augment_store.chips.chip_set import ChipSet
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
-from generate.command import main
+from generate.cli import main
 from generate.terramind import TerraMindGenerator
 from tests.chips import write_folder_chips, write_impactmesh_chips
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess

@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from generate.command import main
+from generate.cli import main
 from generate.terramind import TerraMindGenerator, _rounds, load_generator
 from terramind_weights.catalog import PUBLISHED, find_generator
 from tests.generate.conftest import assert_equal_stores, sampling

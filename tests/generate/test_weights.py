@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from generate.command import main
+from generate.cli import main
 from generate.terramind import load_generator
 from terramind_weights.catalog import PUBLISHED
 from terramind_weights.files import WeightsError, locate

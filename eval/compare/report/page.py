@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from augment_store.files import write_whole
 from augment_store.inspect.kinds import map_kind
 from augment_store.modalities import LegendClass
-from augment_store.outputs import write_whole
 from eval.compare.report.model import Chip, Report
 from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, legend
 

@@ -10,11 +10,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips import ChipSet, read_raster
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import find_layout
+from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import map_uri, photo_uri
 from augment_store.inspect.kinds import NO_CODE, map_kind
 from augment_store.inspect.views import draw_radar, draw_rgb
-from augment_store.layouts import find_layout
 from augment_store.legend import LegendTable
 from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, LegendClass
 from augment_store.store import AugmentStore

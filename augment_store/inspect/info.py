@@ -1,0 +1,93 @@
+"""What is in a store, from what, by which spec: for people, as a rich table, and as plain values."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from augment_store.entries import read_entries
+from augment_store.files import printable
+from augment_store.modalities import LULC_LEGEND
+from augment_store.schema import State
+from augment_store.store import AugmentStore
+
+SHARES_CHIPS: Final = 1000
+"""Chips that class shares are counted over at most, so that a large store does not have to be read whole."""
+
+
+def summarize(store: AugmentStore) -> dict[str, Any]:
+    """Counts, extent and spec of a store as plain JSON values."""
+    states = store.values("state")
+    scenes = {entry.scene_id for entry in read_entries(store).values()}
+    return {
+        "path": str(store.path),
+        "chips": len(store.chip_ids),
+        **{state.name.lower(): int((states == state).sum()) for state in State},
+        "scenes": len(scenes),
+        "timesteps": store.extent.timesteps,
+        "size": store.extent.size,
+        "arrays": list(store.map_names),
+        "bytes": sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()),
+        "fingerprint": store.fingerprint,
+        "spec": store.spec.to_dict(),
+        "audit": store.audit,
+    }
+
+
+def class_shares(store: AugmentStore) -> dict[str, float]:
+    """Share of each LULC class by name, over sample 0 of the complete chips; empty for an NDVI store.
+
+    Of more than `SHARES_CHIPS` complete chips, that many evenly spread ones are looked at.
+    """
+    complete = store.chips_in(State.COMPLETE)
+    if "lulc" not in store.map_names or not complete:
+        return {}
+    picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
+    counts = np.zeros(len(LULC_LEGEND), dtype=np.int64)
+    for pick in picks:
+        classes = store.read("lulc", complete[pick])[0]
+        counts += np.bincount(classes.ravel(), minlength=len(LULC_LEGEND))[: len(LULC_LEGEND)]
+    return {
+        entry.name: int(count) / int(counts.sum())
+        for entry, count in zip(LULC_LEGEND, counts, strict=True)
+        if count
+    }
+
+
+def render_info(store: AugmentStore) -> RenderableType:
+    """The summary as rich tables."""
+    summary = summarize(store)
+    spec = summary.pop("spec")
+    audit = summary.pop("audit")
+    about = Table("store", "", box=None, title_justify="left")
+    for key, value in summary.items():
+        about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
+    made = Table("generation spec", "", box=None)
+    for key, value in _rows(spec):
+        made.add_row(_cell(key), _cell(value))
+    accepted = [
+        _cell(f"accepted by the user despite the input audit: {entry.get('message', entry)}")
+        for entry in audit
+    ]
+    return Group(about, "", made, *accepted)
+
+
+def _cell(value: object) -> Text:
+    """A value of the store as text, in which nothing is markup or an order to the terminal."""
+    return Text(printable(str(value)))
+
+
+def _rows(spec: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in spec.items():
+        if key == "inputs":
+            rows += [(f"input {e['name']}", f"unit {e['unit']}, offset {e['offset']:g}") for e in value]
+        elif isinstance(value, dict):
+            rows += [(f"{key}.{name}", str(entry)) for name, entry in value.items()]
+        else:
+            rows.append((key, str(value)))
+    return rows

@@ -1,0 +1,48 @@
+"""`python -m demo.world`: writes chips of the procedural world, split by scene."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from augment_store.command_line import run_guarded
+from augment_store.errors import AugmentStoreError
+
+
+class WorldError(AugmentStoreError, ValueError):
+    """Chips cannot be written where they were asked for."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m demo.world", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--chips", type=Path, required=True, metavar="DIR", help="folder to make")
+    for split, scenes in (("train", 12), ("val", 3), ("test", 12)):
+        help_ = f"scenes of four chips each (default: {scenes})"
+        parser.add_argument(f"--{split}", type=int, default=scenes, metavar="N", help=help_)
+    parser.add_argument("--timesteps", type=int, default=2, help="acquisitions over the year (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
+    return run_guarded(lambda: _write(parser.parse_args(arguments)))
+
+
+def _write(parsed: argparse.Namespace) -> int:
+    from demo.world.chips import write_chips
+    from demo.world.scenes import FINETUNE_SCENES, draw_scene
+
+    if parsed.chips.exists() and any(parsed.chips.iterdir()):
+        raise WorldError(f"{parsed.chips}: exists and is not empty; choose another folder")
+    numbers = iter(FINETUNE_SCENES)
+    splits = {
+        split: [
+            draw_scene(next(numbers), seed=parsed.seed, timesteps=parsed.timesteps)
+            for _ in range(getattr(parsed, split))
+        ]
+        for split in ("train", "val", "test")
+    }
+    written = write_chips(parsed.chips, splits)
+    counts = ", ".join(f"{len(ids)} {split}" for split, ids in written.items())
+    Console(stderr=True).print(f"{parsed.chips}: chips of the procedural world: {counts}", soft_wrap=True)
+    return 0

@@ -1,0 +1,128 @@
+"""Input audit: are the chips in the units, order and range that TerraMind was pretrained on?
+
+A sample of chips is compared per band with the pretraining statistics and the physical range. A finding of
+level ``stop`` keeps a run from starting; one of level ``note`` is only shown. Each rule says what it found,
+what was expected and the remedy; thresholds are chosen so that single odd chips do not stop a run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.errors import AugmentStoreError
+from augment_store.modalities import INPUT_MODALITIES, Modality
+from augment_store.schema import Extent
+from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
+from generate.units import Units, to_native
+
+SAMPLE_CHIPS: Final = 32
+"""Chips looked at, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""
+
+PIXEL_STRIDE: Final = 4
+"""Every fourth pixel in each direction is looked at, of every timestep."""
+
+
+class AuditError(AugmentStoreError, ValueError):
+    """The input audit found something that stops a run."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Result of an audit.
+
+    Attributes:
+        chips: Ids of the chips looked at.
+        unreadable: Chips that could not be read, with the reason.
+        bands: Statistics per band.
+        findings: What was noticed, ``stop`` first.
+        extent: Timesteps and size that most of the chips share; others will be reported as failed.
+    """
+
+    chips: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    bands: tuple[BandStatistics, ...]
+    findings: tuple[Finding, ...]
+    extent: Extent
+
+    @property
+    def stops(self) -> tuple[Finding, ...]:
+        """Findings that stop a run."""
+        return tuple(finding for finding in self.findings if finding.level == "stop")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The audit as plain JSON values; what an empty band does not have is null."""
+        plain = asdict(self)
+        plain["bands"] = [
+            {key: None if value != value else value for key, value in band.items()} for band in plain["bands"]
+        ]
+        return plain
+
+
+def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> Audit:
+    """Audits a sample of a chip set.
+
+    Args:
+        chip_set: Chips to look at.
+        modalities: Input modalities.
+        units: What the values on disk are said to be in; what is audited is the result.
+
+    Raises:
+        AuditError: If none of the sampled chips can be read.
+    """
+    picks = np.linspace(0, len(chip_set.ids) - 1, min(SAMPLE_CHIPS, len(chip_set.ids))).round().astype(int)
+    chips, unreadable = _read_sample(chip_set, [chip_set.ids[pick] for pick in picks], modalities)
+    if not chips:
+        chip_id, reason = unreadable[0]
+        raise AuditError(
+            f"none of {len(unreadable)} sampled chips can be read; the first, {chip_id}: {reason}"
+        )
+    bands: list[BandStatistics] = []
+    findings: list[Finding] = []
+    for name in modalities:
+        modality = INPUT_MODALITIES[name]
+        pixels = _pool([chip.rasters[name] for chip in chips], modality, units)
+        bands += band_statistics(modality, pixels)
+        found = [rule(modality, pixels, units) for rule in RULES]
+        findings += [finding for finding in found if finding is not None]
+    findings.sort(key=lambda finding: finding.level != "stop")
+    return Audit(
+        tuple(chip.chip_id for chip in chips),
+        tuple(unreadable),
+        tuple(bands),
+        tuple(findings),
+        _most_common_extent(chips),
+    )
+
+
+def _read_sample(
+    chip_set: ChipSet, ids: Sequence[str], modalities: Sequence[str]
+) -> tuple[list[Chip], list[tuple[str, str]]]:
+    chips, unreadable = [], []
+    for chip_id in ids:
+        try:
+            chips.append(chip_set.read(chip_id, modalities))
+        except AugmentStoreError as error:
+            unreadable.append((chip_id, str(error)))
+    return chips, unreadable
+
+
+def _most_common_extent(chips: Sequence[Chip]) -> Extent:
+    return Counter(Extent(chip.timesteps, chip.size) for chip in chips).most_common(1)[0][0]
+
+
+def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:
+    """Every timestep of each chip as ``[images, C, pixels]``; sizes are cut to the smallest chip's."""
+    flat = [
+        to_native(image[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE], modality.name, units).reshape(image.shape[0], -1)
+        for raster in rasters
+        for image in raster
+    ]
+    shortest = min(values.shape[1] for values in flat)
+    return np.stack([values[:, :shortest] for values in flat])

@@ -1,0 +1,235 @@
+"""What the input audit looks for: one function per fault, with its threshold, its reason and its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.modalities import S1_MODALITIES, Modality
+from generate.units import Units
+
+OFFSET_LEVEL: Final = 900.0
+"""Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """One band over the sampled chips, in pretraining units.
+
+    Attributes:
+        modality: Modality name.
+        band: Band name.
+        minimum: Smallest valid value.
+        median: Median.
+        maximum: Largest valid value.
+        mean: Mean.
+        std: Standard deviation.
+        shift: (mean − pretraining mean) / pretraining standard deviation.
+        missing: Share of pixels that are NaN or no data.
+    """
+
+    modality: str
+    band: str
+    minimum: float
+    median: float
+    maximum: float
+    mean: float
+    std: float
+    shift: float
+    missing: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the audit noticed.
+
+    Attributes:
+        level: ``stop`` or ``note``.
+        rule: Short name of the rule, recorded in the store when it is accepted.
+        modality: Modality it is about.
+        message: What was found, what was expected, and the remedy.
+    """
+
+    level: str
+    rule: str
+    modality: str
+    message: str
+
+
+Pixels = NDArray[np.float32]
+"""One modality over the sampled chips: ``[images, C, pixels]`` in pretraining units, NaN where missing."""
+
+Rule = Callable[[Modality, Pixels, Units], Finding | None]
+
+
+def band_statistics(modality: Modality, pixels: Pixels) -> list[BandStatistics]:
+    """Statistics of each band over all sampled chips."""
+    statistics = []
+    for index, band in enumerate(modality.bands):
+        values = pixels[:, index].ravel()
+        valid = values[~np.isnan(values)].astype(np.float64)
+        if valid.size == 0:
+            numbers = (np.nan,) * 6
+        else:
+            shift = (valid.mean() - modality.mean[index]) / modality.std[index]
+            numbers = (valid.min(), np.median(valid), valid.max(), valid.mean(), valid.std(), shift)
+        missing = 1 - valid.size / values.size
+        statistics.append(
+            BandStatistics(modality.name, band, *(round(float(v), 4) for v in (*numbers, missing)))
+        )
+    return statistics
+
+
+def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """A band with one value, or none, over all sampled chips carries nothing."""
+    names = []
+    for index, band in enumerate(modality.bands):
+        valid = pixels[:, index][~np.isnan(pixels[:, index])]
+        if valid.size == 0 or valid.min() == valid.max():
+            names.append(f"{band} ({'empty' if valid.size == 0 else f'always {valid[0]:g}'})")
+    if not names:
+        return None
+    message = (
+        f"constant: {', '.join(names)}; expected values that vary. Check how the chips were made, "
+        f"or leave {modality.name} out with --inputs"
+    )
+    return Finding("stop", "constant_band", modality.name, message)
+
+
+def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Radar in dB is mostly negative; linear power never is."""
+    if modality.name not in S1_MODALITIES or units.s1_linear or not np.isfinite(pixels).any():
+        return None
+    low = float(np.nanpercentile(pixels, 1))
+    if low < 0:
+        return None
+    message = (
+        f"no negative values (1st percentile {low:.3g}): this looks like linear power; "
+        f"expected dB around {modality.mean[0]:g} (VV). Convert with --s1-unit linear"
+    )
+    return Finding("stop", "linear_power", modality.name, message)
+
+
+def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Values already in dB lose their negative ones when converted again."""
+    if modality.name not in S1_MODALITIES or not units.s1_linear:
+        return None
+    missing = float(np.isnan(pixels).mean())
+    if missing < 0.5:
+        return None
+    message = (
+        f"{missing:.0%} of the values are not positive, so they are not linear power; drop --s1-unit linear"
+    )
+    return Finding("stop", "not_linear_power", modality.name, message)
+
+
+def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Somewhere in an image, some band is dark; with the +1000 offset left in, none is."""
+    if modality.name != "S2L2A":
+        return None
+    darkest = np.nanmin(np.where(np.isnan(pixels), np.inf, pixels), axis=(1, 2))
+    high, low = float((darkest >= OFFSET_LEVEL).mean()), float(np.median(darkest))
+    if low < -100:
+        text = f"darkest values around {low:.0f}; expected about 0 to 300. --s2-offset {units.s2_offset:g} is too large"
+        return Finding("stop", "s2_offset_overdone", modality.name, text)
+    if high == 0 or units.s2_offset:
+        return None
+    message = (
+        f"the darkest value is at least {OFFSET_LEVEL:g} in {high:.0%} of the images, as where the +1000 offset of "
+        "processing baseline 04.00 was left in; if so, remove it with --s2-offset 1000"
+    )
+    if high < 0.9:
+        message += " for those chips, as a chip set of their own"
+    return Finding("stop" if high >= 0.9 else "note", "s2_offset", modality.name, message)
+
+
+def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Order violated where physics fixes it: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
+    median = {band: _median(pixels[:, index]) for index, band in enumerate(modality.bands)}
+    wrong = []
+    if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
+        wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
+    if modality.name == "S2L2A":
+        if median["SWIR_1"] < median["SWIR_2"]:
+            wrong.append(f"median SWIR_1 {median['SWIR_1']:.0f} lies below SWIR_2 {median['SWIR_2']:.0f}")
+        likeness = _correlation(pixels, modality.bands.index("NIR_BROAD"), modality.bands.index("NIR_NARROW"))
+        if likeness < 0.7 or abs(median["NIR_NARROW"] - median["NIR_BROAD"]) > 0.3 * abs(median["NIR_BROAD"]):
+            pair = f"medians {median['NIR_BROAD']:.0f} and {median['NIR_NARROW']:.0f}, correlation {likeness:.2f}"
+            wrong.append(f"NIR_BROAD and NIR_NARROW are not alike ({pair})")
+    if not wrong:
+        return None
+    order = " ".join(modality.bands)
+    message = f"the band order looks wrong: {'; '.join(wrong)}. Expected {order}; reorder the chips' bands"
+    return Finding("stop", "band_order", modality.name, message)
+
+
+def _median(values: Pixels) -> float:
+    """Median of the valid values; NaN, which no comparison is true for, where there are none."""
+    valid = values[~np.isnan(values)]
+    return float(np.median(valid)) if valid.size else np.nan
+
+
+def _correlation(pixels: Pixels, first: int, second: int) -> float:
+    """Pearson correlation of two bands over all valid pixels; 1 where either is constant."""
+    a, b = pixels[:, first].ravel().astype(np.float64), pixels[:, second].ravel().astype(np.float64)
+    valid = ~(np.isnan(a) | np.isnan(b))
+    if not valid.any() or np.ptp(a[valid]) == 0 or np.ptp(b[valid]) == 0:
+        return 1.0
+    return float(np.corrcoef(a[valid], b[valid])[0, 1])
+
+
+def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Values outside the physical range, or so small that the unit must be another."""
+    if not np.isfinite(pixels).any():
+        return None
+    low, high = modality.valid_range
+    outside = float((((pixels < low) | (pixels > high)) & ~np.isnan(pixels)).mean())
+    if outside > 0.01:
+        message = f"{outside:.1%} of the values lie outside {low:g} to {high:g} {modality.unit}; check unit and no-data"
+        return Finding("stop", "range", modality.name, message)
+    top = float(np.nanpercentile(pixels, 99))
+    if modality.name == "S2L2A" and 0 < top <= 10:
+        message = (
+            f"99 % of the values lie below {top:.3g}: this looks like reflectance 0 to 1; expected × 10⁴"
+        )
+        return Finding("stop", "unit", modality.name, f"{message}. Multiply the chips by 10,000")
+    return None
+
+
+def _shift(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """A mean more than three pretraining deviations from the pretraining mean."""
+    far = [s for s in band_statistics(modality, pixels) if abs(s.shift) > 3]
+    if not far:
+        return None
+    listed = ", ".join(f"{s.band} ({s.shift:+.1f})" for s in far)
+    message = (
+        f"mean more than 3 pretraining standard deviations off: {listed}; check the unit ({modality.unit})"
+    )
+    return Finding("stop", "shift", modality.name, message)
+
+
+def _missing(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Many pixels without observation."""
+    share = float(np.isnan(pixels).mean())
+    if share < 0.05:
+        return None
+    message = (
+        f"{share:.0%} of the values are NaN or no data; they enter the generator as the pretraining mean"
+    )
+    return Finding("stop" if share > 0.5 else "note", "missing", modality.name, message)
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    _constant_band,
+    _linear_power,
+    _converted_twice,
+    _offset,
+    _band_order,
+    _range,
+    _shift,
+    _missing,
+)

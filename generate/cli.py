@@ -1,0 +1,68 @@
+"""The commands of stage 1: generate and audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.command_line import run_guarded
+from augment_store.files import write_whole
+from generate.audit.audit import Audit, audit_chips
+from generate.options import (
+    ChipOptions,
+    GenerateOptions,
+    audit_parser,
+    chip_options,
+    generate_options,
+    generate_parser,
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of `python -m generate`; returns the exit status."""
+    if list(arguments[:1]) == ["audit"]:
+        parsed = audit_parser().parse_args(arguments[1:])
+        return run_guarded(lambda: run_audit(chip_options(parsed), parsed.json))
+    parsed = generate_parser().parse_args(arguments)
+    return run_guarded(lambda: _run_generate(generate_options(parsed)))
+
+
+def _run_generate(options: GenerateOptions) -> int:
+    from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
+
+    return run_generate(options)
+
+
+def run_audit(options: ChipOptions, json_path: Path | None) -> int:
+    """Audits a chip set and prints what it finds; returns 1 where a run would be stopped."""
+    chip_set = ChipSet.open(options.chips, options.layout, options.split)
+    audit = audit_chips(chip_set, options.inputs, options.units)
+    show_audit(audit, Console())
+    if json_path is not None:
+        text = json.dumps(audit.to_dict(), indent=1, allow_nan=False) + "\n"
+        write_whole(json_path, [text.encode()])
+    return 1 if audit.stops else 0
+
+
+def show_audit(audit: Audit, console: Console) -> None:
+    """Prints an audit as a table and its findings as lines."""
+    table = Table(title=f"{len(audit.chips)} chips, in pretraining units")
+    for heading in ("modality", "band", "min", "median", "max", "mean", "std", "shift", "missing"):
+        table.add_column(heading, justify="left" if heading in {"modality", "band"} else "right")
+    for band in audit.bands:
+        numbers = (band.minimum, band.median, band.maximum, band.mean, band.std)
+        shown = [f"{number:,.1f}" for number in numbers]
+        table.add_row(band.modality, band.band, *shown, f"{band.shift:+.2f}", f"{band.missing:.0%}")
+    console.print(table)
+    for chip_id, reason in audit.unreadable:
+        console.print(f"unreadable: {escape(chip_id)}: {escape(reason)}")
+    for finding in audit.findings:
+        console.print(f"[bold]{finding.level}[/]: {finding.modality}: {escape(finding.message)}")
+    if not audit.findings:
+        console.print("nothing suspicious")

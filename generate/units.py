@@ -1,0 +1,86 @@
+"""From raw rasters to what the generator sees: no-data marked, units converted, offset removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.chip_set import Chip
+from augment_store.errors import ChipDataError
+from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES
+
+IMPOSSIBLE: Final = 1e6
+"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """How values on disk become TerraMind's pretraining units.
+
+    Attributes:
+        s1_linear: Whether radar is linear power on disk, to be converted to dB.
+        s2_offset: Subtracted from S2L2A, in reflectance × 10⁴ (1000 where a processing baseline of 04.00 or
+            later left its offset in).
+    """
+
+    s1_linear: bool = False
+    s2_offset: float = 0.0
+
+    def offset(self, modality: str) -> float:
+        """Offset of one modality, in its unit on disk."""
+        return self.s2_offset if modality == "S2L2A" else 0.0
+
+    def name(self, modality: str) -> str:
+        """``linear`` or ``native``, as the generation spec records it."""
+        return "linear" if modality in S1_MODALITIES and self.s1_linear else "native"
+
+
+def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.float32]:
+    """A raster in pretraining units, NaN where nothing was observed.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``.
+        modality: Name of an input modality.
+        units: What the values on disk are in.
+
+    Returns:
+        float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. An S2L2A
+        pixel that is 0 in every band is Sentinel-2's NO_DATA; 0 in some bands is a dark surface.
+    """
+    nodata = np.array(INPUT_MODALITIES[modality].nodata)
+    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
+    if modality == "S2L2A":
+        invalid |= (values == 0).all(axis=-3, keepdims=True)
+    if units.name(modality) == "linear":
+        invalid |= values <= 0
+        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
+    values -= np.float32(units.offset(modality))
+    values[invalid] = np.nan
+    return values
+
+
+def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping[str, NDArray[np.float32]]:
+    """Images ``[len(timesteps), C, H, W]`` of a chip in pretraining units, by modality.
+
+    Raises:
+        ChipDataError: If a modality has no valid value at one of the timesteps.
+    """
+    images = {}
+    for name, raster in chip.rasters.items():
+        picked = raster[[timestep % raster.shape[0] for timestep in timesteps]]
+        images[name] = to_native(picked, name, units)
+        empty = np.isnan(images[name]).all(axis=(1, 2, 3))
+        if empty.any():
+            timestep = timesteps[int(empty.argmax())]
+            raise ChipDataError(
+                f"chip {chip.chip_id}: {name} has no valid value at timestep {timestep} (only NaN or no data); "
+                "replace the file, or leave the modality out with --inputs"
+            )
+    return images

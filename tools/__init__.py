@@ -1,0 +1,1 @@
+"""What makes the files that the packages ship; not part of the wheel."""
