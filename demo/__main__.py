@@ -1,4 +1,4 @@
-"""`python -m demo`, or `tim-demo`: the whole chain on a procedural world, each step as the command a user would type."""
+"""`python -m demo`, `tim-demo`: the whole chain on a procedural world, each step as the command a user would type."""
 
 from __future__ import annotations
 

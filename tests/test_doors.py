@@ -1,4 +1,4 @@
-"""What each package offers by its own name: examples that run, names that resolve, console scripts that are not shadowed."""
+"""What each package offers by its own name: examples that run, and console scripts that nothing shadows."""
 
 import doctest
 import importlib
