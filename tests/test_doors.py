@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -60,6 +61,16 @@ def test_the_example_of_a_package_runs(name, place, monkeypatch):
     runner = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE)
     report: list[str] = []
     assert runner.run(example, out=report.append).failed == 0, "".join(report)
+
+
+def test_the_python_of_the_readme_runs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    known: dict[str, object] = {}
+    for block in blocks:
+        exec(block, known)
+    assert known["lulc"].dims == ("chip", "sample", "time", "y", "x")
 
 
 @pytest.mark.parametrize("name", PACKAGES)
