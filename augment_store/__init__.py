@@ -1,1 +1,52 @@
-"""The contract between the stages: chip sets on disk and the Zarr store of generated modalities."""
+"""The contract between the stages: chip sets on disk and the Zarr store of generated modalities.
+
+>>> from augment_store import AugmentStore, ChipSet, State, verify_store
+>>> chips = ChipSet.open("data/nyc")
+>>> chips.ids[0], sorted(chips.modalities)
+('scene0_r000c000', ['DEM', 'S1RTC', 'S2L2A'])
+>>> chips.read("scene0_r000c000", ["S2L2A"]).rasters["S2L2A"].shape  # timestep, band, y, x
+(2, 12, 32, 32)
+>>> store = AugmentStore.open("stores/nyc_lulc")
+>>> store.spec.modality, len(store.chips_in(State.COMPLETE))
+('LULC', 6)
+>>> store.read("lulc", "scene0_r000c000").shape  # sample, timestep, y, x; checked against its digest
+(1, 2, 32, 32)
+>>> list(verify_store(store, chips))  # what is wrong with it: nothing
+[]
+"""
+
+from typing import TYPE_CHECKING
+
+from augment_store.doors import offer
+
+__all__ = [
+    "AugmentStore",
+    "AugmentStoreError",
+    "ChipSet",
+    "GenerationSpec",
+    "LegendTable",
+    "State",
+    "verify_store",
+]
+
+if TYPE_CHECKING:
+    from augment_store.chips.chip_set import ChipSet
+    from augment_store.errors import AugmentStoreError
+    from augment_store.legend import LegendTable
+    from augment_store.schema import State
+    from augment_store.spec import GenerationSpec
+    from augment_store.store import AugmentStore
+    from augment_store.verify import verify as verify_store
+else:
+    __getattr__, __dir__ = offer(
+        __name__,
+        {
+            "AugmentStore": "augment_store.store",
+            "AugmentStoreError": "augment_store.errors",
+            "ChipSet": "augment_store.chips.chip_set",
+            "GenerationSpec": "augment_store.spec",
+            "LegendTable": "augment_store.legend",
+            "State": "augment_store.schema",
+            "verify_store": "augment_store.verify:verify",  # the module has the name of the function
+        },
+    )

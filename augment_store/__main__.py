@@ -1,7 +1,14 @@
-"""`python -m augment_store`."""
+"""`python -m augment_store`, and the console script `tim-store`."""
 
 import sys
 
 from augment_store.cli import main
 
-sys.exit(main(sys.argv[1:]))
+
+def script() -> int:
+    """Entry point of the console script."""
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(script())

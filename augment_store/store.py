@@ -59,7 +59,7 @@ class AugmentStore:
     # Opening -----------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, path: Path, mode: str = "r", *, lost_ids: bool = False) -> Self:
+    def open(cls, path: str | Path, mode: str = "r", *, lost_ids: bool = False) -> Self:
         """Opens an existing store.
 
         Args:
@@ -71,6 +71,7 @@ class AugmentStore:
         Raises:
             StoreError: If there is none, or it is of another schema version or damaged, or a chip id is invalid.
         """
+        path = Path(path)
         if not (path / "zarr.json").is_file():
             raise StoreError(
                 f"{path}: not an augment store (no zarr.json); make one with python -m generate --store"

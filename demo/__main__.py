@@ -1,4 +1,4 @@
-"""`python -m demo`: the whole chain on a procedural world, each step as the command a user would type."""
+"""`python -m demo`, `tim-demo`: the whole chain on a procedural world, each step as the command a user would type."""
 
 from __future__ import annotations
 
@@ -42,5 +42,10 @@ def _run(out: Path, seed: int, *, quick: bool) -> int:
     return 0
 
 
+def script() -> int:
+    """Entry point of the console script."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script())

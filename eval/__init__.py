@@ -1,1 +1,34 @@
-"""Evaluation of fine-tuned arms against the Phase 2 baseline."""
+"""Stage 3: does it help? Scores of fine-tuned arms, paired comparisons and what is published of them.
+
+>>> from eval import Score, compare_arms
+>>> arms = {
+...     "baseline": [Score.read(f"scored/base_{seed}") for seed in (1, 2, 3)],
+...     "candidate": [Score.read(f"scored/tim_{seed}") for seed in (1, 2, 3)],
+... }
+>>> comparison = compare_arms(arms)
+>>> comparison.verdict.headline
+'a difference, but no claim'
+>>> comparison.verdict.lacking
+('a control, so nothing is known of what else could explain a difference',)
+>>> sorted(arms["candidate"][0].metrics.iou_by_class)
+['developed', 'forest', 'herbaceous', 'other', 'water']
+"""
+
+from typing import TYPE_CHECKING
+
+from augment_store.doors import offer
+
+__all__ = ["Comparison", "Score", "compare_arms"]
+
+if TYPE_CHECKING:
+    from eval.compare.arms import Comparison, compare_arms
+    from eval.score.record import Score
+else:
+    __getattr__, __dir__ = offer(
+        __name__,
+        {
+            "Comparison": "eval.compare.arms",
+            "Score": "eval.score.record",
+            "compare_arms": "eval.compare.arms",
+        },
+    )

@@ -1,8 +1,14 @@
-"""`python -m eval`."""
+"""`python -m eval`, and the console script `tim-eval`."""
 
 import sys
 
 from eval.cli import main
 
+
+def script() -> int:
+    """Entry point of the console script."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script())

@@ -1,1 +1,37 @@
-"""Stage 2: fine-tuning on chips joined with an augment store."""
+"""Stage 2: fine-tuning on chips joined with an augment store.
+
+>>> from finetune import TimStoreDataModule
+>>> data = TimStoreDataModule("data/nyc", timesteps=[0, 1], augment="stores/nyc_lulc", batch_size=2)
+>>> data.setup("fit")
+>>> batch = data.model_batch(next(iter(data.train_dataloader())))
+>>> batch["image"]["S2L2A"].shape  # image, 12 bands and 10 class planes, timestep, y, x
+torch.Size([2, 22, 2, 32, 32])
+
+A run of `python -m finetune fit` opens again as TerraTorch's task with the trained weights, and its data:
+
+>>> from finetune import load_run
+>>> task, data = load_run("runs/tim")
+>>> data.setup("test")
+>>> batch = next(iter(data.test_dataloader()))
+>>> task(data.model_batch(batch)["image"]).output.shape  # image, class, y, x
+torch.Size([2, 5, 32, 32])
+"""
+
+from typing import TYPE_CHECKING
+
+from augment_store.doors import offer
+
+__all__ = ["Places", "TimStoreDataModule", "load_run"]
+
+if TYPE_CHECKING:
+    from finetune.data.datamodule import TimStoreDataModule
+    from finetune.run.reopen import Places, load_run
+else:
+    __getattr__, __dir__ = offer(
+        __name__,
+        {
+            "Places": "finetune.run.reopen",
+            "TimStoreDataModule": "finetune.data.datamodule",
+            "load_run": "finetune.run.reopen",
+        },
+    )

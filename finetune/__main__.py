@@ -1,4 +1,4 @@
-"""`python -m finetune fit · validate · test · predict`."""
+"""`python -m finetune fit · validate · test · predict`, and the console script `tim-finetune`."""
 
 from __future__ import annotations
 
@@ -24,5 +24,10 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def script() -> int:
+    """Entry point of the console script."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script())

@@ -1,8 +1,14 @@
-"""`python -m generate`."""
+"""`python -m generate`, and the console script `tim-generate`."""
 
 import sys
 
 from generate.cli import main
 
+
+def script() -> int:
+    """Entry point of the console script."""
+    return main(sys.argv[1:])
+
+
 if __name__ == "__main__":  # reading ahead starts processes that import this file
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script())

@@ -20,6 +20,21 @@ def test_every_file_of_the_tree_exists():
             assert (folder / name).exists(), folder / name
 
 
+def test_every_package_is_in_the_tree():
+    """One line a folder, complete: the packages within packages, too."""
+    tree, known, top = README.split("## Tree")[1].split("```")[1], set(), Path()
+    for line in filter(str.strip, tree.splitlines()):
+        name = Path(line.split()[0])
+        top = top if line.startswith(" ") else name
+        known.add(top / name if line.startswith(" ") else top)
+    packages = {
+        path.parent.relative_to(ROOT)
+        for folder in ("augment_store", "terramind_weights", "generate", "finetune", "eval", "demo", "tools")
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert packages <= known
+
+
 def test_every_command_is_a_package_that_can_be_run():
     modules = set(re.findall(r"python -m ([a-z_.]+)", README)) - {"pytest", "venv"}
     assert {"generate", "augment_store", "finetune", "eval", "demo"} <= modules

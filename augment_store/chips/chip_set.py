@@ -84,7 +84,7 @@ class ChipSet:
             raise ChipSetError(f"{root}: no chips found in the layout {layout.name!r}")
 
     @classmethod
-    def open(cls, root: Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:
+    def open(cls, root: str | Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:
         """Opens a chip set, finding its layout where none is named.
 
         Args:
@@ -95,6 +95,7 @@ class ChipSet:
         Raises:
             ChipSetError: If there are no chips, the layout is unknown or a split file is unusable.
         """
+        root = Path(root)
         found = cls(root, find_layout(root, layout))
         return found.limited_to(splits) if splits else found
 

@@ -128,12 +128,13 @@ class Score:
         write_whole(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: str | Path) -> Self:
         """Reads the score in a run directory.
 
         Raises:
             ScoreError: If there is none, or it is not one this version wrote.
         """
+        folder = Path(folder)
         path = folder / FOLDER / RECORD
         if not path.is_file():
             raise ScoreError(f"{folder}: not scored yet; run python -m eval score {folder}")

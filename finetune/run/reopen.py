@@ -29,7 +29,7 @@ class Places:
 
 
 def load_run(
-    run: Path, checkpoint: str = "best", places: Places | None = None
+    run: str | Path, checkpoint: str = "best", places: Places | None = None
 ) -> tuple[SemanticSegmentationTask, TimStoreDataModule]:
     """The task of a run in evaluation mode with its trained weights, and its datamodule.
 
@@ -46,6 +46,7 @@ def load_run(
         ConfigError: If its configuration would run code of a package that is not trusted.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
+    run = Path(run)
     manifest = RunManifest.read(run)
     weights = manifest.checkpoint(run, checkpoint)
     plain = read_yaml(run / CONFIG)

@@ -1,0 +1,81 @@
+"""Generation as a function, for notebooks; it is told what the command is told and does what the command does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, TypedDict, Unpack
+
+from augment_store.store import AugmentStore
+from generate.options import OptionsError, generate_options, generate_parser
+
+
+class GenerateKeywords(TypedDict, total=False):
+    """Options of `python -m generate`, by their names with underscores; defaults and meanings are the command's."""
+
+    generator: str
+    weights: str | Path
+    modality: str
+    layout: str
+    split: Sequence[str | Path]
+    inputs: Sequence[str]
+    s1_unit: str
+    s2_offset: float
+    scene_pattern: str
+    scene_csv: str | Path
+    temperature: float
+    top_k: int
+    top_p: float
+    decoding_steps: int
+    samples: int
+    seed: int
+    diffusion_steps: int
+    probabilities: bool
+    batch_size: int
+    workers: int
+    shard_chips: int
+    accelerator: str
+    devices: str | int
+    num_nodes: int
+    precision: str
+    accept_audit: bool
+
+
+def generate(chips: str | Path, store: str | Path, **options: Unpack[GenerateKeywords]) -> AugmentStore:
+    """Generates what is missing of a store, as `python -m generate` does.
+
+    Args:
+        chips: Root folder of the chip set.
+        store: Folder of the store to make or resume.
+        **options: Any of `GenerateKeywords`, for example ``modality="NDVI"``, ``inputs=["S1RTC"]``, ``samples=4``;
+            `python -m generate --help` says what each is for. What is left out, or None, has the command's default.
+
+    Returns:
+        The store, open for reading; ``store.chips_in(State.FAILED)`` names chips that could not be generated.
+
+    Raises:
+        AugmentStoreError: If the options, chips, weights or store are unfit.
+    """
+    from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
+
+    parser = generate_parser()
+    parser.error = _refuse  # type: ignore[method-assign] # a notebook must not end with exit status 2
+    words = ["--chips", str(chips), "--store", str(store), *_words(options)]
+    run_generate(generate_options(parser.parse_args(words)))
+    return AugmentStore.open(store)
+
+
+def _words(options: GenerateKeywords) -> Iterator[str]:
+    """Keyword arguments as the words of a command line, so that one parser checks both."""
+    for name, value in options.items():
+        if value is None or value is False:
+            continue
+        yield f"--{name.replace('_', '-')}"
+        if isinstance(value, list | tuple):
+            yield from map(str, value)
+        elif value is not True:
+            yield str(value)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise OptionsError(f"{message}; python -m generate --help lists what it takes")

@@ -1,0 +1,261 @@
+"""The documents say what the code does: tables, commands, options, links and records are compared with it."""
+
+import argparse
+import dataclasses
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augment_store.chips.layouts import LAYOUTS, SPLITS
+from augment_store.cli import COMMANDS as STORE_COMMANDS
+from augment_store.legend import LegendTable
+from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
+from augment_store.schema import SCHEMA_VERSION, Extent, chip_arrays, map_arrays
+from augment_store.store import AugmentStore
+from eval.cli import COMMANDS as EVAL_COMMANDS
+from eval.study.config import Study
+from finetune.options import parser as finetune_parser
+from generate.options import audit_parser, generate_parser
+from tests.augment_store.stores import make_spec
+from tests.conftest import ROOT
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+GUIDES = [path for path in DOCUMENTS if path.name not in {"CHANGELOG.md", "log.md"}]  # those tell of the past
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def rows(text: str, *heading: str) -> list[list[str]]:
+    """Rows of every table in a Markdown text whose heading begins with these cells."""
+    found, inside = [], False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")] if "|" in line else []
+        if tuple(cells[: len(heading)]) == heading:
+            inside = True
+        elif inside and not cells:
+            inside = False
+        elif inside and not line.startswith("|---"):
+            found.append(cells)
+    return found
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# The store ---------------------------------------------------------------------------------------------
+
+
+def schemas() -> dict[str, tuple[object, bool]]:
+    """Every array that a store can have, and whether it holds maps."""
+    extent, specs = Extent(2, 32), (make_spec("LULC", 2, probabilities=True), make_spec("NDVI"))
+    maps = {schema.name: (schema, True) for spec in specs for schema in map_arrays(spec, extent)}
+    return maps | {schema.name: (schema, False) for spec in specs for schema in chip_arrays(spec, extent)}
+
+
+def test_the_stores_page_has_every_array_as_the_schema_has_it():
+    page = read("docs/store.md")
+    documented = {
+        names(name)[0]: (dims, dtype, fill.strip('"'), sorted(names(attributes)))
+        for name, dims, dtype, fill, attributes, _ in rows(page, "array", "dimensions")
+    }
+    expected = {
+        name: (
+            ", ".join(schema.dims),
+            schema.dtype,
+            str(schema.fill).replace("nan", "NaN"),
+            sorted(schema.attributes),
+        )
+        for name, (schema, _) in schemas().items()
+    }
+    assert documented == expected
+
+
+def test_the_stores_page_puts_arrays_where_they_belong():
+    maps, columns = read("docs/store.md").split("The maps.")[1].split("The columns:")
+    for text, are_maps in ((maps, True), (columns, False)):
+        listed = {names(row[0])[0] for row in rows(text, "array", "dimensions")}
+        assert listed == {name for name, (_, is_map) in schemas().items() if is_map is are_maps}
+
+
+def test_the_stores_page_explains_every_dimension_and_attribute(tmp_path):
+    page = read("docs/store.md")
+    dims = [name for row in rows(page, "dimension", "length") for name in names(row[0])]
+    assert set(dims) == {dim for schema, _ in schemas().values() for dim in schema.dims}
+    assert len(set(dims)) == len(dims)
+    store = AugmentStore.create(tmp_path / "store", make_spec(), Extent(1, 32))
+    assert {names(row[0])[0] for row in rows(page, "attribute", "what")} == set(store.attributes)
+    assert f"**schema version {SCHEMA_VERSION}**" in page
+    missing = [f.name for f in dataclasses.fields(store.spec) if f"`{f.name}`" not in page]
+    assert missing == []
+
+
+# Files that a user writes ------------------------------------------------------------------------------
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", read(name), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_layouts_are_those_that_are_found():
+    page = read("docs/formats.md").split("## A chip set")[1].split("A `.zarr.zip`")[0]
+    table = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
+    for column, name in ((2, "folders"), (3, "impactmesh")):
+        layout = LAYOUTS[name]
+        prefix = "" if layout.data == "." else f"{layout.data}/"
+        cells = {key: line.split("|")[column].strip() for key, line in table.items()}
+        assert cells[""].startswith(f"`{name}`")
+        for modality in INPUT_MODALITIES:
+            pattern = layout.images.get(modality)
+            shown = "–" if pattern is None else f"`{prefix}{pattern.replace('{id}', '<id>')}`"
+            assert cells[modality] == shown
+        assert cells["mask"] == f"`{prefix}{layout.mask.replace('{id}', '<id>')}`"
+        assert cells["splits"] == f"`{layout.split.replace('{split}', '{' + ','.join(SPLITS) + '}')}`"
+
+
+def test_the_bands_are_those_that_are_read():
+    told = {
+        name: names(bands)
+        for cell, bands, _ in rows(read("docs/formats.md"), "modality", "bands", "unit")
+        for name in names(cell)
+    }
+    assert told == {name: list(modality.bands) for name, modality in INPUT_MODALITIES.items()}
+
+
+def test_the_legend_and_the_study_shown_can_be_read(tmp_path):
+    shown = {block.splitlines()[0]: block for block in blocks("docs/formats.md", "yaml")}
+    (tmp_path / "legend.yaml").write_text(shown["# legend"])
+    table = LegendTable.load(tmp_path / "legend.yaml")
+    assert [entry.name for entry in table.classes] == ["land", "water"]
+    values = ", ".join(f"{entry.value} {entry.name}" for entry in LULC_LEGEND)
+    assert values in " ".join(read("docs/formats.md").split())
+    (tmp_path / "study.yaml").write_text(shown["# study"])
+    study = Study.load(tmp_path / "study.yaml")
+    assert set(study.comparisons["tim"].controls) == {"random", "shuffle", "map_itself"}
+    (section,) = re.findall(r"## A study\n(.*?)\n## ", read("docs/formats.md"), flags=re.DOTALL)
+    keys = [names(row[0])[0] for row in rows(section, "key", "what")]
+    assert sorted(keys) == sorted(field.name for field in dataclasses.fields(Study))
+
+
+# Commands ----------------------------------------------------------------------------------------------
+
+SUBCOMMANDS = {"augment_store": STORE_COMMANDS, "eval": EVAL_COMMANDS}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command, by package and subcommand."""
+    made = {"generate": generate_parser(), "generate audit": audit_parser(), "finetune": finetune_parser()}
+    for package, commands in SUBCOMMANDS.items():
+        for name, command in commands.items():
+            made[f"{package} {name}"] = argparse.ArgumentParser(f"{package} {name}", allow_abbrev=False)
+            command.add_arguments(made[f"{package} {name}"])
+    return made
+
+
+def commands(text: str) -> list[list[str]]:
+    """What follows ``-m`` of each Python command in a text, in blocks and inline."""
+    lines = [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.splitlines()
+    ]
+    lines += [" ".join(span.split()) for span in re.findall(r"`(python -m [^`]+)`", text)]
+    split = [shlex.split(line, comments=True) for line in lines if " -m " in line and " && " not in line]
+    return [words[words.index("-m") + 1 :] for words in split]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_every_command_shown_is_one_that_the_package_takes(path):
+    known = parsers()
+    for module, *words in commands(path.read_text(encoding="utf-8")):
+        place = ROOT.joinpath(*module.split("."))
+        assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file() or module == "pytest"
+        whole = f"{module} {words[0]}" if words else module
+        if words and whole in known:
+            known[whole].parse_args(words[1:])
+        elif words and module in known:
+            known[module].parse_args(words)
+        else:
+            assert not words or module not in SUBCOMMANDS, f"{path.name}: {module} {words}"
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_every_option_named_is_there(path):
+    options = {word for parser in parsers().values() for word in parser._option_string_actions}
+    options |= {"--quick"}  # the demo's
+    spans = re.findall(r"`(--[a-z][^`]*)`", path.read_text(encoding="utf-8"))
+    named = {span.split()[0] for span in spans}
+    assert {word for word in named if "." not in word} <= options | {"--help"}  # with a dot: TerraTorch's
+
+
+def test_the_readme_names_the_console_scripts():
+    assert set(re.findall(r"`(tim-[a-z]+)`", read("README.md"))) == set(PROJECT["scripts"])
+
+
+# Places ------------------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file) if file else path
+        assert place.is_file(), target
+        assert not anchor or anchor in anchors(place.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_every_file_named_is_there(path):
+    tops = {entry.name for entry in ROOT.iterdir()}
+    for span in re.findall(r"`([\w./]+\.(?:py|md|yaml))`", path.read_text(encoding="utf-8")):
+        if span.split("/")[0] in tops and "/" in span:
+            assert (ROOT / span).is_file(), span
+
+
+def test_pictures_are_light_and_used():
+    pictures = list((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 300_000, picture
+        assert f"docs/images/{picture.name}" in read("README.md")
+
+
+# Records -----------------------------------------------------------------------------------------------
+
+
+def test_the_changelog_has_versions_and_one_entry_a_change():
+    text = read("CHANGELOG.md")
+    headings = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(PROJECT['version'])}, \d{{4}}-\d{{2}}-\d{{2}}", headings[1])
+    body = text.split("## Unreleased")[1]
+    loose = [line for line in body.splitlines() if line and not line.startswith(("- **", "  ", "## "))]
+    assert loose == []
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert citation["version"] == PROJECT["version"]
+    assert f"{citation['version']}, {citation['date-released']}" in read("CHANGELOG.md")
+    assert citation["license"] == PROJECT["license"]
+
+
+def test_the_workflow_runs_what_runs_everywhere():
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    (job,) = workflow["jobs"].values()
+    assert job["steps"][-1] == {"run": ".ci/run"}
+    for form in (Path(ROOT) / ".github" / "ISSUE_TEMPLATE").glob("[bd]*.yml"):
+        assert {"name", "description", "body"} <= set(yaml.safe_load(form.read_text(encoding="utf-8")))

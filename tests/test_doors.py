@@ -1,0 +1,135 @@
+"""What each package offers by its own name: examples that run, and console scripts that nothing shadows."""
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment_store.chips.layouts import IMPACTMESH
+from finetune.__main__ import main as finetune
+from generate import generate
+from generate.api import GenerateKeywords
+from generate.options import OptionsError, generate_parser
+from tests.chips import write_impactmesh_chips, write_tif
+from tests.conftest import ROOT
+from tests.eval.scores import make_score
+
+PACKAGES = ("augment_store", "generate", "finetune", "eval")
+CONFIG = ROOT / "demo" / "configs" / "demo.yaml"
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with what the examples name: chips, a store, a trained run and scores of three seeds."""
+    root = tmp_path_factory.mktemp("place")
+    chips = root / "data" / "nyc"
+    ids = [f"scene{i // 2}_r{i % 2:03d}c000" for i in range(6)]
+    write_impactmesh_chips(chips, ids)
+    for number, split in enumerate(("train", "val", "test")):
+        path = chips / IMPACTMESH.split.format(split=split)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(ids[2 * number : 2 * number + 2]))
+    for seed, chip_id in enumerate(ids):
+        labels = np.random.default_rng(seed).integers(0, 5, (1, 32, 32)).astype(np.int8)
+        write_tif(chips / "data" / IMPACTMESH.mask.format(id=chip_id), labels)
+    store = root / "stores" / "nyc_lulc"
+    generate(chips, store, generator="demo", accelerator="cpu", top_k=1)
+    shorter = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    run = ["--run", str(root / "runs" / "tim"), *shorter]
+    assert (
+        finetune(["fit", "--config", str(CONFIG), "--chips", str(chips), "--augment", str(store), *run]) == 0
+    )
+    for seed in (1, 2, 3):
+        make_score(root / "scored" / f"base_{seed}", seed=seed)
+        make_score(root / "scored" / f"tim_{seed}", gain=0.1, seed=seed)
+    return root
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_example_of_a_package_runs(name, place, monkeypatch):
+    monkeypatch.chdir(place)
+    package = importlib.import_module(name)
+    assert ">>> " in package.__doc__
+    (example,) = doctest.DocTestFinder(recurse=False).find(package, name, globs={})
+    runner = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE)
+    report: list[str] = []
+    assert runner.run(example, out=report.append).failed == 0, "".join(report)
+
+
+def test_the_python_of_the_readme_runs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    known: dict[str, object] = {}
+    for block in blocks:
+        exec(block, known)
+    assert known["lulc"].dims == ("chip", "sample", "time", "y", "x")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_name_on_offer_is_there(name):
+    package = importlib.import_module(name)
+    assert package.__all__ == sorted(package.__all__)
+    assert dir(package) == package.__all__
+    assert all(getattr(package, offered).__doc__ for offered in package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_package_waits_with_heavy_imports(name):
+    """A door that imports what is behind it would make every --help wait for torch."""
+    code = f"import sys, {name}; sys.exit(any(heavy in sys.modules for heavy in ('torch', 'zarr', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_function_takes_what_the_command_takes():
+    """All of its options, but those that make no store or are arguments of their own."""
+    options = {action.dest for action in generate_parser()._actions}
+    assert set(GenerateKeywords.__annotations__) == options - {"help", "chips", "store", "dry_run"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"modality": "FOO"}, "argument --modality: invalid choice: 'FOO'"),
+        ({"top_q": 1}, "unrecognized arguments: --top-q 1"),
+        ({"samples": 0}, "--samples 0: expected at least 1"),
+        ({"inputs": ["DEM", "DEM"]}, "--inputs DEM DEM: a modality appears twice"),
+    ],
+)
+def test_the_function_refuses_what_the_command_refuses(options, message, tmp_path):
+    with pytest.raises(OptionsError, match=message):
+        generate(tmp_path, tmp_path / "store", **options)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_console_script_is_not_shadowed_by_a_file_of_the_users(script, tmp_path):
+    """As pip makes them, run in a folder with modules of the same names as our packages."""
+    module, _, function = SCRIPTS[script].partition(":")
+    package = module.split(".")[0]
+    installed = tmp_path / "bin" / script
+    installed.parent.mkdir()
+    installed.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / f"{package}.py").write_text("print('MINE')\n")
+    told = [
+        subprocess.run(
+            [sys.executable, *words, "--help"],
+            cwd=tmp_path / "work",
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for words in ([installed], ["-m", package])
+    ]
+    assert told[0].startswith("usage: ")
+    assert told[1] == "MINE\n"  # which is why there are scripts
