@@ -12,6 +12,7 @@ from augment_store.chips.layouts import LAYOUTS
 from augment_store.command_line import Command, run_guarded
 from augment_store.export import command as export_command
 from augment_store.files import printable
+from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
 
 
@@ -64,7 +65,8 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.repair:
         with exclusive(store.path):
             count = repair(store, problems)
-        sys.stdout.write(f"{count} chips set back to pending; run the generate command again\n")
+        again = last_command(store.history) or "the generate command"
+        sys.stdout.write(f"{count} chips set back to pending; run again: {printable(again)}\n")
     return 1 if problems else 0
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from augment_store.chips.chip_set import ChipSet
 from augment_store.command_line import run_guarded
 from augment_store.files import write_whole
+from augment_store.history import command_line
 from generate.audit.audit import Audit, audit_chips
 from generate.options import (
     ChipOptions,
@@ -30,13 +31,14 @@ def main(arguments: Sequence[str]) -> int:
         parsed = audit_parser().parse_args(arguments[1:])
         return run_guarded(lambda: run_audit(chip_options(parsed), parsed.json))
     parsed = generate_parser().parse_args(arguments)
-    return run_guarded(lambda: _run_generate(generate_options(parsed)))
+    command = command_line("generate", arguments)
+    return run_guarded(lambda: _run_generate(generate_options(parsed), command))
 
 
-def _run_generate(options: GenerateOptions) -> int:
+def _run_generate(options: GenerateOptions, command: str) -> int:
     from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
 
-    return run_generate(options)
+    return run_generate(options, command)
 
 
 def run_audit(options: ChipOptions, json_path: Path | None) -> int:

@@ -52,8 +52,12 @@ class Run:
     extent: Extent
 
 
-def run_generate(options: GenerateOptions) -> int:
+def run_generate(options: GenerateOptions, command: str) -> int:
     """Generates what is missing of a store.
+
+    Args:
+        options: What the user asked for.
+        command: The command line they come from, for the store's history.
 
     Returns:
         0, or 1 where chips failed.
@@ -82,7 +86,7 @@ def run_generate(options: GenerateOptions) -> int:
         _show_plan(run, console)
         return 0
     with exclusive(options.store) if first else contextlib.nullcontext():
-        before = _prepare_store(run, console) if first else 0
+        before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
         return _report(run, before, console) if first else 0
 
@@ -149,13 +153,14 @@ def _open_store(run: Run, console: Console) -> AugmentStore | None:
     return store
 
 
-def _prepare_store(run: Run, console: Console) -> int:
+def _prepare_store(run: Run, command: str, console: Console) -> int:
     """Makes or opens the store and announces the chips; returns how many of them are complete already."""
     scenes = find_scenes(run.chip_set, run.options)
     store = _open_store(run, console)
     store = store or AugmentStore.create(run.options.store, run.spec, run.extent, run.options.shard_chips)
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
+    store.record_history(command)
     return _count_complete(store, run)
 
 

@@ -7,6 +7,7 @@ import pytest
 import xarray
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.history import command_line, last_command
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
@@ -18,7 +19,8 @@ from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_sub
 SPEC = ("--samples", "2", "--probabilities")
 
 
-def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips):
+def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, command):
+    ran = command(reference, *SPEC)
     store = AugmentStore.open(reference)
     assert store.chip_ids == IDS
     assert store.extent == Extent(timesteps=2, size=32)
@@ -26,6 +28,7 @@ def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips):
     assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
     assert '"EPSG","32618"' in store.values("crs_wkt")[0]
     assert store.spec.weights == "random"
+    assert last_command(store.history) == command_line("generate", ran)
     with xarray.open_zarr(reference) as dataset:
         assert dataset["lulc"].dims == ("chip", "sample", "time", "y", "x")
         assert dataset["lulc"].shape == (6, 2, 2, 32, 32)
