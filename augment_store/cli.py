@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips import layouts_command
+from augment_store.chips import cut_command, layouts_command
 from augment_store.command_line import Command, add_commands, add_layout_argument, new_parser, run_guarded
 from augment_store.export import command as export_command
 from augment_store.files import printable
@@ -78,12 +78,14 @@ python -m augment_store verify stores/lulc --chips data/nyc
 python -m augment_store inspect stores/lulc --chips data/nyc --html maps.html
 python -m augment_store export stores/lulc --format cog --out maps
 python -m augment_store layouts
+python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 """
 
 COMMANDS: Final = {
     "info": Command("what is in a store, from what, by which spec", _info_arguments, _info),
     "verify": Command("whether a store can be trusted; exit 1 if not", _verify_arguments, _verify),
     "inspect": Command(inspect_command.SUMMARY, inspect_command.add_arguments, inspect_command.run),
+    "cut": Command(cut_command.SUMMARY, cut_command.add_arguments, cut_command.run, cut_command.EXAMPLES),
     "layouts": Command(
         layouts_command.SUMMARY, layouts_command.add_arguments, layouts_command.run, layouts_command.EXAMPLES
     ),
