@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
@@ -25,6 +25,10 @@ PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
 """Packages whose code decides what is generated; their versions are part of the spec."""
 
 
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per band."""
+
+
 def build_spec(
     options: GenerateOptions, loaded: LoadedGenerator, precision: str, device: str
 ) -> GenerationSpec:
@@ -36,47 +40,53 @@ def build_spec(
         precision: Arithmetic that Lightning settled on, which is not always the one asked for.
         device: Kind of device it runs on.
     """
-    planned = planned_spec(options, precision, device)
-    standardised = {
-        entry.name: dict(zip(("mean", "std"), loaded.module.statistics(entry.name), strict=True))
-        for entry in planned.inputs
-    }
     return replace(
-        planned,
+        planned_spec(options, precision, device),
         weights=loaded.weights,
         network_sha256=loaded.network_sha256,
         tokenizer_sha256=loaded.tokenizer_sha256,
-        inputs=tuple(replace(entry, **standardised[entry.name]) for entry in planned.inputs),
+        inputs=_inputs(options, loaded.module.statistics),
     )
 
 
 def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
     """A planned spec with what only the weights can tell taken from a store, so that all else can be compared."""
-    made = store.spec
-    statistics = {entry.name: {"mean": entry.mean, "std": entry.std} for entry in made.inputs}
-    inputs = tuple(replace(entry, **statistics.get(entry.name, {})) for entry in planned.inputs)
-    digests = {"network_sha256": made.network_sha256, "tokenizer_sha256": made.tokenizer_sha256}
-    return replace(planned, inputs=inputs, **digests)
+    known = {entry.name: entry for entry in store.spec.inputs}
+    return replace(
+        planned,
+        network_sha256=store.spec.network_sha256,
+        tokenizer_sha256=store.spec.tokenizer_sha256,
+        inputs=tuple(
+            replace(entry, mean=known[entry.name].mean, std=known[entry.name].std)
+            if entry.name in known
+            else entry
+            for entry in planned.inputs
+        ),
+    )
 
 
 def planned_spec(options: GenerateOptions, precision: str, device: str) -> GenerationSpec:
     """The generation spec of a run as far as it is known without the weights; see `build_spec`."""
-    units = options.source.units
-    inputs = tuple(
-        InputSpec(name, units.name(name), units.offset(name), (), ()) for name in options.source.inputs
-    )
     return GenerationSpec(
         generator=options.generator,
         weights="random" if options.weights == RANDOM else "checkpoint",
         network_sha256="",
         tokenizer_sha256="",
         modality=options.modality,
-        inputs=inputs,
+        inputs=_inputs(options, lambda name: ((), ())),
         sampling=options.sampling,
         probabilities=options.probabilities,
         precision=precision,
         device=device,
         versions={package: version(package) for package in PACKAGES},
+    )
+
+
+def _inputs(options: GenerateOptions, statistics: Callable[[str], Statistics]) -> tuple[InputSpec, ...]:
+    units = options.source.units
+    return tuple(
+        InputSpec(name, units.name(name), units.offset(name), *statistics(name))
+        for name in options.source.inputs
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -206,11 +207,14 @@ def root_above(folder: Path) -> Path | None:
     """Root of the chip set of which `folder` is the data or a modality folder; None where it is neither."""
     folder = folder.resolve()
     for layout in map(shipped_layout, SHIPPED):
-        for data in (PurePosixPath(data) for data in layout.data):
-            modalities = {str(data / PurePosixPath(pattern).parent) for pattern in layout.patterns()}
-            for inner in {str(data), *modalities} - {"."}:
-                above = folder.parents[len(PurePosixPath(inner).parts) - 1]
-                if above / inner == folder and data_folder(above, layout) == above / data:
+        for data in layout.data:
+            modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
+            for inner in {data, *modalities} - {"."}:
+                depth = len(PurePosixPath(inner).parts)
+                if folder.parts[-depth:] != PurePosixPath(inner).parts:
+                    continue
+                above = folder.parents[depth - 1]
+                if data_folder(above, layout) == above / data:
                     return above
     return None
 
@@ -265,8 +269,7 @@ def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
 
 
 def _check_once(ids: Iterable[str], path: Path) -> None:
-    seen: set[str] = set()
-    twice = sorted({chip_id for chip_id in ids if chip_id in seen or seen.add(chip_id)})
+    twice = sorted(chip_id for chip_id, times in Counter(ids).items() if times > 1)
     if twice:
         raise ChipSetError(
             f"{path}: chip ids appear twice: {', '.join(twice[:5])}; remove the repeated lines"

@@ -75,7 +75,7 @@ def render_info(store: AugmentStore) -> RenderableType:
         for entry in audit
     ]
     runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
-    return Group(about, "", made, *accepted, *["", *runs] if runs else [])
+    return Group(about, "", made, *accepted, *runs)
 
 
 def _cell(value: object) -> Text:

@@ -1,10 +1,12 @@
 """Layouts as files: those that ship, a user's own, and what is wrong with one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import SHIPPED, find_layout, load_layout, shipped_layout
+from augment_store.chips.layouts import SHIPPED, find_layout, load_layout, root_above, shipped_layout
 from augment_store.cli import main
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError, RemotePathError
 from augment_store.modalities import S2L1C, S2L2A
@@ -176,6 +178,11 @@ def test_a_folder_inside_a_chip_set_names_the_root(tmp_path):
         ChipSet.open(root / "data", "impactmesh")
 
 
+def test_a_folder_near_the_root_of_the_disk_is_inside_nothing():
+    assert root_above(Path("/")) is None
+    assert root_above(Path("/data")) is None
+
+
 def test_no_chips_shows_what_is_there(tmp_path):
     (tmp_path / "s2").mkdir()
     (tmp_path / "s2" / "a.jp2").touch()
@@ -185,7 +192,7 @@ def test_no_chips_shows_what_is_there(tmp_path):
 
 def test_a_bucket_is_no_folder(tmp_path):
     with pytest.raises(RemotePathError, match="--chips s3://bucket/x: only local paths work"):
-        find_layout(tmp_path.__class__("s3://bucket/x"))
+        find_layout(Path("s3://bucket/x"))
 
 
 def test_ids_that_differ_between_folders_show_one_that_is_there(tmp_path):
