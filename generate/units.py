@@ -62,7 +62,8 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
 
     Returns:
         float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. A Sentinel-2
-        pixel that is 0 in every band is its NO_DATA; 0 in some bands is a dark surface.
+        pixel that is 0 in every band, those without observation aside, is its NO_DATA; 0 in some bands is a dark
+        surface.
     """
     nodata = np.array(INPUT_MODALITIES[modality].nodata)
     nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
@@ -70,7 +71,7 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         values = raster.astype(np.float32)
     invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
     if modality in S2_MODALITIES:
-        invalid |= (values == 0).all(axis=-3, keepdims=True)
+        invalid |= (invalid | (values == 0)).all(axis=-3, keepdims=True)
     if units.name(modality) == "linear":
         invalid |= values <= 0
         values = 10 * np.log10(np.where(invalid, np.float32(1), values))

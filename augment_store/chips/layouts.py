@@ -64,12 +64,15 @@ class Image:
         files: Patterns of its file, relative to the layout's `data`.
         bands: Bands in the order of the file, by TerraTorch's names; further ones are passed over. Empty: TerraMind's
             own bands in their order.
+        absent: Bands that the sensor or the data set does not have; they enter as no data, which the input audit stops
+            on until it is accepted.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     files: Annotated[Patterns, Field(min_length=1)]
     bands: Words = ()
+    absent: Words = ()
 
 
 @dataclass(frozen=True)
@@ -110,17 +113,22 @@ class Layout:
         for name, image in self.images.items():
             if name not in known:
                 raise ValueError(f"images: no modality {name!r}; expected {', '.join(known)}")
-            twice = len(set(image.bands)) < len(image.bands)
-            missing = [band for band in known[name].bands if image.bands and band not in image.bands]
-            if twice or missing:
-                fault = "a band appears twice" if twice else f"{' '.join(missing)} missing"
-                raise ValueError(
-                    f"images.{name}.bands: {fault}; expected {' '.join(known[name].bands)} in any order"
-                )
+            _check_bands(name, image, known[name].bands)
 
     def patterns(self) -> tuple[str, ...]:
         """Every pattern of an image file."""
         return tuple(pattern for image in self.images.values() for pattern in image.files)
+
+
+def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
+    listed = (*(image.bands or expected), *image.absent)
+    missing = [band for band in expected if band not in listed]
+    fault = "a band appears twice" if len(set(listed)) < len(listed) else f"{' '.join(missing)} missing"
+    if missing or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"images.{name}.bands: {fault}; expected {' '.join(expected)} in any order, those that the data do not "
+            f"have under images.{name}.absent"
+        )
 
 
 @functools.cache

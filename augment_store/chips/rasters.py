@@ -70,9 +70,19 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
             f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}; "
             "python -m augment_store cut makes such chips"
         )
-    if present == modality.bands:
+    if present == modality.bands and not image.absent:
         return raster
-    return np.ascontiguousarray(raster[:, [present.index(band) for band in modality.bands]])
+    if image.absent:
+        raster, present = _with_no_data(raster, modality.nodata[0]), (*present, *image.absent)
+    last = raster.shape[1] - 1
+    return np.ascontiguousarray(raster[:, [min(present.index(band), last) for band in modality.bands]])
+
+
+def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:
+    """A raster ``[T, C, H, W]`` with one more band of no data at the end, in a type that holds it."""
+    if raster.dtype.kind == "u":
+        raster = raster.astype(np.promote_types(raster.dtype, np.int16))
+    return np.concatenate([raster, np.full_like(raster[:, :1], nodata)], axis=1)
 
 
 def _expected(bands: int, present: Sequence[str], modality: Modality, layout: Layout) -> str:
@@ -83,7 +93,7 @@ def _expected(bands: int, present: Sequence[str], modality: Modality, layout: La
             "is Level-2A with an empty B10, drop B10 (CIRRUS), or name it in a layout"
         )
     else:
-        remedy = "files with other bands, or in another order, are described by a layout file (--layout FILE)"
+        remedy = "Files with other bands, or in another order, are described by a layout file (--layout FILE)"
     times = f" × {layout.timesteps} timesteps" if layout.timesteps and layout.timesteps > 1 else ""
     return f"{len(present)}{times} ({' '.join(present)}). {remedy}"
 

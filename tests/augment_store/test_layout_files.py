@@ -74,6 +74,21 @@ def test_bands_are_picked_by_name_whatever_their_order(tmp_path):
     np.testing.assert_array_equal(chips.read("a", ["S2L2A"]).rasters["S2L2A"][0], made)
 
 
+def test_bands_that_the_data_do_not_have_are_no_data(tmp_path):
+    made = rasters(0, 32)["S2L2A"][0]
+    kept = [band for band in S2L2A.bands if band not in {"COASTAL_AEROSOL", "WATER_VAPOR"}]
+    file = made[[S2L2A.bands.index(band) for band in kept]]
+    write_tif(tmp_path / "chips" / "S2" / "a.tif", file.astype(np.uint16))
+    text = (
+        f"name: pastis\nimages: {{S2L2A: {{files: 'S2/{{id}}.tif', bands: [{', '.join(kept)}], "
+        "absent: [WATER_VAPOR, COASTAL_AEROSOL]}}\n"
+    )
+    found = ChipSet.open(tmp_path / "chips", str(layout_file(tmp_path, text))).raster("a", "S2L2A")[0]
+    assert found.dtype == np.int32
+    assert np.unique(found[[0, 9]]).tolist() == [-9999]
+    np.testing.assert_array_equal(found[[*range(1, 9), 10, 11]], made[[*range(1, 9), 10, 11]])
+
+
 def test_timesteps_lie_one_after_another_among_the_bands_of_a_geotiff(tmp_path):
     series = rasters(0, 32, timesteps=3)["S1RTC"].astype(np.float32)
     write_tif(tmp_path / "chips" / "S1" / "a.tif", series.reshape(6, 32, 32))

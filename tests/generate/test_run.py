@@ -8,12 +8,19 @@ import xarray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.history import command_line, last_command
+from augment_store.modalities import S2L2A
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
 from generate.terramind import TerraMindGenerator
-from tests.chips import write_folder_chips, write_impactmesh_chips, write_sen1floods11
+from tests.chips import (
+    rasters,
+    write_folder_chips,
+    write_impactmesh_chips,
+    write_sen1floods11,
+    write_tif,
+)
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 
 SPEC = ("--samples", "2", "--probabilities")
@@ -143,6 +150,27 @@ def test_sen1floods11_from_its_published_files(command, tmp_path, capsys):
     assert store.values("scene_id").tolist() == ["Ghana", "Ghana", "India", "Spain"]
     assert [len(entry.mean) for entry in store.spec.inputs] == [13, 2]
     assert store.spec.inputs[0].mean[10] == pytest.approx(506.07)
+
+
+def test_ten_bands_by_a_layout_file_are_generated_from_once_that_is_accepted(command, tmp_path, capsys):
+    kept = [band for band in S2L2A.bands if band not in {"COASTAL_AEROSOL", "WATER_VAPOR"}]
+    for seed, chip_id in enumerate(("a", "b")):
+        bands = rasters(seed, 32)["S2L2A"][0]
+        write_tif(
+            tmp_path / "chips" / "S2" / f"{chip_id}.tif", bands[[S2L2A.bands.index(band) for band in kept]]
+        )
+    layout = tmp_path / "ten.yaml"
+    layout.write_text(
+        f"name: ten\nimages: {{S2L2A: {{files: 'S2/{{id}}.tif', bands: [{', '.join(kept)}], "
+        "absent: [COASTAL_AEROSOL, WATER_VAPOR]}}\n"
+    )
+    ten = ("--chips", str(tmp_path / "chips"), "--layout", str(layout), "--inputs", "S2L2A")
+    assert main(command(tmp_path / "s", *ten)) == 2
+    assert "constant: COASTAL_AEROSOL (empty), WATER_VAPOR (empty)" in capsys.readouterr().err
+    assert main(command(tmp_path / "s", *ten, "--accept-audit")) == 0
+    store = AugmentStore.open(tmp_path / "s")
+    assert "constant_band" in {finding["rule"] for finding in store.audit}
+    assert list(verify(store, ChipSet.open(tmp_path / "chips", str(layout)))) == []
 
 
 def test_inputs_alone_and_ndvi(command, tmp_path):
