@@ -1,4 +1,4 @@
-"""Command line of the store: subcommands, and how errors become a line and an exit status."""
+"""Command line of the store and of what it is made from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips.layouts import LAYOUTS
-from augment_store.command_line import Command, run_guarded
+from augment_store.chips import cut_command, layouts_command
+from augment_store.command_line import Command, add_commands, add_layout_argument, new_parser, run_guarded
 from augment_store.export import command as export_command
 from augment_store.files import printable
+from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
 
 
@@ -39,9 +40,7 @@ def _info(parsed: argparse.Namespace) -> int:
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
     parser.add_argument("--chips", type=Path, metavar="DIR", help="also compare with these chips")
-    parser.add_argument(
-        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
-    )
+    add_layout_argument(parser)
     parser.add_argument(
         "--repair", action="store_true", help="set damaged chips back to pending, to be generated again"
     )
@@ -64,25 +63,39 @@ def _verify(parsed: argparse.Namespace) -> int:
     if parsed.repair:
         with exclusive(store.path):
             count = repair(store, problems)
-        sys.stdout.write(f"{count} chips set back to pending; run the generate command again\n")
+        again = last_command(store.history) or "the generate command"
+        sys.stdout.write(f"{count} chips set back to pending; run again: {printable(again)}\n")
     return 1 if problems else 0
 
+
+DESCRIPTION: Final = """\
+An augment store holds what TerraMind generated for each chip: tokens, maps, confidence and where they came from, in
+one Zarr folder. These commands look at a store, check it, export it, and prepare the chips it is made from."""
+
+EXAMPLES: Final = """
+python -m augment_store info stores/lulc
+python -m augment_store verify stores/lulc --chips data/nyc
+python -m augment_store inspect stores/lulc --chips data/nyc --html maps.html
+python -m augment_store export stores/lulc --format cog --out maps
+python -m augment_store layouts
+python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
+"""
 
 COMMANDS: Final = {
     "info": Command("what is in a store, from what, by which spec", _info_arguments, _info),
     "verify": Command("whether a store can be trusted; exit 1 if not", _verify_arguments, _verify),
     "inspect": Command(inspect_command.SUMMARY, inspect_command.add_arguments, inspect_command.run),
+    "cut": Command(cut_command.SUMMARY, cut_command.add_arguments, cut_command.run, cut_command.EXAMPLES),
+    "layouts": Command(
+        layouts_command.SUMMARY, layouts_command.add_arguments, layouts_command.run, layouts_command.EXAMPLES
+    ),
     "export": Command(export_command.SUMMARY, export_command.add_arguments, export_command.run),
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of `python -m augment_store`; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "python -m augment_store", description=__doc__.split(":")[0], allow_abbrev=False
-    )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_arguments(subparsers.add_parser(name, help=command.help, description=command.help))
+    parser = new_parser("augment_store", DESCRIPTION, EXAMPLES)
+    add_commands(parser, COMMANDS)
     parsed = parser.parse_args(arguments)
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
@@ -29,11 +31,63 @@ class Command:
         help: One line for `--help`.
         add_arguments: Declares its arguments.
         run: Does the work and returns the exit status.
+        examples: Command lines shown at the end of its `--help`.
     """
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    examples: str = ""
+
+
+LEGEND_HELP: Final = (
+    "legend table to the masks' classes, YAML with the keys name, classes (a list of value, name, rgb) and mapping "
+    "(TerraMind's class: the masks' label); default: augment_store/legends/nyc.yaml, which is one to copy"
+)
+
+
+def new_parser(module: str, description: str, examples: str = "") -> argparse.ArgumentParser:
+    """Parser of `python -m module`, with `--version` and examples after the options."""
+    parser = argparse.ArgumentParser(
+        f"python -m {module}",
+        description=description,
+        epilog=_epilog(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"terramind-tim-store {version('terramind-tim-store')}"
+    )
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command]) -> None:
+    """Declares subcommands; which one was chosen is in ``parsed.command``."""
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=command.help,
+            description=command.help,
+            epilog=_epilog(command.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+
+
+def _epilog(examples: str) -> str | None:
+    return f"examples:\n{textwrap.indent(examples.strip(), '  ')}" if examples else None
+
+
+def add_layout_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--layout`, which every command that takes `--chips` has."""
+    parser.add_argument(
+        "--layout",
+        metavar="NAME|FILE",
+        help="how the chips lie on disk: a name that python -m augment_store layouts lists, or a YAML file (default: "
+        "found by the files)",
+    )
 
 
 def run_guarded(run: Callable[[], int]) -> int:
@@ -47,7 +101,7 @@ def run_guarded(run: Callable[[], int]) -> int:
     except AugmentStoreError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted; what is complete is kept, the same command goes on from there", 130)
+        return _fail("interrupted; what is complete is kept, the same command resumes", 130)
     except BrokenPipeError:
         sys.stderr.close()
         return 1

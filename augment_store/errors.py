@@ -13,6 +13,10 @@ class ChipSetError(AugmentStoreError, ValueError):
     """A chip set as a whole cannot be used: no chips, unknown layout, unusable ids or split files."""
 
 
+class RemotePathError(AugmentStoreError, ValueError):
+    """A path is a URL; only local ones are read and written."""
+
+
 class ChipNotFoundError(AugmentStoreError, FileNotFoundError):
     """A chip, or one of its modalities, is not on disk."""
 

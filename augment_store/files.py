@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from augment_store.errors import AugmentStoreError, OutputError, StoreError
+from augment_store.errors import AugmentStoreError, OutputError, RemotePathError, StoreError
 
 LONGEST_NAME: Final = 200
 """Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
@@ -30,6 +31,23 @@ def check_name(what: str, name: str) -> None:
     else:
         return
     raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
+
+
+def check_local(option: str, path: Path) -> None:
+    """Makes sure that a path is one of this machine, since only such are read and written.
+
+    Args:
+        option: The option it was given with, for the message.
+        path: The path, as `Path` makes it of ``s3://bucket/x``.
+
+    Raises:
+        RemotePathError: If it is a URL.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
+        url = str(path).replace(":/", "://", 1)
+        raise RemotePathError(
+            f"{option} {url}: only local paths work; copy the data to this machine, or mount the bucket as a folder"
+        )
 
 
 def printable(text: str) -> str:

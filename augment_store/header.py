@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field
 
 from augment_store.errors import StoreError
+from augment_store.history import LONGEST_HISTORY
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec
 from augment_store.typed import Unfit, parse
@@ -26,12 +27,14 @@ class Header:
         extent: Sizes of its chips.
         shard_chips: Chips per shard.
         audit: Findings of input audits that a user accepted.
+        history: Commands that wrote to the store, see `augment_store.history`.
     """
 
     spec: GenerationSpec
     extent: Extent
     shard_chips: Annotated[int, Field(ge=1, le=MOST_SHARD_CHIPS)]
     audit: list[dict[str, str]]
+    history: Annotated[str, Field(max_length=LONGEST_HISTORY)] = ""
 
     @classmethod
     def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:

@@ -51,7 +51,9 @@ class LegendTable:
             return cls.from_dict(load_yaml(source.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise LegendError(
-                f"{source}: cannot be read as a legend table ({' '.join(str(error).split())})"
+                f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
+                "name, classes (each with value, name, rgb) and mapping (LULC value: label), as in "
+                "augment_store/legends/nyc.yaml"
             ) from error
 
     @classmethod

@@ -68,6 +68,23 @@ S2L2A: Final = Modality(
     valid_range=(-1000.0, 30_000.0),
 )
 
+S2L1C: Final = Modality(
+    name="S2L1C",
+    bands=(*S2L2A.bands[:10], "CIRRUS", *S2L2A.bands[10:]),
+    unit="reflectance × 10⁴",
+    nodata=(-9999.0,),
+    mean=(
+        *(2357.089, 2137.385, 2018.788, 2082.986, 2295.651, 2854.537),
+        *(3122.849, 3040.56, 3306.481, 1473.847, 506.07, 2472.825, 1838.929),
+    ),
+    std=(
+        *(1624.683, 1675.806, 1557.708, 1833.702, 1823.738, 1733.977),
+        *(1732.131, 1679.732, 1727.26, 1024.687, 442.165, 1331.411, 1160.419),
+    ),
+    valid_range=(-1000.0, 30_000.0),
+)
+"""Level-1C: top of the atmosphere, with B10 (cirrus) between B09 and B11."""
+
 S1RTC: Final = Modality(
     name="S1RTC",
     bands=("VV", "VH"),
@@ -119,11 +136,14 @@ NDVI: Final = Modality(
     valid_range=(-1.0, 1.0),
 )
 
-INPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (S2L2A, S1RTC, S1GRD, DEM)}
+INPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (S2L2A, S2L1C, S1RTC, S1GRD, DEM)}
 """Modalities a generator reads from chips, by name."""
 
 OUTPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (LULC, NDVI)}
 """Modalities a generator writes into a store, by name."""
+
+S2_MODALITIES: Final = ("S2L2A", "S2L1C")
+"""Optical modalities, whose values may have the +1000 offset of processing baseline 04.00."""
 
 S1_MODALITIES: Final = ("S1RTC", "S1GRD")
 """Radar modalities, whose values may come as linear power instead of dB."""

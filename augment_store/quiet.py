@@ -1,26 +1,20 @@
-"""Remarks of libraries that would drown our own lines, by what they say."""
+"""Silencing remarks of libraries that would drown a stage's own lines; each stage hands in those it knows."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from typing import Final
-
-REMARKS: Final = (
-    ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
-    ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
-    ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
-    ".*The number of training batches .* is smaller than the logging interval.*",
-    ".*The ``compute`` method of metric .* was called before the ``update`` method.*",  # terratorch
-    ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
-)
-
-LOGGERS: Final = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+from collections.abc import Iterable
 
 
-def quieten_libraries() -> None:
-    """Silences these remarks, and what Lightning logs about hardware; errors and other warnings stay."""
-    for name in LOGGERS:
+def quieten(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:
+    """Silences warnings by what they say, and what loggers tell below a warning; errors and other warnings stay.
+
+    Args:
+        remarks: Regular expressions of warnings.
+        loggers: Names of loggers.
+    """
+    for name in loggers:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for remark in REMARKS:
+    for remark in remarks:
         warnings.filterwarnings("ignore", message=remark)

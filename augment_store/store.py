@@ -17,6 +17,7 @@ from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.files import check_name
 from augment_store.header import Header
+from augment_store.history import with_line
 from augment_store.records import ChipEntry, ChipRecord, content_digest
 from augment_store.schema import (
     SCHEMA_VERSION,
@@ -49,7 +50,7 @@ class AugmentStore:
         header = Header.read(group.attrs.asdict(), path)
         self.spec, self.extent, self.shard_chips = header.spec, header.extent, header.shard_chips
         self.fingerprint = self.spec.fingerprint
-        self.audit = header.audit
+        self.audit, self.history = header.audit, header.history
         self._schemas = {schema.name: schema for schema in self.schemas()}
         self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
         self._digests: dict[int, NDArray[Any]] = {}
@@ -209,6 +210,12 @@ class AugmentStore:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
         self.audit = [*self.audit, *(finding for finding in audit if finding not in self.audit)]
         self._group.update_attributes({"audit": self.audit})
+        self.consolidate()
+
+    def record_history(self, command: str) -> None:
+        """Adds the command of a run, and the time, to the store's history."""
+        self.history = with_line(self.history, command)
+        self._group.update_attributes({"history": self.history})
         self.consolidate()
 
     def consolidate(self) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Final
 
-from augment_store.command_line import Command, run_guarded
-from augment_store.quiet import quieten_libraries
+from augment_store.command_line import Command, add_commands, new_parser, run_guarded
+from augment_store.quiet import quieten
 from eval.compare import command as compare_command
 from eval.publish import command as publish_command
 from eval.score import command as score_command
 from eval.score import maps_command as zero_shot_command
 from eval.study import command as study_command
+from finetune.quiet import LOGGERS, REMARKS
 
 COMMANDS: Final = {
     "score": Command(score_command.SUMMARY, score_command.add_arguments, score_command.run),
@@ -25,10 +25,8 @@ COMMANDS: Final = {
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point of `python -m eval`; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m eval", description=__doc__.split(":")[0], allow_abbrev=False)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_arguments(subparsers.add_parser(name, help=command.help, description=command.help))
+    parser = new_parser("eval", __doc__)
+    add_commands(parser, COMMANDS)
     parsed = parser.parse_args(arguments)
-    quieten_libraries()
+    quieten(REMARKS, LOGGERS)
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

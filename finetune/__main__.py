@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from augment_store.command_line import run_guarded
-from augment_store.quiet import quieten_libraries
+from augment_store.quiet import quieten
 from finetune.options import parse
+from finetune.quiet import LOGGERS, REMARKS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    quieten_libraries()
+    quieten(REMARKS, LOGGERS)
     from finetune.run.execute import run  # heavy, so only when work starts
 
     run(options)

@@ -8,18 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips.layouts import LAYOUTS
-from augment_store.chips.scenes import SCENE_PATTERN
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import Layout, find_layout
+from augment_store.command_line import add_layout_argument, new_parser
 from augment_store.errors import AugmentStoreError
+from augment_store.files import check_local
 from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
 from augment_store.spec import SamplingSpec
 from generate.units import Units
-from terramind_weights.catalog import HUB
+from terramind_weights.catalog import HUB, check_generator, generator_names
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
-Interrupted anywhere, the same command goes on where it stopped. `python -m generate audit --help`
-shows how to look at the inputs alone."""
+Interrupted anywhere, the same command resumes.
+
+There is one subcommand:
+  audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)"""
+
+EXAMPLES: Final = """
+python -m generate audit --chips data/nyc
+python -m generate --chips data/nyc --store stores/lulc --dry-run
+python -m generate --chips data/nyc --store stores/lulc
+python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
+python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
+python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
+"""
+
+AUDIT_EXAMPLES: Final = """
+python -m generate audit --chips data/nyc
+python -m generate audit --chips sen1floods11 --inputs S2L1C S1GRD --json audit.json
+"""
 
 
 class OptionsError(AugmentStoreError, ValueError):
@@ -31,10 +49,19 @@ class ChipOptions:
     """Which chips, and what they hold."""
 
     chips: Path
-    layout: str | None
+    layout: Layout
     split: tuple[Path, ...]
     inputs: tuple[str, ...]
     units: Units
+
+    def chip_set(self) -> ChipSet:
+        """The chips.
+
+        Raises:
+            ChipSetError: If there are none, or a split file is unusable.
+        """
+        found = ChipSet(self.chips, self.layout)
+        return found.limited_to(self.split) if self.split else found
 
 
 @dataclass(frozen=True)
@@ -48,8 +75,7 @@ class GenerateOptions:
     modality: str
     sampling: SamplingSpec
     probabilities: bool
-    scene_pattern: str
-    scene_csv: Path | None
+    scenes: str | None
     accept_audit: bool
     shard_chips: int
     batch_size: int
@@ -64,9 +90,7 @@ class GenerateOptions:
 def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("chips")
     group.add_argument("--chips", type=Path, required=True, metavar="DIR", help="root folder of the chip set")
-    group.add_argument(
-        "--layout", choices=LAYOUTS, help="layout of the chip set (default: found automatically)"
-    )
+    add_layout_argument(group)
     group.add_argument(
         "--split", type=Path, nargs="+", default=[], metavar="FILE", help="only these split files' chips"
     )
@@ -80,15 +104,14 @@ def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--s1-unit",
         choices=["dB", "linear"],
-        default="dB",
-        help="unit of radar on disk; linear power is converted by 10·log10 (default: dB)",
+        help="unit of radar on disk; linear power is converted by 10·log10 (default: the layout's, or else dB)",
     )
     group.add_argument(
         "--s2-offset",
         type=float,
-        default=0.0,
         metavar="N",
-        help="subtracted from S2L2A, e.g. 1000 where baseline 04.00's offset was left in (default: 0)",
+        help="subtracted from Sentinel-2, e.g. 1000 where baseline 04.00's offset was left in (default: the layout's, "
+        "or else 0)",
     )
 
 
@@ -132,7 +155,11 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=2, metavar="N", help="threads that read ahead (default: 2)"
     )
     group.add_argument(
-        "--shard-chips", type=int, default=32, metavar="N", help="chips per shard of a new store"
+        "--shard-chips",
+        type=int,
+        default=32,
+        metavar="N",
+        help="chips per shard of a new store (default: 32)",
     )
     group.add_argument(
         "--accelerator", default="auto", help="Lightning's accelerator: auto, cpu, gpu (default: auto)"
@@ -146,39 +173,43 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="arithmetic, part of the spec (default: 32-true)",
     )
     group.add_argument(
-        "--accept-audit", action="store_true", help="go on despite what the audit finds, and record it"
+        "--accept-audit", action="store_true", help="generate despite what the audit finds, and record it"
     )
-    group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    group.add_argument(
+        "--dry-run", action="store_true", help="print the plan and stop; needs neither weights nor network"
+    )
 
 
 def generate_parser() -> argparse.ArgumentParser:
     """Parser of `python -m generate`."""
-    parser = argparse.ArgumentParser("python -m generate", description=DESCRIPTION, allow_abbrev=False)
+    parser = new_parser("generate", DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--store", type=Path, required=True, metavar="DIR", help="augment store to make or resume"
     )
     group = parser.add_argument_group("generator")
     group.add_argument(
-        "--generator", default="terramind_v1_base", help="generator name (default: terramind_v1_base)"
+        "--generator",
+        default="terramind_v1_base",
+        metavar="NAME",
+        help=f"one of {', '.join(generator_names())} (default: terramind_v1_base)",
     )
     group.add_argument(
         "--weights",
         default=HUB,
         metavar="hub|DIR|random",
-        help="Hugging Face cache, a folder with the published files, or untrained weights as a control",
+        help="Hugging Face cache, a folder with the published files, or untrained weights as a control (default: hub)",
     )
     group.add_argument(
         "--modality", choices=OUTPUT_MODALITIES, default="LULC", help="what to generate (default: LULC)"
     )
     _add_chip_arguments(parser)
-    scenes = parser.add_mutually_exclusive_group()
-    scenes.add_argument(
-        "--scene-pattern",
-        default=SCENE_PATTERN,
-        metavar="REGEX",
-        help="what to strip from a chip id to get its scene (default: _r<row>c<col> or _<row>_<col>)",
+    parser.add_argument(
+        "--scenes",
+        metavar="FILE|REGEX",
+        help="the acquisition that each chip was cut from: a CSV file with the columns chip and scene, or a regular "
+        "expression for what to strip from a chip id (default: what the store has; of new chips the layout's rule, or "
+        "else a trailing _r<row>c<col> or _<row>_<col> is stripped)",
     )
-    scenes.add_argument("--scene-csv", type=Path, metavar="FILE", help="table of chip and scene instead")
     _add_sampling_arguments(parser)
     _add_run_arguments(parser)
     return parser
@@ -189,7 +220,7 @@ def audit_parser() -> argparse.ArgumentParser:
     description = (
         "Compares the inputs with TerraMind's pretraining statistics; exits 1 if a run would be stopped."
     )
-    parser = argparse.ArgumentParser("python -m generate audit", description=description, allow_abbrev=False)
+    parser = new_parser("generate audit", description, AUDIT_EXAMPLES)
     _add_chip_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the audit as JSON")
     return parser
@@ -200,12 +231,14 @@ def chip_options(parsed: argparse.Namespace) -> ChipOptions:
 
     Raises:
         OptionsError: If an input modality is named twice.
+        ChipSetError: If the layout is unknown or cannot be found.
     """
     inputs = tuple(parsed.inputs)
     if len(set(inputs)) < len(inputs):
         raise OptionsError(f"--inputs {' '.join(inputs)}: a modality appears twice; name each once")
-    units = Units(s1_linear=parsed.s1_unit == "linear", s2_offset=parsed.s2_offset)
-    return ChipOptions(parsed.chips, parsed.layout, tuple(parsed.split), inputs, units)
+    layout = find_layout(parsed.chips, parsed.layout)
+    units = Units.of(layout, parsed.s1_unit, parsed.s2_offset)
+    return ChipOptions(parsed.chips, layout, tuple(parsed.split), inputs, units)
 
 
 def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
@@ -215,6 +248,8 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         OptionsError: If a value is out of range, or options contradict each other; the message names them.
     """
     _check_ranges(parsed)
+    check_generator(parsed.generator)
+    check_local("--store", parsed.store)
     ndvi = parsed.modality == "NDVI"
     if parsed.diffusion_steps is not None and not ndvi:
         raise OptionsError(
@@ -231,7 +266,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         seed=parsed.seed,
         diffusion_steps=(parsed.diffusion_steps or 10) if ndvi else None,
     )
-    plain = ("store", "generator", "weights", "modality", "probabilities", "scene_pattern", "scene_csv")
+    plain = ("store", "generator", "weights", "modality", "probabilities", "scenes")
     running = ("accept_audit", "shard_chips", "batch_size", "workers", "accelerator", "devices", "num_nodes")
     names = (*plain, *running, "precision", "dry_run")
     return GenerateOptions(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.scenes import scenes_by_pattern, scenes_by_table
 from augment_store.entries import changed_entries
 from augment_store.errors import ChipDataError
 from augment_store.records import ChipEntry
@@ -19,9 +19,14 @@ from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
+from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
 """Packages whose code decides what is generated; their versions are part of the spec."""
+
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation per band."""
 
 
 def build_spec(
@@ -35,18 +40,40 @@ def build_spec(
         precision: Arithmetic that Lightning settled on, which is not always the one asked for.
         device: Kind of device it runs on.
     """
-    units = options.source.units
-    inputs = tuple(
-        InputSpec(name, units.name(name), units.offset(name), *loaded.module.statistics(name))
-        for name in options.source.inputs
-    )
-    return GenerationSpec(
-        generator=options.generator,
+    return replace(
+        planned_spec(options, precision, device),
         weights=loaded.weights,
         network_sha256=loaded.network_sha256,
         tokenizer_sha256=loaded.tokenizer_sha256,
+        inputs=_inputs(options, loaded.module.statistics),
+    )
+
+
+def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
+    """A planned spec with what only the weights can tell taken from a store, so that all else can be compared."""
+    known = {entry.name: entry for entry in store.spec.inputs}
+    return replace(
+        planned,
+        network_sha256=store.spec.network_sha256,
+        tokenizer_sha256=store.spec.tokenizer_sha256,
+        inputs=tuple(
+            replace(entry, mean=known[entry.name].mean, std=known[entry.name].std)
+            if entry.name in known
+            else entry
+            for entry in planned.inputs
+        ),
+    )
+
+
+def planned_spec(options: GenerateOptions, precision: str, device: str) -> GenerationSpec:
+    """The generation spec of a run as far as it is known without the weights; see `build_spec`."""
+    return GenerationSpec(
+        generator=options.generator,
+        weights="random" if options.weights == RANDOM else "checkpoint",
+        network_sha256="",
+        tokenizer_sha256="",
         modality=options.modality,
-        inputs=inputs,
+        inputs=_inputs(options, lambda name: ((), ())),
         sampling=options.sampling,
         probabilities=options.probabilities,
         precision=precision,
@@ -55,27 +82,43 @@ def build_spec(
     )
 
 
-def find_scenes(chip_set: ChipSet, options: GenerateOptions) -> dict[str, str]:
-    """Scene of each chip, by table or by pattern.
+def _inputs(options: GenerateOptions, statistics: Callable[[str], Statistics]) -> tuple[InputSpec, ...]:
+    units = options.source.units
+    return tuple(
+        InputSpec(name, units.name(name), units.offset(name), *statistics(name))
+        for name in options.source.inputs
+    )
+
+
+def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None) -> dict[str, str]:
+    """Scene of each chip: by the rule given, or else the store's, or else by the layout's rule.
 
     Raises:
-        ChipSetError: If the table or the pattern does not give every chip one.
+        ChipSetError: If the rule does not give every chip one.
     """
-    if options.scene_csv is not None:
-        return scenes_by_table(chip_set.ids, options.scene_csv)
-    return scenes_by_pattern(chip_set.ids, options.scene_pattern)
+    if rule is not None or store is None:
+        return chip_set.scenes(rule)
+    known = dict(zip(store.chip_ids, map(str, store.values("scene_id")), strict=False))
+    for chip_id in _half_written(store):
+        del known[chip_id]
+    return known | chip_set.scenes(ids=set(chip_set.ids) - set(known))
 
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
     """Chips whose entry in a store is missing or not final: new, unfinished, of another scene, or half rewritten."""
     complete = set(store.chips_in(State.COMPLETE))
     known = dict(zip(store.chip_ids, store.values("scene_id"), strict=False))
-    complete -= {store.chip_ids[place] for shard in store.shards() for place in changed_entries(store, shard)}
+    complete -= _half_written(store)
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
         if chip_id not in complete or known[chip_id] != scenes[chip_id]
     ]
+
+
+def _half_written(store: AugmentStore) -> set[str]:
+    """Chips whose entry is not what it was announced with."""
+    return {store.chip_ids[place] for shard in store.shards() for place in changed_entries(store, shard)}
 
 
 def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:

@@ -16,7 +16,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.files import printable
 from augment_store.inspect.info import class_shares, summarize
 from augment_store.lock import exclusive
-from augment_store.quiet import quieten_libraries
+from augment_store.quiet import quieten
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore, check_free
@@ -26,8 +26,16 @@ from generate.audit.rules import Finding
 from generate.datamodule import ChipDataModule, ChipReader
 from generate.module import GenerationModule
 from generate.options import GenerateOptions, OptionsError
-from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_scenes
+from generate.plan import (
+    build_spec,
+    bytes_per_chip,
+    entries_to_announce,
+    find_scenes,
+    like_store,
+    planned_spec,
+)
 from generate.progress import ChipProgress
+from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
 from generate.terramind import load_generator
 from terramind_weights.catalog import RANDOM, find_generator
@@ -52,8 +60,12 @@ class Run:
     extent: Extent
 
 
-def run_generate(options: GenerateOptions) -> int:
+def run_generate(options: GenerateOptions, command: str) -> int:
     """Generates what is missing of a store.
+
+    Args:
+        options: What the user asked for.
+        command: The command line they come from, for the store's history.
 
     Returns:
         0, or 1 where chips failed.
@@ -61,16 +73,20 @@ def run_generate(options: GenerateOptions) -> int:
     Raises:
         AugmentStoreError: If the options, chips, weights or store are unfit.
     """
-    quieten_libraries()
+    quieten(REMARKS, LOGGERS)
     torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
     torch.backends.cudnn.allow_tf32 = False
-    chip_set = ChipSet.open(options.source.chips, options.source.layout, options.source.split)
-    source = find_generator(options.generator)
+    chip_set = options.source.chip_set()
     trainer = _trainer(options)
     first = trainer.global_rank == 0
     console = Console(stderr=True, quiet=not first)
     audit = audit_chips(chip_set, options.source.inputs, options.source.units)
     accepted = _judge(audit, options, console)
+    if options.dry_run:
+        spec = planned_spec(options, trainer.precision, trainer.strategy.root_device.type)
+        _show_plan(Run(options, chip_set, accepted, spec, audit.extent), console)
+        return 0
+    source = find_generator(options.generator)
     loaded = load_generator(
         source, options.source.inputs, options.modality, options.sampling, options.weights
     )
@@ -78,11 +94,8 @@ def run_generate(options: GenerateOptions) -> int:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     spec = build_spec(options, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, accepted, spec, audit.extent)
-    if options.dry_run:
-        _show_plan(run, console)
-        return 0
     with exclusive(options.store) if first else contextlib.nullcontext():
-        before = _prepare_store(run, console) if first else 0
+        before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
         return _report(run, before, console) if first else 0
 
@@ -133,7 +146,7 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
 
 
 def _open_store(run: Run, console: Console) -> AugmentStore | None:
-    """The store to resume, or None where one is to be made.
+    """The store to resume, writable unless only a plan is asked for, or None where one is to be made.
 
     Raises:
         StoreError: If it is invalid for this run: of another spec or extent, or of chips that changed since.
@@ -142,20 +155,22 @@ def _open_store(run: Run, console: Console) -> AugmentStore | None:
     if not (path / "zarr.json").is_file():
         check_free(path)
         return None
-    store = AugmentStore.open(path, mode="r+")
-    store.check_fits(run.spec, run.extent)
+    planned = run.options.dry_run
+    store = AugmentStore.open(path, mode="r" if planned else "r+")
+    store.check_fits(like_store(run.spec, store) if planned else run.spec, run.extent)
     with console.status("comparing the chips with those generated from"):
         check_unchanged(store, run.chip_set)
     return store
 
 
-def _prepare_store(run: Run, console: Console) -> int:
+def _prepare_store(run: Run, command: str, console: Console) -> int:
     """Makes or opens the store and announces the chips; returns how many of them are complete already."""
-    scenes = find_scenes(run.chip_set, run.options)
     store = _open_store(run, console)
+    scenes = find_scenes(run.chip_set, run.options.scenes, store)
     store = store or AugmentStore.create(run.options.store, run.spec, run.extent, run.options.shard_chips)
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
+    store.record_history(command)
     return _count_complete(store, run)
 
 
@@ -196,14 +211,15 @@ def _report(run: Run, before: int, console: Console) -> int:
 def _show_plan(run: Run, console: Console) -> None:
     """Prints what a run would do, after the checks that it would make."""
     options, spec = run.options, run.spec
-    scenes = set(find_scenes(run.chip_set, options).values())
     store = _open_store(run, console)
+    found = find_scenes(run.chip_set, options.scenes, store)
+    scenes = {found[chip_id] for chip_id in run.chip_set.ids}
     done = _count_complete(store, run) if store else 0
     count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
     lines = [
         f"{count} chips of {len(scenes)} scenes ({run.chip_set.layout.name} layout), {run.extent}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
         f"resumes {options.store}, {done} chips complete" if store else f"makes {options.store}",
-        f"up to {count * size:.1f} MB before compression; fingerprint {spec.fingerprint}",
+        f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not looked at",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip
+from augment_store.chips.layouts import Layout
 from augment_store.errors import ChipDataError
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES
+from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
 
 IMPOSSIBLE: Final = 1e6
 """No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
@@ -23,16 +24,28 @@ class Units:
 
     Attributes:
         s1_linear: Whether radar is linear power on disk, to be converted to dB.
-        s2_offset: Subtracted from S2L2A, in reflectance × 10⁴ (1000 where a processing baseline of 04.00 or
+        s2_offset: Subtracted from Sentinel-2, in reflectance × 10⁴ (1000 where a processing baseline of 04.00 or
             later left its offset in).
     """
 
     s1_linear: bool = False
     s2_offset: float = 0.0
 
+    @classmethod
+    def of(cls, layout: Layout, s1_unit: str | None = None, s2_offset: float | None = None) -> Self:
+        """What the layout says, unless the command line said otherwise.
+
+        Args:
+            layout: Layout of the chip set.
+            s1_unit: ``dB``, ``linear``, or None for the layout's.
+            s2_offset: The offset, or None for the layout's.
+        """
+        offset = layout.s2_offset if s2_offset is None else s2_offset
+        return cls(s1_linear=(s1_unit or layout.s1_unit) == "linear", s2_offset=offset)
+
     def offset(self, modality: str) -> float:
         """Offset of one modality, in its unit on disk."""
-        return self.s2_offset if modality == "S2L2A" else 0.0
+        return self.s2_offset if modality in S2_MODALITIES else 0.0
 
     def name(self, modality: str) -> str:
         """``linear`` or ``native``, as the generation spec records it."""
@@ -48,16 +61,17 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         units: What the values on disk are in.
 
     Returns:
-        float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. An S2L2A
-        pixel that is 0 in every band is Sentinel-2's NO_DATA; 0 in some bands is a dark surface.
+        float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. A Sentinel-2
+        pixel that is 0 in every band, those without observation aside, is its NO_DATA; 0 in some bands is a dark
+        surface.
     """
     nodata = np.array(INPUT_MODALITIES[modality].nodata)
     nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
     with np.errstate(over="ignore"):
         values = raster.astype(np.float32)
     invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
-    if modality == "S2L2A":
-        invalid |= (values == 0).all(axis=-3, keepdims=True)
+    if modality in S2_MODALITIES:
+        invalid |= (invalid | (values == 0)).all(axis=-3, keepdims=True)
     if units.name(modality) == "linear":
         invalid |= values <= 0
         values = 10 * np.log10(np.where(invalid, np.float32(1), values))

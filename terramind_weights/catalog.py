@@ -81,6 +81,23 @@ PUBLISHED: Final[Mapping[str, GeneratorSource]] = {
 """The four published sizes of TerraMind v1."""
 
 
+def generator_names() -> tuple[str, ...]:
+    """Names of the published generators and of those that installed packages add; nothing is imported for it."""
+    return (*PUBLISHED, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))
+
+
+def check_generator(name: str) -> None:
+    """Makes sure that there is a generator of that name.
+
+    Raises:
+        UnknownGeneratorError: If there is none; the message lists those there are.
+    """
+    if name not in generator_names():
+        raise UnknownGeneratorError(
+            f"unknown generator {name!r}; known generators: {', '.join(generator_names())}"
+        )
+
+
 def find_generator(name: str) -> GeneratorSource:
     """Looks a generator up by name, among the published ones and the installed entry points.
 
@@ -89,9 +106,7 @@ def find_generator(name: str) -> GeneratorSource:
     """
     if name in PUBLISHED:
         return PUBLISHED[name]
-    plugins = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in plugins:
-        known = ", ".join([*PUBLISHED, *sorted(plugins)])
-        raise UnknownGeneratorError(f"unknown generator {name!r}; known generators: {known}")
-    source: GeneratorSource = plugins[name].load()
+    check_generator(name)
+    [point] = entry_points(group=ENTRY_POINT_GROUP, name=name)
+    source: GeneratorSource = point.load()
     return source

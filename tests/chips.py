@@ -69,3 +69,22 @@ def write_impactmesh_chips(root: Path, ids: Sequence[str], size: int = 32, times
             write_zarr_zip(root / "data" / name / f"{chip_id}_{name}.zarr.zip", made[name])
         write_tif(root / "data" / "DEM" / f"{chip_id}_DEM.tif", made["DEM"][0])
     return root
+
+
+def write_sen1floods11(root: Path, ids: Sequence[str], size: int = 64) -> Path:
+    """Files as the public description of Sen1Floods11's hand-labelled chips has them: 13 bands, VV and VH, labels."""
+    data = root / "data" / "flood_events" / "HandLabeled"
+    for seed, chip_id in enumerate(ids):
+        made = rasters(seed, size)
+        cirrus = np.random.default_rng(seed).integers(5, 30, (1, 1, size, size), dtype=np.int16)
+        level1 = np.concatenate([made["S2L2A"][:, :10], cirrus, made["S2L2A"][:, 10:]], axis=1)
+        labels = np.indices((size, size)).sum(axis=0) % 3 - 1
+        write_tif(data / "S2Hand" / f"{chip_id}_S2Hand.tif", level1[0].astype(np.uint16))
+        write_tif(data / "S1Hand" / f"{chip_id}_S1Hand.tif", made["S1RTC"][0].astype(np.float32))
+        write_tif(data / "LabelHand" / f"{chip_id}_LabelHand.tif", labels[None].astype(np.int16))
+    splits = root / "splits" / "flood_handlabeled"
+    splits.mkdir(parents=True)
+    for split, chosen in {"train": ids[:-2], "valid": ids[-2:-1], "test": ids[-1:]}.items():
+        lines = [f"{chip_id}_S1Hand.tif,{chip_id}_LabelHand.tif\n" for chip_id in chosen]
+        (splits / f"flood_{split}_data.csv").write_text("".join(lines))
+    return root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference, read_georeference
-from augment_store.chips.layouts import SPLITS, Layout, check_id, find_layout, list_ids, read_split
-from augment_store.chips.rasters import read_raster
-from augment_store.errors import ChipDataError, ChipSetError
-from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE, Modality
+from augment_store.chips.layouts import (
+    SPLITS,
+    Layout,
+    check_id,
+    data_folder,
+    find_layout,
+    list_ids,
+    read_split,
+    root_above,
+)
+from augment_store.chips.rasters import pick_bands, read_raster
+from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
+from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
+from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES
 
 DIGEST_BYTES = 16
 
@@ -63,7 +73,7 @@ class Chip:
 
 
 class ChipSet:
-    """A folder of chips in one of the two layouts.
+    """A folder of chips in some layout.
 
     Args:
         root: Root folder of the chip set.
@@ -77,11 +87,17 @@ class ChipSet:
     def __init__(self, root: Path, layout: Layout, ids: Iterable[str] | None = None) -> None:
         self.root = root
         self.layout = layout
-        self.folder = root / layout.data
+        self.folder = data_folder(root, layout) or root / layout.data[0]
+        self._ids_of: dict[str, frozenset[str]] = {}
         found = self._listed() if ids is None else ids
         self.ids = tuple(sorted(check_id(chip_id, root) for chip_id in found))
         if not self.ids:
-            raise ChipSetError(f"{root}: no chips found in the layout {layout.name!r}")
+            expected = ", ".join(str(self.folder / pattern) for pattern in layout.patterns()[:2])
+            above = root_above(root)
+            hint = f"; give the chip set's root, {above}" if above else ""
+            raise ChipSetError(
+                f"{root}: no chips found in the layout {layout.name!r}; expected files such as {expected}{hint}"
+            )
 
     @classmethod
     def open(cls, root: str | Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:
@@ -89,7 +105,7 @@ class ChipSet:
 
         Args:
             root: Root folder of the chip set.
-            layout: ``impactmesh``, ``folders``, or None to find out.
+            layout: Name of a shipped layout, path of a layout file, or None to find out.
             splits: Split files whose chips it is limited to; empty for all chips.
 
         Raises:
@@ -105,18 +121,37 @@ class ChipSet:
         Raises:
             ChipSetError: If a split file is unusable, or names a chip that has no file at all.
         """
-        ids = {chip_id: split for split in splits for chip_id in read_split(split)}
+        ids = {chip_id: split for split in splits for chip_id in self._split_ids(split)}
         known = set(self.ids)
         for chip_id, split in ids.items():
             if chip_id not in known:
                 raise ChipSetError(
-                    f"{split}: chip {chip_id!r} has no file under {self.folder}; correct the split file"
+                    f"{split}: chip {chip_id!r} has no file under {self.folder}, which has chips such as "
+                    f"{self.ids[0]!r}; correct the split file"
                 )
         return type(self)(self.root, self.layout, ids)
 
-    def _listed(self) -> set[str]:
+    def _split_ids(self, path: Path) -> tuple[str, ...]:
+        own = [str(self.split_path(split)) for split in self.splits] if not path.is_file() else []
+        if own:
+            raise ChipSetError(f"{path}: no such split file; this chip set has {', '.join(own)}")
+        return self.read_split(path)
+
+    def _listed(self) -> frozenset[str]:
         """Ids of every chip with at least one input modality on disk."""
-        return set().union(*(list_ids(self.folder, self.layout.images[name]) for name in self.modalities))
+        return frozenset().union(*(self.ids_of(name) for name in self.modalities))
+
+    def ids_of(self, modality: str) -> frozenset[str]:
+        """Ids of the chips that have a file of a modality, listed once."""
+        if modality not in self._ids_of:
+            patterns = self.layout.images[modality].files if modality in self.layout.images else ()
+            found = (list_ids(self.folder, pattern) for pattern in patterns)
+            self._ids_of[modality] = frozenset().union(*found)
+        return self._ids_of[modality]
+
+    def has(self, chip_id: str, modality: str) -> bool:
+        """Whether a chip has a file of a modality."""
+        return modality in self.layout.images and self.path(chip_id, modality).is_file()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -126,11 +161,40 @@ class ChipSet:
     @cached_property
     def splits(self) -> dict[str, tuple[str, ...]]:
         """Chip ids of each split whose file is at the layout's place."""
-        paths = {name: self.root / self.layout.split.format(split=name) for name in SPLITS}
-        return {name: read_split(path) for name, path in paths.items() if path.is_file()}
+        paths = {name: self.split_path(name) for name in SPLITS}
+        return {name: self.read_split(path) for name, path in paths.items() if path and path.is_file()}
+
+    def read_split(self, path: Path) -> tuple[str, ...]:
+        """Chip ids of a split file, which may name them by one of their files.
+
+        Raises:
+            ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
+        """
+        return read_split(path, self.layout)
+
+    def split_path(self, split: str) -> Path | None:
+        """The file that lists a split's chips, or where it would be; None where the layout has no splits."""
+        paths = [self.root / place for place in self.layout.splits.get(split, ())]  # type: ignore[call-overload]
+        return next((path for path in paths if path.is_file()), paths[0] if paths else None)
+
+    def scenes(self, rule: str | None = None, ids: Iterable[str] | None = None) -> dict[str, str]:
+        """Scene of each chip.
+
+        Args:
+            rule: See `scenes_by_rule`; None for the layout's own.
+            ids: Which chips, None for all.
+
+        Raises:
+            ChipSetError: If the rule does not give every chip one.
+        """
+        own = self.layout.scenes or SCENE_PATTERN
+        table = self.root / own
+        return scenes_by_rule(
+            self.ids if ids is None else ids, rule or (str(table) if table.is_file() else own)
+        )
 
     def path(self, chip_id: str, modality: str) -> Path:
-        """File that holds one modality of a chip.
+        """File that holds one modality of a chip, or the place where it is missing.
 
         Raises:
             ChipSetError: If the layout has no such modality.
@@ -138,7 +202,15 @@ class ChipSet:
         if modality not in self.layout.images:
             known = ", ".join(self.layout.images)
             raise ChipSetError(f"layout {self.layout.name!r} has no modality {modality!r}; it has {known}")
-        return self.folder / self.layout.images[modality].format(id=chip_id)
+        return self._first(self.layout.images[modality].files, chip_id)
+
+    def mask_path(self, chip_id: str) -> Path | None:
+        """File of a chip's reference mask, or where it is missing; None where the layout has no masks."""
+        return self._first(self.layout.mask, chip_id) if self.layout.mask else None
+
+    def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
+        paths = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
         """Reads modalities of one chip, raw.
@@ -147,7 +219,7 @@ class ChipSet:
             ChipNotFoundError: If a file is missing.
             ChipDataError: If a file cannot be read, or bands, type, shape, size or timesteps are wrong.
         """
-        rasters = {name: self._raster(chip_id, INPUT_MODALITIES[name]) for name in modalities}
+        rasters = {name: self.raster(chip_id, name) for name in modalities}
         sizes = {name: raster.shape[-1] for name, raster in rasters.items()}
         if len(set(sizes.values())) > 1:
             raise ChipDataError(f"chip {chip_id}: modalities differ in size {sizes}; expected one pixel grid")
@@ -158,24 +230,21 @@ class ChipSet:
             )
         return Chip(chip_id, rasters)
 
-    def _raster(self, chip_id: str, modality: Modality) -> NDArray[Any]:
-        path = self.path(chip_id, modality.name)
-        raster = read_raster(path)
-        if not raster.shape[0]:
-            raise ChipDataError(f"{path}: no timestep; expected one or more")
-        if raster.dtype.kind not in "iuf":
-            raise ChipDataError(
-                f"{path}: data type {raster.dtype}; expected integers or floats in {modality.unit}"
+    def raster(self, chip_id: str, modality: str) -> NDArray[Any]:
+        """One modality of a chip, raw, ``[T or 1, C, H, W]`` with TerraMind's bands in TerraMind's order.
+
+        Raises:
+            ChipNotFoundError: If the file is missing; the message names a chip that is there.
+            ChipDataError: If it cannot be read, or bands, type, shape, size or timesteps are wrong.
+        """
+        path = self.path(chip_id, modality)
+        if not path.is_file():
+            others = sorted(self.ids_of(modality))
+            there = (
+                f"that folder has {len(others)} chips, such as {others[0]!r}" if others else "none is there"
             )
-        _, bands, height, width = raster.shape
-        if bands != len(modality.bands):
-            expected = f"{len(modality.bands)} ({' '.join(modality.bands)})"
-            raise ChipDataError(f"{path}: {bands} bands; expected {expected}")
-        if height != width or height % PATCH_SIZE:
-            raise ChipDataError(
-                f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}"
-            )
-        return raster
+            raise ChipNotFoundError(f"{path}: no such file; {there}. A chip has one id in every folder")
+        return pick_bands(read_raster(path), path, INPUT_MODALITIES[modality], self.layout)
 
     def mask(self, chip_id: str) -> NDArray[np.int64]:
         """Reference mask ``[H, W]``, label −1 where a pixel is ignored.
@@ -184,21 +253,26 @@ class ChipSet:
             ChipNotFoundError: If there is none.
             ChipDataError: If it cannot be read.
         """
-        mask: NDArray[np.int64] = read_raster(self.folder / self.layout.mask.format(id=chip_id))[0, 0].astype(
-            np.int64
-        )
+        path = self.mask_path(chip_id)
+        if path is None:
+            raise ChipNotFoundError(
+                f"chip {chip_id}: layout {self.layout.name!r} has no masks; name them in a layout file (--layout)"
+            )
+        mask: NDArray[np.int64] = read_raster(path)[0, 0].astype(np.int64)
+        mask[np.isin(mask, self.layout.ignored_labels)] = IGNORED_LABEL
         return mask
 
     def georeference(self, chip_id: str) -> Georeference:
         """Georeferencing of a chip, from the first of its GeoTIFFs that has any; unknown where none has."""
-        patterns = [*self.layout.images.values(), self.layout.mask]
-        for pattern in sorted(patterns, key=lambda pattern: not pattern.startswith("DEM")):
-            path = self.folder / pattern.format(id=chip_id)
-            if path.suffix == ".tif" and path.is_file():
-                found = read_georeference(path)
-                if found.crs_wkt:
-                    return found
-        return Georeference()
+        found = map(read_georeference, self.geotiffs(chip_id))
+        return next((place for place in found if place.crs_wkt), Georeference())
+
+    def geotiffs(self, chip_id: str) -> Iterator[Path]:
+        """The GeoTIFFs there are of a chip, its DEM first and its mask last."""
+        names = sorted(self.layout.images, key=lambda name: name != "DEM")
+        for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
+            if path is not None and path.suffix in {".tif", ".tiff"} and path.is_file():
+                yield path
 
 
 def select_timesteps(

@@ -1,60 +1,162 @@
-"""How a chip set lies on disk: the two layouts, and the file of each chip's modality in them."""
+"""How a chip set lies on disk: layouts as files, and the file of each chip's modality in them."""
 
 from __future__ import annotations
 
+import csv
+import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError
+from augment_store.files import check_local
+from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
+from augment_store.typed import STRICT, Unfit, load_yaml, parse
 
 SPLITS: Final = ("train", "val", "test")
+
+SHIPPED: Final = ("impactmesh", "sen1floods11", "terratorch", "terramesh", "folders")
+"""Layouts that come with the package, in the order in which they are tried: the most general last."""
+
+SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip")
+"""File types that chips are read from."""
+
+
+def _listed(value: Any) -> Any:
+    """A single word in place of a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _inside(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+        raise ValueError("expected a path inside the chip set, with /")
+    return path
+
+
+def _pattern(path: str) -> str:
+    folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
+    if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
+        raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
+    if not name.endswith(SUFFIXES):
+        raise ValueError(f"expected a file of one of the types {', '.join(SUFFIXES)}")
+    return path
+
+
+Paths = Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], BeforeValidator(_listed)]
+"""Paths of which the first that is there counts."""
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_listed)]
+"""File names with ``{id}`` for the chip, of which the first that is there counts."""
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+@dataclass(frozen=True)
+class Image:
+    """The files of one modality.
+
+    Attributes:
+        files: Patterns of its file, relative to the layout's `data`.
+        bands: Bands in the order of the file, by TerraTorch's names; further ones are passed over. Empty: TerraMind's
+            own bands in their order.
+        absent: Bands that the sensor or the data set does not have; they enter as no data, which the input audit stops
+            on until it is accepted.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    files: Annotated[Patterns, Field(min_length=1)]
+    bands: Words = ()
+    absent: Words = ()
 
 
 @dataclass(frozen=True)
 class Layout:
-    """File names of a chip set, with ``{id}`` for the chip and ``{split}`` for the split.
+    """File names of a chip set and what is to be known of its files. Paths are relative to the chip set's root.
 
     Attributes:
         name: What users call the layout.
-        data: Folder that holds the modality folders, relative to the chip set's root.
-        images: Path of each modality's file, relative to `data`.
-        mask: Path of the reference mask, relative to `data`.
-        split: Path of a split file (one chip id a line), relative to the root.
+        images: Files of each modality.
+        description: One line that says what has this layout.
+        data: Folder that holds the modality folders; of several the first that has chips.
+        mask: Patterns of the reference mask, relative to `data`.
+        splits: Files that list each split's chips: an id a line, or the name of one of the chip's files.
+        scenes: What gives a chip its scene, as `--scenes` takes it; None for the default.
+        timesteps: Timesteps of every chip, or None where files may have any number; a GeoTIFF then holds the bands of
+            the first, those of the second, and so on.
+        s1_unit: Unit of radar on disk.
+        s2_offset: Subtracted from Sentinel-2's values.
+        ignored_labels: Labels of a mask that do not count, besides −1.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     name: str
-    data: str
-    images: Mapping[str, str]
-    mask: str
-    split: str
+    images: Annotated[Mapping[str, Image], Field(min_length=1)]
+    description: str = ""
+    data: Annotated[Paths, Field(min_length=1)] = (".",)
+    mask: Patterns = ()
+    splits: Mapping[Literal["train", "val", "test"], Paths] = field(default_factory=dict)
+    scenes: str | None = None
+    timesteps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    s1_unit: Literal["dB", "linear"] = "dB"
+    s2_offset: float = 0.0
+    ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+
+    def __post_init__(self) -> None:
+        known = {**INPUT_MODALITIES, **OUTPUT_MODALITIES}
+        for name, image in self.images.items():
+            if name not in known:
+                raise ValueError(f"images: no modality {name!r}; expected {', '.join(known)}")
+            _check_bands(name, image, known[name].bands)
+
+    def patterns(self) -> tuple[str, ...]:
+        """Every pattern of an image file."""
+        return tuple(pattern for image in self.images.values() for pattern in image.files)
 
 
-IMPACTMESH: Final = Layout(
-    name="impactmesh",
-    data="data",
-    images={
-        "S2L2A": "S2L2A/{id}_S2L2A.zarr.zip",
-        "S1RTC": "S1RTC/{id}_S1RTC.zarr.zip",
-        "DEM": "DEM/{id}_DEM.tif",
-    },
-    mask="MASK/{id}_annotation_flood.tif",
-    split="split/impactmesh_flood_{split}.txt",
-)
-"""ImpactMesh's layout, which the Phase 2 NYC chips have."""
+def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
+    listed = (*(image.bands or expected), *image.absent)
+    missing = [band for band in expected if band not in listed]
+    fault = "a band appears twice" if len(set(listed)) < len(listed) else f"{' '.join(missing)} missing"
+    if missing or len(set(listed)) < len(listed):
+        raise ValueError(
+            f"images.{name}.bands: {fault}; expected {' '.join(expected)} in any order, those that the data do not "
+            f"have under images.{name}.absent"
+        )
 
-FOLDERS: Final = Layout(
-    name="folders",
-    data=".",
-    images={name: f"{name}/{{id}}.tif" for name in ("S2L2A", "S1RTC", "S1GRD", "DEM", "LULC", "NDVI")},
-    mask="MASK/{id}.tif",
-    split="split/{split}.txt",
-)
-"""TerraTorch's generic multimodal layout: a folder per modality, a GeoTIFF per chip."""
 
-LAYOUTS: Final[Mapping[str, Layout]] = {layout.name: layout for layout in (IMPACTMESH, FOLDERS)}
+@functools.cache
+def shipped_layout(name: str) -> Layout:
+    """One of the layouts that come with the package."""
+    source = resources.files("augment_store").joinpath(f"layouts/{name}.yaml")
+    return parse(Layout, load_yaml(source.read_text(encoding="utf-8")))
+
+
+def load_layout(name: str) -> Layout:
+    """A layout by the name of one that ships with the package, or from a YAML file.
+
+    Raises:
+        ChipSetError: If there is neither, or the file is no layout; the message names the key.
+    """
+    if name in SHIPPED:
+        return shipped_layout(name)
+    path = Path(name)
+    if not path.is_file():
+        raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
+    try:
+        return parse(Layout, load_yaml(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ChipSetError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    except Unfit as error:
+        raise ChipSetError(
+            f"{path}: not a layout: {error}; compare with python -m augment_store layouts show folders"
+        ) from error
 
 
 def list_ids(folder: Path, pattern: str) -> set[str]:
@@ -67,27 +169,69 @@ def list_ids(folder: Path, pattern: str) -> set[str]:
     return {
         name[len(prefix) : len(name) - len(suffix)]
         for name in names
-        if name.startswith(prefix) and name.endswith(suffix) and not name.startswith(".")
+        if len(name) > len(prefix) + len(suffix)
+        and name.startswith(prefix)
+        and name.endswith(suffix)
+        and not name.startswith(".")
     }
+
+
+def data_folder(root: Path, layout: Layout) -> Path | None:
+    """Folder under `root` with the layout's modality folders, or None where no chip is in any."""
+    for folder in (root / data for data in layout.data):
+        if any(list_ids(folder, pattern) for pattern in layout.patterns()):
+            return folder
+    return None
 
 
 def find_layout(root: Path, name: str | None = None) -> Layout:
     """Tells which layout a folder has: the one named, or the one whose files are there.
 
+    Args:
+        root: Root folder of the chip set.
+        name: A layout that ships with the package, the path of a YAML file, or None to find out.
+
     Raises:
-        ChipSetError: If there is no such folder, no such layout, or no chip of either layout in it.
+        ChipSetError: If there is no such folder, no such layout, or no chip of any layout in it.
     """
+    check_local("--chips", root)
     if not root.is_dir():
         raise ChipSetError(f"{root}: no such folder; --chips takes the root folder of a chip set")
     if name is not None:
-        if name not in LAYOUTS:
-            raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(LAYOUTS)}")
-        return LAYOUTS[name]
-    for layout in LAYOUTS.values():
-        if any(list_ids(root / layout.data, pattern) for pattern in layout.images.values()):
+        return load_layout(name)
+    above = root_above(root)
+    if above is not None:
+        raise ChipSetError(f"{root}: a folder inside a chip set; give the chip set's root, {above}")
+    for layout in map(shipped_layout, SHIPPED):
+        if data_folder(root, layout) is not None:
             return layout
-    expected = " or ".join(f"{root / ly.data / ly.images['S2L2A']}" for ly in LAYOUTS.values())
-    raise ChipSetError(f"{root}: no chips found; expected files such as {expected}")
+    raise ChipSetError(
+        f"{root}: no chips found; expected files such as S2L2A/{{id}}.tif or data/S2L2A/{{id}}_S2L2A.zarr.zip"
+        f"{_what_is_there(root)}. python -m augment_store layouts lists the layouts; --layout FILE describes another"
+    )
+
+
+def root_above(folder: Path) -> Path | None:
+    """Root of the chip set of which `folder` is the data or a modality folder; None where it is neither."""
+    folder = folder.resolve()
+    for layout in map(shipped_layout, SHIPPED):
+        for data in layout.data:
+            modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
+            for inner in {data, *modalities} - {"."}:
+                depth = len(PurePosixPath(inner).parts)
+                if folder.parts[-depth:] != PurePosixPath(inner).parts:
+                    continue
+                above = folder.parents[depth - 1]
+                if data_folder(above, layout) == above / data:
+                    return above
+    return None
+
+
+def _what_is_there(root: Path) -> str:
+    """A few of the files under a folder, for a message."""
+    found = (path for path in sorted(root.glob("*/*")) if path.is_file() and not path.name.startswith("."))
+    names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]
+    return f", found {', '.join(names)} …" if names else ""
 
 
 def check_id(chip_id: str, where: Path) -> str:
@@ -107,8 +251,12 @@ def check_id(chip_id: str, where: Path) -> str:
     return chip_id
 
 
-def read_split(path: Path) -> tuple[str, ...]:
-    """Chip ids of a split file, one a line; blank lines are skipped.
+def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
+    """Chip ids of a split file, one a line (of a CSV file the first column); blank lines are skipped.
+
+    Args:
+        path: The split file.
+        layout: Layout whose file names may stand for ids.
 
     Raises:
         ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
@@ -116,15 +264,30 @@ def read_split(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise ChipSetError(f"{path}: no such split file; expected a text file with one chip id a line")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ChipSetError(
-            f"{path}: not a text file ({error.reason}); expected one chip id a line"
-        ) from error
-    ids = tuple(check_id(line, path) for line in lines if line)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        words = [row[0] for row in csv.reader(lines) if row] if path.suffix == ".csv" else lines
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ChipSetError(f"{path}: not a text file ({error}); expected one chip id a line") from error
+    names = (word.strip() for word in words)
+    ids = tuple(check_id(_id_of(name, layout) if layout else name, path) for name in names if name)
     if not ids:
         raise ChipSetError(f"{path}: the split is empty; expected one chip id a line")
-    twice = sorted({chip_id for chip_id in ids if ids.count(chip_id) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
-        raise ChipSetError(f"{path}: chip ids stand twice: {', '.join(twice[:5])}; remove the repeated lines")
+    _check_once(ids, path)
     return ids
+
+
+def _check_once(ids: Iterable[str], path: Path) -> None:
+    twice = sorted(chip_id for chip_id, times in Counter(ids).items() if times > 1)
+    if twice:
+        raise ChipSetError(
+            f"{path}: chip ids appear twice: {', '.join(twice[:5])}; remove the repeated lines"
+        )
+
+
+def _id_of(name: str, layout: Layout) -> str:
+    """The id that a file name of the layout has; a name that is no file of it is an id already."""
+    for pattern in (*layout.patterns(), *layout.mask):
+        prefix, suffix = PurePosixPath(pattern).name.split("{id}")
+        if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix):
+            return name[len(prefix) : len(name) - len(suffix)]
+    return name

@@ -1,15 +1,18 @@
-"""Reading one raster file, whole, whatever wrote it."""
+"""Reading one raster file, whole, whatever wrote it, and picking the bands that TerraMind takes."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.layouts import Layout
 from augment_store.errors import ChipDataError, ChipNotFoundError
+from augment_store.modalities import PATCH_SIZE, S2L1C, Modality
 
 LARGEST_RASTER: Final = 2**30
 """Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
@@ -32,6 +35,67 @@ def read_raster(path: Path) -> NDArray[Any]:
     if not 2 <= raster.ndim <= 4:
         raise ChipDataError(f"{path}: {raster.ndim} dimensions {raster.shape}; expected time, band, y, x")
     return raster.reshape((1,) * (4 - raster.ndim) + raster.shape)
+
+
+def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Layout) -> NDArray[Any]:
+    """TerraMind's bands of a raster in TerraMind's order, ``[T, C, H, W]``.
+
+    Args:
+        raster: As `read_raster` gives it.
+        path: Its file, for messages; the timesteps of a GeoTIFF lie one after another among its bands.
+        modality: What it holds.
+        layout: Which bands the file has, and how many timesteps.
+
+    Raises:
+        ChipDataError: If bands, timesteps, type or size are not as expected.
+    """
+    if not raster.shape[0]:
+        raise ChipDataError(f"{path}: no timestep; expected one or more")
+    if raster.dtype.kind not in "iuf":
+        raise ChipDataError(
+            f"{path}: data type {raster.dtype}; expected integers or floats in {modality.unit}"
+        )
+    image = layout.images[modality.name]
+    present = image.bands or modality.bands
+    times = layout.timesteps if path.suffix != ".zip" and modality.temporal else None
+    if times and raster.shape[:2] == (1, times * len(present)):
+        raster = raster.reshape(times, len(present), *raster.shape[2:])
+    found, bands, height, width = raster.shape
+    if bands != len(present):
+        raise ChipDataError(f"{path}: {bands} bands; expected {_expected(bands, present, modality, layout)}")
+    if layout.timesteps and modality.temporal and found != layout.timesteps:
+        raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
+    if height != width or height % PATCH_SIZE:
+        raise ChipDataError(
+            f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}; "
+            "python -m augment_store cut makes such chips"
+        )
+    if present == modality.bands and not image.absent:
+        return raster
+    if image.absent:
+        raster, present = _with_no_data(raster, modality.nodata[0]), (*present, *image.absent)
+    last = raster.shape[1] - 1
+    return np.ascontiguousarray(raster[:, [min(present.index(band), last) for band in modality.bands]])
+
+
+def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:
+    """A raster ``[T, C, H, W]`` with one more band of no data at the end, in a type that holds it."""
+    if raster.dtype.kind == "u":
+        raster = raster.astype(np.promote_types(raster.dtype, np.int16))
+    return np.concatenate([raster, np.full_like(raster[:, :1], nodata)], axis=1)
+
+
+def _expected(bands: int, present: Sequence[str], modality: Modality, layout: Layout) -> str:
+    """What a file should hold, and what to do where it holds something else."""
+    if modality.name == "S2L2A" and bands == len(S2L1C.bands):
+        remedy = (
+            "13 bands are those of Level-1C, at the top of the atmosphere: give them as S2L1C (--inputs S2L1C); if it "
+            "is Level-2A with an empty B10, drop B10 (CIRRUS), or name it in a layout"
+        )
+    else:
+        remedy = "Files with other bands, or in another order, are described by a layout file (--layout FILE)"
+    times = f" × {layout.timesteps} timesteps" if layout.timesteps and layout.timesteps > 1 else ""
+    return f"{len(present)}{times} ({' '.join(present)}). {remedy}"
 
 
 def _read_zarr_zip(path: Path) -> NDArray[Any]:

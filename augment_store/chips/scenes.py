@@ -14,6 +14,23 @@ SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """Default for what is stripped from an id: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
 
 
+def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
+    """Scene of each chip, by what `--scenes` was given.
+
+    Args:
+        ids: Chip ids.
+        rule: Path of a CSV file with the columns chip and scene, or else a regular expression; what it matches is
+            stripped from an id.
+
+    Raises:
+        ChipSetError: If the rule is neither, or does not give every chip a scene.
+    """
+    path = Path(rule)
+    if path.suffix == ".csv" or path.is_file():
+        return scenes_by_table(ids, path)
+    return scenes_by_pattern(ids, rule)
+
+
 def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[str, str]:
     """Scene of each chip: its id without what `pattern` matches.
 
@@ -23,11 +40,13 @@ def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ChipSetError(f"--scene-pattern {pattern!r} is no regular expression: {error}") from error
+        raise ChipSetError(
+            f"--scenes {pattern!r} is neither a file nor a regular expression: {error}"
+        ) from error
     scenes = {chip_id: expression.sub("", chip_id) for chip_id in ids}
     empty = [chip_id for chip_id, scene in scenes.items() if not scene]
     if empty:
-        raise ChipSetError(f"--scene-pattern {pattern!r} leaves nothing of chip id {empty[0]!r}")
+        raise ChipSetError(f"--scenes {pattern!r} leaves nothing of chip id {empty[0]!r}")
     return scenes
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.chips.layouts import LAYOUTS
+from augment_store.command_line import LEGEND_HELP, add_layout_argument
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="chip set it was generated from, for inputs, splits, references",
     )
-    parser.add_argument(
-        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
-    )
+    add_layout_argument(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
     which.add_argument(
@@ -50,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)"
     )
-    parser.add_argument(
-        "--legend", type=Path, metavar="FILE", help="legend table to the masks' classes (YAML)"
-    )
+    parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
     parser.add_argument(
         "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"
     )

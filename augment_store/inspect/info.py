@@ -35,6 +35,7 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "spec": store.spec.to_dict(),
         "audit": store.audit,
+        "history": store.history.splitlines(),
     }
 
 
@@ -62,7 +63,7 @@ def render_info(store: AugmentStore) -> RenderableType:
     """The summary as rich tables."""
     summary = summarize(store)
     spec = summary.pop("spec")
-    audit = summary.pop("audit")
+    audit, history = summary.pop("audit"), summary.pop("history")
     about = Table("store", "", box=None, title_justify="left")
     for key, value in summary.items():
         about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
@@ -73,7 +74,8 @@ def render_info(store: AugmentStore) -> RenderableType:
         _cell(f"accepted by the user despite the input audit: {entry.get('message', entry)}")
         for entry in audit
     ]
-    return Group(about, "", made, *accepted)
+    runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
+    return Group(about, "", made, *accepted, *runs)
 
 
 def _cell(value: object) -> Text:

@@ -65,19 +65,20 @@ class References:
         return found
 
     def _classes(self, chip_id: str) -> Reference | None:
-        if (self.chips.folder / self.chips.layout.mask.format(id=chip_id)).is_file():
+        mask = self.chips.mask_path(chip_id)
+        if mask is not None and mask.is_file():
             return _labelled(self.chips.mask(chip_id), self.table.classes, self.table.apply)
-        raster = self._raster(chip_id, "LULC")
-        if raster is None:
+        if not self.chips.has(chip_id, "LULC"):
             return None
+        raster = read_raster(self.chips.path(chip_id, "LULC"))
         codes = raster[0, 0].astype(np.int64)  # first: −1 does not fit the file's unsigned type
         labels = np.where(codes == 0, IGNORED_LABEL, codes)
         return _labelled(labels, LULC_LEGEND, lambda values: values.astype(np.int64))
 
     def _ndvi(self, chip_id: str) -> Reference | None:
-        bands = self._raster(chip_id, "S2L2A")
-        if bands is None:
+        if not self.chips.has(chip_id, "S2L2A"):
             return None
+        bands = self.chips.raster(chip_id, "S2L2A")
         stored = _stored_ndvi(bands[:, _RED].astype(np.float64), bands[:, _NIR].astype(np.float64))
 
         def compare(values: NDArray[Any]) -> float:
@@ -85,12 +86,6 @@ class References:
             return float(self.kind.same(values, stored)[valid].mean()) if valid.any() else np.nan
 
         return Reference(self.kind.codes(stored[0]), self.kind.classes, compare)
-
-    def _raster(self, chip_id: str, modality: str) -> NDArray[Any] | None:
-        if modality not in self.chips.layout.images:
-            return None
-        path = self.chips.path(chip_id, modality)
-        return read_raster(path) if path.is_file() else None
 
 
 def _stored_ndvi(red: NDArray[np.float64], nir: NDArray[np.float64]) -> NDArray[np.int16]:

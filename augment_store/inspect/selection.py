@@ -120,14 +120,10 @@ def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -
         OtherChipsError: If every chip that can be compared has another digest.
     """
     inputs = tuple(entry.name for entry in store.spec.inputs)
-    present = [i for i in chip_ids if all(_on_disk(chips, i, name) for name in inputs)]
+    present = [i for i in chip_ids if all(chips.has(i, name) for name in inputs)]
     equal = [np.array_equal(chips.read(i, inputs).digests(), store.read("input_digest", i)) for i in present]
     if equal and not any(equal):
         raise OtherChipsError(
             f"{chips.root}: the store was generated from other content (input digests differ, as of chip "
             f"{present[0]!r}); give the chip set the store was generated from as --chips"
         )
-
-
-def _on_disk(chips: ChipSet, chip_id: str, modality: str) -> bool:
-    return modality in chips.layout.images and chips.path(chip_id, modality).is_file()

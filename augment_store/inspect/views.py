@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.rasters import read_raster
 from augment_store.entries import read_entry
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2L2A
+from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2_MODALITIES, S2L2A
 from augment_store.schema import SHARE_SCALE
 
 Picture = NDArray[np.uint8]
@@ -37,7 +36,7 @@ class ChipView:
         statistics: Numbers about the chip.
         scene_id: Parent acquisition.
         georeference: Where it lies.
-        rgb: Natural colours of S2L2A, None where the chip set has none.
+        rgb: Natural colours of Sentinel-2, None where the chip set has none.
         radar: VV, VH and VV of S1, None likewise.
         relief: Hillshaded DEM, None likewise.
         codes: ``[sample, y, x]`` codes of the generated map.
@@ -77,7 +76,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         statistics=statistics,
         scene_id=entry.scene_id,
         georeference=entry.georeference,
-        rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
+        rgb=_drawn(survey, chip_id, timestep, S2_MODALITIES),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, ("DEM",)),
         codes=survey.kind.codes(maps.values[:, timestep]),
@@ -93,9 +92,8 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
     if survey.chips is None or not survey.has_inputs(chip_id):
         return None
     for name in modalities:
-        path = survey.chips.path(chip_id, name) if name in survey.chips.layout.images else None
-        if path is not None and path.is_file():
-            raster = read_raster(path)
+        if survey.chips.has(chip_id, name):
+            raster = survey.chips.raster(chip_id, name)
             bands = raster[timestep % raster.shape[0]].astype(np.float64)
             bands[np.isin(bands, _NODATA)] = np.nan
             return _draw(name, bands, survey)
@@ -103,7 +101,7 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
 
 
 def draw_rgb(bands: NDArray[np.float64]) -> Picture:
-    """Natural colours of the twelve S2L2A bands ``[12, y, x]``, stretched over the chip's own range."""
+    """Natural colours of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range."""
     chosen = bands[list(_RGB)]
     return _picture(_stretch(chosen) ** 0.8)
 
@@ -130,7 +128,7 @@ def draw_relief(bands: NDArray[np.float64]) -> Picture:
 
 
 def _draw(name: str, bands: NDArray[np.float64], survey: Survey) -> Picture:
-    if name == "S2L2A":
+    if name in S2_MODALITIES:  # both begin with the same bands
         return draw_rgb(bands)
     if name == "DEM":
         return draw_relief(bands)

@@ -104,9 +104,7 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
             f"{store.path}: holds {store.spec.modality}; only LULC maps are predictions of classes"
         )
     if "test" not in chips.splits:
-        raise ScoreError(
-            f"no test split: {chips.root / chips.layout.split.format(split='test')} does not exist"
-        )
+        raise ScoreError(f"no test split: {chips.split_path('test')} does not exist")
     ids = tuple(sorted(chips.splits["test"]))
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:

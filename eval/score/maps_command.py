@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips.layouts import LAYOUTS
+from augment_store.command_line import LEGEND_HELP, add_layout_argument
 
 SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
 
@@ -22,14 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="chip set it was generated from, with a test split",
     )
-    parser.add_argument(
-        "--layout", choices=LAYOUTS, help="layout of the chips (default: found automatically)"
-    )
+    add_layout_argument(parser)
     parser.add_argument(
         "--legend",
         type=Path,
         metavar="FILE",
-        help="legend table to the masks' classes (YAML; default: the ten classes to the five of the NYC masks)",
+        help=LEGEND_HELP,
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import find_layout
-from augment_store.chips.scenes import scenes_by_pattern
 from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
 from eval.study.config import Study
 
@@ -60,8 +58,9 @@ def count_test_scenes(study: Study) -> int | None:
     """
     if not study.chips.is_dir():
         return None
-    chips = ChipSet(study.chips, find_layout(study.chips)).splits.get("test")
-    return None if chips is None else len(set(scenes_by_pattern(chips).values()))
+    chips = ChipSet.open(study.chips)
+    test = chips.splits.get("test")
+    return None if test is None else len(set(chips.scenes(ids=test).values()))
 
 
 def describe(study: Study, spread: Spread) -> Iterator[str]:

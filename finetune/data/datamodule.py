@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import IMPACTMESH, find_layout, list_ids, read_split
+from augment_store.chips.layouts import find_layout, root_above
 from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.modalities import NYC_CLASSES
 from finetune.augment.augmentation import Augmentation, Wish
@@ -133,10 +133,9 @@ class TimStoreDataModule(LightningDataModule):
         Raises:
             ChipSetError: If there is none.
         """
-        inside = self.data_root.name == IMPACTMESH.data and any(
-            list_ids(self.data_root, pattern) for pattern in IMPACTMESH.images.values()
-        )
-        root = self.data_root.parent if inside else self.data_root
+        root = (
+            root_above(self.data_root) or self.data_root
+        )  # ImpactMesh's own datamodule takes the folder `data`
         return ChipSet(root, find_layout(root))
 
     @cached_property
@@ -154,7 +153,9 @@ class TimStoreDataModule(LightningDataModule):
             ids, scenes = require_split(self.splits, split, self.chips), self.splits.scenes
         else:
             named = (
-                read_split(Path(self.predict_split)) if self.predict_split else self.splits.ids.get("test")
+                self.chips.read_split(Path(self.predict_split))
+                if self.predict_split
+                else self.splits.ids.get("test")
             )
             ids = named or self.chips.ids
             scenes = self.scene_rule.scenes(ids)

@@ -158,9 +158,8 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
     def _filename(self, chip_id: str) -> str:
-        """The GeoTIFF that says where the chip lies: the DEM, or the mask where there is none."""
-        dem = self.chips.path(chip_id, "DEM")
-        return str(dem if dem.is_file() else self.chips.folder / self.chips.layout.mask.format(id=chip_id))
+        """The GeoTIFF that says where the chip lies: the DEM, or another where there is none."""
+        return str(next(self.chips.geotiffs(chip_id), self.chips.folder / chip_id))
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import SPLITS, read_split
+from augment_store.chips.layouts import SPLITS
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_table
 from augment_store.errors import ChipSetError
 from finetune.errors import SplitError
@@ -86,9 +86,11 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         SplitError: If a chip, or a scene and that is not allowed, is in two splits.
     """
     paths = {
-        split: files.get(split) or chips.root / chips.layout.split.format(split=split) for split in SPLITS
+        split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS
     }
-    ids = {split: read_split(path) for split, path in paths.items() if files.get(split) or path.is_file()}
+    ids = {
+        split: chips.read_split(path) for split, path in paths.items() if files.get(split) or path.is_file()
+    }
     scenes = rule.scenes({chip_id for members in ids.values() for chip_id in members})
     overlap: set[str] = set()
     for one, other in combinations(ids, 2):
@@ -123,6 +125,7 @@ def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]
         ChipSetError: If there is no such split file.
     """
     if split not in splits.ids:
-        path = chips.root / chips.layout.split.format(split=split)
-        raise ChipSetError(f"no {split} split: {path} does not exist; name a file with {split}_split")
+        path = chips.split_path(split)
+        place = f"{path} does not exist" if path else f"layout {chips.layout.name!r} names none"
+        raise ChipSetError(f"no {split} split: {place}; name a file with {split}_split")
     return splits.ids[split]

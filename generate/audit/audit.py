@@ -74,8 +74,9 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         units: What the values on disk are said to be in; what is audited is the result.
 
     Raises:
-        AuditError: If none of the sampled chips can be read.
+        AuditError: If a modality is missing from the chip set, or none of the sampled chips can be read.
     """
+    _check_present(chip_set, modalities)
     picks = np.linspace(0, len(chip_set.ids) - 1, min(SAMPLE_CHIPS, len(chip_set.ids))).round().astype(int)
     chips, unreadable = _read_sample(chip_set, [chip_set.ids[pick] for pick in picks], modalities)
     if not chips:
@@ -98,6 +99,19 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         tuple(bands),
         tuple(findings),
         _most_common_extent(chips),
+    )
+
+
+def _check_present(chip_set: ChipSet, modalities: Sequence[str]) -> None:
+    absent = [name for name in modalities if not chip_set.ids_of(name)]
+    if not absent:
+        return
+    present = [name for name in chip_set.modalities if chip_set.ids_of(name)]
+    files = chip_set.layout.images[absent[0]].files if absent[0] in chip_set.layout.images else ()
+    where = f"no file {chip_set.folder / files[0]}" if files else f"not in layout {chip_set.layout.name!r}"
+    raise AuditError(
+        f"{chip_set.root}: the chips have no {' and no '.join(absent)} ({where}); generate from what is there: "
+        f"--inputs {' '.join(present)}"
     )
 
 

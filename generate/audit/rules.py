@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.modalities import S1_MODALITIES, Modality
+from augment_store.modalities import S1_MODALITIES, S2_MODALITIES, Modality
 from generate.units import Units
 
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
+
+
+FEW_IMAGES: Final = 4
+"""Images below which the order of the SWIR bands, which snow and bare salt invert, is no reason to stop."""
+
+SNOW_INDEX: Final = 0.4
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Findin
 
 def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Somewhere in an image, some band is dark; with the +1000 offset left in, none is."""
-    if modality.name != "S2L2A":
+    if modality.name not in S2_MODALITIES:
         return None
     darkest = np.nanmin(np.where(np.isnan(pixels), np.inf, pixels), axis=(1, 2))
     high, low = float((darkest >= OFFSET_LEVEL).mean()), float(np.median(darkest))
@@ -150,21 +156,32 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
 def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Order violated where physics fixes it: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
     median = {band: _median(pixels[:, index]) for index, band in enumerate(modality.bands)}
-    wrong = []
+    wrong, level = [], "stop"
     if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
         wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
-    if modality.name == "S2L2A":
+    if modality.name in S2_MODALITIES:
         if median["SWIR_1"] < median["SWIR_2"]:
+            level = "note" if len(pixels) < FEW_IMAGES or _is_snow(median) else "stop"
             wrong.append(f"median SWIR_1 {median['SWIR_1']:.0f} lies below SWIR_2 {median['SWIR_2']:.0f}")
         likeness = _correlation(pixels, modality.bands.index("NIR_BROAD"), modality.bands.index("NIR_NARROW"))
         if likeness < 0.7 or abs(median["NIR_NARROW"] - median["NIR_BROAD"]) > 0.3 * abs(median["NIR_BROAD"]):
             pair = f"medians {median['NIR_BROAD']:.0f} and {median['NIR_NARROW']:.0f}, correlation {likeness:.2f}"
             wrong.append(f"NIR_BROAD and NIR_NARROW are not alike ({pair})")
+            level = "stop"
     if not wrong:
         return None
     order = " ".join(modality.bands)
-    message = f"the band order looks wrong: {'; '.join(wrong)}. Expected {order}; reorder the chips' bands"
-    return Finding("stop", "band_order", modality.name, message)
+    message = f"the band order looks wrong: {'; '.join(wrong)}. Expected {order}"
+    remedy = {
+        "stop": "; reorder the chips' bands, or describe their order by a layout file (--layout FILE)",
+        "note": "; snow, or a few odd chips, look so too: make sure that the bands are in this order",
+    }
+    return Finding(level, "band_order", modality.name, message + remedy[level])
+
+
+def _is_snow(median: Mapping[str, float]) -> bool:
+    """Normalised difference snow index (green − SWIR_1) / (green + SWIR_1) above 0.4 (Dozier, 1989)."""
+    return median["GREEN"] - median["SWIR_1"] > SNOW_INDEX * (median["GREEN"] + median["SWIR_1"])
 
 
 def _median(values: Pixels) -> float:
@@ -192,7 +209,7 @@ def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
         message = f"{outside:.1%} of the values lie outside {low:g} to {high:g} {modality.unit}; check unit and no-data"
         return Finding("stop", "range", modality.name, message)
     top = float(np.nanpercentile(pixels, 99))
-    if modality.name == "S2L2A" and 0 < top <= 10:
+    if modality.name in S2_MODALITIES and 0 < top <= 10:
         message = (
             f"99 % of the values lie below {top:.3g}: this looks like reflectance 0 to 1; expected × 10⁴"
         )

@@ -4,6 +4,7 @@ from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND, OUTPUT_MODAL
 
 UPSTREAM_KEYS = {
     "S2L2A": "untok_sen2l2a@224",
+    "S2L1C": "untok_sen2l1c@224",
     "S1RTC": "untok_sen1rtc@224",
     "S1GRD": "untok_sen1grd@224",
     "DEM": "untok_dem@224",

@@ -14,7 +14,7 @@ def test_default_pattern_strips_row_and_column():
 
 
 def test_patterns_that_cannot_be_or_leave_nothing():
-    with pytest.raises(ChipSetError, match="no regular expression"):
+    with pytest.raises(ChipSetError, match="neither a file nor a regular expression"):
         scenes_by_pattern(["a"], "(")
     with pytest.raises(ChipSetError, match="leaves nothing of chip id 'a'"):
         scenes_by_pattern(["a"], ".*")

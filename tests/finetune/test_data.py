@@ -10,8 +10,6 @@ import torch
 from albumentations.pytorch import ToTensorV2
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import IMPACTMESH
 from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.records import ChipEntry
@@ -350,12 +348,12 @@ def test_impossible_wishes(world, arguments, message):
 
 def test_the_root_may_be_the_data_folder(world):
     inside = TimStoreDataModule(data_root=str(world.root / "data"))
-    assert inside.chips.root == ChipSet(world.root, IMPACTMESH).root
+    assert inside.chips.root == world.root
     assert inside.splits.ids == datamodule(world).splits.ids
 
 
 def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
-    """What `generate --scene-csv` told the store counts, and contradicting it is an error."""
+    """What `generate --scenes` told the store counts, and contradicting it is an error."""
     path = tmp_path / "store"
     make_store(world, path)
     store = AugmentStore.open(path, mode="r+")

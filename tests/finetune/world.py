@@ -12,7 +12,6 @@ from rasterio.transform import from_origin
 from zarr.storage import ZipStore
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import IMPACTMESH
 from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent
@@ -36,7 +35,7 @@ class World:
 
     @property
     def chips(self) -> ChipSet:
-        return ChipSet(self.root, IMPACTMESH)
+        return ChipSet.open(self.root, "impactmesh")
 
     @property
     def ids(self):

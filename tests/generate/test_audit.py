@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import load_layout
 from generate.audit.audit import AuditError, audit_chips
 from generate.cli import main
 from generate.units import Units
@@ -103,7 +104,7 @@ def test_unreadable_chips_are_listed_and_the_rest_audited(tmp_path):
     audit = audit_chips(ChipSet.open(root), ALL, Units())
     assert audit.chips == ("b",)
     assert audit.unreadable[0][0] == "a"
-    (root / "DEM" / "b.tif").unlink()
+    (root / "DEM" / "b.tif").write_bytes(b"II*")
     with pytest.raises(AuditError, match=r"none of 2 sampled chips can be read; the first, a: .*DEM/a.tif"):
         audit_chips(ChipSet.open(root), ALL, Units())
 
@@ -127,3 +128,55 @@ def test_the_real_chips_pass_with_a_note_on_the_one_that_looks_offset(shared_dat
     assert rules(audit) == set()
     assert rules(audit, "note") == {"s2_offset"}
     assert "33% of the images" in audit.findings[0].message
+
+
+def snowy(r):
+    """Medians of a snowy TerraMesh chip: visible 7000, SWIR_1 1137, SWIR_2 1200."""
+    level = np.array([7000, 7000, 7000, 7000, 6900, 6800, 6700, 6600, 6500, 6400, 1137, 1200], np.float32)
+    return {**r, "S2L2A": r["S2L2A"] / r["S2L2A"].mean(axis=(1, 2), keepdims=True) * level[:, None, None]}
+
+
+def swapped_swir(r):
+    return {**r, "S2L2A": r["S2L2A"][[*range(10), 11, 10]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "chips", "level"),
+    [(snowy, 1, "note"), (snowy, 6, "note"), (swapped_swir, 6, "stop"), (swapped_swir, 3, "note")],
+)
+def test_snow_and_a_few_odd_chips_do_not_stop_a_run_for_their_swir_bands(tmp_path, change, chips, level):
+    audit = audited(tmp_path, change, chips=chips)
+    assert rules(audit, level) >= {"band_order"}
+    assert "band_order" not in rules(audit, "note" if level == "stop" else "stop")
+
+
+def test_a_modality_that_the_chips_lack_names_the_inputs_there_are(tmp_path):
+    root = write_folder_chips(tmp_path, ["a", "b"])
+    for chip_id in ("a", "b"):
+        (root / "DEM" / f"{chip_id}.tif").unlink()
+    with pytest.raises(
+        AuditError, match=rf"the chips have no DEM \(no file {root}/DEM/.*\); .*: --inputs S2L2A S1RTC$"
+    ):
+        audit_chips(ChipSet.open(root), ALL, Units())
+
+
+def test_the_table_fits_80_columns_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    root = write_folder_chips(tmp_path, ["a", "b"])
+    for chip_id in ("a", "b"):
+        bright = np.full((12, 32, 32), 29_999, np.float32) - np.arange(1024).reshape(32, 32)
+        write_tif(root / "S2L2A" / f"{chip_id}.tif", bright)
+    main(["audit", "--chips", str(root)])
+    told = capsys.readouterr().out
+    assert "…" not in told
+    row = next(line for line in told.splitlines() if "COASTAL_AEROSOL" in line)
+    assert row.split() == ["COASTAL_AEROSOL", "29,075", "29,537", "29,999", "29,537", "293.4", "+13.36", "0%"]
+
+
+def test_units_of_a_layout_and_of_the_command_line(tmp_path):
+    file = tmp_path / "layout.yaml"
+    file.write_text("name: x\nimages: {S1RTC: {files: '{id}.tif'}}\ns1_unit: linear\ns2_offset: 1000\n")
+    layout = load_layout(str(file))
+    assert Units.of(layout) == Units(s1_linear=True, s2_offset=1000)
+    assert Units.of(layout, "dB", 0.0) == Units(s1_linear=False, s2_offset=0)
+    assert Units.of(load_layout("folders")) == Units()

@@ -1,6 +1,8 @@
 """Each kind of bad input gives its own line and status, and loses nothing."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,8 +79,13 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--inputs", "DEM", "DEM"), "a modality appears twice"),
         (("--diffusion-steps", "3"), "--diffusion-steps is for --modality NDVI"),
         (("--modality", "NDVI", "--probabilities"), "--probabilities is for --modality LULC"),
-        (("--scene-pattern", "("), "no regular expression"),
+        (("--scenes", "("), "neither a file nor a regular expression"),
         (("--accelerator", "abacus"), "--accelerator abacus"),
+        (("--generator", "terramind_v9"), "known generators: terramind_v1_tiny, terramind_v1_small"),
+        (("--store", "s3://bucket/store"), "--store s3://bucket/store: only local paths work"),
+        (("--chips", "gs://bucket/chips"), "--chips gs://bucket/chips: only local paths work"),
+        (("--layout", "tiles"), "unknown layout 'tiles'"),
+        (("--inputs", "S2L2A", "S1GRD"), "--inputs S2L2A S1RTC DEM"),
     ],
 )
 def test_configuration_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, message):
@@ -91,6 +98,14 @@ def test_configuration_errors_are_one_line_and_exit_2(command, tmp_path, capsys,
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "s").exists()
+
+
+def test_an_unknown_generator_is_refused_before_anything_heavy_is_imported(command, tmp_path):
+    words = command(tmp_path / "s", "--generator", "terramind_v9")
+    code = f"import sys, generate.cli\nassert generate.cli.main({words!r}) == 2\nassert 'torch' not in sys.modules"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "unknown generator 'terramind_v9'" in found.stderr
 
 
 def test_a_subprocess_shows_no_traceback(command, tmp_path):

@@ -7,18 +7,27 @@ import pytest
 import xarray
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.history import command_line, last_command
+from augment_store.modalities import S2L2A
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
 from generate.terramind import TerraMindGenerator
-from tests.chips import write_folder_chips, write_impactmesh_chips
+from tests.chips import (
+    rasters,
+    write_folder_chips,
+    write_impactmesh_chips,
+    write_sen1floods11,
+    write_tif,
+)
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 
 SPEC = ("--samples", "2", "--probabilities")
 
 
-def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips):
+def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, command):
+    ran = command(reference, *SPEC)
     store = AugmentStore.open(reference)
     assert store.chip_ids == IDS
     assert store.extent == Extent(timesteps=2, size=32)
@@ -26,6 +35,7 @@ def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips):
     assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
     assert '"EPSG","32618"' in store.values("crs_wkt")[0]
     assert store.spec.weights == "random"
+    assert last_command(store.history) == command_line("generate", ran)
     with xarray.open_zarr(reference) as dataset:
         assert dataset["lulc"].dims == ("chip", "sample", "time", "y", "x")
         assert dataset["lulc"].shape == (6, 2, 2, 32, 32)
@@ -120,11 +130,47 @@ def test_running_again_does_nothing_and_new_chips_are_appended(command, chips, t
 
 def test_scenes_follow_the_latest_command(command, tmp_path):
     assert main(command(tmp_path / "s")) == 0
-    assert main(command(tmp_path / "s", "--scene-pattern", "_.*$")) == 0
+    assert main(command(tmp_path / "s", "--scenes", "_.*$")) == 0
     table = tmp_path / "scenes.csv"
     table.write_text("".join(f"{chip_id},everywhere\n" for chip_id in IDS))
-    assert main(command(tmp_path / "s", "--scene-csv", str(table))) == 0
+    assert main(command(tmp_path / "s", "--scenes", str(table))) == 0
     assert set(AugmentStore.open(tmp_path / "s").values("scene_id")) == {"everywhere"}
+    assert main(command(tmp_path / "s")) == 0  # no rule: the store's scenes stay
+    assert set(AugmentStore.open(tmp_path / "s").values("scene_id")) == {"everywhere"}
+
+
+def test_sen1floods11_from_its_published_files(command, tmp_path, capsys):
+    root = write_sen1floods11(tmp_path / "v1.1", ("Ghana_1", "Ghana_2", "India_7", "Spain_8"), size=32)
+    inputs = ("--chips", str(root), "--inputs", "S2L1C", "S1GRD")
+    assert main(["audit", *inputs]) == 0
+    assert "CIRRUS" in capsys.readouterr().out
+    assert main(command(tmp_path / "s", *inputs)) == 0
+    store = AugmentStore.open(tmp_path / "s")
+    assert list(verify(store, ChipSet.open(root))) == []
+    assert store.values("scene_id").tolist() == ["Ghana", "Ghana", "India", "Spain"]
+    assert [len(entry.mean) for entry in store.spec.inputs] == [13, 2]
+    assert store.spec.inputs[0].mean[10] == pytest.approx(506.07)
+
+
+def test_ten_bands_by_a_layout_file_are_generated_from_once_that_is_accepted(command, tmp_path, capsys):
+    kept = [band for band in S2L2A.bands if band not in {"COASTAL_AEROSOL", "WATER_VAPOR"}]
+    for seed, chip_id in enumerate(("a", "b")):
+        bands = rasters(seed, 32)["S2L2A"][0]
+        write_tif(
+            tmp_path / "chips" / "S2" / f"{chip_id}.tif", bands[[S2L2A.bands.index(band) for band in kept]]
+        )
+    layout = tmp_path / "ten.yaml"
+    layout.write_text(
+        f"name: ten\nimages: {{S2L2A: {{files: 'S2/{{id}}.tif', bands: [{', '.join(kept)}], "
+        "absent: [COASTAL_AEROSOL, WATER_VAPOR]}}\n"
+    )
+    ten = ("--chips", str(tmp_path / "chips"), "--layout", str(layout), "--inputs", "S2L2A")
+    assert main(command(tmp_path / "s", *ten)) == 2
+    assert "constant: COASTAL_AEROSOL (empty), WATER_VAPOR (empty)" in capsys.readouterr().err
+    assert main(command(tmp_path / "s", *ten, "--accept-audit")) == 0
+    store = AugmentStore.open(tmp_path / "s")
+    assert "constant_band" in {finding["rule"] for finding in store.audit}
+    assert list(verify(store, ChipSet.open(tmp_path / "chips", str(layout)))) == []
 
 
 def test_inputs_alone_and_ndvi(command, tmp_path):
@@ -155,6 +201,24 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(command, tmp_path, capsys):
     assert "6 chips of 2 scenes (impactmesh layout), 2 timesteps of 32 px" in told
     assert "S2L2A + S1RTC + DEM → LULC by demo on cpu" in told
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_needs_no_weights_and_compares_all_else_with_the_store(
+    command, reference, tmp_path, capsys, monkeypatch
+):
+    def no_weights(*_):
+        raise AssertionError("weights were asked for")
+
+    monkeypatch.setattr("generate.run.load_generator", no_weights)
+    missing = ("--generator", "terramind_v1_base", "--weights", str(tmp_path / "nowhere"))
+    assert main(command(tmp_path / "s", *missing, "--dry-run")) == 0
+    assert f"the weights ({tmp_path}/nowhere) are not looked at" in " ".join(capsys.readouterr().err.split())
+    before = (reference / "zarr.json").read_bytes()
+    assert main(command(reference, *SPEC, "--dry-run")) == 0
+    assert f"resumes {reference}, 6 chips complete" in " ".join(capsys.readouterr().err.split())
+    assert main(command(reference, *SPEC, "--dry-run", "--seed", "9")) == 2
+    assert "sampling.seed: 0 ≠ 9" in capsys.readouterr().err
+    assert (reference / "zarr.json").read_bytes() == before
 
 
 def test_the_precision_recorded_is_the_one_used(command, tmp_path):

@@ -52,3 +52,12 @@ def test_a_timestep_without_any_valid_value_is_refused():
 def test_sources_are_the_first_timestep_of_each_input():
     digests = np.array([[5], [2], [5], [9], [2]], np.uint8)
     assert find_sources(digests).tolist() == [0, 1, 0, 3, 1]
+
+
+def test_a_pixel_that_is_0_in_every_band_there_is_is_missing_where_other_bands_are_absent():
+    raster = np.full((12, 1, 2), 100, np.int16)
+    raster[0] = -9999
+    raster[1:, 0, 0] = 0
+    native = to_native(raster, "S2L2A", Units())
+    assert np.isnan(native[:, 0, 0]).all()
+    assert np.isnan(native[:, 0, 1]).tolist() == [True] + [False] * 11

@@ -1,0 +1,41 @@
+"""A store's `history`, as the CF conventions have it: a line for every run that wrote to it, its time and command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from augment_store.files import printable
+
+LONGEST_HISTORY: Final = 65_536
+"""Characters that are kept and read; a command line takes some 200."""
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """A command as one line that a shell takes back, for example ``python -m generate --chips 'my chips'``."""
+    return printable(shlex.join(["python", "-m", module, *arguments]))
+
+
+def with_line(history: str, command: str, moment: datetime | None = None) -> str:
+    """A history with one more line; the oldest lines give way where it would grow too long.
+
+    Args:
+        history: What is there already, oldest line first.
+        command: One line, as `command_line` gives it.
+        moment: When it was run, now by default.
+    """
+    time = (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = f"{time}: {command}"
+    if len(line) > LONGEST_HISTORY:
+        return f"{line[: LONGEST_HISTORY - 2]} …"
+    kept = f"{history}\n{line}" if history else line
+    while len(kept) > LONGEST_HISTORY:
+        kept = kept.partition("\n")[2]
+    return kept
+
+
+def last_command(history: str) -> str | None:
+    """The command of the last line, None where there is none."""
+    return history.rpartition("\n")[2].partition(": ")[2] or None

@@ -1,0 +1,17 @@
+"""What libraries remark during a fine-tune or its evaluation and nobody needs to read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REMARKS: Final = (
+    ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
+    ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
+    ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*The ``compute`` method of metric .* was called before the ``update`` method.*",  # terratorch
+    ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
+)
+
+LOGGERS: Final = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+"""They tell which hardware there is."""
