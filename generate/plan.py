@@ -11,9 +11,8 @@ import numpy as np
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.scenes import scenes_by_pattern, scenes_by_table
-from augment_store.entries import changed_entries
+from augment_store.entries import ChipEntry, entry_chunks, rows
 from augment_store.errors import ChipDataError
-from augment_store.records import ChipEntry
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
@@ -68,13 +67,17 @@ def find_scenes(chip_set: ChipSet, options: GenerateOptions) -> dict[str, str]:
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
     """Chips whose entry in a store is missing or not final: new, unfinished, of another scene, or half rewritten."""
-    complete = set(store.chips_in(State.COMPLETE))
-    known = dict(zip(store.chip_ids, store.values("scene_id"), strict=False))
-    complete -= {store.chip_ids[place] for shard in store.shards() for place in changed_entries(store, shard)}
+    complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
+    final = {
+        entry.chip_id: entry.scene_id
+        for positions in entry_chunks(store)
+        for position, entry, intact in rows(store, positions)
+        if intact and complete[position]
+    }
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
-        if chip_id not in complete or known[chip_id] != scenes[chip_id]
+        if final.get(chip_id) != scenes[chip_id]
     ]
 
 

@@ -6,10 +6,10 @@ import pytest
 import zarr
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.entries import ChipEntry
 from augment_store.errors import StoreError
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import ChangedChipsError, check_unchanged, repair
 from augment_store.verify import verify as find_problems
 from tests.augment_store.conftest import make_record, make_spec

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import read_entries
+from augment_store.entries import ChipEntry, read_entries
 from augment_store.errors import StoreError
 from augment_store.inspect.info import summarize
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import repair, verify
 from finetune.augment.augmentation import Augmentation, Wish
 from generate.plan import entries_to_announce
