@@ -137,12 +137,21 @@ class StoredArray:
         return self._folder.joinpath("c", str(number), *["0"] * len(self.schema.shape))
 
     def chip(self, position: int) -> NDArray[Any]:
-        """One chip of an array of the role `GENERATED`; fill values where it was never written.
+        """One chip of the array, as an array of one's own; fill values where it was never written.
 
         Raises:
             StoreError: If its object is not a file.
             ValueError: If its object is damaged; other errors of `DAMAGE` likewise.
         """
+        if position >= self.length:
+            raise IndexError(f"it declares {self.length} chips, so none at position {position}")
+        if self.schema.role is Role.GENERATED:
+            return self._chunk(position)
+        number, place = divmod(position, self.chips)
+        return np.array(self._whole(number)[place])
+
+    def _chunk(self, position: int) -> NDArray[Any]:
+        """One chip's chunk of a shard."""
         number, place = divmod(position, self.chips)
         with _opened(self.object(number)) as file:
             if file is None:
@@ -165,7 +174,7 @@ class StoredArray:
             ValueError: If an object is damaged; other errors of `DAMAGE` likewise.
         """
         if self.schema.role is Role.GENERATED:
-            chips = [self.chip(position)[None] for position in range(first, last)]
+            chips = [self._chunk(position)[None] for position in range(first, last)]
             return np.concatenate([self._filled((0,)), *chips])
         parts = [self._filled((0,))]
         for number in range(first // self.chips, -(-last // self.chips)):

@@ -177,8 +177,7 @@ class StoreReader:
             raise ValueError(f"{name} belongs to the entry of a chip; use augment_store.entries.read_entry")
         position = self.index(chip_id)
         with damage_named(self.path, f"{name} of chip {chip_id}"):
-            sharded = array.schema.role is Role.GENERATED
-            values = array.chip(position) if sharded else array.region(position, position + 1)[0]
+            values = array.chip(position)
             own = self._is_own(name, chip_id, position, values)
         if not own:
             there = self.has_shard(name, position // self.shard_chips)
@@ -196,7 +195,7 @@ class StoreReader:
         """
         if name not in self._digested:
             return self.has_shard(name, position // self.shard_chips)
-        digests = self._array("output_digest").region(position, position + 1)[0]
+        digests = self._array("output_digest").chip(position)
         written: bytes = digests[self._digested[name]].tobytes()
         return written == content_digest(self.fingerprint, chip_id, name, values)
 

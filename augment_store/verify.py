@@ -216,6 +216,8 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
         wrong = metadata_problem(array, schema, store.shard_chips)
         if wrong:
             yield Problem(f"array {schema.name}: {wrong}")
+    if not store.chip_ids:
+        yield Problem("no chip was ever announced; run the generate command")
 
 
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
@@ -258,8 +260,6 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
 def _id_problems(store: AugmentStore) -> Iterator[Problem]:
     """Ids appear once, and the sorted ones are the same. Hashes are compared, so that few bytes a chip are held."""
     hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
-    if not hashes.size:
-        yield Problem("no chip was ever announced; run the generate command")
     if np.unique(hashes).size < hashes.size:
         yield Problem("a chip id appears twice in chip_id")
     expected = sum(map(hash, enumerate(store.chip_ids)))
