@@ -1,18 +1,52 @@
-"""Scene and georeference of a store's chips, compared with the digest that was written with them."""
+"""Who a store's chips are: scene and georeference, compared with the digest that was written with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from augment_store.chips.chip_set import DIGEST_BYTES
 from augment_store.chips.georeference import Georeference
 from augment_store.errors import StoreError
-from augment_store.records import ChipEntry
-from augment_store.store import AugmentStore
+from augment_store.schema import ENTRY_CHIPS
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from augment_store.reading import StoreReader
 
 
-def read_entry(store: AugmentStore, chip_id: str) -> ChipEntry:
+@dataclass(frozen=True)
+class ChipEntry:
+    """A chip as it is announced to a store, before anything is generated."""
+
+    chip_id: str
+    scene_id: str
+    georeference: Georeference = field(default_factory=Georeference)
+
+    def digest(self) -> bytes:
+        """128-bit BLAKE2b digest of the entry."""
+        place = (value if value == value else _NAN for value in self.georeference.transform)
+        words = f"{self.chip_id}\0{self.scene_id}\0{self.georeference.crs_wkt}"
+        return digest_of(words.encode(), struct.pack("<6d", *place))
+
+
+_NAN: Final = float("nan")
+"""One NaN of the many there are."""
+
+
+def digest_of(*parts: Buffer) -> bytes:
+    """128-bit BLAKE2b digest of bytes and contiguous arrays, one after another."""
+    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def read_entry(store: StoreReader, chip_id: str) -> ChipEntry:
     """Scene and georeference that a chip was announced with.
 
     Raises:
@@ -23,44 +57,64 @@ def read_entry(store: AugmentStore, chip_id: str) -> ChipEntry:
     return next(_checked(store, range(position, position + 1)))
 
 
-def read_entries(store: AugmentStore) -> dict[str, ChipEntry]:
+def read_entries(store: StoreReader) -> dict[str, ChipEntry]:
     """Scene and georeference of every chip, by id.
 
     Raises:
         StoreError: If the store is damaged there.
     """
-    return {entry.chip_id: entry for entry in _checked(store, range(len(store.chip_ids)))}
+    return {entry.chip_id: entry for entry in iter_entries(store)}
 
 
-def changed_entries(store: AugmentStore, positions: range) -> Iterator[int]:
-    """Positions of chips whose scene or georeference is not what their digest was made of.
+def iter_entries(store: StoreReader) -> Iterator[ChipEntry]:
+    """Scene and georeference of every chip that has an id, in the store's order.
 
-    Damage leaves them, and so does a kill while a chip was announced again with another scene.
+    Raises:
+        StoreError: If the store is damaged there.
     """
-    for position, _, intact in _rows(store, positions):
-        if not intact:
-            yield position
+    for positions in entry_chunks(store):
+        yield from _checked(store, positions)
 
 
-def _checked(store: AugmentStore, positions: range) -> Iterator[ChipEntry]:
-    for _, entry, intact in _rows(store, positions):
+def entry_chunks(store: StoreReader) -> Iterator[range]:
+    """Chip positions by object of the columns that hold entries."""
+    total = len(store.chip_ids)
+    for start in range(0, total, ENTRY_CHIPS):
+        yield range(start, min(start + ENTRY_CHIPS, total))
+
+
+def rows(
+    store: StoreReader, positions: range, ids: Sequence[str] | None = None
+) -> Iterator[tuple[int, ChipEntry, bool]]:
+    """Position and entry of each chip that has an id, and whether the entry is what its digest was made of.
+
+    Damage makes a difference, and so does a kill while a chip was announced again with another scene.
+
+    Args:
+        store: The store.
+        positions: Which chips.
+        ids: Their ids; None for the store's.
+    """
+    region = slice(positions.start, positions.stop)
+    names = ("scene_id", "crs_wkt", "transform", "entry_digest")
+    columns = [store.values(name, region) for name in names]
+    if any(len(column) != len(positions) for column in columns):
+        raise StoreError(f"{store.path}: a column of the chips' entries is cut short; the store is damaged")
+    scenes, systems, places = (column.tolist() for column in columns[:3])
+    ids = store.chip_ids[region] if ids is None else ids
+    for position, chip_id, scene, crs, place, digest in zip(
+        positions, ids, scenes, systems, places, columns[3], strict=True
+    ):
+        if chip_id:
+            entry = ChipEntry(chip_id, scene, Georeference(crs, tuple(place)))
+            yield position, entry, entry.digest() == digest.tobytes()
+
+
+def _checked(store: StoreReader, positions: range) -> Iterator[ChipEntry]:
+    for _, entry, intact in rows(store, positions):
         if not intact:
             raise StoreError(
                 f"{store.path}: scene, coordinate reference system or transform of chip {entry.chip_id} is not what it "
                 "was announced with; run the generate command again, which announces it anew"
             )
         yield entry
-
-
-def _rows(store: AugmentStore, positions: range) -> Iterator[tuple[int, ChipEntry, bool]]:
-    """Position and entry of each chip that has an id, and whether it is what its digest was made of."""
-    region = slice(positions.start, positions.stop)
-    names = ("scene_id", "crs_wkt", "transform", "entry_digest")
-    columns = [store.values(name, region) for name in names]
-    if any(len(column) != len(positions) for column in columns):
-        raise StoreError(f"{store.path}: a column of the chips' entries is cut short; the store is damaged")
-    for position, (scene, crs, place, digest) in zip(positions, zip(*columns, strict=True), strict=True):
-        chip_id = store.chip_ids[position]
-        entry = ChipEntry(chip_id, str(scene), Georeference(str(crs), tuple(place.tolist())))
-        if chip_id:
-            yield position, entry, np.array_equal(entry.digest(), digest)

@@ -50,6 +50,20 @@ def check_local(option: str, path: Path) -> None:
         )
 
 
+def check_names(what: str, names: Iterable[str]) -> None:
+    """`check_name` of many, of which only a suspicious lot is looked at one by one.
+
+    Raises:
+        StoreError: If one is invalid.
+    """
+    found = list(names)
+    together = "".join(found)
+    plain = together.isascii() and together.isprintable() and "/" not in together and "\\" not in together
+    if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > LONGEST_NAME:
+        for name in found:
+            check_name(what, name)
+
+
 def printable(text: str) -> str:
     """Text from a file as it may go to a terminal: control characters, which could move its cursor, are spelled out."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,20 +1,24 @@
-"""Schema version 2 of the store: which arrays there are, their dimensions, types and CF attributes."""
+"""Schema version 3 of the store: its attributes, and its arrays with their dimensions, types and CF attributes."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
 from augment_store.chips.chip_set import DIGEST_BYTES
+from augment_store.errors import StoreError
+from augment_store.history import LONGEST_HISTORY
 from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
 from augment_store.spec import GenerationSpec
-from augment_store.typed import STRICT
+from augment_store.typed import STRICT, Unfit, parse
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 NDVI_SCALE: Final = 1e-4
 SHARE_SCALE: Final = 1 / 255
@@ -25,6 +29,12 @@ TOKEN_FILL: Final = 65535
 MOST_TIMESTEPS: Final = 1000
 LARGEST_CHIP: Final = 8192
 """Timesteps and pixels a store may declare, so that damaged numbers are refused before memory is asked for them."""
+
+MOST_SHARD_CHIPS: Final = 65_536
+
+ENTRY_CHIPS: Final = 4096
+"""Chips per object of the columns that only the announcing process writes: a million chips are 245 objects a column,
+and one of them is decoded in about a millisecond."""
 
 TOKEN_DIMS: Final = ("chip", "sample", "time", "ty", "tx")
 PIXEL_DIMS: Final = ("chip", "sample", "time", "y", "x")
@@ -38,17 +48,28 @@ class State(enum.IntEnum):
     FAILED = 2
 
 
+class Role(enum.Enum):
+    """Who writes an array, and when; so it also says how many chips an object of it holds."""
+
+    GENERATED = "tokens and maps: each chip a chunk of its own in its shard's object"
+    RESULT = "a few values for each generated chip: one object per shard, by the process that owns the shard"
+    STATUS = "what has become of a chip: as `RESULT`, and after everything else of the shard"
+    ENTRY = "who a chip is: by the announcing process alone, `ENTRY_CHIPS` chips an object"
+    LOOKUP = "ids in sorted order, made from `ENTRY` arrays and never believed without them"
+
+
 @dataclass(frozen=True)
 class ArraySchema:
     """One array of the store.
 
     Attributes:
         name: Array name.
-        dims: Dimension names; the first is always ``chip``.
-        shape: Sizes of the dimensions after ``chip``.
+        dims: Dimension names; the first is ``chip``, or ``rank`` for chips sorted by id.
+        shape: Sizes of the dimensions after the first.
         dtype: NumPy data type, ``str`` for text.
         fill: Value of what has not been written.
         attributes: CF attributes.
+        role: Who writes it, and when.
     """
 
     name: str
@@ -57,6 +78,11 @@ class ArraySchema:
     dtype: str
     fill: Any
     attributes: dict[str, Any] = field(default_factory=dict)
+    role: Role = Role.GENERATED
+
+    def object_chips(self, shard_chips: int) -> int:
+        """Chips that one object on disk holds."""
+        return ENTRY_CHIPS if self.role in {Role.ENTRY, Role.LOOKUP} else shard_chips
 
 
 @dataclass(frozen=True)
@@ -77,34 +103,73 @@ class Extent:
         return f"{self.timesteps} timesteps of {self.size} px"
 
 
+@dataclass(frozen=True)
+class Header:
+    """The attributes that decide how a store is read.
+
+    Attributes:
+        spec: What made it.
+        extent: Sizes of its chips.
+        shard_chips: Chips per shard.
+        audit: Findings of input audits that a user accepted.
+        history: Commands that wrote to the store, see `augment_store.history`.
+    """
+
+    spec: GenerationSpec
+    extent: Extent
+    shard_chips: Annotated[int, Field(ge=1, le=MOST_SHARD_CHIPS)]
+    audit: list[dict[str, str]]
+    history: Annotated[str, Field(max_length=LONGEST_HISTORY)] = ""
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:
+        """Reads them.
+
+        Raises:
+            StoreError: If one is missing, of another type or out of bounds.
+        """
+        try:
+            return parse(cls, dict(attributes))
+        except Unfit as error:
+            raise StoreError(f"{path}: attribute {error}; the store is damaged") from error
+
+
 def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
-    """Arrays with a few values per chip; they are written shard by shard, `state` last."""
+    """Arrays with a few values per chip, in the order in which they grow and are written: `state` last."""
     time, made = extent.timesteps, digested_names(spec, extent)
     output = {"long_name": f"BLAKE2b-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
-    entry = {"long_name": "BLAKE2b-128 of chip id, scene, coordinate reference system and transform"}
-    bytes_of = ("chip", "digest_byte")
-    affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
-    digest = {"long_name": "BLAKE2b-128 of the raw input rasters"}
+    inputs = {"long_name": "BLAKE2b-128 of the raw input rasters"}
     source = {"long_name": "timestep whose generation stands for this one"}
     states = {
         "flag_values": [int(state) for state in State],
         "flag_meanings": " ".join(state.name.lower() for state in State),
     }
+    input_dims, output_dims = ("chip", "time", "digest_byte"), ("chip", "array", "digest_byte")
+    rows = (time, DIGEST_BYTES), (len(made), DIGEST_BYTES)
     return (
-        _text("chip_id", "chip"),
-        _text("scene_id", "parent acquisition"),
-        _text("crs_wkt", "coordinate reference system"),
-        ArraySchema("transform", ("chip", "coefficient"), (6,), "float64", np.nan, {"long_name": affine}),
-        ArraySchema("entry_digest", bytes_of, (DIGEST_BYTES,), "uint8", 0, entry),
-        ArraySchema(
-            "input_digest", ("chip", "time", "digest_byte"), (time, DIGEST_BYTES), "uint8", 0, digest
-        ),
-        ArraySchema("timestep_source", ("chip", "time"), (time,), "int16", -1, source),
-        ArraySchema(
-            "output_digest", ("chip", "array", "digest_byte"), (len(made), DIGEST_BYTES), "uint8", 0, output
-        ),
-        _text("error", "why a chip failed"),
-        ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states),
+        *_entry_arrays(),
+        ArraySchema("input_digest", input_dims, rows[0], "uint8", 0, inputs, Role.RESULT),
+        ArraySchema("timestep_source", ("chip", "time"), (time,), "int16", -1, source, Role.RESULT),
+        ArraySchema("output_digest", output_dims, rows[1], "uint8", 0, output, Role.RESULT),
+        _text("error", "why a chip failed", Role.STATUS),
+        ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states, Role.STATUS),
+    )
+
+
+def _entry_arrays() -> tuple[ArraySchema, ...]:
+    """Who a chip is; `chip_id` after the others, since a chip without an id is not there yet."""
+    affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
+    digest = {"long_name": "BLAKE2b-128 of chip id, scene, coordinate reference system and transform"}
+    position = {"long_name": "position along chip of the id at the same rank of sorted_id"}
+    by_byte, coefficients = ("chip", "digest_byte"), ("chip", "coefficient")
+    return (
+        _text("scene_id", "parent acquisition", Role.ENTRY),
+        _text("crs_wkt", "coordinate reference system", Role.ENTRY),
+        ArraySchema("transform", coefficients, (6,), "float64", np.nan, {"long_name": affine}, Role.ENTRY),
+        ArraySchema("entry_digest", by_byte, (DIGEST_BYTES,), "uint8", 0, digest, Role.ENTRY),
+        _text("chip_id", "chip", Role.ENTRY),
+        _text("sorted_id", "chip ids in sorted order, those without one first", Role.LOOKUP, "rank"),
+        ArraySchema("sorted_position", ("rank",), (), "int64", -1, position, Role.LOOKUP),
     )
 
 
@@ -113,8 +178,8 @@ def digested_names(spec: GenerationSpec, extent: Extent) -> tuple[str, ...]:
     return (*(schema.name for schema in map_arrays(spec, extent)), "input_digest", "timestep_source")
 
 
-def _text(name: str, long_name: str) -> ArraySchema:
-    return ArraySchema(name, ("chip",), (), "str", "", {"long_name": long_name})
+def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySchema:
+    return ArraySchema(name, (dim,), (), "str", "", {"long_name": long_name}, role)
 
 
 def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:

@@ -1,11 +1,13 @@
-"""The augment store: a Zarr group written shard by shard, read by chip."""
+"""The augment store: a Zarr group, announced to and written shard by shard, read by chip."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,19 +15,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from augment_store.arrays import WRITE_ALL_CHUNKS, create_array, damage_named
-from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
-from augment_store.files import check_name
-from augment_store.header import Header
+from augment_store.arrays import create_array
+from augment_store.entries import ChipEntry
+from augment_store.errors import SpecMismatchError, StoreError
 from augment_store.history import with_line
-from augment_store.records import ChipEntry, ChipRecord, content_digest
+from augment_store.reading import StoreReader, content_digest
 from augment_store.schema import (
+    ENTRY_CHIPS,
     SCHEMA_VERSION,
     ArraySchema,
     Extent,
+    Role,
     State,
     chip_arrays,
-    digested_names,
     map_arrays,
 )
 from augment_store.spec import GenerationSpec
@@ -33,103 +35,36 @@ from augment_store.spec import GenerationSpec
 DEFAULT_SHARD_CHIPS: Final = 32
 """Chips per shard: a NYC chip's arrays are some 0.6 MB raw, so a shard stays far below memory."""
 
-MOST_CHIPS: Final = 100_000_000
-"""A store that declares more is taken for damaged."""
+
+@dataclass(frozen=True)
+class ChipRecord:
+    """What became of one chip.
+
+    Attributes:
+        chip_id: Id of the chip.
+        arrays: The store's arrays for it (map arrays, ``input_digest``, ``timestep_source``), without the
+            chip dimension; empty where it failed.
+        error: Why it failed, empty where it is complete.
+    """
+
+    chip_id: str
+    arrays: Mapping[str, NDArray[Any]]
+    error: str = ""
 
 
-class AugmentStore:
+class AugmentStore(StoreReader):
     """An open augment store. Use `open` or `create`.
 
     A shard is the unit of writing: one call of `write_shard` writes every array of its chips, `state` last,
-    so that a chip said to be complete is. Different processes may write different shards at once.
+    so that a chip said to be complete is. Different processes may write different shards at once; one process
+    announces chips, while no other writes.
     """
-
-    def __init__(self, path: Path, group: zarr.Group, *, lost_ids: bool = False) -> None:
-        self.path = path
-        self._group = group
-        header = Header.read(group.attrs.asdict(), path)
-        self.spec, self.extent, self.shard_chips = header.spec, header.extent, header.shard_chips
-        self.fingerprint = self.spec.fingerprint
-        self.audit, self.history = header.audit, header.history
-        self._schemas = {schema.name: schema for schema in self.schemas()}
-        self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
-        self._digests: dict[int, NDArray[Any]] = {}
-        self.chip_ids = self._read_ids(lost_ids=lost_ids)
-        self._index = {chip_id: index for index, chip_id in enumerate(self.chip_ids) if chip_id}
-
-    # Opening -----------------------------------------------------------------------------------------
-
-    @classmethod
-    def open(cls, path: str | Path, mode: str = "r", *, lost_ids: bool = False) -> Self:
-        """Opens an existing store.
-
-        Args:
-            path: Folder of the store.
-            mode: ``r`` to read, ``r+`` to write shards.
-            lost_ids: Whether chips whose id cannot be read are taken for nameless ones, so that `verify` can name
-                and mend the damage; otherwise they are an error.
-
-        Raises:
-            StoreError: If there is none, or it is of another schema version or damaged, or a chip id is invalid.
-        """
-        path = Path(path)
-        if not (path / "zarr.json").is_file():
-            raise StoreError(
-                f"{path}: not an augment store (no zarr.json); make one with python -m generate --store"
-            )
-        try:
-            group = zarr.open_group(
-                path, mode="r+" if mode == "r+" else "r", zarr_format=3, use_consolidated=False
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path}: zarr.json cannot be read ({error}); the store is damaged") from error
-        version = group.attrs.get("schema_version")
-        if version is None:
-            raise StoreError(f"{path}: a Zarr group, but not an augment store (no schema_version)")
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f"{path}: schema version {version}, expected {SCHEMA_VERSION}; generate into a new --store"
-            )
-        return cls(path, group, lost_ids=lost_ids)
-
-    def _read_ids(self, *, lost_ids: bool) -> tuple[str, ...]:
-        """Ids by position; a pending chip may have none, which the next `announce` fills."""
-        total = self.array("state").shape[0]  # grown last: an interrupted `announce` leaves the others longer
-        if total > MOST_CHIPS:
-            raise StoreError(
-                f"{self.path}: declares {total} chips, at most {MOST_CHIPS}; the store is damaged"
-            )
-        step = self.shard_chips
-        ids: list[str] = []
-        for start in range(0, total, step):
-            region = slice(start, min(start + step, total))
-            try:
-                ids += map(str, self.values("chip_id", region))
-            except StoreError:
-                if not lost_ids:
-                    raise self._lost(
-                        f"chip_id of chips {region.start} to {region.stop - 1} is damaged"
-                    ) from None
-                ids += [""] * (region.stop - region.start)
-        ids += [""] * (total - len(ids))  # of a column that was cut short
-        for chip_id in filter(None, ids):
-            check_name(f"{self.path}: chip id", chip_id)
-        nameless = [position for position, chip_id in enumerate(ids) if not chip_id]
-        if nameless and not lost_ids and (self.values("state")[nameless] != State.PENDING).any():
-            raise self._lost(f"{len(nameless)} chips have no id, the first at position {nameless[0]}")
-        return tuple(ids)
-
-    def _lost(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self.path}: {what}; python -m augment_store verify {self.path} --repair sets those chips back, and the "
-            "generate command makes them again"
-        )
 
     @classmethod
     def create(
         cls, path: Path, spec: GenerationSpec, extent: Extent, shard_chips: int = DEFAULT_SHARD_CHIPS
     ) -> Self:
-        """Makes a store without chips; `extend` announces them.
+        """Makes a store without chips; `announce` adds them.
 
         Raises:
             StoreError: If the folder exists and is not empty.
@@ -149,10 +84,8 @@ class AugmentStore:
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
-        for schema in chip_arrays(spec, extent):
-            create_array(group, schema, shard_chips, sharded=False)
-        for schema in map_arrays(spec, extent):
-            create_array(group, schema, shard_chips, sharded=True)
+        for schema in (*chip_arrays(spec, extent), *map_arrays(spec, extent)):
+            create_array(group, schema, shard_chips)
         draft.rename(path)
         return cls.open(path, mode="r+")
 
@@ -183,34 +116,83 @@ class AugmentStore:
         Interrupted anywhere, it leaves pending chips without an id, which readers pass over and the next call fills:
         `state` grows last and says how many chips there are, a chip's id is written last and says that it is there.
         """
-        chip_ids = self._placed(dict.fromkeys(entry.chip_id for entry in entries))
-        index = {chip_id: position for position, chip_id in enumerate(chip_ids) if chip_id}
-        for schema in self.schemas():
-            array = self.array(schema.name)
-            if array.shape[0] != len(chip_ids):
-                array.resize((len(chip_ids), *schema.shape))
-        placed = [position for chip_id, position in index.items() if chip_id not in self._index]
-        if (self.values("state")[placed] != State.PENDING).any():
-            self.reset(placed)  # before they get a name: what is there was made for another chip
-        for name, value in _ENTRY_COLUMNS.items():
-            column = self.values(name)
-            for entry in entries:
-                column[index[entry.chip_id]] = value(entry)
-            self.array(name)[...] = column
+        known = self.chip_ids.positions()
+        positions = self._placed(entry.chip_id for entry in entries)
+        total = max(len(self.chip_ids), 1 + max(positions.values(), default=-1))
+        self._grow(total)
+        new = [position for chip_id, position in positions.items() if chip_id not in known]
+        self._reset_new(new)
+        renewed = {positions[entry.chip_id]: entry for entry in entries}
+        for start in range(0, total, ENTRY_CHIPS):
+            places = [p for p in range(start, min(start + ENTRY_CHIPS, total)) if p in renewed]
+            if places:
+                self._write_entries(start, total, [renewed[place] for place in places], places)
+        self._write_lookup({**known, **positions}, total)
         self.consolidate()
-        self.chip_ids, self._index = chip_ids, index
+        self.chip_ids = self._known_ids()
 
-    def _placed(self, wanted: Iterable[str]) -> tuple[str, ...]:
-        """Ids by position with those that are new: first where a chip has no id, then at the end."""
-        new = iter([chip_id for chip_id in wanted if chip_id not in self._index])
-        filled = [chip_id or next(new, "") for chip_id in self.chip_ids]
-        return (*filled, *new)
+    def _placed(self, wanted: Iterable[str]) -> dict[str, int]:
+        """Positions of ids; those that are new first where a chip has no id, then at the end."""
+        known, total = self.chip_ids.positions(), len(self.chip_ids)
+        nameless = (p for p, chip_id in enumerate(self.chip_ids) if not chip_id) if len(known) < total else ()
+        free = itertools.chain(nameless, itertools.count(total))
+        return {i: known[i] if i in known else next(free) for i in dict.fromkeys(wanted)}
+
+    def _grow(self, total: int) -> None:
+        """Makes every array long enough, `state` last."""
+        for schema in self.schemas():
+            if self.length(schema.name) != total:
+                self.array(schema.name).resize((total, *schema.shape))
+        self._stored.clear()
+
+    def _reset_new(self, positions: Sequence[int]) -> None:
+        """Sets chips to pending before they get a name: what is there was made for another chip."""
+        states = self.values("state")
+        if (states[list(positions)] != State.PENDING).any():
+            self.reset(positions)
+
+    def _write_entries(
+        self, start: int, total: int, entries: Sequence[ChipEntry], places: Sequence[int]
+    ) -> None:
+        """Writes entries of one object's chips, in the order of the schema: `chip_id` last."""
+        region = slice(start, min(start + ENTRY_CHIPS, total))
+        for name, value in _ENTRY_VALUES.items():
+            column = self.values(name, region)
+            for place, entry in zip(places, entries, strict=True):
+                column[place - start] = value(entry)
+            self.array(name)[region] = column
+
+    def _write_lookup(self, positions: Mapping[str, int], total: int) -> None:
+        """Writes the sorted ids where they differ from those on disk, as after an interruption."""
+        nameless = sorted(set(range(total)).difference(positions.values())) if len(positions) < total else []
+        ranked = sorted(positions)
+        ids = [""] * len(nameless) + ranked
+        places = [*nameless, *(positions[chip_id] for chip_id in ranked)]
+        for name, column in (("sorted_id", np.array(ids, object)), ("sorted_position", np.array(places))):
+            for start in range(0, total, ENTRY_CHIPS):
+                region = slice(start, min(start + ENTRY_CHIPS, total))
+                if not self._holds(name, region, column[region]):
+                    self.array(name)[region] = column[region]
+
+    def renew_ids(self) -> None:
+        """Looks at the ids on disk again, and writes the sorted ones anew where they differ."""
+        self.chip_ids = self._known_ids()
+        self._write_lookup(self.chip_ids.positions(), len(self.chip_ids))
+
+    def _holds(self, name: str, region: slice, values: NDArray[Any]) -> bool:
+        """Whether a column has these values on disk; a damaged one has not."""
+        try:
+            return bool(np.array_equal(self.values(name, region), values))
+        except StoreError:
+            return False
 
     def record_audit(self, audit: list[dict[str, Any]]) -> None:
         """Keeps what an input audit found and the user accepted, beside what is there already."""
-        self.audit = [*self.audit, *(finding for finding in audit if finding not in self.audit)]
-        self._group.update_attributes({"audit": self.audit})
-        self.consolidate()
+        new = [finding for finding in audit if finding not in self.audit]
+        if new:
+            self.audit = [*self.audit, *new]
+            self._group.update_attributes({"audit": self.audit})
+            self.consolidate()
 
     def record_history(self, command: str) -> None:
         """Adds the command of a run, and the time, to the store's history."""
@@ -226,13 +208,6 @@ class AugmentStore:
 
     # Writing -----------------------------------------------------------------------------------------
 
-    def shards(self) -> list[range]:
-        """Chip positions of each shard."""
-        total = len(self.chip_ids)
-        return [
-            range(start, min(start + self.shard_chips, total)) for start in range(0, total, self.shard_chips)
-        ]
-
     def write_shard(self, shard: int, records: Sequence[ChipRecord]) -> None:
         """Writes records of chips of one shard and keeps its other chips as they are.
 
@@ -244,7 +219,7 @@ class AugmentStore:
             StoreError: If a record is of another shard, or lacks an array, or has it in another shape.
             OSError: If the disk does not take it; the chips then stay as they were said to be.
         """
-        positions = self.shards()[shard]
+        positions = self.shard(shard)
         placed = {self.index(record.chip_id) - positions.start: record for record in records}
         if any(not 0 <= place < len(positions) for place in placed):
             raise StoreError(f"{self.path}: shard {shard} holds the chips {positions}, not those given")
@@ -252,23 +227,25 @@ class AugmentStore:
         states, errors = self.values("state", region), self.values("error", region)
         complete = {place: self._bound(record) for place, record in placed.items() if not record.error}
         if complete:
-            for schema in self.schemas():
-                if schema.name not in _ENTRY_COLUMNS and schema.name not in {"state", "error"}:
-                    self._merge(schema, region, complete)
+            for schema in self._written():
+                self._merge(schema, region, complete)
+            self._flush(shard)  # before `state`: a power cut must not leave a complete chip without its maps
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
             errors[place] = record.error
-        if complete:
-            self._flush(
-                shard
-            )  # before state says so: a power cut must not leave a complete chip without its maps
         self.array("error")[region] = errors
         self.array("state")[region] = states
+
+    def _written(self) -> list[ArraySchema]:
+        """Arrays that a complete chip brings."""
+        return [schema for schema in self.schemas() if schema.role in {Role.GENERATED, Role.RESULT}]
 
     def _bound(self, record: ChipRecord) -> ChipRecord:
         """A record with the digests that bind its arrays to its chip and to the store's spec."""
         rows = [
-            content_digest(self.fingerprint, record.chip_id, name, record.arrays[name])
+            np.frombuffer(
+                content_digest(self.fingerprint, record.chip_id, name, record.arrays[name]), np.uint8
+            )
             for name in self._digested
             if name in record.arrays
         ]
@@ -276,15 +253,14 @@ class AugmentStore:
 
     def _flush(self, shard: int) -> None:
         """Has the operating system put a shard's objects on disk."""
-        for schema in self.schemas():
-            if schema.name not in {"state", "error"}:
-                path = self._object(schema.name, shard)
-                for place in (path, path.parent):
-                    handle = os.open(place, os.O_RDONLY)
-                    try:
-                        os.fsync(handle)
-                    finally:
-                        os.close(handle)
+        for schema in self._written():
+            path = self._array(schema.name).object(shard)
+            for place in (path, path.parent):
+                handle = os.open(place, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
 
     def _merge(self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord]) -> None:
         """Writes an array of a shard: the given chips anew, the other complete ones as they are."""
@@ -304,138 +280,29 @@ class AugmentStore:
 
     def reset(self, positions: Iterable[int]) -> None:
         """Sets chips back to pending, so that they are generated again."""
-        states = self.values("state")
-        states[list(positions)] = State.PENDING
-        self.array("state")[...] = states
+        places = np.fromiter(positions, np.int64)
+        for shard in np.unique(places // self.shard_chips).tolist():
+            region = slice(self.shard(shard).start, self.shard(shard).stop)
+            states = self.values("state", region)
+            states[places[places // self.shard_chips == shard] - region.start] = State.PENDING
+            self.array("state")[region] = states
+
+    def write_ids(self, positions: range, ids: Mapping[int, str]) -> None:
+        """Overwrites a whole object of ids, without reading it; a chip whose id is not given has none."""
+        column = np.array([ids.get(position, "") for position in positions], object)
+        self.array("chip_id")[positions.start : positions.stop] = column
 
     def clear_column(self, name: str, positions: Sequence[int]) -> None:
-        """Overwrites a whole chunk of an array with few values per chip by fill values, without reading it."""
+        """Overwrites a whole object of an array with few values per chip by fill values, without reading it."""
         array = self.array(name)
         array[min(positions) : max(positions) + 1] = array.fill_value
 
-    # Reading -----------------------------------------------------------------------------------------
 
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """The group's attributes as they are on disk."""
-        return self._group.attrs.asdict()
-
-    def schemas(self) -> tuple[ArraySchema, ...]:
-        """Every array that the store has, those with few values per chip last."""
-        return (*map_arrays(self.spec, self.extent), *chip_arrays(self.spec, self.extent))
-
-    @property
-    def map_names(self) -> tuple[str, ...]:
-        """Names of the arrays that hold tokens and maps."""
-        return tuple(schema.name for schema in map_arrays(self.spec, self.extent))
-
-    def array(self, name: str) -> zarr.Array[Any]:
-        """The Zarr array of that name.
-
-        Raises:
-            StoreError: If the store has none, or one of another shape than its extent says.
-        """
-        metadata = self.path / name / "zarr.json"
-        if metadata.exists() and not metadata.is_file():
-            raise StoreError(f"{metadata}: not a regular file; the store is damaged")
-        with damage_named(self.path, name):
-            found = self._group.get(name)
-        if not isinstance(found, zarr.Array):
-            raise StoreError(f"{self.path}: no array {name!r} in this {self.spec.modality} store")
-        if name in self._schemas and found.shape[1:] != self._schemas[name].shape:
-            expected = self._schemas[name].shape
-            raise StoreError(
-                f"{self.path}: array {name}: shape {found.shape} by chip, expected {expected}; the store is damaged"
-            )
-        return found.with_config(WRITE_ALL_CHUNKS)
-
-    def values(self, name: str, region: slice = slice(None)) -> NDArray[Any]:
-        """An array, or the chips of it in `region`; meant for arrays with few values per chip or for shards.
-
-        Raises:
-            StoreError: If the store has none, or it is damaged.
-        """
-        first, last, _ = region.indices(self.array(name).shape[0])
-        for shard in range(first // self.shard_chips, -(-last // self.shard_chips)):
-            path = self._object(name, shard)
-            if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-                raise StoreError(f"{path}: not a regular file; the store is damaged there")
-        with damage_named(self.path, name):
-            return np.asarray(self.array(name)[region])
-
-    def index(self, chip_id: str) -> int:
-        """Position of a chip.
-
-        Raises:
-            ChipNotFoundError: If the store does not know it.
-        """
-        if chip_id not in self._index:
-            raise ChipNotFoundError(f"{self.path}: no chip {chip_id!r} among its {len(self.chip_ids)} chips")
-        return self._index[chip_id]
-
-    def read(self, name: str, chip_id: str) -> NDArray[Any]:
-        """One chip's part of an array, without the chip dimension; its scene and place are in `augment_store.entries`.
-
-        Raises:
-            ValueError: If the array belongs to the chip's entry, which is checked as a whole.
-            ChipNotFoundError: If the store does not know the chip.
-            StoreError: If the store has no such array, or the chunk is missing, damaged, or not what was written for
-                this chip by this spec.
-        """
-        if name in _ENTRY_COLUMNS:
-            raise ValueError(f"{name} belongs to the entry of a chip; use augment_store.entries.read_entry")
-        index = self.index(chip_id)
-        if not self.has_shard(name, index // self.shard_chips):
-            raise StoreError(
-                f"{self.path}: {name} of chip {chip_id} is missing from the disk; python -m augment_store verify "
-                f"{self.path} --repair sets the chip back, and the generate command makes it again"
-            )
-        with damage_named(self.path, f"{name} of chip {chip_id}"):
-            values = np.asarray(self.array(name)[index])
-            own = name not in self._digested or self._is_own(name, index, values)
-        if not own:
-            raise StoreError(
-                f"{self.path}: {name} of chip {chip_id} is not what was written for it; python -m augment_store verify "
-                f"{self.path} --repair sets the chip back, and the generate command makes it again"
-            )
-        return values
-
-    def _is_own(self, name: str, index: int, values: NDArray[Any]) -> bool:
-        """Whether values are those written for a chip; of a chip that is not complete none are."""
-        found = content_digest(self.fingerprint, self.chip_ids[index], name, values)
-        place = self._digested[name]
-        # Anew, since the digests in memory may be from before the chip was written.
-        return any(np.array_equal(self._digests_of(index, anew=anew)[place], found) for anew in (False, True))
-
-    def _digests_of(self, index: int, *, anew: bool) -> NDArray[Any]:
-        """Digests of a chip's arrays, kept in memory by shard."""
-        shard, place = divmod(index, self.shard_chips)
-        if anew or place >= len(self._digests.get(shard, ())):
-            start = shard * self.shard_chips
-            self._digests[shard] = self.values("output_digest", slice(start, start + self.shard_chips))
-        row: NDArray[Any] = self._digests[shard][place]
-        return row
-
-    def has_shard(self, name: str, shard: int) -> bool:
-        """Whether the object that holds a shard of an array is there; to Zarr a missing one is fill values."""
-        return self._object(name, shard).is_file()
-
-    def _object(self, name: str, shard: int) -> Path:
-        array = self.array(name)
-        return self.path / name / array.metadata.encode_chunk_key((shard, *[0] * (array.ndim - 1)))
-
-    def chips_in(self, state: State) -> tuple[str, ...]:
-        """Ids of the chips in a state."""
-        states = self.values("state")
-        known = zip(self.chip_ids, states, strict=True)
-        return tuple(chip_id for chip_id, found in known if chip_id and found == state)
-
-
-_ENTRY_COLUMNS: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
+_ENTRY_VALUES: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
     "scene_id": lambda entry: entry.scene_id,
     "crs_wkt": lambda entry: entry.georeference.crs_wkt,
     "transform": lambda entry: entry.georeference.transform,
-    "entry_digest": lambda entry: entry.digest(),
+    "entry_digest": lambda entry: np.frombuffer(entry.digest(), np.uint8),
     "chip_id": lambda entry: entry.chip_id,  # last: a chip without an id is not there yet
 }
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import itertools
 import json
+import operator
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.arrays import metadata_problem
 from augment_store.chips.chip_set import ChipSet
-from augment_store.entries import changed_entries
+from augment_store.entries import entry_chunks, rows
 from augment_store.errors import AugmentStoreError, StoreError
+from augment_store.inspect.selection import draw
 from augment_store.modalities import LULC_LEGEND
-from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
+from augment_store.schema import NDVI_SCALE, ArraySchema, Role, State, map_arrays
 from augment_store.store import AugmentStore
+
+COMPARED_AT_ONCE: Final = 1024
+"""Chips on disk that are handed to the threads which compare them at a time."""
 
 
 class ChangedChipsError(StoreError):
@@ -31,8 +37,9 @@ class Problem:
 
     Attributes:
         message: What, and where.
-        positions: Chips to generate again to mend it; empty where that does not help.
-        array: Column whose entries of these chips cannot be read, and are announced again too.
+        positions: Chips that it takes to mend it: to generate again, or to announce again where `array` belongs to
+            their entries; empty where neither helps.
+        array: Column whose values of these chips cannot be read.
     """
 
     message: str
@@ -43,32 +50,48 @@ class Problem:
         return self.message
 
 
-def verify(store: AugmentStore, chip_set: ChipSet | None = None) -> Iterator[Problem]:
+def verify(
+    store: AugmentStore, chip_set: ChipSet | None = None, *, sample: int | None = None, seed: int = 0
+) -> Iterator[Problem]:
     """Yields what is wrong with a store, the gravest kind first; nothing where it is sound.
 
     Args:
         store: An open store.
         chip_set: Chips it should have been generated from; their input digests are compared too.
+        sample: Number of chips drawn at random whose maps and inputs are read; None for all. Everything else is
+            checked of all chips.
+        seed: Seed for random draws.
     """
     problems = list(_schema_problems(store))
     yield from problems
     if problems:
         return  # what follows reads arrays that must be as the schema says
     yield from _consolidated_problems(store)
-    damaged = False
+    total = len(store.chip_ids)
+    drawn = range(total) if sample is None else draw(np.arange(total), sample, seed).tolist()
+    damaged, nameless = False, []
+    for positions in entry_chunks(store):
+        found = list(_entry_problems(store, positions))
+        yield from found
+        damaged |= any(problem.array for problem in found)
+        nameless += [positions] * any(problem.array == "chip_id" for problem in found)
+    yield from () if nameless else _id_problems(store)
     for shard, positions in enumerate(store.shards()):
-        columns = list(_column_problems(store, shard, positions))
-        yield from columns
-        if columns:
-            damaged = True
-        else:
-            yield from _shard_problems(store, shard, positions)
+        found = list(_column_problems(store, shard, positions))
+        yield from found
+        damaged |= bool(found)
+        if not found and not any(_overlap(positions, lost) for lost in nameless):
+            looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
+            yield from _shard_problems(store, shard, positions, looked)
     if chip_set is not None and not damaged:
-        yield from _chip_set_problems(store, chip_set)
+        yield from _chip_set_problems(store, chip_set, drawn)
 
 
 def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
-    """Sets the chips of problems back to pending, so that the generate command makes them again.
+    """Mends what can be mended, and sets the other chips of problems back, for the generate command to make again.
+
+    Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no
+    generated map: the generate command announces it anew.
 
     Args:
         store: A store opened with ``r+``.
@@ -78,20 +101,54 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
         Number of chips set back.
     """
     found = list(problems)
-    positions = sorted({position for problem in found for position in problem.positions})
     columns = [problem for problem in found if problem.array]
     for problem in columns:
         if problem.array == "state":  # unreadable, and the fill value says pending
             store.clear_column(problem.array, problem.positions)
-    store.reset(
-        positions
-    )  # before anything is cleared: killed in between, nothing cleared is said to be complete
+    announced = {schema.name for schema in store.schemas() if schema.role is Role.ENTRY}
+    positions = {p for problem in found if problem.array not in announced for p in problem.positions}
+    lost = sorted(p for problem in columns if problem.array == "chip_id" for p in problem.positions)
+    restored = _provable_ids(store, lost)
+    positions.update(set(lost).difference(restored))
+    # before anything is cleared: killed in between, nothing cleared is said to be complete
+    store.reset(sorted(positions))
     for problem in columns:
-        store.clear_column(problem.array, problem.positions)
+        if problem.array == "chip_id":
+            store.write_ids(range(min(problem.positions), max(problem.positions) + 1), restored)
+        else:
+            store.clear_column(problem.array, problem.positions)
     for leftover in store.path.rglob("*.partial"):  # of writes that a crash cut short
         leftover.unlink()
+    store.renew_ids()
     store.consolidate()
     return len(positions)
+
+
+def _provable_ids(store: AugmentStore, positions: Sequence[int]) -> dict[int, str]:
+    """Ids of chips by position, from the sorted ones, as far as the digests of the chips' entries prove them."""
+    wanted: dict[int, str] = dict.fromkeys(positions, "")
+    proven = {}
+    try:
+        for ids, places in _sorted_chunks(store) if positions else ():
+            wanted.update({place: i for i, place in zip(ids, places, strict=True) if place in wanted})
+        for chunk in entry_chunks(store):
+            if chunk.start in wanted:
+                found = rows(store, chunk, [wanted[position] for position in chunk])
+                proven.update({position: entry.chip_id for position, entry, intact in found if intact})
+    except StoreError:
+        return {}  # the columns that would prove them are damaged too
+    return proven
+
+
+def _sorted_chunks(store: AugmentStore) -> Iterator[tuple[list[str], list[int]]]:
+    """Ids in sorted order and their positions, by object."""
+    for chunk in entry_chunks(store):
+        ids, places = (
+            store.values(name, _slice(chunk)).tolist() for name in ("sorted_id", "sorted_position")
+        )
+        if not len(ids) == len(places) == len(chunk):
+            raise StoreError(f"{store.path}: sorted_id or sorted_position is cut short; the store is damaged")
+        yield ids, places
 
 
 def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
@@ -109,21 +166,38 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
         )
 
 
-def changed_chips(store: AugmentStore, chip_set: ChipSet) -> list[str]:
-    """Chips of a chip set that are complete in the store but differ on disk from what was generated from."""
-    chips = sorted(set(store.chips_in(State.COMPLETE)) & set(chip_set.ids))
-    expected = store.values("input_digest")
+def changed_chips(
+    store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
+) -> list[str]:
+    """Chips of a chip set that are complete in the store but differ on disk from what was generated from.
+
+    Args:
+        store: The store.
+        chip_set: The chips.
+        positions: Chips of the store to look at; None for all.
+    """
+    looked = range(len(store.chip_ids)) if positions is None else positions
+    complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
+    present = set(chip_set.ids)
+    chips = sorted(store.chip_ids[p] for p in looked if complete[p] and store.chip_ids[p] in present)
     modalities = [entry.name for entry in store.spec.inputs]
 
     def is_changed(chip_id: str) -> bool:
+        position = store.index(chip_id)
         try:
             digests = chip_set.read(chip_id, modalities).digests()
         except AugmentStoreError:
             return True
-        return not np.array_equal(digests, expected[store.index(chip_id)])
+        return not np.array_equal(digests, store.values("input_digest", slice(position, position + 1))[0])
 
+    changed: list[str] = []
     with ThreadPoolExecutor() as pool:
-        return list(itertools.compress(chips, pool.map(is_changed, chips)))
+        for start in range(
+            0, len(chips), COMPARED_AT_ONCE
+        ):  # so that a million chips are not all queued at once
+            lot = chips[start : start + COMPARED_AT_ONCE]
+            changed += itertools.compress(lot, pool.map(is_changed, lot))
+    return changed
 
 
 def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
@@ -139,13 +213,10 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
         shape = (len(store.chip_ids), *schema.shape)
         if array.shape != shape:
             yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
-        wrong = metadata_problem(array, schema, store.shard_chips, sharded=schema.name in store.map_names)
+        wrong = metadata_problem(array, schema, store.shard_chips)
         if wrong:
             yield Problem(f"array {schema.name}: {wrong}")
-    known = [chip_id for chip_id in store.chip_ids if chip_id]
-    if len(set(known)) < len(known):
-        yield Problem("a chip id appears twice in chip_id")
-    if not known:
+    if not store.chip_ids:
         yield Problem("no chip was ever announced; run the generate command")
 
 
@@ -170,18 +241,63 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
         )
 
 
+def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
+    """Who chips are: readable and there for every chip, and what they were announced with."""
+    damaged = False
+    for schema in store.schemas():
+        if schema.role is Role.ENTRY:
+            found = _unreadable(store, schema, positions, needed=True)
+            damaged |= found is not None
+            yield from () if found is None else (found,)
+    for _, entry, intact in () if damaged else rows(store, positions):
+        if not intact:
+            yield Problem(
+                f"chip {entry.chip_id}: scene, coordinate reference system or transform is not what it was announced "
+                "with; run the generate command again, which announces it anew"
+            )
+
+
+def _id_problems(store: AugmentStore) -> Iterator[Problem]:
+    """Ids appear once, and the sorted ones are the same. Hashes are compared, so that few bytes a chip are held."""
+    hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
+    if np.unique(hashes).size < hashes.size:
+        yield Problem("a chip id appears twice in chip_id")
+    expected = sum(map(hash, enumerate(store.chip_ids)))
+    found, last, in_order = 0, "", True
+    try:
+        for ids, places in _sorted_chunks(store):
+            found += sum(map(hash, zip(places, ids, strict=True)))
+            in_order &= all(map(operator.le, itertools.chain([last], ids), ids))
+            last = ids[-1]
+    except StoreError as error:
+        yield Problem(str(error))
+        return
+    if found != expected or not in_order:
+        yield Problem(
+            "sorted_id is not chip_id in sorted order; the generate command or verify --repair writes it anew"
+        )
+
+
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
-    """Arrays with few values per chip: readable, and there for every chip of the shard."""
+    """What the owner of a shard writes: readable, and there for every chip of a shard that was written."""
+    for schema in store.schemas():
+        if schema.role in {Role.RESULT, Role.STATUS}:
+            found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
+            yield from () if found is None else (found,)
+
+
+def _unreadable(
+    store: AugmentStore, schema: ArraySchema, positions: range, *, needed: bool
+) -> Problem | None:
+    """Whether an object of a column is damaged, or missing although it is needed."""
+    try:
+        store.values(schema.name, _slice(positions))
+    except StoreError as error:
+        return Problem(str(error), tuple(positions), schema.name)
     where = f"of chips {positions.start} to {positions.stop - 1}"
-    for schema in chip_arrays(store.spec, store.extent):
-        try:
-            store.values(schema.name, _slice(positions))
-        except StoreError as error:
-            yield Problem(str(error), tuple(positions), schema.name)
-            continue
-        announced = schema.name in {"chip_id", "scene_id", "crs_wkt", "transform", "entry_digest"}
-        if not store.has_shard(schema.name, shard) and (announced or _is_written(store, positions)):
-            yield Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
+    if needed and not store.has_object(schema.name, positions.start):
+        return Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
+    return None
 
 
 def _is_written(store: AugmentStore, positions: range) -> bool:
@@ -192,7 +308,9 @@ def _is_written(store: AugmentStore, positions: range) -> bool:
         return False
 
 
-def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
+def _shard_problems(
+    store: AugmentStore, shard: int, positions: range, looked: Sequence[int]
+) -> Iterator[Problem]:
     states, errors = (store.values(name, _slice(positions)) for name in ("state", "error"))
     complete = []
     for position, state, reason in zip(positions, states, errors, strict=True):
@@ -205,20 +323,10 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
             yield Problem(f"{name}: failed: {reason}")
         else:
             yield Problem(f"{name}: state {state} is none of {[int(s) for s in State]}", (position,))
+    complete = sorted({*complete} & {*looked})
     for schema in map_arrays(store.spec, store.extent):
         yield from _map_problems(store, schema, shard, complete)
     yield from _source_problems(store, positions, complete)
-    yield from _entry_problems(store, positions)
-
-
-def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
-    """Scene and georeference of a chip must be those it was announced with."""
-    for position in changed_entries(store, positions):
-        chip_id = store.chip_ids[position]
-        yield Problem(
-            f"chip {chip_id}: scene, coordinate reference system or transform is not what it was announced with",
-            (position,),
-        )
 
 
 def _map_problems(
@@ -272,13 +380,17 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
             yield Problem(f"{shown} joins timesteps of different input", (position,))
 
 
-def _chip_set_problems(store: AugmentStore, chip_set: ChipSet) -> Iterator[Problem]:
-    for chip_id in sorted(set(chip_set.ids) - set(store.chip_ids)):
+def _chip_set_problems(store: AugmentStore, chip_set: ChipSet, looked: Sequence[int]) -> Iterator[Problem]:
+    for chip_id in sorted(set(chip_set.ids).difference(store.chip_ids.positions())):
         yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
-    for chip_id in changed_chips(store, chip_set):
+    for chip_id in changed_chips(store, chip_set, looked):
         yield Problem(
             f"chip {chip_id}: input on disk is missing, unreadable or differs from what was generated from"
         )
+
+
+def _overlap(first: range, other: range) -> bool:
+    return first.start < other.stop and other.start < first.stop
 
 
 def _slice(positions: range) -> slice:

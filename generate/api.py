@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypedDict, Unpack
 
+from augment_store.history import command_line
 from augment_store.store import AugmentStore
 from generate.options import OptionsError, generate_options, generate_parser
 
@@ -21,8 +22,7 @@ class GenerateKeywords(TypedDict, total=False):
     inputs: Sequence[str]
     s1_unit: str
     s2_offset: float
-    scene_pattern: str
-    scene_csv: str | Path
+    scenes: str | Path
     temperature: float
     top_k: int
     top_p: float
@@ -61,7 +61,7 @@ def generate(chips: str | Path, store: str | Path, **options: Unpack[GenerateKey
     parser = generate_parser()
     parser.error = _refuse  # type: ignore[method-assign] # a notebook must not end with exit status 2
     words = ["--chips", str(chips), "--store", str(store), *_words(options)]
-    run_generate(generate_options(parser.parse_args(words)))
+    run_generate(generate_options(parser.parse_args(words)), command_line("generate", words))
     return AugmentStore.open(store)
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.errors import ChipDataError
-from augment_store.records import ChipRecord
 from augment_store.schema import NDVI_SCALE, SHARE_SCALE
+from augment_store.store import ChipRecord
 from generate.datamodule import ChipInput
 from generate.terramind import Generated, TerraMindGenerator
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
@@ -11,9 +11,8 @@ import numpy as np
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import changed_entries
+from augment_store.entries import ChipEntry, entry_chunks, rows
 from augment_store.errors import ChipDataError
-from augment_store.records import ChipEntry
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
@@ -98,27 +97,27 @@ def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None)
     """
     if rule is not None or store is None:
         return chip_set.scenes(rule)
-    known = dict(zip(store.chip_ids, map(str, store.values("scene_id")), strict=False))
-    for chip_id in _half_written(store):
-        del known[chip_id]
+    known = {entry.chip_id: entry.scene_id for _, entry in _intact(store)}
     return known | chip_set.scenes(ids=set(chip_set.ids) - set(known))
 
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
     """Chips whose entry in a store is missing or not final: new, unfinished, of another scene, or half rewritten."""
-    complete = set(store.chips_in(State.COMPLETE))
-    known = dict(zip(store.chip_ids, store.values("scene_id"), strict=False))
-    complete -= _half_written(store)
+    complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
+    final = {entry.chip_id: entry.scene_id for place, entry in _intact(store) if complete[place]}
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
-        if chip_id not in complete or known[chip_id] != scenes[chip_id]
+        if final.get(chip_id) != scenes[chip_id]
     ]
 
 
-def _half_written(store: AugmentStore) -> set[str]:
-    """Chips whose entry is not what it was announced with."""
-    return {store.chip_ids[place] for shard in store.shards() for place in changed_entries(store, shard)}
+def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
+    """Position and entry of each chip whose entry is what it was announced with."""
+    for positions in entry_chunks(store):
+        for position, entry, intact in rows(store, positions):
+            if intact:
+                yield position, entry
 
 
 def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:

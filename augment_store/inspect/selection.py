@@ -66,8 +66,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
     Raises:
         SelectionError: If an id is not in the store (the nearest ones are named) or not complete.
     """
-    known = set(store.chip_ids)
-    unknown = [chip_id for chip_id in ids if chip_id not in known]
+    unknown = [chip_id for chip_id in ids if chip_id not in store.chip_ids]
     if unknown:
         raise SelectionError(f"{store.path}: no chip {unknown[0]!r}{_suggest(unknown[0], store.chip_ids)}")
     positions = list(dict.fromkeys(store.index(chip_id) for chip_id in ids))
@@ -96,7 +95,7 @@ def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
         OtherChipsError: If it holds none of the store's.
     """
     chips = ChipSet.open(root, layout)
-    if set(chips.ids).isdisjoint(store.chip_ids):
+    if store.chip_ids.positions().keys().isdisjoint(chips.ids):
         raise OtherChipsError(
             f"{root}: holds none of the store's chips (it has {chips.ids[0]!r} …, the store "
             f"{store.chip_ids[0]!r} …); give the chip set the store was generated from as --chips"
@@ -104,7 +103,8 @@ def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
     return chips
 
 
-def _suggest(chip_id: str, known: Sequence[str]) -> str:
+def _suggest(chip_id: str, ids: Sequence[str]) -> str:
+    known = tuple(ids)
     step = max(1, -(-len(known) // _SUGGESTED_AMONG))
     alike = [other for other in known if chip_id.lower() in other.lower()][:3]
     nearest = alike or difflib.get_close_matches(chip_id, known[::step], n=3, cutoff=0.5)

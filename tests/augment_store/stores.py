@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.entries import ChipEntry
 from augment_store.modalities import PATCH_SIZE
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import NDVI_SCALE, Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 
 WKT = (
     'PROJCS["WGS 84 / UTM zone 18N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'

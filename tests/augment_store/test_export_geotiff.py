@@ -13,9 +13,9 @@ import rasterio
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
+from augment_store.entries import ChipEntry
 from augment_store.export import geotiff
 from augment_store.modalities import LULC_LEGEND
-from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
 

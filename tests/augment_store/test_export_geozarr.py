@@ -9,7 +9,7 @@ import zarr
 from rasterio.crs import CRS
 
 from augment_store.cli import main
-from augment_store.records import ChipEntry
+from augment_store.entries import ChipEntry
 from tests.augment_store.stores import make_spec, make_store
 
 

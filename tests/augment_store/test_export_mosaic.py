@@ -8,9 +8,9 @@ import rasterio
 
 from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
+from augment_store.entries import ChipEntry
 from augment_store.errors import MosaicError
 from augment_store.export.canvas import mosaics
-from augment_store.records import ChipEntry
 from tests.augment_store.stores import WKT, grid_reference, make_spec, make_store
 
 SIZE = 32

@@ -11,9 +11,9 @@ from PIL import Image
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
+from augment_store.entries import ChipEntry
 from augment_store.inspect.html import CHIP_BUDGET
 from augment_store.inspect.views import draw_radar, draw_relief, draw_rgb
-from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
 from tests.chips import write_folder_chips

@@ -8,12 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import read_entries, read_entry
+from augment_store.entries import ChipEntry, read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
 from augment_store.spec import SamplingSpec
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from tests.augment_store.conftest import EXTENT, make_record, make_spec
 
 
@@ -174,7 +173,7 @@ def test_not_a_store(tmp_path, spec):
 
 def test_another_schema_version(store):
     zarr.open_group(store.path, mode="r+").update_attributes({"schema_version": 99})
-    with pytest.raises(StoreError, match="schema version 99, expected 2"):
+    with pytest.raises(StoreError, match="schema version 99, expected 3"):
         AugmentStore.open(store.path)
 
 

@@ -6,18 +6,20 @@ import pytest
 import zarr
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import StoreError
-from augment_store.records import ChipEntry, ChipRecord
+from augment_store.entries import ChipEntry
+from augment_store.errors import ChipNotFoundError, StoreError
 from augment_store.schema import Extent
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import ChangedChipsError, check_unchanged, repair
 from augment_store.verify import verify as find_problems
+from generate.plan import entries_to_announce
 from tests.augment_store.conftest import make_record, make_spec
+from tests.augment_store.stores import make_store
 from tests.chips import rasters, write_folder_chips, write_tif
 
 
-def verify(*arguments):
-    return [str(problem) for problem in find_problems(*arguments)]
+def verify(*arguments, **named):
+    return [str(problem) for problem in find_problems(*arguments, **named)]
 
 
 @pytest.fixture
@@ -100,10 +102,13 @@ def test_chunks_that_changed_places_are_found(tmp_path, name):
         ids = store.chip_ids[2 * shard : 2 * shard + 2]
         store.write_shard(shard, [make_record(spec, chip_id, ord(chip_id), extent) for chip_id in ids])
     assert verify(AugmentStore.open(store.path)) == []
-    first, second = store.path / name / "c/0", store.path / name / "c/1"
-    first.rename(tmp_path / "aside")
-    second.rename(first)
-    (tmp_path / "aside").rename(second)
+    if name == "chip_id":  # all in one object
+        store.array(name)[:] = np.array(["c", "d", "a", "b"], object)
+    else:
+        first, second = store.path / name / "c/0", store.path / name / "c/1"
+        first.rename(tmp_path / "aside")
+        second.rename(first)
+        (tmp_path / "aside").rename(second)
     problems = list(find_problems(AugmentStore.open(store.path)))
     assert {position for problem in problems for position in problem.positions} == {0, 1, 2, 3}
 
@@ -113,7 +118,8 @@ def test_scenes_that_changed_places_are_found(sound, name):
     store, _ = sound
     store.array(name)[0] = "elsewhere" if name == "scene_id" else np.ones(6)
     assert verify(store) == [
-        "chip a: scene, coordinate reference system or transform is not what it was announced with"
+        "chip a: scene, coordinate reference system or transform is not what it was announced with; "
+        "run the generate command again, which announces it anew"
     ]
 
 
@@ -168,7 +174,11 @@ def test_metadata_of_an_array_is_compared_with_the_schema(sound, key, value):
     array[key] = value or {"name": "default", "configuration": {"separator": "."}}
     path.write_text(json.dumps(array))
     told = verify(AugmentStore.open(store.path))[0]
-    assert f"array lulc: {key} is" in told or "lulc cannot be read (Python integer" in told
+    assert (
+        f"array lulc: {key} is" in told
+        or f"lulc cannot be read ({key} is" in told
+        or "(Python integer" in told
+    )
 
 
 def test_a_missing_shard_is_not_taken_for_fill_values(sound):
@@ -218,17 +228,18 @@ def test_changed_missing_and_new_chips(sound):
         check_unchanged(store, chips)
 
 
-@pytest.mark.parametrize(
-    "column", ["scene_id", "crs_wkt", "transform", "input_digest", "timestep_source", "state"]
-)
-@pytest.mark.parametrize("damage", ["flip", "delete"])
-def test_damaged_columns_are_found_and_repaired(sound, column, damage):
-    store, chips = sound
-    chunk = store.path / store.array(column).metadata.encode_chunk_key((0,) * store.array(column).ndim)
-    chunk = store.path / column / chunk.relative_to(store.path)
+def damage_first_object(store, column, how):
+    chunk = store.path / column / "c" / "/".join("0" * store.array(column).ndim)
     content = bytearray(chunk.read_bytes())
     content[-6] ^= 1
-    chunk.write_bytes(content) if damage == "flip" else chunk.unlink()
+    chunk.write_bytes(content) if how == "flip" else chunk.unlink()
+
+
+@pytest.mark.parametrize("column", ["input_digest", "timestep_source", "output_digest", "state"])
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_damaged_results_are_found_and_made_again(sound, column, damage):
+    store, chips = sound
+    damage_first_object(store, column, damage)
     opened = AugmentStore.open(store.path, mode="r+")
     problems = list(find_problems(opened))
     if (column, damage) == ("state", "delete"):  # never written or lost: either way to be generated
@@ -243,6 +254,60 @@ def test_damaged_columns_are_found_and_repaired(sound, column, damage):
     records = [make_record(store.spec, chip_id, i, store.extent) for i, chip_id in enumerate("ab")]
     opened.write_shard(0, records)
     assert verify(AugmentStore.open(store.path)) == []
+
+
+@pytest.mark.parametrize("column", ["scene_id", "crs_wkt", "transform", "entry_digest"])
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_damaged_entries_are_announced_again_and_cost_no_map(sound, column, damage):
+    store, chips = sound
+    damage_first_object(store, column, damage)
+    opened = AugmentStore.open(store.path, mode="r+")
+    problems = list(find_problems(opened))
+    assert len(problems) == 1
+    assert column in str(problems[0])
+    assert repair(opened, problems) == 0
+    scenes = dict.fromkeys(chips.ids, "s")
+    entries = entries_to_announce(chips, scenes, opened)
+    # written without a place, which is what fill values say: of the two columns of places nothing was lost
+    assert [entry.chip_id for entry in entries] == (
+        [] if column in {"crs_wkt", "transform"} else list(chips.ids)
+    )
+    opened.announce(entries)
+    assert verify(AugmentStore.open(store.path)) == []
+
+
+@pytest.mark.parametrize("column", ["sorted_id", "sorted_position"])
+@pytest.mark.parametrize("damage", ["flip", "delete", "change"])
+def test_sorted_ids_that_are_wrong_mislead_nobody_and_are_made_anew(sound, column, damage):
+    store, chips = sound
+    if damage == "change":
+        store.array(column)[:] = (
+            np.array(["a", "c", "b"], object) if column == "sorted_id" else np.array([2, 1, 9])
+        )
+    else:
+        damage_first_object(store, column, damage)
+    opened = AugmentStore.open(store.path, mode="r+")
+    assert [opened.index(chip_id) for chip_id in chips.ids] == [0, 1, 2]
+    with pytest.raises(ChipNotFoundError):
+        AugmentStore.open(store.path).index("d")
+    problems = list(find_problems(opened))
+    assert len(problems) == 1
+    assert column in str(problems[0]) or "sorted_id is not chip_id in sorted order" in str(problems[0])
+    assert repair(opened, problems) == 0
+    assert verify(AugmentStore.open(store.path)) == []
+
+
+def test_a_sample_reads_the_maps_of_as_many_chips_and_everything_else_of_all(tmp_path):
+    store = make_store(tmp_path / "s", chips=12, size=16, shard_chips=2, pending=1)
+    for shard in range(5):
+        path = store.path / "lulc/c" / str(shard) / "0/0/0/0"
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    pending = ["chip scene1_r2c3: pending; run the generate command again"]
+    assert verify(store, sample=0) == pending
+    found = [problem.positions for problem in find_problems(store, sample=4, seed=3) if problem.positions]
+    drawn = np.sort(np.random.default_rng(3).choice(12, 4, replace=False)).tolist()
+    assert found == [(position,) for position in drawn if position < 10]
+    assert len(verify(store)) == 11
 
 
 def test_a_damaged_neighbour_is_repaired_and_generated_again(sound):

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import read_entries
+from augment_store.entries import ChipEntry, read_entries
 from augment_store.errors import StoreError
 from augment_store.inspect.info import summarize
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import repair, verify
 from finetune.augment.augmentation import Augmentation, Wish
 from generate.plan import entries_to_announce
@@ -108,7 +107,7 @@ def test_killed_at_every_write_a_store_resumes_and_ends_the_same(old, whole, tmp
 
 
 def lose_ids(path, how):
-    """Damages or removes the ids of the first two chips."""
+    """Damages or removes the ids of all three chips."""
     chunk = path / "chip_id/c/0"
     if how == "removed":
         chunk.unlink()
@@ -117,16 +116,29 @@ def lose_ids(path, how):
 
 
 @pytest.mark.parametrize("how", ["removed", "damaged"])
-def test_lost_ids_are_refused_repaired_and_made_again(old, tmp_path, how):
+def test_lost_ids_are_refused_and_restored(old, tmp_path, how):
     path = tmp_path / "store"
     shutil.copytree(old, path)
     lose_ids(path, how)
-    with pytest.raises(StoreError, match=r"verify .* --repair sets those chips back"):
-        AugmentStore.open(path)
+    with pytest.raises(StoreError, match=r"verify .* --repair restores"):
+        AugmentStore.open(path).index("a_0")
     mending = AugmentStore.open(path, mode="r+", lost_ids=True)
-    assert repair(mending, verify(mending)) == 2
+    assert repair(mending, verify(mending)) == 0
+    again = AugmentStore.open(path)
+    assert again.chip_ids == ("a_0", "a_1", "a_2")
+    assert list(verify(again)) == []
+
+
+@pytest.mark.parametrize("proof", ["sorted_id", "sorted_position", "entry_digest", "scene_id"])
+def test_lost_ids_without_proof_are_made_again(old, tmp_path, proof):
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    lose_ids(path, "damaged")
+    shutil.rmtree(path / proof / "c")
+    mending = AugmentStore.open(path, mode="r+", lost_ids=True)
+    assert repair(mending, verify(mending)) == 3
     resumed = AugmentStore.open(path, mode="r+")
-    assert resumed.chips_in(State.COMPLETE) == ("a_2",)
+    assert resumed.chips_in(State.COMPLETE) == ()
     resumed.announce(OLD)
     write_pending(resumed)
     again = AugmentStore.open(path)
@@ -173,7 +185,7 @@ def test_ids_that_lead_elsewhere_are_refused(tmp_path, name):
     store = AugmentStore.create(tmp_path / "store", make_spec(), EXTENT, shard_chips=2)
     store.announce([ChipEntry(name, "a")])
     with pytest.raises(StoreError, match=r"chip id .* is invalid"):
-        AugmentStore.open(tmp_path / "store")
+        AugmentStore.open(tmp_path / "store").index("b")
 
 
 def test_a_store_never_announced_is_not_called_sound(tmp_path):

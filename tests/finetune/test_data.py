@@ -11,8 +11,8 @@ from albumentations.pytorch import ToTensorV2
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
 from augment_store.chips.scenes import SCENE_PATTERN
+from augment_store.entries import ChipEntry
 from augment_store.errors import ChipDataError, ChipSetError
-from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule

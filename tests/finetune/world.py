@@ -13,10 +13,10 @@ from zarr.storage import ZipStore
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.scenes import scenes_by_pattern
-from augment_store.records import ChipEntry, ChipRecord
+from augment_store.entries import ChipEntry
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 
 SPLITS = {
     "train": ("alpha_0_0", "alpha_0_1", "bravo_0_0", "bravo_0_1"),
