@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips import cut_command, layouts_command
-from augment_store.command_line import Command, add_commands, add_layout_argument, new_parser, run_guarded
+from augment_store.command_line import (
+    Command,
+    add_commands,
+    add_layout_argument,
+    new_parser,
+    positive,
+    run_guarded,
+)
 from augment_store.export import command as export_command
 from augment_store.files import printable
 from augment_store.history import last_command
@@ -42,7 +49,16 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chips", type=Path, metavar="DIR", help="also compare with these chips")
     add_layout_argument(parser)
     parser.add_argument(
-        "--repair", action="store_true", help="set damaged chips back to pending, to be generated again"
+        "--sample",
+        type=positive,
+        metavar="N",
+        help="read the maps and inputs of N chips drawn at random; everything else is checked of all (default: all)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: %(default)s)")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mend what can be mended, and set damaged chips back to be generated again",
     )
 
 
@@ -54,18 +70,22 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r", lost_ids=True)
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
-    problems = []
-    for problem in verify(store, chip_set):
+    count, mendable = 0, []
+    for problem in verify(store, chip_set, sample=parsed.sample, seed=parsed.seed):
         sys.stdout.write(f"{printable(str(problem))}\n")
-        problems.append(problem)
+        count += 1
+        mendable += [problem] * bool(
+            problem.positions
+        )  # a store may have a million chips that are just pending
     total = len(store.chip_ids)
-    sys.stdout.write(f"{store.path}: {f'{len(problems)} problems' if problems else 'sound'}, {total} chips\n")
+    looked = f", maps read of {min(parsed.sample, total)} (seed {parsed.seed})" if parsed.sample else ""
+    sys.stdout.write(f"{store.path}: {f'{count} problems' if count else 'sound'}, {total} chips{looked}\n")
     if parsed.repair:
         with exclusive(store.path):
-            count = repair(store, problems)
+            reset = repair(store, mendable)
         again = last_command(store.history) or "the generate command"
-        sys.stdout.write(f"{count} chips set back to pending; run again: {printable(again)}\n")
-    return 1 if problems else 0
+        sys.stdout.write(f"{reset} chips set back to pending; run again: {printable(again)}\n")
+    return 1 if count else 0
 
 
 DESCRIPTION: Final = """\

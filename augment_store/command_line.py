@@ -90,6 +90,14 @@ def add_layout_argument(parser: argparse.ArgumentParser | argparse._ArgumentGrou
     )
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument's type."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}; expected at least 1")
+    return number
+
+
 def run_guarded(run: Callable[[], int]) -> int:
     """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.command_line import LEGEND_HELP, add_layout_argument
+from augment_store.command_line import LEGEND_HELP, add_layout_argument, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
     which.add_argument(
-        "--worst", type=_positive, metavar="N", help="show the N most doubtful chips of the sample"
+        "--worst", type=positive, metavar="N", help="show the N most doubtful chips of the sample"
     )
-    which.add_argument("--random", type=_positive, metavar="N", help="show N chips drawn at random")
+    which.add_argument("--random", type=positive, metavar="N", help="show N chips drawn at random")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
     parser.add_argument(
-        "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"
+        "--sample", type=positive, default=500, metavar="N", help="chips the summary is over (default 500)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
 
@@ -156,10 +156,3 @@ def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
     if survey.chips is not None:
         known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]
         check_inputs(survey.store, survey.chips, known[:_CHECKED_CHIPS])
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}; expected at least 1")
-    return number

@@ -44,7 +44,7 @@ def path(tmp_path_factory):
     [
         (lambda path: attacks.bit_flips(path, seed=1, each=2), 1, 50),
         (lambda path: attacks.truncations(path, seed=1, each=1), 1, 25),
-        (attacks.replacements, 1, 40),
+        (attacks.replacements, 1, 35),
         (attacks.json_changes, 149, 50),
     ],
     ids=["bit flips", "truncations", "swapped or deleted", "JSON"],
