@@ -82,14 +82,37 @@ python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 """
 
 COMMANDS: Final = {
-    "info": Command("what is in a store, from what, by which spec", _info_arguments, _info),
-    "verify": Command("whether a store can be trusted; exit 1 if not", _verify_arguments, _verify),
-    "inspect": Command(inspect_command.SUMMARY, inspect_command.add_arguments, inspect_command.run),
-    "cut": Command(cut_command.SUMMARY, cut_command.add_arguments, cut_command.run, cut_command.EXAMPLES),
+    "info": Command(
+        "what is in a store, from what, by which spec and commands",
+        _info_arguments,
+        _info,
+        "python -m augment_store info stores/lulc\npython -m augment_store info stores/lulc --json",
+    ),
+    "verify": Command(
+        "whether a store can be trusted; exit 1 if not",
+        _verify_arguments,
+        _verify,
+        "python -m augment_store verify stores/lulc --chips data/nyc\n"
+        "python -m augment_store verify stores/lulc --repair",
+    ),
+    "inspect": Command(
+        inspect_command.SUMMARY,
+        inspect_command.add_arguments,
+        inspect_command.run,
+        "python -m augment_store inspect stores/lulc --png sheet.png\n"
+        "python -m augment_store inspect stores/lulc --chips data/nyc --worst 20 --html maps.html",
+    ),
+    "export": Command(
+        export_command.SUMMARY,
+        export_command.add_arguments,
+        export_command.run,
+        "python -m augment_store export stores/lulc --format cog --mosaic --out maps\n"
+        "python -m augment_store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps",
+    ),
     "layouts": Command(
         layouts_command.SUMMARY, layouts_command.add_arguments, layouts_command.run, layouts_command.EXAMPLES
     ),
-    "export": Command(export_command.SUMMARY, export_command.add_arguments, export_command.run),
+    "cut": Command(cut_command.SUMMARY, cut_command.add_arguments, cut_command.run, cut_command.EXAMPLES),
 }
 
 
