@@ -80,6 +80,7 @@ class AugmentStore(StoreReader):
             "extent": {"timesteps": extent.timesteps, "size": extent.size},
             "shard_chips": shard_chips,
             "audit": [],
+            "history": "",
         }
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)

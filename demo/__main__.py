@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -10,17 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.command_line import run_guarded
+from augment_store.command_line import new_parser, run_guarded
 from demo.recipe import stages
 from demo.world.command import WorldError
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status of the first command that fails, or 0."""
-    parser = argparse.ArgumentParser("python -m demo", description=__doc__, allow_abbrev=False)
+    examples = "python -m demo --out demo_quick --quick\npython -m demo --out demo_out"
+    parser = new_parser("demo", __doc__, examples)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs: a look, no result")
-    parser.add_argument("--seed", type=int, default=0, help="of the world and of every stage (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the world and of every stage (default: 0)"
+    )
     parsed = parser.parse_args(arguments)
     return run_guarded(lambda: _run(parsed.out, parsed.seed, quick=parsed.quick))
 

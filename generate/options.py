@@ -41,7 +41,7 @@ python -m generate audit --chips sen1floods11 --inputs S2L1C S1GRD --json audit.
 
 
 class OptionsError(AugmentStoreError, ValueError):
-    """An option has a value that cannot be, or two options contradict each other."""
+    """An option has an invalid value, or two options contradict each other."""
 
 
 @dataclass(frozen=True)

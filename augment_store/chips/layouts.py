@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -161,25 +162,29 @@ def load_layout(name: str) -> Layout:
 
 def list_ids(folder: Path, pattern: str) -> set[str]:
     """Ids of the files in `folder` that `pattern`, such as ``DEM/{id}_DEM.tif``, describes."""
-    path = folder / pattern
-    prefix, suffix = path.name.split("{id}")
+    return set(_ids(folder / pattern))
+
+
+def _ids(path: Path) -> Iterator[str]:
     if not path.parent.is_dir():
-        return set()
-    names = (entry.name for entry in path.parent.iterdir())
-    return {
-        name[len(prefix) : len(name) - len(suffix)]
-        for name in names
-        if len(name) > len(prefix) + len(suffix)
-        and name.startswith(prefix)
-        and name.endswith(suffix)
-        and not name.startswith(".")
-    }
+        return
+    for entry in path.parent.iterdir():
+        found = None if entry.name.startswith(".") else _id_in(entry.name, path.name)
+        if found:
+            yield found
+
+
+def _id_in(name: str, pattern: str) -> str | None:
+    """The id in a file name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None where it is another's."""
+    prefix, suffix = pattern.split("{id}")
+    found = name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
+    return name[len(prefix) : len(name) - len(suffix)] if found else None
 
 
 def data_folder(root: Path, layout: Layout) -> Path | None:
     """Folder under `root` with the layout's modality folders, or None where no chip is in any."""
     for folder in (root / data for data in layout.data):
-        if any(list_ids(folder, pattern) for pattern in layout.patterns()):
+        if any(True for pattern in layout.patterns() for _ in _ids(folder / pattern)):
             return folder
     return None
 
@@ -213,7 +218,7 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
 
 def root_above(folder: Path) -> Path | None:
     """Root of the chip set of which `folder` is the data or a modality folder; None where it is neither."""
-    folder = folder.resolve()
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
             modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
@@ -286,8 +291,5 @@ def _check_once(ids: Iterable[str], path: Path) -> None:
 
 def _id_of(name: str, layout: Layout) -> str:
     """The id that a file name of the layout has; a name that is no file of it is an id already."""
-    for pattern in (*layout.patterns(), *layout.mask):
-        prefix, suffix = PurePosixPath(pattern).name.split("{id}")
-        if name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix):
-            return name[len(prefix) : len(name) - len(suffix)]
-    return name
+    patterns = (PurePosixPath(pattern).name for pattern in (*layout.patterns(), *layout.mask))
+    return next(filter(None, (_id_in(name, pattern) for pattern in patterns)), name)

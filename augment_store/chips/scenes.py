@@ -23,12 +23,18 @@ def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
             stripped from an id.
 
     Raises:
-        ChipSetError: If the rule is neither, or does not give every chip a scene.
+        ChipSetError: If the rule is neither, matches no id, or does not give every chip a scene.
     """
-    path = Path(rule)
+    path, chip_ids = Path(rule), tuple(ids)
     if path.suffix == ".csv" or path.is_file():
-        return scenes_by_table(ids, path)
-    return scenes_by_pattern(ids, rule)
+        return scenes_by_table(chip_ids, path)
+    scenes = scenes_by_pattern(chip_ids, rule)
+    if chip_ids and rule != SCENE_PATTERN and all(chip_id == scene for chip_id, scene in scenes.items()):
+        raise ChipSetError(  # as a mistyped file name does
+            f"--scenes {rule!r} is no file, and as a regular expression matches no chip id, such as {chip_ids[0]!r}; "
+            "give a CSV file of chip and scene, or an expression for what to strip from an id"
+        )
+    return scenes
 
 
 def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[str, str]:

@@ -1,11 +1,13 @@
 import json
+import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
-from augment_store.cli import main
-from augment_store.command_line import run_guarded
+from augment_store.cli import COMMANDS, main
+from augment_store.command_line import add_commands, new_parser, run_guarded
 
 
 def run_module(*arguments, **kwargs):
@@ -56,6 +58,29 @@ def test_help_needs_no_heavy_import(module):
     code = f"import sys, {module} as m\ntry:\n m.main(['--help'])\nexcept SystemExit: pass\n"
     code += f"assert not [n for n in {heavy} if n in sys.modules], [n for n in {heavy} if n in sys.modules]"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_examples_that_its_parser_takes(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    examples = capsys.readouterr().out.partition("examples:\n")[2].strip().splitlines()
+    parser = new_parser("augment_store", "")
+    add_commands(parser, COMMANDS)
+    assert examples
+    for example in examples:
+        words = shlex.split(example.partition(" > ")[0])
+        assert words[:3] == ["python", "-m", "augment_store"]
+        assert parser.parse_args(words[3:]).command == command
+
+
+def test_help_says_what_a_store_is_and_which_version_this_is(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "holds what TerraMind generated for each chip" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"terramind-tim-store {version('terramind-tim-store')}\n"
 
 
 def test_disk_full_and_ctrl_c_are_a_line(capsys):

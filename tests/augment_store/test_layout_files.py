@@ -236,3 +236,11 @@ def test_a_split_that_is_not_there_names_the_sets_own(tmp_path):
         ChipSetError, match=rf"train: no such split file; this chip set has {root}/split/train.txt"
     ):
         ChipSet.open(root, splits=[tmp_path / "train"])
+
+
+def test_a_link_named_data_is_the_data_folder(tmp_path):
+    root = write_impactmesh_chips(tmp_path / "nyc", ["a"], size=16)
+    (root / "data").rename(tmp_path / "disk")
+    (root / "data").symlink_to(tmp_path / "disk")
+    assert root_above(root / "data") == root
+    assert ChipSet.open(root).ids == ("a",)

@@ -1,6 +1,6 @@
 import pytest
 
-from augment_store.chips.scenes import scenes_by_pattern, scenes_by_table
+from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_rule, scenes_by_table
 from augment_store.errors import ChipSetError
 
 
@@ -34,6 +34,18 @@ def test_table_needs_two_columns(tmp_path, text):
     table.write_text(text)
     with pytest.raises(ChipSetError, match="expected two columns"):
         scenes_by_table(["a"], table)
+
+
+def test_a_rule_is_a_file_or_a_pattern_that_matches(tmp_path):
+    table = tmp_path / "scenes.txt"
+    table.write_text("a_1,one\nb_2,two\n")
+    assert scenes_by_rule(["a_1", "b_2"], str(table)) == {"a_1": "one", "b_2": "two"}
+    assert scenes_by_rule(["a_1", "b_2"], r"_\d$") == {"a_1": "a", "b_2": "b"}
+    assert scenes_by_rule(["plain"], SCENE_PATTERN) == {"plain": "plain"}
+    with pytest.raises(ChipSetError, match=r"'scene.txt' is no file, .* matches no chip id, such as 'a_1'"):
+        scenes_by_rule(["a_1", "b_2"], "scene.txt")
+    with pytest.raises(ChipSetError, match=r"typo.csv: cannot read the scene table"):
+        scenes_by_rule(["a_1"], "typo.csv")
 
 
 def test_missing_table(tmp_path):

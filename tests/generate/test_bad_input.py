@@ -14,6 +14,7 @@ from augment_store.schema import State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
+from generate.options import AUDIT_EXAMPLES, EXAMPLES, audit_parser, generate_parser
 from generate.terramind import TerraMindGenerator
 from tests.chips import rasters, write_folder_chips, write_tif
 from tests.generate.conftest import assert_equal_stores, run_subprocess
@@ -203,3 +204,18 @@ def test_damage_is_repaired_and_generated_again(command, reference, tmp_path):
     assert store_main(["verify", str(store), "--repair"]) == 1
     assert main(command(store, "--samples", "2", "--probabilities")) == 0
     assert_equal_stores(store, reference)
+
+
+def test_help_lists_the_audit_the_generators_and_examples_that_the_parser_takes(tmp_path, capsys):
+    for words in (["--help"], ["audit", "--help"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
+    told = capsys.readouterr().out
+    assert "audit    compare the inputs with what TerraMind was pretrained on" in told
+    assert "terramind_v1_tiny" in told
+    examples = [line.split()[3:] for line in told.splitlines() if line.startswith("  python -m generate ")]
+    assert len(examples) == len([*EXAMPLES.split("\n"), *AUDIT_EXAMPLES.split("\n")]) - 4
+    for words in examples:
+        audit = words[0] == "audit"
+        parsed = (audit_parser() if audit else generate_parser()).parse_args(words[audit:])
+        assert parsed.chips

@@ -130,8 +130,8 @@ def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
 
 def _first_timestep(chips: ChipSet, chip_id: str, names: Sequence[str]) -> NDArray[np.float64] | None:
     for name in names:
-        if name in chips.layout.images and chips.path(chip_id, name).is_file():
-            bands = read_raster(chips.path(chip_id, name))[0].astype(np.float64)
+        if chips.has(chip_id, name):
+            bands = chips.raster(chip_id, name)[0].astype(np.float64)
             return np.where(bands == -9999.0, np.nan, bands)
     return None
 
