@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.modalities import PATCH_SIZE
-from augment_store.records import ChipEntry, ChipRecord
 from augment_store.maps.continuous import ContinuousMap
 from augment_store.maps.registry import MAPS
+from augment_store.modalities import PATCH_SIZE
+from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store import AugmentStore

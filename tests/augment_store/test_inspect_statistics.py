@@ -25,7 +25,7 @@ from augment_store.inspect.survey import Survey, summarise
 from augment_store.legend import LegendTable
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.registry import MAPS
-from tests.augment_store.stores import class_map, make_spec, make_store
+from tests.augment_store.stores import class_map, make_store
 from tests.chips import write_folder_chips, write_tif
 
 LULC, NDVI = MAPS["LULC"], MAPS["NDVI"]

@@ -60,7 +60,10 @@ def test_tokens_never_filled_in(sound):
     store, chips = sound
     rewrite(store, chips, "a", tokens=np.full((1, 1, 2, 2), 65535, np.uint16))
     rewrite(store, chips, "c", tokens=np.array([[[[1, 2], [3, 65535]]]], np.uint16))
-    assert list(verify(store)) == ["chip a: tokens was never written", "chip c: tokens is not filled in everywhere"]
+    assert list(verify(store)) == [
+        "chip a: tokens was never written",
+        "chip c: tokens is not filled in everywhere",
+    ]
 
 
 def test_probabilities_of_tokens_lie_between_0_and_1(sound):
