@@ -13,12 +13,12 @@ from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import AugmentStoreError
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.spec import SamplingSpec
 from generate.units import Units
 from terramind_weights.catalog import HUB
 
-DEFAULT_MODALITY: Final = "LULC"
+DEFAULT_MODALITY: Final = LULC.name
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.

@@ -109,6 +109,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
         "continuous": survey.kind.continuous,
+        "drawnByLegend": survey.kind.drawn_by_legend,
         "classes": [_legend(entry) for entry in survey.kind.legend],
         "measures": MEASURES,
         "groups": [_group(group) for group in summarise(seen)],
