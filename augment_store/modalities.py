@@ -1,6 +1,6 @@
-"""What TerraMind's modalities are: bands, units, no-data values, pretraining statistics and legend.
+"""What TerraMind's modalities are: bands, units, what "no data" is, pretraining statistics and legend.
 
-Everything here is a frozen constant. Band order, means and standard deviations are those TerraMind v1
+Band order, means and standard deviations are those TerraMind v1
 was pretrained with (`v1_pretraining_mean` and `v1_pretraining_std` of TerraTorch's
 `terramind_register.py`; a test compares them with the installed TerraTorch).
 """
@@ -8,7 +8,10 @@ was pretrained with (`v1_pretraining_mean` and `v1_pretraining_std` of TerraTorc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 PATCH_SIZE: Final = 16
 """Side of a ViT token in pixels; chip sides are multiples of it."""
@@ -139,14 +142,84 @@ NDVI: Final = Modality(
 INPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (S2L2A, S2L1C, S1RTC, S1GRD, DEM)}
 """Modalities a generator reads from chips, by name."""
 
-OUTPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (LULC, NDVI)}
-"""Modalities a generator writes into a store, by name."""
+REFERENCE_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (LULC, NDVI)}
+"""Modalities that chips may hold to compare generated maps with; no generator reads them."""
 
 S2_MODALITIES: Final = ("S2L2A", "S2L1C")
 """Optical modalities, whose values may have the +1000 offset of processing baseline 04.00."""
 
 S1_MODALITIES: Final = ("S1RTC", "S1GRD")
 """Radar modalities, whose values may come as linear power instead of dB."""
+
+IMPOSSIBLE: Final = 1e6
+"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+
+
+def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
+    """Where a raster holds no observation. Every stage asks this function.
+
+    Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
+    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band, those without
+    observation aside, is its NO_DATA; 0 in some bands is a dark surface.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``, of Sentinel-2 all its bands.
+        modality: What they are of.
+
+    Returns:
+        bool of the same shape.
+    """
+    nodata = np.array(modality.nodata)
+    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    found: NDArray[np.bool_] = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
+    if modality.name in S2_MODALITIES:
+        found |= (found | (values == 0)).all(axis=-3, keepdims=True)
+    return found
+
+
+def native(
+    raster: NDArray[Any], modality: Modality, *, linear: bool = False, offset: float = 0.0
+) -> NDArray[np.float32]:
+    """A raster in pretraining units, NaN where nothing was observed.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``.
+        modality: What they are of.
+        linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
+        offset: Subtracted from every valid value, in the unit after that conversion.
+
+    Returns:
+        float32 of the same shape.
+    """
+    invalid = missing(raster, modality)
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    if linear:
+        invalid |= values <= 0
+        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
+    values -= np.float32(offset)
+    values[invalid] = np.nan
+    return values
+
+
+def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
+
+    Both the control `analytic-ndvi` and what generated NDVI is compared with are this function.
+
+    Args:
+        bands: ``[..., 12, H, W]`` in any scale of reflectance, NaN where nothing was observed.
+
+    Returns:
+        ``[..., 1, H, W]`` in −1..1; NaN where a band is missing or negative, or both are 0.
+    """
+    red, nir = (bands[..., S2L2A.bands.index(name), :, :] for name in ("RED", "NIR_BROAD"))
+    valid = (red >= 0) & (nir >= 0) & (red + nir > 0)
+    ratio = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=valid)
+    banded: NDArray[np.float32] = ratio[..., None, :, :]
+    return banded
 
 
 @dataclass(frozen=True)

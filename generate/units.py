@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip
 from augment_store.chips.layouts import Layout
 from augment_store.errors import ChipDataError
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
-
-IMPOSSIBLE: Final = 1e6
-"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES, native
 
 
 @dataclass(frozen=True)
@@ -61,23 +58,10 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         units: What the values on disk are in.
 
     Returns:
-        float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. A Sentinel-2
-        pixel that is 0 in every band, those without observation aside, is its NO_DATA; 0 in some bands is a dark
-        surface.
+        float32 of the same shape, see `augment_store.modalities.native`.
     """
-    nodata = np.array(INPUT_MODALITIES[modality].nodata)
-    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
-    with np.errstate(over="ignore"):
-        values = raster.astype(np.float32)
-    invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
-    if modality in S2_MODALITIES:
-        invalid |= (invalid | (values == 0)).all(axis=-3, keepdims=True)
-    if units.name(modality) == "linear":
-        invalid |= values <= 0
-        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
-    values -= np.float32(units.offset(modality))
-    values[invalid] = np.nan
-    return values
+    linear = units.name(modality) == "linear"
+    return native(raster, INPUT_MODALITIES[modality], linear=linear, offset=units.offset(modality))
 
 
 def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping[str, NDArray[np.float32]]:

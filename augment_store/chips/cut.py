@@ -18,8 +18,8 @@ from augment_store.files import write_whole
 from augment_store.modalities import (
     IGNORED_LABEL,
     INPUT_MODALITIES,
-    OUTPUT_MODALITIES,
     PATCH_SIZE,
+    REFERENCE_MODALITIES,
     S2_MODALITIES,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MASK: Final = "MASK"
 """Name of the reference mask among the rasters; its folder in the layout `folders`."""
 
-KNOWN: Final = (*INPUT_MODALITIES, *OUTPUT_MODALITIES, MASK)
+KNOWN: Final = (*INPUT_MODALITIES, *REFERENCE_MODALITIES, MASK)
 
 NO_DATA: Final = -9999
 """What a raster's own no-data value becomes, since readers of chips look at values and not at file headers."""
@@ -196,7 +196,7 @@ def _open(path: Path) -> DatasetReader:
 
 def _check_source(name: str, source: DatasetReader, first: DatasetReader) -> None:
     """Makes sure that a raster has its modality's bands and lies on the first raster's grid."""
-    modality = {**INPUT_MODALITIES, **OUTPUT_MODALITIES}.get(name)
+    modality = {**INPUT_MODALITIES, **REFERENCE_MODALITIES}.get(name)
     bands = len(modality.bands) if modality else 1
     if source.count != bands:
         names = f" ({' '.join(modality.bands)})" if modality else ""
@@ -257,7 +257,7 @@ def own_no_data(name: str, raster: NDArray[Any], declared: float | None) -> NDAr
     """
     modality = INPUT_MODALITIES.get(name)
     known = declared is None or np.isnan(declared) or (modality and declared in modality.nodata)
-    if known or (name in S2_MODALITIES and declared == 0) or name in OUTPUT_MODALITIES:
+    if known or (name in S2_MODALITIES and declared == 0) or name in REFERENCE_MODALITIES:
         return raster
     missing = raster == declared
     if not missing.any():

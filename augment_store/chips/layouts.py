@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError
 from augment_store.files import check_local
-from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
+from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 
 SPLITS: Final = ("train", "val", "test")
@@ -110,7 +110,7 @@ class Layout:
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
 
     def __post_init__(self) -> None:
-        known = {**INPUT_MODALITIES, **OUTPUT_MODALITIES}
+        known = {**INPUT_MODALITIES, **REFERENCE_MODALITIES}
         for name, image in self.images.items():
             if name not in known:
                 raise ValueError(f"images: no modality {name!r}; expected {', '.join(known)}")

@@ -13,7 +13,8 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
 from augment_store.inspect.html import CHIP_BUDGET
-from augment_store.inspect.views import draw_radar, draw_relief, draw_rgb
+from augment_store.inspect.views import draw_input
+from augment_store.maps.drawing import draw_relief, draw_rgb
 from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
 from tests.chips import write_folder_chips
@@ -75,6 +76,14 @@ def test_ndvi_store(tmp_path, capsys):
     assert "mean NDVI" in capsys.readouterr().out
     assert page_data(tmp_path / "p.html", "store")["continuous"]
     assert "confidence" not in page_data(tmp_path / "p.html", "chips")[0]["layers"]
+
+
+def test_a_map_of_several_bands_is_a_picture_of_its_own(tmp_path):
+    make_store(tmp_path / "s", chips=2, spec=make_spec("S1RTC", samples=2))
+    assert inspect(tmp_path / "s", "--html", tmp_path / "p.html") == 0
+    assert not page_data(tmp_path / "p.html", "store")["drawnByLegend"]
+    drawn = page_data(tmp_path / "p.html", "chips")[0]["layers"]["map"]
+    assert [uri.split(";")[0] for uri in drawn] == ["data:image/webp"] * 2
 
 
 def test_text_of_the_store_cannot_break_the_page(tmp_path):
@@ -159,7 +168,7 @@ def test_damaged_chunk_is_named(tmp_path, capsys):
 def test_inputs_without_values_are_drawn_dark_or_flat():
     nothing = np.full((12, 16, 16), np.nan)
     assert draw_rgb(nothing).max() == 0
-    assert draw_radar(np.zeros((2, 16, 16)), linear=True).max() == 0
+    assert draw_input(np.zeros((2, 16, 16)), "S1RTC", linear=True).max() == 0
     assert np.ptp(draw_relief(np.zeros((1, 16, 16)))[..., 0]) == 0
     assert draw_relief(np.full((1, 16, 16), np.nan)).shape == (16, 16, 3)
 
