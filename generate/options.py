@@ -177,7 +177,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="arithmetic, part of the spec (default: 32-true)",
     )
     group.add_argument(
-        "--accept-audit", action="store_true", help="generate despite what the audit finds, and record it"
+        "--accept-audit", action="store_true", help="continue despite what the audit finds, and record it"
     )
     group.add_argument(
         "--dry-run", action="store_true", help="print the plan and stop; needs neither weights nor network"

@@ -198,7 +198,7 @@ def _finite(measures: dict[str, float]) -> dict[str, float]:
 
 
 def _json(value: Any) -> str:
-    """JSON that may stand inside a script element: it holds no ``<``."""
+    """JSON that is safe inside a script element: it has no ``<``."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
