@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +16,9 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import changed_entries
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND
+from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
 from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
-
-
-class ChangedChipsError(StoreError):
-    """Chips on disk are not those that a store's complete chips were generated from."""
 
 
 @dataclass(frozen=True)
@@ -98,32 +94,25 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
     """Makes sure that the complete chips of a store are still what they were generated from.
 
     Raises:
-        ChangedChipsError: Naming those that are not.
+        OtherChipsError: Naming those that are not.
     """
-    changed = changed_chips(store, chip_set)
-    if changed:
-        listed = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
-        raise ChangedChipsError(
-            f"{len(changed)} chips changed since they were generated: {listed}. "
-            f"Restore the files under {chip_set.folder}, or generate into a new --store"
-        )
+    check_same(store, chip_set, changed_chips(store, chip_set))
 
 
-def changed_chips(store: AugmentStore, chip_set: ChipSet) -> list[str]:
-    """Chips of a chip set that are complete in the store but differ on disk from what was generated from."""
+def changed_chips(store: AugmentStore, chip_set: ChipSet) -> dict[str, Mismatch]:
+    """Chips of a chip set that are complete in the store but differ on disk from what was generated from, and how."""
     chips = sorted(set(store.chips_in(State.COMPLETE)) & set(chip_set.ids))
-    expected = store.values("input_digest")
-    modalities = [entry.name for entry in store.spec.inputs]
+    inputs = generator_inputs(store)
 
-    def is_changed(chip_id: str) -> bool:
+    def compare(chip_id: str) -> Mismatch | None:
         try:
-            digests = chip_set.read(chip_id, modalities).digests()
+            return find_mismatch(store, chip_set.read(chip_id, inputs))
         except AugmentStoreError:
-            return True
-        return not np.array_equal(digests, expected[store.index(chip_id)])
+            return Mismatch.UNREADABLE
 
     with ThreadPoolExecutor() as pool:
-        return list(itertools.compress(chips, pool.map(is_changed, chips)))
+        found = dict(zip(chips, pool.map(compare, chips), strict=True))
+    return {chip_id: what for chip_id, what in found.items() if what is not None}
 
 
 def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
@@ -275,10 +264,8 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
 def _chip_set_problems(store: AugmentStore, chip_set: ChipSet) -> Iterator[Problem]:
     for chip_id in sorted(set(chip_set.ids) - set(store.chip_ids)):
         yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
-    for chip_id in changed_chips(store, chip_set):
-        yield Problem(
-            f"chip {chip_id}: input on disk is missing, unreadable or differs from what was generated from"
-        )
+    for chip_id, what in changed_chips(store, chip_set).items():
+        yield Problem(f"chip {chip_id}: {what.value}")
 
 
 def _slice(positions: range) -> slice:

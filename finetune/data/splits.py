@@ -120,9 +120,14 @@ def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]
     """Chips of a split that a run needs.
 
     Raises:
-        ChipSetError: If there is no such split file.
+        ChipSetError: If there is no such split file; the message says what a chip set holds besides images.
     """
     if split not in splits.ids:
-        path = chips.root / chips.layout.split.format(split=split)
-        raise ChipSetError(f"no {split} split: {path} does not exist; name a file with {split}_split")
+        layout = chips.layout
+        mask = layout.mask.format(id="<id>")
+        files = layout.split.replace("{split}", "{train,val,test}")
+        raise ChipSetError(
+            f"{chips.root}: no {split} split: expected {files} with a chip id a line, and masks as "
+            f"{mask if layout.data == '.' else f'{layout.data}/{mask}'}; or --data.init_args.{split}_split FILE"
+        )
     return splits.ids[split]

@@ -16,7 +16,6 @@ from torch import nn
 
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
-from finetune.model.weights import network_file
 from finetune.options import Options
 from finetune.run.manifest import (
     CHECKPOINTS,
@@ -27,6 +26,7 @@ from finetune.run.manifest import (
     SplitRecord,
     StartRecord,
 )
+from terramind_weights.backbone import network_file
 from terramind_weights.files import sha256_of_file
 
 PACKAGES: Final = (
@@ -113,11 +113,11 @@ def _augment_record(datamodule: TimStoreDataModule, new_columns: str) -> Augment
     return AugmentRecord(
         encoding=augmentation.encoding,
         planes=augmentation.plan.plane_names,
-        control=augmentation.wish.control,
-        control_seed=augmentation.wish.seed,
+        control=augmentation.request.control,
+        control_seed=augmentation.request.seed,
         new_columns=new_columns,
         store=str(store.path.resolve()) if store else None,
-        fingerprint=store.store.fingerprint if store else "",
+        fingerprint=store.fingerprint if store else "",
         arrays=store.arrays if store else (),
     )
 

@@ -32,7 +32,7 @@ def test_runs_through_python_m_finetune(name, tiny, request, tmp_path):
     assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "0.5"]) == 0
     task, datamodule = load_run(run)
     assert not task.training
-    assert datamodule.augmentation.wish.store == (None if store is None else type(run)(store))
+    assert datamodule.augmentation.request.store == (None if store is None else type(run)(store))
 
 
 @pytest.mark.parametrize("name", shipped_configs())
