@@ -16,7 +16,17 @@ NETWORK: Final = "model."
 
 
 class MisfitError(WeightsError):
-    """A checkpoint is whole, but of another network."""
+    """A checkpoint is whole, but of another network.
+
+    Attributes:
+        what: The first thing that differs.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"{path}: of another architecture than this network: {what}; give the configuration it was trained with"
+        )
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -94,14 +104,10 @@ def check_fit(
     for name, tensor in own.items():
         other = given.get(theirs(name))
         if other is None and not may_lack(name):
-            raise _misfit(path, f"tensor {theirs(name)} is missing")
+            raise MisfitError(path, f"tensor {theirs(name)} is missing")
         if other is not None and other.shape != tensor.shape:
             found, expected = tuple(other.shape), tuple(tensor.shape)
-            raise _misfit(path, f"tensor {theirs(name)} has shape {found}, expected {expected}")
+            raise MisfitError(path, f"tensor {theirs(name)} has shape {found}, expected {expected}")
     surplus = sorted(set(given) - {theirs(name) for name in own})
     if surplus:
-        raise _misfit(path, f"tensor {surplus[0]} has no place in this model")
-
-
-def _misfit(path: Path, what: str) -> MisfitError:
-    return MisfitError(f"{path}: of another architecture than this network: {what}")
+        raise MisfitError(path, f"tensor {surplus[0]} has no place in this model")

@@ -99,7 +99,7 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
         yield
     except MisfitError as error:
         raise CheckpointError(
-            f"{checkpoint}: does not fit {config}: {error}; give the YAML this checkpoint was trained by"
+            f"{checkpoint}: does not fit {config}: {error.what}; give the YAML this checkpoint was trained by"
         ) from error
 
 
