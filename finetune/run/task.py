@@ -78,7 +78,8 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
 
     def instantiate_classes(self) -> None:
         """Makes the datamodule, tells the model, and makes the rest."""
-        made = self.parser.instantiate_classes(Namespace(data=self.config.data)).data
+        alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
+        made = self.parser.instantiate_classes(alone).data
         data, model = self.config.data.init_args, self.config.model.init_args
         tell_model(model.model_args, made.augmentation)
         check_agreement(model, made)
