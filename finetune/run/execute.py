@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from augment_store.files import write_whole
 from augment_store.lock import exclusive
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
@@ -76,7 +77,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
-        (options.run / CONFIG).write_text(yaml.safe_dump(cli.record, sort_keys=False), encoding="utf-8")
+        write_whole(options.run / CONFIG, [yaml.safe_dump(cli.record, sort_keys=False).encode()])
         manifest.write(options.run)
     complete = False
     try:

@@ -142,10 +142,10 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
 
 
 def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
-    """Manifest of a run that goes on: its beginning, its start and what it took so far are the earlier one's.
+    """Manifest of a run that resumes: its beginning, its start and what it took so far are the earlier one's.
 
     Args:
-        manifest: Of what is about to go on, by `make_manifest`.
+        manifest: Of what is about to resume, by `make_manifest`.
         earlier: What the run directory holds.
         run: Run directory, for the message.
 
@@ -171,7 +171,7 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
 
 
 def _identity(manifest: RunManifest) -> dict[str, object]:
-    """What may not change while a run goes on, by its name in the manifest."""
+    """What may not change when a run is resumed, by its name in the manifest."""
     splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
     names = ("encoding", "control", "control_seed", "fingerprint")
     return {"seed": manifest.seed, **splits} | {

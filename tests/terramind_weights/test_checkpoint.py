@@ -59,12 +59,10 @@ def test_a_damaged_file_is_damaged_and_no_misfit(tmp_path):
 def test_names_may_be_translated_and_additions_lacking(tmp_path):
     own = {"wrapped.weight": torch.zeros(2), "added": torch.zeros(1)}
     given = {"weight": torch.zeros(2)}
-    check_fit(
-        tmp_path,
-        own,
-        given,
-        theirs=lambda name: name.removeprefix("wrapped."),
-        may_lack=lambda name: name == "added",
-    )
+
+    def theirs(name):
+        return name.removeprefix("wrapped.")
+
+    check_fit(tmp_path, own, given, theirs, may_lack=lambda name: name == "added")
     with pytest.raises(MisfitError, match="tensor added is missing"):
-        check_fit(tmp_path, own, given, theirs=lambda name: name.removeprefix("wrapped."))
+        check_fit(tmp_path, own, given, theirs)
