@@ -20,15 +20,12 @@ from augment_store.entries import entry_chunks, rows
 from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.inspect.selection import draw
 from augment_store.maps.arrays import MapArray
+from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
 from augment_store.schema import ArraySchema, Role, State
 from augment_store.store import AugmentStore
 
 COMPARED_AT_ONCE: Final = 1024
 """Chips on disk that are handed to the threads which compare them at a time."""
-
-
-class ChangedChipsError(StoreError):
-    """Chips on disk are not those that a store's complete chips were generated from."""
 
 
 @dataclass(frozen=True)
@@ -155,21 +152,15 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
     """Makes sure that the complete chips of a store are still what they were generated from.
 
     Raises:
-        ChangedChipsError: Naming those that are not.
+        OtherChipsError: Naming those that are not.
     """
-    changed = changed_chips(store, chip_set)
-    if changed:
-        listed = ", ".join(changed[:5]) + (" …" if len(changed) > 5 else "")
-        raise ChangedChipsError(
-            f"{len(changed)} chips changed since they were generated: {listed}. "
-            f"Restore the files under {chip_set.folder}, or generate into a new --store"
-        )
+    check_same(store, chip_set, changed_chips(store, chip_set))
 
 
 def changed_chips(
     store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
-) -> list[str]:
-    """Chips of a chip set that are complete in the store but differ on disk from what was generated from.
+) -> dict[str, Mismatch]:
+    """Chips of a chip set that are complete in the store but differ on disk from what was generated from, and how.
 
     Args:
         store: The store.
@@ -180,23 +171,24 @@ def changed_chips(
     complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
     present = set(chip_set.ids)
     chips = sorted(store.chip_ids[p] for p in looked if complete[p] and store.chip_ids[p] in present)
-    modalities = [entry.name for entry in store.spec.inputs]
+    inputs = generator_inputs(store)
 
-    def is_changed(chip_id: str) -> bool:
-        position = store.index(chip_id)
+    def compare(chip_id: str) -> Mismatch | None:
         try:
-            digests = chip_set.read(chip_id, modalities).digests()
+            chip = chip_set.read(chip_id, inputs)
         except AugmentStoreError:
-            return True
-        return not np.array_equal(digests, store.values("input_digest", slice(position, position + 1))[0])
+            return Mismatch.UNREADABLE
+        try:
+            return find_mismatch(store, chip)
+        except StoreError:
+            return Mismatch.DAMAGED
 
-    changed: list[str] = []
+    changed: dict[str, Mismatch] = {}
     with ThreadPoolExecutor() as pool:
-        for start in range(
-            0, len(chips), COMPARED_AT_ONCE
-        ):  # so that a million chips are not all queued at once
+        for start in range(0, len(chips), COMPARED_AT_ONCE):  # a million chips are not all queued at once
             lot = chips[start : start + COMPARED_AT_ONCE]
-            changed += itertools.compress(lot, pool.map(is_changed, lot))
+            found = zip(lot, pool.map(compare, lot), strict=True)
+            changed |= {chip_id: what for chip_id, what in found if what is not None}
     return changed
 
 
@@ -383,10 +375,8 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
 def _chip_set_problems(store: AugmentStore, chip_set: ChipSet, looked: Sequence[int]) -> Iterator[Problem]:
     for chip_id in sorted(set(chip_set.ids).difference(store.chip_ids.positions())):
         yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
-    for chip_id in changed_chips(store, chip_set, looked):
-        yield Problem(
-            f"chip {chip_id}: input on disk is missing, unreadable or differs from what was generated from"
-        )
+    for chip_id, what in changed_chips(store, chip_set, looked).items():
+        yield Problem(f"chip {chip_id}: {what.value}")
 
 
 def _overlap(first: range, other: range) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from augment_store.errors import AugmentStoreError, ChipDataError, ChipSetError, StoreError
+from augment_store.errors import AugmentStoreError, ChipDataError, ChipSetError
 
 
 class ConfigError(AugmentStoreError, ValueError):
-    """A YAML, or an option of the command line, asks for something that cannot be."""
+    """A YAML, or an option of the command line, is invalid or contradicts another."""
 
 
 class EncodingError(ConfigError):
@@ -19,10 +19,6 @@ class SplitError(ChipSetError):
 
 class LabelError(ChipDataError):
     """A mask holds labels that no class has."""
-
-
-class JoinError(StoreError):
-    """Chips and store do not belong together: chips are missing, changed, or of another size."""
 
 
 class RunError(AugmentStoreError, ValueError):

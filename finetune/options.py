@@ -11,7 +11,6 @@ from typing import Final
 from finetune.errors import ConfigError
 
 COMMANDS: Final = ("fit", "validate", "test", "predict")
-NEW_COLUMNS: Final = ("zero", "random")
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
 
@@ -37,6 +36,7 @@ class Options:
     weights: str | None = None
     init: Path | None = None
     ckpt_path: Path | None = None
+    custom_modules_path: str | None = None
     smoke: bool = False
     allow_scene_overlap: bool = False
     overrides: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--chips", type=Path, metavar="DIR", help="root folder of the chip set, with its own splits"
     )
-    made.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default: the YAML's)")
+    made.add_argument("--seed", type=int, metavar="N", help="seed for all random draws (default: the YAML's)")
     made.add_argument(
         "--smoke", action="store_true", help="two steps on a few chips, no logger, no checkpoint"
     )
@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
         "--allow-scene-overlap",
         action="store_true",
         help="record scenes that are in two splits instead of stopping",
+    )
+    made.add_argument(
+        "--custom_modules_path",
+        metavar="DIR",
+        help="folder of your own modules to import, as terratorch takes it",
     )
     _add_store_arguments(made)
     _add_weight_arguments(made)
@@ -79,26 +84,28 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
         "--augment", type=Path, metavar="STORE", help="augment store; without it the plain fine-tune"
     )
     group.add_argument(
-        *("--encoding",),
+        "--encoding",
         nargs="+",
         metavar="NAME",
         help="onehot, probabilities, index, confidence (of classes); value (of NDVI, DEM …); token_probability; "
         "modality; or tokens alone (default: as suits the store)",
     )
     group.add_argument(
-        *("--control",),
+        "--control",
         metavar="NAME",
         help="shuffle (another chip's maps), analytic-ndvi (from the raw bands), constant",
     )
     group.add_argument(
-        "--new-columns", choices=NEW_COLUMNS, help="start of the widened patch embedding (default: zero)"
+        "--new-columns",
+        choices=("zero", "random"),
+        help="start of the widened patch embedding (default: zero)",
     )
 
 
 def _add_weight_arguments(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("weights")
     group.add_argument(
-        *("--weights",),
+        "--weights",
         metavar="hub|random|PATH",
         help="the Hugging Face cache, untrained, or the published file or its folder (default: the YAML's)",
     )

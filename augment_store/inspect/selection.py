@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import EmptyStoreError, OtherChipsError, SelectionError
+from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 
@@ -119,11 +120,9 @@ def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -
     Raises:
         OtherChipsError: If every chip that can be compared has another digest.
     """
-    inputs = tuple(entry.name for entry in store.spec.inputs)
+    inputs = generator_inputs(store)
     present = [i for i in chip_ids if all(chips.has(i, name) for name in inputs)]
-    equal = [np.array_equal(chips.read(i, inputs).digests(), store.read("input_digest", i)) for i in present]
-    if equal and not any(equal):
-        raise OtherChipsError(
-            f"{chips.root}: the store was generated from other content (input digests differ, as of chip "
-            f"{present[0]!r}); give the chip set the store was generated from as --chips"
-        )
+    found = {i: find_mismatch(store, chips.read(i, inputs)) for i in present}
+    differing = {chip_id: what for chip_id, what in found.items() if what is not None}
+    if len(differing) == len(present):
+        check_same(store, chips, differing)

@@ -126,7 +126,7 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> st
 
 def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: Imprint) -> None:
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
-    spec = augmentation.store.store.spec if augmentation.store else None
+    spec = augmentation.store.spec if augmentation.store else None
     bundle.write(folder)
     _write_json(folder / REPORT, report.model_dump(mode="json"))
     if spec is not None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import read_entry
-from augment_store.errors import OtherChipsError
 from augment_store.legend import LegendError, LegendTable
 from augment_store.maps.arrays import SHARE_SCALE
 from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
+from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 from eval.errors import MissingChipsError, ScoreError
@@ -116,11 +116,8 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
 
 
 def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
-    inputs = tuple(entry.name for entry in store.spec.inputs)
-    if not np.array_equal(chips.read(chip_id, inputs).digests(), store.read("input_digest", chip_id)):
-        raise OtherChipsError(
-            f"{store.path}: was generated from another chip {chip_id} than {chips.root} has; name its own as --chips"
-        )
+    what = find_mismatch(store, chips.read(chip_id, generator_inputs(store)))
+    check_same(store, chips, {} if what is None else {chip_id: what})
 
 
 def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str) -> Origin:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from terratorch.tasks import SemanticSegmentationTask
-from torch import Tensor, nn
 
 from eval.errors import CheckpointError, IncompleteRunError, OtherStoreError
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.model.starting import read_task_state
-from finetune.options import Options
-from finetune.run.config import read_yaml, resolve
+from finetune.run.config import read_yaml
 from finetune.run.manifest import CONFIG, RunManifest
-from finetune.run.reopen import Places, load_run
-from finetune.run.task import build
+from finetune.run.reopen import Places, load_checkpoint, load_run
+from terramind_weights.checkpoint import MisfitError
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,9 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
     """
     manifest = RunManifest.read(run)
     check_complete(run, manifest)
-    try:
+    path = run / manifest.checkpoints.get(checkpoint, checkpoint)
+    with _named(path, run / CONFIG):
         task, datamodule = load_run(run, checkpoint, places)
-    except RuntimeError as error:
-        path = run / manifest.checkpoints[checkpoint]
-        raise CheckpointError(_unfit(path, run / CONFIG, " ".join(str(error).split())[:300])) from error
-    path = run / manifest.checkpoints[checkpoint]
-    _check_fit(task, read_task_state(path), path, run / CONFIG)
     _check_store(run, manifest, datamodule)
     return Opened(task, datamodule, run / CONFIG, path, manifest.cost.precision, manifest)
 
@@ -92,43 +85,27 @@ def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:
         CheckpointError: If the checkpoint does not fit the YAML.
         AugmentStoreError: If either cannot be read, or chips or store cannot be used.
     """
-    options = Options(
-        "test", config, checkpoint.parent, chips=places.chips, augment=places.store, weights="random"
-    )
-    resolved = resolve(read_yaml(config), options, gpu=torch.cuda.is_available())
-    resolved["trainer"] |= {"logger": False, "callbacks": None, "enable_checkpointing": False}
-    state = read_task_state(checkpoint)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="You are using PEFT without a pretrained backbone")
-        cli = build(resolved, (), config)
-    _check_fit(cli.model, state, checkpoint, config)
-    cli.model.load_state_dict(state, strict=False)  # its other tensors are no weights
-    precision = str(resolved["trainer"].get("precision", "32-true"))
-    return Opened(cli.model.eval(), cli.datamodule, config, checkpoint, precision, None)
+    with _named(checkpoint, config):
+        task, datamodule = load_checkpoint(config, checkpoint, places)
+    trainer = read_yaml(config).get("trainer") or {}
+    precision = str(trainer.get("precision", "32-true"))
+    return Opened(task, datamodule, config, checkpoint, precision, None)
 
 
-def _check_fit(task: nn.Module, given: dict[str, Tensor], checkpoint: Path, config: Path) -> None:
-    """Every tensor of the network is in the checkpoint, in its shape, and no other is."""
-    own = {name: tensor for name, tensor in task.state_dict().items() if name.startswith("model.")}
-    for name in sorted({*own, *given}):
-        if name not in given:
-            raise CheckpointError(_unfit(checkpoint, config, f"tensor {name} is missing"))
-        if name not in own:
-            raise CheckpointError(_unfit(checkpoint, config, f"tensor {name} has no place in the network"))
-        found, expected = tuple(given[name].shape), tuple(own[name].shape)
-        if found != expected:
-            raise CheckpointError(
-                _unfit(checkpoint, config, f"{name} has shape {found}, expected {expected}")
-            )
-
-
-def _unfit(checkpoint: Path, config: Path, reason: str) -> str:
-    return f"{checkpoint}: does not fit {config}: {reason}; give the YAML this checkpoint was trained by"
+@contextlib.contextmanager
+def _named(checkpoint: Path, config: Path) -> Iterator[None]:
+    """Says which configuration a checkpoint does not fit."""
+    try:
+        yield
+    except MisfitError as error:
+        raise CheckpointError(
+            f"{checkpoint}: does not fit {config}: {error.what}; give the YAML this checkpoint was trained by"
+        ) from error
 
 
 def _check_store(run: Path, manifest: RunManifest, datamodule: TimStoreDataModule) -> None:
     store = datamodule.augmentation.store
-    found = store.store.fingerprint if store else ""
+    found = store.fingerprint if store else ""
     if found != manifest.augment.fingerprint:
         place = store.path if store else "no store"
         raise OtherStoreError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import read_entries
@@ -15,7 +15,7 @@ from augment_store.maps.registry import MAPS
 from augment_store.modalities import LULC
 from augment_store.store import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, Maps, Material
-from finetune.augment.encodings import MODALITY, PLANE_ENCODINGS, EncodingPlan, named_in_full, plan_encoding
+from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
 from finetune.augment.store_maps import StoreMaps
 from finetune.errors import ConfigError, EncodingError
 
@@ -26,14 +26,14 @@ DEFAULT_MAP: Final = MAPS[LULC.name]
 
 
 @dataclass(frozen=True)
-class Wish:
+class AugmentRequest:
     """What a user asks for.
 
     Attributes:
         store: Folder of the store, or None.
         encoding: Encodings; None, or none, for what suits the store or the control.
         control: Name of a control, or None.
-        seed: Fixes what is random in a control.
+        seed: Seed for random draws of a control.
     """
 
     store: Path | None = None
@@ -42,114 +42,107 @@ class Wish:
     seed: int = 0
 
 
-def effective_encoding(wish: Wish) -> tuple[str, ...]:
-    """The encodings in effect: those named, or the default of the store or the control; none without either.
-
-    Raises:
-        ConfigError: If the control is unknown, or contradicts the encoding or the lack of a store.
-        EncodingError: If encodings are named with nothing to encode.
-        StoreError: If the store cannot be opened.
-    """
-    named = wish.encoding or None  # a baseline's saved configuration says []
-    control = _control(wish)
-    if control is not None and control.needs_store and wish.store is None:
-        raise ConfigError(
-            f"--control {control.name} takes the maps of a store; name the store with --augment"
-        )
-    if named is not None and wish.store is None and control is None:
-        raise EncodingError(
-            f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
-        )
-    made = control.encodings if control is not None else ()
-    if named is None:
-        return made[0] if made else _default_encoding(wish)
-    full = _in_full(named, wish)
-    if made and full not in made:
-        raise EncodingError(
-            f"--control {wish.control} cannot make {' '.join(named)}; use --encoding {' '.join(made[0])}"
-        )
-    return full
-
-
-def _control(wish: Wish) -> Control | None:
+def _check(request: AugmentRequest) -> Control | None:
     """The control asked for.
 
     Raises:
-        ConfigError: If there is none of that name.
+        ConfigError: If it is unknown, or contradicts the lack of a store.
+        EncodingError: If encodings are named with nothing to encode.
     """
-    if wish.control is not None and wish.control not in CONTROLS:
-        raise ConfigError(f"unknown control {wish.control!r}; expected {', '.join(CONTROLS)}")
-    return None if wish.control is None else CONTROLS[wish.control]
+    name, named = request.control, request.encoding or None
+    if name is not None and name not in CONTROLS:
+        raise ConfigError(f"unknown control {name!r}; expected {', '.join(CONTROLS)}")
+    control = None if name is None else CONTROLS[name]
+    if control is not None and control.needs_store and request.store is None:
+        raise ConfigError(f"--control {name} takes the maps of a store; name the store with --augment")
+    if named is not None and request.store is None and control is None:
+        raise EncodingError(
+            f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
+        )
+    return control
 
 
-def _in_full(named: tuple[str, ...], wish: Wish) -> tuple[str, ...]:
-    """Encodings by their full names; a store that only lends its modality to a control may be gone by then."""
-    if set(named) <= {*PLANE_ENCODINGS, MODALITY, TOKENS} and wish.control is not None:
-        return named
-    modality = store_modality(wish)
-    return named_in_full(named, None if modality is None else MAPS[modality])
+class JoinedMaps(NamedTuple):
+    """Maps for the chips of a split, and which of their arrays are read."""
 
-
-def store_modality(wish: Wish) -> str | None:
-    """Modality of the store that is named, even where a control stands in for its maps; None without one.
-
-    Raises:
-        StoreError: If the store cannot be opened.
-    """
-    return None if wish.store is None else AugmentStore.open(wish.store).spec.modality
-
-
-def token_modality(wish: Wish) -> str:
-    """Modality of the tokens: the store's, under a control as without, and LULC where none is named."""
-    return store_modality(wish) or DEFAULT_MAP.name
-
-
-def _default_encoding(wish: Wish) -> tuple[str, ...]:
-    """What suits the store, or else the control; nothing without either."""
-    modality = store_modality(wish)
-    if modality is None and wish.control is None:
-        return ()
-    kind = DEFAULT_MAP if modality is None else MAPS[modality]
-    return named_in_full((kind.encoding,), kind)
+    source: Maps
+    arrays: tuple[str, ...]
 
 
 class Augmentation:
-    """Cached maps for the splits of one fine-tune.
+    """Cached maps for the splits of one fine-tune; it opens the store, once.
 
     Args:
-        wish: What the user asks for.
+        request: What the user asks for.
         memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
 
+    Attributes:
+        encoding: Encodings in effect: those named, or the default of the store or the control; none without either.
+        plan: What is read for them and where it goes.
+        store: The store's maps, where they are read.
+
     Raises:
-        AugmentStoreError: If the wish is invalid: see `effective_encoding` and `StoreMaps`.
+        ConfigError: If the request contradicts itself, or the store lacks what the encoding needs.
+        StoreError: If the store cannot be opened.
     """
 
-    def __init__(self, wish: Wish, memory_limit_mb: int) -> None:
-        self.wish = wish
-        self.encoding = effective_encoding(wish)
+    def __init__(self, request: AugmentRequest, memory_limit_mb: int) -> None:
+        self.request = request
+        self.control = _check(request)
+        self._opened = self._open()
+        self.encoding = self._settle_encoding()
         self.plan: EncodingPlan = plan_encoding(self.encoding)
-        self.control = _control(wish)
         self.store: StoreMaps | None = None
-        reads = self.control is None or self.control.needs_store
-        if wish.store is not None and reads and self.plan.arrays:
-            self.store = StoreMaps(wish.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
-            _check_codebooks(self.store, self.plan)
+        if self._opened is not None and self._reads_store and self.plan.arrays:
+            self.store = StoreMaps(self._opened, self.plan.arrays, memory_limit_mb * MEGABYTE)
+            _check_codebooks(self._opened, self.plan)
+
+    @property
+    def _reads_store(self) -> bool:
+        return self.control is None or self.control.needs_store
+
+    def _open(self) -> AugmentStore | None:
+        path = self.request.store
+        if path is None or not (self._reads_store or path.is_dir()):
+            return None  # a control that reads no maps does without the store
+        return AugmentStore.open(path)
+
+    def _settle_encoding(self) -> tuple[str, ...]:
+        """The encodings in effect, by their full names.
+
+        Raises:
+            EncodingError: If the control cannot make those named.
+        """
+        named, control = self.request.encoding, self.control
+        made = control.encodings if control is not None else ()
+        kind = None if self._opened is None else self._opened.spec.map
+        if not named:  # a baseline's saved configuration says []
+            if kind is None and control is None:
+                return ()
+            kind = kind or DEFAULT_MAP
+            return made[0] if made else named_in_full((kind.encoding,), kind)
+        full = named_in_full(named, kind)
+        if made and full not in made:
+            raise EncodingError(
+                f"--control {self.request.control} cannot make {' '.join(named)}; use --encoding {' '.join(made[0])}"
+            )
+        return full
+
+    @property
+    def token_modality(self) -> str:
+        """Modality whose tokens the encoding ``tokens`` feeds to the model: the store's, LULC where there is none."""
+        return DEFAULT_MAP.name if self._opened is None else self._opened.spec.modality
 
     @cached_property
     def scenes(self) -> dict[str, str]:
         """Scene of each chip by the store that is named, even where a control stands in; none without one."""
-        if self.wish.store is None or (self.store is None and not self.wish.store.is_dir()):
-            return {}  # a control that reads no maps does without the store
-        entries = read_entries(AugmentStore.open(self.wish.store))
+        if self._opened is None:
+            return {}
+        entries = read_entries(self._opened)
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
-    @cached_property
-    def token_modality(self) -> str:
-        """Modality whose tokens the encoding ``tokens`` feeds to the model."""
-        return token_modality(self.wish)
-
-    def source(self, chips: ChipSet, ids: Sequence[str], size: int) -> tuple[Maps, tuple[str, ...]] | None:
-        """Maps for the chips of a split and the arrays to read of them; None where nothing is joined.
+    def source(self, chips: ChipSet, ids: Sequence[str], size: int) -> JoinedMaps | None:
+        """Maps for the chips of a split; None where nothing is joined.
 
         Args:
             chips: The chip set.
@@ -161,24 +154,23 @@ class Augmentation:
         """
         if not self.plan.arrays:
             return None
-        return self._maps(chips, ids, size), self.plan.arrays
+        return JoinedMaps(self._maps(chips, ids, size), self.plan.arrays)
 
     def _maps(self, chips: ChipSet, ids: Sequence[str], size: int) -> Maps:
         if self.store is not None:
             self.store.hold(ids)
         if self.control is not None:
-            given = Material(chips, ids, size, self.wish.seed, self.plan.constants, self.store)
+            given = Material(chips, ids, size, self.request.seed, self.plan.constants, self.store)
             return self.control.make(given)
         if self.store is None:
             raise ConfigError("maps are read of no store; name one with --augment, or a --control")
         return self.store
 
 
-def _check_codebooks(maps: StoreMaps, plan: EncodingPlan) -> None:
+def _check_codebooks(store: AugmentStore, plan: EncodingPlan) -> None:
     """A token of several codebooks is no single index, and has no single probability."""
-    codebooks = maps.store.spec.codebooks
     single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
-    if codebooks > 1 and single:
+    if store.spec.codebooks > 1 and single:
         raise EncodingError(
-            f"{maps.path}: its tokens have {codebooks} codebooks; encoding {single[0]} takes one; use another"
+            f"{store.path}: its tokens have {store.spec.codebooks} codebooks; encoding {single[0]} takes one"
         )

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.modalities import PATCH_SIZE
-from augment_store.schema import Extent, State
+from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
+from augment_store.schema import State
 from augment_store.store import AugmentStore
-from finetune.augment.generate_command import generate_command
-from finetune.errors import EncodingError, JoinError
-
-NAMED_CHIPS: Final = 10
+from finetune.errors import EncodingError
 
 
 class StoreMaps:
@@ -27,27 +23,27 @@ class StoreMaps:
     Only the path travels to worker processes; each opens the store for itself.
 
     Args:
-        path: Folder of the store.
+        opened: The store, open in this process.
         arrays: Arrays that will be read.
         memory_limit: Bytes the arrays of all chips in use may take in memory; larger ones are read each time.
 
     Raises:
-        StoreError: If there is no store.
         EncodingError: If the store lacks an array.
     """
 
-    def __init__(self, path: Path, arrays: Sequence[str], memory_limit: int) -> None:
-        self.path = path
+    def __init__(self, opened: AugmentStore, arrays: Sequence[str], memory_limit: int) -> None:
+        self.path = opened.path
+        self.spec, self.fingerprint = opened.spec, opened.fingerprint
         self.arrays = tuple(arrays)
         self.memory_limit = memory_limit
         self._held: dict[tuple[str, str], NDArray[Any]] = {}
         self._holding = False
-        self._opened: AugmentStore | None = None
+        self._opened: AugmentStore | None = opened
         self._process = os.getpid()
-        self._problems: dict[str, list[str]] = {}
-        self._check_arrays()
-        self.inputs = tuple(entry.name for entry in self.store.spec.inputs)
-        self._complete = frozenset(self.store.chips_in(State.COMPLETE))
+        self._found: dict[str, Mismatch] = {}
+        _check_arrays(opened, self.arrays)
+        self.inputs = generator_inputs(opened)
+        self._complete = frozenset(opened.chips_in(State.COMPLETE))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": {}, "_opened": None}
@@ -59,47 +55,25 @@ class StoreMaps:
             self._opened, self._process = AugmentStore.open(self.path), os.getpid()
         return self._opened
 
-    def _check_arrays(self) -> None:
-        for array in self.arrays:
-            if array not in self.store.map_names:
-                missing = f"{self.path}: no array {array!r} in this {self.store.spec.modality} store"
-                there = f"it has {', '.join(self.store.map_names)}"
-                remedy = "choose another encoding or store"
-                if array == "probabilities":
-                    remedy = "generate a store with --probabilities"
-                raise EncodingError(f"{missing}, {there}; {remedy}")
-
     def note(self, chip: Chip) -> None:
         """Compares a chip on disk with what the store was generated from; `check` reports.
 
         Args:
             chip: The modalities named in `inputs`, raw.
         """
-        extent = Extent(chip.timesteps, chip.size)
-        if chip.chip_id not in self._complete:
-            self._problems.setdefault("are not complete in the store", []).append(chip.chip_id)
-        elif extent != self.store.extent:
-            ours, theirs = (f"{e.timesteps} × {e.size} px" for e in (extent, self.store.extent))
-            problem = f"have {ours} on disk where the store has {theirs} (timesteps × size)"
-            self._problems.setdefault(problem, []).append(chip.chip_id)
-        elif not np.array_equal(self.store.read("input_digest", chip.chip_id), chip.digests()):
-            problem = "have other inputs on disk than the store was generated from"
-            self._problems.setdefault(problem, []).append(chip.chip_id)
+        complete = chip.chip_id in self._complete
+        what = find_mismatch(self.store, chip) if complete else Mismatch.PENDING
+        if what is not None:
+            self._found[chip.chip_id] = what
 
     def check(self, chips: ChipSet) -> None:
         """Stops if a chip that was noted does not belong to the store.
 
         Raises:
-            JoinError: Naming the chips and the command that generates them.
+            OtherChipsError: Naming the chips, what differs and the remedy.
         """
-        problems, self._problems = self._problems, {}
-        if not problems:
-            return
-        listed = "; ".join(f"{len(ids)} chips {what}: {_name(ids)}" for what, ids in problems.items())
-        changed = any("complete" not in what for what in problems)
-        target = self.path.with_name(f"{self.path.name}_new") if changed else self.path
-        command = generate_command(self.store.spec, chips.root, target)
-        raise JoinError(f"{self.path}: {listed}. Generate them with: {command}")
+        found, self._found = self._found, {}
+        check_same(self.store, chips, found)
 
     def hold(self, ids: Sequence[str]) -> None:
         """Reads the maps of these chips into memory, if they fit, so that forked workers share them."""
@@ -131,5 +105,12 @@ class StoreMaps:
         return values
 
 
-def _name(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:NAMED_CHIPS]) + (" …" if len(ids) > NAMED_CHIPS else "")
+def _check_arrays(store: AugmentStore, arrays: Sequence[str]) -> None:
+    for array in arrays:
+        if array not in store.map_names:
+            missing = f"{store.path}: no array {array!r} in this {store.spec.modality} store"
+            there = f"it has {', '.join(store.map_names)}"
+            remedy = "choose another encoding or store"
+            if array == "probabilities":
+                remedy = "generate a store with --probabilities"
+            raise EncodingError(f"{missing}, {there}; {remedy}")

@@ -23,13 +23,13 @@ class SurveyRules:
     Attributes:
         modalities: Modalities that are read.
         timesteps: Timesteps asked for.
-        classes: Number of classes; labels are 0 to classes − 1, or −1.
+        classes: Number of classes, so that labels are 0 to classes − 1, or −1; None where it is not known.
         masks: Whether a mask is needed.
     """
 
     modalities: Sequence[str]
     timesteps: Sequence[int]
-    classes: int
+    classes: int | None
     masks: bool = True
 
 
@@ -82,15 +82,20 @@ def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | N
     return chip
 
 
-def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int) -> NDArray[np.int64]:
+def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int | None) -> NDArray[np.int64]:
     mask = chips.mask(chip_id)
     if mask.shape != (size, size):
         raise ChipDataError(f"chip {chip_id}: mask of {mask.shape} pixels; the images have {size} × {size}")
     labels = [int(label) for label in np.unique(mask)]
-    strange = [label for label in labels if label != IGNORED_LABEL and not 0 <= label < classes]
+    strange = [
+        label
+        for label in labels
+        if label != IGNORED_LABEL and (label < 0 or (classes is not None and label >= classes))
+    ]
     if strange:
+        expected = "0 or more" if classes is None else f"0 to {classes - 1}"
         raise LabelError(
-            f"chip {chip_id}: mask holds label {strange[0]}; expected 0 to {classes - 1}, or {IGNORED_LABEL} (ignored)"
+            f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored)"
         )
     return mask
 

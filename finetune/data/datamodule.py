@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,7 @@ import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, root_above
 from augment_store.chips.scenes import SCENE_PATTERN
-from augment_store.modalities import NYC_CLASSES
-from finetune.augment.augmentation import Augmentation, Wish
+from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.augment.planes import make_planes, make_token_grid
 from finetune.data.checks import Survey, SurveyRules, survey_chips
@@ -30,6 +30,9 @@ from finetune.errors import ConfigError
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """Splits that each of Lightning's stages needs."""
+
+INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
+"""Of the datamodule and of the backbone, where neither names any."""
 
 
 class TimStoreDataModule(LightningDataModule):
@@ -43,7 +46,8 @@ class TimStoreDataModule(LightningDataModule):
         predict_split: Chips to predict; by default those of the test split.
         modalities: Input modalities in the order the model gets them.
         bands: Band names of a modality where it is not all of them.
-        timesteps: Timesteps, counted from 0; a single one yields images without time.
+        timesteps: Timesteps, counted from 0; by default all that the chips have. A single one yields images without
+            time.
         no_data_value: Value that means "no observation" besides NaN.
         no_data_replace: What stands for it in the model's input.
         means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
@@ -53,11 +57,11 @@ class TimStoreDataModule(LightningDataModule):
         train_transform: Albumentations transforms of training samples. Likewise the next two.
         val_transform: See `train_transform`.
         test_transform: See `train_transform`; prediction uses it too.
-        class_names: Names of the classes, by label.
+        class_names: Names of the classes, by label; without them labels have no upper bound.
         augment: Folder of the augment store, or None for the plain fine-tune.
-        encoding: How cached modalities enter, see `finetune.encodings`; by default as suits the store.
-        control: What stands in for the store's maps, see `finetune.controls`.
-        control_seed: Fixes who gets whose maps under ``shuffle``.
+        encoding: How cached modalities enter, see `finetune.augment.encodings`; by default as suits the store.
+        control: What stands in for the store's maps, see `finetune.augment.controls`.
+        control_seed: Seed for random draws of the control: who gets whose maps under ``shuffle``.
         scene_pattern: Regular expression stripped from a chip id to get its scene; with a store, its scenes count.
         scene_table: CSV file of chip and scene instead.
         allow_scene_overlap: Whether a scene may be in two splits.
@@ -103,22 +107,21 @@ class TimStoreDataModule(LightningDataModule):
         self.files = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_split = predict_split
         self.limit_chips = limit_chips
-        bands_used = find_bands(modalities or ["S2L2A", "S1RTC", "DEM"], bands)
-        self.reading = Reading(
-            bands_used, tuple(timesteps or (0, 1, 2, 3)), no_data_value, no_data_replace or 0.0
-        )
-        self.statistics = find_statistics(means, stds, bands_used)
-        self.class_names = tuple(class_names or NYC_CLASSES)
-        self.loading = {"batch_size": batch_size, "num_workers": num_workers}
+        self.bands = find_bands(modalities or INPUT_MODALITIES_BY_DEFAULT, bands)
+        self.timesteps = tuple(timesteps) if timesteps else None
+        self.no_data = (no_data_value, no_data_replace or 0.0)
+        self.statistics = find_statistics(means, stds, self.bands)
+        self.class_names = tuple(class_names or ())
+        self.batch_size, self.num_workers = batch_size, num_workers
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
         self.transforms |= {"test": test_transform, "predict": test_transform}
-        wish = Wish(
+        request = AugmentRequest(
             store=Path(augment) if augment else None,
             encoding=None if encoding is None else tuple(encoding),
             control=control,
             seed=control_seed,
         )
-        self.augmentation = Augmentation(wish, memory_limit_mb)
+        self.augmentation = Augmentation(request, memory_limit_mb)
         table = Path(scene_table) if scene_table else None
         self.scene_rule = SceneRule(scene_pattern, table, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, Survey] = {}
@@ -137,6 +140,18 @@ class TimStoreDataModule(LightningDataModule):
             root_above(self.data_root) or self.data_root
         )  # ImpactMesh's own datamodule takes the folder `data`
         return ChipSet(root, find_layout(root))
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What is read of a chip; where no timesteps are named, all that the first chip has.
+
+        Raises:
+            AugmentStoreError: If that chip cannot be read.
+        """
+        timesteps = self.timesteps
+        if timesteps is None:
+            timesteps = tuple(range(self.chips.read(self.chips.ids[0], tuple(self.bands)).timesteps))
+        return Reading(self.bands, timesteps, *self.no_data)
 
     @cached_property
     def splits(self) -> Splits:
@@ -176,13 +191,14 @@ class TimStoreDataModule(LightningDataModule):
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)
-        reading = Reading(**{**vars(self.reading), "mask": split != "predict"})
-        rules = SurveyRules(reading.modalities, reading.timesteps, len(self.class_names), reading.mask)
+        reading = dataclasses.replace(self.reading, mask=split != "predict")
+        classes = len(self.class_names) or None
+        rules = SurveyRules(reading.modalities, reading.timesteps, classes, reading.mask)
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.store)
         self._check_size(survey.size)
         self.surveys[split] = survey
         maps = self.augmentation.source(self.chips, members.ids, survey.size)
-        arrays = maps[1] if maps else ()
+        arrays = maps.arrays if maps else ()
         transform = SampleTransform(
             self.transforms[split], reading.modalities, arrays, len(reading.timesteps)
         )
@@ -203,9 +219,9 @@ class TimStoreDataModule(LightningDataModule):
             shuffle=split == "train",
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.loading["num_workers"] > 0,
-            batch_size=self.loading["batch_size"],
-            num_workers=self.loading["num_workers"],
+            persistent_workers=self.num_workers > 0,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:

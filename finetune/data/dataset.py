@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from augment_store.chips.chip_set import ChipSet, select_timesteps
 from augment_store.modalities import INPUT_MODALITIES
-from finetune.augment.controls import Maps
+from finetune.augment.augmentation import JoinedMaps
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError
 
@@ -96,7 +96,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         members: Members,
         reading: Reading,
         transform: SampleTransform,
-        maps: tuple[Maps, tuple[str, ...]] | None = None,
+        maps: JoinedMaps | None = None,
     ) -> None:
         self.chips = chips
         self.members = members
@@ -145,8 +145,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         """One generated sample of each array at the timesteps in use; the same sample of all arrays."""
         if self._maps is None:
             return {}
-        source, arrays = self._maps
-        values = {array: source.read(array, chip_id) for array in arrays}
+        values = {array: self._maps.source.read(array, chip_id) for array in self._maps.arrays}
         samples = max(len(found) for found in values.values())
         drawn = int(torch.randint(samples, ())) if self.members.training and samples > 1 else 0
         return {array: self._at(found, drawn) for array, found in values.items()}

@@ -122,10 +122,16 @@ def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]
     """Chips of a split that a run needs.
 
     Raises:
-        ChipSetError: If there is no such split file.
+        ChipSetError: If there is no such split file; the message says what a chip set holds besides images.
     """
     if split not in splits.ids:
-        path = chips.split_path(split)
-        place = f"{path} does not exist" if path else f"layout {chips.layout.name!r} names none"
-        raise ChipSetError(f"no {split} split: {place}; name a file with {split}_split")
+        layout = chips.layout
+        place = chips.split_path(split)
+        files = (
+            str(place).replace(split, "{train,val,test}") if place else f"layout {layout.name!r} names none;"
+        )
+        raise ChipSetError(
+            f"{chips.root}: no {split} split: expected {files} with a chip id a line, and a mask a chip as the layout "
+            f"has it, {layout.mask}; or --data.init_args.{split}_split FILE"
+        )
     return splits.ids[split]

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from augment_store.modalities import PATCH_SIZE
 from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of, plan_encoding
 from finetune.errors import ConfigError
-from finetune.model.weights import find_source, load_backbone
-from finetune.options import NEW_COLUMNS
+from terramind_weights.backbone import find_source, load_backbone
 
 BACKBONE: Final = "terramind_tim_store"
 """Name under which TerraTorch finds the backbone."""
+
+NEW_COLUMNS: Final = ("zero", "random")
+"""Starts that the columns of a widened patch embedding may have."""
 
 
 class WidenedProjection(nn.Linear):
@@ -76,7 +78,7 @@ class WidenedProjection(nn.Linear):
 def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
     """Forward pre-hook of a token embedding: the codebook indices of a grid ``[B, 1, H, W]``.
 
-    `finetune.planes.make_token_grid` has repeated each index over its patch.
+    `finetune.augment.planes.make_token_grid` has repeated each index over its patch.
     """
     return (grid[0][:, 0, ::PATCH_SIZE, ::PATCH_SIZE],)
 
@@ -98,7 +100,7 @@ def terramind_tim_store(
     Args:
         architecture: Name of TerraTorch's backbone, for example ``terramind_v1_base``.
         modalities: Input modalities, without what the encoding adds.
-        encoding: As in the datamodule, see `finetune.encodings.plan_encoding`.
+        encoding: As in the datamodule, see `finetune.augment.encodings.plan_encoding`.
         token_modality: Modality of the store, for the encoding ``tokens``.
         new_columns: ``zero`` (step 0 equals the baseline) or ``random``, as an ablation.
         bands: Pretrained bands in use, where a modality has fewer than all.
@@ -107,7 +109,7 @@ def terramind_tim_store(
         **architecture_arguments: Passed to TerraTorch's builder.
 
     Raises:
-        ConfigError: If an argument cannot be.
+        ConfigError: If an argument is invalid.
         WeightsError: If weights are missing or are not this backbone's.
     """
     plan = plan_encoding(tuple(encoding))
@@ -120,7 +122,9 @@ def terramind_tim_store(
         _check_published(arguments)
     model = _build(architecture, arguments)
     if pretrained:
-        load_backbone(model, architecture, Path(weights) if weights else None, modalities)
+        named = [entry for entry in modalities if isinstance(entry, str)]
+        own = [name for entry in modalities if isinstance(entry, dict) for name in entry]
+        load_backbone(model, architecture, Path(weights) if weights else None, named, (PLANES_MODALITY, *own))
     if bands:
         select_modality_patch_embed_weights(model, _checked_bands(bands, modalities), PRETRAINED_BANDS)
     _make_room(model, plan, carrier_of(modalities), token_modality, new_columns)

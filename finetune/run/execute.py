@@ -9,15 +9,19 @@ from pathlib import Path
 import torch
 import yaml
 
+from augment_store.files import write_whole
 from augment_store.lock import exclusive
 from finetune.errors import RunError
-from finetune.model.starting import check_resumable, check_trainable, read_same, start_from
+from finetune.model.starting import check_trainable, start_from
 from finetune.options import Options
-from finetune.run.config import Config, check_agreement, check_trusted, read_yaml, resolve
+from finetune.run.config import Config, read_yaml, resolve, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest, now
-from finetune.run.task import FinetuneCLI, build, build_bare
+from finetune.run.task import FinetuneCLI, build
+from finetune.run.trust import CUSTOM_MODULES, check_trusted
+from terramind_weights.checkpoint import read_exact
+from terramind_weights.files import WeightsError
 
 
 def run(options: Options) -> None:
@@ -26,30 +30,27 @@ def run(options: Options) -> None:
     Raises:
         AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
     """
-    given = read_yaml(options.config)
-    if (
-        options.config == options.run / CONFIG
-    ):  # a run may be someone else's; a YAML that is named is the user's own
-        check_trusted(given, options.config)
-    config = resolve(given, options, gpu=torch.cuda.is_available())
-    fresh = options.command == "fit" and options.ckpt_path is None
-    cli = (build if fresh else build_bare)(config, options.overrides, options.config)
-    final = cli.plain_config()
-    check_agreement(final, cli.datamodule.augmentation.encoding)
+
+    def settle(given: Config) -> Config:
+        return resolve(given, options, gpu=torch.cuda.is_available())
+
+    bare = options.command != "fit" or options.ckpt_path is not None
+    cli = build(_given(options), options.config, options.overrides, settle, bare=bare)
     if options.command == "fit":
-        if not fresh:
-            _keep(final, config, "backbone_pretrained")
         with exclusive(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
-            _fit(options, cli, final)
+            _fit(options, cli)
     else:
         _evaluate(options, cli)
 
 
-def _keep(final: Config, config: Config, key: str) -> None:
-    """Keeps on record what was left out in building a run that goes on."""
-    given = config["model"]["init_args"]["model_args"]
-    if key in given:
-        final["model"]["init_args"]["model_args"][key] = given[key]
+def _given(options: Options) -> Config:
+    """The YAML, after making sure that the one of a run, which may be someone else's, runs none of its code."""
+    given = read_yaml(options.config)
+    if options.config == options.run / CONFIG:  # a YAML that is named is the user's own
+        check_trusted(given, options.config, options.custom_modules_path)
+    if options.custom_modules_path is not None:
+        given[CUSTOM_MODULES] = options.custom_modules_path
+    return with_our_datamodule(given, options.config)
 
 
 def _check_free(options: Options) -> None:
@@ -61,7 +62,7 @@ def _check_free(options: Options) -> None:
         )
 
 
-def _fit(options: Options, cli: FinetuneCLI, config: Config) -> None:
+def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
     if first:  # of several processes, one looks after the run directory
         _check_free(options)
@@ -69,15 +70,14 @@ def _fit(options: Options, cli: FinetuneCLI, config: Config) -> None:
     if options.init is not None:
         start_from(cli.model, options.init)
     if options.ckpt_path is not None:
-        read_same(options.ckpt_path, cli.model)
-        check_resumable(options.ckpt_path)
+        _check_resumable(options.ckpt_path, cli)
     cli.datamodule.setup("fit")
-    manifest = make_manifest(options, config, cli.datamodule, created)
+    manifest = make_manifest(options, cli.record, cli.datamodule, created)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
-        (options.run / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        write_whole(options.run / CONFIG, [yaml.safe_dump(cli.record, sort_keys=False).encode()])
         manifest.write(options.run)
     complete = False
     try:
@@ -90,9 +90,17 @@ def _fit(options: Options, cli: FinetuneCLI, config: Config) -> None:
             finished.write(options.run)
 
 
+def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
+    """Makes sure that a checkpoint is of this network and holds all that a training resumes from."""
+    if not read_exact(path, cli.model).resumable:
+        raise WeightsError(
+            f"{path}: holds weights only, so no training can be resumed from it; start a run from it with --init"
+        )
+
+
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     checkpoint = options.ckpt_path or _best(options.run)
-    read_same(checkpoint, cli.model)
+    read_exact(checkpoint, cli.model)
     cli.datamodule.setup(options.command)
     if options.command == "predict":
         cli.trainer.callbacks.append(PredictionWriter(options.run / "predictions", cli.datamodule))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from augment_store.files import write_whole
 from augment_store.typed import parse
 from finetune.errors import RunError
 from terramind_weights.files import sha256_of_file
@@ -67,7 +68,7 @@ class AugmentRecord:
         encoding: Encodings in effect; empty for the plain fine-tune.
         planes: Names of the planes the model saw.
         control: Control in effect, or None.
-        control_seed: Its seed.
+        control_seed: Seed for the control's random draws.
         new_columns: How the widened patch embedding was initialised.
         store: Folder of the store, or None.
         fingerprint: Fingerprint of its generation spec.
@@ -94,7 +95,7 @@ class StartRecord:
         weights_sha256: Of that file.
         init: Checkpoint the run started from, or None.
         init_sha256: Of that file.
-        resumed: Checkpoint the run went on from, or None.
+        resumed: Checkpoint the run was resumed from, or None.
     """
 
     architecture: str
@@ -141,7 +142,7 @@ class RunManifest:
         created: When it first started, ISO 8601 in UTC.
         complete: Whether it came to its end.
         smoke: Whether it was cut down to a few steps and chips.
-        seed: Seed of everything random.
+        seed: Seed for all random draws.
         class_names: Names of the classes by label.
         data: The chips.
         augment: What was joined to them.
@@ -172,9 +173,7 @@ class RunManifest:
         text = json.dumps(
             {"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
         )
-        draft = run / f".{MANIFEST}.draft"
-        draft.write_text(text + "\n", encoding="utf-8")
-        draft.replace(run / MANIFEST)
+        write_whole(run / MANIFEST, [text.encode() + b"\n"])
 
     def checkpoint(self, run: Path, name: str) -> Path:
         """A checkpoint file, after making sure that it is the one that training left.

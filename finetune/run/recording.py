@@ -16,7 +16,6 @@ from torch import nn
 
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
-from finetune.model.weights import network_file
 from finetune.options import Options
 from finetune.run.manifest import (
     CHECKPOINTS,
@@ -27,6 +26,7 @@ from finetune.run.manifest import (
     SplitRecord,
     StartRecord,
 )
+from terramind_weights.backbone import network_file
 from terramind_weights.files import sha256_of_file
 
 PACKAGES: Final = (
@@ -113,11 +113,11 @@ def _augment_record(datamodule: TimStoreDataModule, new_columns: str) -> Augment
     return AugmentRecord(
         encoding=augmentation.encoding,
         planes=augmentation.plan.plane_names,
-        control=augmentation.wish.control,
-        control_seed=augmentation.wish.seed,
+        control=augmentation.request.control,
+        control_seed=augmentation.request.seed,
         new_columns=new_columns,
         store=str(store.path.resolve()) if store else None,
-        fingerprint=store.store.fingerprint if store else "",
+        fingerprint=store.fingerprint if store else "",
         arrays=store.arrays if store else (),
     )
 
@@ -142,10 +142,10 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
 
 
 def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
-    """Manifest of a run that goes on: its beginning, its start and what it took so far are the earlier one's.
+    """Manifest of a run that resumes: its beginning, its start and what it took so far are the earlier one's.
 
     Args:
-        manifest: Of what is about to go on, by `make_manifest`.
+        manifest: Of what is about to resume, by `make_manifest`.
         earlier: What the run directory holds.
         run: Run directory, for the message.
 
@@ -171,7 +171,7 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
 
 
 def _identity(manifest: RunManifest) -> dict[str, object]:
-    """What may not change while a run goes on, by its name in the manifest."""
+    """What may not change when a run is resumed, by its name in the manifest."""
     splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
     names = ("encoding", "control", "control_seed", "fingerprint")
     return {"seed": manifest.seed, **splits} | {

@@ -1,18 +1,21 @@
-"""Opening a finished run: its network with trained weights, and its data."""
+"""Opening a network with trained weights, and its data: a finished run, or any checkpoint with its YAML."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from terratorch.tasks import SemanticSegmentationTask
+from torch import Tensor
 
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.model.starting import read_same
-from finetune.run.config import check_trusted, read_yaml
+from finetune.run.config import Config, normalise, read_yaml, with_our_datamodule
 from finetune.run.manifest import CONFIG, RunManifest
-from finetune.run.task import build_bare
+from finetune.run.task import build
+from finetune.run.trust import check_trusted
+from terramind_weights.checkpoint import read_exact
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,14 @@ class Places:
     store: Path | None = None
 
 
-def load_run(
-    run: str | Path, checkpoint: str = "best", places: Places | None = None
-) -> tuple[SemanticSegmentationTask, TimStoreDataModule]:
+class Loaded(NamedTuple):
+    """A task in evaluation mode with trained weights, and its datamodule, not set up yet."""
+
+    task: SemanticSegmentationTask
+    datamodule: TimStoreDataModule
+
+
+def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = None) -> Loaded:
     """The task of a run in evaluation mode with its trained weights, and its datamodule.
 
     Call ``datamodule.setup("test")``; then ``datamodule.test_dataloader()`` yields batches with ``chip_id`` and
@@ -44,6 +52,7 @@ def load_run(
     Raises:
         RunError: If the directory holds no run, no such checkpoint, or another than training left.
         ConfigError: If its configuration would run code of a package that is not trusted.
+        MisfitError: If the checkpoint is of another network than the configuration's.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
     run = Path(run)
@@ -51,19 +60,38 @@ def load_run(
     weights = manifest.checkpoint(run, checkpoint)
     plain = read_yaml(run / CONFIG)
     check_trusted(plain, run / CONFIG)
-    config = _for_evaluation(plain, places or Places())
-    cli = build_bare(config, (), run / CONFIG)
-    state = read_same(weights, cli.model)
+    return _load(plain, run / CONFIG, weights, places or Places())
+
+
+def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None) -> Loaded:
+    """The task of any checkpoint of TerraTorch's segmentation task, with the YAML it was trained by, as `load_run`.
+
+    Args:
+        config: The YAML; the classes it names are imported, and its own modules.
+        checkpoint: Lightning checkpoint or bare state dict.
+        places: Where chips and store lie.
+
+    Raises:
+        MisfitError: If the checkpoint is of another network than the YAML's.
+        AugmentStoreError: If either cannot be read, or chips or store cannot be used.
+    """
+    return _load(with_our_datamodule(read_yaml(config), config), config, checkpoint, places or Places())
+
+
+def _load(plain: Config, origin: Path, checkpoint: Path, places: Places) -> Loaded:
+    given = _for_evaluation(plain, places)
+    cli = build(given, origin, settle=normalise, bare=True)
+    state: Mapping[str, Tensor] = read_exact(checkpoint, cli.model).tensors
     cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's
-    return cli.model.eval(), cli.datamodule
+    return Loaded(cli.model.eval(), cli.datamodule)
 
 
-def _for_evaluation(config: dict[str, Any], places: Places) -> dict[str, Any]:
-    """Without what only training needs: loggers and callbacks."""
-    config["trainer"] |= {"logger": False, "callbacks": None, "enable_checkpointing": False}
-    data = config["data"]["init_args"]
+def _for_evaluation(config: Mapping[str, Any], places: Places) -> Config:
+    """Without what only training needs: how it is run, logged and kept."""
+    data = dict(config["data"].get("init_args") or {})
     if places.chips is not None:
         data |= {"data_root": str(places.chips), "train_split": None, "val_split": None, "test_split": None}
     if places.store is not None:
         data["augment"] = str(places.store)
-    return config
+    trainer = {"logger": False, "enable_checkpointing": False}
+    return {**config, "trainer": trainer, "data": {**config["data"], "init_args": data}}

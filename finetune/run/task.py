@@ -1,23 +1,27 @@
-"""LightningCLI over TerraTorch's segmentation task, built from one resolved configuration."""
+"""LightningCLI over TerraTorch's segmentation task, built from one YAML and one command line."""
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from terratorch.cli_tools import MyLightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
+from terratorch.cli_tools import MyLightningCLI, import_custom_modules
 from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.errors import AugmentStoreError
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
+from finetune.run.agreement import check_agreement, tell_model
+from finetune.run.trust import CUSTOM_MODULES
+
+Config = dict[str, Any]
 
 BUILD_ERRORS: Final = (
     ValueError,
@@ -30,17 +34,32 @@ BUILD_ERRORS: Final = (
 )
 """What TerraTorch and the classes a YAML names raise on values they cannot take."""
 
+NOISE: Final = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+"""Beginnings of lines by which the parser tells of its own types."""
+
 
 class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
     """TerraTorch's command line, so that it takes the same YAMLs, held to the task and datamodule of stage 2.
 
-    It parses and instantiates, and leaves running to `finetune.run`.
+    It parses and instantiates, and leaves running to `finetune.run`. The datamodule comes first: it settles what is
+    joined, and the model is told.
+
+    Args:
+        args: A YAML and what overrides it.
+        settle: From what these two say to the configuration of the run.
+        bare: Whether a checkpoint is about to replace the published weights, which then need not be there.
+
+    Attributes:
+        record: The final configuration as plain values.
     """
 
     task: SemanticSegmentationTask
     datamodule: TimStoreDataModule
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], settle: Callable[[Config], Config], *, bare: bool) -> None:
+        self._settle = settle
+        self._bare = bare
+        self.record: Config = {}
         super().__init__(
             model_class=SemanticSegmentationTask,
             datamodule_class=TimStoreDataModule,
@@ -52,19 +71,47 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
             run=False,
         )
 
-    def plain_config(self) -> dict[str, Any]:
-        """The final configuration as plain values."""
-        plain: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config))
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Settles what was given, overrides included and defaults not, before it becomes the configuration."""
+        given = parser.parse_args(args, defaults=False)
+        self.config = parser.parse_object(self._settle(self._plain(given)))
+
+    def instantiate_classes(self) -> None:
+        """Makes the datamodule, tells the model, and makes the rest."""
+        alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
+        made = self.parser.instantiate_classes(alone).data
+        data, model = self.config.data.init_args, self.config.model.init_args
+        tell_model(model.model_args, made.augmentation)
+        check_agreement(model, made)
+        data.encoding = list(made.augmentation.encoding)
+        data.timesteps = list(made.reading.timesteps)
+        self.record = self._plain(self.config)
+        if self._bare:
+            model.model_args["backbone_pretrained"] = False
+        self.parser.add_instantiator(lambda _, *__, **___: made, TimStoreDataModule)
+        super().instantiate_classes()
+
+    def _plain(self, config: Namespace) -> Config:
+        plain: Config = yaml.safe_load(self.parser.dump(config, skip_validation=True))
         return plain
 
 
-def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> FinetuneCLI:
+def build(
+    given: Mapping[str, Any],
+    origin: Path,
+    overrides: Sequence[str] = (),
+    settle: Callable[[Config], Config] = dict,
+    *,
+    bare: bool = False,
+) -> FinetuneCLI:
     """Task, datamodule and trainer of a configuration.
 
     Args:
-        config: Resolved configuration.
+        given: The YAML, with our datamodule.
+        origin: Where it came from, for messages.
         overrides: Further options for TerraTorch's parser.
-        origin: The YAML it came from, for messages.
+        settle: From the YAML with these options to the configuration of the run.
+        bare: Whether to leave out the published weights, which a checkpoint is about to replace.
 
     Raises:
         ConfigError: If the configuration has an unknown key or a wrong value, in one line.
@@ -74,10 +121,15 @@ def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> 
         warnings.filterwarnings(
             "ignore", message="LightningCLI's args parameter is intended to run from within"
         )
+        if bare:
+            warnings.filterwarnings("ignore", message="You are using PEFT without a pretrained backbone")
         path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
-            return FinetuneCLI(["--config", str(path), *overrides])
+            import_custom_modules(
+                given.get(CUSTOM_MODULES)
+            )  # TerraTorch looks for it under a subcommand only
+            return FinetuneCLI(["--config", str(path), *overrides], settle, bare=bare)
         except (
             Exception
         ) as error:  # the parser and TerraTorch wrap what is raised inside in errors of any kind
@@ -85,19 +137,10 @@ def build(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> 
             if ours is not None:
                 raise ours from None
             if isinstance(error, ArgumentError):
-                raise ConfigError(f"{origin}: {one_line(error)}") from error
+                raise ConfigError(_parsers_message(str(error), origin)) from error
             if isinstance(error, BUILD_ERRORS):
                 raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
             raise
-
-
-def build_bare(config: Mapping[str, Any], overrides: Sequence[str], origin: Path) -> FinetuneCLI:
-    """As `build`, without the published weights, which a checkpoint is about to replace and need not be there."""
-    bare = copy.deepcopy(dict(config))
-    bare["model"]["init_args"]["model_args"] |= {"backbone_pretrained": False}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="You are using PEFT without a pretrained backbone")
-        return build(bare, overrides, origin)
 
 
 def _our_error(error: BaseException | None) -> AugmentStoreError | None:
@@ -105,6 +148,14 @@ def _our_error(error: BaseException | None) -> AugmentStoreError | None:
     while error is not None and not isinstance(error, AugmentStoreError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def _parsers_message(message: str, origin: Path) -> str:
+    """What is wrong and where, of the parser's account of all the types it tried."""
+    said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
+    lines = (line.strip(" -") for line in message.splitlines())
+    told = " ".join(line for line in lines if line and not line.startswith(NOISE))
+    return f"{'command line' if said_there else origin}: {told}"
 
 
 def one_line(error: BaseException) -> str:

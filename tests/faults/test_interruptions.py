@@ -15,7 +15,7 @@ from augment_store.inspect.info import summarize
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import repair, verify
-from finetune.augment.augmentation import Augmentation, Wish
+from finetune.augment.augmentation import Augmentation, AugmentRequest
 from generate.plan import entries_to_announce
 from tests.augment_store.stores import make_arrays, make_spec
 from tests.faults.kills import killed_at
@@ -222,7 +222,7 @@ def test_columns_longer_than_state_are_no_traceback(old, tmp_path):
     shutil.copytree(old, path)
     array = AugmentStore.open(path, mode="r+").array("scene_id")
     array.resize((5,))
-    assert set(Augmentation(Wish(path, ("onehot",)), 1).scenes) == {entry.chip_id for entry in OLD}
+    assert set(Augmentation(AugmentRequest(path, ("onehot",)), 1).scenes) == {entry.chip_id for entry in OLD}
     assert summarize(AugmentStore.open(path))["scenes"] == 1
 
 

@@ -271,13 +271,22 @@ def test_a_label_without_a_class_is_named(tmp_path):
     mask[3, 3] = 5
     write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
     with pytest.raises(LabelError, match="chip charlie_0_1: mask holds label 5; expected 0 to 4, or -1"):
+        datamodule(world, class_names=list("abcde")).setup("fit")
+    datamodule(world).setup("fit")  # as terratorch fit has it: the task alone knows the number of classes
+    mask[3, 3] = -2
+    write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
+    with pytest.raises(LabelError, match="chip charlie_0_1: mask holds label -2; expected 0 or more, or -1"):
         datamodule(world).setup("fit")
 
 
 def test_timesteps_that_are_not_there_stop(tmp_path):
     world = make_world(tmp_path / "w", timesteps=1)
     with pytest.raises(ChipDataError, match="it has 1"):
-        datamodule(world).setup("fit")
+        datamodule(world, timesteps=[0, 1, 2, 3]).setup("fit")
+    module = datamodule(world)
+    module.setup("fit")
+    assert module.reading.timesteps == (0,)
+    assert next(iter(module.train_dataloader()))["image"]["S2L2A"].shape == (2, 12, 32, 32)
 
 
 def test_tokens_need_sides_of_32_pixels(tmp_path):

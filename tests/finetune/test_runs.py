@@ -182,7 +182,7 @@ def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path
     store = tmp_path / "moved"
     make_store(world, store)
     _, datamodule = load_run(finished, "last", Places(chips=world.root, store=store))
-    assert datamodule.augmentation.wish.store == store
+    assert datamodule.augmentation.request.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")
 

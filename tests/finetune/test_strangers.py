@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetune.errors import ConfigError
-from finetune.run.config import check_trusted
+from finetune.run.trust import check_trusted
 from tests.conftest import ROOT
 
 MODULE = "from pathlib import Path\nPath('RAN').touch()\nclass Thing: pass\n"

@@ -195,7 +195,9 @@ def test_arms_with_another_modality_take_all_that_they_share(baseline, encoding)
 
 def test_a_checkpoint_of_another_architecture_is_refused(baseline, tmp_path):
     _, path = baseline
-    with pytest.raises(WeightsError, match=r"model.head.head.2.weight has shape \(5, .*another architecture"):
+    with pytest.raises(
+        WeightsError, match=r"another architecture .*model.head.head.2.weight has shape \(5, "
+    ):
         start_from(make_task(classes=3), path)
     with pytest.raises(WeightsError, match="another architecture"):
         start_from(make_task(decoder_channels=[16, 8, 8, 4]), path)

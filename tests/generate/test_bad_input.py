@@ -145,7 +145,9 @@ def test_a_chip_that_changed_since_stops_the_run(command, broken, tmp_path, caps
     assert main(arguments) == 0
     write_tif(broken / "DEM" / "c_r000c003.tif", rasters(40, 32)["DEM"][0])
     assert main(arguments) == 2
-    assert "1 chips changed since they were generated: c_r000c003" in capsys.readouterr().err
+    assert (
+        "1 chip (c_r000c003): of other content than the store was generated from" in capsys.readouterr().err
+    )
     assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
 
 

@@ -1,45 +1,53 @@
-"""Finding and loading published weights, with proof that they are the ones in use."""
+"""Published weights for a fine-tune's backbone: found, loaded, and proven to be the ones in use."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
 
-from finetune.augment.encodings import PLANES_MODALITY
 from terramind_weights.catalog import ENTRY_POINT_GROUP, PUBLISHED, GeneratorSource, find_generator
 from terramind_weights.files import WeightsError, locate, read_state
 from terramind_weights.proof import load_proven
 
 SAMPLER: Final = "sampler.model."
-RAW_TOKENIZED: Final = ("LULC", "NDVI")
+RAW_TOKENIZED: Final = frozenset({"LULC", "NDVI"})
 """Raw inputs that TerraTorch turns into tokens by a tokenizer of its own."""
 
 TOKENIZER: Final = re.compile(r"tokenizer\.tok_(\w+)@224\.")
 TOKENIZED: Final = {
-    **{"lulc": "LULC", "ndvi": "NDVI", "dem": "DEM"},
-    **{"sen1rtc": "S1RTC", "sen1grd": "S1GRD", "sen2l2a": "S2L2A"},
+    "lulc": "LULC",
+    "ndvi": "NDVI",
+    "dem": "DEM",
+    "sen1rtc": "S1RTC",
+    "sen1grd": "S1GRD",
+    "sen2l2a": "S2L2A",
 }
 """Modality of each of TerraMind's tokenizers."""
 
 
 def load_backbone(
-    model: nn.Module, architecture: str, weights: Path | None, modalities: Sequence[Any] = ()
+    model: nn.Module,
+    architecture: str,
+    weights: Path | None,
+    inputs: Collection[str] = (),
+    new_inputs: Collection[str] = (),
 ) -> None:
     """Loads published weights into a backbone and proves that each of its tensors equals the checkpoint's.
 
-    New modalities have no published weights and keep their initialisation. The tokenizers of in-line TiM and of raw
-    LULC or NDVI come from their own files; one that only encodes inputs which are cached is left alone.
+    The tokenizers of in-line TiM and of raw LULC or NDVI come from their own files; one that only encodes inputs which
+    are cached is left alone.
 
     Args:
         model: A TerraMind backbone, plain or with in-line TiM, before its patch embedding is changed.
         architecture: Its name, which says which file holds its weights.
         weights: The file, or a folder with the published files, or None for the Hugging Face cache.
-        modalities: Its raw inputs as TerraTorch takes them: a name, or a new one with its number of channels.
+        inputs: Its raw inputs.
+        new_inputs: Modalities that no published file knows; they keep their initialisation.
 
     Raises:
         WeightsError: If a file is missing or unreadable, or naming the first tensor it lacks, has in another
@@ -48,13 +56,12 @@ def load_backbone(
     path = network_file(architecture, weights)
     state = read_state(path)
     inline = any(name.startswith(SAMPLER) for name in model.state_dict())
-    new = [PLANES_MODALITY, *(name for entry in modalities if isinstance(entry, dict) for name in entry)]
-    unpublished = ("tokenizer.", *(f"encoder_embeddings.{name}." for name in new))
+    unpublished = ("tokenizer.", *(f"encoder_embeddings.{name}." for name in new_inputs))
     wanted = {
         name: name.removeprefix(SAMPLER) for name in model.state_dict() if not name.startswith(unpublished)
     }
     load_proven(model, state, path, wanted)
-    if inline or any(entry in RAW_TOKENIZED for entry in modalities if isinstance(entry, str)):
+    if inline or RAW_TOKENIZED.intersection(inputs):
         _load_tokenizers(model, architecture, weights)
 
 

@@ -1,0 +1,103 @@
+"""Whether chips on disk are those that a store was generated from: every stage asks here, and one error answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.errors import OtherChipsError
+from augment_store.history import last_command
+from augment_store.schema import Extent
+from augment_store.store import AugmentStore
+
+NAMED_CHIPS: Final = 10
+"""Chips that a message names; of more it says so."""
+
+
+class Mismatch(enum.Enum):
+    """Why a store has no maps of a chip as it lies on disk."""
+
+    PENDING = "not complete in the store"
+    UNREADABLE = "missing on disk or unreadable"
+    DAMAGED = "damaged in the store"
+    EXTENT = "of other timesteps or another size"
+    INPUT = "of other content than the store was generated from"
+
+
+def generator_inputs(store: AugmentStore) -> tuple[str, ...]:
+    """Modalities that the generator saw, which its input digests cover."""
+    return tuple(entry.name for entry in store.spec.inputs)
+
+
+def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
+    """Compares a chip on disk with what a complete chip of a store was generated from; None where they agree.
+
+    Args:
+        store: The store.
+        chip: Its raw `generator_inputs`.
+
+    Raises:
+        StoreError: If the chip's digests cannot be read.
+    """
+    if Extent(chip.timesteps, chip.size) != store.extent:
+        return Mismatch.EXTENT
+    equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
+    return None if equal else Mismatch.INPUT
+
+
+def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:
+    """Stops where chips do not belong to a store.
+
+    Args:
+        store: The store.
+        chips: The chip set.
+        found: Chips that do not, by id.
+
+    Raises:
+        OtherChipsError: Naming the chips, what differs and the remedy.
+    """
+    if not found:
+        return
+    listed = "; ".join(
+        f"{_named(found, what)}: {what.value}{_sizes(store, chips, found, what)}"
+        for what in Mismatch
+        if what in found.values()
+    )
+    raise OtherChipsError(f"{store.path}: {listed}. {_remedy(store, chips, found)}")
+
+
+def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
+    ids = [chip_id for chip_id, other in found.items() if other is what]
+    shown = ", ".join(ids[:NAMED_CHIPS]) + (" …" if len(ids) > NAMED_CHIPS else "")
+    return f"{len(ids)} {'chip' if len(ids) == 1 else 'chips'} ({shown})"
+
+
+def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:
+    """Of another extent, both extents."""
+    if what is not Mismatch.EXTENT:
+        return ""
+    first = next(chip_id for chip_id, other in found.items() if other is what)
+    chip = chips.read(first, generator_inputs(store))
+    theirs = store.extent
+    return (
+        f", {chip.timesteps} × {chip.size} px on disk, {theirs.timesteps} × {theirs.size} px in the store "
+        "(timesteps × side)"
+    )
+
+
+def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
+    """What helps; the command that made the store is refused where the chips are others."""
+    command = last_command(store.history) or ""
+    if set(found.values()) == {Mismatch.PENDING}:
+        return f"Generate them with: {command or 'the python -m generate command that made the store'}"
+    if set(found.values()) == {Mismatch.DAMAGED}:
+        return f"python -m augment_store verify {store.path} --repair sets them back; then run: {command or 'generate'}"
+    made_by = f" (this one was made by: {command})" if command else ""
+    return (
+        f"Restore the files under {chips.folder}, name the chip set the store was generated from, or generate these "
+        f"chips into another --store{made_by}"
+    )

@@ -1,0 +1,137 @@
+"""The trainer of a run: logs and checkpoints go into the run directory, the YAML's loggers and callbacks stay."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from finetune.errors import ConfigError
+from finetune.options import COMMANDS, Options
+from finetune.run.manifest import CHECKPOINTS
+
+Config = dict[str, Any]
+
+WHOLE_CHECKPOINTS: Final = "finetune.run.checkpoints.WholeCheckpoints"
+LOGS: Final = "logs"
+OWN_LOGS: Final = re.compile(rf"({'|'.join(COMMANDS)})_\d+")
+"""Names of the folders that our own loggers write to."""
+
+NEED_A_LOGGER: Final = ("LearningRateMonitor",)
+"""Callbacks that Lightning refuses without a logger, which a smoke run has none of."""
+
+SMOKE_STEPS: Final = 2
+
+
+def say(message: str) -> None:
+    """Says on stderr what was changed of what a user gave."""
+    sys.stderr.write(f"note: {message}\n")
+
+
+def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
+    """Sends logs and checkpoints into the run directory.
+
+    Args:
+        trainer: Section of the configuration; changed.
+        options: The command line.
+        gpu: Whether there is a GPU to train on.
+
+    Raises:
+        ConfigError: If callbacks, loggers or plugins are no list of classes.
+    """
+    trainer["default_root_dir"] = str(options.run)
+    if not gpu and str(trainer.get("precision", "")).startswith("16"):
+        trainer["precision"] = "32-true"  # there is no float16 arithmetic on CPU
+    callbacks = _callbacks(trainer, options)
+    if options.smoke:
+        trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}
+        return
+    _write_whole_checkpoints(trainer)
+    trainer["logger"] = _loggers(trainer, options)
+    trainer["callbacks"] = [*callbacks, _checkpoints(options.run)] if options.command == "fit" else callbacks
+
+
+def _callbacks(trainer: Config, options: Options) -> list[Config]:
+    """The YAML's callbacks, but for those a run has of its own or cannot have."""
+    given = _classes(trainer, "callbacks")
+    if options.command != "fit":
+        return []
+    dropped = (
+        "ModelCheckpoint",
+        *(NEED_A_LOGGER if options.smoke else ()),
+    )  # also classes derived from these
+    kept = [entry for entry in given if not entry["class_path"].endswith(dropped)]
+    _say_replaced([entry for entry in given if entry not in kept], options.run)
+    return kept
+
+
+def _say_replaced(dropped: list[Config], run: Path) -> None:
+    """Says so where a ModelCheckpoint of the YAML would have kept other files than the run's own does."""
+    own = _checkpoints(run)["init_args"] | {"save_weights_only": True}  # ours keep more than the weights
+    asked = [
+        entry.get("init_args") or {} for entry in dropped if entry["class_path"].endswith("ModelCheckpoint")
+    ]
+    if any(value != own.get(key) for arguments in asked for key, value in arguments.items()):
+        say(
+            f"the YAML's ModelCheckpoint is replaced: {run / CHECKPOINTS} keeps the best by val/loss and the last"
+        )
+
+
+def _classes(trainer: Config, key: str) -> list[Config]:
+    """Entries of a key, after making sure that each names its class."""
+    entries = _listed(trainer, key)
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_path"), str):
+            raise ConfigError(f"YAML section trainer.{key}: expected a class_path, found {entry!r}")
+    return entries
+
+
+def _listed(trainer: Config, key: str) -> list[Any]:
+    """Entries of a key that takes one or several."""
+    given = trainer.get(key) or []
+    if not isinstance(given, dict | str | list):
+        raise ConfigError(f"YAML section trainer.{key}: expected a list, found {given!r}")
+    return list(given) if isinstance(given, list) else [given]
+
+
+def _write_whole_checkpoints(trainer: Config) -> None:
+    plugins = [entry for entry in _listed(trainer, "plugins") if WHOLE_CHECKPOINTS not in str(entry)]
+    sharded = re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE)
+    if not sharded and "CheckpointIO" not in str(plugins):  # those write in ways of their own
+        trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
+
+
+def _loggers(trainer: Config, options: Options) -> list[Config]:
+    """The YAML's loggers, and CSV logs in the run directory; TensorBoard's too where the YAML says nothing."""
+    given = [] if isinstance(trainer.get("logger"), bool) else _classes(trainer, "logger")
+    users = [entry for entry in given if not _is_own(entry)]
+    ours = ["CSVLogger"] if users or trainer.get("logger") is False else ["CSVLogger", "TensorBoardLogger"]
+    count = len(
+        list((options.run / LOGS).glob(f"{options.command}_*"))
+    )  # a resumed run keeps the earlier ones
+    place = {"save_dir": str(options.run), "name": LOGS, "version": f"{options.command}_{count}"}
+    return users + [
+        {"class_path": f"lightning.pytorch.loggers.{name}", "init_args": dict(place)} for name in ours
+    ]
+
+
+def _is_own(logger: Config) -> bool:
+    """Whether an earlier command of this run, wherever it lay, put a logger there."""
+    arguments = logger.get("init_args") or {}
+    return arguments.get("name") == LOGS and OWN_LOGS.fullmatch(str(arguments.get("version"))) is not None
+
+
+def _checkpoints(run: Path) -> Config:
+    """The best checkpoint by validation loss, and the last."""
+    return {
+        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "init_args": {
+            "dirpath": str(run / CHECKPOINTS),
+            "filename": "best",
+            "monitor": "val/loss",
+            "mode": "min",
+            "save_last": True,
+            "enable_version_counter": False,
+        },
+    }
