@@ -10,13 +10,14 @@ import torch
 import yaml
 
 from augment_store.lock import exclusive
+from augment_store.words import now
 from finetune.errors import RunError
 from finetune.model.starting import check_resumable, check_trainable, read_same, start_from
 from finetune.options import Options
 from finetune.run.config import Config, check_agreement, check_trusted, read_yaml, resolve
 from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
-from finetune.run.recording import carry_over, finish, make_manifest, now
+from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build, build_bare
 
 
