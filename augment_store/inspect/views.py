@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,23 @@ from augment_store.entries import read_entry
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2L2A
+from augment_store.modalities import DEM, PATCH_SIZE, S1_MODALITIES, S2L2A
 from augment_store.schema import SHARE_SCALE
+from augment_store.spec import GenerationSpec
 
 Picture = NDArray[np.uint8]
 """``[y, x, 3]`` red, green, blue."""
 
 _RGB: Final = tuple(S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE"))
-_NODATA: Final = (-9999.0, -32768.0)
+_NODATA: Final = (-9999.0, -10_000.0, -32768.0)
+"""Values that mean "no observation"; −10,000 is what float16 makes of −9999."""
+
+_CLOUD: Final = 3000.0
+"""Reflectance × 10⁴ from which a pixel is taken for cloud or snow if all visible bands have it."""
+
+_FEWEST_CLEAR: Final = 0.05
+"""Share of clear pixels below which a chip is stretched over all of them."""
+
 _SUN: Final = (-1.0, 1.0, 1.6)
 """Direction the hillshade's light comes from, as x east, y north, z up: north-west, 49° high."""
 
@@ -96,16 +105,33 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
         path = survey.chips.path(chip_id, name) if name in survey.chips.layout.images else None
         if path is not None and path.is_file():
             raster = read_raster(path)
-            bands = raster[timestep % raster.shape[0]].astype(np.float64)
-            bands[np.isin(bands, _NODATA)] = np.nan
-            return _draw(name, bands, survey)
+            return draw_input(name, raster[timestep % raster.shape[0]], survey.store.spec)
     return None
 
 
+def draw_input(name: str, bands: NDArray[Any], spec: GenerationSpec | None) -> Picture:
+    """Draws one timestep of an input.
+
+    Args:
+        name: Its modality.
+        bands: ``[band, y, x]`` as on disk.
+        spec: Of a store that was generated from these chips, which knows the unit of their radar; None for dB.
+    """
+    values = bands.astype(np.float64)
+    values[np.isin(values, _NODATA)] = np.nan
+    if name == S2L2A.name:
+        return draw_rgb(values)
+    if name == DEM.name:
+        return draw_relief(values)
+    units = {} if spec is None else {entry.name: entry.unit for entry in spec.inputs}
+    return draw_radar(values, linear=units.get(name) == "linear")
+
+
 def draw_rgb(bands: NDArray[np.float64]) -> Picture:
-    """Natural colours of the twelve S2L2A bands ``[12, y, x]``, stretched over the chip's own range."""
+    """Natural colours of the twelve S2L2A bands ``[12, y, x]``, stretched over the chip's own range without clouds."""
     chosen = bands[list(_RGB)]
-    return _picture(_stretch(chosen) ** 0.8)
+    clear = chosen[:, ~(chosen >= _CLOUD).all(axis=0)]
+    return _picture(_stretch(chosen, clear if clear.size > _FEWEST_CLEAR * chosen.size else chosen) ** 0.8)
 
 
 def draw_radar(bands: NDArray[np.float64], *, linear: bool) -> Picture:
@@ -129,18 +155,13 @@ def draw_relief(bands: NDArray[np.float64]) -> Picture:
     return _picture(np.stack([grey, grey, grey * 0.96]))
 
 
-def _draw(name: str, bands: NDArray[np.float64], survey: Survey) -> Picture:
-    if name == "S2L2A":
-        return draw_rgb(bands)
-    if name == "DEM":
-        return draw_relief(bands)
-    inputs = survey.store.spec.inputs
-    return draw_radar(bands, linear=any(entry.name == name and entry.unit == "linear" for entry in inputs))
+def _stretch(values: NDArray[np.float64], over: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Values between the 2nd and 98th percentile of `over`, or their own, as 0..1; 0 where there is none.
 
-
-def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values between their 2nd and 98th percentile as 0..1; 0 where there is none, ½ where all are equal."""
-    finite = values[np.isfinite(values)]
+    Where all are equal they are ½.
+    """
+    over = values if over is None else over
+    finite = over[np.isfinite(over)]
     if not finite.size:
         return np.zeros_like(values)
     low, high = np.percentile(finite, (2, 98))
