@@ -4,12 +4,14 @@ Chips of one scene share weather, season and terrain, so scenes are what was dra
 different seeds are drawn too. Runs of one seed start from the same weights and see the same chips in the same order,
 so where both arms have the same seeds, what luck they share cancels in the difference of each seed.
 
-All differences are *candidate − baseline* of a measure of the counts summed over scenes, mean over seeds, as shares
-(0.01 is one point). Interval and p-value are of one Student's t, so they agree.
+All differences are *candidate − baseline* of a metric of the counts summed over scenes, mean over seeds, as shares
+(0.01 is one point); a metric by class makes a measure of each class, any other makes one. Interval and p-value are of
+one Student's t, so they agree.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from eval.score.metrics import class_iou, mean_iou
+from eval.score.metrics import INTERVALS, Metric
 
 Values = NDArray[np.float64]
 
@@ -26,7 +28,8 @@ LEVEL: Final = 0.95
 POWER: Final = 0.8
 
 DECIMALS: Final = 9
-"""Of differences and ends of intervals, before anything is read from them: far below one pixel of any test split."""
+"""Differences and ends of intervals are rounded to these, before anything is read from them: far below one pixel of
+any test split."""
 
 SHARE_POWER: Final = 1.4
 """Between 2, Satterthwaite's (1946), and 1, near Cochran's (1964) weighting of t by variance.
@@ -106,11 +109,13 @@ class PairedArms:
         baseline: ``[seed, scene, class, class + 1]``.
         candidate: ``[seed, scene, class, class + 1]``, its seeds as many or not.
         by_seed: Whether the runs of both arms are of the same seeds, in the same order.
+        metrics: What they are compared by.
     """
 
     baseline: NDArray[Any]
     candidate: NDArray[Any]
     by_seed: bool = False
+    metrics: tuple[Metric, ...] = INTERVALS
 
     @property
     def scenes(self) -> int:
@@ -118,19 +123,16 @@ class PairedArms:
         return int(self.baseline.shape[1])
 
     def differences(self, weights: NDArray[Any]) -> Values:
-        """Differences ``[…, measure]`` with scenes weighted ``[…, scene]``, mean over seeds.
-
-        Measure 0 is mIoU, the others are the classes' IoU.
-        """
+        """Differences ``[…, measure]`` with scenes weighted ``[…, scene]``, mean over seeds; see `measures`."""
         candidate, baseline = (
-            measures(arm, weights).mean(axis=-2) for arm in (self.candidate, self.baseline)
+            measures(self.metrics, arm, weights).mean(axis=-2) for arm in (self.candidate, self.baseline)
         )
         return np.asarray(candidate - baseline)
 
     def luck(self) -> Iterator[tuple[str, Values]]:
         """What varies by seed, by its name: ``[seed, measure]`` of the differences, or of each arm unpaired."""
         every = np.ones(self.scenes)
-        baseline, candidate = (measures(arm, every) for arm in (self.baseline, self.candidate))
+        baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
         if self.by_seed:
             yield "seeds", candidate - baseline
         else:
@@ -138,38 +140,50 @@ class PairedArms:
             yield "candidate seeds", candidate
 
 
-def measures(arm: NDArray[Any], weights: NDArray[Any]) -> Values:
-    """MIoU and every class' IoU of weighted scenes.
+def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]) -> Values:
+    """Metrics of weighted scenes, one beside the other in the order given.
 
-    A class that is not in the reference of the scenes drawn has IoU 0 in every arm, so a difference of 0.
+    A class that is not in the reference of the scenes drawn has the value 0 in every arm, so a difference of 0.
 
     Args:
+        metrics: What to measure; a metric by class has as many columns as there are classes, any other one.
         arm: Counts ``[seed, scene, class, class + 1]``.
         weights: ``[…, scene]``.
 
     Returns:
-        ``[…, seed, 1 + class]``.
+        ``[…, seed, measure]``.
     """
     seeds, scenes, classes, width = arm.shape
     flat = arm.transpose(1, 0, 2, 3).reshape(scenes, -1).astype(float)
     totals = (np.asarray(weights, float) @ flat).reshape(*weights.shape[:-1], seeds, classes, width)
-    iou = np.where(totals.sum(axis=-1) > 0, class_iou(totals), 0.0)
-    return np.concatenate([mean_iou(totals)[..., None], iou], axis=-1)
+    referenced = totals.sum(axis=-1) > 0
+    columns = []
+    for metric in metrics:
+        shares = metric.function(totals)
+        columns.append(np.where(referenced, shares, 0.0) if metric.by_class else shares[..., None])
+    values: Values = np.nan_to_num(np.concatenate(columns, axis=-1))
+    return values
 
 
-def compare(arms: PairedArms) -> list[Estimate]:
-    """Estimates of the difference in mIoU and in each class' IoU, in this order."""
+def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
+    """Estimates of the differences by the metric's key: one of each class for a metric by class, else one alone."""
     every = _rounded(arms.differences(np.ones(arms.scenes)))
     if arms.scenes == 1:
-        return [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
-    sources = variances(arms)
-    return [
-        estimate(
-            float(difference),
-            tuple(Part(name, units, float(variance[measure])) for name, units, variance in sources),
-        )
-        for measure, difference in enumerate(every)
-    ]
+        found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
+    else:
+        sources = variances(arms)
+        found = [
+            estimate(
+                float(difference),
+                tuple(Part(name, units, float(variance[measure])) for name, units, variance in sources),
+            )
+            for measure, difference in enumerate(every)
+        ]
+    remaining, classes = iter(found), arms.baseline.shape[2]
+    return {
+        metric.key: tuple(itertools.islice(remaining, classes if metric.by_class else 1))
+        for metric in arms.metrics
+    }
 
 
 def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
@@ -214,16 +228,6 @@ def resolvable_difference(parts: Sequence[Part]) -> float:
     """Smallest true difference that a two-sided test at 5 % finds with 80 % power (Bloom 1995), as a share."""
     error, freedom = standard_error(parts)
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
-
-
-def without_each_class(arms: PairedArms) -> Values:
-    """Difference in mIoU over the other classes of the reference, by the class left out ``[class]``; NaN if none."""
-    iou = arms.differences(np.ones(arms.scenes))[1:]
-    present = arms.baseline[0].sum(axis=(0, -1)) > 0
-    kept = present & ~np.eye(present.size, dtype=bool)
-    count = kept.sum(axis=-1)
-    left: Values = np.divide(kept @ iou, count, out=np.full(present.size, np.nan), where=count > 0)
-    return left
 
 
 def _rounded(shares: Values) -> Values:

@@ -199,10 +199,11 @@ def test_a_damaged_record(folder, ran, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "'seed' is no key"),
+        ({"seed": 1}, "seed: no such key"),
         ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
+        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, found '1'; "),
         ({"seeds": [1, 1]}, "a seed appears twice"),
-        ({"arms": {"plain": {}}}, "arms.plain: key 'config' is missing"),
+        ({"arms": {"plain": {}}}, "arms.plain.config: Field required"),
         (
             {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},
             "'no' is not defined; there is lulc",
@@ -212,8 +213,11 @@ def test_a_damaged_record(folder, ran, capsys):
             {"comparisons": {"a": {"baseline": "plain", "candidate": "b"}}},
             "'b' is not defined; there is plain, tim",
         ),
-        ({"arms": ["plain"]}, "expected names with their settings"),
-        ({"stores": {"lulc": {"arguments": [{"a": 1}]}}}, "expected a plain list of words"),
+        ({"arms": ["plain"]}, "arms: Input should be an object"),
+        (
+            {"stores": {"lulc": {"arguments": [{"a": 1}]}}},
+            "stores.lulc.arguments.0: Input should be a valid string",
+        ),
     ],
 )
 def test_configurations_that_cannot_be(folder, capsys, changes, message):

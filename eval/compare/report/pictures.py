@@ -15,9 +15,9 @@ from augment_store.chips.layouts import find_layout
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import map_uri, photo_uri
 from augment_store.inspect.kinds import NO_CODE, map_kind
-from augment_store.inspect.views import draw_radar, draw_rgb
+from augment_store.inspect.views import draw_input
 from augment_store.legend import LegendTable
-from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, LegendClass
+from augment_store.modalities import IGNORED_LABEL, LULC, LULC_LEGEND, S1_MODALITIES, LegendClass
 from augment_store.store import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
@@ -42,6 +42,7 @@ class Shown:
     Attributes:
         chips: The chip set.
         store: The candidate's store, or None.
+        table: From the store's classes to those of the reference, None where no table is known.
         classes: Legend of reference and predictions.
         baseline: Run whose predictions stand for the baseline.
         candidate: Run whose predictions stand for the candidate.
@@ -49,6 +50,7 @@ class Shown:
 
     chips: ChipSet
     store: AugmentStore | None
+    table: LegendTable | None
     classes: tuple[LegendClass, ...]
     baseline: Score
     candidate: Score
@@ -71,9 +73,19 @@ def find_shown(comparison: Comparison, chips: Path | None) -> Shown | None:
     baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
     if baseline is None or candidate is None:
         return None
-    place = candidate.origin.store
+    place = candidate.origin.augment.store
     store = AugmentStore.open(Path(place)) if place and (Path(place) / "zarr.json").is_file() else None
-    return Shown(chip_set, store, legend(comparison.class_names), baseline, candidate)
+    shipped = LegendTable.load()
+    known = tuple(entry.name for entry in shipped.classes) == comparison.class_names
+    table = shipped if known and store is not None and store.spec.modality == LULC.name else None
+    return Shown(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
+
+
+def generated_legend(shown: Shown) -> tuple[LegendClass, ...]:
+    """Legend of the generated map; empty where it is that of the reference, or there is no map."""
+    if shown.store is None or shown.table is not None:
+        return ()
+    return map_kind(shown.store.spec).classes
 
 
 def _with_predictions(arm: Arm) -> Score | None:
@@ -107,8 +119,8 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
     reference = shown.chips.mask(chip_id)
     predicted = [read_raster(score.prediction(chip_id))[0, 0] for score in (shown.baseline, shown.candidate)]
     return {
-        **_inputs(shown.chips, chip_id),
-        **_generated(shown.store, chip_id),
+        **_inputs(shown, chip_id),
+        **_generated(shown, chip_id),
         "reference": map_uri(_codes(reference), shown.classes, 1),
         "baseline": map_uri(_codes(predicted[0]), shown.classes, 1),
         "candidate": map_uri(_codes(predicted[1]), shown.classes, 1),
@@ -116,31 +128,30 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
     }
 
 
-def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
-    layers = {}
-    optical = _first_timestep(chips, chip_id, ("S2L2A",))
-    if optical is not None:
-        layers["rgb"] = photo_uri(draw_rgb(optical), SIDE, QUALITY)
-    radar = _first_timestep(chips, chip_id, S1_MODALITIES)
-    if radar is not None:
-        linear = not (radar < 0).any()  # backscatter in dB is negative almost everywhere
-        layers["radar"] = photo_uri(draw_radar(radar, linear=linear), SIDE, QUALITY)
+def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
+    layers, chips = {}, shown.chips
+    spec = None if shown.store is None else shown.store.spec
+    for layer, names in (("rgb", ("S2L2A",)), ("radar", S1_MODALITIES)):
+        there = (
+            name for name in names if name in chips.layout.images and chips.path(chip_id, name).is_file()
+        )
+        name = next(there, None)
+        if name is not None:
+            picture = draw_input(name, read_raster(chips.path(chip_id, name))[0], spec)
+            layers[layer] = photo_uri(picture, SIDE, QUALITY)
     return layers
 
 
-def _first_timestep(chips: ChipSet, chip_id: str, names: Sequence[str]) -> NDArray[np.float64] | None:
-    for name in names:
-        if name in chips.layout.images and chips.path(chip_id, name).is_file():
-            bands = read_raster(chips.path(chip_id, name))[0].astype(np.float64)
-            return np.where(bands == -9999.0, np.nan, bands)
-    return None
-
-
-def _generated(store: AugmentStore | None, chip_id: str) -> dict[str, str]:
+def _generated(shown: Shown, chip_id: str) -> dict[str, str]:
+    """The generated map, in the reference's classes where the table to them is known: what is right looks right."""
+    store = shown.store
     if store is None or chip_id not in store.chip_ids:
         return {}
     kind = map_kind(store.spec)
-    return {"generated": map_uri(kind.codes(store.read(kind.array, chip_id)[0, 0]), kind.classes, 1)}
+    values = store.read(kind.array, chip_id)[0, 0]
+    if shown.table is not None:
+        return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes, 1)}
+    return {"generated": map_uri(kind.codes(values), kind.classes, 1)}
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
