@@ -79,14 +79,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a report tells.
+    """Everything that goes into a report.
 
     Attributes:
         arms: Baseline, candidate, then controls.
-        differences: Of each arm but the baseline to the baseline, by name.
-        against: Of the candidate to each control, by the control's name.
-        verdict: What follows.
-        setting: What it was made of.
+        differences: Differences of every other arm to the baseline, by the arm's name.
+        against: Differences of the candidate to each control, by the control's name.
+        verdict: What follows from them.
+        setting: How it was made.
     """
 
     arms: tuple[Arm, ...]
@@ -162,7 +162,7 @@ def _title(score: Score) -> str:
 
 
 def unpaired_because(first: Arm, second: Arm) -> str:
-    """Why runs of two arms are not paired by seed; empty where they are, whatever the numbers say.
+    """Why runs of two arms are not paired by seed; empty where they are. It never depends on the results.
 
     They are paired where every run's seed is known and both arms have the same seeds.
     """
@@ -177,7 +177,7 @@ def unpaired_because(first: Arm, second: Arm) -> str:
 
 
 def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
-    """What keeps trained arms from having provably read the same chips and masks, by split."""
+    """Where trained arms are not proven to have read the same chips and masks."""
     by_origin = [dict(origin.data()) for origin in origins]
     for key in by_origin[0] if by_origin else ():
         found = {digests[key] for digests in by_origin}
@@ -188,7 +188,7 @@ def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
 
 
 def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
-    """Arms that began with other weights than the baseline: a difference could be theirs."""
+    """Arms that began with other weights than the baseline, which could explain a difference."""
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
@@ -238,8 +238,8 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
             continue
         if seed in seeds:
             raise ComparisonError(
-                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a run repeated is no second "
-                "draw: train with another --seed"
+                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a repeated run is no "
+                "second sample: train with another --seed"
             )
         seeds[seed] = score
 
@@ -317,15 +317,15 @@ def _check_same(first: Score, other: Score) -> None:
 
 
 def _check_references(first: Score, other: Score) -> None:
-    """What a digest promises, the counts must hold: as many reference pixels of each class in each chip."""
+    """Digests of masks are equal; so must be the reference pixels of each class in each chip."""
     ours = first.counts.values.sum(axis=-1)
     theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
     differing = np.flatnonzero((ours != theirs).any(axis=-1))
     if differing.size:
         chip = first.counts.chip_ids[differing[0]]
         raise ComparisonError(
-            f"{first.folder} and {other.folder} count other reference pixels in chip {chip} though they name the same "
-            "masks; one of the scores is damaged: score both again"
+            f"{first.folder} and {other.folder} count different reference pixels in chip {chip} though they name the "
+            "same masks; one of the scores is damaged: score both again"
         )
 
 

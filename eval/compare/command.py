@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="RUN",
-        help="runs of the baseline, one a seed",
+        help="runs of the baseline, one for each seed",
     )
     parser.add_argument(
         "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=RUN",
-        help="runs that could explain a difference away; a name may appear several times, once a seed",
+        help="runs that could explain a difference away; repeat a name for each of its seeds",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
@@ -51,20 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 1 unless the point estimate is not negative, whatever its interval (acceptable), the interval "
         "excludes zero (conclusive), an improvement is claimed (improvement), or one of more than +2 pp (strong)",
     )
-    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now, for pictures")
+    parser.add_argument(
+        "--chips",
+        type=Path,
+        metavar="DIR",
+        help="where the chip set is now, for pictures (default: where it was scored)",
+    )
     parser.add_argument(
         "--pictures",
         type=_count,
         default=4,
         metavar="N",
-        help="chips shown that gained most, and that lost most (default 4)",
+        help="how many of the chips that gained most, and of those that lost most, to show (default 4)",
     )
     parser.add_argument(
         "--declared",
         type=_positive,
         default=1,
         metavar="N",
-        help="comparisons declared beforehand on this test split (default 1; a study gives its own)",
+        help="number of comparisons declared beforehand on this test split (default 1; a study gives its own)",
     )
     parser.add_argument(
         "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study gives it)"
@@ -126,8 +131,8 @@ def _score(folder: Path) -> Score:
         score = Score.read(folder)
         if score.origin.kind is Kind.RUN:
             raise ScoreError(
-                f"{folder}: holds the score of a run but no {MANIFEST}, so nothing shows what was trained; copy the "
-                "whole run directory"
+                f"{folder}: holds the score of a run but no {MANIFEST}, so there is no record of what was trained; "
+                "copy the whole run directory"
             )
         return score
     if not is_scored(folder):
@@ -154,7 +159,7 @@ def _check_current(score: Score) -> None:
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
         raise ScoreError(
-            f"{score.folder}: its score is of weights it no longer has; run python -m eval score {score.folder}"
+            f"{score.folder}: its score is of weights that it no longer has; run python -m eval score {score.folder}"
         )
 
 

@@ -1,8 +1,8 @@
-"""What the test split can tell about a difference: paired by chip, drawn anew by scene, and by seed.
+"""What the test split can tell about a difference: chips are paired; scenes, and seeds, are what was sampled.
 
-Chips of one scene share weather, season and terrain, so scenes are what was drawn from the world. Runs of an arm with
-different seeds are drawn too. Runs of one seed start from the same weights and see the same chips in the same order,
-so where both arms have the same seeds, what luck they share cancels in the difference of each seed.
+Chips of one scene share weather, season and terrain, so scenes are the units that were sampled. Runs of an arm with
+different seeds are a sample too. Runs of one seed start from the same weights and see the same chips in the same order,
+so where both arms have the same seeds, the luck they share cancels in the difference of each seed.
 
 All differences are *candidate − baseline* of a metric of the counts summed over scenes, mean over seeds, as shares
 (0.01 is one point); a metric by class makes a measure of each class, any other makes one. Interval and p-value are of
@@ -47,8 +47,8 @@ class Part:
 
     Attributes:
         name: ``scenes``, ``seeds`` where runs are paired by seed, else ``baseline seeds`` and ``candidate seeds``.
-        units: How many were drawn.
-        variance: What their draw adds to the variance of the difference.
+        units: How many were sampled.
+        variance: What sampling them adds to the variance of the difference.
     """
 
     name: str
@@ -62,15 +62,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference and how sure it is.
+    """A difference and how certain it is.
 
     Attributes:
         difference: Candidate − baseline, as a share.
-        low: Lower end of the 95 % interval, None where a single scene allows none.
+        low: Lower end of the 95 % interval, None where there is a single scene.
         high: Upper end.
         standard_error: Root of the sum of the parts' variances, None for a single scene.
-        degrees_of_freedom: Of Student's t, None likewise.
-        resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None likewise.
+        degrees_of_freedom: Those of Student's t, None for a single scene.
+        resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None for a single
+            scene.
         p_value: Two-sided, below 0.05 exactly where the interval excludes zero; 1 for a single scene.
         parts: Where the variance comes from; empty for a single scene.
     """
@@ -86,7 +87,7 @@ class Estimate:
 
     @property
     def covers_zero(self) -> bool:
-        """Whether no difference is compatible with the data; so it is without an interval."""
+        """Whether the data are compatible with no difference; true where there is no interval."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
@@ -108,7 +109,7 @@ class PairedArms:
     Attributes:
         baseline: ``[seed, scene, class, class + 1]``.
         candidate: ``[seed, scene, class, class + 1]``, its seeds as many or not.
-        by_seed: Whether the runs of both arms are of the same seeds, in the same order.
+        by_seed: Whether the runs of both arms have the same seeds, in the same order.
         metrics: What they are compared by.
     """
 
@@ -130,7 +131,7 @@ class PairedArms:
         return np.asarray(candidate - baseline)
 
     def luck(self) -> Iterator[tuple[str, Values]]:
-        """What varies by seed, by its name: ``[seed, measure]`` of the differences, or of each arm unpaired."""
+        """What varies by seed, with its name: differences ``[seed, measure]``, or each arm where runs are unpaired."""
         every = np.ones(self.scenes)
         baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
         if self.by_seed:
@@ -190,8 +191,8 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     """Sources of variance: name, number of units, and each measure's variance of the difference.
 
     Scenes by the delete-one jackknife (Efron and Tibshirani 1993, eq. 11.5) of the mean over seeds; seeds by the
-    spread between runs. What scenes and seeds do together is in both, so it is counted twice: leaving it out is
-    right only for many of either, and costs coverage with three seeds.
+    spread between runs. Their interaction is in both, so it is counted twice: subtracting it is right only
+    for many of either, and costs coverage with three seeds.
     """
     scenes = arms.scenes
     left_out = arms.differences(np.ones((scenes, scenes)) - np.eye(scenes))
@@ -203,7 +204,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 
 
 def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
-    """A difference with Student's interval and p-value from what its variance is made of."""
+    """A difference with Student's interval and p-value from the parts of its variance."""
     error, freedom = standard_error(parts)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
@@ -236,7 +237,7 @@ def _rounded(shares: Values) -> Values:
 
 
 def holm(p_values: Values) -> Values:
-    """p-values adjusted for having asked several questions (Holm 1979), in the order given."""
+    """p-values adjusted for several comparisons (Holm 1979), in the order given."""
     order = np.argsort(p_values)
     raised = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     adjusted = np.empty_like(p_values)

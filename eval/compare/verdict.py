@@ -1,7 +1,7 @@
 """The gate: from a difference, its interval and how they were obtained to a verdict in plain words.
 
-Grade and certainty are one sentence. An improvement is claimed only where nothing of `Verdict.lacking` is left, and the
-list of what a claim needs is fixed here, before any number is seen.
+Grade and certainty are one sentence. An improvement is claimed only where `Verdict.lacking` is empty, and the list of
+what a claim needs is fixed here, before any number is seen.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Grade(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a comparison was made of, as far as it limits what can be said.
+    """How a comparison was made, as far as that limits what can be said.
 
     Attributes:
         scenes: Number of test scenes.
@@ -50,7 +50,7 @@ class Setting:
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
-        data: Where the trained arms did not provably read the same chips and masks, a sentence each.
+        data: Where the trained arms are not proven to have read the same chips and masks, a sentence each.
         dropped: Test scenes left out because no pixel of theirs has a reference.
         titles: What baseline and candidate are called.
     """
@@ -73,11 +73,11 @@ class Verdict:
     Attributes:
         headline: The outcome with its difference and interval, and what was compared.
         outcome: The verdict in a few words.
-        claimed: Whether an improvement is claimed; so it is where nothing is lacking.
-        grade: Of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
+        claimed: Whether an improvement is claimed; true where nothing is lacking.
+        grade: Grade of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
-        lacking: What a claim of an improvement needs and this comparison has not.
-        not_beaten: Controls that the candidate is not better than beyond doubt.
+        lacking: What a claim of an improvement needs and this comparison does not have.
+        not_beaten: Controls that the candidate is not significantly better than.
         words: The verdict as sentences.
     """
 
@@ -117,7 +117,9 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     if setting.dropped:
         words += (f"Left out, since no pixel has a reference: scenes {', '.join(setting.dropped)}.",)
     if setting.smoke:
-        words += ("A run was a smoke run of a few steps: these numbers show that the chain works, no more.",)
+        words += (
+            "A run was a smoke run of a few steps: these numbers show that the chain works and nothing more.",
+        )
     words += tuple(f"A claim lacks: {entry}." for entry in lacking)
     return Verdict(headline, outcome, not lacking, grade, miou.covers_zero, lacking, not_beaten, words)
 
@@ -146,9 +148,10 @@ def _lacking_certainty(miou: Estimate, setting: Setting) -> Iterator[str]:
 
 def _lacking_design(setting: Setting) -> Iterator[str]:
     if setting.smoke:
-        yield "whole trainings; a run was a smoke run"
+        yield "full trainings; a run was a smoke run"
     if setting.overlap:
-        yield f"scenes in one split only; in two splits of a run, the test is too kind: {few(setting.overlap)}"
+        shared = few(setting.overlap)
+        yield f"scenes in one split only; the test is too easy where a run has them in two splits: {shared}"
     if setting.limited:
         yield "whole splits; those of a run were cut down to some of their chips"
     yield from setting.data
@@ -156,7 +159,7 @@ def _lacking_design(setting: Setting) -> Iterator[str]:
 
 def _lacking_controls(against: Mapping[str, Estimate]) -> Iterator[str]:
     if not against:
-        yield "a control, so nothing is known of what else could explain a difference"
+        yield "a control, so nothing rules out other explanations of a difference"
     for name, entry in against.items():
         if not entry.is_above_zero:
             yield f"being better than control {name}: {span(entry)}"
@@ -213,7 +216,7 @@ def _resolution(miou: Estimate, setting: Setting) -> Iterator[str]:
     if miou.resolvable is None or miou.standard_error is None:
         return
     if not miou.standard_error:
-        yield "The difference is the same in every scene, so nothing tells how small a difference they could find."
+        yield "The difference is the same in every scene, so their power cannot be estimated."
         return
     total = sum(part.variance for part in miou.parts)
     shares = ", ".join(f"{part.name} {100 * part.variance / total:.0f} %" for part in miou.parts)

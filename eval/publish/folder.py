@@ -165,7 +165,7 @@ def push(bundle: Path, repo: str) -> str:
     except (offline, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PublishError(
-            f"{repo}: not uploaded ({reason}); the bundle is whole in {bundle}. Log in with hf auth login, run again "
-            "with another --out, or upload it with hf upload"
+            f"{repo}: not uploaded ({reason}); the bundle is complete in {bundle}. Log in with hf auth login, run "
+            "again with another --out, or upload it with hf upload"
         ) from error
     return str(done.commit_url)

@@ -17,22 +17,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="run directories; the score goes into RUN/score. With --config a folder to make",
+        help="run directories; each score goes into RUN/score. With --config, a folder to make",
     )
     parser.add_argument(
         "--checkpoint",
         default="best",
         metavar="best|last|FILE",
-        help="which weights; with --config the checkpoint's file (default: best)",
+        help="which weights; with --config, the checkpoint's file (default: best)",
     )
     parser.add_argument(
         "--config",
         type=Path,
         metavar="YAML",
-        help="score any TerraTorch checkpoint, by the YAML it came from",
+        help="score any TerraTorch checkpoint, with the YAML it was trained by",
     )
-    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="where the augment store lies now")
+    parser.add_argument(
+        "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
+    )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where the augment store is now (default: where the run read it)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

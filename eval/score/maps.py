@@ -120,7 +120,8 @@ def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
     inputs = tuple(entry.name for entry in store.spec.inputs)
     if not np.array_equal(chips.read(chip_id, inputs).digests(), store.read("input_digest", chip_id)):
         raise OtherChipsError(
-            f"{store.path}: was generated from another chip {chip_id} than {chips.root} has; name its own as --chips"
+            f"{store.path}: was generated from another version of chip {chip_id} than {chips.root} holds; name its own "
+            "chips with --chips"
         )
 
 

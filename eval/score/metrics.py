@@ -1,4 +1,4 @@
-"""Metrics worked out of confusion counts, aggregated once and divided once; `METRICS` is the one list of them.
+"""Metrics computed from confusion counts, aggregated once and divided once; `METRICS` is the one list of them.
 
 A metric is one entry of `METRICS`: scores, reports, the page and model cards loop over it, and where the entry says so
 its difference between arms gets an interval.

@@ -1,4 +1,4 @@
-"""Opening what is to be scored: a run of ours, or any TerraTorch checkpoint with its YAML."""
+"""Opening a network to be scored: a run of this project, or any TerraTorch checkpoint with its YAML."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Opened:
         config: The YAML.
         checkpoint: The weight file.
         precision: Lightning's name of the arithmetic.
-        manifest: The run's manifest, None for a checkpoint that is not ours.
+        manifest: The run's manifest, None for any other checkpoint.
     """
 
     task: SemanticSegmentationTask
@@ -50,7 +50,7 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
         places: Where chips and store lie now.
 
     Raises:
-        ScoreError: If the run did not come to its end, or the store is not the one it was trained on.
+        ScoreError: If the run did not finish, or the store is not the one it was trained on.
         AugmentStoreError: If the directory holds no run, or checkpoint, chips or store cannot be used.
     """
     manifest = RunManifest.read(run)
@@ -62,14 +62,14 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
 
 
 def check_complete(run: Path, manifest: RunManifest) -> None:
-    """Makes sure that a run came to its end.
+    """Makes sure that a run finished its training.
 
     Raises:
         ScoreError: If it did not.
     """
     if not manifest.complete:
         raise ScoreError(
-            f"{run}: its training did not come to its end; resume it by fit --ckpt_path or train again"
+            f"{run}: its training did not finish; resume it with fit --ckpt_path, or train again"
         )
 
 

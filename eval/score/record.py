@@ -60,7 +60,7 @@ class Origin:
         seed: Seed of the training, or of a zero-shot map's generation; None where none is known.
         device: Kind of device it was scored on, or a zero-shot map was generated on.
         versions: Versions of the packages that decide the result.
-        run: The run's own manifest, None of what is no run.
+        run: The run's own manifest; None for anything else.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -80,7 +80,7 @@ class Origin:
 
     @property
     def trained(self) -> bool:
-        """Whether it is of a network that was trained, and not of maps."""
+        """Whether it is the score of a trained network, and not of maps."""
         return self.kind is not Kind.ZERO_SHOT
 
     @property

@@ -1,4 +1,4 @@
-"""A study as its YAML says it: stores, arms × seeds, zero-shot rows and the comparisons wanted of them."""
+"""A study as its YAML describes it: stores, arms × seeds, zero-shot rows, and the comparisons between them."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ class ComparisonEntry:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its YAML says it.
+    """A study as its YAML describes it.
 
     Attributes:
         out: Folder for everything the study makes.
         chips: Root folder of the chip set.
         seeds: Seeds that every arm is run with.
-        arms: By name.
-        comparisons: By name.
-        stores: By name.
-        zero_shot: By name.
+        arms: Arms by name.
+        comparisons: Reports by name.
+        stores: Stores by name.
+        zero_shot: Zero-shot rows by name.
         generate_arguments: Arguments of every `python -m generate`.
         finetune_arguments: Arguments of every `python -m finetune fit`.
     """
@@ -150,7 +150,7 @@ class Study:
             raise StudyError(f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]")
         if len(set(self.seeds)) < len(self.seeds):
             raise StudyError(
-                f"{path}: a seed appears twice in {list(self.seeds)}; a run repeated is no second run"
+                f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is no second run"
             )
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:

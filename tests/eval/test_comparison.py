@@ -23,7 +23,7 @@ def score(gain=0.0, seed=1, **given):
 
 
 def runs(gain=0.0, seeds=(1, 2, 3), luck=0, scenes=12, **origin):
-    """An arm of several seeds; `luck` sets arms apart from one another."""
+    """An arm of several seeds; arms with another `luck` have other counts."""
     counts = {seed: make_counts(gain, seed=seed + 10 * luck, scenes=scenes) for seed in seeds}
     return [score(seed=seed, counts=counts[seed], **origin) for seed in seeds]
 
@@ -124,7 +124,7 @@ def test_every_control_must_be_beaten():
     assert "shuffle" not in lacks(found)
     assert found.verdict.outcome == "a difference, but no claim"
     assert found.against["shuffle"].miou.difference > 0.05
-    assert "a control, so nothing is known" in lacks(compared(0.1))
+    assert "a control, so nothing rules out" in lacks(compared(0.1))
 
 
 @pytest.mark.parametrize("gain", [-0.2, 0.0, 0.2])
@@ -143,8 +143,10 @@ def test_what_else_a_claim_lacks():
 
     assert lacking(0.005).startswith("a difference of at least +1.00 pp; it is +0")
     assert lacking(limited_to=4) == "whole splits; those of a run were cut down to some of their chips"
-    assert lacking(smoke=True) == "whole trainings; a run was a smoke run"
-    assert lacking(scene_overlap=("queens", "bronx")).endswith("the test is too kind: bronx, queens")
+    assert lacking(smoke=True) == "full trainings; a run was a smoke run"
+    assert lacking(scene_overlap=("queens", "bronx")).endswith(
+        "where a run has them in two splits: bronx, queens"
+    )
     other = dataclasses.replace(SPLIT, masks="x" * 64)
     assert lacking(train=other) == "the same train masks in every arm; their digests differ"
     unknown = dataclasses.replace(SPLIT, inputs="")
@@ -238,7 +240,7 @@ def test_runs_that_make_no_arms():
     refused([run], [run], "the same weights")
     refused([run], [other], "the same weights", control=[other])
     refused(
-        [run, score(), score()], runs(), "baseline: .* both have seed 1; a run repeated is no second draw"
+        [run, score(), score()], runs(), "baseline: .* both have seed 1; a repeated run is no second sample"
     )
     mixed = lambda key, one, two: [score(**{key: one}), score(seed=2, **{key: two})]  # noqa: E731
     refused([run], mixed("encoding", ("onehot",), ()), r"candidate: .* has encoding \('onehot',\)")
@@ -271,7 +273,7 @@ def test_bad_input():
         against(counts=make_counts(names=("a", "b")))
     with pytest.raises(ComparisonError, match="different reference masks"):
         against(test=dataclasses.replace(SPLIT, masks="x" * 64))
-    with pytest.raises(ComparisonError, match="other reference pixels in chip s00_0_0"):
+    with pytest.raises(ComparisonError, match="different reference pixels in chip s00_0_0"):
         against(counts=dataclasses.replace(whole, values=whole.values * 2))
     moved = dataclasses.replace(whole, scene_ids=("other", *whole.scene_ids[1:]))
     with pytest.raises(ComparisonError, match="put chip s00_0_0 in the scenes"):

@@ -174,7 +174,7 @@ def test_push(tim, report, bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Stub, "calls", [])
     words = ("publish", tim, "--report", report, "--out")
     assert run(*words, tmp_path / "a", "--push", "me/tim") == 2
-    assert "say with --attribution whom to credit" in capsys.readouterr().err
+    assert "say with --attribution who to credit" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
     words = ("publish", tim, "--report", report, "--attribution", "NYC masks: someone", "--out")
     assert run(*words, tmp_path / "a", "--push", "me/tim") == 0

@@ -161,7 +161,7 @@ def test_bad_input(runs, tmp_path, capsys):
     (record.parent / "counts.npz").write_bytes((runs["random1"] / "score/counts.npz").read_bytes())
     assert "not the counts of" in refused("--control", f"x={runs['shuffle1']}")
     lost = make_score(tmp_path / "lost", seed=8, origin={"kind": "run"})
-    assert "no manifest.json, so nothing shows what was trained" in refused("--control", f"x={lost}")
+    assert "no manifest.json, so there is no record of what was trained" in refused("--control", f"x={lost}")
     make_score(tmp_path / "few", scenes=3)
     assert "lacks 18 test chips" in refused("--control", f"x={tmp_path / 'few'}")
     assert "no chips found" in refused("--chips", tmp_path)

@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from eval.cli import main
+from eval.score.metrics import INTERVALS
 from tests.eval.scores import predict_world
 from tests.finetune.world import make_spec, make_store, make_world
 
@@ -106,8 +107,10 @@ def test_plots(page):
     words = [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#forest text")]
     for expected in ("tim_lulc − phase2", "IoU water", "random − phase2", "tim_lulc − random"):
         assert expected in words
-    assert len(page.find_elements(By.CSS_SELECTOR, "#forest circle")) == 1 + 5 + 2 * 2
-    assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == 5
+    by_class = sum(metric.by_class for metric in INTERVALS)
+    overall = len(INTERVALS) - by_class
+    assert len(page.find_elements(By.CSS_SELECTOR, "#forest circle")) == overall * (1 + 2 * 2) + by_class * 5
+    assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == by_class * 5
 
 
 def test_training(page):
@@ -178,6 +181,14 @@ def test_phone_and_dark(page):
         "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
     )
     assert wide == []
+    crossed = page.execute_script(
+        "const box = (e) => e.getBoundingClientRect();"
+        "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
+        "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
+        "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
+        "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
+    )
+    assert crossed == []
     ground = "return getComputedStyle(document.body).backgroundColor"
     light = page.execute_script(ground)
     by_id(page, "theme").click()

@@ -148,16 +148,16 @@ def test_a_score_of_weights_that_are_gone(tim, baseline, scored, tmp_path, capsy
     made = Score.read(run)
     dataclasses.replace(made, origin=dataclasses.replace(made.origin, checkpoint_sha256="0" * 64)).write()
     arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
-    assert "its score is of weights it no longer has" in refused(capsys, *arguments)
+    assert "its score is of weights that it no longer has" in refused(capsys, *arguments)
 
 
-def test_a_run_that_did_not_come_to_its_end(tim, baseline, scored, tmp_path, capsys):
+def test_a_run_that_did_not_finish(tim, baseline, scored, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(tim, run)
     changed(run, "manifest.json", complete=False)
-    assert "did not come to its end" in refused(capsys, "score", run)
+    assert "its training did not finish" in refused(capsys, "score", run)
     arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
-    assert "did not come to its end" in refused(capsys, *arguments)
+    assert "its training did not finish" in refused(capsys, *arguments)
 
 
 def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypatch):

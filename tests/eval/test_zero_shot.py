@@ -95,6 +95,6 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     dem = other / "data/DEM"
     shutil.copy(dem / "alpha_0_0_DEM.tif", dem / "delta_0_0_DEM.tif")
     moved = type(world)(other, world.size, world.timesteps)
-    assert "was generated from another chip delta_0_0" in refused(store, where=moved)
+    assert "was generated from another version of chip delta_0_0" in refused(store, where=moved)
     (other / "split/impactmesh_flood_test.txt").unlink()
     assert "no test split" in refused(store, where=moved)

@@ -37,7 +37,7 @@ def _verdict(report: Report) -> Iterator[str]:
     yield (
         f"{counted(test.chips, 'test chip')} of {counted(len(test.scenes), 'scene')}. Differences are in percentage "
         f"points. {report.statistics.averages} `counts.csv` holds the counts of every run and scene, from which each "
-        "number here is worked out."
+        "number here is computed."
     )
 
 

@@ -74,18 +74,18 @@ class VariancePart(Part):
     """One source of a difference's variance: scenes, or seeds (of each arm, where runs are not paired by seed)."""
 
     name: str
-    units: PositiveInt = Field(description="How many were drawn")
+    units: PositiveInt = Field(description="How many were sampled")
     variance: NonNegative
 
 
 class Estimate(Part):
-    """A difference and how sure it is, as `eval.compare.inference.Estimate` has it."""
+    """A difference and how certain it is, as `eval.compare.inference.Estimate` has it."""
 
     difference: SignedShare
     low: float | None = Field(description="Lower end of the 95 % interval; null for a single scene")
     high: float | None
     standard_error: NonNegative | None = Field(description="Root of the sum of the parts' variances")
-    degrees_of_freedom: NonNegative | None = Field(description="Of Student's t")
+    degrees_of_freedom: NonNegative | None = Field(description="Those of Student's t")
     resolvable: NonNegative | None = Field(description="Smallest difference found with 80 % power at 5 %")
     p_value: Share = Field(description="Two-sided, of the same Student's t as the interval")
     parts: tuple[VariancePart, ...] = Field(description="Where the variance comes from")
@@ -195,8 +195,10 @@ class Verdict(Part):
         description="Of the point estimate alone: above 0.02, 0 to 0.02, below 0; no claim without `claimed`"
     )
     inconclusive: bool
-    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison has not")
-    not_beaten: tuple[str, ...] = Field(description="Controls that the candidate is not surely better than")
+    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison does not have")
+    not_beaten: tuple[str, ...] = Field(
+        description="Controls that the candidate is not significantly better than"
+    )
     words: tuple[str, ...]
 
 
@@ -222,7 +224,7 @@ class SeedRow(Part):
 
 
 class Statistics(Part):
-    """How numbers were worked out, and what the gate asks for."""
+    """How the numbers were computed, and what the gate asks for."""
 
     level: Share
     power: Share
