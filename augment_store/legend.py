@@ -40,8 +40,8 @@ class LegendTable:
         """Reads a table from YAML, of which JSON is a part.
 
         Args:
-            path: File with the keys ``name``, ``classes`` (value, name, rgb) and ``mapping``; None for the
-                table that ships with the package: ten classes to the five of the Phase 2 NYC masks.
+            path: File with the keys ``name``, ``classes`` (value, name and, optionally, rgb) and ``mapping``; None
+                for the table that ships with the package: ten classes to the five of the Phase 2 NYC masks.
 
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
@@ -63,8 +63,13 @@ class LegendTable:
         Raises:
             LegendError: If a value or label in the mapping is in neither legend.
         """
-        classes = tuple(LegendClass(c["value"], c["name"], tuple(c["rgb"])) for c in plain["classes"])
         mapping = {int(value): int(label) for value, label in plain["mapping"].items()}
+        classes = tuple(
+            LegendClass(
+                c["value"], c["name"], tuple(c["rgb"]) if "rgb" in c else _colour(c["value"], mapping)
+            )
+            for c in plain["classes"]
+        )
         values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
         if not mapping.keys() <= values or not set(mapping.values()) <= labels:
             raise LegendError(
@@ -79,3 +84,12 @@ class LegendTable:
             lookup[value] = label
         labels: NDArray[np.int64] = lookup[lulc]
         return labels
+
+
+def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:
+    """Colour of the first LULC class that a table maps to a label, so that a map which is right looks right."""
+    colours = {entry.value: entry.rgb for entry in LULC_LEGEND}
+    found = [colours[value] for value, target in mapping.items() if target == label and value in colours]
+    if not found:
+        raise LegendError(f"class {label} has no rgb and no LULC class to take its colour from")
+    return found[0]

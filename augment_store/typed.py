@@ -75,4 +75,5 @@ def _first(error: Exception) -> str:
     found = error.errors(include_url=False)[0]
     key = ".".join(map(str, found["loc"])) or "the whole"
     shown = "" if found["type"] == "missing" else f", found {str(found['input'])[:60]!r}"
-    return f"{key}: {found['msg']}{shown}"
+    what = "no such key" if found["type"] == "unexpected_keyword_argument" else found["msg"]
+    return f"{key}: {what}{shown}"

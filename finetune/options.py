@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from augment_store.words import shipped_or_given
 from finetune.errors import ConfigError
 
 COMMANDS: Final = ("fit", "validate", "test", "predict")
@@ -156,10 +157,7 @@ def find_config(name: str | None, run: Path) -> Path:
         if not own.is_file():
             raise ConfigError(f"{own}: no such file; name a YAML with --config")
         return own
-    shipped = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
-    path = Path(name)
-    if path.is_file():
-        return path
-    if path.parent == Path() and shipped.is_file():
-        return shipped
-    raise ConfigError(f"--config {name}: no such file; these ship: {', '.join(shipped_configs())}")
+    path = shipped_or_given(name, CONFIGS)
+    if path is None:
+        raise ConfigError(f"--config {name}: no such file; these ship: {', '.join(shipped_configs())}")
+    return path

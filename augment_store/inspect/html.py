@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +17,7 @@ from augment_store.inspect.images import colour_confidence, photo_uri
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.inspect.views import ChipView, view_chip
-from augment_store.modalities import LegendClass
+from augment_store.page.assembly import Assets, as_json, as_legend, assemble
 
 CHIP_BUDGET: Final = 21_500
 """Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share as much."""
@@ -27,7 +25,7 @@ CHIP_BUDGET: Final = 21_500
 FULL_PAGE: Final = 60
 """Chips that share the budget of a page."""
 
-_SCRIPTS: Final = ("chips.js", "footprints.js", "viewer.js", "main.js")
+_ASSETS: Final = Assets("augment_store.inspect", ("chips.js", "footprints.js", "viewer.js", "main.js"))
 
 
 @dataclass(frozen=True)
@@ -76,22 +74,19 @@ def write_page(
 def _parts(
     survey: Survey, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
 ) -> Iterator[str]:
-    head, style, body, script = _asset("template.html").split("<!--part-->")
-    yield head + f"<style>\n{_asset('style.css')}</style>" + style
-    yield f'<script type="application/json" id="store">{_json(_store(survey, seen, timestep))}</script>\n'
-    yield '<script type="application/json" id="chips">[\n'
+    data = {"store": [as_json(_store(survey, seen, timestep))], "chips": _chips(survey, chosen, timestep)}
+    return assemble(_ASSETS, f"{survey.store.path.name}: {survey.store.spec.modality}", data)
+
+
+def _chips(survey: Survey, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
+    """A list in JSON, chip by chip, so that the pictures of one chip alone are in memory."""
     left = CHIP_BUDGET * max(len(chosen), FULL_PAGE)
+    yield "[\n"
     for position, statistics in enumerate(chosen):
         chip = _chip(view_chip(survey, statistics, timestep), survey, left // (len(chosen) - position))
         left -= _weight(chip["layers"])
-        yield (",\n" if position else "") + _json(chip)
-    yield "\n]</script>\n" + body
-    yield (
-        "<script>\n(() => {\n'use strict';\n"
-        + "".join(_asset(name) for name in _SCRIPTS)
-        + "})();\n</script>"
-    )
-    yield script
+        yield (",\n" if position else "") + as_json(chip)
+    yield "\n]"
 
 
 def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
@@ -110,7 +105,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "samples": store.spec.sampling.samples,
         "continuous": survey.kind.continuous,
         "drawnByLegend": survey.kind.drawn_by_legend,
-        "classes": [_legend(entry) for entry in survey.kind.legend],
+        "classes": as_legend(survey.kind.legend),
         "measures": MEASURES,
         "groups": [_group(group) for group in summarise(seen)],
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
@@ -130,9 +125,7 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
     facts = view.statistics
-    reference = (
-        None if view.reference is None else [_legend(entry) for entry in view.reference.picture.classes]
-    )
+    reference = None if view.reference is None else as_legend(view.reference.picture.classes)
     return {
         "id": facts.chip_id,
         "scene": view.scene_id,
@@ -181,10 +174,6 @@ def _encode(view: ChipView, level: Level) -> dict[str, list[str]]:
     return layers
 
 
-def _legend(entry: LegendClass) -> dict[str, str]:
-    return {"name": entry.name, "colour": "#{:02x}{:02x}{:02x}".format(*entry.rgb)}
-
-
 def _shares(shares: Iterable[float]) -> list[float]:
     return [round(float(share), 4) for share in shares]
 
@@ -195,12 +184,3 @@ def _number(value: float) -> float | None:
 
 def _finite(measures: dict[str, float]) -> dict[str, float]:
     return {key: round(value, 4) for key, value in measures.items() if np.isfinite(value)}
-
-
-def _json(value: Any) -> str:
-    """JSON that is safe inside a script element: it has no ``<``."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _asset(name: str) -> str:
-    return resources.files("augment_store.inspect").joinpath(f"page/{name}").read_text(encoding="utf-8")

@@ -17,6 +17,13 @@ NO_CODE: Final = 255
 """Code of a pixel without a value."""
 
 _RGB: Final = tuple(S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE"))
+
+_CLOUD: Final = 3000.0
+"""Reflectance × 10⁴ from which a pixel is taken for cloud or snow if all visible bands have it."""
+
+_FEWEST_CLEAR: Final = 0.05
+"""Share of clear pixels below which a chip is stretched over all of them."""
+
 _SUN: Final = (-1.0, 1.0, 1.6)
 """Direction the hillshade's light comes from, as x east, y north, z up: north-west, 49° high."""
 
@@ -33,9 +40,10 @@ def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
 
 
 def draw_rgb(bands: NDArray[np.floating]) -> Picture:
-    """Natural colours of the twelve S2L2A bands ``[12, y, x]``, stretched over the chip's own range."""
+    """Natural colours of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range without clouds."""
     chosen = bands[list(_RGB)]
-    return _picture(_stretch(chosen) ** 0.8)
+    clear = chosen[:, ~(chosen >= _CLOUD).all(axis=0)]
+    return _picture(_stretch(chosen, clear if clear.size > _FEWEST_CLEAR * chosen.size else chosen) ** 0.8)
 
 
 def draw_radar(bands: NDArray[np.floating]) -> Picture:
@@ -57,9 +65,13 @@ def draw_relief(bands: NDArray[np.floating]) -> Picture:
     return _picture(np.stack([grey, grey, grey * 0.96]))
 
 
-def _stretch(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Values between their 2nd and 98th percentile as 0..1; 0 where there is none, ½ where all are equal."""
-    finite = values[np.isfinite(values)]
+def _stretch(values: NDArray[np.floating], over: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
+    """Values between the 2nd and 98th percentile of `over`, or their own, as 0..1; 0 where there is none.
+
+    Where all are equal they are ½.
+    """
+    over = values if over is None else over
+    finite = over[np.isfinite(over)]
     if not finite.size:
         return np.zeros_like(values)
     low, high = np.percentile(finite, (2, 98))

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from augment_store.words import few
 from eval.compare.inference import Estimate, PairedArms, compare, holm
 from eval.compare.verdict import SIGNIFICANT, Setting, Verdict, judge
-from eval.errors import (
-    ClassMismatchError,
-    ComparisonError,
-    MissingChipsError,
-    NoReferenceError,
-    SplitMismatchError,
-)
+from eval.errors import ComparisonError
 from eval.score.counts import Confusion
-from eval.score.metrics import mean_iou
-from eval.score.record import DATA_KEYS, Origin, Score
+from eval.score.metrics import INTERVALS, MIOU
+from eval.score.record import Origin, Score
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
+
+_SEED: Final = re.compile(r"[_-]?seed[_-]?\d+$|[_-]\d{1,3}$")
+"""End of a run directory's name that tells the runs of an arm apart."""
 
 
 @dataclass(frozen=True)
@@ -39,45 +37,56 @@ class Arm:
     scores: tuple[Score, ...]
 
     @property
+    def title(self) -> str:
+        """What its run directories are called, the seed left out: ``tim_lulc`` of ``runs/tim_lulc/seed_1``."""
+        titles = dict.fromkeys(_title(score) for score in self.scores)
+        shared = dict.fromkeys(title.rstrip("0123456789") for title in titles)
+        return (
+            few(shared if len(shared) == 1 and "" not in shared else titles)
+            if len(titles) > 1
+            else few(titles)
+        )
+
+    @property
     def counts(self) -> Confusion:
         """Counts ``[seed, scene, class, class + 1]``."""
         return np.stack([score.counts.by_scene() for score in self.scores])
 
-    @property
-    def miou(self) -> NDArray[np.float64]:
-        """MIoU of each run, macro over the classes in the reference."""
-        return mean_iou(np.stack([score.counts.total for score in self.scores]))
-
 
 @dataclass(frozen=True)
 class Difference:
-    """What sets one arm apart from another.
+    """How one arm differs from another.
 
     Attributes:
-        miou: Estimate of the difference in mIoU.
-        classes: Estimate of the difference in IoU, by class in the reference.
-        adjusted: p-values of the classes after Holm.
+        overall: Estimates by the metric's key.
+        by_class: Estimates by the metric's key, then by class in the reference.
+        adjusted: p-values after Holm over the classes, likewise.
     """
 
-    miou: Estimate
-    classes: Mapping[str, Estimate]
-    adjusted: Mapping[str, float]
+    overall: Mapping[str, Estimate]
+    by_class: Mapping[str, Mapping[str, Estimate]]
+    adjusted: Mapping[str, Mapping[str, float]]
 
-    def differs(self, name: str) -> bool:
-        """Whether a class differs by both accounts: its p-value after Holm, and its interval."""
-        return self.adjusted[name] < SIGNIFICANT and not self.classes[name].covers_zero
+    @property
+    def miou(self) -> Estimate:
+        """The headline's."""
+        return self.overall[MIOU.key]
+
+    def differs(self, key: str, name: str) -> bool:
+        """Whether a class differs by both its p-value after Holm and its interval."""
+        return self.adjusted[key][name] < SIGNIFICANT and not self.by_class[key][name].covers_zero
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a report tells.
+    """Everything that goes into a report.
 
     Attributes:
         arms: Baseline, candidate, then controls.
-        differences: Of each arm but the baseline to the baseline, by name.
-        against: Of the candidate to each control, by the control's name.
-        verdict: What follows.
-        setting: What it was made of.
+        differences: Differences of every other arm to the baseline, by the arm's name.
+        against: Differences of the candidate to each control, by the control's name.
+        verdict: What follows from them.
+        setting: How it was made.
     """
 
     arms: tuple[Arm, ...]
@@ -123,23 +132,37 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control) for control in controls}
-    trained = [score.origin for arm in aligned for score in arm.scores if score.origin.kind != "zero-shot"]
+    trained = [score.origin for arm in aligned for score in arm.scores if score.origin.trained]
+    records = [origin.run for origin in trained if origin.run is not None]
     setting = Setting(
         scenes=baseline.counts.shape[1],
         runs=(len(baseline.scores), len(candidate.scores)),
         pairing=unpaired_because(baseline, candidate),
         smoke=any(origin.smoke for origin in trained),
-        overlap=tuple(sorted({scene for origin in trained for scene in origin.scene_overlap})),
-        limited=any(origin.limited_to is not None for origin in trained),
+        overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
+        limited=any(record.data.limited_to is not None for record in records),
         data=(*_data_doubts(trained), *_start_doubts(aligned)),
         dropped=dropped,
+        titles=titles(baseline, candidate),
     )
     verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, setting)
 
 
+def titles(first: Arm, second: Arm) -> tuple[str, str]:
+    """What two arms are called; what they are to each other where their directories do not tell them apart."""
+    if first.title == second.title:
+        return first.name, second.name
+    return first.title, second.title
+
+
+def _title(score: Score) -> str:
+    folder = score.folder.absolute()
+    return _SEED.sub("", folder.name) or folder.parent.name
+
+
 def unpaired_because(first: Arm, second: Arm) -> str:
-    """Why runs of two arms are not paired by seed; empty where they are, whatever the numbers say.
+    """Why runs of two arms are not paired by seed; empty where they are. It never depends on the results.
 
     They are paired where every run's seed is known and both arms have the same seeds.
     """
@@ -154,9 +177,10 @@ def unpaired_because(first: Arm, second: Arm) -> str:
 
 
 def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
-    """What keeps trained arms from having provably read the same chips and masks, by split."""
-    for key in DATA_KEYS:
-        found = {origin.data.get(key, "") for origin in origins}
+    """Where trained arms are not proven to have read the same chips and masks."""
+    by_origin = [dict(origin.data()) for origin in origins]
+    for key in by_origin[0] if by_origin else ():
+        found = {digests[key] for digests in by_origin}
         if "" in found:
             yield f"the digest of the {key}, which the record of a run does not hold; train and score it again"
         elif len(found) > 1:
@@ -164,11 +188,11 @@ def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
 
 
 def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
-    """Arms that began with other weights than the baseline: a difference could be theirs."""
+    """Arms that began with other weights than the baseline, which could explain a difference."""
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
-    zero_shot = {arm.name for arm in arms if arm.scores[0].origin.kind == "zero-shot"}
+    trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
-        if name not in zero_shot and found != starts[BASELINE]:
+        if name in trained and found != starts[BASELINE]:
             shown = [", ".join(map(_short, sorted(group))) for group in (starts[BASELINE], found)]
             yield f"the same start of every arm: baseline began with {shown[0]}, {name} with {shown[1]} (--init)"
 
@@ -190,12 +214,19 @@ def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
             seen[mark] = score
     for name, scores in arms.items():
         _check_seeds(name, scores)
-        for key in ("encoding", "control", "fingerprint"):
-            first, other = (getattr(score.origin, key) for score in (scores[0], _odd(scores, key)))
-            if first != other:
+        _check_arm(name, scores)
+
+
+def _check_arm(name: str, scores: Sequence[Score]) -> None:
+    """The runs of an arm were trained on the same things."""
+    first = scores[0]
+    for other in scores[1:]:
+        for key, value in first.origin.arm.items():
+            theirs = other.origin.arm[key]
+            if theirs != value:
                 raise ComparisonError(
-                    f"{name}: {scores[0].folder} has {key} {first or 'none'}, {_odd(scores, key).folder} has "
-                    f"{other or 'none'}; the runs of an arm differ by their seed alone"
+                    f"{name}: {first.folder} has {key} {value or 'none'}, {other.folder} has {theirs or 'none'}; the "
+                    "runs of an arm differ by their seed alone"
                 )
 
 
@@ -207,16 +238,10 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
             continue
         if seed in seeds:
             raise ComparisonError(
-                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a run repeated is no second "
-                "draw: train with another --seed"
+                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a repeated run is no "
+                "second sample: train with another --seed"
             )
         seeds[seed] = score
-
-
-def _odd(scores: Sequence[Score], key: str) -> Score:
-    """The first run that differs from the first in this, or the first."""
-    first = getattr(scores[0].origin, key)
-    return next((score for score in scores if getattr(score.origin, key) != first), scores[0])
 
 
 def paired(arm: Arm, other: Arm) -> PairedArms:
@@ -230,18 +255,26 @@ def paired(arm: Arm, other: Arm) -> PairedArms:
 
 def _difference(arm: Arm, other: Arm) -> Difference:
     names = arm.scores[0].counts.class_names
-    miou, *classes = compare(paired(arm, other))
     present = other.scores[0].counts.total.sum(axis=-1) > 0
-    kept = {name: entry for name, entry, there in zip(names, classes, present, strict=True) if there}
-    adjusted = holm(np.array([entry.p_value for entry in kept.values()]))
-    return Difference(miou, kept, dict(zip(kept, map(float, adjusted), strict=True)))
+    overall, by_class, adjusted = {}, {}, {}
+    found = compare(paired(arm, other))
+    for metric in INTERVALS:
+        estimates = found[metric.key]
+        if not metric.by_class:
+            (overall[metric.key],) = estimates
+            continue
+        kept = {name: entry for name, entry, there in zip(names, estimates, present, strict=True) if there}
+        raised = holm(np.array([entry.p_value for entry in kept.values()]))
+        by_class[metric.key] = kept
+        adjusted[metric.key] = dict(zip(kept, map(float, raised), strict=True))
+    return Difference(overall, by_class, adjusted)
 
 
 def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
     """The arms with all chips in the order of the first run's, and the scenes left out for having no reference."""
     first = next(iter(arms.values()))[0]
     if not first.counts.total.sum():
-        raise NoReferenceError(
+        raise ComparisonError(
             f"{first.folder}: no reference pixel of any class in the test split; all of its masks are ignored"
         )
     for scores in arms.values():
@@ -262,7 +295,7 @@ def _check_same(first: Score, other: Score) -> None:
     """Both were scored on the same classes, chips, scenes and references."""
     if first.counts.class_names != other.counts.class_names:
         ours, theirs = (", ".join(score.counts.class_names) for score in (first, other))
-        raise ClassMismatchError(
+        raise ComparisonError(
             f"{first.folder} has the classes {ours}; {other.folder} has {theirs}; compare runs of one class list"
         )
     _check_chips(first, other)
@@ -271,12 +304,12 @@ def _check_same(first: Score, other: Score) -> None:
     )
     moved = sorted(chip_id for chip_id, scene in scenes.items() if placed[chip_id] != scene)
     if moved:
-        raise SplitMismatchError(
+        raise ComparisonError(
             f"{first.folder} and {other.folder} put chip {moved[0]} in the scenes {scenes[moved[0]]!r} and "
             f"{placed[moved[0]]!r}; score them with one scene_pattern or scene_table"
         )
-    if first.origin.masks_sha256 != other.origin.masks_sha256:
-        raise SplitMismatchError(
+    if first.origin.test.masks != other.origin.test.masks:
+        raise ComparisonError(
             f"{first.folder} and {other.folder} were scored against different reference masks of the same chips; "
             "score both again on one chip set"
         )
@@ -284,15 +317,15 @@ def _check_same(first: Score, other: Score) -> None:
 
 
 def _check_references(first: Score, other: Score) -> None:
-    """What a digest promises, the counts must hold: as many reference pixels of each class in each chip."""
+    """Digests of masks are equal; so must be the reference pixels of each class in each chip."""
     ours = first.counts.values.sum(axis=-1)
     theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
     differing = np.flatnonzero((ours != theirs).any(axis=-1))
     if differing.size:
         chip = first.counts.chip_ids[differing[0]]
-        raise SplitMismatchError(
-            f"{first.folder} and {other.folder} count other reference pixels in chip {chip} though they name the same "
-            "masks; one of the scores is damaged: score both again"
+        raise ComparisonError(
+            f"{first.folder} and {other.folder} count different reference pixels in chip {chip} though they name the "
+            "same masks; one of the scores is damaged: score both again"
         )
 
 
@@ -302,15 +335,11 @@ def _check_chips(first: Score, other: Score) -> None:
         return
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
-        raise MissingChipsError(
-            f"{short.folder} lacks {len(missing)} test chips ({_few(missing)}); score it on the whole split"
+        raise ComparisonError(
+            f"{short.folder} lacks {len(missing)} test chips ({few(sorted(missing))}); score it on the whole split"
         )
-    raise SplitMismatchError(
+    raise ComparisonError(
         f"{first.folder} and {other.folder} were scored on different test splits: {len(ours - theirs)} chips are "
-        f"only in the first ({_few(ours - theirs)}), {len(theirs - ours)} only in the second "
-        f"({_few(theirs - ours)}); score both on one split"
+        f"only in the first ({few(sorted(ours - theirs))}), {len(theirs - ours)} only in the second "
+        f"({few(sorted(theirs - ours))}); score both on one split"
     )
-
-
-def _few(names: set[str]) -> str:
-    return ", ".join(sorted(names)[:3]) + (" …" if len(names) > 3 else "")

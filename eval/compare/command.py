@@ -18,6 +18,8 @@ SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, int
 
 REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
 
+SIGN_ALONE: Final = "asks for the sign of the point estimate alone, while the interval covers zero"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `compare`."""
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="RUN",
-        help="runs of the baseline, one a seed",
+        help="runs of the baseline, one for each seed",
     )
     parser.add_argument(
         "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=RUN",
-        help="runs that could explain a difference away; a name may appear several times, once a seed",
+        help="runs that could explain a difference away; repeat a name for each of its seeds",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
@@ -46,23 +48,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=REQUIREMENTS,
         nargs="+",
         default=[],
-        help="exit with 1 unless the point estimate is not negative (acceptable), the interval excludes zero "
-        "(conclusive), an improvement is claimed (improvement), of more than +2 pp (strong)",
+        help="exit with 1 unless the point estimate is not negative, whatever its interval (acceptable), the interval "
+        "excludes zero (conclusive), an improvement is claimed (improvement), or one of more than +2 pp (strong)",
     )
-    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now, for pictures")
+    parser.add_argument(
+        "--chips",
+        type=Path,
+        metavar="DIR",
+        help="where the chip set is now, for pictures (default: where it was scored)",
+    )
     parser.add_argument(
         "--pictures",
         type=_count,
         default=4,
         metavar="N",
-        help="chips shown that gained most, and that lost most (default 4)",
+        help="how many of the chips that gained most, and of those that lost most, to show (default 4)",
     )
     parser.add_argument(
         "--declared",
         type=_positive,
         default=1,
         metavar="N",
-        help="comparisons declared beforehand on this test split (default 1; a study gives its own)",
+        help="number of comparisons declared beforehand on this test split (default 1; a study gives its own)",
     )
     parser.add_argument(
         "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study gives it)"
@@ -85,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     _write(comparison, args)
     verdict = comparison.verdict
     sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
+    if "acceptable" in args.require and verdict.inconclusive:
+        sys.stdout.write(f"  --require acceptable: {SIGN_ALONE}.\n")
     sys.stdout.write(f"{args.out / 'report.html'}\n")
     return 0 if all(_holds(verdict, wanted) for wanted in args.require) else 1
 
@@ -115,24 +124,25 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 def _score(folder: Path) -> Score:
     """A run's score, of weights that it has now; a run that has none yet is scored now."""
     from eval.errors import ScoreError
-    from eval.score.record import Score, is_scored
+    from eval.score.record import Kind, Score, is_scored
     from finetune.run.manifest import MANIFEST
 
     if not (folder / MANIFEST).is_file():
         score = Score.read(folder)
-        if score.origin.kind == "run":
+        if score.origin.kind is Kind.RUN:
             raise ScoreError(
-                f"{folder}: holds the score of a run but no {MANIFEST}, so nothing shows what was trained; copy the "
-                "whole run directory"
+                f"{folder}: holds the score of a run but no {MANIFEST}, so there is no record of what was trained; "
+                "copy the whole run directory"
             )
         return score
     if not is_scored(folder):
-        from eval.score.command import score_one
+        from eval.score.network import score as make_score
+        from eval.score.opening import open_run
         from finetune.run.reopen import Places
 
-        score_one(folder, "best", Places())
+        make_score(open_run(folder, "best", Places()), folder)
     score = Score.read(folder)
-    if score.origin.kind == "run":
+    if score.origin.kind is Kind.RUN:
         _check_current(score)
     return score
 
@@ -149,13 +159,12 @@ def _check_current(score: Score) -> None:
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
         raise ScoreError(
-            f"{score.folder}: its score is of weights it no longer has; run python -m eval score {score.folder}"
+            f"{score.folder}: its score is of weights that it no longer has; run python -m eval score {score.folder}"
         )
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:
-    from datetime import UTC, datetime
-
+    from augment_store.words import now
     from eval.compare.report import files
     from eval.compare.report.document import Declared, make_report
     from eval.compare.report.markdown import to_markdown
@@ -163,8 +172,7 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
     from eval.compare.report.pictures import choose, find_shown
     from eval.compare.report.table import to_csv
 
-    created = datetime.now(UTC).replace(microsecond=0).isoformat()
-    report = make_report(comparison, created, Declared(args.study, args.declared))
+    report = make_report(comparison, now(), Declared(args.study, args.declared))
     shown = find_shown(comparison, args.chips)
     with files.replaced(args.out) as folder:
         (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -1,15 +1,17 @@
-"""What the test split can tell about a difference: paired by chip, drawn anew by scene, and by seed.
+"""What the test split can tell about a difference: chips are paired; scenes, and seeds, are what was sampled.
 
-Chips of one scene share weather, season and terrain, so scenes are what was drawn from the world. Runs of an arm with
-different seeds are drawn too. Runs of one seed start from the same weights and see the same chips in the same order,
-so where both arms have the same seeds, what luck they share cancels in the difference of each seed.
+Chips of one scene share weather, season and terrain, so scenes are the units that were sampled. Runs of an arm with
+different seeds are a sample too. Runs of one seed start from the same weights and see the same chips in the same order,
+so where both arms have the same seeds, the luck they share cancels in the difference of each seed.
 
-All differences are *candidate − baseline* of a measure of the counts summed over scenes, mean over seeds, as shares
-(0.01 is one point). Interval and p-value are of one Student's t, so they agree.
+All differences are *candidate − baseline* of a metric of the counts summed over scenes, mean over seeds, as shares
+(0.01 is one point); a metric by class makes a measure of each class, any other makes one. Interval and p-value are of
+one Student's t, so they agree.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from eval.score.metrics import class_iou, mean_iou
+from eval.score.metrics import INTERVALS, Metric
 
 Values = NDArray[np.float64]
 
@@ -26,7 +28,8 @@ LEVEL: Final = 0.95
 POWER: Final = 0.8
 
 DECIMALS: Final = 9
-"""Of differences and ends of intervals, before anything is read from them: far below one pixel of any test split."""
+"""Differences and ends of intervals are rounded to these, before anything is read from them: far below one pixel of
+any test split."""
 
 SHARE_POWER: Final = 1.4
 """Between 2, Satterthwaite's (1946), and 1, near Cochran's (1964) weighting of t by variance.
@@ -44,8 +47,8 @@ class Part:
 
     Attributes:
         name: ``scenes``, ``seeds`` where runs are paired by seed, else ``baseline seeds`` and ``candidate seeds``.
-        units: How many were drawn.
-        variance: What their draw adds to the variance of the difference.
+        units: How many were sampled.
+        variance: What sampling them adds to the variance of the difference.
     """
 
     name: str
@@ -59,15 +62,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference and how sure it is.
+    """A difference and how certain it is.
 
     Attributes:
         difference: Candidate − baseline, as a share.
-        low: Lower end of the 95 % interval, None where a single scene allows none.
+        low: Lower end of the 95 % interval, None where there is a single scene.
         high: Upper end.
         standard_error: Root of the sum of the parts' variances, None for a single scene.
-        degrees_of_freedom: Of Student's t, None likewise.
-        resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None likewise.
+        degrees_of_freedom: Those of Student's t, None for a single scene.
+        resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None for a single
+            scene.
         p_value: Two-sided, below 0.05 exactly where the interval excludes zero; 1 for a single scene.
         parts: Where the variance comes from; empty for a single scene.
     """
@@ -83,7 +87,7 @@ class Estimate:
 
     @property
     def covers_zero(self) -> bool:
-        """Whether no difference is compatible with the data; so it is without an interval."""
+        """Whether the data are compatible with no difference; true where there is no interval."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
@@ -105,12 +109,14 @@ class PairedArms:
     Attributes:
         baseline: ``[seed, scene, class, class + 1]``.
         candidate: ``[seed, scene, class, class + 1]``, its seeds as many or not.
-        by_seed: Whether the runs of both arms are of the same seeds, in the same order.
+        by_seed: Whether the runs of both arms have the same seeds, in the same order.
+        metrics: What they are compared by.
     """
 
     baseline: NDArray[Any]
     candidate: NDArray[Any]
     by_seed: bool = False
+    metrics: tuple[Metric, ...] = INTERVALS
 
     @property
     def scenes(self) -> int:
@@ -118,19 +124,16 @@ class PairedArms:
         return int(self.baseline.shape[1])
 
     def differences(self, weights: NDArray[Any]) -> Values:
-        """Differences ``[…, measure]`` with scenes weighted ``[…, scene]``, mean over seeds.
-
-        Measure 0 is mIoU, the others are the classes' IoU.
-        """
+        """Differences ``[…, measure]`` with scenes weighted ``[…, scene]``, mean over seeds; see `measures`."""
         candidate, baseline = (
-            measures(arm, weights).mean(axis=-2) for arm in (self.candidate, self.baseline)
+            measures(self.metrics, arm, weights).mean(axis=-2) for arm in (self.candidate, self.baseline)
         )
         return np.asarray(candidate - baseline)
 
     def luck(self) -> Iterator[tuple[str, Values]]:
-        """What varies by seed, by its name: ``[seed, measure]`` of the differences, or of each arm unpaired."""
+        """What varies by seed, with its name: differences ``[seed, measure]``, or each arm where runs are unpaired."""
         every = np.ones(self.scenes)
-        baseline, candidate = (measures(arm, every) for arm in (self.baseline, self.candidate))
+        baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
         if self.by_seed:
             yield "seeds", candidate - baseline
         else:
@@ -138,46 +141,58 @@ class PairedArms:
             yield "candidate seeds", candidate
 
 
-def measures(arm: NDArray[Any], weights: NDArray[Any]) -> Values:
-    """MIoU and every class' IoU of weighted scenes.
+def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]) -> Values:
+    """Metrics of weighted scenes, one beside the other in the order given.
 
-    A class that is not in the reference of the scenes drawn has IoU 0 in every arm, so a difference of 0.
+    A class that is not in the reference of the scenes drawn has the value 0 in every arm, so a difference of 0.
 
     Args:
+        metrics: What to measure; a metric by class has as many columns as there are classes, any other one.
         arm: Counts ``[seed, scene, class, class + 1]``.
         weights: ``[…, scene]``.
 
     Returns:
-        ``[…, seed, 1 + class]``.
+        ``[…, seed, measure]``.
     """
     seeds, scenes, classes, width = arm.shape
     flat = arm.transpose(1, 0, 2, 3).reshape(scenes, -1).astype(float)
     totals = (np.asarray(weights, float) @ flat).reshape(*weights.shape[:-1], seeds, classes, width)
-    iou = np.where(totals.sum(axis=-1) > 0, class_iou(totals), 0.0)
-    return np.concatenate([mean_iou(totals)[..., None], iou], axis=-1)
+    referenced = totals.sum(axis=-1) > 0
+    columns = []
+    for metric in metrics:
+        shares = metric.function(totals)
+        columns.append(np.where(referenced, shares, 0.0) if metric.by_class else shares[..., None])
+    values: Values = np.nan_to_num(np.concatenate(columns, axis=-1))
+    return values
 
 
-def compare(arms: PairedArms) -> list[Estimate]:
-    """Estimates of the difference in mIoU and in each class' IoU, in this order."""
+def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
+    """Estimates of the differences by the metric's key: one of each class for a metric by class, else one alone."""
     every = _rounded(arms.differences(np.ones(arms.scenes)))
     if arms.scenes == 1:
-        return [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
-    sources = variances(arms)
-    return [
-        estimate(
-            float(difference),
-            tuple(Part(name, units, float(variance[measure])) for name, units, variance in sources),
-        )
-        for measure, difference in enumerate(every)
-    ]
+        found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
+    else:
+        sources = variances(arms)
+        found = [
+            estimate(
+                float(difference),
+                tuple(Part(name, units, float(variance[measure])) for name, units, variance in sources),
+            )
+            for measure, difference in enumerate(every)
+        ]
+    remaining, classes = iter(found), arms.baseline.shape[2]
+    return {
+        metric.key: tuple(itertools.islice(remaining, classes if metric.by_class else 1))
+        for metric in arms.metrics
+    }
 
 
 def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     """Sources of variance: name, number of units, and each measure's variance of the difference.
 
     Scenes by the delete-one jackknife (Efron and Tibshirani 1993, eq. 11.5) of the mean over seeds; seeds by the
-    spread between runs. What scenes and seeds do together is in both, so it is counted twice: leaving it out is
-    right only for many of either, and costs coverage with three seeds.
+    spread between runs. Their interaction is in both, so it is counted twice: subtracting it is right only
+    for many of either, and costs coverage with three seeds.
     """
     scenes = arms.scenes
     left_out = arms.differences(np.ones((scenes, scenes)) - np.eye(scenes))
@@ -189,7 +204,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 
 
 def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
-    """A difference with Student's interval and p-value from what its variance is made of."""
+    """A difference with Student's interval and p-value from the parts of its variance."""
     error, freedom = standard_error(parts)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
@@ -216,23 +231,13 @@ def resolvable_difference(parts: Sequence[Part]) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
 
 
-def without_each_class(arms: PairedArms) -> Values:
-    """Difference in mIoU over the other classes of the reference, by the class left out ``[class]``; NaN if none."""
-    iou = arms.differences(np.ones(arms.scenes))[1:]
-    present = arms.baseline[0].sum(axis=(0, -1)) > 0
-    kept = present & ~np.eye(present.size, dtype=bool)
-    count = kept.sum(axis=-1)
-    left: Values = np.divide(kept @ iou, count, out=np.full(present.size, np.nan), where=count > 0)
-    return left
-
-
 def _rounded(shares: Values) -> Values:
     """Shares without floating point's crumbs, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
     return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
 
 
 def holm(p_values: Values) -> Values:
-    """p-values adjusted for having asked several questions (Holm 1979), in the order given."""
+    """p-values adjusted for several comparisons (Holm 1979), in the order given."""
     order = np.argsort(p_values)
     raised = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     adjusted = np.empty_like(p_values)

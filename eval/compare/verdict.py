@@ -1,7 +1,7 @@
-"""The gate: a difference, its interval and how it was come by, to a verdict in plain words.
+"""The gate: from a difference, its interval and how they were obtained to a verdict in plain words.
 
-Grade and certainty are one sentence. An improvement is claimed only where nothing of `Verdict.lacking` is left, and the
-list of what a claim needs is fixed here, before any number is seen.
+Grade and certainty are one sentence. An improvement is claimed only where `Verdict.lacking` is empty, and the list of
+what a claim needs is fixed here, before any number is seen.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from augment_store.words import counted, few
 from eval.compare.inference import LEVEL, Estimate
 
 STRONG_ABOVE: Final = 0.02
@@ -22,7 +23,7 @@ FEWEST_SEEDS: Final = 3
 
 SIGNIFICANT: Final = 1 - LEVEL
 
-ONE_RUN: Final = "one run: not evidence"
+ONE_RUN: Final = "one run is not evidence"
 
 
 class Grade(enum.StrEnum):
@@ -40,7 +41,7 @@ class Grade(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a comparison was made of, as far as it limits what can be said.
+    """How a comparison was made, as far as that limits what can be said.
 
     Attributes:
         scenes: Number of test scenes.
@@ -49,8 +50,9 @@ class Setting:
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
-        data: Where the trained arms did not provably read the same chips and masks, a sentence each.
+        data: Where the trained arms are not proven to have read the same chips and masks, a sentence each.
         dropped: Test scenes left out because no pixel of theirs has a reference.
+        titles: What baseline and candidate are called.
     """
 
     scenes: int
@@ -61,6 +63,7 @@ class Setting:
     limited: bool = False
     data: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    titles: tuple[str, str] = ("baseline", "candidate")
 
 
 @dataclass(frozen=True)
@@ -68,16 +71,18 @@ class Verdict:
     """What follows from a comparison.
 
     Attributes:
-        headline: The verdict in a few words.
-        claimed: Whether an improvement is claimed; so it is where nothing is lacking.
-        grade: Of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
+        headline: The outcome with its difference and interval, and what was compared.
+        outcome: The verdict in a few words.
+        claimed: Whether an improvement is claimed; true where nothing is lacking.
+        grade: Grade of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
-        lacking: What a claim of an improvement needs and this comparison has not.
-        not_beaten: Controls that the candidate is not better than beyond doubt.
+        lacking: What a claim of an improvement needs and this comparison does not have.
+        not_beaten: Controls that the candidate is not significantly better than.
         words: The verdict as sentences.
     """
 
     headline: str
+    outcome: str
     claimed: bool
     grade: Grade
     inconclusive: bool
@@ -106,17 +111,20 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     not_beaten = tuple(name for name, entry in against.items() if not entry.is_above_zero)
     lacking = (*_lacking_certainty(miou, setting), *_lacking_design(setting), *_lacking_controls(against))
     grade = grade_of(miou.difference)
-    headline = _headline(miou, grade, setting, claimed=not lacking)
-    words = (_result(miou, headline, setting), _pairing(setting), *_resolution(miou, setting))
+    outcome = _outcome(miou, grade, setting, claimed=not lacking)
+    headline = f"{outcome.capitalize()}: mIoU {span(miou)}, {setting.titles[1]} against {setting.titles[0]}"
+    words = (_result(miou, setting), _pairing(setting), *_resolution(miou, setting))
     if setting.dropped:
         words += (f"Left out, since no pixel has a reference: scenes {', '.join(setting.dropped)}.",)
     if setting.smoke:
-        words += ("A run was a smoke run of a few steps: these numbers show that the chain works, no more.",)
+        words += (
+            "A run was a smoke run of a few steps: these numbers show that the chain works and nothing more.",
+        )
     words += tuple(f"A claim lacks: {entry}." for entry in lacking)
-    return Verdict(headline, not lacking, grade, miou.covers_zero, lacking, not_beaten, words)
+    return Verdict(headline, outcome, not lacking, grade, miou.covers_zero, lacking, not_beaten, words)
 
 
-def _headline(miou: Estimate, grade: Grade, setting: Setting, *, claimed: bool) -> str:
+def _outcome(miou: Estimate, grade: Grade, setting: Setting, *, claimed: bool) -> str:
     if claimed:
         return "strong improvement" if grade is Grade.STRONG else "improvement"
     if min(setting.runs) == 1:
@@ -140,9 +148,10 @@ def _lacking_certainty(miou: Estimate, setting: Setting) -> Iterator[str]:
 
 def _lacking_design(setting: Setting) -> Iterator[str]:
     if setting.smoke:
-        yield "whole trainings; a run was a smoke run"
+        yield "full trainings; a run was a smoke run"
     if setting.overlap:
-        yield f"scenes in one split only; in two splits of a run, the test is too kind: {_few(setting.overlap)}"
+        shared = few(setting.overlap)
+        yield f"scenes in one split only; the test is too easy where a run has them in two splits: {shared}"
     if setting.limited:
         yield "whole splits; those of a run were cut down to some of their chips"
     yield from setting.data
@@ -150,7 +159,7 @@ def _lacking_design(setting: Setting) -> Iterator[str]:
 
 def _lacking_controls(against: Mapping[str, Estimate]) -> Iterator[str]:
     if not against:
-        yield "a control, so nothing is known of what else could explain a difference"
+        yield "a control, so nothing rules out other explanations of a difference"
     for name, entry in against.items():
         if not entry.is_above_zero:
             yield f"being better than control {name}: {span(entry)}"
@@ -161,21 +170,38 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f} pp".replace("-", "−")
 
 
-def span(entry: Estimate) -> str:
+class Interval(Protocol):
+    """An estimate, in memory or in a report."""
+
+    @property
+    def difference(self) -> float:
+        """The difference, as a share."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of its interval, None where there is none."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper end likewise."""
+
+
+def span(entry: Interval) -> str:
     """A difference with its interval."""
     if entry.low is None or entry.high is None:
         return f"{points(entry.difference)} (no interval)"
     return f"{points(entry.difference)} [{points(entry.low)}, {points(entry.high)}]"
 
 
-def _result(miou: Estimate, headline: str, setting: Setting) -> str:
-    begin = f"{headline.capitalize()}: the candidate's mIoU differs from the baseline's by {points(miou.difference)}"
+def _result(miou: Estimate, setting: Setting) -> str:
+    baseline, candidate = setting.titles
+    begin = f"The mIoU of {candidate} differs from that of {baseline} by {points(miou.difference)}"
     if miou.low is None or miou.high is None:
         return f"{begin}; all test chips are of a single scene, so there is no interval."
     ends = f"95 % interval {points(miou.low)} to {points(miou.high)}, p = {miou.p_value:.3f}"
     zero = "covers zero" if miou.covers_zero else "does not cover zero"
     luck = "; it says nothing about other seeds" if min(setting.runs) == 1 else ""
-    return f"{begin} ({ends}, {setting.scenes} scenes); the interval {zero}{luck}."
+    return f"{begin} ({ends}, {counted(setting.scenes, 'scene')}); the interval {zero}{luck}."
 
 
 def _pairing(setting: Setting) -> str:
@@ -190,7 +216,7 @@ def _resolution(miou: Estimate, setting: Setting) -> Iterator[str]:
     if miou.resolvable is None or miou.standard_error is None:
         return
     if not miou.standard_error:
-        yield "The difference is the same in every scene, so nothing tells how small a difference they could find."
+        yield "The difference is the same in every scene, so their power cannot be estimated."
         return
     total = sum(part.variance for part in miou.parts)
     shares = ", ".join(f"{part.name} {100 * part.variance / total:.0f} %" for part in miou.parts)
@@ -204,7 +230,3 @@ def _resolution(miou: Estimate, setting: Setting) -> Iterator[str]:
 
 def _pp(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.2f} pp"
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""The model card: what it is, what it was compared with, and how little or much that shows."""
+"""The model card: what the model is, what it was compared with, and what that does and does not show."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 from huggingface_hub import EvalResult, ModelCardData
 
 from augment_store.spec import GenerationSpec
-from eval.compare.report.markdown import percent, span, to_markdown
+from augment_store.words import counted
+from eval.compare.report.markdown import percent, to_markdown
 from eval.compare.report.model import Metrics, Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
+from eval.score.metrics import METRICS, MIOU
 from finetune.run.manifest import RunManifest
-
-MIOU: Final = "mIoU, macro over the classes in the reference"
 
 ATTRIBUTIONS: Final = (
     "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
@@ -33,7 +33,7 @@ class Imprint:
     Attributes:
         name: Name of the model.
         licence: Identifier of the weights' licence.
-        attributions: Whom to credit for the chip set, besides `ATTRIBUTIONS`.
+        attributions: Who to credit for the chip set, besides `ATTRIBUTIONS`.
     """
 
     name: str
@@ -75,10 +75,9 @@ class CardFacts:
 def claim(report: Report) -> str:
     """The card's first sentence about the result, of the same prominence whatever it says."""
     verdict = report.verdict
-    result = f"{verdict.headline.capitalize()}: mIoU {span(report.difference)} against the baseline"
     if verdict.claimed:
-        return f"{result}."
-    return f"{result}. No improvement is claimed; a claim lacks {'; '.join(verdict.lacking)}."
+        return f"{verdict.headline}."
+    return f"{verdict.headline}. No improvement is claimed; a claim lacks {'; '.join(verdict.lacking)}."
 
 
 def write_card(facts: CardFacts) -> str:
@@ -90,24 +89,18 @@ def write_card(facts: CardFacts) -> str:
 
 def _header(facts: CardFacts) -> ModelCardData:
     chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
-    metrics = facts.metrics
-    values = {
-        ("mean_iou", MIOU): metrics.miou_macro_reference_classes,
-        ("accuracy", "pixel accuracy"): metrics.pixel_accuracy,
-        ("f1", "F1, macro over the classes in the reference"): metrics.f1_macro_reference_classes,
-    }
     results = [
         EvalResult(
             task_type="image-segmentation",
             dataset_type=chip_set,
-            dataset_name=f"{chip_set}, {facts.report.test.chips} test chips",
+            dataset_name=f"{chip_set}, {counted(facts.report.test.chips, 'test chip')}",
             dataset_split="test",
-            metric_type=kind,
-            metric_name=name,
+            metric_type=metric.card,
+            metric_name=", ".join(filter(None, (metric.label, metric.policy))),
             metric_value=round(value, 6),
         )
-        for (kind, name), value in values.items()
-        if value is not None
+        for metric in METRICS
+        if metric.card and (value := facts.metrics.overall[metric.key]) is not None
     ]
     return ModelCardData(
         license=facts.imprint.licence,
@@ -137,13 +130,13 @@ def _result(facts: CardFacts) -> Iterator[str]:
     arm = facts.report.candidate
     yield (
         f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
-        f"{MIOU}: {percent(facts.metrics.miou_macro_reference_classes)} on "
-        f"{facts.report.test.chips} test chips of {len(facts.report.test.scenes)} scenes."
+        f"{MIOU.label}, {MIOU.policy}: {percent(facts.metrics.miou)} on "
+        f"{counted(facts.report.test.chips, 'test chip')} of {counted(len(facts.report.test.scenes), 'scene')}."
     )
     if len(arm.runs) > 1:
-        mean = percent(arm.metrics.miou_macro_reference_classes)
+        mean = percent(arm.metrics.miou)
         yield (
-            f"Mean over the {len(arm.runs)} seeds of its arm: {mean}; the comparison is of the arms, while these "
+            f"Mean over the {len(arm.runs)} seeds of its arm: {mean}; the comparison is between arms, while these "
             f"weights are those of seed {facts.manifest.seed}."
         )
 
@@ -173,7 +166,7 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
     shape = f"`[batch, band, {steps}, y, x]`" if steps > 1 else "`[batch, band, y, x]`"
     yield "## Inputs"
     yield ""
-    yield f"A dict of float32 tensors {shape}, each band less its mean, divided by its standard deviation:"
+    yield f"A dict of float32 tensors {shape}, each band minus its mean, divided by its standard deviation:"
     yield ""
     yield "| modality | band | unit | mean | standard deviation |"
     yield "|---|---|---|---|---|"
@@ -193,16 +186,16 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
 def _limits(facts: CardFacts) -> Iterator[str]:
     yield "## Limits"
     yield ""
-    scenes = len(facts.report.test.scenes)
-    yield f"- Tested on {scenes} scenes of one chip set; nothing is known of other places, seasons or sensors."
+    scenes = counted(len(facts.report.test.scenes), "scene")
+    yield f"- Tested on {scenes} of one chip set; other places, seasons or sensors are untested."
     if facts.manifest.augment.fingerprint:
         yield "- It needs maps generated by the spec in `generation_spec.json`; others may change its output."
     if facts.manifest.data.scene_overlap:
-        yield "- Scenes are in two splits, so that the test is too kind: " + ", ".join(
+        yield "- Some scenes are in two splits, which makes the test too easy: " + ", ".join(
             facts.manifest.data.scene_overlap
         )
     if facts.manifest.smoke:
-        yield "- A smoke run of a few steps: of no use but to show that the chain works."
+        yield "- A smoke run of a few steps: it shows that the chain works and is of no other use."
 
 
 def _report(facts: CardFacts) -> Iterator[str]:

@@ -26,15 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TEXT",
-        help="whom to credit for the chip set and its masks",
+        help="who to credit for the chip set and its masks",
     )
     parser.add_argument(
         "--push",
         metavar="REPO",
         help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
     )
-    parser.add_argument("--chips", type=Path, metavar="DIR", help="where the chip set lies now")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="where the augment store lies now")
+    parser.add_argument(
+        "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
+    )
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where the augment store is now (default: where the run read it)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.push and not args.attribution:
         raise PublishError(
-            f"--push {args.push}: say with --attribution whom to credit for the chips and masks"
+            f"--push {args.push}: say with --attribution who to credit for the chips and masks"
         )
     report = read_report(args.report)
     imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from augment_store.errors import AugmentStoreError, OutputError
 from eval.compare.report.files import REPORT
-from eval.compare.report.model import REPORT_VERSION, Arm, Report, Run
+from eval.compare.report.model import REPORT_VERSION, Report
 from eval.errors import PublishError
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.card import CardFacts, Imprint, write_card
@@ -21,8 +20,6 @@ from eval.score.opening import Opened, open_run
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places
 from terramind_weights.files import sha256_of_file
-
-_PLACES: Final = ("source", "checkpoint", "chips", "store")
 
 
 def read_report(folder: Path) -> Report:
@@ -51,22 +48,18 @@ def read_report(folder: Path) -> Report:
 
 def without_places(report: Report) -> Report:
     """A report in which paths of the machine it was made on are cut down to their last two parts."""
-    baseline, candidate, *controls = (_arm_without_places(arm) for arm in report.arms)
-    return report.model_copy(update={"baseline": baseline, "candidate": candidate, "controls": controls})
+    return Report.model_validate(_without_places(report.model_dump(mode="json")))
 
 
-def _arm_without_places(arm: Arm) -> Arm:
-    return arm.model_copy(update={"runs": [_run_without_places(run) for run in arm.runs]})
-
-
-def _run_without_places(run: Run) -> Run:
-    places: dict[str, Any] = {key: _end(getattr(run.origin, key)) for key in _PLACES}
-    origin = dataclasses.replace(run.origin, **places)
-    return run.model_copy(update={"folder": _end(run.folder), "origin": origin})
-
-
-def _end(place: str | None) -> str | None:
-    return None if place is None else "/".join(Path(place).parts[-2:])
+def _without_places(value: Any) -> Any:
+    """Plain values with every absolute path shortened, wherever it is nested."""
+    if isinstance(value, dict):
+        return {key: _without_places(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_places(entry) for entry in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return "/".join(Path(value).parts[-2:])
+    return value
 
 
 def publish(
@@ -161,7 +154,8 @@ def push(bundle: Path, repo: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    offline = HfHubHTTPError.__bases__[0]  # of the HTTP library, which differs between versions
+    # without a network the client raises its HTTP library's own errors, and that library differs between versions
+    offline = HfHubHTTPError.__bases__[0]
     api = HfApi()
     try:
         api.create_repo(repo_id=repo, repo_type="model", exist_ok=True, private=True)
@@ -171,7 +165,7 @@ def push(bundle: Path, repo: str) -> str:
     except (offline, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise PublishError(
-            f"{repo}: not uploaded ({reason}); the bundle is whole in {bundle}. Log in with hf auth login, run again "
-            "with another --out, or upload it with hf upload"
+            f"{repo}: not uploaded ({reason}); the bundle is complete in {bundle}. Log in with hf auth login, run "
+            "again with another --out, or upload it with hf upload"
         ) from error
     return str(done.commit_url)

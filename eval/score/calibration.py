@@ -1,4 +1,4 @@
-"""Whether a stated probability is kept: reliability curves and the expected calibration error of generated maps."""
+"""Whether stated probabilities come true: reliability curves and expected calibration error of generated maps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reliability:
 
     @classmethod
     def of(cls, stated: NDArray[Any], right: NDArray[np.bool_]) -> Self:
-        """Of pixels with a stated probability in 0..1 each, and whether each is right."""
+        """Reliability over pixels, each with a stated probability in 0..1 and whether it is right."""
         place = np.minimum((stated * BINS).astype(int), BINS - 1)
         counts, sums, hits = (
             np.bincount(place, weights=weights, minlength=BINS)
@@ -56,7 +56,7 @@ class Reliability:
         return cls(tuple(Bin(int(pixels), stated, right) for pixels, stated, right in rows))
 
     def __add__(self, other: Reliability) -> Reliability:
-        """Of both sets of pixels."""
+        """Reliability over both sets of pixels."""
         return Reliability(tuple(_merge(*pair) for pair in zip(self.bins, other.bins, strict=True)))
 
     @property

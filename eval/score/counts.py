@@ -1,4 +1,4 @@
-"""Confusion counts chip by chip: the one thing every metric and every interval is worked out from."""
+"""Confusion counts chip by chip: the one thing that every metric and every interval is computed from."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Counts:
         """The same counts with the chips in another order.
 
         Raises:
-            KeyError: If a chip is not there.
+            KeyError: If a chip is unknown.
         """
         place = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
         order = [place[chip_id] for chip_id in chip_ids]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,12 @@ from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
 from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
-from eval.errors import MissingChipsError, ScoreError
+from augment_store.words import now
+from eval.errors import ScoreError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
-from eval.score.record import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
+from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from finetune.run.manifest import AugmentRecord
 from finetune.run.predictions import write_classes
 
 Calibration = dict[str, Reliability]
@@ -42,10 +43,9 @@ def score_store(
         folder: Folder to write to.
 
     Raises:
-        ScoreError: If it is no LULC store, or there is no test split.
-        MissingChipsError: If a test chip is not complete in the store.
+        ScoreError: If it is no LULC store, there is no test split, or a test chip is not complete in the store.
         OtherChipsError: If a test chip is not what the store was generated from.
-        LegendError: If the table's labels are not 0 to their number less one.
+        LegendError: If the table's labels are not 0 to one less than their number.
         AugmentStoreError: If a chip or a mask cannot be read.
     """
     names = _class_names(table)
@@ -109,7 +109,7 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     ids = tuple(sorted(chips.splits["test"]))
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:
-        raise MissingChipsError(
+        raise ScoreError(
             f"{store.path}: {len(missing)} test chips are not complete, the first {missing[0]}; run generate again"
         )
     return ids
@@ -121,24 +121,17 @@ def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
 
 
 def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str) -> Origin:
-    spec = store.spec
+    spec, place = store.spec, str(store.path.resolve())
     return Origin(
-        kind="zero-shot",
-        created=datetime.now(UTC).replace(microsecond=0).isoformat(),
-        source=str(store.path.resolve()),
+        kind=Kind.ZERO_SHOT,
+        created=now(),
+        source=place,
         checkpoint="",
         checkpoint_sha256="",
         chips=str(chips.root.resolve()),
-        ids_sha256=ids_digest(counts),
-        masks_sha256=masks,
+        test=split_record(counts, inputs="", masks=masks),
+        augment=AugmentRecord((), (), None, 0, "", place, store.fingerprint, ("lulc",)),
         seed=spec.sampling.seed,
-        encoding=(),
-        control=None,
-        store=str(store.path.resolve()),
-        fingerprint=store.fingerprint,
-        smoke=False,
-        parameters=0,
-        wall_seconds=0.0,
         device=spec.device,
-        versions=dict(spec.versions),
+        versions=spec.versions,
     )

@@ -44,11 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.legend import LegendTable
     from augment_store.store import AugmentStore
     from eval.score.calibration import describe
-    from eval.score.command import show
     from eval.score.maps import score_store
 
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
     made, calibration = score_store(store, chips, LegendTable.load(args.legend), args.out)
-    show(made)
-    sys.stdout.write("".join(f"  {line}\n" for line in describe(calibration)))
+    sys.stdout.writelines(f"{line}\n" for line in made.lines())
+    sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
     return 0

@@ -1,16 +1,18 @@
-"""Metrics worked out of confusion counts, aggregated once and divided once.
+"""Metrics computed from confusion counts, aggregated once and divided once; `METRICS` is the one list of them.
 
-Averages over classes come under two policies, and the policy is part of the name: *reference classes* are those
-with a pixel in the reference; *seen classes* are those in the reference or in the prediction, which is what
-torchmetrics averages over and `terratorch test` logs. They differ only where a class that is not in the
-reference is predicted.
+A metric is one entry of `METRICS`: scores, reports, the page and model cards loop over it, and where the entry says so
+its difference between arms gets an interval.
+
+Averages over classes come under two policies, and the policy is part of the name: *reference classes* are those with a
+pixel in the reference; *seen classes* are those in the reference or in the prediction, which is what torchmetrics
+averages over and `terratorch test` logs. They differ only where a class that is not in the reference is predicted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,12 @@ def over_reference_classes(values: Shares, counts: NDArray[Any]) -> Shares:
     return _ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(float))
 
 
+def over_seen_classes(values: Shares) -> Shares:
+    """Mean ``[…]`` of per-class values ``[…, class]`` over the classes in reference or prediction; NaN without any."""
+    seen = np.isfinite(values)
+    return _ratio(np.where(seen, values, 0.0).sum(axis=-1), seen.sum(axis=-1).astype(float))
+
+
 def mean_iou(counts: NDArray[Any]) -> Shares:
     """MIoU ``[…]``, macro over the classes in the reference."""
     return over_reference_classes(class_iou(counts), counts)
@@ -77,48 +85,112 @@ def row_normalised(counts: NDArray[Any]) -> Shares:
     return _ratio(counts.astype(float), counts.sum(axis=-1, keepdims=True).astype(float))
 
 
+REFERENCE: Final = "mean over the classes in the reference"
+SEEN: Final = "mean over the classes in the reference or the prediction"
+
+
 @dataclass(frozen=True)
-class Metrics:
-    """Metrics of one set of confusion counts; see the module for the two averaging policies.
+class Metric:
+    """One metric.
 
     Attributes:
-        miou_macro_reference_classes: The headline mIoU.
-        miou_macro_seen_classes: As torchmetrics and `terratorch test` (``test/mIoU``).
-        f1_macro_reference_classes: Mean F1 likewise.
-        f1_macro_seen_classes: As `terratorch test` (``test/F1_Score``).
-        pixel_accuracy: As `terratorch test` (``test/Pixel_Accuracy``).
-        iou_by_class: IoU by class name, None where a class is in neither reference nor prediction.
-        f1_by_class: F1 likewise.
+        key: Its name in files; an average over classes has its policy in it.
+        label: Its name in tables.
+        policy: Which classes it averages over; empty where it averages over none.
+        function: From counts ``[…, class, class + 1]`` to ``[…]``, or ``[…, class]`` of a metric by class.
+        by_class: Whether it has a value for each class.
+        interval: Whether differences between arms get an interval and a p-value.
+        logged: What `terratorch test` logs the same number as; empty where it logs none.
+        card: Kind of metric on Hugging Face, where model cards name it; empty where they do not.
     """
 
-    miou_macro_reference_classes: float | None
-    miou_macro_seen_classes: float | None
-    f1_macro_reference_classes: float | None
-    f1_macro_seen_classes: float | None
-    pixel_accuracy: float | None
-    iou_by_class: dict[str, float | None]
-    f1_by_class: dict[str, float | None]
+    key: str
+    label: str
+    policy: str
+    function: Callable[[NDArray[Any]], Shares]
+    by_class: bool = False
+    interval: bool = False
+    logged: str = ""
+    card: str = ""
+
+
+MIOU: Final = Metric(
+    "miou_macro_reference_classes", "mIoU", REFERENCE, mean_iou, interval=True, card="mean_iou"
+)
+"""The headline: verdict, rows of seeds and chips are of this one."""
+
+IOU: Final = Metric("iou_by_class", "IoU", "", class_iou, by_class=True, interval=True)
+
+METRICS: Final = (
+    MIOU,
+    Metric(
+        "miou_macro_seen_classes",
+        "mIoU as TerraTorch",
+        SEEN,
+        lambda counts: over_seen_classes(class_iou(counts)),
+        logged="test/mIoU",
+    ),
+    Metric(
+        "f1_macro_reference_classes",
+        "F1",
+        REFERENCE,
+        lambda counts: over_reference_classes(class_f1(counts), counts),
+        card="f1",
+    ),
+    Metric(
+        "f1_macro_seen_classes",
+        "F1 as TerraTorch",
+        SEEN,
+        lambda counts: over_seen_classes(class_f1(counts)),
+        logged="test/F1_Score",
+    ),
+    Metric(
+        "pixel_accuracy", "pixel accuracy", "", pixel_accuracy, logged="test/Pixel_Accuracy", card="accuracy"
+    ),
+    IOU,
+    Metric("f1_by_class", "F1", "", class_f1, by_class=True),
+)
+
+OVERALL: Final = tuple(metric for metric in METRICS if not metric.by_class)
+BY_CLASS: Final = tuple(metric for metric in METRICS if metric.by_class)
+INTERVALS: Final = tuple(metric for metric in METRICS if metric.interval)
+
+TWO_AVERAGES: Final = (
+    "TerraTorch averages over every class that occurs in the reference or the prediction, so that a class which is "
+    "only predicted counts as 0; mIoU and F1 here are means over the classes in the reference."
+)
+"""Why a run has two mIoUs, and two F1s."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Every metric of one set of confusion counts; None where one is not defined.
+
+    Attributes:
+        overall: By the key of `OVERALL`.
+        by_class: By the key of `BY_CLASS`, then by class; None for a class that is not in the reference.
+    """
+
+    overall: Mapping[str, float | None]
+    by_class: Mapping[str, Mapping[str, float | None]]
 
     @classmethod
     def of(cls, counts: NDArray[Any], class_names: Sequence[str]) -> Self:
         """Metrics of counts ``[class, class + 1]``."""
-        iou, f1 = class_iou(counts), class_f1(counts)
-        return cls(
-            miou_macro_reference_classes=known(over_reference_classes(iou, counts)),
-            miou_macro_seen_classes=_over_seen_classes(iou),
-            f1_macro_reference_classes=known(over_reference_classes(f1, counts)),
-            f1_macro_seen_classes=_over_seen_classes(f1),
-            pixel_accuracy=known(pixel_accuracy(counts)),
-            iou_by_class=dict(zip(class_names, map(known, iou), strict=True)),
-            f1_by_class=dict(zip(class_names, map(known, f1), strict=True)),
-        )
+        referenced = counts.sum(axis=-1) > 0
+        overall = {metric.key: known(metric.function(counts)) for metric in OVERALL}
+        by_class = {}
+        for metric in BY_CLASS:
+            values = np.where(referenced, metric.function(counts), np.nan)
+            by_class[metric.key] = dict(zip(class_names, map(known, values), strict=True))
+        return cls(overall, by_class)
+
+    @property
+    def miou(self) -> float | None:
+        """The headline."""
+        return self.overall[MIOU.key]
 
 
 def known(value: float | Shares) -> float | None:
     """A plain number, None where it is not defined."""
     return float(value) if np.isfinite(value) else None
-
-
-def _over_seen_classes(values: Shares) -> float | None:
-    seen = values[np.isfinite(values)]
-    return float(seen.mean()) if seen.size else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +13,12 @@ from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
+from augment_store.words import now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.opening import Opened
-from eval.score.record import FOLDER, PREDICTIONS, Origin, Score, discard, ids_digest
-from finetune.data.checks import Survey
-from finetune.run.manifest import SplitRecord
+from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
 from finetune.run.predictions import write_classes
-from finetune.run.recording import now
+from finetune.run.recording import augment_record
 from terramind_weights.files import sha256_of_file
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
@@ -83,46 +80,18 @@ def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractCont
 
 def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Origin:
     manifest, datamodule = opened.manifest, opened.datamodule
-    store = datamodule.augmentation.store
+    survey = datamodule.surveys["test"]
     return Origin(
-        kind="checkpoint" if manifest is None else "run",
+        kind=Kind.CHECKPOINT if manifest is None else Kind.RUN,
         created=now(),
         source=str((opened.config if manifest is None else folder).resolve()),
         checkpoint=str(opened.checkpoint.resolve()),
         checkpoint_sha256=sha256_of_file(opened.checkpoint),
         chips=str(datamodule.chips.root.resolve()),
-        ids_sha256=ids_digest(counts),
-        masks_sha256=datamodule.surveys["test"].masks,
+        test=split_record(counts, inputs=survey.inputs, masks=survey.masks),
+        augment=augment_record(datamodule, "" if manifest is None else manifest.augment.new_columns),
         seed=None if manifest is None else manifest.seed,
-        encoding=datamodule.augmentation.encoding,
-        control=datamodule.augmentation.request.control,
-        store=str(store.path.resolve()) if store else None,
-        fingerprint=store.fingerprint if store else "",
-        smoke=False if manifest is None else manifest.smoke,
-        parameters=sum(parameter.numel() for parameter in opened.task.parameters()),
-        wall_seconds=0.0 if manifest is None else manifest.cost.wall_seconds,
         device=device.type,
-        versions=versions(),
-        scene_overlap=() if manifest is None else manifest.data.scene_overlap,
-        limited_to=None if manifest is None else manifest.data.limited_to,
-        start="" if manifest is None else manifest.start.digest,
-        data=_data(opened),
+        versions=versions(PACKAGES),
+        run=manifest,
     )
-
-
-def _data(opened: Opened) -> dict[str, str]:
-    """Digests of the chips and masks that training read, by the run's record, and of those read now."""
-    splits: dict[str, Survey | SplitRecord] = {"test": opened.datamodule.surveys["test"]}
-    if opened.manifest is not None:
-        splits |= {name: opened.manifest.data.splits[name] for name in ("train", "val")}
-    found = {f"{name} inputs": entry.inputs for name, entry in splits.items()}
-    return found | {f"{name} masks": entry.masks for name, entry in splits.items()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of each package that decides the result, where it is installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # a checkout need not be installed
-            found[name] = version(name)
-    return found

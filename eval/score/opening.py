@@ -1,4 +1,4 @@
-"""Opening what is to be scored: a run of ours, or any TerraTorch checkpoint with its YAML."""
+"""Opening a network to be scored: a run of this project, or any TerraTorch checkpoint with its YAML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from terratorch.tasks import SemanticSegmentationTask
 
-from eval.errors import CheckpointError, IncompleteRunError, OtherStoreError
+from eval.errors import ScoreError
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import read_yaml
 from finetune.run.manifest import CONFIG, RunManifest
@@ -27,7 +27,7 @@ class Opened:
         config: The YAML.
         checkpoint: The weight file.
         precision: Lightning's name of the arithmetic.
-        manifest: The run's manifest, None for a checkpoint that is not ours.
+        manifest: The run's manifest, None for any other checkpoint.
     """
 
     task: SemanticSegmentationTask
@@ -47,10 +47,8 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
         places: Where chips and store lie now.
 
     Raises:
-        CheckpointError: If the checkpoint does not fit the run's configuration.
-        IncompleteRunError: If the run did not come to its end.
-        OtherStoreError: If the store is not the one the run was trained on.
-        AugmentStoreError: If the directory holds no run, or chips or store cannot be used.
+        ScoreError: If the run did not finish, or the store is not the one it was trained on.
+        AugmentStoreError: If the directory holds no run, or checkpoint, chips or store cannot be used.
     """
     manifest = RunManifest.read(run)
     check_complete(run, manifest)
@@ -62,14 +60,14 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
 
 
 def check_complete(run: Path, manifest: RunManifest) -> None:
-    """Makes sure that a run came to its end.
+    """Makes sure that a run finished its training.
 
     Raises:
-        IncompleteRunError: If it did not.
+        ScoreError: If it did not.
     """
     if not manifest.complete:
-        raise IncompleteRunError(
-            f"{run}: its training did not come to its end; resume it by fit --ckpt_path or train again"
+        raise ScoreError(
+            f"{run}: its training did not finish; resume it with fit --ckpt_path, or train again"
         )
 
 
@@ -82,7 +80,7 @@ def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:
         places: Where chips and store lie.
 
     Raises:
-        CheckpointError: If the checkpoint does not fit the YAML.
+        ScoreError: If the checkpoint does not fit the YAML.
         AugmentStoreError: If either cannot be read, or chips or store cannot be used.
     """
     with _named(checkpoint, config):
@@ -98,7 +96,7 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
     try:
         yield
     except MisfitError as error:
-        raise CheckpointError(
+        raise ScoreError(
             f"{checkpoint}: does not fit {config}: {error.what}; give the YAML this checkpoint was trained by"
         ) from error
 
@@ -108,7 +106,7 @@ def _check_store(run: Path, manifest: RunManifest, datamodule: TimStoreDataModul
     found = store.fingerprint if store else ""
     if found != manifest.augment.fingerprint:
         place = store.path if store else "no store"
-        raise OtherStoreError(
+        raise ScoreError(
             f"{place}: fingerprint {found[:12] or 'none'}, but {run} was trained on one with "
             f"{manifest.augment.fingerprint[:12] or 'none'}; name that store with --store"
         )

@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import ConfigDict
 
 from augment_store.files import write_whole
-from augment_store.typed import parse
+from augment_store.typed import STRICT, parse
+from augment_store.words import counted
 from eval.errors import ScoreError
 from eval.score.counts import Counts
-from eval.score.metrics import Metrics
+from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
+from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
 from terramind_weights.files import sha256_of_file
 
-SCORE_VERSION: Final = 3
+SCORE_VERSION: Final = 4
 FOLDER: Final = "score"
 """Folder of a run directory that holds its score."""
 
@@ -25,8 +30,18 @@ RECORD: Final = "score.json"
 COUNTS: Final = "counts.npz"
 PREDICTIONS: Final = "predictions"
 
-DATA_KEYS: Final = ("train inputs", "train masks", "val inputs", "val masks", "test inputs", "test masks")
-"""What `Origin.data` holds of a run."""
+
+class Kind(StrEnum):
+    """What was scored."""
+
+    RUN = "run"
+    """A run of `python -m finetune`."""
+
+    CHECKPOINT = "checkpoint"
+    """Any checkpoint, with its YAML."""
+
+    ZERO_SHOT = "zero-shot"
+    """The generated maps themselves."""
 
 
 @dataclass(frozen=True)
@@ -34,53 +49,69 @@ class Origin:
     """Where a score came from.
 
     Attributes:
-        kind: ``run`` of `python -m finetune`, ``checkpoint`` with its YAML, or ``zero-shot`` map.
+        kind: What was scored.
         created: When it was scored, ISO 8601 in UTC.
         source: Run directory, YAML or store, absolute.
         checkpoint: Weight file, empty for a zero-shot map.
-        checkpoint_sha256: Of that file.
+        checkpoint_sha256: SHA-256 of that file.
         chips: Root folder of the chip set.
-        ids_sha256: SHA-256 of the sorted ids of the test split.
-        masks_sha256: SHA-256 over the test split's masks.
-        seed: Seed of the training, None where none is known.
-        encoding: Encodings of cached modalities; empty for a plain fine-tune.
-        control: Control in effect, or None.
-        store: Folder of the augment store, or None.
-        fingerprint: Fingerprint of its generation spec.
-        smoke: Whether the training was cut down to a few steps.
-        parameters: Number of parameters, 0 where unknown.
-        wall_seconds: Seconds of training, 0 where unknown.
-        device: Kind of device it was scored on.
+        test: The test split as it was read for scoring.
+        augment: What was joined to its chips; of a zero-shot map, the store alone.
+        seed: Seed of the training, or of a zero-shot map's generation; None where none is known.
+        device: Kind of device it was scored on, or a zero-shot map was generated on.
         versions: Versions of the packages that decide the result.
-        scene_overlap: Scenes in two of the run's splits.
-        limited_to: Number of chips each of the run's splits was cut down to, or None.
-        start: What the weights of the training began with: SHA-256 of the published file and of ``--init``, or
-            ``random``; empty where not known.
-        data: SHA-256 over the chips read, by `DATA_KEYS`; a key is missing where the run's record does not have it.
+        run: The run's own manifest; None for anything else.
     """
 
-    kind: str
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    kind: Kind
     created: str
     source: str
     checkpoint: str
     checkpoint_sha256: str
     chips: str
-    ids_sha256: str
-    masks_sha256: str
+    test: SplitRecord
+    augment: AugmentRecord
     seed: int | None
-    encoding: tuple[str, ...]
-    control: str | None
-    store: str | None
-    fingerprint: str
-    smoke: bool
-    parameters: int
-    wall_seconds: float
     device: str
-    versions: dict[str, str]
-    scene_overlap: tuple[str, ...] = ()
-    limited_to: int | None = None
-    start: str = ""
-    data: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str]
+    run: RunManifest | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is the score of a trained network, and not of maps."""
+        return self.kind is not Kind.ZERO_SHOT
+
+    @property
+    def arm(self) -> Mapping[str, object]:
+        """What runs of one arm have in common."""
+        return {
+            "encoding": self.augment.encoding,
+            "control": self.augment.control,
+            "fingerprint": self.augment.fingerprint,
+        }
+
+    @property
+    def smoke(self) -> bool:
+        """Whether the training was cut down to a few steps."""
+        return self.run is not None and self.run.smoke
+
+    @property
+    def start(self) -> str:
+        """What the weights of the training began with, see `StartRecord.digest`; empty where it is not known."""
+        return "" if self.run is None else self.run.start.digest
+
+    def data(self) -> Iterator[tuple[str, str]]:
+        """What was read, and its SHA-256, empty where the record has none: inputs and masks of each split."""
+        trained = {} if self.run is None else self.run.data.splits
+        for name, split in (
+            ("train", trained.get("train")),
+            ("val", trained.get("val")),
+            ("test", self.test),
+        ):
+            for what in ("inputs", "masks"):
+                yield f"{name} {what}", "" if split is None else getattr(split, what)
 
 
 @dataclass(frozen=True)
@@ -101,6 +132,18 @@ class Score:
     def metrics(self) -> Metrics:
         """Metrics over the whole split."""
         return Metrics.of(self.counts.total, self.counts.class_names)
+
+    def lines(self) -> Iterator[str]:
+        """The metrics as lines of text."""
+        metrics, counts = self.metrics, self.counts
+        yield f"{self.folder}: {counted(len(counts.chip_ids), 'chip')}, {counted(len(counts.scenes), 'scene')}"
+        for metric in OVERALL:
+            policy = f" ({metric.policy})" if metric.policy else ""
+            yield f"  {metric.label} {_percent(metrics.overall[metric.key])}{policy}"
+        for name in counts.class_names:
+            values = (f"{entry.label} {_percent(metrics.by_class[entry.key][name])}" for entry in BY_CLASS)
+            yield f"  {name}: {', '.join(values)}"
+        yield f"  {TWO_AVERAGES}"
 
     def prediction(self, chip_id: str) -> Path:
         """GeoTIFF with a chip's predicted classes."""
@@ -172,6 +215,17 @@ def is_scored(folder: Path) -> bool:
     return (folder / FOLDER / RECORD).is_file()
 
 
-def ids_digest(counts: Counts) -> str:
-    """SHA-256 of the sorted chip ids, as a run's manifest has it of each split."""
-    return hashlib.sha256("\n".join(sorted(counts.chip_ids)).encode()).hexdigest()
+def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:
+    """The test split as it was read, in the terms in which a run's manifest has its splits.
+
+    Args:
+        counts: Of its chips.
+        inputs: SHA-256 over their raw inputs; empty where they were not read.
+        masks: SHA-256 over their masks.
+    """
+    ids = hashlib.sha256("\n".join(sorted(counts.chip_ids)).encode()).hexdigest()
+    return SplitRecord(len(counts.chip_ids), len(counts.scenes), ids, inputs, masks)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"

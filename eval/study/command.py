@@ -14,9 +14,8 @@ CONFIGS: Final = Path(__file__).with_name("configs")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `study`."""
-    shipped = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
     parser.add_argument(
-        "--config", required=True, metavar="YAML", help=f"a file, or one that ships: {shipped}"
+        "--config", required=True, metavar="YAML", help=f"a file, or the name of a study; {_shipped()}"
     )
     parser.add_argument(
         "--dry-run",
@@ -39,12 +38,19 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StudyError: If the YAML is invalid, or a step fails.
     """
+    from augment_store.words import shipped_or_given
+    from eval.errors import StudyError
     from eval.study.config import Study
     from eval.study.plan import plan, unequal_starts
     from eval.study.power import Spread, describe
     from eval.study.runner import command_line, forget, missing, run_step
 
-    study = Study.load(find_study(args.config))
+    path = shipped_or_given(args.config, CONFIGS)
+    if path is None:
+        raise StudyError(
+            f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
+        )
+    study = Study.load(path)
     steps = plan(study)
     left = missing(study.out, steps)
     if not args.dry_run:
@@ -65,20 +71,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def find_study(name: str) -> Path:
-    """The file of that name, or the study of that name that ships.
-
-    Raises:
-        StudyError: If there is neither.
-    """
-    from eval.errors import StudyError
-
-    shipped = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
-    if Path(name).is_file():
-        return Path(name)
-    if Path(name).parent == Path() and shipped.is_file():
-        return shipped
-    raise StudyError(f"--config {name}: no such file, and no study of that name ships")
+def _shipped() -> str:
+    return f"these ship: {', '.join(sorted(path.stem for path in CONFIGS.glob('*.yaml')))}"
 
 
 def _points(text: str) -> float:

@@ -1,4 +1,4 @@
-"""A study as its YAML says it: stores, arms × seeds, zero-shot rows and the comparisons wanted of them."""
+"""A study as its YAML describes it: stores, arms × seeds, zero-shot rows, and the comparisons between them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import yaml
+from pydantic import BeforeValidator, ConfigDict
 
-from augment_store.typed import Unfit, load_yaml, parse
+from augment_store.typed import STRICT, Unfit, load_yaml, parse
+from augment_store.words import one_line
 from eval.errors import StudyError
 
-Words = tuple[str, ...]
-Entry = TypeVar("Entry")
+
+def _word(value: Any) -> Any:
+    """A word of a command line; YAML reads ``9`` as a number and the command takes it as text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Words = tuple[Annotated[str, BeforeValidator(_word)], ...]
+"""Arguments of a command, one by one as a shell would split them."""
+
+EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
+"""A study with every key."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class StoreEntry:
         arguments: Further arguments of `python -m generate`.
         path: Folder of the store; by default in the study's folder.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     arguments: Words = ()
     path: str | None = None
@@ -42,6 +55,8 @@ class ArmEntry:
         arguments: Further arguments of `python -m finetune fit`.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     config: str
     store: str | None = None
     arguments: Words = ()
@@ -55,6 +70,8 @@ class ZeroShotEntry:
         store: Name of the store.
         legend: Legend table, or None for the one that ships.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     store: str
     legend: str | None = None
@@ -70,6 +87,8 @@ class ComparisonEntry:
         controls: Names of arms or zero-shot rows.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     baseline: str
     candidate: str
     controls: Words = ()
@@ -77,19 +96,21 @@ class ComparisonEntry:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its YAML says it.
+    """A study as its YAML describes it.
 
     Attributes:
         out: Folder for everything the study makes.
         chips: Root folder of the chip set.
         seeds: Seeds that every arm is run with.
-        arms: By name.
-        comparisons: By name.
-        stores: By name.
-        zero_shot: By name.
+        arms: Arms by name.
+        comparisons: Reports by name.
+        stores: Stores by name.
+        zero_shot: Zero-shot rows by name.
         generate_arguments: Arguments of every `python -m generate`.
         finetune_arguments: Arguments of every `python -m finetune fit`.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     out: Path
     chips: Path
@@ -111,20 +132,11 @@ class Study:
         try:
             plain = load_yaml(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-            raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-        given = _known(cls, plain, str(path))
-        kinds = {
-            "arms": ArmEntry,
-            "comparisons": ComparisonEntry,
-            "stores": StoreEntry,
-            "zero_shot": ZeroShotEntry,
-        }
-        for key, kind in kinds.items():
-            given[key] = _entries(kind, given.get(key), f"{path}: {key}")
+            raise StudyError(f"{path}: cannot be read ({one_line(error)})") from error
         try:
-            study = parse(cls, _plain(given))
+            study = parse(cls, _with_bare_stores(plain))
         except Unfit as error:
-            raise StudyError(f"{path}: {error}") from error
+            raise StudyError(f"{path}: {error}; {EXAMPLE} is one to copy") from error
         study.check(path)
         return study
 
@@ -134,11 +146,11 @@ class Study:
         Raises:
             StudyError: Naming the key.
         """
-        if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
+        if not self.seeds:
             raise StudyError(f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]")
         if len(set(self.seeds)) < len(self.seeds):
             raise StudyError(
-                f"{path}: a seed appears twice in {list(self.seeds)}; a run repeated is no second run"
+                f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is no second run"
             )
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:
@@ -155,7 +167,7 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its settings but `out`, where it is made being no part of what is asked."""
+        """SHA-256 of its settings without `out`: where a study is made is no part of what it asks."""
         plain = {**dataclasses.asdict(self), "out": None, "chips": str(self.chips)}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
@@ -172,51 +184,12 @@ class Study:
         return tuple(self.out / "runs" / name / f"seed_{seed}" for seed in self.seeds)
 
 
-def _known(kind: type, plain: Any, where: str) -> dict[str, Any]:
-    """The keys of a section, lists as tuples, after making sure that they are known and none is missing."""
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    if not isinstance(plain, dict) or not set(plain) <= set(fields):
-        strange = sorted(map(str, set(plain) - set(fields)))[0] if isinstance(plain, dict) else plain
-        raise StudyError(f"{where}: {strange!r} is no key; expected {', '.join(fields)}")
-    missing = [name for name, entry in fields.items() if name not in plain and _is_required(entry)]
-    if missing:
-        raise StudyError(f"{where}: key {missing[0]!r} is missing")
-    return {
-        key: _words(value, f"{where}: {key}") if isinstance(value, list) else value
-        for key, value in plain.items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Entries as the plain values they were read from."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return (
-        dataclasses.asdict(value)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type)
-        else value
-    )
-
-
-def _words(value: list[Any], where: str) -> tuple[Any, ...]:
-    if where.endswith("seeds"):
-        return tuple(value)
-    if any(isinstance(entry, (dict, list)) for entry in value):
-        raise StudyError(f"{where}: expected a plain list of words")
-    return tuple(str(entry) for entry in value)
-
-
-def _is_required(entry: dataclasses.Field[Any]) -> bool:
-    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-
-
-def _entries(kind: type[Entry], plain: Any, where: str) -> dict[str, Entry]:
-    if not isinstance(plain, dict | None):
-        raise StudyError(f"{where}: expected names with their settings")
-    return {
-        str(name): kind(**_known(kind, value or {}, f"{where}.{name}"))
-        for name, value in (plain or {}).items()
-    }
+def _with_bare_stores(plain: Any) -> Any:
+    """A study in which a store with nothing behind its name has all its settings at their defaults."""
+    stores = plain.get("stores") if isinstance(plain, dict) else None
+    if not isinstance(stores, dict):
+        return plain
+    return {**plain, "stores": {name: {} if entry is None else entry for name, entry in stores.items()}}
 
 
 def _defined(where: str, names: Sequence[str], known: Mapping[str, Any]) -> None:

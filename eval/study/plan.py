@@ -25,7 +25,7 @@ class Step:
         words: The command after ``python -m``.
         product: File that is there once it is done.
         after: Names of the steps whose products it reads.
-        costly: Whether it may not simply be made again when its command has changed.
+        costly: Whether it is too costly to be made again just because its command has changed.
         checkpoint: For training, the checkpoint it can be resumed from.
     """
 
@@ -49,13 +49,16 @@ def plan(study: Study) -> tuple[Step, ...]:
 
 
 def unequal_starts(study: Study) -> Iterator[str]:
-    """Comparisons whose arms begin with other weights, as far as their arguments say."""
+    """Comparisons whose arms start from different weights, as far as their arguments show."""
     for name, comparison in study.comparisons.items():
         wanted = (comparison.baseline, comparison.candidate, *comparison.controls)
         starts = {arm: _start(study, arm) for arm in wanted if arm in study.arms}
         if len(set(starts.values())) > 1:
             listed = ", ".join(f"{arm} with {start}" for arm, start in starts.items())
-            yield f"warning: the arms of comparison {name} start from other weights, which could explain all: {listed}"
+            yield (
+                f"warning: the arms of comparison {name} start from different weights, which "
+                f"could explain any difference: {listed}"
+            )
 
 
 def _start(study: Study, arm: str) -> str:

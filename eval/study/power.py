@@ -1,4 +1,4 @@
-"""What a study's design can resolve, told before anything is trained."""
+"""What a study's design can resolve, before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.words import counted
 from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
+from eval.compare.verdict import ONE_RUN
 from eval.study.config import Study
 
 SEED_SPREAD: Final = 0.0064
 """SD over seeds of the difference in mIoU between two arms run with the same seed, as measured in the demo."""
 
 SCENE_SPREAD: Final = 0.02
-"""SD over scenes of what a scene adds to the difference in mIoU: assumed, for want of a measured one."""
+"""SD over scenes of what a scene adds to the difference in mIoU: assumed, since none has been measured."""
 
 USUAL_SCENES: Final = (4, 12, 20)
 """Numbers of test scenes shown where the chip set is not there to be counted."""
@@ -42,7 +44,7 @@ def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
         spread: What is assumed.
 
     Returns:
-        The difference; None for a single scene or a single seed, with which nothing is evidence.
+        The difference; None for a single scene or a single seed, which are no evidence.
     """
     if min(scenes, seeds) < 2:
         return None
@@ -66,11 +68,8 @@ def count_test_scenes(study: Study) -> int | None:
 def describe(study: Study, spread: Spread) -> Iterator[str]:
     """The power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
-    scenes = "an unknown number of" if found is None else str(found)
-    yield (
-        f"power: {scenes} test scenes, {seeds} {'seed' if seeds == 1 else 'seeds'}, {len(study.comparisons)} "
-        f"{'comparison' if len(study.comparisons) == 1 else 'comparisons'} declared"
-    )
+    scenes = "an unknown number of test scenes" if found is None else counted(found, "test scene")
+    yield f"power: {scenes}, {counted(seeds, 'seed')}, {counted(len(study.comparisons), 'comparison')} declared"
     yield (
         f"assumed SD of the difference in mIoU: {100 * spread.scenes:.2f} pp between scenes, "
         f"{100 * spread.seeds:.2f} pp between seeds (--scene-spread, --seed-spread)"
@@ -78,11 +77,11 @@ def describe(study: Study, spread: Spread) -> Iterator[str]:
     if found is None:
         yield f"no test split at {study.chips} yet: shown for {', '.join(map(str, USUAL_SCENES))} scenes"
     if seeds == 1:
-        yield "one run: not evidence; give at least three seeds"
+        yield f"{ONE_RUN}; give at least three seeds"
     columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
     rows = sorted({seeds, 3, 6, 12})
     yield f"smallest difference resolved (pp; {LEVEL:.0%} interval, {POWER:.0%} power), by seeds and scenes:"
-    yield "seeds  " + "".join(f"{f'{column} scenes':>12}" for column in columns)
+    yield "seeds  " + "".join(f"{counted(column, 'scene'):>12}" for column in columns)
     for row in rows:
         cells = (resolvable(column, row, spread) for column in columns)
         yield f"{row:>5}  " + "".join(f"{_points(cell):>12}" for cell in cells)

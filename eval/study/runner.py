@@ -1,4 +1,4 @@
-"""Running a study's commands: what is done is on record with its command, and is not done again."""
+"""Running a study's commands: a step that is done is on record with its command, and is not run again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DONE: Final = "done"
 """Folder of a study that holds a record per step."""
 
 STARTED: Final = "started"
-"""Folder of a study that holds the command of each training that has not come to its end."""
+"""Folder of a study that holds the command of each training that has not finished."""
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps that are not done, or that read what an earlier missing step makes anew.
+    """Steps that are not done, or whose inputs an earlier missing step will make again.
 
     Args:
         out: Folder of the study.
@@ -56,7 +56,7 @@ def forget(out: Path, steps: Sequence[Step]) -> None:
 
 
 def command_line(step: Step) -> str:
-    """The command as one would type it, with the checkpoint an interrupted training goes on from."""
+    """The command as one would type it, with the checkpoint that an interrupted training resumes from."""
     return shlex.join(["python", "-m", *_words(step)])
 
 
@@ -78,7 +78,7 @@ def run_step(out: Path, step: Step) -> None:
     if status or not step.product.exists():
         reason = f"ended with exit status {status}" if status else f"left no {step.product}"
         raise StudyError(
-            f"step {step.name} {reason}: {command_line(step)}. Mend the cause and run the study again; what is "
+            f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
             "done is kept"
         )
     write_whole(_record(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
@@ -100,14 +100,15 @@ def _started(out: Path, step: Step) -> Path:
 
 
 def _check_started(out: Path, step: Step) -> None:
-    """An interrupted training goes on by the command it was started by."""
+    """An interrupted training is resumed by the command that started it."""
     record = _started(out, step)
     if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
         return
     if _read(record) != step.words:
         raise StudyError(
-            f"step {step.name} was interrupted, and started by another command than {shlex.join(step.words)}: resumed, "
-            f"it would be neither; choose another out, or remove {record} and {step.product.parents[1]}"
+            f"step {step.name} was interrupted, and had been started by another command than {shlex.join(step.words)}; "
+            f"resumed, it would be neither of the two: choose another out, or remove {record} and "
+            f"{step.product.parents[1]}"
         )
 
 

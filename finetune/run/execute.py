@@ -11,13 +11,14 @@ import yaml
 
 from augment_store.files import write_whole
 from augment_store.lock import exclusive
+from augment_store.words import now
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
 from finetune.options import Options
 from finetune.run.config import Config, read_yaml, resolve, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
-from finetune.run.recording import carry_over, finish, make_manifest, now
+from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build
 from finetune.run.trust import CUSTOM_MODULES, check_trusted
 from terramind_weights.checkpoint import read_exact

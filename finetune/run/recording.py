@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import platform
 import subprocess
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from lightning.pytorch import Trainer
 from torch import nn
 
+from augment_store.words import versions
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
 from finetune.options import Options
@@ -42,11 +39,6 @@ PACKAGES: Final = (
 """Packages whose code decides the result."""
 
 
-def now() -> str:
-    """The time in UTC, ISO 8601 to the second."""
-    return datetime.now(UTC).replace(microsecond=0).isoformat()
-
-
 def make_manifest(
     options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str
 ) -> RunManifest:
@@ -66,23 +58,14 @@ def make_manifest(
         seed=int(config["seed_everything"]),
         class_names=datamodule.class_names,
         data=_data_record(datamodule),
-        augment=_augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
+        augment=augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
         start=_start_record(options, model),
         cost=CostRecord(0, 0, 0, 0, 0.0, "", str(config["trainer"]["precision"])),
         checkpoints={},
         checkpoint_sha256={},
-        versions=_versions(),
+        versions=versions(PACKAGES),
         git_commit=_git_commit(),
     )
-
-
-def _versions() -> dict[str, str]:
-    """Version of Python and of each package that is installed; peft is needed for LoRA alone."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
@@ -107,7 +90,8 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
     )
 
 
-def _augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
+def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
+    """What a datamodule joins to its chips."""
     augmentation = datamodule.augmentation
     store = augmentation.store
     return AugmentRecord(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from augment_store.legend import LegendError, LegendTable
-from augment_store.modalities import NYC_CLASSES
+from augment_store.modalities import LULC_LEGEND, NYC_CLASSES
 
 
 def test_shipped_table_maps_every_class_as_agreed():
@@ -50,3 +50,16 @@ def test_damaged_file_is_one_line(tmp_path):
 def test_missing_file_is_one_line(tmp_path):
     with pytest.raises(LegendError, match=r"nowhere\.json: cannot be read"):
         LegendTable.load(tmp_path / "nowhere.json")
+
+
+def test_a_class_is_drawn_in_the_colour_of_the_first_class_mapped_to_it(tmp_path):
+    lulc = {entry.value: entry.rgb for entry in LULC_LEGEND}
+    table = LegendTable.load()
+    assert [entry.rgb for entry in table.classes] == [lulc[value] for value in (1, 5, 2, 9, 6)]
+    classes = [{"value": 0, "name": "green"}, {"value": 1, "name": "wet", "rgb": [0, 0, 255]}]
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"4": 0, "2": 0, "1": 1}}))
+    assert [entry.rgb for entry in LegendTable.load(path).classes] == [lulc[4], (0, 0, 255)]
+    path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"1": 1}}))
+    with pytest.raises(LegendError, match=r"own\.json: .*class 0 has no rgb and no LULC class"):
+        LegendTable.load(path)

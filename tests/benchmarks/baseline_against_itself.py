@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import permutations
 from pathlib import Path
 
+from augment_store.words import now
 from eval.compare.arms import compare_arms
 from eval.compare.report.document import Declared, make_report
 from eval.compare.report.model import Report
@@ -35,7 +35,7 @@ def halves(scores: Sequence[Score]) -> Iterator[tuple[Side, Side]]:
 def compared(baseline: Side, candidate: Side) -> Report:
     """The report of one comparison."""
     found = compare_arms({"baseline": baseline, "candidate": candidate})
-    return make_report(found, datetime.now(UTC).isoformat(), Declared())
+    return make_report(found, now(), Declared())
 
 
 def main(words: Sequence[str]) -> int:

@@ -55,7 +55,7 @@ def test_the_readmes_first_command_runs(tmp_path):
     """The whole chain, quick: world, generation, two trainings, comparison, page."""
     command = [sys.executable, "-m", "demo", "--out", str(tmp_path / "out"), "--quick"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-    assert "one run: not evidence" in told.lower()
+    assert "one run is not evidence" in told.lower()
     report = json.loads((tmp_path / "out/report/report.json").read_text())
     assert report["verdict"]["claimed"] is False
     assert (tmp_path / "out/maps.png").stat().st_size > 10_000

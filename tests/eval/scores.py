@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from eval.score.counts import Counts, count_pixels
-from eval.score.record import DATA_KEYS, FOLDER, PREDICTIONS, Origin, Score
+from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score
+from finetune.run.manifest import AugmentRecord, CostRecord, DataRecord, RunManifest, SplitRecord, StartRecord
 from finetune.run.predictions import write_classes
 
 DIGESTS = count()
@@ -16,30 +18,55 @@ DIGESTS = count()
 
 NAMES = ("water", "developed", "forest", "herbaceous", "other")
 
+NOTHING_JOINED = AugmentRecord((), (), None, 0, "zero", None, "", ())
 
-def make_origin(**changes) -> Origin:
-    fields = {
-        "kind": "checkpoint",
-        "created": "2026-01-01T00:00:00+00:00",
-        "source": "runs/x",
-        "checkpoint": "runs/x/checkpoints/best.ckpt",
-        "checkpoint_sha256": f"{next(DIGESTS):064x}",
-        "chips": "nowhere",
-        "ids_sha256": "i" * 64,
-        "masks_sha256": "m" * 64,
-        "seed": 1,
-        "encoding": (),
-        "control": None,
-        "store": None,
-        "fingerprint": "",
-        "smoke": False,
-        "parameters": 1000,
-        "wall_seconds": 60.0,
-        "device": "cpu",
-        "versions": {"torch": "test"},
-        "data": dict.fromkeys(DATA_KEYS, "d" * 64),
-    }
-    return Origin(**{**fields, **changes})
+
+SPLIT = SplitRecord(4, 2, "i" * 64, "d" * 64, "d" * 64)
+
+
+def make_manifest(
+    seed=1, smoke=False, scene_overlap=(), limited_to=None, start="b" * 64, train=SPLIT
+) -> RunManifest:
+    """A run's record; `start` as `StartRecord.digest` says it."""
+    weights, _, init = start.partition(" ")
+    return RunManifest(
+        created="2026-01-01T00:00:00+00:00",
+        complete=True,
+        smoke=smoke,
+        seed=seed,
+        class_names=NAMES,
+        data=DataRecord(
+            "nowhere", ("S2L2A",), (0,), {"train": train, "val": SPLIT}, scene_overlap, limited_to
+        ),
+        augment=NOTHING_JOINED,
+        start=StartRecord("terramind_v1_tiny", "weights.pt", weights, init and "init.ckpt", init, None),
+        cost=CostRecord(1000, 900, 3, 30, 60.0, "cpu", "32-true"),
+        checkpoints={"best": "checkpoints/best.ckpt"},
+        checkpoint_sha256={},
+        versions={"torch": "test"},
+        git_commit=None,
+    )
+
+
+def make_origin(
+    kind="checkpoint", seed=1, chips="nowhere", test=SPLIT, checkpoint_sha256=None, **changes
+) -> Origin:
+    """Of a run with a checkpoint of its own; `changes` go to the manifest, or to what was joined."""
+    joined = {name: changes.pop(name) for name in set(changes) & set(AugmentRecord.__dataclass_fields__)}
+    return Origin(
+        kind=Kind(kind),
+        created="2026-01-01T00:00:00+00:00",
+        source="runs/x",
+        checkpoint="runs/x/checkpoints/best.ckpt",
+        checkpoint_sha256=checkpoint_sha256 or f"{next(DIGESTS):064x}",
+        chips=chips,
+        test=test,
+        augment=dataclasses.replace(NOTHING_JOINED, **joined),
+        seed=seed,
+        device="cpu",
+        versions={"torch": "test"},
+        run=make_manifest(seed=seed or 0, **changes),
+    )
 
 
 def make_counts(gain=0.0, scenes=12, per_scene=2, seed=0, names=NAMES) -> Counts:

@@ -4,31 +4,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.compare.arms import Difference, compare_arms
+from eval.compare.arms import Arm, Difference, compare_arms
 from eval.compare.inference import Estimate
-from eval.compare.verdict import Grade, grade_of
-from eval.errors import (
-    ClassMismatchError,
-    ComparisonError,
-    MissingChipsError,
-    NoReferenceError,
-    ScoreError,
-    SplitMismatchError,
-)
+from eval.compare.verdict import Grade, grade_of, points
+from eval.errors import ComparisonError, ScoreError
 from eval.score.counts import Counts
-from eval.score.record import Origin, Score
-from tests.eval.scores import DIGESTS, make_counts, make_origin
+from eval.score.metrics import IOU, MIOU
+from eval.score.record import Score
+from tests.eval.scores import DIGESTS, SPLIT, make_counts, make_origin
 
 
 def score(gain=0.0, seed=1, **given):
     """A run whose counts and record have this seed."""
-    origin = {key: given.pop(key) for key in set(given) & set(Origin.__dataclass_fields__)}
-    counts = given.pop("counts", None) or make_counts(gain, seed=seed, **given)
+    counts = given.pop("counts", None)
+    sizes = {key: given.pop(key) for key in set(given) & {"scenes", "per_scene", "names"}}
+    origin, counts = given, counts or make_counts(gain, seed=seed, **sizes)
     return Score(Path(f"run_{next(DIGESTS)}"), counts, make_origin(seed=seed, **origin))
 
 
 def runs(gain=0.0, seeds=(1, 2, 3), luck=0, scenes=12, **origin):
-    """An arm of several seeds; `luck` sets arms apart from one another."""
+    """An arm of several seeds; arms with another `luck` have other counts."""
     counts = {seed: make_counts(gain, seed=seed + 10 * luck, scenes=scenes) for seed in seeds}
     return [score(seed=seed, counts=counts[seed], **origin) for seed in seeds]
 
@@ -56,7 +51,7 @@ def test_grades_in_order():
 
 def test_a_clear_gain():
     found = compared(0.1, {"shuffle": 0.0})
-    assert found.verdict.headline == "strong improvement"
+    assert found.verdict.outcome == "strong improvement"
     assert found.verdict.claimed
     assert found.verdict.lacking == ()
     assert found.differences["candidate"].miou.low > 0.05
@@ -64,21 +59,61 @@ def test_a_clear_gain():
     assert found.verdict.words[1] == "Runs are paired by seed (3 seeds)."
 
 
+@pytest.mark.parametrize(
+    ("folders", "title"),
+    [
+        (["runs/tim_lulc/seed_1", "runs/tim_lulc/seed_2"], "tim_lulc"),
+        (["runs/tim_seed1", "runs/tim_seed2"], "tim"),
+        (["runs/tim_1", "runs/tim_12"], "tim"),
+        (["runs/b1", "runs/b2"], "b"),
+        (["runs/b1"], "b1"),
+        (["runs/exp_2024"], "exp_2024"),
+        (["runs/plain", "runs/other"], "plain, other"),
+    ],
+)
+def test_an_arm_is_called_what_its_runs_are(folders, title):
+    scores = tuple(dataclasses.replace(score(), folder=Path(folder)) for folder in folders)
+    assert Arm("candidate", scores).title == title
+
+
+def test_the_headline_says_what_was_compared_and_how_sure_it_is():
+    arms = {"baseline": runs(), "candidate": runs(0.0, luck=1), "shuffle": runs(luck=2)}
+    for name, title in (("baseline", "phase2"), ("candidate", "tim")):
+        arms[name] = [
+            dataclasses.replace(s, folder=Path(f"{title}/seed_{place}")) for place, s in enumerate(arms[name])
+        ]
+    found = compare_arms(arms)
+    ends = [
+        points(value)
+        for value in (found.differences["candidate"].miou.low, found.differences["candidate"].miou.high)
+    ]
+    difference = points(found.differences["candidate"].miou.difference)
+    assert (
+        found.verdict.headline
+        == f"Inconclusive: mIoU {difference} [{ends[0]}, {ends[1]}], tim against phase2"
+    )
+    arms["candidate"] = [
+        dataclasses.replace(s, folder=Path(f"elsewhere/phase2/seed_{n}"))
+        for n, s in enumerate(arms["candidate"])
+    ]
+    assert compare_arms(arms).verdict.headline.endswith("candidate against baseline")
+
+
 def test_nothing_is_inconclusive():
     found = compared(0.0, {"shuffle": 0.0})
-    assert found.verdict.headline == "inconclusive"
+    assert found.verdict.outcome == "inconclusive"
     assert found.verdict.inconclusive
     assert "covers zero" in found.verdict.words[0]
     assert not found.verdict.claimed
 
 
 def test_a_loss():
-    assert compared(-0.1, {"shuffle": 0.0}).verdict.headline == "negative"
+    assert compared(-0.1, {"shuffle": 0.0}).verdict.outcome == "negative"
 
 
 def lacks(found):
     assert not found.verdict.claimed
-    assert "improvement" not in found.verdict.headline
+    assert "improvement" not in found.verdict.outcome
     return " · ".join(found.verdict.lacking)
 
 
@@ -87,16 +122,16 @@ def test_every_control_must_be_beaten():
     assert found.verdict.not_beaten == ("random", "close")
     assert "being better than control random: −" in lacks(found)
     assert "shuffle" not in lacks(found)
-    assert found.verdict.headline == "a difference, but no claim"
+    assert found.verdict.outcome == "a difference, but no claim"
     assert found.against["shuffle"].miou.difference > 0.05
-    assert "a control, so nothing is known" in lacks(compared(0.1))
+    assert "a control, so nothing rules out" in lacks(compared(0.1))
 
 
 @pytest.mark.parametrize("gain", [-0.2, 0.0, 0.2])
 def test_one_run_is_not_evidence(gain):
     arms = {"baseline": [score()], "candidate": [score(gain)], "shuffle": [score(-0.2)]}
     verdict = compare_arms(arms).verdict
-    assert verdict.headline == "one run: not evidence"
+    assert verdict.outcome == "one run is not evidence"
     assert "3 seeds an arm; there is 1" in verdict.lacking
     assert "says nothing about other seeds" in verdict.words[0]
 
@@ -108,12 +143,14 @@ def test_what_else_a_claim_lacks():
 
     assert lacking(0.005).startswith("a difference of at least +1.00 pp; it is +0")
     assert lacking(limited_to=4) == "whole splits; those of a run were cut down to some of their chips"
-    assert lacking(smoke=True) == "whole trainings; a run was a smoke run"
-    assert lacking(scene_overlap=("queens", "bronx")).endswith("the test is too kind: bronx, queens")
-    other = {**make_origin().data, "train masks": "x" * 64}
-    assert lacking(data=other) == "the same train masks in every arm; their digests differ"
-    unknown = {key: value for key, value in other.items() if key == "train masks"}
-    assert "the digest of the train inputs, which the record of a run does not hold" in lacking(data=unknown)
+    assert lacking(smoke=True) == "full trainings; a run was a smoke run"
+    assert lacking(scene_overlap=("queens", "bronx")).endswith(
+        "where a run has them in two splits: bronx, queens"
+    )
+    other = dataclasses.replace(SPLIT, masks="x" * 64)
+    assert lacking(train=other) == "the same train masks in every arm; their digests differ"
+    unknown = dataclasses.replace(SPLIT, inputs="")
+    assert "the digest of the train inputs, which the record of a run does not hold" in lacking(train=unknown)
     assert lacking(seeds=(1, 2, 4)).startswith(
         "runs paired by seed (baseline has the seeds 1, 2, 3, candidate has"
     )
@@ -140,8 +177,9 @@ def test_a_class_differs_by_p_value_and_interval():
     clear = Estimate(0.1, 0.05, 0.15, 0.02, 9.0, 0.07, 0.01)
     over = dataclasses.replace(clear, low=-0.01)
     classes = {"a": clear, "b": over, "c": clear}
-    found = Difference(clear, classes, {"a": 0.04, "b": 0.04, "c": 0.06})
-    assert [found.differs(name) for name in classes] == [True, False, False]
+    adjusted = {"a": 0.04, "b": 0.04, "c": 0.06}
+    found = Difference({MIOU.key: clear}, {IOU.key: classes}, {IOU.key: adjusted})
+    assert [found.differs(IOU.key, name) for name in classes] == [True, False, False]
 
 
 def test_few_scenes_say_what_they_could_find():
@@ -187,8 +225,9 @@ def test_classes_not_in_the_reference_are_left_out():
     values[:, 4] = 0
     made = dataclasses.replace(counts, values=values)
     found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]})
-    assert "other" not in found.differences["candidate"].classes
-    assert set(found.differences["candidate"].adjusted) == {"water", "developed", "forest", "herbaceous"}
+    difference = found.differences["candidate"]
+    assert set(difference.by_class[IOU.key]) == {"water", "developed", "forest", "herbaceous"}
+    assert set(difference.adjusted[IOU.key]) == {"water", "developed", "forest", "herbaceous"}
 
 
 def test_runs_that_make_no_arms():
@@ -201,7 +240,7 @@ def test_runs_that_make_no_arms():
     refused([run], [run], "the same weights")
     refused([run], [other], "the same weights", control=[other])
     refused(
-        [run, score(), score()], runs(), "baseline: .* both have seed 1; a run repeated is no second draw"
+        [run, score(), score()], runs(), "baseline: .* both have seed 1; a repeated run is no second sample"
     )
     mixed = lambda key, one, two: [score(**{key: one}), score(seed=2, **{key: two})]  # noqa: E731
     refused([run], mixed("encoding", ("onehot",), ()), r"candidate: .* has encoding \('onehot',\)")
@@ -225,22 +264,22 @@ def test_bad_input():
     def against(**given):
         return compare_arms({"baseline": [score()], "candidate": [score(**given)]})
 
-    with pytest.raises(MissingChipsError, match="lacks 2 test chips"):
+    with pytest.raises(ComparisonError, match="lacks 2 test chips"):
         against(counts=part(whole, slice(2, None)))
     other = dataclasses.replace(whole, chip_ids=tuple(f"x{name}" for name in whole.chip_ids))
-    with pytest.raises(SplitMismatchError, match="different test splits: 24 chips are only in the first"):
+    with pytest.raises(ComparisonError, match="different test splits: 24 chips are only in the first"):
         against(counts=other)
-    with pytest.raises(ClassMismatchError, match=r"a, b.*one class list"):
+    with pytest.raises(ComparisonError, match=r"a, b.*one class list"):
         against(counts=make_counts(names=("a", "b")))
-    with pytest.raises(SplitMismatchError, match="different reference masks"):
-        against(masks_sha256="x" * 64)
-    with pytest.raises(SplitMismatchError, match="other reference pixels in chip s00_0_0"):
+    with pytest.raises(ComparisonError, match="different reference masks"):
+        against(test=dataclasses.replace(SPLIT, masks="x" * 64))
+    with pytest.raises(ComparisonError, match="different reference pixels in chip s00_0_0"):
         against(counts=dataclasses.replace(whole, values=whole.values * 2))
     moved = dataclasses.replace(whole, scene_ids=("other", *whole.scene_ids[1:]))
-    with pytest.raises(SplitMismatchError, match="put chip s00_0_0 in the scenes"):
+    with pytest.raises(ComparisonError, match="put chip s00_0_0 in the scenes"):
         against(counts=moved)
     empty = dataclasses.replace(whole, values=np.zeros_like(whole.values))
-    with pytest.raises(NoReferenceError, match="no reference pixel of any class"):
+    with pytest.raises(ComparisonError, match="no reference pixel of any class"):
         compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]})
 
 

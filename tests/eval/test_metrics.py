@@ -18,13 +18,13 @@ NAMES = ("a", "b", "c", "d")
 
 def test_metrics_by_hand():
     metrics = Metrics.of(COUNTS, NAMES)
-    assert metrics.iou_by_class == {"a": 3 / 6, "b": 4 / 8, "c": 0.0, "d": None}
-    assert metrics.f1_by_class == {"a": 6 / 9, "b": 8 / 12, "c": 0.0, "d": None}
-    assert metrics.miou_macro_reference_classes == pytest.approx((3 / 6 + 4 / 8) / 2)
-    assert metrics.miou_macro_seen_classes == pytest.approx((3 / 6 + 4 / 8 + 0) / 3)
-    assert metrics.f1_macro_reference_classes == pytest.approx((6 / 9 + 8 / 12) / 2)
-    assert metrics.f1_macro_seen_classes == pytest.approx((6 / 9 + 8 / 12) / 3)
-    assert metrics.pixel_accuracy == pytest.approx(7 / 11)
+    assert metrics.by_class["iou_by_class"] == {"a": 3 / 6, "b": 4 / 8, "c": None, "d": None}
+    assert metrics.by_class["f1_by_class"] == {"a": 6 / 9, "b": 8 / 12, "c": None, "d": None}
+    assert metrics.overall["miou_macro_reference_classes"] == pytest.approx((3 / 6 + 4 / 8) / 2)
+    assert metrics.overall["miou_macro_seen_classes"] == pytest.approx((3 / 6 + 4 / 8 + 0) / 3)
+    assert metrics.overall["f1_macro_reference_classes"] == pytest.approx((6 / 9 + 8 / 12) / 2)
+    assert metrics.overall["f1_macro_seen_classes"] == pytest.approx((6 / 9 + 8 / 12) / 3)
+    assert metrics.overall["pixel_accuracy"] == pytest.approx(7 / 11)
 
 
 def test_pixels_without_a_prediction_are_misses():
@@ -36,9 +36,9 @@ def test_pixels_without_a_prediction_are_misses():
 
 def test_classes_absent_everywhere():
     metrics = Metrics.of(np.zeros((2, 3), int), ("a", "b"))
-    assert metrics.miou_macro_reference_classes is None
-    assert metrics.pixel_accuracy is None
-    assert metrics.iou_by_class == {"a": None, "b": None}
+    assert metrics.overall["miou_macro_reference_classes"] is None
+    assert metrics.overall["pixel_accuracy"] is None
+    assert metrics.by_class["iou_by_class"] == {"a": None, "b": None}
 
 
 def test_rows_are_shares_of_the_reference():
@@ -61,12 +61,16 @@ def test_equal_to_torchmetrics(seed, absent):
         metric = kind(num_classes=5, ignore_index=-1, average=average)
         return metric(torch.tensor(predicted), torch.tensor(reference)).numpy()
 
-    assert metrics.miou_macro_seen_classes == pytest.approx(theirs(MulticlassJaccardIndex, "macro"), abs=1e-6)
-    assert metrics.f1_macro_seen_classes == pytest.approx(theirs(MulticlassF1Score, "macro"), abs=1e-6)
-    assert metrics.pixel_accuracy == pytest.approx(theirs(MulticlassAccuracy, "micro"), abs=1e-6)
-    ious = [value or 0.0 for value in metrics.iou_by_class.values()]
+    assert metrics.overall["miou_macro_seen_classes"] == pytest.approx(
+        theirs(MulticlassJaccardIndex, "macro"), abs=1e-6
+    )
+    assert metrics.overall["f1_macro_seen_classes"] == pytest.approx(
+        theirs(MulticlassF1Score, "macro"), abs=1e-6
+    )
+    assert metrics.overall["pixel_accuracy"] == pytest.approx(theirs(MulticlassAccuracy, "micro"), abs=1e-6)
+    ious = [value or 0.0 for value in metrics.by_class["iou_by_class"].values()]
     assert ious == pytest.approx(theirs(MulticlassJaccardIndex, None), abs=1e-6)
-    f1s = [value or 0.0 for value in metrics.f1_by_class.values()]
+    f1s = [value or 0.0 for value in metrics.by_class["f1_by_class"].values()]
     assert f1s == pytest.approx(theirs(MulticlassF1Score, None), abs=1e-6)
     if not absent:
-        assert float(mean_iou(counts)) == pytest.approx(metrics.miou_macro_seen_classes)
+        assert float(mean_iou(counts)) == pytest.approx(metrics.overall["miou_macro_seen_classes"])

@@ -13,6 +13,7 @@ from eval.cli import main
 from eval.compare.report import files
 from eval.compare.report.model import Report, schema
 from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
+from eval.score.metrics import INTERVALS, METRICS, MIOU, OVERALL
 from eval.score.record import Score
 from tests.eval.scores import NAMES, make_counts, make_score
 
@@ -54,14 +55,14 @@ def test_report_json_follows_its_schema(runs, tmp_path):
     jsonschema.validate(report, schema())
     arms = [report["baseline"], report["candidate"], *report["controls"]]
     assert [arm["name"] for arm in arms] == ["baseline", "candidate", "shuffle", "random"]
-    assert report["verdict"]["headline"] == "a difference, but no claim"
+    assert report["verdict"]["outcome"] == "a difference, but no claim"
     assert report["verdict"]["not_beaten"] == ["random"]
     assert report["statistics"]["paired_by_seed"]
     scores = [Score.read(runs[name]) for name in ("c1", "c2", "c3", "b1", "b2", "b3")]
-    mious = [score.metrics.miou_macro_reference_classes for score in scores]
+    mious = [score.metrics.miou for score in scores]
     expected = np.mean(mious[:3]) - np.mean(mious[3:])
     assert report["difference"]["difference"] == pytest.approx(expected)
-    assert report["baseline"]["metrics"]["miou_macro_reference_classes"] == pytest.approx(np.mean(mious[3:]))
+    assert report["baseline"]["metrics"]["overall"][MIOU.key] == pytest.approx(np.mean(mious[3:]))
     assert [row["seed"] for row in report["seeds"]] == [1, 2, 3]
     assert [row["difference"] for row in report["seeds"]] == pytest.approx(np.subtract(mious[:3], mious[3:]))
     assert sum(report["test"]["scenes_by_class"].values()) == 5 * 12
@@ -76,7 +77,7 @@ def test_markdown_says_the_verdict_first(runs, tmp_path):
     assert text.startswith("# Strong improvement: mIoU +1")
     assert "95 % interval" in text.splitlines()[2]
     assert "| shuffle | 3 |" in text
-    assert "| seed | baseline mIoU |" in text
+    assert "| seed | b: mIoU | c: mIoU | difference |" in text
     assert "p after Holm" in text
 
 
@@ -149,7 +150,7 @@ def test_bad_input(runs, tmp_path, capsys):
     assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
-    assert "version 9, expected 3" in refused("--control", f"x={runs['shuffle1']}")
+    assert "version 9, expected 4" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text("{")
     assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text(whole.replace('"seed": 1', '"seed": 2'))
@@ -160,7 +161,7 @@ def test_bad_input(runs, tmp_path, capsys):
     (record.parent / "counts.npz").write_bytes((runs["random1"] / "score/counts.npz").read_bytes())
     assert "not the counts of" in refused("--control", f"x={runs['shuffle1']}")
     lost = make_score(tmp_path / "lost", seed=8, origin={"kind": "run"})
-    assert "no manifest.json, so nothing shows what was trained" in refused("--control", f"x={lost}")
+    assert "no manifest.json, so there is no record of what was trained" in refused("--control", f"x={lost}")
     make_score(tmp_path / "few", scenes=3)
     assert "lacks 18 test chips" in refused("--control", f"x={tmp_path / 'few'}")
     assert "no chips found" in refused("--chips", tmp_path)
@@ -190,8 +191,16 @@ def written(runs, tmp_path):
         (lambda r: r["difference"].update(low=0.3, high=0.1), "low 0.3 is above high 0.1"),
         (lambda r: r["difference"].update(low=None), "two ends or none"),
         (lambda r: r["candidate"]["confusion"][0].__setitem__(0, -1), "greater than or equal to 0"),
-        (lambda r: r["candidate"]["metrics"].update(pixel_accuracy=1.1), "less than or equal to 1"),
+        (
+            lambda r: r["candidate"]["metrics"]["overall"].update(pixel_accuracy=1.1),
+            "less than or equal to 1",
+        ),
         (lambda r: r["candidate"].update(to_baseline=None), "lacks its difference to the baseline"),
+        (lambda r: r["baseline"]["metrics"]["overall"].pop("pixel_accuracy"), "has the metrics"),
+        (
+            lambda r: r["candidate"]["to_baseline"]["overall"].update(speed=r["difference"]),
+            "'speed'\\], expected",
+        ),
         (lambda r: r.update(extra=1), "Extra inputs are not permitted"),
         (lambda r: r["test"].update(chips=0), "greater than 0"),
     ],
@@ -208,6 +217,39 @@ def test_the_schema_refuses_it_too(written, key, value):
     written["difference"][key] = value
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(written, schema())
+
+
+def test_the_schema_knows_the_metrics(written):
+    written["baseline"]["metrics"]["overall"]["speed"] = 0.5
+    with pytest.raises(jsonschema.ValidationError, match="speed"):
+        jsonschema.validate(written, schema())
+    del (
+        written["baseline"]["metrics"]["overall"]["speed"],
+        written["baseline"]["metrics"]["overall"][MIOU.key],
+    )
+    with pytest.raises(jsonschema.ValidationError, match="required"):
+        jsonschema.validate(written, schema())
+
+
+def test_every_metric_is_in_every_table(written, tmp_path):
+    assert [entry["key"] for entry in written["metrics"]] == [metric.key for metric in METRICS]
+    heads = next(
+        line for line in (tmp_path / "out/report.md").read_text().splitlines() if line.startswith("| arm")
+    )
+    assert all(f"| {metric.label} |" in heads for metric in OVERALL)
+    differences = written["candidate"]["to_baseline"]
+    assert {*differences["overall"], *differences["by_class"]} == {metric.key for metric in INTERVALS}
+
+
+def test_sign_alone_is_said_to_be_no_evidence(tmp_path, capsys):
+    runs = [make_score(tmp_path / "b", seed=1), make_score(tmp_path / "c", 0.0005, seed=2)]
+    words = ("compare", "--baseline", runs[0], "--candidate", runs[1], "--out", tmp_path / "out", "--require")
+    status = main([str(word) for word in (*words, "acceptable")])
+    told = capsys.readouterr().out
+    assert told.startswith("One run is not evidence: mIoU ")
+    assert "[" in told.splitlines()[0]
+    assert "asks for the sign of the point estimate alone, while the interval covers zero" in told
+    assert status == (0 if document(tmp_path / "out")["difference"]["difference"] >= 0 else 1)
 
 
 # What a reader can recompute --------------------------------------------------------------------------
@@ -240,9 +282,7 @@ def test_counts_by_run_and_scene_give_every_arm(runs, written, tmp_path):
     for arm in (written["baseline"], written["candidate"], *written["controls"]):
         counts = arms[arm["name"]]
         assert counts.sum(axis=(0, 1)).tolist() == arm["confusion"]
-        assert plain_miou(counts.sum(axis=1)).mean() == pytest.approx(
-            arm["metrics"]["miou_macro_reference_classes"]
-        )
+        assert plain_miou(counts.sum(axis=1)).mean() == pytest.approx(arm["metrics"]["overall"][MIOU.key])
 
 
 def test_a_reader_can_recompute_the_interval(written, tmp_path):

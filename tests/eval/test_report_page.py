@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from eval.cli import main
+from eval.score.metrics import INTERVALS
 from tests.eval.scores import predict_world
-from tests.finetune.world import labels_as_lulc, make_spec, make_store, make_world
+from tests.finetune.world import make_spec, make_store, make_world
 
 SPLITS = {"train": ("a_0_0",), "val": ("b_0_0",), "test": tuple(f"scene{n // 2}_0_{n % 2}" for n in range(8))}
 
@@ -21,15 +23,34 @@ def html(tmp_path_factory):
     """Eight chips in four scenes; the candidate is better, a random-weights control as good, shuffling no help."""
     folder = tmp_path_factory.mktemp("report")
     world = make_world(folder / "world", splits=SPLITS)
-    make_store(world, folder / "store", make_spec(), arrays=labels_as_lulc(world))
-    predict_world(world, folder / "baseline", 0.6, 1)
-    predict_world(world, folder / "candidate", 0.75, 2, store=str(folder / "store"), fingerprint="f" * 64)
+    make_store(world, folder / "store", make_spec(), arrays=right_maps(world))
+    predict_world(world, folder / "phase2", 0.6, 1)
+    write_log(folder / "phase2", [0.2, 0.4, 0.6])
+    predict_world(world, folder / "tim_lulc", 0.75, 2, store=str(folder / "store"), fingerprint="f" * 64)
     predict_world(world, folder / "random", 0.8, 3)
     predict_world(world, folder / "shuffle", 0.6, 4)
-    words = ["compare", "--baseline", folder / "baseline", "--candidate", folder / "candidate"]
+    words = ["compare", "--baseline", folder / "phase2", "--candidate", folder / "tim_lulc"]
     words += ["--control", f"random={folder / 'random'}", f"shuffle={folder / 'shuffle'}", "--pictures", 2]
     assert main([str(word) for word in (*words, "--out", folder / "out")]) == 0
     return folder / "out/report.html"
+
+
+def right_maps(world):
+    """LULC maps that the shipped legend table takes to the masks: water, built area, trees, rangeland, bare ground."""
+    stands_for = np.array([1, 5, 2, 9, 6, 0], np.uint8)  # the last for ignored pixels, whose label is −1
+
+    def arrays(chip_id, rng):
+        lulc = stands_for[world.labels(chip_id)]
+        return {"lulc": np.broadcast_to(lulc, (1, world.timesteps, *lulc.shape)).copy()}
+
+    return arrays
+
+
+def write_log(run, mious):
+    """A log as TerraTorch's CSV logger leaves it."""
+    (run / "logs/fit_0").mkdir(parents=True)
+    rows = "".join(f"{epoch},{3 * epoch},{miou}\n" for epoch, miou in enumerate(mious))
+    (run / "logs/fit_0/metrics.csv").write_text(f"epoch,step,val/mIoU\n{rows}")
 
 
 def by_id(page, name):
@@ -51,7 +72,11 @@ def captions(page):
 
 def test_verdict_and_interval_come_first(page, html):
     report = json.loads((html.parent / "report.json").read_text())
-    assert by_id(page, "headline").text.lower() == "one run: not evidence"
+    assert by_id(page, "headline").text.lower() == "one run is not evidence"
+    span = report["verdict"]["headline"].removeprefix("One run is not evidence: mIoU ").split(",")
+    assert page.title == f"One run is not evidence: tim_lulc against phase2, mIoU {span[0]},{span[1]}"
+    assert by_id(page, "names").text == "tim_lulc against phase2"
+    assert by_id(page, "facts").text.startswith("8 test chips of 4 scenes")
     difference = 100 * report["difference"]["difference"]
     assert by_id(page, "difference").text == f"+{difference:.2f} pp of mIoU"
     assert by_id(page, "interval").text.startswith("95 % interval +")
@@ -80,10 +105,33 @@ def test_seeds_and_classes(page):
 
 def test_plots(page):
     words = [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#forest text")]
-    for expected in ("candidate − baseline", "· water", "random − baseline", "candidate − random"):
+    for expected in ("tim_lulc − phase2", "IoU water", "random − phase2", "tim_lulc − random"):
         assert expected in words
-    assert len(page.find_elements(By.CSS_SELECTOR, "#forest circle")) == 1 + 5 + 2 * 2
-    assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == 5
+    by_class = sum(metric.by_class for metric in INTERVALS)
+    overall = len(INTERVALS) - by_class
+    assert len(page.find_elements(By.CSS_SELECTOR, "#forest circle")) == overall * (1 + 2 * 2) + by_class * 5
+    assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == by_class * 5
+
+
+def test_training(page):
+    assert (
+        page.execute_script("return document.querySelector('#curves path').getAttribute('d')").count("L") == 2
+    )
+    rows = page.find_elements(By.CSS_SELECTOR, "#costs tbody tr")
+    assert [row.text for row in rows[:2]] == [
+        "phase2 1,000 900 3 30 60 s cpu, 32-true",
+        "tim_lulc 1,000 900 3 30 60 s cpu, 32-true",
+    ]
+
+
+def test_a_map_that_is_right_is_drawn_as_the_reference(page):
+    layers = page.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('#layers img')]"
+        ".map((i) => [i.alt.split(' of ')[0], i.src]))"
+    )
+    assert layers["generated map"] == layers["reference"]
+    legends = [entry.text for entry in page.find_elements(By.CSS_SELECTOR, "#legends p")]
+    assert [text.split(":")[0] for text in legends] == ["maps, reference, predictions", "where they differ"]
 
 
 def test_confusion(page):
@@ -100,7 +148,7 @@ def test_confusion(page):
 def test_chips_are_flipped_through(page):
     assert captions(page) == [
         *("RGB", "radar (VV, VH)", "generated map", "reference"),
-        *("baseline's prediction", "candidate's prediction", "where they differ"),
+        *("prediction of phase2", "prediction of tim_lulc", "where they differ"),
     ]
     loaded = page.execute_script(
         "return [...document.querySelectorAll('#layers img')].map((i) => i.naturalWidth)"
@@ -133,6 +181,14 @@ def test_phone_and_dark(page):
         "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
     )
     assert wide == []
+    crossed = page.execute_script(
+        "const box = (e) => e.getBoundingClientRect();"
+        "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
+        "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
+        "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
+        "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
+    )
+    assert crossed == []
     ground = "return getComputedStyle(document.body).backgroundColor"
     light = page.execute_script(ground)
     by_id(page, "theme").click()

@@ -29,10 +29,10 @@ def test_equal_to_terratorch_test(tim, scored):
     with (tim / "logs/test_0/metrics.csv").open() as file:
         logged = {key: float(value) for row in csv.DictReader(file) for key, value in row.items() if value}
     metrics = scored.metrics
-    assert metrics.miou_macro_seen_classes == pytest.approx(logged["test/mIoU"], abs=1e-6)
-    assert metrics.f1_macro_seen_classes == pytest.approx(logged["test/F1_Score"], abs=1e-6)
-    assert metrics.pixel_accuracy == pytest.approx(logged["test/Pixel_Accuracy"], abs=1e-6)
-    for name, iou in metrics.iou_by_class.items():
+    assert metrics.overall["miou_macro_seen_classes"] == pytest.approx(logged["test/mIoU"], abs=1e-6)
+    assert metrics.overall["f1_macro_seen_classes"] == pytest.approx(logged["test/F1_Score"], abs=1e-6)
+    assert metrics.overall["pixel_accuracy"] == pytest.approx(logged["test/Pixel_Accuracy"], abs=1e-6)
+    for name, iou in metrics.by_class["iou_by_class"].items():
         assert (iou or 0.0) == pytest.approx(logged[f"test/IoU_{name}"], abs=1e-6)
 
 
@@ -45,10 +45,10 @@ def test_counts_are_those_of_the_predicted_maps(world, scored):
 
 def test_origin(world, store, scored):
     origin = scored.origin
-    assert (origin.kind, origin.seed, origin.encoding) == ("run", 42, ("onehot",))
-    assert origin.store == str(store.resolve())
+    assert (origin.kind, origin.seed, origin.augment.encoding) == ("run", 42, ("onehot",))
+    assert origin.augment.store == str(store.resolve())
     assert origin.chips == str(world.root.resolve())
-    assert len(origin.checkpoint_sha256) == len(origin.masks_sha256) == 64
+    assert len(origin.checkpoint_sha256) == len(origin.test.masks) == 64
 
 
 PHASE_2 = (
@@ -83,7 +83,9 @@ def test_any_checkpoint_with_its_yaml(baseline, tmp_path, capsys):
     ours, theirs = Score.read(baseline), Score.read(tmp_path / "old")
     assert np.array_equal(ours.counts.values, theirs.counts.values)
     assert theirs.origin.kind == "checkpoint"
-    assert "macro over the classes in the reference" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mean over the classes in the reference" in printed
+    assert "a class which is only predicted counts as 0" in printed
 
 
 def refused(capsys, *arguments):
@@ -112,7 +114,7 @@ def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage):
     torch.save(content, path)
     assert "the file was changed or damaged: restore it" in refused(capsys, "score", run)
     changed(run, "manifest.json", checkpoint_sha256={"best": sha256_of_file(path)})
-    assert "does not fit" in refused(capsys, "score", run)
+    assert "of another architecture: tensor" in refused(capsys, "score", run)
 
 
 def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):
@@ -146,16 +148,16 @@ def test_a_score_of_weights_that_are_gone(tim, baseline, scored, tmp_path, capsy
     made = Score.read(run)
     dataclasses.replace(made, origin=dataclasses.replace(made.origin, checkpoint_sha256="0" * 64)).write()
     arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
-    assert "its score is of weights it no longer has" in refused(capsys, *arguments)
+    assert "its score is of weights that it no longer has" in refused(capsys, *arguments)
 
 
-def test_a_run_that_did_not_come_to_its_end(tim, baseline, scored, tmp_path, capsys):
+def test_a_run_that_did_not_finish(tim, baseline, scored, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(tim, run)
     changed(run, "manifest.json", complete=False)
-    assert "did not come to its end" in refused(capsys, "score", run)
+    assert "its training did not finish" in refused(capsys, "score", run)
     arguments = ("compare", "--baseline", run, "--candidate", baseline, "--out", tmp_path / "out")
-    assert "did not come to its end" in refused(capsys, *arguments)
+    assert "its training did not finish" in refused(capsys, *arguments)
 
 
 def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypatch):

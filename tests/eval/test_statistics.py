@@ -2,18 +2,29 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from eval.compare import inference
 from eval.compare.inference import (
-    PairedArms,
     Part,
-    compare,
     holm,
     measures,
     resolvable_difference,
     standard_error,
     variances,
-    without_each_class,
 )
 from eval.compare.verdict import Grade, grade_of
+from eval.score.metrics import IOU, MIOU
+
+MEASURED = (MIOU, IOU)
+
+
+def paired(baseline, candidate, by_seed=False):
+    return inference.PairedArms(baseline, candidate, by_seed, MEASURED)
+
+
+def compare(pair):
+    """Estimates of mIoU and of each class' IoU, one after the other."""
+    found = inference.compare(pair)
+    return [*found[MIOU.key], *found[IOU.key]]
 
 
 def scene(first, second):
@@ -23,7 +34,7 @@ def scene(first, second):
 
 def arms(baseline, candidate):
     make = lambda hits: np.array([[scene(*pair) for pair in hits]])  # noqa: E731
-    return PairedArms(make(baseline), make(candidate))
+    return paired(make(baseline), make(candidate))
 
 
 def iou(*pairs):
@@ -35,16 +46,14 @@ def iou(*pairs):
 
 def test_measures_by_hand():
     counts = np.array([[scene(80, 60), scene(50, 90)]])
-    assert measures(counts, np.ones(2))[0] == pytest.approx(iou((80, 60), (50, 90)))
-    weighted = measures(counts, np.array([[2.0, 0.0], [0.0, 1.0]]))[:, 0]
+    assert measures(MEASURED, counts, np.ones(2))[0] == pytest.approx(iou((80, 60), (50, 90)))
+    weighted = measures(MEASURED, counts, np.array([[2.0, 0.0], [0.0, 1.0]]))[:, 0]
     assert weighted == pytest.approx(np.stack([iou((80, 60)), iou((50, 90))]))
 
 
 def test_a_class_that_no_drawn_scene_has_makes_no_difference():
     without = [[0, 0, 0], [20, 80, 0]]
-    pair = PairedArms(
-        np.array([[scene(80, 60), without]]), np.array([[scene(90, 60), [[0, 0, 0], [0, 100, 0]]]])
-    )
+    pair = paired(np.array([[scene(80, 60), without]]), np.array([[scene(90, 60), [[0, 0, 0], [0, 100, 0]]]]))
     assert pair.differences(np.array([0.0, 1.0])) == pytest.approx([0.2, 0.0, 0.2])
 
 
@@ -99,7 +108,7 @@ def lucky(*shares):
 
 def test_unpaired_luck_by_hand():
     """MIoU of 50 and 60 % against 58 and 68 %, all scenes alike: the variance is 0.05² + 0.05²."""
-    miou = compare(PairedArms(lucky(0.5, 0.6), lucky(0.58, 0.68)))[0]
+    miou = compare(paired(lucky(0.5, 0.6), lucky(0.58, 0.68)))[0]
     assert [part.name for part in miou.parts] == ["scenes", "baseline seeds", "candidate seeds"]
     assert [part.variance for part in miou.parts] == pytest.approx([0, 0.05**2, 0.05**2], abs=1e-9)
     assert miou.degrees_of_freedom == pytest.approx(2**0.4)  # 1 / (2 · ½^1.4)
@@ -111,26 +120,30 @@ def test_unpaired_luck_by_hand():
 
 def test_luck_that_arms_share_cancels_where_paired_by_seed():
     """The same runs: differences of 0.07, 0.08 and 0.09 by seed, so the standard error is 0.01 / √3."""
-    pair = PairedArms(lucky(0.5, 0.6, 0.4), lucky(0.57, 0.68, 0.49), by_seed=True)
+    pair = paired(lucky(0.5, 0.6, 0.4), lucky(0.57, 0.68, 0.49), by_seed=True)
     miou = compare(pair)[0]
     assert [(part.name, part.units) for part in miou.parts] == [("scenes", 20), ("seeds", 3)]
     assert miou.standard_error == pytest.approx(0.01 / np.sqrt(3), abs=1e-6)
     assert miou.high - 0.08 == pytest.approx(4.302653 * 0.01 / np.sqrt(3), abs=1e-6)
     assert miou.is_above_zero
-    assert compare(PairedArms(pair.baseline, pair.candidate))[0].covers_zero
+    assert compare(paired(pair.baseline, pair.candidate))[0].covers_zero
 
 
 def test_scenes_and_seeds_add_up():
     rng = np.random.default_rng(0)
     hits = rng.integers(40, 60, (5, 2))
     runs = [np.array([[scene(*pair) for pair in hits + rng.integers(-3, 9, (5, 2))]]) for _ in range(6)]
-    pair = PairedArms(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True)
+    pair = paired(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True)
     scenes, seeds = variances(pair)
-    mean = [(measures(arm, np.ones(5) - row).mean(axis=0)) for row in np.eye(5) for arm in (pair.candidate,)]
-    other = [(measures(pair.baseline, np.ones(5) - row).mean(axis=0)) for row in np.eye(5)]
+    mean = [
+        (measures(MEASURED, arm, np.ones(5) - row).mean(axis=0))
+        for row in np.eye(5)
+        for arm in (pair.candidate,)
+    ]
+    other = [(measures(MEASURED, pair.baseline, np.ones(5) - row).mean(axis=0)) for row in np.eye(5)]
     left_out = np.array(mean) - np.array(other)
     assert scenes[2] == pytest.approx(4 / 5 * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
-    by_seed = measures(pair.candidate, np.ones(5)) - measures(pair.baseline, np.ones(5))
+    by_seed = measures(MEASURED, pair.candidate, np.ones(5)) - measures(MEASURED, pair.baseline, np.ones(5))
     assert seeds[2] == pytest.approx(((by_seed - by_seed.mean(axis=0)) ** 2).sum(axis=0) / 2 / 3)
     assert compare(pair)[0].standard_error == pytest.approx(np.sqrt(scenes[2] + seeds[2])[0])
 
@@ -150,7 +163,7 @@ def test_what_more_scenes_or_seeds_would_buy():
     rng = np.random.default_rng(0)
     hits = rng.integers(40, 60, (6, 2))
     runs = [np.array([[scene(*pair) for pair in hits + rng.integers(-3, 9, (6, 2))]]) for _ in range(6)]
-    miou = compare(PairedArms(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True))[0]
+    miou = compare(paired(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True))[0]
     scenes, seeds = miou.parts
     assert miou.resolvable_with() == pytest.approx(miou.resolvable)
     halved = [Part("scenes", 12, scenes.variance / 2), seeds]
@@ -161,19 +174,13 @@ def test_what_more_scenes_or_seeds_would_buy():
     assert compare(arms([(80, 60)], [(90, 60)]))[0].resolvable_with(scenes=4) is None
 
 
-def test_without_each_class():
-    pair = arms([(80, 60), (50, 90)], [(85, 66), (60, 90)])
-    _, first, second = iou((85, 66), (60, 90)) - iou((80, 60), (50, 90))
-    assert without_each_class(pair) == pytest.approx([second, first])
-
-
 @pytest.mark.parametrize(
     ("baseline", "candidate", "expected"),
     [(0.60, 0.62, 0.02), (0.60, 0.61, 0.01), (0.57, 0.58, 0.01), (0.1 + 0.2, 0.3, 0.0)],
 )
 def test_differences_at_an_edge_are_the_edge(monkeypatch, baseline, candidate, expected):
     """In floating point 0.62 − 0.60 is above 0.02, 0.58 − 0.57 is below or above 0.01, and 0.3 − (0.1 + 0.2) is < 0."""
-    monkeypatch.setattr(PairedArms, "differences", lambda *_: np.full(3, candidate - baseline))
+    monkeypatch.setattr(inference.PairedArms, "differences", lambda *_: np.full(3, candidate - baseline))
     assert candidate - baseline != expected
     miou = compare(arms([(80, 60)], [(90, 60)]))[0]
     assert miou.difference == expected

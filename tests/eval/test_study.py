@@ -1,4 +1,4 @@
-"""Studies: what is run and in which order, resuming, and configurations that cannot be."""
+"""Studies: what is run and in which order, resuming, and invalid configurations."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,9 +131,9 @@ def test_an_interrupted_training_is_not_resumed_by_another_command(folder, ran, 
     write({**STUDY, "arms": changed})
     ran.commands.clear()
     assert study() == 2
-    assert "fit_tim_1 was interrupted, and started by another command" in capsys.readouterr().err
+    assert "fit_tim_1 was interrupted, and had been started by another command" in capsys.readouterr().err
     assert ran.commands == []
-    last.unlink()  # nothing to resume: it starts anew
+    last.unlink()  # nothing to resume: it starts again
     assert study() == 0
     assert not list(Path("out/started").iterdir())
 
@@ -199,10 +199,11 @@ def test_a_damaged_record(folder, ran, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "'seed' is no key"),
+        ({"seed": 1}, "seed: no such key"),
         ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
+        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, found '1'; "),
         ({"seeds": [1, 1]}, "a seed appears twice"),
-        ({"arms": {"plain": {}}}, "arms.plain: key 'config' is missing"),
+        ({"arms": {"plain": {}}}, "arms.plain.config: Field required"),
         (
             {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},
             "'no' is not defined; there is lulc",
@@ -212,11 +213,14 @@ def test_a_damaged_record(folder, ran, capsys):
             {"comparisons": {"a": {"baseline": "plain", "candidate": "b"}}},
             "'b' is not defined; there is plain, tim",
         ),
-        ({"arms": ["plain"]}, "expected names with their settings"),
-        ({"stores": {"lulc": {"arguments": [{"a": 1}]}}}, "expected a plain list of words"),
+        ({"arms": ["plain"]}, "arms: Input should be an object"),
+        (
+            {"stores": {"lulc": {"arguments": [{"a": 1}]}}},
+            "stores.lulc.arguments.0: Input should be a valid string",
+        ),
     ],
 )
-def test_configurations_that_cannot_be(folder, capsys, changes, message):
+def test_invalid_configurations(folder, capsys, changes, message):
     write({**STUDY, "chips": "chips", **{key: value for key, value in changes.items() if value is not None}})
     assert study("--dry-run") == 2
     assert message in capsys.readouterr().err
@@ -298,9 +302,9 @@ def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert (
-        "comparison tim start from other weights, which could explain all: plain with --init phase1.ckpt"
+        "comparison tim start from different weights, which could explain any difference: plain with --init phase1.ckpt"
         in told
     )
     write(STUDY)
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
-    assert "start from other weights" not in capsys.readouterr().out
+    assert "start from different weights" not in capsys.readouterr().out

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.compare import arms, inference
-from eval.compare.arms import Comparison
+from eval.compare.arms import Comparison, titles
 from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
+from eval.compare.report.curves import read_curve
 from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM, STRONG_ABOVE
-from eval.score.metrics import class_iou, known, mean_iou, row_normalised
+from eval.score.metrics import METRICS, MIOU, TWO_AVERAGES, class_iou, known, mean_iou, row_normalised
 from eval.score.record import Score
 
 
@@ -41,19 +42,21 @@ def make_report(comparison: Comparison, created: str, declared: Declared) -> mod
         declared: The study it is part of.
     """
     difference = comparison.differences[comparison.candidate.name].miou
+    named = titles(comparison.baseline, comparison.candidate)
     return model.Report(
         report_version=model.REPORT_VERSION,
         created=created,
         verdict=model.Verdict.model_validate(comparison.verdict),
-        measure="miou_macro_reference_classes",
+        metrics=[model.MetricEntry.model_validate(metric) for metric in METRICS],
+        headline_metric=MIOU.key,
         difference=model.Estimate.model_validate(difference),
         statistics=_statistics(comparison, difference),
         family=_family(difference.p_value, declared),
         test=_test(comparison),
         seeds=_seeds(comparison.baseline.scores, comparison.candidate.scores),
-        baseline=_arm(comparison, comparison.baseline),
-        candidate=_arm(comparison, comparison.candidate),
-        controls=[_arm(comparison, arm) for arm in comparison.arms[2:]],
+        baseline=_arm(comparison, comparison.baseline, named[0]),
+        candidate=_arm(comparison, comparison.candidate, named[1]),
+        controls=[_arm(comparison, arm, arm.name) for arm in comparison.arms[2:]],
         chips=_chips(comparison),
     )
 
@@ -69,6 +72,7 @@ def _statistics(comparison: Comparison, difference: inference.Estimate) -> model
         resolvable_with_twice_the_scenes=difference.resolvable_with(scenes=2 * setting.scenes),
         resolvable_with_twice_the_seeds=difference.resolvable_with(seeds=2 * min(setting.runs)),
         strong_above=STRONG_ABOVE,
+        averages=TWO_AVERAGES,
         improvement_from=IMPROVEMENT_FROM,
     )
 
@@ -95,8 +99,8 @@ def _test(comparison: Comparison) -> model.Test:
         dropped_scenes=list(comparison.setting.dropped),
         classes=list(comparison.class_names),
         scenes_by_class=dict(zip(comparison.class_names, map(int, holding), strict=True)),
-        ids_sha256=first.origin.ids_sha256,
-        masks_sha256=first.origin.masks_sha256,
+        ids_sha256=first.origin.test.ids,
+        masks_sha256=first.origin.test.masks,
     )
 
 
@@ -123,23 +127,26 @@ def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
 def _difference(entry: arms.Difference | None) -> model.Difference | None:
     if entry is None:
         return None
-    classes = {
-        name: model.ClassEstimate(
-            **_estimate(found), p_holm=entry.adjusted[name], differs=entry.differs(name)
-        )
-        for name, found in entry.classes.items()
+    overall = {key: model.Estimate.model_validate(found) for key, found in entry.overall.items()}
+    by_class = {
+        key: {name: _class_estimate(entry, key, name) for name in classes}
+        for key, classes in entry.by_class.items()
     }
-    return model.Difference(miou=model.Estimate.model_validate(entry.miou), classes=classes)
+    return model.Difference(overall=overall, by_class=by_class)
 
 
-def _estimate(found: inference.Estimate) -> dict[str, Any]:
-    return model.Estimate.model_validate(found).model_dump()
+def _class_estimate(entry: arms.Difference, key: str, name: str) -> model.ClassEstimate:
+    found = model.Estimate.model_validate(entry.by_class[key][name])
+    return model.ClassEstimate(
+        **found.model_dump(), p_holm=entry.adjusted[key][name], differs=entry.differs(key, name)
+    )
 
 
-def _arm(comparison: Comparison, arm: arms.Arm) -> model.Arm:
+def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
     total = np.sum([score.counts.total for score in arm.scores], axis=0)
     return model.Arm(
         name=arm.name,
+        title=title,
         metrics=_mean_metrics(arm.scores),
         miou_without_class=_without_class(arm.scores),
         to_baseline=_difference(comparison.differences.get(arm.name)),
@@ -164,7 +171,9 @@ def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
 
 def _run(score: Score) -> model.Run:
     metrics = model.Metrics.model_validate(score.metrics)
-    return model.Run(folder=str(score.folder), metrics=metrics, origin=score.origin)
+    return model.Run(
+        folder=str(score.folder), metrics=metrics, curve=read_curve(score.folder), origin=score.origin
+    )
 
 
 def _mean_metrics(scores: Iterable[Score]) -> model.Metrics:

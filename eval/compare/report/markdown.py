@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from eval.compare.report.model import Estimate, Report, Run
-from eval.compare.verdict import points
+from augment_store.words import counted
+from eval.compare.report.model import Arm, Report, Run
+from eval.compare.verdict import points, span
 
 
 def to_markdown(report: Report) -> str:
@@ -20,6 +21,7 @@ def to_markdown(report: Report) -> str:
         _seeds(report),
         _classes(report),
         _family(report),
+        _training(report),
         _origins(report),
     )
     written = ("\n".join(section) for section in sections)
@@ -28,57 +30,81 @@ def to_markdown(report: Report) -> str:
 
 def _verdict(report: Report) -> Iterator[str]:
     verdict, test = report.verdict, report.test
-    yield f"# {verdict.headline.capitalize()}: mIoU {span(report.difference)}"
+    yield f"# {verdict.headline}"
     yield ""
     yield from (f"- {words}" for words in verdict.words)
     yield ""
     yield (
-        f"{test.chips} test chips of {len(test.scenes)} scenes. mIoU is the mean IoU over the classes that "
-        "occur in the reference; differences are in percentage points. `counts.csv` holds the counts of every run and "
-        "scene, from which each number here is worked out."
+        f"{counted(test.chips, 'test chip')} of {counted(len(test.scenes), 'scene')}. Differences are in percentage "
+        f"points. {report.statistics.averages} `counts.csv` holds the counts of every run and scene, from which each "
+        "number here is computed."
     )
 
 
 def _arms(report: Report) -> Iterator[str]:
-    yield "| arm | runs | mIoU | to the baseline | candidate to this | pixel accuracy | F1 |"
-    yield "|---|---|---|---|---|---|---|"
+    overall = [metric for metric in report.metrics if not metric.by_class]
+    compared = [metric for metric in overall if metric.interval]
+    heads = ["arm", "runs", *(metric.label for metric in overall)]
+    for metric in compared:
+        heads += [f"{metric.label}: to the baseline", f"{metric.label}: candidate to this"]
+    yield from _row(heads)
+    yield "|" + "---|" * len(heads)
     for arm in report.arms:
-        cells = [
-            arm.name,
-            str(len(arm.runs)),
-            percent(arm.metrics.miou_macro_reference_classes),
-            span(arm.to_baseline.miou) if arm.to_baseline else "",
-            span(arm.candidate_to_this.miou) if arm.candidate_to_this else "",
-            percent(arm.metrics.pixel_accuracy),
-            percent(arm.metrics.f1_macro_reference_classes),
-        ]
-        yield f"| {' | '.join(cells)} |"
+        cells = [named(arm), str(len(arm.runs)), *(percent(arm.metrics.overall[m.key]) for m in overall)]
+        for metric in compared:
+            pair = (arm.to_baseline, arm.candidate_to_this)
+            cells += [span(found.overall[metric.key]) if found else "" for found in pair]
+        yield from _row(cells)
 
 
 def _seeds(report: Report) -> Iterator[str]:
     if not report.seeds:
         return
-    yield "| seed | baseline mIoU | candidate mIoU | difference |"
+    yield from _row(("seed", *(f"{arm.title}: mIoU" for arm in report.compared_arms), "difference"))
     yield "|---|---|---|---|"
     for row in report.seeds:
-        yield (
-            f"| {row.seed} | {percent(row.baseline)} | {percent(row.candidate)} | {points(row.difference)} |"
+        yield from _row(
+            (str(row.seed), percent(row.baseline), percent(row.candidate), points(row.difference))
         )
 
 
 def _classes(report: Report) -> Iterator[str]:
-    baseline, candidate, scenes = report.baseline, report.candidate, report.test.scenes_by_class
-    yield (
-        "| class | scenes | baseline IoU | candidate IoU | difference | p | p after Holm | "
-        "mIoU without it, baseline → candidate |"
-    )
-    yield "|---|---|---|---|---|---|---|---|"
-    for name, entry in report.compared().classes.items():
-        ours, theirs = (arm.metrics.iou_by_class[name] for arm in (candidate, baseline))
-        without = (percent(arm.miou_without_class[name]) for arm in (baseline, candidate))
-        cells = (name, str(scenes[name]), percent(theirs), percent(ours), span(entry))
-        p_values = f"{entry.p_value:.3f} | {entry.p_holm:.3f}"
-        yield f"| {' | '.join(cells)} | {p_values} | {' → '.join(without)} |"
+    arms, test = report.compared_arms, report.test
+    metrics = [metric for metric in report.metrics if metric.by_class and metric.interval]
+    heads = ["class", "scenes"]
+    for metric in metrics:
+        heads += [*(f"{arm.title}: {metric.label}" for arm in arms), "difference", "p", "p after Holm"]
+    yield from _row((*heads, "mIoU without it"))
+    yield "|" + "---|" * (len(heads) + 1)
+    for name in test.classes:
+        cells = [name, str(test.scenes_by_class[name])]
+        for metric in metrics:
+            cells += [percent(arm.metrics.by_class[metric.key][name]) for arm in arms]
+            found = report.compared().by_class[metric.key].get(name)
+            cells += [span(found), f"{found.p_value:.3f}", f"{found.p_holm:.3f}"] if found else ["–"] * 3
+        yield from _row((*cells, " → ".join(percent(arm.miou_without_class[name]) for arm in arms)))
+
+
+def _training(report: Report) -> Iterator[str]:
+    """What each arm's training took, as far as its runs have it on record."""
+    costs = {named(arm): arm.costs for arm in report.arms if arm.costs}
+    if not costs:
+        return
+    yield from _row(("arm", "parameters", "trained", "epochs", "steps", "time a run", "device"))
+    yield "|---|---|---|---|---|---|---|"
+    for name, found in costs.items():
+        first, seconds = found[0], sum(cost.wall_seconds for cost in found) / len(found)
+        counts = (f"{n:,}" for n in (first.parameters, first.trainable_parameters, first.epochs, first.steps))
+        yield from _row((name, *counts, duration(seconds), f"{first.device}, {first.precision}"))
+
+
+def _row(cells: Iterable[str]) -> Iterator[str]:
+    yield f"| {' | '.join(cells)} |"
+
+
+def named(arm: Arm) -> str:
+    """An arm as tables have it: what it is in the comparison, and what its runs are called."""
+    return arm.name if arm.title == arm.name else f"{arm.name} ({arm.title})"
 
 
 def _family(report: Report) -> Iterator[str]:
@@ -95,18 +121,19 @@ def _origins(report: Report) -> Iterator[str]:
 
 def _origin(run: Run) -> str:
     origin = run.origin
-    store = f", store {origin.fingerprint[:12]}" if origin.fingerprint else ""
+    fingerprint = origin.augment.fingerprint
+    store = f", store {fingerprint[:12]}" if fingerprint else ""
     seed = "" if origin.seed is None else f", seed {origin.seed}"
     weights = f", weights {origin.checkpoint_sha256[:12]}" if origin.checkpoint_sha256 else ""
-    smoke = ", a smoke run that says nothing" if origin.smoke else ""
+    smoke = ", a smoke run, which says nothing" if origin.smoke else ""
     return f"`{run.folder}`{seed}{weights}{store}{smoke}"
 
 
-def span(entry: Estimate) -> str:
-    """A difference with its interval."""
-    if entry.low is None or entry.high is None:
-        return f"{points(entry.difference)} (no interval)"
-    return f"{points(entry.difference)} [{points(entry.low)}, {points(entry.high)}]"
+def duration(seconds: float) -> str:
+    """A time in the unit that fits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def percent(share: float | None) -> str:

@@ -6,13 +6,27 @@ count) is refused on writing as on reading.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
+from eval.score.metrics import BY_CLASS, INTERVALS, MIOU, OVERALL, Metric
 from eval.score.record import Origin
+from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Literal[2] = 2
+REPORT_VERSION: Literal[3] = 3
 
 Share = Annotated[float, Field(ge=0, le=1)]
 SignedShare = Annotated[float, Field(ge=-1, le=1)]
@@ -26,22 +40,52 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, from_attributes=True)
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """Lets a dict have a value for each of these metrics and nothing else, on reading and in the schema."""
+
+    metrics: tuple[Metric, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the metrics."""
+        return [metric.key for metric in self.metrics]
+
+    def check(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The dict, after making sure of its keys."""
+        if sorted(found) != sorted(self.keys):
+            raise ValueError(f"has the metrics {sorted(found)}, expected {sorted(self.keys)}")
+        return found
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "required": self.keys, "propertyNames": {"enum": self.keys}}
+
+
+_COMPARED: Final = Keyed(tuple(metric for metric in INTERVALS if not metric.by_class))
+_COMPARED_BY_CLASS: Final = Keyed(tuple(metric for metric in INTERVALS if metric.by_class))
+
+
 class VariancePart(Part):
     """One source of a difference's variance: scenes, or seeds (of each arm, where runs are not paired by seed)."""
 
     name: str
-    units: PositiveInt = Field(description="How many were drawn")
+    units: PositiveInt = Field(description="How many were sampled")
     variance: NonNegative
 
 
 class Estimate(Part):
-    """A difference and how sure it is, as `eval.compare.inference.Estimate` has it."""
+    """A difference and how certain it is, as `eval.compare.inference.Estimate` has it."""
 
     difference: SignedShare
     low: float | None = Field(description="Lower end of the 95 % interval; null for a single scene")
     high: float | None
     standard_error: NonNegative | None = Field(description="Root of the sum of the parts' variances")
-    degrees_of_freedom: NonNegative | None = Field(description="Of Student's t")
+    degrees_of_freedom: NonNegative | None = Field(description="Those of Student's t")
     resolvable: NonNegative | None = Field(description="Smallest difference found with 80 % power at 5 %")
     p_value: Share = Field(description="Two-sided, of the same Student's t as the interval")
     parts: tuple[VariancePart, ...] = Field(description="Where the variance comes from")
@@ -57,43 +101,72 @@ class Estimate(Part):
 
 
 class ClassEstimate(Estimate):
-    """The difference in one class' IoU."""
+    """The difference in one class' value of a metric."""
 
     p_holm: Share = Field(description="p after Holm, over the classes")
     differs: bool = Field(description="p after Holm is below 0.05 and the interval excludes zero")
 
 
 class Difference(Part):
-    """What sets one arm apart from another: the first arm named minus the second."""
+    """How one arm differs from another: the first arm named minus the second."""
 
-    miou: Estimate
-    classes: dict[str, ClassEstimate]
+    overall: Annotated[dict[str, Estimate], _COMPARED]
+    by_class: Annotated[dict[str, dict[str, ClassEstimate]], _COMPARED_BY_CLASS]
+
+    @property
+    def miou(self) -> Estimate:
+        """The headline's."""
+        return self.overall[MIOU.key]
+
+
+class MetricEntry(Part):
+    """One metric of the report, in the order of its tables."""
+
+    key: str
+    label: str
+    policy: str = Field(description="Which classes it averages over; empty where it averages over none")
+    by_class: bool
+    interval: bool = Field(description="Whether differences have an interval")
+    logged: str = Field(description="What terratorch test logs it as")
 
 
 class Metrics(Part):
-    """Metrics of a run, or their mean over runs; see `eval.score.metrics` for the averaging policies."""
+    """Metrics of a run, or their mean over runs, by the keys of the report's `metrics`."""
 
-    miou_macro_reference_classes: Share | None = Field(description="Mean over classes in the reference")
-    miou_macro_seen_classes: Share | None = Field(description="As terratorch test logs it")
-    f1_macro_reference_classes: Share | None
-    f1_macro_seen_classes: Share | None
-    pixel_accuracy: Share | None
-    iou_by_class: dict[str, Share | None]
-    f1_by_class: dict[str, Share | None]
+    overall: Annotated[dict[str, Share | None], Keyed(OVERALL)]
+    by_class: Annotated[dict[str, dict[str, Share | None]], Keyed(BY_CLASS)] = Field(
+        description="By class; null for a class that is not in the reference"
+    )
+
+    @property
+    def miou(self) -> float | None:
+        """The headline."""
+        return self.overall[MIOU.key]
+
+
+class Epoch(Part):
+    """What was logged in one epoch of a training."""
+
+    epoch: NonNegativeInt
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_miou: Share | None = Field(None, description="As TerraTorch averages it")
 
 
 class Run(Part):
-    """One run of an arm."""
+    """One run of an arm; what its training cost is in the manifest that `origin` holds."""
 
     folder: str
     metrics: Metrics
+    curve: list[Epoch] = Field(description="By epoch; empty where the run directory has no log")
     origin: Origin
 
 
 class Arm(Part):
     """Runs of one training configuration."""
 
-    name: str
+    name: str = Field(description="baseline, candidate, or the control's name")
+    title: str = Field(description="What its run directories are called")
     metrics: Metrics = Field(description="Mean over runs")
     miou_without_class: dict[str, Share | None] = Field(
         description="mIoU over the other classes in the reference, mean over runs"
@@ -106,18 +179,26 @@ class Arm(Part):
     confusion_row_normalised: list[list[Share | None]]
     runs: list[Run] = Field(min_length=1)
 
+    @property
+    def costs(self) -> list[CostRecord]:
+        """What the training of each run took, of the runs that have it on record."""
+        return [run.origin.run.cost for run in self.runs if run.origin.run is not None]
+
 
 class Verdict(Part):
     """What follows, as `eval.compare.verdict.Verdict` has it."""
 
-    headline: str
+    headline: str = Field(description="The outcome with its difference and interval, and what was compared")
+    outcome: str
     claimed: bool = Field(description="Whether an improvement is claimed; nothing is lacking then")
     grade: Literal["strong", "acceptable", "negative"] = Field(
         description="Of the point estimate alone: above 0.02, 0 to 0.02, below 0; no claim without `claimed`"
     )
     inconclusive: bool
-    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison has not")
-    not_beaten: tuple[str, ...] = Field(description="Controls that the candidate is not surely better than")
+    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison does not have")
+    not_beaten: tuple[str, ...] = Field(
+        description="Controls that the candidate is not significantly better than"
+    )
     words: tuple[str, ...]
 
 
@@ -143,7 +224,7 @@ class SeedRow(Part):
 
 
 class Statistics(Part):
-    """How numbers were worked out, and what the gate asks for."""
+    """How the numbers were computed, and what the gate asks for."""
 
     level: Share
     power: Share
@@ -153,6 +234,7 @@ class Statistics(Part):
     resolvable_with_twice_the_scenes: NonNegative | None
     resolvable_with_twice_the_seeds: NonNegative | None
     strong_above: Share = Field(description="Difference in mIoU above which a grade is strong")
+    averages: str = Field(description="Why a run has two mIoUs")
     improvement_from: Share = Field(description="Difference in mIoU from which an improvement may be claimed")
 
 
@@ -182,11 +264,12 @@ class Report(Part):
         chips: From most lost to most gained.
     """
 
-    report_version: Literal[2]
+    report_version: Literal[3]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
-    measure: Literal["miou_macro_reference_classes"]
-    difference: Estimate = Field(description="Candidate minus baseline, in mIoU")
+    metrics: list[MetricEntry]
+    headline_metric: str = Field(description="Key of the metric that verdict, seeds and chips are of")
+    difference: Estimate = Field(description="Candidate minus baseline, in the headline metric")
     statistics: Statistics
     family: Family
     test: Test
@@ -195,6 +278,11 @@ class Report(Part):
     candidate: Arm
     controls: list[Arm]
     chips: list[Chip]
+
+    @property
+    def compared_arms(self) -> tuple[Arm, Arm]:
+        """Baseline and candidate."""
+        return self.baseline, self.candidate
 
     @property
     def arms(self) -> tuple[Arm, ...]:

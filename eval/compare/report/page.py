@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from augment_store.files import write_whole
-from augment_store.modalities import LegendClass
+from augment_store.page.assembly import Assets, as_json, as_legend, assemble
 from eval.compare.report.model import Chip, Report
-from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, legend
+from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, generated_legend, legend
+from eval.compare.verdict import span
 
-_SCRIPTS: Final = ("tables.js", "plots.js", "chips.js", "main.js")
+_ASSETS: Final = Assets("eval.compare.report", ("tables.js", "plots.js", "chips.js", "main.js"))
 
 
 def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> None:
@@ -29,37 +28,15 @@ def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence
         OutputError: If it cannot be written.
         AugmentStoreError: If a chip to show cannot be read.
     """
-    write_whole(path, (part.encode() for part in _parts(report, shown, chosen)))
+    report_json = report.model_dump(mode="json")
+    data = {"report": [as_json(report_json)], "pictures": [as_json(_pictures(report, shown, chosen))]}
+    arms = f"{report.candidate.title} against {report.baseline.title}"
+    title = f"{report.verdict.outcome.capitalize()}: {arms}, mIoU {span(report.difference)}"
+    write_whole(path, (part.encode() for part in assemble(_ASSETS, title, data)))
 
 
-def _parts(report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> Iterator[str]:
-    head, body, end = _asset("template.html").split("<!--part-->")
+def _pictures(report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> dict[str, Any]:
     chips = [{**row.model_dump(), "layers": draw_chip(shown, row.id)} for row in chosen] if shown else []
-    legends = {"classes": _legend(legend(report.test.classes)), "agreement": _legend(AGREEMENT)}
-    if shown is not None and shown.store is not None:
-        legends["generated"] = _legend(shown.store.spec.map.legend)
-    yield f"{head}<style>\n{_asset('style.css')}</style>\n{body}"
-    for name, value in (
-        ("report", report.model_dump(mode="json")),
-        ("pictures", {"chips": chips, "legends": legends}),
-    ):
-        yield f'<script type="application/json" id="{name}">{_json(value)}</script>\n'
-    yield (
-        "<script>\n(() => {\n'use strict';\n"
-        + "".join(_asset(name) for name in _SCRIPTS)
-        + "})();\n</script>"
-    )
-    yield end
-
-
-def _legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
-    return [{"name": entry.name, "colour": "#{:02x}{:02x}{:02x}".format(*entry.rgb)} for entry in classes]
-
-
-def _json(value: Any) -> str:
-    """JSON that may stand inside a script element: it holds no ``<``."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _asset(name: str) -> str:
-    return resources.files("eval.compare.report").joinpath(f"assets/{name}").read_text(encoding="utf-8")
+    legends = {"classes": as_legend(legend(report.test.classes)), "agreement": as_legend(AGREEMENT)}
+    generated = generated_legend(shown) if shown else ()
+    return {"chips": chips, "legends": legends | ({"generated": as_legend(generated)} if generated else {})}

@@ -16,8 +16,15 @@ from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
 from augment_store.inspect.views import draw_input
 from augment_store.legend import LegendTable
-from augment_store.maps.drawing import NO_CODE, Picture
-from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, S2L2A, LegendClass
+from augment_store.maps.drawing import NO_CODE
+from augment_store.modalities import (
+    IGNORED_LABEL,
+    LULC,
+    LULC_LEGEND,
+    S1_MODALITIES,
+    S2_MODALITIES,
+    LegendClass,
+)
 from augment_store.store import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
@@ -42,6 +49,7 @@ class Shown:
     Attributes:
         chips: The chip set.
         store: The candidate's store, or None.
+        table: From the store's classes to those of the reference, None where no table is known.
         classes: Legend of reference and predictions.
         baseline: Run whose predictions stand for the baseline.
         candidate: Run whose predictions stand for the candidate.
@@ -49,6 +57,7 @@ class Shown:
 
     chips: ChipSet
     store: AugmentStore | None
+    table: LegendTable | None
     classes: tuple[LegendClass, ...]
     baseline: Score
     candidate: Score
@@ -71,9 +80,19 @@ def find_shown(comparison: Comparison, chips: Path | None) -> Shown | None:
     baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
     if baseline is None or candidate is None:
         return None
-    place = candidate.origin.store
+    place = candidate.origin.augment.store
     store = AugmentStore.open(Path(place)) if place and (Path(place) / "zarr.json").is_file() else None
-    return Shown(chip_set, store, legend(comparison.class_names), baseline, candidate)
+    shipped = LegendTable.load()
+    known = tuple(entry.name for entry in shipped.classes) == comparison.class_names
+    table = shipped if known and store is not None and store.spec.modality == LULC.name else None
+    return Shown(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
+
+
+def generated_legend(shown: Shown) -> tuple[LegendClass, ...]:
+    """Legend of the generated map; empty where it is that of the reference, or there is no map."""
+    if shown.store is None or shown.table is not None:
+        return ()
+    return shown.store.spec.map.legend
 
 
 def _with_predictions(arm: Arm) -> Score | None:
@@ -107,8 +126,8 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
     reference = shown.chips.mask(chip_id)
     predicted = [read_raster(score.prediction(chip_id))[0, 0] for score in (shown.baseline, shown.candidate)]
     return {
-        **_inputs(shown.chips, chip_id),
-        **_generated(shown.store, chip_id),
+        **_inputs(shown, chip_id),
+        **_generated(shown, chip_id),
         "reference": map_uri(_codes(reference), shown.classes, 1),
         "baseline": map_uri(_codes(predicted[0]), shown.classes, 1),
         "candidate": map_uri(_codes(predicted[1]), shown.classes, 1),
@@ -116,29 +135,29 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
     }
 
 
-def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
-    pictures = {"rgb": _input(chips, chip_id, (S2L2A.name,)), "radar": _input(chips, chip_id, S1_MODALITIES)}
-    return {
-        name: photo_uri(picture, SIDE, QUALITY) for name, picture in pictures.items() if picture is not None
-    }
+def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
+    """The first optical and the first radar modality that a chip has, at its first timestep."""
+    layers, chips = {}, shown.chips
+    inputs = () if shown.store is None else shown.store.spec.inputs
+    linear = {entry.name for entry in inputs if entry.unit == "linear"}
+    for layer, names in (("rgb", S2_MODALITIES), ("radar", S1_MODALITIES)):
+        name = next((name for name in names if chips.has(chip_id, name)), None)
+        if name is not None:
+            picture = draw_input(chips.raster(chip_id, name)[0], name, linear=name in linear)
+            layers[layer] = photo_uri(picture, SIDE, QUALITY)
+    return layers
 
 
-def _input(chips: ChipSet, chip_id: str, names: Sequence[str]) -> Picture | None:
-    """The first of the modalities that a chip has, at its first timestep."""
-    for name in names:
-        if chips.has(chip_id, name):
-            raw = chips.raster(chip_id, name)[0]
-            linear = name in S1_MODALITIES and not (raw < 0).any()  # in dB it is negative almost everywhere
-            return draw_input(raw, name, linear=linear)
-    return None
-
-
-def _generated(store: AugmentStore | None, chip_id: str) -> dict[str, str]:
+def _generated(shown: Shown, chip_id: str) -> dict[str, str]:
+    """The generated map, in the reference's classes where the table to them is known: what is right looks right."""
+    store = shown.store
     if store is None or chip_id not in store.chip_ids:
         return {}
     kind = store.spec.map
-    picture = MapPicture.of(kind, store.read(kind.array, chip_id)[0, 0])
-    return {"generated": picture.uri(SIDE, QUALITY, 1)}
+    values = store.read(kind.array, chip_id)[0, 0]
+    if shown.table is not None:
+        return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes, 1)}
+    return {"generated": MapPicture.of(kind, values).uri(SIDE, QUALITY, 1)}
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:

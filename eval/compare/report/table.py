@@ -1,4 +1,4 @@
-"""`counts.csv`: what every number of the report is worked out of, so that a reader can work it out again."""
+"""`counts.csv`: the counts that every number of the report is computed from, so that a reader can check them."""
 
 from __future__ import annotations
 

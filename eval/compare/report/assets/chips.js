@@ -1,6 +1,6 @@
 // The chips that gained and lost most, one at a time.
-const LAYERS = { rgb: "RGB", radar: "radar (VV, VH)", generated: "generated map", reference: "reference", baseline: "baseline's prediction", candidate: "candidate's prediction", agreement: "where they differ" };
-const LEGENDS = { classes: "reference, predictions", agreement: "where they differ", generated: "generated map" };
+const LAYERS = { rgb: "RGB", radar: "radar (VV, VH)", generated: "generated map", reference: "reference", baseline: `prediction of ${baseline.title}`, candidate: `prediction of ${candidate.title}`, agreement: "where they differ" };
+const LEGENDS = { classes: pictures.legends.generated ? "reference, predictions" : "maps, reference, predictions", agreement: "where they differ", generated: "generated map" };
 let at = 0;
 
 function showChip(place) {

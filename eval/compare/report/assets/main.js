@@ -1,11 +1,8 @@
-function switchTheme() {
-  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
-}
-
 function draw() {
   gauge();
   forest();
+  const costly = costs(); // both, whatever the other finds
+  $("training").hidden = !curves() && !costly;
 }
 
 verdict();
@@ -16,5 +13,4 @@ confusion();
 chips();
 origins();
 draw();
-$("theme").addEventListener("click", switchTheme);
 addEventListener("resize", draw);

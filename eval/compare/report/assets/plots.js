@@ -6,15 +6,21 @@ function shape(tag, attributes, text = "") {
   return made;
 }
 
-const STRONG = 0.02;
+const STRONG = report.statistics.strong_above;
 
 // Rows of the forest plot: words, estimate, class of the marks, whether the words stand out.
 function forestRows() {
-  const rows = [["candidate − baseline", candidate.to_baseline.miou, "candidate", true]];
-  for (const [name, entry] of Object.entries(candidate.to_baseline.classes)) rows.push([`· ${name}`, entry, "candidate", entry.differs]);
-  for (const arm of controls) {
-    rows.push([`${arm.name} − baseline`, arm.to_baseline.miou, "", false]);
-    rows.push([`candidate − ${arm.name}`, arm.candidate_to_this.miou, "candidate", false]);
+  const rows = [];
+  for (const metric of report.metrics.filter((entry) => entry.interval)) {
+    if (metric.by_class) {
+      const found = Object.entries(candidate.to_baseline.by_class[metric.key]);
+      rows.push(...found.map(([name, entry]) => [`${metric.label} ${name}`, entry, "candidate", entry.differs]));
+      continue;
+    }
+    const words = metric.key === report.headline_metric ? "" : `${metric.label}: `;
+    const row = (one, other, found, kind, sure = false) => [`${words}${one} − ${other}`, found.overall[metric.key], kind, sure];
+    rows.push(row(candidate.title, baseline.title, candidate.to_baseline, "candidate", true));
+    for (const arm of controls) rows.push(row(arm.name, baseline.title, arm.to_baseline, ""), row(candidate.title, arm.name, arm.candidate_to_this, "candidate"));
   }
   return rows;
 }
@@ -37,17 +43,18 @@ function rules(x, top, bottom) {
 
 function forest() {
   const svg = $("forest"), rows = forestRows(), width = Math.max(svg.clientWidth, 300), narrow = width < 480;
-  const line = narrow ? 44 : 27, words = narrow ? 4 : 165, height = rows.length * line + 24;
-  const x = scale(rows.map(([, entry]) => entry), narrow ? 8 : words + 10, width - (narrow ? 8 : 180));
+  const longest = Math.max(...rows.map(([name]) => name.length)), words = Math.min(7.4 * longest, width / 2.4);
+  const line = narrow ? 44 : 27, height = rows.length * line + 24;
+  const x = scale(rows.map(([, entry]) => entry), narrow ? 8 : words + 12, width - (narrow ? 8 : 180));
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.style.height = `${height}px`;
-  svg.replaceChildren(...rules(x, 4, height - 18), shape("text", { class: "quiet", x: x(0), y: height - 4, "text-anchor": "middle" }, "0"),
-    shape("text", { class: "quiet", x: x(STRONG), y: height - 4, "text-anchor": "middle" }, "+2"),
+  const label = (value, text) => shape("text", { class: "quiet", x: x(value), y: height - 4, "text-anchor": "middle" }, text);
+  svg.replaceChildren(...(narrow ? [] : rules(x, 4, height - 18)), label(0, "0"), label(STRONG, "+2"),
     ...rows.flatMap(([name, entry, kind, sure], place) => {
       const middle = place * line + 17, y = narrow ? middle + 16 : middle;
       const text = shape("text", { x: 0, y: middle + 4, class: sure ? "sure" : "" }, name);
       const value = shape("text", { x: width, y: middle + 4, "text-anchor": "end", class: "quiet" }, `${points(entry.difference)} (${interval(entry)})`);
-      return [text, value, ...drawEstimate(entry, x, y, kind)];
+      return [...(narrow ? rules(x, y - 9, y + 9) : []), text, value, ...drawEstimate(entry, x, y, kind)]; // narrow: not through the words
     }));
 }
 
@@ -59,10 +66,31 @@ function gauge() {
 }
 
 function bars() {
-  const bar = (arm, name) => {
-    const share = arm.metrics.iou_by_class[name];
-    return [element("div", { className: `bar ${role(arm)}`, title: `${arm.name} ${percent(share)}` }, element("i", { style: { width: `${100 * (share ?? 0)}%` } })), element("span", {}, percent(share, 1))];
+  const bar = (metric, arm, name) => {
+    const share = arm.metrics.by_class[metric.key][name];
+    const words = share == null ? "–" : percent(share, 1);
+    return [element("div", { className: `bar ${role(arm)}`, title: `${arm.title} ${words}` }, element("i", { style: { width: `${100 * (share ?? 0)}%` } })), element("span", {}, words)];
   };
-  $("classes").replaceChildren(...report.test.classes.map((name) => element("div", { className: "bars" }, element("b", {}, name), ...bar(baseline, name), ...bar(candidate, name))),
-    element("p", { className: "quiet" }, "Above: baseline. Below, in colour: candidate."));
+  const rows = (metric) => report.test.classes.map((name) => element("div", { className: "bars" }, element("b", {}, name), ...bar(metric, baseline, name), ...bar(metric, candidate, name)));
+  const absent = report.test.classes.filter((name) => report.test.scenes_by_class[name] === 0);
+  $("classes").replaceChildren(...byClass.flatMap((metric) => [element("h2", {}, `${metric.label} by class`), ...rows(metric)]),
+    element("p", { className: "quiet" }, `Above: ${baseline.title}. Below, in colour: ${candidate.title}.${absent.length ? ` –: not in the reference (${absent.join(", ")}).` : ""}`));
+}
+
+function curves() {
+  const svg = $("curves"), width = Math.max(svg.clientWidth, 240), height = 210, left = 46, bottom = height - 24;
+  const lines = [baseline, candidate].flatMap((arm) => arm.runs.map((run) => [arm, run.curve.filter((epoch) => epoch.val_miou != null)])).filter(([, epochs]) => epochs.length > 1);
+  const there = lines.length > 0, every = lines.flatMap(([, epochs]) => epochs);
+  for (const name of ["curves", "curves-note"]) $(name).toggleAttribute("hidden", !there);
+  if (!there) return there;
+  const last = Math.max(...every.map((entry) => entry.epoch)), values = every.map((entry) => entry.val_miou);
+  const low = Math.min(...values), high = Math.max(...values), room = Math.max(high - low, 0.01);
+  const x = (epoch) => left + (epoch / Math.max(last, 1)) * (width - left - 10), y = (share) => bottom - ((share - low) / room) * (bottom - 12);
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const mark = (attributes, words) => shape("text", { class: "quiet", ...attributes }, words);
+  svg.replaceChildren(
+    ...[low, (low + high) / 2, high].flatMap((share) => [shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(share), y2: y(share) }), mark({ x: left - 6, y: y(share) + 4, "text-anchor": "end" }, percent(share, 1))]),
+    mark({ x: left, y: height - 6 }, "epoch 0"), mark({ x: width - 10, y: height - 6, "text-anchor": "end" }, String(last)),
+    ...lines.map(([arm, epochs]) => shape("path", { class: role(arm), d: epochs.map((entry, place) => `${place ? "L" : "M"}${x(entry.epoch)} ${y(entry.val_miou)}`).join("") })));
+  return there;
 }

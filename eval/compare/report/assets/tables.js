@@ -1,54 +1,53 @@
 // The data, how numbers are written, and the tables.
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const report = read("report");
 const pictures = read("pictures");
-const $ = (id) => document.getElementById(id);
 const { baseline, candidate, controls } = report;
 const everyArm = [baseline, candidate, ...controls];
+const overall = report.metrics.filter((metric) => !metric.by_class);
+const byClass = report.metrics.filter((metric) => metric.by_class && metric.interval);
 const role = (arm) => (arm === baseline ? "baseline" : arm === candidate ? "candidate" : "control");
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") for (const [key, entry] of Object.entries(value)) made.style.setProperty(key, entry);
-    else if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
+const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 const percent = (share, digits = 2) => (share == null ? "–" : `${(100 * share).toFixed(digits)} %`);
 const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(2)}`;
+const duration = (seconds) => (seconds < 90 ? `${seconds.toFixed(0)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`);
 const interval = (entry) => (entry.low == null ? "no interval" : `${points(entry.low)} to ${points(entry.high)}`);
-const swatch = (colour) => element("i", { className: "swatch", style: { background: colour } });
 
 function verdict() {
   const { verdict, difference, test } = report;
-  document.title = `${verdict.headline}: ${points(difference.difference)} pp`;
-  $("facts").textContent = `${test.chips} test chips of ${test.scenes.length} scenes · ${report.created.slice(0, 10)}`;
-  $("verdict").classList.add(verdict.grade, ...(verdict.claimed ? [] : ["unclear"]));
-  $("headline").textContent = verdict.headline;
+  $("names").textContent = `${candidate.title} against ${baseline.title}`;
+  $("facts").textContent = `${counted(test.chips, "test chip")} of ${counted(test.scenes.length, "scene")} · ${report.created.slice(0, 10)}`;
+  $("verdict").classList.add(verdict.claimed ? "claimed" : verdict.outcome === "negative" ? "worse" : "unclear");
+  $("headline").textContent = verdict.outcome;
   $("difference").textContent = `${points(difference.difference)} pp of mIoU`;
   $("interval").textContent = difference.low == null ? "no interval: a single scene" : `95 % interval ${interval(difference)}`;
   $("words").replaceChildren(...verdict.words.map((words) => element("li", {}, words)));
 }
 
-// A column of the table of arms: its heading, the value it is sorted by, and the text shown.
+// An arm's name in a table: what it is in the comparison, and what its runs are called.
+const named = (arm) => (arm.title === arm.name ? [arm.name] : [`${arm.name} `, element("small", {}, arm.title)]);
+
+// A column of the table of arms: its heading, the value it is sorted by, and what is shown.
 const COLUMNS = [
-  ["arm", (arm) => arm.name, (arm) => arm.name],
-  ["runs", (arm) => arm.runs.length, (arm) => String(arm.runs.length)],
-  ["mIoU", (arm) => arm.metrics.miou_macro_reference_classes, (arm) => percent(arm.metrics.miou_macro_reference_classes)],
-  ["to the baseline", (arm) => arm.to_baseline?.miou.difference, (arm) => (arm.to_baseline ? points(arm.to_baseline.miou.difference) : "")],
-  ["95 % interval", (arm) => arm.to_baseline?.miou.low, (arm) => (arm.to_baseline ? interval(arm.to_baseline.miou) : "")],
-  ["candidate to this", (arm) => arm.candidate_to_this?.miou.difference, (arm) => (arm.candidate_to_this ? `${points(arm.candidate_to_this.miou.difference)} (${interval(arm.candidate_to_this.miou)})` : "")],
-  ["pixel accuracy", (arm) => arm.metrics.pixel_accuracy, (arm) => percent(arm.metrics.pixel_accuracy)],
-  ["F1", (arm) => arm.metrics.f1_macro_reference_classes, (arm) => percent(arm.metrics.f1_macro_reference_classes)],
+  ["arm", (arm) => arm.name, named],
+  ["runs", (arm) => arm.runs.length, (arm) => [String(arm.runs.length)]],
+  ...overall.flatMap((metric) => {
+    const value = (arm) => arm.metrics.overall[metric.key];
+    const own = [[metric.label, value, (arm) => [percent(value(arm))]]];
+    if (!metric.interval) return own;
+    const words = metric.key === report.headline_metric ? "" : `${metric.label}: `;
+    const difference = (which) => (arm) => arm[which]?.overall[metric.key];
+    const column = (name, which) => [words + name, (arm) => difference(which)(arm)?.difference, (arm) => {
+      const entry = difference(which)(arm);
+      return [entry ? `${points(entry.difference)} (${interval(entry)})` : ""];
+    }];
+    return [...own, column("to the baseline", "to_baseline"), column("candidate to this", "candidate_to_this")];
+  }),
 ];
 
 function fillArms(arms) {
   $("arms").tBodies[0].replaceChildren(...arms.map((arm) =>
-    element("tr", { className: role(arm) }, ...COLUMNS.map(([, , text]) => element("td", {}, text(arm))))));
+    element("tr", { className: role(arm) }, ...COLUMNS.map(([, , text]) => element("td", {}, ...text(arm))))));
 }
 
 function sortArms(column) {
@@ -67,6 +66,7 @@ function arms() {
     return element("th", { scope: "col", "aria-sort": "none" }, button);
   })));
   fillArms(everyArm);
+  $("averages").textContent = report.statistics.averages;
 }
 
 function fillConfusion() {
@@ -82,7 +82,7 @@ function fillConfusion() {
 }
 
 function confusion() {
-  $("confusion-arm").replaceChildren(...everyArm.map((arm, place) => element("option", { value: place }, arm.name)));
+  $("confusion-arm").replaceChildren(...everyArm.map((arm, place) => element("option", { value: place }, arm.title === arm.name ? arm.name : `${arm.name} (${arm.title})`)));
   $("confusion-arm").value = 1;
   $("confusion-arm").addEventListener("change", fillConfusion);
   $("confusion-raw").addEventListener("change", fillConfusion);
@@ -97,18 +97,35 @@ function fill(table, heads, rows) {
 function seedsAndClasses() {
   const { seeds, test, family } = report;
   $("seeds").hidden = !seeds.length;
-  fill($("seeds"), ["seed", "baseline", "candidate", "difference (pp)"],
+  fill($("seeds"), ["seed", baseline.title, candidate.title, "difference (pp)"],
     seeds.map((row) => [String(row.seed), percent(row.baseline), percent(row.candidate), points(row.difference)]));
-  fill($("without"), ["class", "scenes with it", "baseline's mIoU without it", "candidate's mIoU without it"],
+  fill($("without"), ["class", "scenes with it", `mIoU without it: ${baseline.title}`, `mIoU without it: ${candidate.title}`],
     test.classes.map((name) => [name, String(test.scenes_by_class[name]), percent(baseline.miou_without_class[name]), percent(candidate.miou_without_class[name])]));
   $("family").textContent = family.words;
 }
 
+function costs() {
+  const rows = everyArm.map((arm) => [arm, arm.runs.flatMap((run) => (run.origin.run ? [run.origin.run.cost] : []))]).filter(([, costs]) => costs.length);
+  const whole = (number) => number.toLocaleString("en");
+  const mean = (costs) => costs.reduce((sum, cost) => sum + cost.wall_seconds, 0) / costs.length;
+  fill($("costs"), ["arm", "parameters", "trained", "epochs", "steps", "time a run", "device"], rows.map(([arm, costs]) => {
+    const [cost] = costs;
+    return [arm.title, whole(cost.parameters), whole(cost.trainable_parameters), whole(cost.epochs), whole(cost.steps), duration(mean(costs)), `${cost.device}, ${cost.precision}`];
+  }));
+  $("costs").hidden = !rows.length;
+  return rows.length > 0;
+}
+
+// Nested records as rows: the names on the way to a value, and the value.
+function flat(value, path = []) {
+  if (value === null || value === "" || (Array.isArray(value) && !value.length)) return [];
+  if (typeof value !== "object" || Array.isArray(value)) return [[path.join(" · ").replaceAll("_", " "), String(value)]];
+  return Object.entries(value).flatMap(([key, entry]) => flat(entry, [...path, key]));
+}
+
 function origins() {
-  const rows = (origin) => Object.entries(origin).filter(([, value]) => value !== null && value !== "" && String(value) !== "")
-    .map(([key, value]) => element("tr", {}, element("td", {}, key.replaceAll("_", " ")),
-      element("td", {}, typeof value === "object" && !Array.isArray(value) ? Object.entries(value).map((pair) => pair.join(" ")).join(", ") : String(value))));
+  const rows = (origin) => flat(origin).map((row) => element("tr", {}, ...row.map((text) => element("td", {}, text))));
   $("origins").replaceChildren(...everyArm.flatMap((arm) => arm.runs.map((run) =>
-    element("details", {}, element("summary", {}, `${arm.name} · ${run.folder} · mIoU ${percent(run.metrics.miou_macro_reference_classes)}${run.origin.smoke ? " · a smoke run" : ""}`),
+    element("details", {}, element("summary", {}, `${arm.name} · ${run.folder} · mIoU ${percent(run.metrics.overall[report.headline_metric])}${run.origin.run?.smoke ? " · a smoke run" : ""}`),
       element("table", {}, element("tbody", {}, ...rows(run.origin)))))));
 }

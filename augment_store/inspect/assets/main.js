@@ -3,7 +3,6 @@ const cards = new Map();
 let shown = chips;
 
 function facts() {
-  document.title = `${store.name}: ${store.modality}`;
   $("name").textContent = store.name;
   const timestep = store.timesteps > 1 ? `timestep ${store.timestep} of 0 to ${store.timesteps - 1} shown` : "";
   const sample = store.seen < store.complete ? `numbers from a seeded sample of ${store.seen} chips` : "";
@@ -101,11 +100,6 @@ function pageKey(event) {
   else if (event.key in ARROWS && document.activeElement === document.body && shown.length) { event.preventDefault(); cards.get(shown[0]).focus(); }
 }
 
-function switchTheme() {
-  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
-}
-
 facts();
 overview();
 controls();
@@ -119,7 +113,6 @@ $("controls").addEventListener("reset", () => { $("direction").setAttribute("ari
 $("direction").addEventListener("click", () => { $("direction").setAttribute("aria-pressed", $("direction").getAttribute("aria-pressed") !== "true"); update(); });
 $("map-colour").addEventListener("change", update);
 $("cards").addEventListener("keydown", cardKey);
-$("theme").addEventListener("click", switchTheme);
 $("help-open").addEventListener("click", () => $("help").showModal());
 $("viewer").addEventListener("close", () => { for (const shape of shapes.values()) shape.classList.remove("on"); cards.get(current())?.focus(); });
 document.addEventListener("keydown", pageKey);

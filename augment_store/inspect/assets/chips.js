@@ -1,8 +1,6 @@
 // The data, and what is worked out of it: names, filters, order.
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const store = read("store");
 const chips = read("chips");
-const $ = (id) => document.getElementById(id);
 
 const AGREEMENTS = ["samples", "timesteps", "reference"];
 const LAYERS = { rgb: "RGB", map: "map", token: "token probability (light is sure)", confidence: "confidence given the token", reference: "reference", radar: "radar (VV, VH)", relief: "relief" };
@@ -11,21 +9,9 @@ const RANGED = MEASURES.filter((key) => key !== "entropy");
 const SPLITS = [...new Set(chips.map((chip) => chip.split))].sort();
 const PRESENT = store.classes.map((_, code) => code).filter((code) => chips.some((chip) => chip.shares[code] > 0));
 
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") for (const [key, entry] of Object.entries(value)) made.style.setProperty(key, entry);
-    else if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
 const option = (value, text) => element("option", { value }, text);
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 const number = (value) => (value == null ? "–" : value.toFixed(2));
-const swatch = (colour) => element("i", { className: "swatch", style: { background: colour } });
 
 function bar(shares) {
   const parts = shares.map((share, code) => [share, store.classes[code]]).filter(([share]) => share > 0);

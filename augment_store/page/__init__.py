@@ -1,0 +1,1 @@
+"""What our pages for the browser share: their assembly into one file, their look, and their first functions."""

@@ -1,0 +1,52 @@
+"""What every stage says alike: names in a list, one line of a text, the time, the versions in use."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+LISTED: Final = 3
+"""Names that a message lists before it stops with an ellipsis."""
+
+
+def few(names: Iterable[str], listed: int = LISTED) -> str:
+    """The first of the names, in their order."""
+    every = list(names)
+    return ", ".join(every[:listed]) + (" …" if len(every) > listed else "")
+
+
+def one_line(text: object) -> str:
+    """A text without line breaks or runs of spaces, as an error's last line has to be."""
+    return " ".join(str(text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: ``1 scene``, ``2 scenes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed; a checkout need not be."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def shipped_or_given(name: str, folder: Path) -> Path | None:
+    """The YAML of that path, else the one of that name in a folder that ships; None where there is neither."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = folder / f"{name.removesuffix('.yaml')}.yaml"
+    return shipped if Path(name).parent == Path() and shipped.is_file() else None

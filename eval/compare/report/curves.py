@@ -1,0 +1,72 @@
+"""Learning curves of a run, out of the log that its training left."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from eval.compare.report.model import Epoch
+from eval.errors import ScoreError
+
+LOGS: Final = "logs/fit_*/metrics.csv"
+"""Logs of a run directory: one of each time its training was started or resumed."""
+
+COLUMNS: Final = {"train_loss": "train/loss", "val_loss": "val/loss", "val_miou": "val/mIoU"}
+"""What TerraTorch logs each value of an epoch as."""
+
+
+def read_curve(run: Path) -> list[Epoch]:
+    """What was logged in each epoch, in order; nothing where the run directory has no log.
+
+    An epoch's last value counts, of a resumed run the one of the later log.
+
+    Raises:
+        ScoreError: If a log is damaged.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(run.glob(LOGS), key=_number):
+        for row in _rows(path):
+            found.setdefault(row["epoch"], {}).update(row)
+        try:
+            curve = [Epoch.model_validate(row) for row in found.values()]
+        except ValidationError as error:
+            first, *_ = error.errors()
+            raise ScoreError(
+                f"{path}: {first['loc'][0]} {str(first['input'])[:40]!r}: {first['msg']}; remove the log to compare "
+                "without learning curves"
+            ) from error
+    return sorted(curve, key=lambda entry: entry.epoch) if found else []
+
+
+def _number(path: Path) -> tuple[int, str]:
+    """Logs in the order they were begun, the tenth after the ninth."""
+    digits = path.parent.name.removeprefix("fit_")
+    return (int(digits) if digits.isdecimal() else 0, path.parent.name)
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """The known values of each row; a value that diverged is left out."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
+                known = {key: value for key, value in values.items() if value and _is_finite(value)}
+                if known:
+                    yield {"epoch": row.get("epoch") or "", **known}
+    except (OSError, ValueError, csv.Error) as error:
+        raise ScoreError(
+            f"{path}: cannot be read ({error}); remove the log to compare without learning curves"
+        ) from error
+
+
+def _is_finite(value: str) -> bool:
+    """Whether a number is finite; what is no number is left to the model to refuse."""
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return True
