@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from augment_store.chips.layouts import find_layout
 from augment_store.command_line import run_guarded
 from augment_store.files import write_whole
 from augment_store.history import command_line
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run_generate(options: GenerateOptions, command: str) -> int:
+    find_layout(options.source.chips, options.source.layout)  # what is wrong with it is said at once
     from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
 
     return run_generate(options, command)
@@ -46,8 +48,8 @@ def _run_generate(options: GenerateOptions, command: str) -> int:
 
 def run_audit(options: ChipOptions, json_path: Path | None) -> int:
     """Audits a chip set and prints what it finds; returns 1 where a run would be stopped."""
-    chip_set = options.chip_set()
-    audit = audit_chips(chip_set, options.inputs, options.units)
+    chip_set, units = options.open()
+    audit = audit_chips(chip_set, options.inputs, units)
     show_audit(audit, Console())
     if json_path is not None:
         text = json.dumps(audit.to_dict(), indent=1, allow_nan=False) + "\n"

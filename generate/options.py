@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import Layout, find_layout
 from augment_store.command_line import add_layout_argument, new_parser
 from augment_store.errors import AugmentStoreError
 from augment_store.files import check_local
@@ -53,19 +52,20 @@ class ChipOptions:
     """Which chips, and what they hold."""
 
     chips: Path
-    layout: Layout
+    layout: str | None
     split: tuple[Path, ...]
     inputs: tuple[str, ...]
-    units: Units
+    s1_unit: str | None
+    s2_offset: float | None
 
-    def chip_set(self) -> ChipSet:
-        """The chips.
+    def open(self) -> tuple[ChipSet, Units]:
+        """The chips, and what their values are in.
 
         Raises:
-            ChipSetError: If there are none, or a split file is unusable.
+            ChipSetError: If there are none, the layout is unknown, or a split file is unusable.
         """
-        found = ChipSet(self.chips, self.layout)
-        return found.limited_to(self.split) if self.split else found
+        chip_set = ChipSet.open(self.chips, self.layout, self.split)
+        return chip_set, Units.of(chip_set.layout, self.s1_unit, self.s2_offset)
 
 
 @dataclass(frozen=True)
@@ -238,14 +238,12 @@ def chip_options(parsed: argparse.Namespace) -> ChipOptions:
 
     Raises:
         OptionsError: If an input modality is named twice.
-        ChipSetError: If the layout is unknown or cannot be found.
     """
     inputs = tuple(parsed.inputs)
     if len(set(inputs)) < len(inputs):
         raise OptionsError(f"--inputs {' '.join(inputs)}: a modality appears twice; name each once")
-    layout = find_layout(parsed.chips, parsed.layout)
-    units = Units.of(layout, parsed.s1_unit, parsed.s2_offset)
-    return ChipOptions(parsed.chips, layout, tuple(parsed.split), inputs, units)
+    places = (parsed.chips, parsed.layout, tuple(parsed.split))
+    return ChipOptions(*places, inputs, parsed.s1_unit, parsed.s2_offset)
 
 
 def generate_options(parsed: argparse.Namespace) -> GenerateOptions:

@@ -18,6 +18,7 @@ from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
+from generate.units import Units
 from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
@@ -29,22 +30,23 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def build_spec(
-    options: GenerateOptions, loaded: LoadedGenerator, precision: str, device: str
+    options: GenerateOptions, units: Units, loaded: LoadedGenerator, precision: str, device: str
 ) -> GenerationSpec:
     """The generation spec of a run.
 
     Args:
         options: The run's options.
+        units: What the chips' values are in.
         loaded: The generator with its weights.
         precision: Arithmetic that Lightning settled on, which is not always the one asked for.
         device: Kind of device it runs on.
     """
     return replace(
-        planned_spec(options, precision, device),
+        planned_spec(options, units, precision, device),
         weights=loaded.weights,
         network_sha256=loaded.network_sha256,
         tokenizer_sha256=loaded.tokenizer_sha256,
-        inputs=_inputs(options, loaded.module.statistics),
+        inputs=_inputs(options, units, loaded.module.statistics),
     )
 
 
@@ -64,7 +66,7 @@ def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
     )
 
 
-def planned_spec(options: GenerateOptions, precision: str, device: str) -> GenerationSpec:
+def planned_spec(options: GenerateOptions, units: Units, precision: str, device: str) -> GenerationSpec:
     """The generation spec of a run as far as it is known without the weights; see `build_spec`."""
     return GenerationSpec(
         generator=options.generator,
@@ -72,7 +74,7 @@ def planned_spec(options: GenerateOptions, precision: str, device: str) -> Gener
         network_sha256="",
         tokenizer_sha256="",
         modality=options.modality,
-        inputs=_inputs(options, lambda name: ((), ())),
+        inputs=_inputs(options, units, lambda name: ((), ())),
         sampling=options.sampling,
         probabilities=options.probabilities,
         precision=precision,
@@ -81,8 +83,9 @@ def planned_spec(options: GenerateOptions, precision: str, device: str) -> Gener
     )
 
 
-def _inputs(options: GenerateOptions, statistics: Callable[[str], Statistics]) -> tuple[InputSpec, ...]:
-    units = options.source.units
+def _inputs(
+    options: GenerateOptions, units: Units, statistics: Callable[[str], Statistics]
+) -> tuple[InputSpec, ...]:
     return tuple(
         InputSpec(name, units.name(name), units.offset(name), *statistics(name))
         for name in options.source.inputs

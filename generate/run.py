@@ -38,6 +38,7 @@ from generate.progress import ChipProgress
 from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
 from generate.terramind import load_generator
+from generate.units import Units
 from terramind_weights.catalog import RANDOM, find_generator
 
 
@@ -48,6 +49,7 @@ class Run:
     Attributes:
         options: What the user asked for.
         chip_set: Chips to generate for.
+        units: What their values on disk are in.
         accepted: Findings of the audit that would have stopped the run.
         spec: Its generation spec.
         extent: Timesteps and size of the chips.
@@ -55,6 +57,7 @@ class Run:
 
     options: GenerateOptions
     chip_set: ChipSet
+    units: Units
     accepted: Sequence[Finding]
     spec: GenerationSpec
     extent: Extent
@@ -76,15 +79,15 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     quieten(REMARKS, LOGGERS)
     torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
     torch.backends.cudnn.allow_tf32 = False
-    chip_set = options.source.chip_set()
+    chip_set, units = options.source.open()
     trainer = _trainer(options)
     first = trainer.global_rank == 0
     console = Console(stderr=True, quiet=not first)
-    audit = audit_chips(chip_set, options.source.inputs, options.source.units)
+    audit = audit_chips(chip_set, options.source.inputs, units)
     accepted = _judge(audit, options, console)
     if options.dry_run:
-        spec = planned_spec(options, trainer.precision, trainer.strategy.root_device.type)
-        _show_plan(Run(options, chip_set, accepted, spec, audit.extent), console)
+        spec = planned_spec(options, units, trainer.precision, trainer.strategy.root_device.type)
+        _show_plan(Run(options, chip_set, units, accepted, spec, audit.extent), console)
         return 0
     source = find_generator(options.generator)
     loaded = load_generator(
@@ -92,8 +95,8 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     )
     if loaded.weights == RANDOM:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
-    spec = build_spec(options, loaded, trainer.precision, trainer.strategy.root_device.type)
-    run = Run(options, chip_set, accepted, spec, audit.extent)
+    spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
+    run = Run(options, chip_set, units, accepted, spec, audit.extent)
     with exclusive(options.store) if first else contextlib.nullcontext():
         before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
@@ -181,7 +184,7 @@ def _count_complete(store: AugmentStore, run: Run) -> int:
 def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, console: Console) -> None:
     """Runs the trainer; Lightning turns Ctrl-C into SystemExit, this turns it back."""
     options = run.options
-    reader = ChipReader(run.chip_set, options.source.inputs, options.source.units, run.extent)
+    reader = ChipReader(run.chip_set, options.source.inputs, run.units, run.extent)
     data = ChipDataModule(reader, options.store, options.batch_size, options.workers)
     trainer.callbacks += [StoreWriter(options.store), ChipProgress(console)]  # type: ignore[attr-defined]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS, read_split
 from augment_store.errors import AugmentStoreError
 
-READ_CHIPS = 5
+READ_CHIPS: Final = 5
 """Chips that are read, evenly spread over the sorted ids."""
 
 

@@ -201,14 +201,26 @@ def _check_source(name: str, source: DatasetReader, first: DatasetReader) -> Non
     if source.count != bands:
         names = f" ({' '.join(modality.bands)})" if modality else ""
         raise ChipDataError(f"{source.name}: {source.count} bands; expected {bands}{names}")
-    same_place = source.crs == first.crs and source.transform.almost_equals(first.transform, 1e-6)
-    if not same_place or source.shape != first.shape:
+    if not _on_one_grid(source, first):
         west, south, east, north = first.bounds
         warp = (
-            f"gdalwarp -t_srs '{first.crs}' -te {west:.10g} {south:.10g} {east:.10g} {north:.10g} "
+            f"gdalwarp -t_srs '{first.crs}' -te {west!r} {south!r} {east!r} {north!r} "
             f"-ts {first.width} {first.height} {source.name} warped.tif"
         )
         raise ChipDataError(f"{source.name}: not on the grid of {first.name}; bring it there, as with {warp}")
+
+
+def _on_one_grid(source: DatasetReader, first: DatasetReader) -> bool:
+    """Whether the corners of two rasters lie within a hundredth of a pixel of each other."""
+    if source.crs != first.crs or source.shape != first.shape:
+        return False
+    apart = np.reshape(tuple(source.transform)[:6], (2, 3)) - np.reshape(tuple(first.transform)[:6], (2, 3))
+    corners = apart @ [
+        [0, first.width, 0],
+        [0, 0, first.height],
+        [1, 1, 1],
+    ]  # x = a·col + b·row + c; y likewise
+    return bool(np.abs(corners).max() <= 0.01 * np.hypot(first.transform.a, first.transform.d))
 
 
 def _check_free(request: CutRequest, wanted: Sequence[Tile]) -> None:

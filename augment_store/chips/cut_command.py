@@ -74,7 +74,8 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     left = (
         f", {made.left_out} left out (more than {request.most_missing:.0%} missing)" if made.left_out else ""
     )
-    lines = [f"{request.out}: {count} chips of {request.size} px in {len(made.chips)} scenes{left}"]
+    scenes = "1 scene" if len(made.chips) == 1 else f"{len(made.chips)} scenes"
+    lines = [f"{request.out}: {count} chips of {request.size} px in {scenes}{left}"]
     lines += [f"{name}: {len(ids)} chips" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})

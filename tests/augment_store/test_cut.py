@@ -47,7 +47,7 @@ def test_windows_cover_everything(length, size, overlap, expected):
 
 def test_chips_are_the_pixels_and_the_place_of_their_window(scene, capsys):
     assert cut(scene) == 0
-    assert "9 chips of 32 px in 1 scenes\n" in capsys.readouterr().out
+    assert "9 chips of 32 px in 1 scene\n" in capsys.readouterr().out
     chips = ChipSet.open(scene / "chips")
     assert chips.layout.name == "folders"
     assert chips.ids == tuple(f"flight_r{row:03d}c{column:03d}" for row in range(3) for column in range(3))
@@ -101,7 +101,7 @@ def test_chips_that_are_mostly_missing_are_left_out(scene, capsys):
     bands[:, :, :30] = 0  # Sentinel-2's NO_DATA: 30 of the first window's 32 columns
     write_tif(scene / "flight.tif", bands)
     assert cut(scene, "--missing", "0.5") == 0
-    assert "6 chips of 32 px in 1 scenes, 3 left out (more than 50% missing)" in capsys.readouterr().out
+    assert "6 chips of 32 px in 1 scene, 3 left out (more than 50% missing)" in capsys.readouterr().out
     assert not any("c000" in chip_id for chip_id in ChipSet.open(scene / "chips").ids)
     assert cut(scene, "--missing", "0.95", "--scene", "all") == 0
 
@@ -123,13 +123,21 @@ def other_grid(scene):
         write_tif(scene / "dem.tif", source.read(), east=580_010)
 
 
+@pytest.mark.parametrize(("shift", "status"), [(0.05, 0), (-0.05, 0), (0.5, 2), (10, 2)])
+def test_grids_may_differ_by_a_hundredth_of_a_pixel(scene, shift, status):
+    with rasterio.open(scene / "dem.tif") as source:
+        raster = source.read()
+    write_tif(scene / "dem.tif", raster, east=580_000 + shift)
+    assert cut(scene) == status
+
+
 @pytest.mark.parametrize(
     ("spoil", "more", "message"),
     [
         (
             other_grid,
             (),
-            "dem.tif: not on the grid of .*flight.tif; .* gdalwarp -t_srs 'EPSG:32618' -te 580000 ",
+            "dem.tif: not on the grid of .*flight.tif; .* gdalwarp -t_srs 'EPSG:32618' -te 580000.0 ",
         ),
         (
             lambda scene: write_tif(scene / "dem.tif", np.ones((2, 80, 80), np.int16)),

@@ -42,7 +42,9 @@ def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
 def test_damaged_file_is_one_line(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("name: [wet\nclasses: {")
-    with pytest.raises(LegendError, match=r"bad\.yaml: cannot be read as a legend table \(.+\)$") as caught:
+    with pytest.raises(
+        LegendError, match=r"bad\.yaml: cannot be read as a legend table \(.+\); expected .*mapping"
+    ) as caught:
         LegendTable.load(path)
     assert "\n" not in str(caught.value)
 
