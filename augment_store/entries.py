@@ -6,9 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final
 
 from augment_store.chips.chip_set import DIGEST_BYTES
 from augment_store.chips.georeference import Georeference
@@ -38,8 +36,8 @@ _NAN: Final = float("nan")
 """One NaN of the many there are."""
 
 
-def digest_of(*parts: bytes | NDArray[Any]) -> bytes:
-    """128-bit BLAKE2b digest of bytes and contiguous arrays, one after another."""
+def digest_of(*parts: bytes | memoryview) -> bytes:
+    """128-bit BLAKE2b digest of parts one after another."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         state.update(part)

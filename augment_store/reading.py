@@ -237,7 +237,7 @@ def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[An
     """128-bit BLAKE2b digest of one chip's values of an array, bound to the chip and the spec."""
     plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     words = f"{fingerprint}|{name}|{plain.dtype.str}|{plain.shape}|{chip_id}|"
-    return digest_of(words.encode(), plain)
+    return digest_of(words.encode(), plain.data)
 
 
 def _group_attributes(path: Path) -> dict[str, Any]:

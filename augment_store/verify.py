@@ -190,7 +190,7 @@ def changed_chips(
             return True
         return not np.array_equal(digests, store.values("input_digest", slice(position, position + 1))[0])
 
-    changed = []
+    changed: list[str] = []
     with ThreadPoolExecutor() as pool:
         for start in range(
             0, len(chips), COMPARED_AT_ONCE
