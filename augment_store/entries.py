@@ -14,8 +14,6 @@ from augment_store.errors import StoreError
 from augment_store.schema import ENTRY_CHIPS
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from augment_store.reading import StoreReader
 
 
@@ -38,8 +36,8 @@ _NAN: Final = float("nan")
 """One NaN of the many there are."""
 
 
-def digest_of(*parts: Buffer) -> bytes:
-    """128-bit BLAKE2b digest of bytes and contiguous arrays, one after another."""
+def digest_of(*parts: bytes | memoryview) -> bytes:
+    """128-bit BLAKE2b digest of parts one after another."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         state.update(part)

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from augment_store.arrays import WRITE_ALL_CHUNKS, StoredArray, damage_named, read_file
+from augment_store.arrays import WRITE_ALL_CHUNKS, Stamp, StoredArray, damage_named, read_file
 from augment_store.entries import digest_of
 from augment_store.errors import ChipNotFoundError, StoreError
 from augment_store.ids import ChipIds
@@ -44,6 +44,7 @@ class StoreReader:
         self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
         self._schemas = {schema.name: schema for schema in self.schemas()}
         self._stored: dict[str, StoredArray] = {}
+        self._proven: dict[tuple[str, int], tuple[Stamp, int]] = {}  # of a shard, a bit for each chip
         self.chip_ids = self._known_ids()
 
     @classmethod
@@ -167,6 +168,8 @@ class StoreReader:
     def read(self, name: str, chip_id: str) -> NDArray[Any]:
         """One chip's part of an array, without the chip dimension; its scene and place are in `augment_store.entries`.
 
+        The checksum is compared on every read, and the digest on the first one of a chip and after its file changed.
+
         Raises:
             ValueError: If the array belongs to the chip's entry, which is checked as a whole.
             ChipNotFoundError: If the store does not know the chip.
@@ -178,8 +181,8 @@ class StoreReader:
             raise ValueError(f"{name} belongs to the entry of a chip; use augment_store.entries.read_entry")
         position = self.index(chip_id)
         with damage_named(self.path, f"{name} of chip {chip_id}"):
-            values = array.chip(position)
-            own = self._is_own(name, chip_id, position, values)
+            values, stamp = array.stamped_chip(position)
+            own = self._is_proven(name, position, stamp) or self._is_own(name, chip_id, position, values)
         if not own:
             there = self.has_shard(name, position // self.shard_chips)
             wrong = "not what was written for it" if there else "missing from the disk"
@@ -187,7 +190,20 @@ class StoreReader:
                 f"{self.path}: {name} of chip {chip_id} is {wrong}; python -m augment_store verify "
                 f"{self.path} --repair sets the chip back, and the generate command makes it again"
             )
+        if array.schema.role is Role.GENERATED:
+            self._prove(name, position, stamp)
         return values
+
+    def _is_proven(self, name: str, position: int, stamp: Stamp) -> bool:
+        """Whether the digest of a chip's values was compared since their file was last written."""
+        shard, place = divmod(position, self.shard_chips)
+        known, places = self._proven.get((name, shard), (None, 0))
+        return known == stamp and bool(places >> place & 1)
+
+    def _prove(self, name: str, position: int, stamp: Stamp) -> None:
+        shard, place = divmod(position, self.shard_chips)
+        known, places = self._proven.get((name, shard), (None, 0))
+        self._proven[name, shard] = stamp, (places if known == stamp else 0) | 1 << place
 
     def _is_own(self, name: str, chip_id: str, position: int, values: NDArray[Any]) -> bool:
         """Whether values are those written for a chip; of a chip that is not complete none are.

@@ -186,6 +186,25 @@ def test_flipped_bits_are_found_on_reading(store):
         AugmentStore.open(store.path).read("lulc", "chip0")
 
 
+def test_values_that_change_after_they_were_read_are_compared_again(store):
+    reader = AugmentStore.open(store.path)
+    values = reader.read("lulc", "chip0")
+    np.testing.assert_array_equal(reader.read("lulc", "chip0"), values)
+    store.array("lulc")[0] = (values + 1) % 10  # with a checksum that is right
+    with pytest.raises(StoreError, match="lulc of chip chip0 is not what was written for it"):
+        reader.read("lulc", "chip0")
+    np.testing.assert_array_equal(reader.read("lulc", "chip1"), store.read("lulc", "chip1"))
+
+
+def test_recording_the_same_finding_again_writes_nothing(store):
+    finding = {"modality": "DEM", "message": "all zero"}
+    store.record_audit([finding])
+    written = (store.path / "zarr.json").stat().st_mtime_ns
+    store.record_audit([finding])
+    assert (store.path / "zarr.json").stat().st_mtime_ns == written
+    assert AugmentStore.open(store.path).audit == [finding]
+
+
 def test_garbage_metadata(store):
     (store.path / "zarr.json").write_text("{")
     with pytest.raises(StoreError, match="the store is damaged"):

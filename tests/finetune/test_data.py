@@ -15,7 +15,7 @@ from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.entries import ChipEntry
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.store import AugmentStore
-from finetune.augment.augmentation import Augmentation, Wish
+from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.splits import SceneRule
@@ -341,7 +341,7 @@ def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
     raw = store.read("s1rtc", batch["chip_id"][0])[0, 2]  # band, y, x of the third timestep
     expected = (raw * 0.01 - [[[-10.93]], [[-17.329]]]) / [[[4.391]], [[4.459]]]
     np.testing.assert_allclose(image[0, 12:, 2], expected, atol=1e-4)
-    assert Augmentation(Wish(store=store.path), 1).encoding == ("s1rtc",)  # what suits the store
+    assert Augmentation(AugmentRequest(store=store.path), 1).encoding == ("s1rtc",)  # what suits the store
 
 
 def test_encodings_of_a_single_token_refuse_several_codebooks(world, tmp_path):
