@@ -17,7 +17,7 @@ class GenerateKeywords(TypedDict, total=False):
     generator: str
     weights: str | Path
     modality: str
-    layout: str
+    layout: str | Path
     split: Sequence[str | Path]
     inputs: Sequence[str]
     s1_unit: str

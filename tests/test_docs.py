@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment_store.chips.layouts import LAYOUTS, SPLITS
+from augment_store.chips.layouts import SPLITS, Image, Layout, load_layout, shipped_layout
 from augment_store.cli import COMMANDS as STORE_COMMANDS
 from augment_store.legend import LegendTable
 from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
@@ -108,16 +108,29 @@ def test_the_layouts_are_those_that_are_found():
     page = read("docs/formats.md").split("## A chip set")[1].split("A `.zarr.zip`")[0]
     table = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
     for column, name in ((2, "folders"), (3, "impactmesh")):
-        layout = LAYOUTS[name]
-        prefix = "" if layout.data == "." else f"{layout.data}/"
+        layout = shipped_layout(name)
+        prefix = "" if layout.data == (".",) else f"{layout.data[0]}/"
         cells = {key: line.split("|")[column].strip() for key, line in table.items()}
         assert cells[""].startswith(f"`{name}`")
         for modality in INPUT_MODALITIES:
-            pattern = layout.images.get(modality)
-            shown = "–" if pattern is None else f"`{prefix}{pattern.replace('{id}', '<id>')}`"
+            image = layout.images.get(modality)
+            shown = "–" if image is None else f"`{prefix}{image.files[0].replace('{id}', '<id>')}`"
             assert cells[modality] == shown
-        assert cells["mask"] == f"`{prefix}{layout.mask.replace('{id}', '<id>')}`"
-        assert cells["splits"] == f"`{layout.split.replace('{split}', '{' + ','.join(SPLITS) + '}')}`"
+        assert cells["mask"] == f"`{prefix}{layout.mask[0].replace('{id}', '<id>')}`"
+        one = layout.splits["train"][0]
+        assert cells["splits"] == f"`{one.replace('train', '{' + ','.join(SPLITS) + '}')}`"
+        assert [paths[0] for paths in layout.splits.values()] == [one.replace("train", s) for s in SPLITS]
+
+
+def test_the_layout_file_shown_is_one_and_every_key_is_explained(tmp_path):
+    page = read("docs/formats.md").split("## A layout file")[1].split("## Scenes")[0]
+    [shown] = [block for block in blocks("docs/formats.md", "yaml") if block.startswith("# layout")]
+    (tmp_path / "layout.yaml").write_text(shown)
+    assert load_layout(str(tmp_path / "layout.yaml")).images["S1GRD"].bands == ("VH", "VV")
+    assert {names(row[0])[0] for row in rows(page, "key", "what")} == {
+        f.name for f in dataclasses.fields(Layout)
+    }
+    assert all(f"`{f.name}`" in page for f in dataclasses.fields(Image))
 
 
 def test_the_bands_are_those_that_are_read():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment_store.chips.layouts import IMPACTMESH
+from augment_store.chips.layouts import shipped_layout
 from finetune.__main__ import main as finetune
 from generate import generate
 from generate.api import GenerateKeywords
@@ -28,17 +28,17 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with what the examples name: chips, a store, a trained run and scores of three seeds."""
-    root = tmp_path_factory.mktemp("place")
+    root, layout = tmp_path_factory.mktemp("place"), shipped_layout("impactmesh")
     chips = root / "data" / "nyc"
     ids = [f"scene{i // 2}_r{i % 2:03d}c000" for i in range(6)]
     write_impactmesh_chips(chips, ids)
     for number, split in enumerate(("train", "val", "test")):
-        path = chips / IMPACTMESH.split.format(split=split)
+        path = chips / layout.splits[split][0]
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join(ids[2 * number : 2 * number + 2]))
     for seed, chip_id in enumerate(ids):
         labels = np.random.default_rng(seed).integers(0, 5, (1, 32, 32)).astype(np.int8)
-        write_tif(chips / "data" / IMPACTMESH.mask.format(id=chip_id), labels)
+        write_tif(chips / "data" / layout.mask[0].format(id=chip_id), labels)
     store = root / "stores" / "nyc_lulc"
     generate(chips, store, generator="demo", accelerator="cpu", top_k=1)
     shorter = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
@@ -93,7 +93,7 @@ def test_a_package_waits_with_heavy_imports(name):
 def test_the_function_takes_what_the_command_takes():
     """All of its options, but those that make no store or are arguments of their own."""
     options = {action.dest for action in generate_parser()._actions}
-    assert set(GenerateKeywords.__annotations__) == options - {"help", "chips", "store", "dry_run"}
+    assert set(GenerateKeywords.__annotations__) == options - {"help", "version", "chips", "store", "dry_run"}
 
 
 @pytest.mark.parametrize(
