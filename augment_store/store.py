@@ -79,7 +79,7 @@ class AugmentStore:
             group = zarr.open_group(
                 path, mode="r+" if mode == "r+" else "r", zarr_format=3, use_consolidated=False
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(f"{path}: zarr.json cannot be read ({error}); the store is damaged") from error
         version = group.attrs.get("schema_version")
         if version is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from augment_store.errors import AugmentStoreError, StoreError
 from augment_store.modalities import LULC_LEGEND
 from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
+from augment_store.typed import load_json
 
 
 class ChangedChipsError(StoreError):
@@ -152,12 +152,12 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
     try:
-        group = json.loads((store.path / "zarr.json").read_text(encoding="utf-8"))
+        group = load_json((store.path / "zarr.json").read_text(encoding="utf-8"))
         consolidated = dict(group["consolidated_metadata"])
         copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
         own = {
-            name: json.loads((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
+            name: load_json((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
         }
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
         differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []

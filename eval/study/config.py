@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import yaml
 
+from augment_store.files import read_text
 from augment_store.typed import Unfit, load_yaml, parse
 from eval.errors import StudyError
 
@@ -109,8 +110,8 @@ class Study:
             StudyError: If it cannot be read, has an unknown key, or names what it does not define.
         """
         try:
-            plain = load_yaml(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            plain = load_yaml(read_text(path))
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise StudyError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
         given = _known(cls, plain, str(path))
         kinds = {

@@ -225,7 +225,9 @@ STORES = (
     Scenario("scenes renamed", make_old, rename_scenes, readable, contents),
     Scenario("audit recorded", make_old, record_audit, keeps_old, contents),
     *(
-        Scenario(f"{column} repaired", lambda path, column=column: damage(path, column), mend, readable, made_again)
+        Scenario(
+            f"{column} repaired", lambda path, column=column: damage(path, column), mend, readable, made_again
+        )
         for column in ("chip_id", "input_digest", "state")
     ),
 )
@@ -253,3 +255,5 @@ RECORDS = (
         weight,
     ),
 )
+
+ALL = (*STORES, *RECORDS)
