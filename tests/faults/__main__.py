@@ -51,7 +51,8 @@ DAMAGES = ("JSON changed", "bits flipped", "objects cut short", "objects swapped
 
 
 def _interrupt(how: Callable[..., Tally], place: int, folder: Path) -> Tally:
-    return how(scenarios.ALL[place], folder)
+    every = 3 if how is interruptions.errors and scenarios.ALL[place] in scenarios.STORES else 1
+    return how(scenarios.ALL[place], folder, every)
 
 
 def _stranger(place: int, folder: Path) -> Tally:
