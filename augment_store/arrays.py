@@ -9,7 +9,6 @@ as the shard has chips with a table of their places at the end
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 import struct
@@ -29,6 +28,7 @@ from zarr.core.array_spec import ArrayConfigParams
 
 from augment_store.errors import StoreError
 from augment_store.schema import ArraySchema, Role
+from augment_store.typed import load_json
 
 WRITE_ALL_CHUNKS: Final[ArrayConfigParams] = {"write_empty_chunks": True}
 """Chunks of nothing but fill values are written too, so that a chunk that is missing is damage.
@@ -115,7 +115,7 @@ class StoredArray:
             content = read_file(self._folder / "zarr.json")
             if content is None:
                 raise StoreError(f"{store}: no array {schema.name!r}; the store is damaged")
-            self.length = self._checked_length(json.loads(content))
+            self.length = self._checked_length(load_json(content))
 
     def _checked_length(self, metadata: dict[str, Any]) -> int:
         """Number of chips that the metadata declare.

@@ -14,6 +14,10 @@ LONGEST_NAME: Final = 200
 """Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
 
 
+LARGEST_TEXT: Final = 2**26
+"""Bytes of a text file that are read: a table of a million chips takes less."""
+
+
 def check_name(what: str, name: str) -> None:
     """Makes sure that an id read from a file can be part of a file name, and of a line in a terminal.
 
@@ -62,6 +66,20 @@ def check_names(what: str, names: Iterable[str]) -> None:
     if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > LONGEST_NAME:
         for name in found:
             check_name(what, name)
+
+
+def read_text(path: Path) -> str:
+    """Text of a file that a user or a stranger names.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is a pipe or a device, which could be waited for without end, too large, or not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    if path.stat().st_size > LARGEST_TEXT:
+        raise ValueError(f"{path.stat().st_size:,} bytes, at most {LARGEST_TEXT:,} are read")
+    return path.read_text(encoding="utf-8")
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from augment_store.errors import AugmentStoreError
+from augment_store.files import read_text
 from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, LegendClass
 from augment_store.typed import load_yaml
 
@@ -46,9 +47,9 @@ class LegendTable:
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
         """
-        source = resources.files("augment_store").joinpath("legends/nyc.yaml") if path is None else path
+        source = Path(str(resources.files("augment_store") / "legends/nyc.yaml")) if path is None else path
         try:
-            return cls.from_dict(load_yaml(source.read_text(encoding="utf-8")))
+            return cls.from_dict(load_yaml(read_text(source)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
             raise LegendError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +24,7 @@ from augment_store.schema import (
     digested_names,
     map_arrays,
 )
+from augment_store.typed import load_json
 
 MOST_CHIPS: Final = 100_000_000
 """A store that declares more is taken for damaged."""
@@ -248,7 +248,7 @@ def _group_attributes(path: Path) -> dict[str, Any]:
         StoreError: If its metadata are damaged.
     """
     try:
-        group = json.loads(read_file(path / "zarr.json") or b"")
+        group = load_json(read_file(path / "zarr.json") or b"")
         kind = group["zarr_format"], group["node_type"]
         attributes: dict[str, Any] = dict(group["attributes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -42,6 +42,18 @@ def parse(kind: type[Model], plain: Any) -> Model:
         raise Unfit(_first(error)) from error
 
 
+def load_json(text: str | bytes) -> Any:
+    """Plain values of a JSON text.
+
+    Raises:
+        ValueError: If it is no JSON, or nested deeper than Python can walk.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise Unfit("nested too deep") from error
+
+
 def load_yaml(text: str) -> Any:
     """Plain values of a YAML text.
 
@@ -50,10 +62,14 @@ def load_yaml(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: If it is no YAML.
-        Unfit: If it stands for more than `MOST_VALUES` values.
+        Unfit: If it stands for more than `MOST_VALUES` values, or is nested deeper than Python can walk.
     """
-    values = yaml.safe_load(text)
-    if _count(values, {}) > MOST_VALUES:
+    try:
+        values = yaml.safe_load(text)
+        count = _count(values, {})
+    except RecursionError as error:
+        raise Unfit("nested too deep") from error
+    if count > MOST_VALUES:
         raise Unfit(f"stands for more than {MOST_VALUES:,} values, aliases counted where they are used")
     return values
 

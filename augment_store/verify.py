@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import operator
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from augment_store.maps.arrays import MapArray
 from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
 from augment_store.schema import ArraySchema, Role, State
 from augment_store.store import AugmentStore
+from augment_store.typed import load_json
 
 COMPARED_AT_ONCE: Final = 1024
 """Chips on disk that are handed to the threads which compare them at a time."""
@@ -215,12 +215,12 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
     try:
-        group = json.loads((store.path / "zarr.json").read_text(encoding="utf-8"))
+        group = load_json((store.path / "zarr.json").read_text(encoding="utf-8"))
         consolidated = dict(group["consolidated_metadata"])
         copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
         own = {
-            name: json.loads((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
+            name: load_json((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
         }
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
         differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpicklers raise anything on a damaged file; all mean the same
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"{path}: cannot be read ({reason}); copy the file again") from error
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: expected a mapping of names to tensors, found {type(state).__name__}")
@@ -94,6 +95,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal, as Hugging Face shows it."""
+    """SHA-256 of a file in hexadecimal, as Hugging Face shows it.
+
+    Raises:
+        OSError: If it cannot be read, or is a pipe or a device, which could be read without end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,6 +35,8 @@ def read_georeference(path: Path) -> Georeference:
     import rasterio
     from rasterio.errors import RasterioError
 
+    if not path.is_file():
+        raise ChipDataError(f"{path}: not a file")
     try:
         with rasterio.open(path) as source:
             wkt = source.crs.to_wkt() if source.crs else ""

@@ -17,7 +17,7 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError
-from augment_store.files import check_local
+from augment_store.files import check_local, read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 
@@ -151,7 +151,7 @@ def load_layout(name: str) -> Layout:
     if not path.is_file():
         raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
     try:
-        return parse(Layout, load_yaml(path.read_text(encoding="utf-8")))
+        return parse(Layout, load_yaml(read_text(path)))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ChipSetError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     except Unfit as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import ChipSetError
+from augment_store.files import read_text
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """Default for what is stripped from an id: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
@@ -63,9 +64,8 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
         ChipSetError: If the file cannot be read as such, or lacks a chip.
     """
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(read_text(table).splitlines()) if row]
+    except (OSError, ValueError, csv.Error) as error:
         raise ChipSetError(f"{table}: cannot read the scene table: {error}") from error
     if any(len(row) != 2 for row in rows):
         raise ChipSetError(f"{table}: expected two columns, chip and scene, in every row")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from augment_store.errors import AugmentStoreError, OutputError
+from augment_store.typed import load_json
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import REPORT_VERSION, Report
 from eval.errors import PublishError
@@ -32,7 +33,7 @@ def read_report(folder: Path) -> Report:
     if not path.is_file():
         raise PublishError(f"{path}: no such report; make it with python -m eval compare --out {folder}")
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = load_json(path.read_text(encoding="utf-8"))
         version = plain["report_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error

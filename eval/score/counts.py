@@ -128,6 +128,8 @@ class Counts:
         Raises:
             ScoreError: If it is missing or damaged.
         """
+        if not path.is_file():  # a pipe would be waited for
+            raise ScoreError(f"{path}: no such file; score the run again")
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 chips, scenes, classes = (tuple(map(str, file[key])) for key in _NAMES)

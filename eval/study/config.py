@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import yaml
 from pydantic import BeforeValidator, ConfigDict
 
+from augment_store.files import read_text
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 from eval.errors import StudyError
@@ -130,8 +131,8 @@ class Study:
             StudyError: If it cannot be read, has an unknown key, or names what it does not define.
         """
         try:
-            plain = load_yaml(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+            plain = load_yaml(read_text(path))
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise StudyError(f"{path}: cannot be read ({one_line(error)})") from error
         try:
             study = parse(cls, _with_bare_stores(plain))

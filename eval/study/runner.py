@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.files import write_whole
+from augment_store.typed import load_json
 from eval.errors import StudyError
 from eval.study.config import Words
 from eval.study.plan import Step
@@ -114,7 +115,7 @@ def _check_started(out: Path, step: Step) -> None:
 
 def _read(record: Path) -> Words:
     try:
-        return tuple(json.loads(record.read_text(encoding="utf-8")))
+        return tuple(load_json(record.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from augment_store.files import read_text
 from augment_store.typed import load_yaml
 from finetune.errors import ConfigError
 from finetune.model.backbone import BACKBONE
@@ -31,8 +32,8 @@ def read_yaml(path: Path) -> Config:
         ConfigError: If it cannot be read, or is not made of the sections data and model.
     """
     try:
-        config: Config = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        config: Config = load_yaml(read_text(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read ({reason})") from error
     for section in ("data", "model"):

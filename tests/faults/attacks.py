@@ -1,6 +1,6 @@
-"""Ways to damage a finished store or a record, and what becomes of each: found, harmless, or believed.
+"""Ways to damage a finished store or a record, and what becomes of each: refused, harmless, or believed.
 
-Each damaged store is verified and, whatever `verify` says, read. A change is *found* where `verify` names it and no
+Each damaged store is verified and, whatever `verify` says, read. A change is *refused* where `verify` names it and no
 reader gets a value that it did not get before, *harmless* where every chip still reads as it was, and a failure
 otherwise.
 """
@@ -12,7 +12,6 @@ import itertools
 import json
 import shutil
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from augment_store.entries import read_entry
 from augment_store.errors import AugmentStoreError
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
+from tests.faults.tally import Tally
 
 COLUMNS = ("input_digest", "timestep_source", "state")
 
@@ -60,7 +60,7 @@ def xarray_reads(path: Path) -> dict[str, Any]:
 
 
 def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
-    """``found``, ``harmless``, or what went wrong."""
+    """``refused``, ``harmless``, or what went wrong."""
     try:
         named = any(True for _ in verify(AugmentStore.open(path, lost_ids=True)))
     except AugmentStoreError:
@@ -70,14 +70,14 @@ def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
     try:
         read = contents(path, known)
     except AugmentStoreError:
-        return "found" if named else "readers refuse what verify calls sound"
+        return "refused" if named else "readers refuse what verify calls sound"
     except Exception as error:  # noqa: BLE001
         return f"a reader raised {type(error).__name__}: {error}"[:120]
     changed = [key for key, value in read.items() if value != known[key]]
     if changed:
         return f"a reader believed {changed[0]}"
     if named:
-        return "found"
+        return "refused"
     try:
         same = read == known and repr(xarray_reads(path)) == repr(seen)
     except Exception as error:  # noqa: BLE001
@@ -85,24 +85,17 @@ def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
     return "harmless" if same else "believed"
 
 
-def run(path: Path, attacks: Iterator[tuple[Path, Attack]], every: int = 1) -> tuple[Counter[str], list[str]]:
-    """Outcomes of each `every`-th attack on a sound store, and those that were neither found nor harmless."""
-    known, seen = contents(path), xarray_reads(path)
-    counts: Counter[str] = Counter()
-    failures = []
-    for place, (file, (what, attack)) in enumerate(attacks):
-        if place % every:
-            continue
+def run(name: str, path: Path, attacks: Iterator[tuple[Path, Attack]], every: int = 1) -> Tally:
+    """Outcomes of each `every`-th attack on a sound store, whose files are put back after each."""
+    known, seen, tally = contents(path), xarray_reads(path), Tally(name)
+    for file, (what, attack) in itertools.islice(attacks, 0, None, every):
         before = file.read_bytes()
         attack()
-        result = outcome(path, known, seen)
-        counts[result if result in {"found", "harmless"} else "failed"] += 1
-        if result not in {"found", "harmless"}:
-            failures.append(f"{file.relative_to(path)}: {what}: {result}")
+        tally.add(f"{file.relative_to(path)}: {what}", outcome(path, known, seen))
         if file.exists() and not file.is_file():
             shutil.rmtree(file)
         file.write_bytes(before)
-    return counts, failures
+    return tally
 
 
 def objects(path: Path) -> list[Path]:

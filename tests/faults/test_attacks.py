@@ -20,17 +20,11 @@ from eval.score.record import Score
 from eval.study.config import Study
 from finetune.errors import ConfigError
 from finetune.run.config import read_yaml
-from finetune.run.manifest import (
-    AugmentRecord,
-    CostRecord,
-    DataRecord,
-    RunManifest,
-    SplitRecord,
-    StartRecord,
-)
+from finetune.run.manifest import RunManifest
 from tests.augment_store.stores import make_store
 from tests.eval.scores import make_score
 from tests.faults import attacks
+from tests.faults.scenarios import MANIFEST
 
 
 @pytest.fixture(scope="module")
@@ -50,27 +44,9 @@ def path(tmp_path_factory):
     ids=["bit flips", "truncations", "swapped or deleted", "JSON"],
 )
 def test_no_damage_is_believed(path, made, every, tried):
-    counts, failures = attacks.run(path, made(path), every)
-    assert failures == []
-    assert counts["found"] >= tried
-
-
-def manifest() -> RunManifest:
-    return RunManifest(
-        created="2026-01-01T00:00:00+00:00",
-        complete=True,
-        smoke=False,
-        seed=1,
-        class_names=("a", "b"),
-        data=DataRecord("chips", ("DEM",), (0,), {"train": SplitRecord(1, 1, "i")}, (), None),
-        augment=AugmentRecord(("onehot",), ("P",), None, 0, "zero", None, "", ("lulc",)),
-        start=StartRecord("terramind_v1_tiny", "random", "", None, "", None),
-        cost=CostRecord(1, 1, 1, 1, 1.0, "cpu", "32-true"),
-        checkpoints={"best": "checkpoints/best.ckpt"},
-        checkpoint_sha256={"best": "x"},
-        versions={"torch": "1"},
-        git_commit=None,
-    )
+    tally = attacks.run("damage", path, made(path), every)
+    assert tally.failures == []
+    assert tally.counts["refused"] >= tried
 
 
 def changed(plain):
@@ -83,7 +59,7 @@ def changed(plain):
 
 def readers(folder):
     """Files of ours, and how each is read."""
-    manifest().write(folder)
+    MANIFEST.write(folder)
     yield folder / "manifest.json", json.dumps, lambda: RunManifest.read(folder)
     make_score(folder)
     yield folder / "score/score.json", json.dumps, lambda: Score.read(folder)
@@ -127,7 +103,7 @@ def test_an_edited_score_is_refused_whatever_the_edit(tmp_path):
 
 
 def test_a_checkpoint_outside_its_run_is_refused(tmp_path):
-    manifest().write(tmp_path)
+    MANIFEST.write(tmp_path)
     plain = json.loads((tmp_path / "manifest.json").read_text())
     plain["checkpoints"]["best"] = "../../etc/passwd"
     (tmp_path / "manifest.json").write_text(json.dumps(plain))
