@@ -30,7 +30,7 @@ from generate.plan import build_spec, bytes_per_chip, entries_to_announce, find_
 from generate.progress import ChipProgress
 from generate.store_writer import StoreWriter
 from generate.terramind import load_generator
-from terramind_weights.catalog import RANDOM, find_generator
+from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def run_generate(options: GenerateOptions) -> int:
     )
     if loaded.weights == RANDOM:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
+    if published := published_name(loaded.network_sha256):
+        console.print(f"network: {published} as published")
     spec = build_spec(options, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, accepted, spec, audit.extent)
     if options.dry_run:
