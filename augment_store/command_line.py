@@ -17,10 +17,12 @@ from augment_store.files import printable
 DISK: Final = frozenset(
     {
         *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
     }
 )
-"""Errors of the disk or of a path on it; others keep their traceback."""
+"""Errors of the disk."""
+
+PATH: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
+"""Errors of a path that was named; what is in neither set keeps its traceback."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def run_guarded(run: Callable[[], int]) -> int:
     """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
 
     Returns:
-        The command's own status; 2 for usage and configuration errors, 1 where the disk fails, 130 on Ctrl-C.
+        The command's own status; 2 for usage and configuration errors, a path that is none included; 1 where the
+        disk fails; 130 on Ctrl-C.
     """
     try:
         return run()
@@ -114,9 +117,11 @@ def run_guarded(run: Callable[[], int]) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in PATH:
+            return _fail(f"{where}{error.strerror}; name another path", 2)
         if error.errno not in DISK:
             raise
-        where = f"{error.filename}: " if error.filename else ""
         return _fail(
             f"{where}{error.strerror}; what is complete is kept. Mend the disk, its room or permissions, run again",
             1,

@@ -39,7 +39,7 @@ from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
 from generate.terramind import load_generator
 from generate.units import Units
-from terramind_weights.catalog import RANDOM, find_generator
+from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     )
     if loaded.weights == RANDOM:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
+    if published := published_name(loaded.network_sha256):
+        console.print(f"network: {published} as published")
     spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, units, accepted, spec, audit.extent)
     with exclusive(options.store) if first else contextlib.nullcontext():

@@ -21,6 +21,30 @@ RANDOM: Final = "random"
 """Untrained weights, for controls and tests."""
 
 
+PUBLISHED_FILES: Final[Mapping[str, tuple[int, str]]] = {
+    "TerraMind_v1_tiny.pt": (211_873_402, "e56ea9ebcd4451078b9ca4893d5cd8a89bbee376ae16829c3e7fbbbc76de0eba"),
+    "TerraMind_v1_small.pt": (
+        504_231_662,
+        "755e9cce9483fd61334ef66c79f805406db5151a8b44a685c8fbbe023c684701",
+    ),
+    "TerraMind_v1_base.pt": (
+        1_518_713_958,
+        "83c3a0938067c83867a46e564443c2fa38383bf4f966d931b11cb025b847d7ec",
+    ),
+    "TerraMind_v1_large.pt": (
+        3_787_890_978,
+        "a1c6b567ce6862c7ac07181551add840edce52f652abccfe5f17d23544060f81",
+    ),
+}
+"""Bytes and SHA-256 of the published networks, as second-hand sources that agree quote them; the tokenizers' are not
+quoted anywhere. They name a file, and refuse none: what is loaded is proven tensor by tensor."""
+
+
+def published_name(sha256: str) -> str:
+    """Name of the published network with that SHA-256, empty where none is known."""
+    return next((name for name, (_, known) in PUBLISHED_FILES.items() if known == sha256), "")
+
+
 class UnknownGeneratorError(AugmentStoreError, KeyError):
     """No generator of that name is known, or it does not make the modality asked for."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from augment_store.errors import AugmentStoreError
-from terramind_weights.catalog import GeneratorSource, WeightFile
+from terramind_weights.catalog import PUBLISHED_FILES, GeneratorSource, WeightFile
 
 
 class WeightsError(AugmentStoreError, RuntimeError):
@@ -76,10 +76,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpicklers raise anything on a damaged file; all mean the same
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: cannot be read ({reason}); copy the file again") from error
+        raise WeightsError(
+            f"{path}: cannot be read ({reason}){_cut_short(path)}; copy the file again"
+        ) from error
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: expected a mapping of names to tensors, found {type(state).__name__}")
     return state
+
+
+def _cut_short(path: Path) -> str:
+    """How much of a published file there is, where it is less than all."""
+    size, _ = PUBLISHED_FILES.get(path.name, (0, ""))
+    found = path.stat().st_size
+    return f": it holds {found:,} of the published {size:,} bytes" if found < size else ""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

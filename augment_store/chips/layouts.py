@@ -20,6 +20,7 @@ from augment_store.errors import ChipSetError
 from augment_store.files import check_local, read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
+from augment_store.words import one_line
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -152,12 +153,12 @@ def load_layout(name: str) -> Layout:
         raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
     try:
         return parse(Layout, load_yaml(read_text(path)))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ChipSetError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
     except Unfit as error:
         raise ChipSetError(
             f"{path}: not a layout: {error}; compare with python -m augment_store layouts show folders"
         ) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ChipSetError(f"{path}: cannot be read as YAML ({one_line(error)})") from error
 
 
 def list_ids(folder: Path, pattern: str) -> set[str]:
@@ -269,9 +270,9 @@ def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
     if not path.is_file():
         raise ChipSetError(f"{path}: no such split file; expected a text file with one chip id a line")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
         words = [row[0] for row in csv.reader(lines) if row] if path.suffix == ".csv" else lines
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ChipSetError(f"{path}: not a text file ({error}); expected one chip id a line") from error
     names = (word.strip() for word in words)
     ids = tuple(check_id(_id_of(name, layout) if layout else name, path) for name in names if name)

@@ -101,6 +101,14 @@ def test_disk_full_and_ctrl_c_are_a_line(capsys):
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["x" * 300, "loop"])
+def test_a_path_that_is_none_is_a_usage_error(tmp_path, capsys, given):
+    (tmp_path / "loop").symlink_to("loop")
+    assert main(["verify", str(tmp_path / given)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / given) in line
+
+
 def test_an_unexpected_error_keeps_its_traceback():
     def broken():
         raise OSError("a library's own")

@@ -77,7 +77,7 @@ def _fresh(scenario: Scenario, folder: Path) -> Path:
     """A folder as it is before the writing."""
     path, kept = folder / "path", folder / "kept"
     if not kept.exists():
-        kept.mkdir()
+        kept.mkdir(parents=True)
         scenario.prepare(kept / "path")
     shutil.rmtree(folder / "work", ignore_errors=True)
     shutil.copytree(kept, folder / "work")

@@ -20,7 +20,7 @@ COMMANDS = (
 )
 
 
-def errors(place: int, folder: Path) -> Tally:
+def errors(place: int, folder: Path, every: int = 1) -> Tally:
     """A command fails at every file that it opens: in a line, or not at all where it makes no difference."""
     name, *rest = COMMANDS[place]
     store = make_store(folder / "store", chips=4, size=16, shard_chips=2).path
@@ -33,7 +33,7 @@ def errors(place: int, folder: Path) -> Tally:
         with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             return main([name, str(path), *rest, *out])
 
-    for at in range(operations.count(store, act, changes=False)):
+    for at in range(0, operations.count(store, act, changes=False), every):
         ended: list[int] = []
         raised = operations.refused(store, lambda path, ended=ended: ended.append(act(path)), at, errno.EIO)
         if raised is not None:

@@ -24,6 +24,22 @@ def test_files_that_are_no_flat_state_dict_are_refused(tmp_path, content):
         read_state(path)
 
 
+def test_a_published_file_that_is_cut_short_says_how_much_there_is(tmp_path):
+    path = tmp_path / "TerraMind_v1_tiny.pt"
+    torch.save({"a": torch.ones(100)}, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(
+        WeightsError, match=r"it holds 1,000 of the published 211,873,402 bytes; copy the file"
+    ):
+        read_state(path)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "file.pt").touch()
+    with pytest.raises(WeightsError, match=r"file.pt: cannot be read \(\w+"):
+        read_state(tmp_path / "file.pt")
+
+
 def test_safetensors_are_read(tmp_path):
     save_file({"a": torch.arange(3.0)}, tmp_path / "file.safetensors")
     assert torch.equal(read_state(tmp_path / "file.safetensors")["a"], torch.arange(3.0))
