@@ -1,6 +1,6 @@
-"""What TerraMind's modalities are: bands, units, no-data values, pretraining statistics and legend.
+"""What TerraMind's modalities are: bands, units, what "no data" is, pretraining statistics and legend.
 
-Everything here is a frozen constant. Band order, means and standard deviations are those TerraMind v1
+Band order, means and standard deviations are those TerraMind v1
 was pretrained with (`v1_pretraining_mean` and `v1_pretraining_std` of TerraTorch's
 `terramind_register.py`; a test compares them with the installed TerraTorch).
 """
@@ -8,7 +8,10 @@ was pretrained with (`v1_pretraining_mean` and `v1_pretraining_std` of TerraTorc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 PATCH_SIZE: Final = 16
 """Side of a ViT token in pixels; chip sides are multiples of it."""
@@ -122,11 +125,75 @@ NDVI: Final = Modality(
 INPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (S2L2A, S1RTC, S1GRD, DEM)}
 """Modalities a generator reads from chips, by name."""
 
-OUTPUT_MODALITIES: Final[dict[str, Modality]] = {m.name: m for m in (LULC, NDVI)}
-"""Modalities a generator writes into a store, by name."""
-
 S1_MODALITIES: Final = ("S1RTC", "S1GRD")
 """Radar modalities, whose values may come as linear power instead of dB."""
+
+IMPOSSIBLE: Final = 1e6
+"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+
+
+def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
+    """Where a raster holds no observation. Every stage asks this function.
+
+    Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
+    raster's own type first, since −9999 is −10000 in float16. An S2L2A pixel that is 0 in every band is Sentinel-2's
+    NO_DATA; 0 in some bands is a dark surface.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``, of S2L2A all twelve bands.
+        modality: What they are of.
+
+    Returns:
+        bool of the same shape.
+    """
+    nodata = np.array(modality.nodata)
+    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    found: NDArray[np.bool_] = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
+    return found | (values == 0).all(axis=-3, keepdims=True) if modality is S2L2A else found
+
+
+def native(
+    raster: NDArray[Any], modality: Modality, *, linear: bool = False, offset: float = 0.0
+) -> NDArray[np.float32]:
+    """A raster in pretraining units, NaN where nothing was observed.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``.
+        modality: What they are of.
+        linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
+        offset: Subtracted from every valid value, in the unit after that conversion.
+
+    Returns:
+        float32 of the same shape.
+    """
+    invalid = missing(raster, modality)
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    if linear:
+        invalid |= values <= 0
+        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
+    values -= np.float32(offset)
+    values[invalid] = np.nan
+    return values
+
+
+def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
+
+    Both the control `analytic-ndvi` and what generated NDVI is compared with are this function.
+
+    Args:
+        bands: ``[..., 12, H, W]`` in any scale of reflectance, NaN where nothing was observed.
+
+    Returns:
+        ``[..., 1, H, W]`` in −1..1; NaN where a band is missing or negative, or both are 0.
+    """
+    red, nir = (bands[..., S2L2A.bands.index(name), :, :] for name in ("RED", "NIR_BROAD"))
+    valid = (red >= 0) & (nir >= 0) & (red + nir > 0)
+    ratio = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=valid)
+    return ratio[..., None, :, :]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Schema version 2 of the store: which arrays there are, their dimensions, types and CF attributes."""
+"""Schema version 3 of the store: which arrays there are, their dimensions, types and CF attributes.
+
+Every timestep of every array is filled. Where timesteps have identical inputs, the first is generated and copied to
+the others; `timestep_source` says from where, and readers need not look at it. `verify` checks that copies are equal.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,15 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from augment_store.chips.chip_set import DIGEST_BYTES
-from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
+from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT
 
-SCHEMA_VERSION: Final = 2
-
-NDVI_SCALE: Final = 1e-4
-SHARE_SCALE: Final = 1 / 255
-NDVI_FILL: Final = -32768
-LULC_FILL: Final = 255
-TOKEN_FILL: Final = 65535
+SCHEMA_VERSION: Final = 3
 
 MOST_TIMESTEPS: Final = 1000
 LARGEST_CHIP: Final = 8192
 """Timesteps and pixels a store may declare, so that damaged numbers are refused before memory is asked for them."""
-
-TOKEN_DIMS: Final = ("chip", "sample", "time", "ty", "tx")
-PIXEL_DIMS: Final = ("chip", "sample", "time", "y", "x")
 
 
 class State(enum.IntEnum):
@@ -85,7 +80,7 @@ def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]
     bytes_of = ("chip", "digest_byte")
     affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
     digest = {"long_name": "BLAKE2b-128 of the raw input rasters"}
-    source = {"long_name": "timestep whose generation stands for this one"}
+    source = {"long_name": "timestep that this one is a copy of; its own number where it is none"}
     states = {
         "flag_values": [int(state) for state in State],
         "flag_meanings": " ".join(state.name.lower() for state in State),
@@ -119,43 +114,17 @@ def _text(name: str, long_name: str) -> ArraySchema:
 
 def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with the generated tokens and maps that a spec asks for."""
-    samples, time, size = spec.sampling.samples, extent.timesteps, extent.size
-    side = size // PATCH_SIZE
-    codes = {"long_name": f"{spec.modality} codebook index", "_FillValue": TOKEN_FILL}
-    sure = {"long_name": "generator's probability of the token drawn, before any filter", "units": "1"}
-    grid = (samples, time, side, side)
-    tokens = ArraySchema("tokens", TOKEN_DIMS, grid, "uint16", TOKEN_FILL, codes)
-    probability = ArraySchema("token_probability", TOKEN_DIMS, grid, "float32", np.nan, sure)
-    maps = _ndvi_arrays if spec.modality == "NDVI" else _lulc_arrays
-    arrays = (tokens, probability, *maps((samples, time, size, size)))
-    return (*arrays, _probabilities(extent)) if spec.probabilities else arrays
-
-
-def _ndvi_arrays(shape: tuple[int, ...]) -> tuple[ArraySchema, ...]:
-    attributes = {"long_name": "generated NDVI", "scale_factor": NDVI_SCALE, "_FillValue": NDVI_FILL}
-    return (ArraySchema("ndvi", PIXEL_DIMS, shape, "int16", NDVI_FILL, attributes),)
-
-
-def _lulc_arrays(shape: tuple[int, ...]) -> tuple[ArraySchema, ...]:
-    named = "tokenizer decoder's probability of the class taken, given the token"
-    share = {"long_name": named, "scale_factor": SHARE_SCALE, "units": "1"}
-    return (
-        ArraySchema("lulc", PIXEL_DIMS, shape, "uint8", LULC_FILL, _lulc_attributes()),
-        ArraySchema("confidence", PIXEL_DIMS, shape, "uint8", 0, share),
+    size, side = extent.size, extent.size // PATCH_SIZE
+    sizes = {"sample": spec.sampling.samples, "time": extent.timesteps}
+    sizes |= {"y": size, "x": size, "ty": side, "tx": side}
+    return tuple(
+        ArraySchema(
+            name=array.name,
+            dims=array.dims,
+            shape=tuple(sizes.get(dim, len(array.bands)) for dim in array.dims[1:]),
+            dtype=array.dtype,
+            fill=array.fill,
+            attributes=array.attributes,
+        )
+        for array in spec.arrays
     )
-
-
-def _probabilities(extent: Extent) -> ArraySchema:
-    shape = (extent.timesteps, len(LULC_LEGEND), extent.size, extent.size)
-    share = {"long_name": "class probability, mean over samples", "scale_factor": SHARE_SCALE, "units": "1"}
-    return ArraySchema("probabilities", ("chip", "time", "class", "y", "x"), shape, "uint8", 0, share)
-
-
-def _lulc_attributes() -> dict[str, Any]:
-    return {
-        "long_name": "generated land use and land cover",
-        "flag_values": [entry.value for entry in LULC_LEGEND],
-        "flag_meanings": " ".join(entry.flag for entry in LULC_LEGEND),
-        "flag_colors": " ".join("#{:02x}{:02x}{:02x}".format(*entry.rgb) for entry in LULC_LEGEND),
-        "_FillValue": LULC_FILL,
-    }

@@ -12,10 +12,14 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import ConfigDict, Field
 
 from augment_store.errors import StoreError
+from augment_store.maps.arrays import MapArray
+from augment_store.maps.family import GeneratedMap
+from augment_store.maps.registry import MAPS
 from augment_store.typed import STRICT, Unfit, parse
 
 MOST_SAMPLES = 1000
-"""Samples a store may declare, so that a damaged number is refused before memory is asked for it."""
+MOST_CODEBOOKS = 1024
+"""Samples and codebooks a store may declare, so that a damaged number is refused before memory is asked for it."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,14 @@ class GenerationSpec:
         weights: ``checkpoint``, or ``random`` where a control or a test asked for untrained weights.
         network_sha256: Of the network's weight file; of the tensors where weights are random.
         tokenizer_sha256: Likewise of the output modality's tokenizer.
-        modality: Output modality, ``LULC`` or ``NDVI``.
+        modality: Output modality, one of `MAPS`.
         inputs: Input modalities in the order the generator sees them.
         sampling: How tokens are drawn.
         probabilities: Whether class probabilities are kept.
         precision: Lightning's name of the arithmetic, for example ``32-true``.
         device: Kind of device, since arithmetic differs between kinds: ``cpu``, ``cuda`` …
         versions: Versions of the packages whose code decides the result.
+        codebooks: Codebooks of the output modality's tokenizer; a token has one index in each.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -88,13 +93,24 @@ class GenerationSpec:
     weights: str
     network_sha256: str
     tokenizer_sha256: str
-    modality: Annotated[str, Field(pattern="^(LULC|NDVI)$")]
+    modality: Annotated[str, Field(pattern=f"^({'|'.join(MAPS)})$")]
     inputs: tuple[InputSpec, ...]
     sampling: SamplingSpec
     probabilities: bool
     precision: str
     device: str
     versions: Mapping[str, str]
+    codebooks: Annotated[int, Field(ge=1, le=MOST_CODEBOOKS)] = 1
+
+    @property
+    def map(self) -> GeneratedMap:
+        """What is generated."""
+        return MAPS[self.modality]
+
+    @property
+    def arrays(self) -> tuple[MapArray, ...]:
+        """The arrays of tokens and maps that it asks for."""
+        return self.map.all_arrays(probabilities=self.probabilities, codebooks=self.codebooks)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""

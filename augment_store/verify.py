@@ -1,4 +1,4 @@
-"""Whether a store can be trusted: schema, completeness, readable chunks, legend range, input digests."""
+"""Whether a store can be trusted: schema, completeness, readable chunks, range of values, copies, input digests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from augment_store.arrays import metadata_problem
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import changed_entries
 from augment_store.errors import AugmentStoreError, StoreError
-from augment_store.modalities import LULC_LEGEND
-from augment_store.schema import NDVI_SCALE, ArraySchema, State, chip_arrays, map_arrays
+from augment_store.maps.arrays import MapArray
+from augment_store.schema import State, chip_arrays
 from augment_store.store import AugmentStore
 
 
@@ -205,8 +205,8 @@ def _shard_problems(store: AugmentStore, shard: int, positions: range) -> Iterat
             yield Problem(f"{name}: failed: {reason}")
         else:
             yield Problem(f"{name}: state {state} is none of {[int(s) for s in State]}", (position,))
-    for schema in map_arrays(store.spec, store.extent):
-        yield from _map_problems(store, schema, shard, complete)
+    for array in store.spec.arrays:
+        yield from _map_problems(store, array, shard, complete)
     yield from _source_problems(store, positions, complete)
     yield from _entry_problems(store, positions)
 
@@ -222,35 +222,34 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
 
 
 def _map_problems(
-    store: AugmentStore, schema: ArraySchema, shard: int, complete: Sequence[int]
+    store: AugmentStore, array: MapArray, shard: int, complete: Sequence[int]
 ) -> Iterator[Problem]:
-    if complete and not store.has_shard(schema.name, shard):
+    if complete and not store.has_shard(array.name, shard):
         chips = f"{complete[0]} to {complete[-1]}"
-        yield Problem(f"array {schema.name}: the shard of chips {chips} is missing", tuple(complete))
+        yield Problem(f"array {array.name}: the shard of chips {chips} is missing", tuple(complete))
         return
     for position in complete:
         chip_id = store.chip_ids[position]
         try:
-            wrong = _value_problem(schema, store.read(schema.name, chip_id))
+            values = store.read(array.name, chip_id)
+            wrong = array.problem(values) or _copy_problem(array, values, _sources(store, position))
         except StoreError as error:
             wrong = str(error)
         if wrong:
             yield Problem(f"chip {chip_id}: {wrong}", (position,))
 
 
-def _value_problem(schema: ArraySchema, values: NDArray[Any]) -> str:
-    """What is wrong with one chip's values of an array, empty where nothing is."""
-    if schema.name == "token_probability":
-        inside = ((values >= 0) & (values <= 1)).all()  # NaN is neither
-        return "" if inside else "token_probability holds values outside 0 to 1"
-    if (values == schema.fill).all():
-        return f"{schema.name} was never written"
-    if schema.name == "lulc" and values.max() >= len(LULC_LEGEND):
-        return f"lulc holds class {values.max()}, outside the legend 0 to {len(LULC_LEGEND) - 1}"
-    if schema.name == "tokens" and (values == schema.fill).any():
-        return "tokens are not all filled in"
-    if schema.name == "ndvi" and max(-int(values.min()), int(values.max())) > 1 / NDVI_SCALE:
-        return "ndvi holds values outside −1 to 1"
+def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
+    return store.values("timestep_source", slice(position, position + 1))[0]
+
+
+def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
+    """Which timestep is not the copy that `sources` says it is, empty where all are."""
+    in_time = np.moveaxis(values, array.time_axis, 0)
+    for timestep, source in enumerate(sources.tolist()):
+        known = 0 <= source < len(in_time)  # of one that is not, `_source_problems` tells
+        if known and not np.array_equal(in_time[timestep], in_time[source]):
+            return f"{array.name} of timestep {timestep} is not a copy of timestep {source}, as timestep_source says"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import lightning
@@ -10,8 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.errors import ChipDataError
+from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
+from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
+from augment_store.maps.continuous import ContinuousMap
+from augment_store.maps.family import GeneratedMap
+from augment_store.maps.registry import MAPS
 from augment_store.records import ChipRecord
-from augment_store.schema import NDVI_SCALE, SHARE_SCALE
 from generate.datamodule import ChipInput
 from generate.terramind import Generated, TerraMindGenerator
 
@@ -27,7 +32,8 @@ class GenerationModule(lightning.LightningModule):
     def __init__(self, generator: TerraMindGenerator, *, probabilities: bool) -> None:
         super().__init__()
         self.generator = generator
-        self.probabilities = probabilities
+        self.kind = MAPS[generator.modality]
+        self.arrays = self.kind.all_arrays(probabilities=probabilities, codebooks=1)
 
     def predict_step(self, batch: list[ChipInput], batch_idx: int) -> list[ChipRecord]:
         """Records of a batch of chips, in its order."""
@@ -52,23 +58,43 @@ class GenerationModule(lightning.LightningModule):
             maps.append(self._maps(self.generator.generate(images, chip.chip_id, timestep)))
         places = np.searchsorted(chip.distinct, chip.sources)
         return {
-            name: np.stack([maps[place][name] for place in places], axis=0 if name == "probabilities" else 1)
-            for name in maps[0]
+            array.name: np.stack([maps[place][array.name] for place in places], axis=array.time_axis)
+            for array in self.arrays
         }
 
     def _maps(self, generated: Generated) -> dict[str, NDArray[Any]]:
         """The store's arrays for one timestep, ``[S, ...]`` (probabilities: ``[classes, H, W]``)."""
         maps = {
-            "tokens": _as_array(generated.tokens, np.uint16),
-            "token_probability": _as_array(generated.token_probability, np.float32),
+            TOKENS: _as_array(generated.tokens, np.uint16),
+            TOKEN_PROBABILITY: _as_array(generated.token_probability, np.float32),
+            **stored_maps(self.kind, generated.decoded),
         }
-        if self.generator.modality == "NDVI":
-            ndvi = (generated.decoded[:, 0].clamp(-1, 1) / NDVI_SCALE).round()
-            return {**maps, "ndvi": _as_array(ndvi, np.int16)}
-        shares = generated.decoded.softmax(dim=1)
-        confidence, classes = shares.max(dim=1)
-        maps |= {"lulc": _as_array(classes, np.uint8), "confidence": _as_bytes(confidence)}
-        return {**maps, "probabilities": _as_bytes(shares.mean(dim=0))} if self.probabilities else maps
+        return {array.name: maps[array.name] for array in self.arrays}
+
+
+@functools.singledispatch
+def stored_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
+    """The arrays of one timestep by name, from the decoder's output ``[S, C, H, W]``; one function per family."""
+    raise NotImplementedError(f"no maps are made of family {type(kind).__name__}")
+
+
+@stored_maps.register
+def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
+    """Class taken, its probability, and the mean probability of each class, from logits."""
+    shares = decoded.softmax(dim=1)
+    confidence, classes = shares.max(dim=1)
+    return {
+        kind.array: _as_array(classes, np.uint8),
+        CONFIDENCE: _as_bytes(confidence),
+        PROBABILITIES: _as_bytes(shares.mean(dim=0)),
+    }
+
+
+@stored_maps.register
+def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
+    """Values in the modality's unit; without a band axis where there is one band."""
+    stored = kind.store(decoded.cpu().numpy())
+    return {kind.array: stored if kind.banded else stored[:, 0]}
 
 
 def _as_array(values: Tensor, dtype: type[np.generic]) -> NDArray[Any]:

@@ -11,10 +11,14 @@ from typing import Final
 from augment_store.chips.layouts import LAYOUTS
 from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import AugmentStoreError
-from augment_store.modalities import INPUT_MODALITIES, OUTPUT_MODALITIES
+from augment_store.maps.family import GeneratedMap
+from augment_store.maps.registry import MAPS
+from augment_store.modalities import INPUT_MODALITIES
 from augment_store.spec import SamplingSpec
 from generate.units import Units
 from terramind_weights.catalog import HUB
+
+DEFAULT_MODALITY: Final = "LULC"
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
@@ -116,10 +120,10 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--diffusion-steps",
         type=int,
         metavar="N",
-        help="rounds of NDVI's diffusion decoder (default: 10, as the published notebooks)",
+        help="rounds of a continuous modality's diffusion decoder (default: 10, as the published notebooks)",
     )
     group.add_argument(
-        "--probabilities", action="store_true", help="keep the class probabilities (10 × the space)"
+        "--probabilities", action="store_true", help="keep the class probabilities (LULC: 10 × the space)"
     )
 
 
@@ -168,7 +172,10 @@ def generate_parser() -> argparse.ArgumentParser:
         help="Hugging Face cache, a folder with the published files, or untrained weights as a control",
     )
     group.add_argument(
-        "--modality", choices=OUTPUT_MODALITIES, default="LULC", help="what to generate (default: LULC)"
+        "--modality",
+        choices=MAPS,
+        default=DEFAULT_MODALITY,
+        help=f"what to generate (default: {DEFAULT_MODALITY})",
     )
     _add_chip_arguments(parser)
     scenes = parser.add_mutually_exclusive_group()
@@ -215,13 +222,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         OptionsError: If a value is out of range, or options contradict each other; the message names them.
     """
     _check_ranges(parsed)
-    ndvi = parsed.modality == "NDVI"
-    if parsed.diffusion_steps is not None and not ndvi:
-        raise OptionsError(
-            "--diffusion-steps is for --modality NDVI; LULC's decoder is not a diffusion model"
-        )
-    if parsed.probabilities and ndvi:
-        raise OptionsError("--probabilities is for --modality LULC; NDVI has no classes")
+    kind = _check_modality(parsed)
     sampling = SamplingSpec(
         temperature=parsed.temperature,
         top_k=parsed.top_k,
@@ -229,7 +230,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         decoding_steps=parsed.decoding_steps,
         samples=parsed.samples,
         seed=parsed.seed,
-        diffusion_steps=(parsed.diffusion_steps or 10) if ndvi else None,
+        diffusion_steps=parsed.diffusion_steps or kind.diffusion_steps,
     )
     plain = ("store", "generator", "weights", "modality", "probabilities", "scene_pattern", "scene_csv")
     running = ("accept_audit", "shard_chips", "batch_size", "workers", "accelerator", "devices", "num_nodes")
@@ -237,6 +238,21 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     return GenerateOptions(
         source=chip_options(parsed), sampling=sampling, **{name: getattr(parsed, name) for name in names}
     )
+
+
+def _check_modality(parsed: argparse.Namespace) -> GeneratedMap:
+    """What is to be generated, after a check that the options suit it."""
+    kind = MAPS[parsed.modality]
+    by_diffusion = [name for name, other in MAPS.items() if other.diffusion_steps is not None]
+    if parsed.diffusion_steps is not None and kind.diffusion_steps is None:
+        raise OptionsError(
+            f"--diffusion-steps is for --modality {', '.join(by_diffusion)}; {kind.name}'s decoder is not a diffusion "
+            "model"
+        )
+    if parsed.probabilities and kind.continuous:
+        classed = ", ".join(name for name, other in MAPS.items() if not other.continuous)
+        raise OptionsError(f"--probabilities is for --modality {classed}; {kind.name} has no classes")
+    return kind
 
 
 def _check_ranges(parsed: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
 from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
 
+OUTPUT: Final = "output"
+"""Stands for the output modality among the buffers of statistics, since it may be an input as well."""
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -35,8 +38,8 @@ class Generated:
     Attributes:
         tokens: Codebook indices, int64 ``[S, ty, tx]``.
         token_probability: The network's probability of each, before temperature and filters, ``[S, ty, tx]``.
-        decoded: The tokenizer decoder's output in float32, ``[S, C, H, W]``: class logits for LULC, values in
-            the modality's unit for NDVI.
+        decoded: The tokenizer decoder's output in float32, ``[S, C, H, W]``: class logits of a categorical modality,
+            values in its unit of a continuous one.
     """
 
     tokens: Tensor
@@ -63,22 +66,22 @@ class TerraMindGenerator(nn.Module):
 
     def __init__(self, upstream: Any, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> None:
         super().__init__()
-        names = upstream.mod_name_mapping
-        self.inputs = {name: names[name] for name in inputs}
-        self.target = names[modality]
+        self.inputs = {name: upstream.mod_name_mapping[name] for name in inputs}
+        # A modality that is both is known under its input's key there; as output it is another one, of tokens.
+        self.target = next(key for key, name in upstream.output_mod_name_mapping.items() if name == modality)
         self.sampling = sampling
         self.network = upstream.sampler.model
         self.tokenizer = upstream.tokenizer[self.target]
         for part in ("encoder", "quant_proj"):  # they turn images into tokens, which generation never does
             delattr(self.tokenizer, part)
-        for name, key in {**self.inputs, modality: self.target}.items():
+        for name, key in {**self.inputs, OUTPUT: self.target}.items():
             self.register_buffer(f"mean_{name}", upstream.pretraining_mean[key][0].clone(), persistent=False)
             self.register_buffer(f"std_{name}", upstream.pretraining_std[key][0].clone(), persistent=False)
         self.modality = modality
         self.eval().requires_grad_(requires_grad=False)
 
     def statistics(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per band with which a modality is standardised."""
+        """Mean and standard deviation per band with which an input modality is standardised."""
         mean, std = self.get_buffer(f"mean_{name}"), self.get_buffer(f"std_{name}")
         return tuple(round(float(v), 6) for v in mean.flatten()), tuple(
             round(float(v), 6) for v in std.flatten()
@@ -176,7 +179,7 @@ class TerraMindGenerator(nn.Module):
             diffusion = {"timesteps": self.sampling.diffusion_steps, "generator": key.noise_generator()}
         decoded: Tensor = self.tokenizer.decode_tokens(tokens[None], image_size=size, **diffusion)[0].float()
         _check_finite(decoded, "tokenizer's decoder")
-        return decoded * self.get_buffer(f"std_{self.modality}") + self.get_buffer(f"mean_{self.modality}")
+        return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
 
 
 def _check_finite(values: Tensor, part: str) -> None:
@@ -219,17 +222,19 @@ def load_generator(
     Args:
         source: Which generator.
         inputs: Input modalities.
-        modality: Output modality, ``LULC`` or ``NDVI``.
+        modality: Output modality.
         sampling: How tokens are drawn.
         weights: ``hub``, a folder with the published files, or ``random`` (seeded by the run seed).
 
     Raises:
+        UnknownGeneratorError: If the generator does not make the modality.
         WeightsError: If weights are missing, unreadable or not provably in use.
     """
+    tokenizer = source.tokenizer(modality)
     files = None
     if weights != RANDOM:  # before the slow build, so that a missing file is said at once
         folder = None if weights == HUB else Path(weights)
-        files = [locate(file, source, folder) for file in (source.network, source.tokenizers[modality])]
+        files = [locate(file, source, folder) for file in (source.network, tokenizer)]
     upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
     if files is None:
@@ -245,9 +250,14 @@ def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: Sa
     from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
 
     # Several decoding steps show drawn tokens to the encoder, which needs their embedding.
-    shown = [f"tok_{modality.lower()}@224"] if sampling.decoding_steps > 1 else []
+    shown = [token_key(modality)] if sampling.decoding_steps > 1 else []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sampling.seed)
         return TERRATORCH_FULL_MODEL_REGISTRY.build(
             architecture, modalities=[*inputs, *shown], output_modalities=[modality], pretrained=False
         )
+
+
+def token_key(modality: str) -> str:
+    """TerraTorch's key of a modality's tokens, for example ``tok_sen2l2a@224``."""
+    return f"tok_{modality.lower().replace('s1', 'sen1').replace('s2', 'sen2')}@224"

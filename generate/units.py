@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip
 from augment_store.errors import ChipDataError
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES
-
-IMPOSSIBLE: Final = 1e6
-"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2L2A, native
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Units:
 
     def offset(self, modality: str) -> float:
         """Offset of one modality, in its unit on disk."""
-        return self.s2_offset if modality == "S2L2A" else 0.0
+        return self.s2_offset if modality == S2L2A.name else 0.0
 
     def name(self, modality: str) -> str:
         """``linear`` or ``native``, as the generation spec records it."""
@@ -48,22 +45,10 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         units: What the values on disk are in.
 
     Returns:
-        float32 of the same shape; linear power p becomes 10·log10(p) dB, and p ≤ 0 becomes NaN. An S2L2A
-        pixel that is 0 in every band is Sentinel-2's NO_DATA; 0 in some bands is a dark surface.
+        float32 of the same shape, see `augment_store.modalities.native`.
     """
-    nodata = np.array(INPUT_MODALITIES[modality].nodata)
-    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata  # −9999 is −10000 in float16
-    with np.errstate(over="ignore"):
-        values = raster.astype(np.float32)
-    invalid = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
-    if modality == "S2L2A":
-        invalid |= (values == 0).all(axis=-3, keepdims=True)
-    if units.name(modality) == "linear":
-        invalid |= values <= 0
-        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
-    values -= np.float32(units.offset(modality))
-    values[invalid] = np.nan
-    return values
+    linear = units.name(modality) == "linear"
+    return native(raster, INPUT_MODALITIES[modality], linear=linear, offset=units.offset(modality))
 
 
 def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping[str, NDArray[np.float32]]:

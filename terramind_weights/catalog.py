@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
+from augment_store.maps.registry import MAPS
 
 ENTRY_POINT_GROUP: Final = "terramind_tim_store.generators"
 """Entry points of this group add generators; each names a `GeneratorSource`."""
@@ -21,7 +22,7 @@ RANDOM: Final = "random"
 
 
 class UnknownGeneratorError(AugmentStoreError, KeyError):
-    """No generator of that name is known."""
+    """No generator of that name is known, or it does not make the modality asked for."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -58,6 +59,17 @@ class GeneratorSource:
     tokenizers: Mapping[str, WeightFile]
     folder: Path | None = None
 
+    def tokenizer(self, modality: str) -> WeightFile:
+        """Weight file of an output modality's tokenizer.
+
+        Raises:
+            UnknownGeneratorError: If the generator does not make that modality; the message lists those it makes.
+        """
+        if modality not in self.tokenizers:
+            known = ", ".join(self.tokenizers)
+            raise UnknownGeneratorError(f"generator {self.name!r} does not make {modality}; it makes {known}")
+        return self.tokenizers[modality]
+
 
 def _published(size: str) -> GeneratorSource:
     """TerraMind v1 of one size, as published by IBM and ESA on Hugging Face."""
@@ -70,7 +82,7 @@ def _published(size: str) -> GeneratorSource:
             modality: WeightFile(
                 f"TerraMind_Tokenizer_{modality}.pt", f"{owner}/TerraMind-1.0-Tokenizer-{modality}"
             )
-            for modality in ("LULC", "NDVI")
+            for modality in MAPS
         },
     )
 

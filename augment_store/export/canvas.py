@@ -17,7 +17,7 @@ from augment_store.export.layers import Layer
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
-"""Pixels a mosaic may have, so that a layer stays below 0.3 GB (confidence) to 0.6 GB (NDVI)."""
+"""Pixels a mosaic may have, so that a band of a layer stays below 0.3 GB (confidence) to 0.6 GB (NDVI)."""
 
 _GRID_TOLERANCE: Final = 0.01
 """How far, in pixels, chips may lie off their scene's grid."""
@@ -47,14 +47,15 @@ class Canvas:
         Raises:
             MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet.
         """
-        per_token = layer.style.pixels
+        per_token = layer.array.pixels
         height, width = (side // per_token for side in self.shape)
-        filled = np.full((len(layer.bands), height, width), layer.style.nodata or 0, dtype=layer.style.dtype)
+        shape = (len(layer.bands), height, width)
+        filled = np.full(shape, layer.array.nodata or 0, dtype=layer.array.dtype)
         for chip_id, (row, column) in reversed(list(self.corners.items())):
             if row % per_token or column % per_token:
                 raise MosaicError(
                     f"{self.name}: chip {chip_id} lies {row} rows and {column} columns from the corner, not a multiple "
-                    f"of {per_token}; its {layer.array} cannot be joined, export them without --mosaic"
+                    f"of {per_token}; its {layer.array.name} cannot be joined, export them without --mosaic"
                 )
             values, top, left = layer.take(store, chip_id), row // per_token, column // per_token
             filled[:, top : top + values.shape[1], left : left + values.shape[2]] = values

@@ -7,16 +7,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from augment_store.maps.registry import MAPS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from augment_store.export.canvas import Canvas
+    from augment_store.maps.arrays import MapArray
     from augment_store.store import AugmentStore
 
 SUMMARY: Final = "write the generated maps as GeoTIFF, COG or GeoZarr"
 
 FORMATS: Final = ("geotiff", "cog", "zarr")
-ARRAYS: Final = ("lulc", "ndvi", "confidence", "probabilities", "tokens", "token_probability")
+ARRAYS: Final = tuple(
+    dict.fromkeys(
+        array.name for kind in MAPS.values() for array in kind.all_arrays(probabilities=True, codebooks=1)
+    )
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +73,7 @@ def _export(
     console: Console,
     store: AugmentStore,
     chip_ids: Sequence[str],
-    arrays: Sequence[str],
+    arrays: Sequence[MapArray],
     args: argparse.Namespace,
 ) -> str:
     """Writes everything; returns what was written, in words."""
@@ -88,7 +95,7 @@ def _export(
 
 
 def _written(
-    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[str], args: argparse.Namespace
+    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
     from augment_store.export.geozarr import write_zarr
 
@@ -99,7 +106,7 @@ def _written(
 
 
 def _rasters(
-    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[str], args: argparse.Namespace
+    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
     """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that another one stands for."""
     from augment_store.export.geotiff import write_cog, write_geotiff
@@ -110,6 +117,6 @@ def _rasters(
         own = distinct_timesteps(store, tuple(canvas.corners))
         for layer in layers(store, arrays):
             if layer.timestep in own:
-                stem = "_".join(filter(None, (canvas.name, layer.array, layer.suffix)))
+                stem = "_".join(filter(None, (canvas.name, layer.array.name, layer.suffix)))
                 write(args.out / f"{stem}.tif", store, canvas, layer)
                 yield canvas

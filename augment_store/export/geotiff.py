@@ -37,7 +37,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     profile = _profile(canvas, layer)
     with draft_of(path) as draft, _quiet(), rasterio.open(draft, "w", **profile) as target:
         _fill(target, store, canvas, layer)
-    write_sidecar(path, layer.style.classes)
+    write_sidecar(path, layer.array.classes)
 
 
 def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
@@ -59,7 +59,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         valid, errors, doubts = cogeo.cog_validate(draft, strict=True, quiet=True)
         if not valid:
             raise ExportError(f"{path}: not a valid COG ({'; '.join([*errors, *doubts])})")
-    write_sidecar(path, layer.style.classes)
+    write_sidecar(path, layer.array.classes)
 
 
 def cog_library() -> ModuleType:
@@ -80,15 +80,15 @@ def cog_library() -> ModuleType:
 def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     from rasterio.transform import Affine
 
-    per_token, style = layer.style.pixels, layer.style
+    array, per_token = layer.array, layer.array.pixels
     height, width = (side // per_token for side in canvas.shape)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": height,
         "width": width,
         "count": len(layer.bands),
-        "dtype": style.dtype,
-        "nodata": style.nodata,
+        "dtype": array.dtype,
+        "nodata": array.nodata,
         "compress": "deflate",
     }
     if is_known(canvas.georeference):
@@ -102,14 +102,15 @@ def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
 def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
     target.write(canvas.read(store, layer))
     target.descriptions = layer.bands
-    target.scales = (layer.style.scale,) * len(layer.bands)
+    target.scales = (layer.array.scale,) * len(layer.bands)
+    target.units = (layer.array.unit,) * len(layer.bands)
     target.update_tags(**_tags(store, canvas, layer))
-    if layer.style.classes:
-        target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.style.classes})
+    if layer.array.classes:
+        target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.array.classes})
         target.update_tags(
             1,
-            flag_values=" ".join(str(entry.value) for entry in layer.style.classes),
-            flag_meanings=" ".join(entry.flag for entry in layer.style.classes),
+            flag_values=" ".join(str(entry.value) for entry in layer.array.classes),
+            flag_meanings=" ".join(entry.flag for entry in layer.array.classes),
         )
 
 
@@ -122,7 +123,7 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         "FINGERPRINT": store.fingerprint,
         "SCENE_ID": canvas.scene_id,
         "CHIP_IDS": " ".join(chip_ids),
-        "ARRAY": layer.array,
+        "ARRAY": layer.array.name,
         "TIMESTEP": str(layer.timestep),
     }
     if layer.sample is not None:
@@ -141,11 +142,11 @@ def _cog_options() -> dict[str, Any]:
 
 def _cog_settings(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     """Overviews go on until the longer side fits a block; rio-cogeo would stop at the shorter."""
-    longest = max(canvas.shape) // layer.style.pixels
+    longest = max(canvas.shape) // layer.array.pixels
     return {
-        "nodata": layer.style.nodata,
+        "nodata": layer.array.nodata,
         "overview_level": max(0, math.ceil(math.log2(longest / _BLOCK))),
-        "overview_resampling": layer.style.resampling,
+        "overview_resampling": layer.array.resampling,
         "forward_band_tags": True,
         "in_memory": True,
         "quiet": True,

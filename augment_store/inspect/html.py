@@ -15,7 +15,7 @@ import numpy as np
 
 from augment_store.chips.georeference import footprint
 from augment_store.files import write_whole
-from augment_store.inspect.images import colour_confidence, map_uri, photo_uri
+from augment_store.inspect.images import colour_confidence, photo_uri
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.inspect.views import ChipView, view_chip
@@ -109,7 +109,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
         "continuous": survey.kind.continuous,
-        "classes": [_legend(entry) for entry in survey.kind.classes],
+        "classes": [_legend(entry) for entry in survey.kind.legend],
         "measures": MEASURES,
         "groups": [_group(group) for group in summarise(seen)],
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
@@ -129,7 +129,9 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
     facts = view.statistics
-    reference = None if view.reference is None else [_legend(entry) for entry in view.reference.classes]
+    reference = (
+        None if view.reference is None else [_legend(entry) for entry in view.reference.picture.classes]
+    )
     return {
         "id": facts.chip_id,
         "scene": view.scene_id,
@@ -143,14 +145,14 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
         "referenceClasses": reference,
         "tokens": [base64.b64encode(sample.astype("<u2").tobytes()).decode() for sample in view.tokens],
         "side": view.tokens.shape[-1],
-        "layers": _layers(view, survey.kind.classes, budget),
+        "layers": _layers(view, budget),
     }
 
 
-def _layers(view: ChipView, classes: Sequence[LegendClass], budget: int) -> dict[str, list[str]]:
+def _layers(view: ChipView, budget: int) -> dict[str, list[str]]:
     """Data URIs by layer, at the closest level that stays within the budget."""
     for level in LEVELS:
-        layers = _encode(view, classes, level)
+        layers = _encode(view, level)
         if _weight(layers) <= budget:
             break
     return layers
@@ -160,8 +162,9 @@ def _weight(layers: dict[str, list[str]]) -> int:
     return sum(len(uri) for uris in layers.values() for uri in uris)
 
 
-def _encode(view: ChipView, classes: Sequence[LegendClass], level: Level) -> dict[str, list[str]]:
-    layers = {"map": [map_uri(codes, classes, level.stride) for codes in view.codes]}
+def _encode(view: ChipView, level: Level) -> dict[str, list[str]]:
+    closeness = (level.rgb, level.quality, level.stride)
+    layers = {"map": [picture.uri(*closeness) for picture in view.maps]}
     if view.rgb is not None:
         layers["rgb"] = [photo_uri(view.rgb, level.rgb, level.quality)]
     for name, picture in (("radar", view.radar), ("relief", view.relief)):
@@ -173,7 +176,7 @@ def _encode(view: ChipView, classes: Sequence[LegendClass], level: Level) -> dic
         coloured = [colour_confidence(sample) for sample in view.confidence]
         layers["confidence"] = [photo_uri(picture, level.others, level.quality) for picture in coloured]
     if view.reference is not None:
-        layers["reference"] = [map_uri(view.reference.codes, view.reference.classes, level.stride)]
+        layers["reference"] = [view.reference.picture.uri(*closeness)]
     return layers
 
 

@@ -5,28 +5,53 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment_store.inspect.kinds import NO_CODE
+from augment_store.maps.drawing import Picture, palette
+from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import LegendClass
 
 _RAMP: Final = ((0.0, (68, 27, 84)), (0.35, (190, 74, 94)), (0.7, (247, 172, 104)), (1.0, (253, 246, 214)))
 """Probability from none (dark) to certain (light)."""
 
 
-def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
-    """Colours ``[256, 3]`` of the codes of a legend; grey for codes that are in none."""
-    colours = np.full((NO_CODE + 1, 3), 128, dtype=np.uint8)
-    for entry in classes:
-        colours[entry.value] = entry.rgb
-    return colours
+@dataclass(frozen=True)
+class MapPicture:
+    """A map as it is shown: in the colours of its legend, or as a picture of its own.
+
+    Attributes:
+        codes: ``[y, x]`` codes of the legend.
+        classes: The legend.
+        photo: The picture, None where the legend's colours are it.
+    """
+
+    codes: NDArray[np.uint8]
+    classes: tuple[LegendClass, ...]
+    photo: Picture | None = None
+
+    @classmethod
+    def of(cls, kind: GeneratedMap, values: NDArray[Any]) -> Self:
+        """One generated map of stored values."""
+        photo = None if kind.drawn_by_legend else kind.picture(values)
+        return cls(kind.codes(values), kind.legend, photo)
+
+    def pixels(self) -> Picture:
+        """Its colours."""
+        return palette(self.classes)[self.codes] if self.photo is None else self.photo
+
+    def uri(self, size: int, quality: int, stride: int) -> str:
+        """As a data URI: every `stride`-th pixel as PNG, or at most `size` pixels a side as WebP."""
+        if self.photo is None:
+            return map_uri(self.codes, self.classes, stride)
+        return photo_uri(self.photo, size, quality)
 
 
-def colour_confidence(confidence: NDArray[np.float64]) -> NDArray[np.uint8]:
+def colour_confidence(confidence: NDArray[np.float64]) -> Picture:
     """A probability ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
     places = [place for place, _ in _RAMP]
     channels = np.array([colour for _, colour in _RAMP], dtype=float).T
@@ -42,7 +67,7 @@ def map_uri(codes: NDArray[np.uint8], classes: Sequence[LegendClass], stride: in
     return _uri(indexed, "png", optimize=True, bits=_bits(present.size))
 
 
-def photo_uri(picture: NDArray[np.uint8], size: int, quality: int) -> str:
+def photo_uri(picture: Picture, size: int, quality: int) -> str:
     """A picture ``[y, x, 3]`` as WebP of at most `size` pixels a side."""
     image = Image.fromarray(picture)
     if size < image.width:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from augment_store.entries import read_entries
 from augment_store.files import printable
-from augment_store.modalities import LULC_LEGEND
+from augment_store.maps.drawing import NO_CODE
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 
@@ -39,21 +39,22 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
 
 
 def class_shares(store: AugmentStore) -> dict[str, float]:
-    """Share of each LULC class by name, over sample 0 of the complete chips; empty for an NDVI store.
+    """Share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
 
     Of more than `SHARES_CHIPS` complete chips, that many evenly spread ones are looked at.
     """
-    complete = store.chips_in(State.COMPLETE)
-    if "lulc" not in store.map_names or not complete:
+    kind, complete = store.spec.map, store.chips_in(State.COMPLETE)
+    if kind.continuous or not complete:
         return {}
     picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
-    counts = np.zeros(len(LULC_LEGEND), dtype=np.int64)
+    counts = np.zeros(NO_CODE + 1, dtype=np.int64)
     for pick in picks:
-        classes = store.read("lulc", complete[pick])[0]
-        counts += np.bincount(classes.ravel(), minlength=len(LULC_LEGEND))[: len(LULC_LEGEND)]
+        codes = kind.codes(store.read(kind.array, complete[pick])[0])
+        counts += np.bincount(codes.ravel(), minlength=NO_CODE + 1)
+    there = counts[: len(kind.legend)]
     return {
-        entry.name: int(count) / int(counts.sum())
-        for entry, count in zip(LULC_LEGEND, counts, strict=True)
+        entry.name: int(count) / int(there.sum())
+        for entry, count in zip(kind.legend, there, strict=True)
         if count
     }
 

@@ -1,10 +1,10 @@
-"""What a chip's map is compared with: its mask, its LULC raster, or the NDVI its own bands give."""
+"""What a chip's map is compared with: its mask, its raster of classes, or the values its own bands give."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError
-from augment_store.inspect.kinds import NO_CODE, MapKind
+from augment_store.inspect.images import MapPicture
 from augment_store.legend import LegendTable
-from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S2L2A, LegendClass
-from augment_store.schema import NDVI_FILL, NDVI_SCALE
-
-_RED: Final = S2L2A.bands.index("RED")
-_NIR: Final = S2L2A.bands.index("NIR_BROAD")
+from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
+from augment_store.maps.drawing import NO_CODE
+from augment_store.maps.family import GeneratedMap
+from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, LegendClass, native
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,12 @@ class Reference:
     """A chip's reference.
 
     Attributes:
-        codes: ``[y, x]`` values of `classes`, `NO_CODE` where there is no reference.
-        classes: Legend of the codes.
-        agreement: Share of the reference's pixels that maps ``[sample, time, y, x]`` agree with, mean over
+        picture: The reference as it is shown, `NO_CODE` where there is none.
+        agreement: Share of the reference's pixels that maps ``[sample, time, …, y, x]`` agree with, mean over
             samples and timesteps; a class without counterpart in the reference's legend does not agree.
     """
 
-    codes: NDArray[np.uint8]
-    classes: tuple[LegendClass, ...]
+    picture: MapPicture
     agreement: Callable[[NDArray[Any]], float]
 
 
@@ -43,13 +40,15 @@ class References:
 
     Attributes:
         chips: The chip set.
-        kind: Kind of map in the store.
+        kind: What the store's maps are.
         table: From the generator's legend to the masks'.
+        linear: Modalities that are linear power on disk.
     """
 
     chips: ChipSet
-    kind: MapKind
+    kind: GeneratedMap
     table: LegendTable
+    linear: frozenset[str] = frozenset()
 
     def read(self, chip_id: str, size: int) -> Reference | None:
         """A chip's reference, None where it has none.
@@ -57,48 +56,46 @@ class References:
         Raises:
             ChipDataError: If it cannot be read, or its size is not the maps' `size`.
         """
-        found = self._ndvi(chip_id) if self.kind.continuous else self._classes(chip_id)
-        if found is not None and found.codes.shape != (size, size):
+        kind = self.kind
+        found = self._values(chip_id, kind) if isinstance(kind, ContinuousMap) else self._classes(chip_id)
+        if found is not None and found.picture.codes.shape != (size, size):
             raise ChipDataError(
-                f"chip {chip_id}: the reference is {found.codes.shape} pixels, the store's maps {(size, size)}"
+                f"chip {chip_id}: the reference is {found.picture.codes.shape} pixels, the store's maps {(size, size)}"
             )
         return found
 
     def _classes(self, chip_id: str) -> Reference | None:
         if (self.chips.folder / self.chips.layout.mask.format(id=chip_id)).is_file():
             return _labelled(self.chips.mask(chip_id), self.table.classes, self.table.apply)
-        raster = self._raster(chip_id, "LULC")
+        raster = self._raster(chip_id, self.kind.name)
         if raster is None:
             return None
         codes = raster[0, 0].astype(np.int64)  # first: −1 does not fit the file's unsigned type
-        labels = np.where(codes == 0, IGNORED_LABEL, codes)
-        return _labelled(labels, LULC_LEGEND, lambda values: values.astype(np.int64))
+        labels = np.where(np.isin(codes, self.kind.modality.nodata), IGNORED_LABEL, codes)
+        return _labelled(labels, self.kind.legend, lambda values: values.astype(np.int64))
 
-    def _ndvi(self, chip_id: str) -> Reference | None:
-        bands = self._raster(chip_id, "S2L2A")
-        if bands is None:
+    def _values(self, chip_id: str, kind: ContinuousMap) -> Reference | None:
+        raster = self._raster(chip_id, kind.source)
+        if raster is None:
             return None
-        stored = _stored_ndvi(bands[:, _RED].astype(np.float64), bands[:, _NIR].astype(np.float64))
+        values = native(raster, INPUT_MODALITIES[kind.source], linear=kind.source in self.linear)
+        stored = kind.store(values if kind.derive is None else kind.derive(values))
+        stored = stored if kind.banded else stored[:, 0]
 
-        def compare(values: NDArray[Any]) -> float:
-            valid = np.broadcast_to(stored != NDVI_FILL, values.shape)
-            return float(self.kind.same(values, stored)[valid].mean()) if valid.any() else np.nan
+        def compare(maps: NDArray[Any]) -> float:
+            there = stored != VALUE_FILL
+            there = there.all(axis=-3) if kind.banded else there
+            agreed = kind.same(maps, stored)
+            valid = np.broadcast_to(there, agreed.shape)
+            return float(agreed[valid].mean()) if valid.any() else np.nan
 
-        return Reference(self.kind.codes(stored[0]), self.kind.classes, compare)
+        return Reference(MapPicture.of(kind, stored[0]), compare)
 
     def _raster(self, chip_id: str, modality: str) -> NDArray[Any] | None:
         if modality not in self.chips.layout.images:
             return None
         path = self.chips.path(chip_id, modality)
         return read_raster(path) if path.is_file() else None
-
-
-def _stored_ndvi(red: NDArray[np.float64], nir: NDArray[np.float64]) -> NDArray[np.int16]:
-    """(NIR − red) / (NIR + red) in units of 1e-4, as a store holds it; fill where the sum is not positive."""
-    total = red + nir
-    valid = (total > 0) & (red >= 0) & (nir >= 0)
-    ratio = np.divide(nir - red, total, out=np.zeros_like(total), where=valid)
-    return np.where(valid, np.round(ratio / NDVI_SCALE), NDVI_FILL).astype(np.int16)
 
 
 def _labelled(
@@ -111,4 +108,5 @@ def _labelled(
     def compare(values: NDArray[Any]) -> float:
         return float((translate(values) == labels)[..., counted].mean()) if counted.any() else np.nan
 
-    return Reference(np.where(counted, labels, NO_CODE).astype(np.uint8), classes, compare)
+    codes = np.where(counted, labels, NO_CODE).astype(np.uint8)
+    return Reference(MapPicture(codes, classes), compare)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.georeference import pixel_metres
 from augment_store.files import write_whole
-from augment_store.inspect.images import colour_confidence, palette
+from augment_store.inspect.images import colour_confidence
 from augment_store.inspect.statistics import MEASURES
 from augment_store.inspect.survey import Survey
 from augment_store.inspect.views import ChipView
@@ -116,13 +116,13 @@ def _map_name(survey: Survey, sample: int) -> str:
 def _pictures(view: ChipView, survey: Survey) -> dict[str, NDArray[np.uint8]]:
     found = {"RGB": view.rgb, "radar VV, VH": view.radar, "relief": view.relief}
     pictures = {name: picture for name, picture in found.items() if picture is not None}
-    for sample, codes in enumerate(view.codes[:_SAMPLES]):
-        pictures[_map_name(survey, sample)] = palette(survey.kind.classes)[codes]
+    for sample, picture in enumerate(view.maps[:_SAMPLES]):
+        pictures[_map_name(survey, sample)] = picture.pixels()
     pictures["token probability"] = colour_confidence(view.token_probability[0])
     if view.confidence is not None:
         pictures["confidence"] = colour_confidence(view.confidence[0])
     if view.reference is not None:
-        pictures["reference"] = palette(view.reference.classes)[view.reference.codes]
+        pictures["reference"] = view.reference.picture.pixels()
     return pictures
 
 
@@ -152,7 +152,7 @@ def _describe(place: Axes, view: ChipView) -> None:
     place.text(-0.06, below, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
     metres = pixel_metres(view.georeference)
     if metres is not None:
-        _scale_bar(place, view.codes.shape[-1] * metres)
+        _scale_bar(place, view.maps[0].codes.shape[-1] * metres)
 
 
 def _scale_bar(place: Axes, across: float) -> None:
@@ -180,10 +180,12 @@ def _head(figure: Figure, survey: Survey, timestep: int) -> None:
 
 
 def _legends(survey: Survey, views: Sequence[ChipView]) -> Legends:
-    """The map's legend, and the reference's where it is another one."""
-    references = [view.reference.classes for view in views if view.reference is not None]
-    other = {"reference": references[0]} if references and references[0] != survey.kind.classes else {}
-    return {"map": survey.kind.classes, **other}
+    """The map's legend where it has the legend's colours, and the reference's where it is another one."""
+    kind = survey.kind
+    own = {"map": kind.legend} if kind.drawn_by_legend else {}
+    references = [view.reference.picture.classes for view in views if view.reference is not None]
+    other = {"reference": references[0]} if references and references[0] != kind.legend else {}
+    return {**own, **other}
 
 
 def _lines(classes: Sequence[LegendClass], width: float) -> int:

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.inspect.kinds import NO_CODE, MapKind
 from augment_store.inspect.references import Reference
-from augment_store.schema import SHARE_SCALE
+from augment_store.maps.arrays import SHARE_SCALE
+from augment_store.maps.drawing import NO_CODE
+from augment_store.maps.family import GeneratedMap
 
 ONE_CLASS_SHARE: Final = 0.99
 """A chip of one class to this share looks wrong."""
@@ -40,7 +41,7 @@ class ChipStatistics:
         shares: ``[class]`` share of each class over samples, timesteps and pixels; sums to 1.
         measures: One number per key of `MEASURES`. Confidence, token probability and agreements are shares of 1;
             agreement is the mean over pairs (of samples, of timesteps with input of their own) of pixels that agree.
-        mean_value: Mean of a continuous map in its own unit.
+        mean_value: Mean of a continuous map (of its shown band) in its own unit.
         flags: What looks wrong, in words.
     """
 
@@ -64,10 +65,10 @@ class ChipMaps:
     """What a store holds about one chip.
 
     Attributes:
-        values: ``[sample, time, y, x]`` as stored, each timestep the generation that stands for it.
-        token_probability: ``[sample, time, ty, tx]`` in 0..1.
+        values: ``[sample, time, y, x]``, or ``[sample, time, band, y, x]``, as stored.
+        token_probability: ``[sample, time, ty, tx]`` in 0..1; the mean over codebooks where there are several.
         confidence: ``[sample, time, y, x]`` in units of 1/255; None where the store has none.
-        sources: ``[time]`` the timestep whose generation stands for each.
+        sources: ``[time]`` the timestep that each is a copy of.
     """
 
     values: NDArray[Any]
@@ -76,7 +77,7 @@ class ChipMaps:
     sources: NDArray[np.int16]
 
 
-def chip_measures(maps: ChipMaps, kind: MapKind, reference: Reference | None) -> dict[str, float]:
+def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | None) -> dict[str, float]:
     """Every measure of `MEASURES` for one chip; NaN where it does not apply."""
     distinct = np.unique(maps.sources)
     return {
@@ -89,9 +90,9 @@ def chip_measures(maps: ChipMaps, kind: MapKind, reference: Reference | None) ->
     }
 
 
-def class_shares(values: NDArray[Any], kind: MapKind) -> NDArray[np.float64]:
+def class_shares(values: NDArray[Any], kind: GeneratedMap) -> NDArray[np.float64]:
     """Share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
-    counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.classes)]
+    counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.legend)]
     shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
     return shares
 
@@ -102,23 +103,21 @@ def entropy(shares: NDArray[np.float64]) -> float:
     return float(-(present * np.log2(present)).sum()) + 0.0
 
 
-def agreement(values: NDArray[Any], kind: MapKind) -> float:
+def agreement(values: NDArray[Any], kind: GeneratedMap) -> float:
     """Mean over pairs along the first axis of the share of pixels that agree; NaN for less than two."""
     pairs = [kind.same(one, other).mean() for one, other in itertools.combinations(values, 2)]
     return float(np.mean(pairs)) if pairs else np.nan
 
 
-def mean_value(values: NDArray[Any], kind: MapKind, scale: float) -> float:
-    """Mean of the values there are, times `scale`; NaN where there are none."""
-    there = values[kind.codes(values) != NO_CODE]
-    return float(there.mean() * scale) if there.size else np.nan
-
-
-def find_flags(shares: NDArray[np.float64], measures: dict[str, float], kind: MapKind) -> tuple[str, ...]:
+def find_flags(
+    shares: NDArray[np.float64], measures: dict[str, float], kind: GeneratedMap
+) -> tuple[str, ...]:
     """What looks wrong about a chip, in words."""
     flags = []
-    if shares.max() >= ONE_CLASS_SHARE:
-        flags.append(f"only {kind.classes[int(shares.argmax())].name}")
+    if (
+        kind.drawn_by_legend and shares.max() >= ONE_CLASS_SHARE
+    ):  # else it may well be: flat land is of one height
+        flags.append(f"only {kind.legend[int(shares.argmax())].name}")
     if shares.sum() == 0:
         flags.append("no value at all")
     if measures["confidence"] < LOW_CONFIDENCE:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.inspect.kinds import MapKind, map_kind
 from augment_store.inspect.references import Reference, References
 from augment_store.inspect.selection import Progress
 from augment_store.inspect.statistics import (
@@ -20,10 +19,11 @@ from augment_store.inspect.statistics import (
     chip_measures,
     class_shares,
     find_flags,
-    mean_value,
 )
 from augment_store.legend import LegendTable
-from augment_store.schema import NDVI_SCALE
+from augment_store.maps.arrays import TOKEN_PROBABILITY
+from augment_store.maps.categorical import CONFIDENCE
+from augment_store.maps.family import GeneratedMap
 from augment_store.store import AugmentStore
 
 
@@ -53,13 +53,18 @@ class Survey:
         store: The store.
         chips: Its chip set, for splits and references; None to go without.
         table: Legend table to the masks' classes.
+
+    Attributes:
+        linear: Input modalities that are linear power on disk, by the store's spec.
     """
 
     def __init__(self, store: AugmentStore, chips: ChipSet | None, table: LegendTable) -> None:
         self.store = store
         self.chips = chips
-        self.kind: MapKind = map_kind(store.spec)
-        self._references = None if chips is None else References(chips, self.kind, table)
+        self.kind: GeneratedMap = store.spec.map
+        linear = frozenset(entry.name for entry in store.spec.inputs if entry.unit == "linear")
+        self.linear = linear
+        self._references = None if chips is None else References(chips, self.kind, table, linear)
         self._present = frozenset() if chips is None else frozenset(chips.ids)
 
     @cached_property
@@ -91,13 +96,16 @@ class Survey:
         return self._references.read(chip_id, self.store.extent.size)
 
     def maps(self, chip_id: str) -> ChipMaps:
-        """A chip's generated maps, each timestep the generation that stands for it."""
+        """A chip's generated maps."""
         one_time = self.store.extent.timesteps == 1
         sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
-        confidence = None if self.kind.continuous else self.store.read("confidence", chip_id)[:, sources]
         values, probability = (
-            self.store.read(name, chip_id)[:, sources] for name in (self.kind.array, "token_probability")
+            self.store.read(name, chip_id) for name in (self.kind.array, TOKEN_PROBABILITY)
         )
+        sure = CONFIDENCE in self.store.map_names
+        confidence = self.store.read(CONFIDENCE, chip_id) if sure else None
+        if self.store.spec.codebooks > 1:
+            probability = probability.mean(axis=2)
         return ChipMaps(values, probability, confidence, sources)
 
     def measure(self, positions: Iterable[int]) -> Iterator[ChipStatistics]:
@@ -115,7 +123,7 @@ class Survey:
             split=self.splits.get(chip_id, ""),
             shares=shares,
             measures=measures,
-            mean_value=mean_value(maps.values, self.kind, NDVI_SCALE) if self.kind.continuous else np.nan,
+            mean_value=self.kind.mean(maps.values),
             flags=find_flags(shares, measures, self.kind),
         )
 

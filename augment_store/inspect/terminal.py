@@ -13,6 +13,7 @@ from rich.text import Text
 from augment_store.files import printable
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
+from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import LegendClass
 
 _LISTED: Final = 10
@@ -29,8 +30,8 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     """
     console.print(_title(survey, len(seen)), soft_wrap=True)
     groups = summarise(seen)
-    console.print(_shares_table(survey.kind.classes, groups))
-    console.print(_measures_table(groups))
+    console.print(_shares_table(survey.kind.legend, groups))
+    console.print(_measures_table(groups, survey.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
     if wrong:
         console.print(chips_table(wrong[:_LISTED], f"{len(wrong)} of {len(seen)} chips look wrong"))
@@ -85,7 +86,7 @@ def _shares_table(classes: Sequence[LegendClass], groups: Sequence[Group]) -> Ta
     return table
 
 
-def _measures_table(groups: Sequence[Group]) -> Table:
+def _measures_table(groups: Sequence[Group], kind: GeneratedMap) -> Table:
     table = _table("means over chips")
     table.add_column("measure")
     for group in groups:
@@ -94,7 +95,7 @@ def _measures_table(groups: Sequence[Group]) -> Table:
         if any(np.isfinite(group.measures[key]) for group in groups):
             table.add_row(name, *(_number(group.measures[key]) for group in groups))
     if any(np.isfinite(group.mean_value) for group in groups):
-        table.add_row("mean NDVI", *(_number(group.mean_value) for group in groups))
+        table.add_row(f"mean {kind.counted}", *(_number(group.mean_value) for group in groups))
     return table
 
 

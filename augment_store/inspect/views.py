@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,22 +11,14 @@ from numpy.typing import NDArray
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.rasters import read_raster
 from augment_store.entries import read_entry
+from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.modalities import PATCH_SIZE, S1_MODALITIES, S2L2A
-from augment_store.schema import SHARE_SCALE
-
-Picture = NDArray[np.uint8]
-"""``[y, x, 3]`` red, green, blue."""
-
-_RGB: Final = tuple(S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE"))
-_NODATA: Final = (-9999.0, -32768.0)
-_SUN: Final = (-1.0, 1.0, 1.6)
-"""Direction the hillshade's light comes from, as x east, y north, z up: north-west, 49° high."""
-
-_GENTLE_STEP: Final = 0.5
-"""Height difference between pixels in metres below which relief is not exaggerated further."""
+from augment_store.maps.arrays import SHARE_SCALE, TOKENS
+from augment_store.maps.drawing import Picture
+from augment_store.maps.registry import CONTINUOUS
+from augment_store.modalities import DEM, INPUT_MODALITIES, PATCH_SIZE, S1_MODALITIES, S2L2A, native
 
 
 @dataclass(frozen=True)
@@ -40,11 +32,11 @@ class ChipView:
         rgb: Natural colours of S2L2A, None where the chip set has none.
         radar: VV, VH and VV of S1, None likewise.
         relief: Hillshaded DEM, None likewise.
-        codes: ``[sample, y, x]`` codes of the generated map.
+        maps: The generated map of each sample.
         token_probability: ``[sample, y, x]`` in 0..1, the same over a token's patch.
         confidence: ``[sample, y, x]`` in 0..1, None where the store has none.
         reference: What the map is compared with, None where there is none.
-        tokens: ``[sample, ty, tx]`` codebook indices.
+        tokens: ``[sample, ty, tx]`` codebook indices; of the first codebook where there are several.
     """
 
     statistics: ChipStatistics
@@ -53,7 +45,7 @@ class ChipView:
     rgb: Picture | None
     radar: Picture | None
     relief: Picture | None
-    codes: NDArray[np.uint8]
+    maps: tuple[MapPicture, ...]
     token_probability: NDArray[np.float64]
     confidence: NDArray[np.float64] | None
     reference: Reference | None
@@ -73,18 +65,19 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
     )
     probability = maps.token_probability[:, timestep].astype(np.float64)
+    tokens = store.read(TOKENS, chip_id)[:, timestep]
     return ChipView(
         statistics=statistics,
         scene_id=entry.scene_id,
         georeference=entry.georeference,
-        rgb=_drawn(survey, chip_id, timestep, ("S2L2A",)),
+        rgb=_drawn(survey, chip_id, timestep, (S2L2A.name,)),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
-        relief=_drawn(survey, chip_id, timestep, ("DEM",)),
-        codes=survey.kind.codes(maps.values[:, timestep]),
+        relief=_drawn(survey, chip_id, timestep, (DEM.name,)),
+        maps=tuple(MapPicture.of(survey.kind, sample) for sample in maps.values[:, timestep]),
         token_probability=probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2),
         confidence=confidence,
         reference=survey.reference(chip_id),
-        tokens=store.read("tokens", chip_id)[:, maps.sources[timestep]],
+        tokens=tokens[:, 0] if store.spec.codebooks > 1 else tokens,
     )
 
 
@@ -96,59 +89,18 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
         path = survey.chips.path(chip_id, name) if name in survey.chips.layout.images else None
         if path is not None and path.is_file():
             raster = read_raster(path)
-            bands = raster[timestep % raster.shape[0]].astype(np.float64)
-            bands[np.isin(bands, _NODATA)] = np.nan
-            return _draw(name, bands, survey)
+            raw = raster[timestep % raster.shape[0]]
+            return draw_input(raw, name, linear=name in survey.linear)
     return None
 
 
-def draw_rgb(bands: NDArray[np.float64]) -> Picture:
-    """Natural colours of the twelve S2L2A bands ``[12, y, x]``, stretched over the chip's own range."""
-    chosen = bands[list(_RGB)]
-    return _picture(_stretch(chosen) ** 0.8)
+def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:
+    """An input raster ``[C, y, x]`` drawn as the generated map of its modality would be.
 
-
-def draw_radar(bands: NDArray[np.float64], *, linear: bool) -> Picture:
-    """VV as red and blue, VH as green, of the two S1 bands ``[2, y, x]``, stretched; power is shown in dB."""
-    if linear:
-        bands = 10 * np.log10(np.where(bands > 0, bands, np.nan))
-    vv, vh = (_stretch(band) for band in bands)
-    return _picture(np.stack([vv, vh, vv]))
-
-
-def draw_relief(bands: NDArray[np.float64]) -> Picture:
-    """Hillshade of a DEM ``[1, y, x]`` in metres, lighter where higher."""
-    height = np.where(np.isfinite(bands[0]), bands[0], 0.0)
-    south, east = np.gradient(height)
-    steep = max(float(np.percentile(np.hypot(south, east), 90)), _GENTLE_STEP)
-    normal = np.stack([-east / steep, south / steep, np.ones_like(height)])
-    light = np.tensordot(np.array(_SUN), normal / np.linalg.norm(normal, axis=0), axes=1) / np.linalg.norm(
-        _SUN
-    )
-    grey = 0.65 * light.clip(0, 1) + 0.35 * _stretch(bands[0])
-    return _picture(np.stack([grey, grey, grey * 0.96]))
-
-
-def _draw(name: str, bands: NDArray[np.float64], survey: Survey) -> Picture:
-    if name == "S2L2A":
-        return draw_rgb(bands)
-    if name == "DEM":
-        return draw_relief(bands)
-    inputs = survey.store.spec.inputs
-    return draw_radar(bands, linear=any(entry.name == name and entry.unit == "linear" for entry in inputs))
-
-
-def _stretch(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values between their 2nd and 98th percentile as 0..1; 0 where there is none, ½ where all are equal."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return np.zeros_like(values)
-    low, high = np.percentile(finite, (2, 98))
-    if high <= low:
-        return np.where(np.isfinite(values), 0.5, 0.0)
-    stretched: NDArray[np.float64] = np.nan_to_num((values - low) / (high - low)).clip(0, 1)
-    return stretched
-
-
-def _picture(channels: NDArray[np.float64]) -> Picture:
-    return np.ascontiguousarray((channels * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    Args:
+        raw: Values on disk.
+        modality: Name of an input modality.
+        linear: Whether they are linear power.
+    """
+    values = native(raw, INPUT_MODALITIES[modality], linear=linear)
+    return CONTINUOUS[modality].picture_of(values)

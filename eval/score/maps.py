@@ -13,8 +13,9 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import read_entry
 from augment_store.errors import OtherChipsError
 from augment_store.legend import LegendError, LegendTable
+from augment_store.maps.arrays import SHARE_SCALE
 from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
-from augment_store.schema import SHARE_SCALE, State
+from augment_store.schema import State
 from augment_store.store import AugmentStore
 from eval.errors import MissingChipsError, ScoreError
 from eval.score.calibration import Reliability, write_calibration

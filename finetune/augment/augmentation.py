@@ -10,25 +10,19 @@ from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import read_entries
+from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS
+from augment_store.maps.registry import MAPS
+from augment_store.modalities import LULC
 from augment_store.store import AugmentStore
-from finetune.augment.controls import (
-    ANALYTIC_NDVI,
-    CONSTANT,
-    CONTROLS,
-    SHUFFLE,
-    AnalyticNdvi,
-    ConstantMaps,
-    Maps,
-    ShuffledMaps,
-)
-from finetune.augment.encodings import EncodingPlan, plan_encoding
+from finetune.augment.controls import CONTROLS, Control, Maps, Material
+from finetune.augment.encodings import MODALITY, PLANE_ENCODINGS, EncodingPlan, named_in_full, plan_encoding
 from finetune.augment.store_maps import StoreMaps
 from finetune.errors import ConfigError, EncodingError
 
 MEGABYTE: Final = 2**20
 
-DEFAULT_ENCODINGS: Final = {"LULC": ("onehot",), "NDVI": ("ndvi",)}
-"""Encoding of a store of each modality where none is named."""
+DEFAULT_MAP: Final = MAPS[LULC.name]
+"""What a control stands in for where no store says of what its maps are."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +51,43 @@ def effective_encoding(wish: Wish) -> tuple[str, ...]:
         StoreError: If the store cannot be opened.
     """
     named = wish.encoding or None  # a baseline's saved configuration says []
-    if wish.control is not None and wish.control not in CONTROLS:
-        raise ConfigError(f"unknown control {wish.control!r}; expected {', '.join(CONTROLS)}")
-    if wish.control == SHUFFLE and wish.store is None:
-        raise ConfigError("--control shuffle shuffles a store's maps; name the store with --augment")
-    if wish.control == ANALYTIC_NDVI and named not in (None, ("ndvi",), ("modality", "ndvi")):
-        raise EncodingError(
-            f"--control {ANALYTIC_NDVI} makes one plane, not {' '.join(named or ())}; use --encoding ndvi"
+    control = _control(wish)
+    if control is not None and control.needs_store and wish.store is None:
+        raise ConfigError(
+            f"--control {control.name} takes the maps of a store; name the store with --augment"
         )
-    if named is not None and wish.store is None and wish.control is None:
+    if named is not None and wish.store is None and control is None:
         raise EncodingError(
             f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
         )
-    return _default_encoding(wish) if named is None else named
+    made = control.encodings if control is not None else ()
+    if named is None:
+        return made[0] if made else _default_encoding(wish)
+    full = _in_full(named, wish)
+    if made and full not in made:
+        raise EncodingError(
+            f"--control {wish.control} cannot make {' '.join(named)}; use --encoding {' '.join(made[0])}"
+        )
+    return full
+
+
+def _control(wish: Wish) -> Control | None:
+    """The control asked for.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if wish.control is not None and wish.control not in CONTROLS:
+        raise ConfigError(f"unknown control {wish.control!r}; expected {', '.join(CONTROLS)}")
+    return None if wish.control is None else CONTROLS[wish.control]
+
+
+def _in_full(named: tuple[str, ...], wish: Wish) -> tuple[str, ...]:
+    """Encodings by their full names; a store that only lends its modality to a control may be gone by then."""
+    if set(named) <= {*PLANE_ENCODINGS, MODALITY, TOKENS} and wish.control is not None:
+        return named
+    modality = store_modality(wish)
+    return named_in_full(named, None if modality is None else MAPS[modality])
 
 
 def store_modality(wish: Wish) -> str | None:
@@ -83,16 +101,16 @@ def store_modality(wish: Wish) -> str | None:
 
 def token_modality(wish: Wish) -> str:
     """Modality of the tokens: the store's, under a control as without, and LULC where none is named."""
-    return store_modality(wish) or "LULC"
+    return store_modality(wish) or DEFAULT_MAP.name
 
 
 def _default_encoding(wish: Wish) -> tuple[str, ...]:
-    if wish.control == ANALYTIC_NDVI:
-        return ("ndvi",)
+    """What suits the store, or else the control; nothing without either."""
     modality = store_modality(wish)
-    if modality is not None:
-        return DEFAULT_ENCODINGS[modality]
-    return ("onehot",) if wish.control == CONSTANT else ()
+    if modality is None and wish.control is None:
+        return ()
+    kind = DEFAULT_MAP if modality is None else MAPS[modality]
+    return named_in_full((kind.encoding,), kind)
 
 
 class Augmentation:
@@ -110,9 +128,12 @@ class Augmentation:
         self.wish = wish
         self.encoding = effective_encoding(wish)
         self.plan: EncodingPlan = plan_encoding(self.encoding)
+        self.control = _control(wish)
         self.store: StoreMaps | None = None
-        if wish.store is not None and wish.control in (None, SHUFFLE) and self.plan.arrays:
+        reads = self.control is None or self.control.needs_store
+        if wish.store is not None and reads and self.plan.arrays:
             self.store = StoreMaps(wish.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
+            _check_codebooks(self.store, self.plan)
 
     @cached_property
     def scenes(self) -> dict[str, str]:
@@ -145,7 +166,19 @@ class Augmentation:
     def _maps(self, chips: ChipSet, ids: Sequence[str], size: int) -> Maps:
         if self.store is not None:
             self.store.hold(ids)
-            return ShuffledMaps(self.store, ids, self.wish.seed) if self.wish.control else self.store
-        if self.wish.control == ANALYTIC_NDVI:
-            return AnalyticNdvi(chips)
-        return ConstantMaps(self.plan.constants, size)
+        if self.control is not None:
+            given = Material(chips, ids, size, self.wish.seed, self.plan.constants, self.store)
+            return self.control.make(given)
+        if self.store is None:
+            raise ConfigError("maps are read of no store; name one with --augment, or a --control")
+        return self.store
+
+
+def _check_codebooks(maps: StoreMaps, plan: EncodingPlan) -> None:
+    """A token of several codebooks is no single index, and has no single probability."""
+    codebooks = maps.store.spec.codebooks
+    single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
+    if codebooks > 1 and single:
+        raise EncodingError(
+            f"{maps.path}: its tokens have {codebooks} codebooks, encoding {single[0]} takes one; choose another encoding"
+        )

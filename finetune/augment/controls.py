@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -10,16 +11,17 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
-from augment_store.modalities import PATCH_SIZE, S2L2A
-from augment_store.schema import NDVI_FILL, NDVI_SCALE
-from finetune.augment.encodings import CLASSES, TOKENS
+from augment_store.maps.arrays import TOKENS
+from augment_store.maps.registry import CONTINUOUS
+from augment_store.modalities import NDVI, PATCH_SIZE, S2L2A, native, ndvi_of
+from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
 SHUFFLE: Final = "shuffle"
 ANALYTIC_NDVI: Final = "analytic-ndvi"
 CONSTANT: Final = "constant"
-CONTROLS: Final = (SHUFFLE, ANALYTIC_NDVI, CONSTANT)
-"""Controls that replace the generated maps by data that cannot, or need not, come from a generator."""
+
+_NDVI_MAP: Final = CONTINUOUS[NDVI.name]
 
 
 class Maps(Protocol):
@@ -73,38 +75,89 @@ class AnalyticNdvi:
         Raises:
             ChipDataError: If another array than ``ndvi`` is asked for.
         """
-        if array != "ndvi":
+        if array != _NDVI_MAP.array:
             raise ChipDataError(
-                f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding ndvi"
+                f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding {_NDVI_MAP.array}"
             )
-        bands = self._chips.read(chip_id, ("S2L2A",)).rasters["S2L2A"].astype(np.float32)
-        red, nir = (bands[:, S2L2A.bands.index(name)] for name in ("RED", "NIR_BROAD"))
-        total = nir + red
-        valid = np.isfinite(total) & (total > 0) & (red != S2L2A.nodata[0]) & (nir != S2L2A.nodata[0])
-        ratio = np.divide(nir - red, total, out=np.zeros_like(total), where=valid)
-        scaled = np.round(np.clip(ratio, -1, 1) / NDVI_SCALE)
-        return np.where(valid, scaled, NDVI_FILL).astype(np.int16)[None]
-
-
-DTYPES: Final[Mapping[str, str]] = {TOKENS: "uint16", "ndvi": "int16", "token_probability": "float32"}
-"""Of arrays that are not bytes."""
+        raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
+        return _NDVI_MAP.store(ndvi_of(native(raw, S2L2A)))[:, 0][None]
 
 
 class ConstantMaps:
     """The control `constant`: the same value in every pixel of every chip; as many weights, no information.
 
     Args:
-        values: Raw value of each array.
+        values: Raw value of each array, of size 1 in y and x, and one per band.
         size: Side of the chips in pixels.
     """
 
-    def __init__(self, values: Mapping[str, int], size: int) -> None:
+    def __init__(self, values: Mapping[str, NDArray[Any]], size: int) -> None:
         self._values = values
         self._size = size
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
         side = self._size // PATCH_SIZE if array == TOKENS else self._size
-        classes = (CLASSES,) if array == "probabilities" else ()
-        dtype = np.dtype(DTYPES.get(array, "uint8"))
-        return np.full((1, 1, *classes, side, side), self._values[array], dtype=dtype)
+        return self._values[array].repeat(side, axis=-1).repeat(side, axis=-2)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a control may make its maps of.
+
+    Attributes:
+        chips: The chip set.
+        ids: Chips of the split.
+        size: Their side in pixels.
+        seed: Fixes what is random.
+        constants: Raw value of each array that will be read.
+        store: The store's maps, where the control needs them.
+    """
+
+    chips: ChipSet
+    ids: Sequence[str]
+    size: int
+    seed: int
+    constants: Mapping[str, NDArray[Any]]
+    store: Maps | None
+
+
+def _shuffled(given: Material) -> Maps:
+    if given.store is None:
+        raise ConfigError(f"--control {SHUFFLE} takes the maps of a store; name it with --augment")
+    return ShuffledMaps(given.store, given.ids, given.seed)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A source that replaces the generated maps by data that cannot, or need not, come from a generator.
+
+    Attributes:
+        name: What users call it.
+        needs_store: Whether it takes the maps of a store.
+        encodings: Encodings it has the arrays for, the default one first; empty for any.
+        make: Its maps for the chips of a split.
+    """
+
+    name: str
+    needs_store: bool
+    encodings: tuple[tuple[str, ...], ...]
+    make: Callable[[Material], Maps]
+
+
+_NDVI_ENCODING: Final = full_name(VALUE, _NDVI_MAP)
+
+CONTROLS: Final[Mapping[str, Control]] = {
+    control.name: control
+    for control in (
+        Control(SHUFFLE, True, (), _shuffled),
+        Control(
+            ANALYTIC_NDVI,
+            False,
+            ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
+            lambda given: AnalyticNdvi(given.chips),
+        ),
+        Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.size)),
+    )
+}
+"""By name."""

@@ -1,17 +1,33 @@
-"""How cached modalities enter the model: which planes are made of which arrays, and where they go."""
+"""How cached modalities enter the model: which planes are made of which arrays, and where they go.
+
+An encoding is one entry of `PLANE_ENCODINGS`: what it reads, which planes it makes and how. Encoders get a batch's raw
+values ``[B, T, H, W]``, or ``[B, T, K, H, W]`` of an array with K bands, on the model's device, and return
+``[B, C, T, H, W]`` float32, finite whatever the maps hold.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from augment_store.modalities import LULC_LEGEND, NDVI
-from augment_store.schema import NDVI_SCALE
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
+from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
+from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
+from augment_store.maps.family import GeneratedMap
+from augment_store.maps.registry import MAPS
+from augment_store.modalities import INPUT_MODALITIES, LULC, S2L2A
 from finetune.errors import EncodingError
 
-CLASSES: Final = len(LULC_LEGEND)
+VALUE: Final = "value"
+"""What users may call the encoding of any continuous map; its full name is the map's array."""
 
 
 @dataclass(frozen=True)
@@ -22,32 +38,104 @@ class PlaneEncoding:
         name: What users call it.
         array: The store's array it is made of.
         planes: Names of the planes it makes, in order.
-        constant: Raw value of the array in the control without information.
+        constant: Raw value of the array in the control without information, ``[1, 1, 1, 1]``, or ``[1, 1, K, 1, 1]``
+            of an array with K bands.
+        encode: Makes the planes.
     """
 
     name: str
     array: str
     planes: tuple[str, ...]
-    constant: int
+    constant: NDArray[Any]
+    encode: Callable[[Tensor], Tensor]
 
 
-_LULC_PLANES: Final = tuple(f"LULC_{entry.flag.upper()}" for entry in LULC_LEGEND)
+def _raw(dtype: type[np.generic], *values: float) -> NDArray[Any]:
+    """A raw value for every sample, timestep and pixel, or one per band."""
+    several = (len(values),) if len(values) > 1 else ()
+    return np.array(values).astype(dtype).reshape(1, 1, *several, 1, 1)
 
-PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {
-    encoding.name: encoding
-    for encoding in (
-        PlaneEncoding("onehot", "lulc", _LULC_PLANES, 0),
-        PlaneEncoding("probabilities", "probabilities", tuple(f"P_{name}" for name in _LULC_PLANES), 25),
-        PlaneEncoding("index", "lulc", ("LULC_INDEX",), 0),
-        PlaneEncoding("ndvi", "ndvi", ("NDVI",), round(NDVI.mean[0] / NDVI_SCALE)),
-        PlaneEncoding("confidence", "confidence", ("LULC_CONFIDENCE",), 255),
-        PlaneEncoding("token_probability", "token_probability", ("TOKEN_PROBABILITY",), 1),
-    )
-}
+
+def _onehot(raw: Tensor, classes: int) -> Tensor:
+    """A plane per class, 1 where the pixel is of it; all are 0 where nothing was generated."""
+    values = torch.arange(classes, device=raw.device, dtype=raw.dtype).view(1, -1, 1, 1, 1)
+    return (raw.unsqueeze(1) == values).float()
+
+
+def _index(raw: Tensor, classes: int) -> Tensor:
+    """The class number scaled to 0..1; 0, which is "no data", where nothing was generated."""
+    index = raw.unsqueeze(1).float()
+    return torch.where(index < classes, index / (classes - 1), 0.0)
+
+
+def _share(raw: Tensor) -> Tensor:
+    return raw.unsqueeze(1).float() * SHARE_SCALE
+
+
+def _shares(raw: Tensor) -> Tensor:
+    return raw.transpose(1, 2).float() * SHARE_SCALE
+
+
+def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Values standardised as TerraMind was pretrained with them; 0, the mean, where nothing was generated."""
+    banded = (raw if raw.ndim == 5 else raw.unsqueeze(2)).transpose(1, 2)
+    shift, spread = (torch.tensor(table, device=raw.device).view(1, -1, 1, 1, 1) for table in (mean, std))
+    return torch.where(banded == VALUE_FILL, 0.0, (banded.float() * scale - shift) / spread)
+
+
+def _token_probability(raw: Tensor) -> Tensor:
+    """Probability of the token that a pixel's patch was drawn; 0 where nothing was generated."""
+    return raw.unsqueeze(1).float().nan_to_num(nan=0.0)
+
+
+def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
+    """What a map of classes can enter as."""
+    count, stem = len(kind.classes), kind.name
+    planes = tuple(f"{stem}_{entry.flag.upper()}" for entry in kind.classes)
+    named = partial(full_name, kind=kind)
+    zero, a_tenth = _raw(np.uint8, 0), _raw(np.uint8, *[25] * count)
+    yield PlaneEncoding(named("onehot"), kind.array, planes, zero, partial(_onehot, classes=count))
+    probable = tuple(f"P_{name}" for name in planes)
+    yield PlaneEncoding(named("probabilities"), PROBABILITIES, probable, a_tenth, _shares)
+    yield PlaneEncoding(named("index"), kind.array, (f"{stem}_INDEX",), zero, partial(_index, classes=count))
+    yield PlaneEncoding(named("confidence"), CONFIDENCE, (f"{stem}_CONFIDENCE",), _raw(np.uint8, 255), _share)
+
+
+def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
+    """What a map of values can enter as: a plane per band."""
+    modality = kind.modality
+    # A plane is concatenated onto input bands and must not share the name of one.
+    stem = "GENERATED_" if kind.name in INPUT_MODALITIES else ""
+    planes = tuple(f"{stem}{band}" for band in modality.bands)
+    means = _raw(np.int16, *(round(mean / kind.scale) for mean in modality.mean))
+    encode = partial(_value, scale=kind.scale, mean=modality.mean, std=modality.std)
+    yield PlaneEncoding(full_name(VALUE, kind), kind.array, planes, means, encode)
+
+
+def full_name(name: str, kind: GeneratedMap) -> str:
+    """Name of an encoding that says which map it is of, so that nothing else has to.
+
+    It is the map's array for values, the plain name for TerraMind's land cover, and both for other classes.
+    """
+    if name == VALUE:
+        return kind.array
+    return name if kind.modality is LULC else f"{kind.array}_{name}"
+
+
+def _entries() -> Iterable[PlaneEncoding]:
+    for kind in MAPS.values():
+        if isinstance(kind, CategoricalMap):
+            yield from _of_classes(kind)
+        elif isinstance(kind, ContinuousMap):
+            yield from _of_values(kind)
+    one = _raw(np.float32, 1)
+    yield PlaneEncoding(TOKEN_PROBABILITY, TOKEN_PROBABILITY, ("TOKEN_PROBABILITY",), one, _token_probability)
+
+
+PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {entry.name: entry for entry in _entries()}
 """Encodings that combine with one another."""
 
 MODALITY: Final = "modality"
-TOKENS: Final = "tokens"
 ENCODINGS: Final = (*PLANE_ENCODINGS, MODALITY, TOKENS)
 
 PLANES_MODALITY: Final = "TIM"
@@ -88,24 +176,46 @@ class EncodingPlan:
     @property
     def arrays(self) -> tuple[str, ...]:
         """The store's arrays that are read, each once."""
-        if self.placement is Placement.TOKENS:
-            return (TOKENS,)
-        return tuple(dict.fromkeys(encoding.array for encoding in self.planes))
+        return tuple(self.constants)
 
     @property
-    def constants(self) -> dict[str, int]:
+    def constants(self) -> dict[str, NDArray[Any]]:
         """Raw value of each array in the control without information."""
         if self.placement is Placement.TOKENS:
-            return {TOKENS: 0}
+            return {TOKENS: _raw(np.uint16, 0)}
         return {encoding.array: encoding.constant for encoding in self.planes}
+
+
+def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str, ...]:
+    """Encodings by their full names.
+
+    Args:
+        names: As a user names them; names that are in no registry are left for `plan_encoding` to refuse.
+        kind: What the store's maps are; None without a store.
+
+    Raises:
+        EncodingError: If ``value`` is named without a store of values.
+    """
+    if VALUE in names and not isinstance(kind, ContinuousMap):
+        known = ", ".join(entry.name for entry in MAPS.values() if entry.continuous)
+        found = (
+            "there is no store to say of what"
+            if kind is None
+            else f"{kind.name} has classes; use {kind.encoding}"
+        )
+        raise EncodingError(f"encoding {VALUE} is for maps of {known}; {found}")
+    if kind is None:
+        return tuple(names)
+    full = {name: full_name(name, kind) for name in names}
+    return tuple(full[name] if full[name] in PLANE_ENCODINGS else name for name in names)
 
 
 def plan_encoding(names: Sequence[str]) -> EncodingPlan:
     """Plan of a list of encodings.
 
     Args:
-        names: Any of the plane encodings, with ``modality`` among them to make these planes a modality of
-            their own (alone it takes ``onehot``); or ``tokens`` alone; or nothing.
+        names: Full names of any of the plane encodings, with ``modality`` among them to make these planes a
+            modality of their own (alone it takes ``onehot``); or ``tokens`` alone; or nothing.
 
     Raises:
         EncodingError: If a name is unknown or appears twice, or ``tokens`` is not alone.
@@ -129,4 +239,4 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
 
 def carrier_of(modalities: Sequence[str]) -> str:
     """The modality whose bands the planes are concatenated onto: S2L2A where it is an input, else the first."""
-    return "S2L2A" if "S2L2A" in modalities else modalities[0]
+    return S2L2A.name if S2L2A.name in modalities else modalities[0]

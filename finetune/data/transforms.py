@@ -12,7 +12,7 @@ from albumentations.core.composition import BaseCompose
 from numpy.typing import NDArray
 from torch import Tensor
 
-from finetune.augment.encodings import TOKENS
+from augment_store.maps.arrays import TOKENS
 from finetune.errors import ConfigError, EncodingError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import yaml
 
+from augment_store.maps.arrays import TOKENS
 from augment_store.store import AugmentStore
 from augment_store.typed import load_yaml
 from finetune.augment.augmentation import Wish, effective_encoding, token_modality
-from finetune.augment.encodings import PLANES_MODALITY, TOKENS, Placement, plan_encoding
+from finetune.augment.encodings import PLANES_MODALITY, Placement, plan_encoding
 from finetune.data.dataset import find_bands
 from finetune.errors import ConfigError
 from finetune.model.backbone import BACKBONE

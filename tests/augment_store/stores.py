@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.maps.continuous import ContinuousMap
+from augment_store.maps.registry import MAPS
 from augment_store.modalities import PATCH_SIZE
 from augment_store.records import ChipEntry, ChipRecord
-from augment_store.schema import NDVI_SCALE, Extent
+from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store import AugmentStore
 
@@ -79,14 +81,21 @@ def make_arrays(
         "input_digest": rng.integers(0, 256, (time, 16)).astype(np.uint8),
         "timestep_source": np.arange(time, dtype=np.int16),
     }
-    if spec.modality == "NDVI":
-        arrays["ndvi"] = (rng.uniform(-0.2, 0.9, pixels) / NDVI_SCALE).astype(np.int16)
+    kind = MAPS[spec.modality]
+    if isinstance(kind, ContinuousMap):
+        bands = (len(kind.modality.bands),) if kind.banded else ()
+        mean, std = kind.modality.mean[0], kind.modality.std[0]
+        values = rng.uniform(mean - std, mean + std, (samples, time, *bands, size, size))
+        arrays[kind.array] = kind.store(values)
     else:
         arrays["lulc"] = class_map(rng, pixels)
         arrays["confidence"] = rng.integers(120, 256, pixels).astype(np.uint8)
     if spec.probabilities:
         arrays["probabilities"] = rng.integers(0, 256, (time, 10, size, size)).astype(np.uint8)
-    return {**arrays, **given}
+    arrays |= given
+    for array in spec.arrays:  # every timestep is filled, by a copy where another one stands for it
+        arrays[array.name] = arrays[array.name].take(arrays["timestep_source"], axis=array.time_axis)
+    return arrays
 
 
 def make_store(

@@ -48,9 +48,9 @@ def test_first_chip_shows_where_chips_overlap(tmp_path):
     store = store_of(tmp_path, entry("a", 0, 0), entry("b", 16, 0))
     (canvas,) = mosaics(store, store.chip_ids)
     assert canvas.shape == (32, 48)
-    from augment_store.export.layers import layers
+    from augment_store.export.layers import choose_arrays, layers
 
-    pixels = canvas.read(store, next(layers(store, ["lulc"])))[0]
+    pixels = canvas.read(store, next(layers(store, choose_arrays(store, ["lulc"]))))[0]
     np.testing.assert_array_equal(pixels[:, :32], store.read("lulc", "a")[0, 0])
     np.testing.assert_array_equal(pixels[:, 32:], store.read("lulc", "b")[0, 0][:, 16:])
 

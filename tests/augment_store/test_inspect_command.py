@@ -12,7 +12,8 @@ from PIL import Image
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.inspect.html import CHIP_BUDGET
-from augment_store.inspect.views import draw_radar, draw_relief, draw_rgb
+from augment_store.inspect.views import draw_input
+from augment_store.maps.drawing import draw_relief, draw_rgb
 from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
@@ -159,7 +160,7 @@ def test_damaged_chunk_is_named(tmp_path, capsys):
 def test_inputs_without_values_are_drawn_dark_or_flat():
     nothing = np.full((12, 16, 16), np.nan)
     assert draw_rgb(nothing).max() == 0
-    assert draw_radar(np.zeros((2, 16, 16)), linear=True).max() == 0
+    assert draw_input(np.zeros((2, 16, 16)), "S1RTC", linear=True).max() == 0
     assert np.ptp(draw_relief(np.zeros((1, 16, 16)))[..., 0]) == 0
     assert draw_relief(np.full((1, 16, 16), np.nan)).shape == (16, 16, 3)
 

@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
-from augment_store.inspect.kinds import NO_CODE, map_kind
 from augment_store.inspect.references import References
 from augment_store.inspect.statistics import (
     ChipMaps,
@@ -21,14 +20,15 @@ from augment_store.inspect.statistics import (
     class_shares,
     entropy,
     find_flags,
-    mean_value,
 )
 from augment_store.inspect.survey import Survey, summarise
 from augment_store.legend import LegendTable
-from tests.augment_store.stores import class_map, make_spec, make_store
+from augment_store.maps.drawing import NO_CODE
+from augment_store.maps.registry import MAPS
+from tests.augment_store.stores import class_map, make_store
 from tests.chips import write_folder_chips, write_tif
 
-LULC, NDVI = map_kind(make_spec()), map_kind(make_spec("NDVI"))
+LULC, NDVI = MAPS["LULC"], MAPS["NDVI"]
 
 SURE = np.full((1, 4, 2, 2), 0.5, np.float32)
 
@@ -61,7 +61,7 @@ def test_ndvi_agrees_within_a_tenth():
 def test_ndvi_bins_and_mean():
     values = np.array([-10000, -9001, -9000, 0, 9999, 10000, -32768], np.int16)
     assert NDVI.codes(values).tolist() == [0, 0, 1, 10, 19, 19, NO_CODE]
-    assert mean_value(np.array([2000, 4000, -32768], np.int16), NDVI, 1e-4) == pytest.approx(0.3)
+    assert NDVI.mean(np.array([2000, 4000, -32768], np.int16)) == pytest.approx(0.3)
 
 
 def test_only_timesteps_with_input_of_their_own_are_compared():
@@ -106,7 +106,7 @@ def test_mask_is_compared_through_the_legend(tmp_path):
     maps[..., 0, :4] = [1, 5, 9, 8]  # water, developed and herbaceous are right; clouds have no counterpart
     found = references(tmp_path, mask).read("a", 32)
     assert found.agreement(maps) == pytest.approx(3 / 4)
-    assert found.codes[0, :5].tolist() == [0, 1, 3, 4, NO_CODE]
+    assert found.picture.codes[0, :5].tolist() == [0, 1, 3, 4, NO_CODE]
 
 
 def test_mask_of_ignored_pixels_alone_says_nothing(tmp_path):

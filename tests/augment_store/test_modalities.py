@@ -1,6 +1,7 @@
 import pytest
 
-from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND, OUTPUT_MODALITIES, S1GRD, S1RTC, S2L2A
+from augment_store.maps.registry import MAPS
+from augment_store.modalities import LULC_LEGEND, S1GRD, S1RTC, S2L2A
 
 UPSTREAM_KEYS = {
     "S2L2A": "untok_sen2l2a@224",
@@ -16,7 +17,7 @@ UPSTREAM_KEYS = {
 def test_statistics_and_bands_are_those_of_the_installed_terratorch(name):
     from terratorch.models.backbones.terramind.model import terramind_register as upstream
 
-    modality, key = {**INPUT_MODALITIES, **OUTPUT_MODALITIES}[name], UPSTREAM_KEYS[name]
+    modality, key = MAPS[name].modality, UPSTREAM_KEYS[name]
     assert list(modality.mean) == upstream.v1_pretraining_mean[key]
     assert list(modality.std) == upstream.v1_pretraining_std[key]
     if key in upstream.PRETRAINED_BANDS:

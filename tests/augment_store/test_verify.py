@@ -53,20 +53,23 @@ def test_pending_and_failed_chips(sound):
 def test_classes_outside_the_legend(sound):
     store, chips = sound
     rewrite(store, chips, "a", lulc=10)
-    assert list(verify(store)) == ["chip a: lulc holds class 10, outside the legend 0 to 9"]
+    assert list(verify(store)) == ["chip a: lulc holds 10, outside 0 to 9"]
 
 
 def test_tokens_never_filled_in(sound):
     store, chips = sound
     rewrite(store, chips, "a", tokens=np.full((1, 1, 2, 2), 65535, np.uint16))
     rewrite(store, chips, "c", tokens=np.array([[[[1, 2], [3, 65535]]]], np.uint16))
-    assert list(verify(store)) == ["chip a: tokens was never written", "chip c: tokens are not all filled in"]
+    assert list(verify(store)) == [
+        "chip a: tokens was never written",
+        "chip c: tokens is not filled in everywhere",
+    ]
 
 
 def test_probabilities_of_tokens_lie_between_0_and_1(sound):
     store, chips = sound
     rewrite(store, chips, "a", token_probability=np.nan)
-    assert verify(store) == ["chip a: token_probability holds values outside 0 to 1"]
+    assert verify(store) == ["chip a: token_probability holds nan, outside 0 to 1"]
 
 
 def rewrite(store, chips, chip_id, **changes):
@@ -193,14 +196,35 @@ def test_flipped_bits_are_named(sound):
     assert "tokens of chip a cannot be read" in problems[0]
 
 
-def test_a_timestep_may_not_stand_for_another_input(tmp_path):
+def store_of_copies(path, names, digests=1):
+    """A store of one chip whose second timestep is said to be a copy of the first, as it is in arrays `names`."""
     spec = make_spec()
-    store = AugmentStore.create(tmp_path / "s.zarr", spec, Extent(2, 32), 2)
+    store = AugmentStore.create(path, spec, Extent(2, 32), 2)
     store.announce([ChipEntry("a", "s")])
     record = make_record(spec, "a", 0)
     record.arrays["timestep_source"][:] = 0
+    for name in names:
+        record.arrays[name][:, 1] = record.arrays[name][:, 0]
+    if digests == 1:
+        record.arrays["input_digest"][1] = record.arrays["input_digest"][0]
     store.write_shard(0, [record])
+    return store
+
+
+COPIED = ("tokens", "token_probability", "lulc", "confidence")
+
+
+def test_a_timestep_may_not_stand_for_another_input(tmp_path):
+    store = store_of_copies(tmp_path / "s.zarr", COPIED, digests=2)
     assert list(verify(store)) == ["chip a: timestep_source [0, 0] joins timesteps of different input"]
+
+
+def test_a_copy_that_differs_from_its_source_is_found(tmp_path):
+    assert verify(store_of_copies(tmp_path / "sound.zarr", COPIED)) == []
+    wrong = store_of_copies(tmp_path / "s.zarr", COPIED[:3])
+    assert verify(wrong) == [
+        "chip a: confidence of timestep 1 is not a copy of timestep 0, as timestep_source says"
+    ]
 
 
 def test_changed_missing_and_new_chips(sound):

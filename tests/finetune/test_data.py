@@ -328,7 +328,7 @@ def test_constant_maps_carry_nothing(world):
     planes = batch["image"]["S2L2A"][:, 12:]
     assert planes.shape == (2, 21, 4, 32, 32)
     assert (planes == planes[:1, :, :1, :1, :1]).all()
-    tokens = ConstantMaps({"tokens": 0}, 32).read("tokens", "any")
+    tokens = ConstantMaps({"tokens": np.zeros((1, 1, 1, 1), np.uint16)}, 32).read("tokens", "any")
     assert tokens.shape == (1, 1, 2, 2)
 
 

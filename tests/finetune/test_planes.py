@@ -5,9 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.augment.encodings import CLASSES, Placement, carrier_of, plan_encoding
+from augment_store.modalities import LULC_LEGEND
+from finetune.augment.encodings import Placement, carrier_of, plan_encoding
 from finetune.augment.planes import make_planes, make_token_grid
 from finetune.errors import EncodingError
+
+CLASSES = len(LULC_LEGEND)
 
 
 def planes_of(name, values, dtype):

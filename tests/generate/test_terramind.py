@@ -3,12 +3,15 @@ import random
 import pytest
 import torch
 
+from augment_store.maps.registry import MAPS
 from generate.cli import main
-from generate.terramind import TerraMindGenerator, _rounds, load_generator
-from terramind_weights.catalog import PUBLISHED, find_generator
+from generate.sampling import StreamKey
+from generate.terramind import TerraMindGenerator, _rounds, load_generator, token_key
+from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
 from tests.generate.conftest import assert_equal_stores, sampling
 
-BANDS = {"S2L2A": 12, "S1RTC": 2, "DEM": 1}
+BANDS = {"S2L2A": 12, "S1RTC": 2, "S1GRD": 2, "DEM": 1}
+INPUTS = ["S2L2A", "S1RTC", "DEM"]
 
 
 def images(module: TerraMindGenerator, size: int, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -29,7 +32,7 @@ def scatter_weights(network: torch.nn.Module) -> None:
 
 
 def load(**changes) -> TerraMindGenerator:
-    inputs = changes.pop("inputs", ["S2L2A", "S1RTC", "DEM"])
+    inputs = changes.pop("inputs", INPUTS)
     modality = changes.pop("modality", "LULC")
     generator = find_generator(changes.pop("generator", "demo"))
     module = load_generator(generator, inputs, modality, sampling(**changes), "random").module
@@ -49,7 +52,7 @@ def upstream(tiny):
 
     model = TERRATORCH_FULL_MODEL_REGISTRY.build(
         PUBLISHED["terramind_v1_tiny"].architecture,
-        modalities=list(BANDS),
+        modalities=INPUTS,
         output_modalities=["LULC"],
         pretrained=False,
         top_k=1,
@@ -178,20 +181,97 @@ def test_random_weights_follow_the_seed_and_leave_global_randomness_alone():
 
 def test_statistics_move_with_the_module():
     module = load()
-    assert {"mean_S2L2A", "std_S1RTC", "mean_LULC"} <= {name for name, _ in module.named_buffers()}
+    assert {"mean_S2L2A", "std_S1RTC", "mean_output"} <= {name for name, _ in module.named_buffers()}
     assert module.to("meta").get_buffer("mean_DEM").device.type == "meta"
 
 
-def test_ndvi_by_diffusion_is_reproducible_and_in_its_unit():
-    module = load(generator="terramind_v1_tiny", modality="NDVI", diffusion_steps=2)
-    scatter_weights(module.tokenizer)  # as initialised, the decoder's last layer is zero
+DIFFUSED = [
+    ("NDVI", ["S2L2A", "S1RTC"]),
+    ("DEM", ["S2L2A", "DEM"]),  # an output that is an input too
+    ("S1RTC", ["S1RTC"]),
+    ("S1GRD", ["DEM", "S1GRD"]),
+    ("S2L2A", ["S1RTC", "S2L2A"]),
+]
+
+
+@pytest.fixture(scope="module", params=DIFFUSED, ids=[modality for modality, _ in DIFFUSED])
+def diffused(request):
+    """TerraTorch's own generator of a continuous modality, and ours of the same parts."""
+    from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
+
+    modality, inputs = request.param
+    model = TERRATORCH_FULL_MODEL_REGISTRY.build(
+        PUBLISHED["terramind_v1_tiny"].architecture,
+        modalities=inputs,
+        output_modalities=[modality],
+        pretrained=False,
+        top_k=1,
+        top_p=0.0,
+        timesteps=2,
+    )
+    ours = TerraMindGenerator(model, inputs, modality, sampling(top_k=1, top_p=0.0, diffusion_steps=2))
+    scatter_weights(ours.network)
+    scatter_weights(ours.tokenizer)  # as initialised, the decoder's last layer is zero
+    return model.eval(), ours
+
+
+def test_continuous_modalities_equal_upstreams_forward(diffused, monkeypatch):
+    upstream, ours = diffused
+    made = images(ours, 64)
+    found = ours.generate(made, "chip", 0)
+    drawn = {}
+    decode = ours.tokenizer.decode_tokens
+
+    def with_the_chips_noise(tokens, **kwargs):  # upstream's is from the global generator
+        drawn["tokens"] = tokens
+        return decode(tokens, generator=StreamKey(3, "chip", 0, 0).noise_generator(), **kwargs)
+
+    monkeypatch.setattr(ours.tokenizer, "decode_tokens", with_the_chips_noise)
+    random.seed(0)
+    with torch.no_grad():
+        given = {name: image[None].clone() for name, image in made.items()}
+        expected = upstream(given, standardize=True)[ours.modality]
+    assert found.tokens.unique().numel() > 2
+    assert torch.equal(found.tokens, drawn["tokens"])
+    assert expected.std() > 0.01
+    torch.testing.assert_close(found.decoded, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_diffusion_is_reproducible_and_in_the_modalitys_unit(diffused):
+    _, module = diffused
+    bands = MAPS[module.modality].modality
     made = images(module, 64)
     first, again = (module.generate(made, "c", 0) for _ in range(2))
-    assert first.decoded.shape == (1, 1, 64, 64)
+    assert first.decoded.shape == (1, len(bands.bands), 64, 64)
     assert torch.equal(first.decoded, again.decoded)
     assert not torch.equal(module.generate(made, "d", 0).decoded, first.decoded)
-    standardised = (first.decoded - 0.327) / 0.322
-    assert standardised.abs().max() <= 1  # clip_sample: the decoder's range is −1 to 1
+    mean, std = (torch.tensor(v)[:, None, None] for v in (bands.mean, bands.std))
+    assert ((first.decoded - mean) / std).abs().max() <= 1.0001  # clip_sample: the decoder's range is −1 to 1
+
+
+def test_several_decoding_steps_of_an_output_that_is_an_input_too():
+    module = load(
+        generator="terramind_v1_tiny",
+        modality="S2L2A",
+        inputs=["S2L2A", "DEM"],
+        decoding_steps=2,
+        diffusion_steps=1,
+    )
+    assert set(module.network.encoder_embeddings) == {"untok_sen2l2a@224", "untok_dem@224", "tok_sen2l2a@224"}
+    found = module.generate(images(module, 32), "c", 0)
+    assert found.tokens.shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize("modality", MAPS)
+def test_tokens_of_every_modality_are_terratorchs(modality):
+    from terratorch.models.backbones.terramind.model.modality_info import MODALITY_INFO
+
+    assert MODALITY_INFO[token_key(modality)]["vocab_size"] == (4375 if modality == "LULC" else 15_360)
+
+
+def test_a_modality_that_the_generator_does_not_make():
+    with pytest.raises(UnknownGeneratorError, match="'demo' does not make DEM; it makes LULC, NDVI"):
+        load(modality="DEM", diffusion_steps=1)
 
 
 @pytest.mark.gpu

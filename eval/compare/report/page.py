@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from augment_store.files import write_whole
-from augment_store.inspect.kinds import map_kind
 from augment_store.modalities import LegendClass
 from eval.compare.report.model import Chip, Report
 from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, legend
@@ -38,7 +37,7 @@ def _parts(report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> Itera
     chips = [{**row.model_dump(), "layers": draw_chip(shown, row.id)} for row in chosen] if shown else []
     legends = {"classes": _legend(legend(report.test.classes)), "agreement": _legend(AGREEMENT)}
     if shown is not None and shown.store is not None:
-        legends["generated"] = _legend(map_kind(shown.store.spec).classes)
+        legends["generated"] = _legend(shown.store.spec.map.legend)
     yield f"{head}<style>\n{_asset('style.css')}</style>\n{body}"
     for name, value in (
         ("report", report.model_dump(mode="json")),

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout
 from augment_store.chips.rasters import read_raster
-from augment_store.inspect.images import map_uri, photo_uri
-from augment_store.inspect.kinds import NO_CODE, map_kind
-from augment_store.inspect.views import draw_radar, draw_rgb
+from augment_store.inspect.images import MapPicture, map_uri, photo_uri
+from augment_store.inspect.views import draw_input
 from augment_store.legend import LegendTable
-from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, LegendClass
+from augment_store.maps.drawing import NO_CODE, Picture
+from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, S1_MODALITIES, S2L2A, LegendClass
 from augment_store.store import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
@@ -117,30 +117,28 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
 
 
 def _inputs(chips: ChipSet, chip_id: str) -> dict[str, str]:
-    layers = {}
-    optical = _first_timestep(chips, chip_id, ("S2L2A",))
-    if optical is not None:
-        layers["rgb"] = photo_uri(draw_rgb(optical), SIDE, QUALITY)
-    radar = _first_timestep(chips, chip_id, S1_MODALITIES)
-    if radar is not None:
-        linear = not (radar < 0).any()  # backscatter in dB is negative almost everywhere
-        layers["radar"] = photo_uri(draw_radar(radar, linear=linear), SIDE, QUALITY)
-    return layers
+    pictures = {"rgb": _input(chips, chip_id, (S2L2A.name,)), "radar": _input(chips, chip_id, S1_MODALITIES)}
+    return {
+        name: photo_uri(picture, SIDE, QUALITY) for name, picture in pictures.items() if picture is not None
+    }
 
 
-def _first_timestep(chips: ChipSet, chip_id: str, names: Sequence[str]) -> NDArray[np.float64] | None:
+def _input(chips: ChipSet, chip_id: str, names: Sequence[str]) -> Picture | None:
+    """The first of the modalities that a chip has, at its first timestep."""
     for name in names:
         if name in chips.layout.images and chips.path(chip_id, name).is_file():
-            bands = read_raster(chips.path(chip_id, name))[0].astype(np.float64)
-            return np.where(bands == -9999.0, np.nan, bands)
+            raw = read_raster(chips.path(chip_id, name))[0]
+            linear = name in S1_MODALITIES and not (raw < 0).any()  # in dB it is negative almost everywhere
+            return draw_input(raw, name, linear=linear)
     return None
 
 
 def _generated(store: AugmentStore | None, chip_id: str) -> dict[str, str]:
     if store is None or chip_id not in store.chip_ids:
         return {}
-    kind = map_kind(store.spec)
-    return {"generated": map_uri(kind.codes(store.read(kind.array, chip_id)[0, 0]), kind.classes, 1)}
+    kind = store.spec.map
+    picture = MapPicture.of(kind, store.read(kind.array, chip_id)[0, 0])
+    return {"generated": picture.uri(SIDE, QUALITY, 1)}
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:

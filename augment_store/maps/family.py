@@ -1,0 +1,83 @@
+"""What every generated map has, whichever its family."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.maps.arrays import MapArray, token_arrays
+from augment_store.maps.drawing import Picture
+from augment_store.modalities import LegendClass, Modality
+
+
+@dataclass(frozen=True)
+class GeneratedMap(ABC):
+    """A modality that a generator can make.
+
+    Attributes:
+        modality: Its bands, unit and pretraining statistics.
+    """
+
+    modality: Modality
+
+    continuous: ClassVar[bool]
+    encoding: ClassVar[str]
+    """How it enters a fine-tune where no encoding is named."""
+
+    @property
+    def name(self) -> str:
+        """Name of the modality."""
+        return self.modality.name
+
+    @property
+    def array(self) -> str:
+        """Name of its main array in the store."""
+        return self.modality.name.lower()
+
+    @property
+    def counted(self) -> str:
+        """What `codes` and `mean` are of, in words."""
+        return self.name
+
+    @property
+    @abstractmethod
+    def legend(self) -> tuple[LegendClass, ...]:
+        """Legend of its codes: classes, or bins of a continuous value."""
+
+    @property
+    @abstractmethod
+    def diffusion_steps(self) -> int | None:
+        """Rounds of its tokenizer's diffusion decoder where none are named; None where the decoder is not one."""
+
+    @property
+    @abstractmethod
+    def drawn_by_legend(self) -> bool:
+        """Whether its picture has the legend's colours, so that a legend beside it explains it."""
+
+    @abstractmethod
+    def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
+        """Arrays it has beside the tokens, the main one first."""
+
+    def all_arrays(self, *, probabilities: bool, codebooks: int) -> tuple[MapArray, ...]:
+        """Every array of its store with tokens or maps."""
+        return (*token_arrays(self.name, codebooks), *self.arrays(probabilities=probabilities))
+
+    @abstractmethod
+    def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Position in `legend` of each pixel of stored values; `NO_CODE` where there is none."""
+
+    @abstractmethod
+    def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+        """At which pixels two arrays of stored values agree; never where either has no value."""
+
+    @abstractmethod
+    def mean(self, values: NDArray[Any]) -> float:
+        """Mean of stored values in their unit; NaN where there are none, or where they are classes."""
+
+    @abstractmethod
+    def picture(self, values: NDArray[Any]) -> Picture:
+        """One map of stored values as colours."""
