@@ -60,7 +60,8 @@ class PretendCuda(TorchDispatchMode):
     """Runs what is asked of the device on the CPU.
 
     Attributes:
-        waits: How often, by operation, the program waited for the device: copies to the CPU and values read.
+        waits: How often, by operation, the program waited for the device: blocking copies to the CPU, values read,
+            and events waited for.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,11 @@ class PretendCuda(TorchDispatchMode):
         elif func not in COPIES:
             _check_together(func, args, tensors, ours)
         if ours and (not on_device or func is aten._local_scalar_dense.default):
-            self.waits[func.overloadpacket.__name__] += 1
+            self.waits[func.overloadpacket.__name__] += not kwargs.get("non_blocking", False)
+        if func is aten.is_pinned.default:
+            return False
+        if func is aten._pin_memory.default:
+            return args[0].clone()
         if func is aten._fused_sdp_choice.default:
             return 0  # plain mathematics: the others are kernels of one kind of device
         if target is not None:
@@ -97,6 +102,21 @@ class PretendCuda(TorchDispatchMode):
             return args[0] if func is aten.copy_.default else out
         wrapped = tree_map(lambda leaf: OnDevice(leaf) if isinstance(leaf, Tensor) else leaf, out)
         return return_and_correct_aliasing(func, args, kwargs, wrapped) if ours else wrapped
+
+
+class PretendEvent:
+    """An event of the device; waiting for it is counted like any other wait."""
+
+    def __init__(self, device: torch.device) -> None:
+        assert device.type == "cuda"
+        self.recorded = False
+
+    def record(self) -> None:
+        self.recorded = True
+
+    def synchronize(self) -> None:
+        assert self.recorded
+        torch.utils._python_dispatch._get_current_dispatch_mode().waits["event"] += 1
 
 
 def _autograd() -> Any:
@@ -123,10 +143,13 @@ def backward(loss: OnDevice, parameters: Iterable[Tensor]) -> None:
 
 def _check_together(func: Any, args: Any, tensors: list[Tensor], ours: list[OnDevice]) -> None:
     """As CUDA does: single numbers may come from the CPU, and so may indices of a tensor on the device."""
-    if not ours or (func in INDEXED and isinstance(args[0], OnDevice)):
+    if not ours:
         return
+    indexed = func in INDEXED
+    if indexed and isinstance(args[0], OnDevice):
+        tensors = [argument for argument in args if isinstance(argument, Tensor)]
     strangers = [tensor for tensor in tensors if not isinstance(tensor, OnDevice) and tensor.dim()]
-    if strangers or (func in INDEXED):
+    if strangers or (indexed and not isinstance(args[0], OnDevice)):
         raise RuntimeError(f"{func}: expected all tensors on one device, found cuda:0 and cpu")
 
 
@@ -137,6 +160,7 @@ def pretended_cuda() -> Iterator[PretendCuda]:
     no_cudnn = torch.backends.cudnn.flags(enabled=False)  # its kernels are of a real device only
     with pytest.MonkeyPatch.context() as patch, no_cudnn, PretendCuda() as mode:
         patch.setattr(torch.__future__, "_swap_module_params_on_conversion", True)  # a module's, in place
+        patch.setattr(torch, "Event", PretendEvent)
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "is_available", lambda: True)  # otherwise autocast turns itself off
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from tests.generate.test_terramind import images, load, scatter_weights
+from tests.generate.test_terramind import generate_one, images, load, scatter_weights
 from tests.pretend_cuda import pretended_cuda
 
 CASES = {
     "one step": {},
     "four steps": {"decoding_steps": 4, "samples": 2},
-    "diffusion": {"modality": "NDVI", "diffusion_steps": 2},
+    "diffusion": {"generator": "terramind_v1_tiny", "modality": "NDVI", "diffusion_steps": 2},
 }
 
 
@@ -18,10 +18,10 @@ def test_generation_stays_on_the_device_and_equals_the_cpus(changes):
     module = load(top_p=0.8, **changes)
     scatter_weights(module.tokenizer)
     made = images(module, 64)
-    expected = module.generate(made, "chip", 0)
+    expected = generate_one(module, made, "chip", 0)
     with pretended_cuda():
         module.cuda()
-        found = module.generate({name: image.cuda() for name, image in made.items()}, "chip", 0)
+        found = generate_one(module, {name: image.cuda() for name, image in made.items()}, "chip", 0)
         assert all(part.is_cuda for part in (found.tokens, found.token_probability, found.decoded))
         tokens, decoded = found.tokens.cpu(), found.decoded.cpu()
     assert torch.equal(tokens, expected.tokens)
@@ -38,7 +38,7 @@ def test_generation_under_autocast(changes, dtype):
     with pretended_cuda():
         module.cuda()
         with torch.autocast("cuda", dtype=dtype):
-            found = module.generate({name: image.cuda() for name, image in made.items()}, "chip", 0)
+            found = generate_one(module, {name: image.cuda() for name, image in made.items()}, "chip", 0)
         assert found.decoded.dtype == torch.float32
         assert found.decoded.isfinite().all()
     assert seen == {dtype}  # autocast was at work
@@ -53,4 +53,4 @@ def test_a_buffer_left_behind_is_found(buffer):
         module.cuda()
         setattr(module, buffer, behind)
         with pytest.raises(RuntimeError, match="all tensors on one device, found cuda:0 and cpu"):
-            module.generate({name: image.cuda() for name, image in made.items()}, "chip", 0)
+            generate_one(module, {name: image.cuda() for name, image in made.items()}, "chip", 0)
