@@ -237,7 +237,15 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         diffusion_steps=parsed.diffusion_steps or kind.diffusion_steps,
     )
     plain = ("store", "generator", "weights", "modality", "probabilities", "scene_pattern", "scene_csv")
-    running = ("accept_audit", "shard_chips", "network_batch", "workers", "accelerator", "devices", "num_nodes")
+    running = (
+        "accept_audit",
+        "shard_chips",
+        "network_batch",
+        "workers",
+        "accelerator",
+        "devices",
+        "num_nodes",
+    )
     names = (*plain, *running, "precision", "dry_run")
     return GenerateOptions(
         source=chip_options(parsed), sampling=sampling, **{name: getattr(parsed, name) for name in names}
