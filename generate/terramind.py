@@ -11,6 +11,7 @@ the device: whether a result is finite is a tensor, too.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from augment_store.spec import SamplingSpec
 from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
 from generate.transfer import to_device
 from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
+from terramind_weights.empty import without_weights
 from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
 
@@ -320,8 +322,10 @@ def load_generator(
     if weights != RANDOM:  # before the slow build, so that a missing file is said at once
         folder = None if weights == HUB else Path(weights)
         files = [locate(file, source, folder) for file in (source.network, tokenizer)]
-    upstream = _build(source.architecture, inputs, modality, sampling)
+    with contextlib.nullcontext() if files is None else without_weights():
+        upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
+    del upstream  # with the parts of its tokenizer that are not kept
     if files is None:
         digests = [sha256_of_tensors(part) for part in (module.network, module.tokenizer)]
         return LoadedGenerator(module, "random", *digests)
