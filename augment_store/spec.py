@@ -84,6 +84,7 @@ class GenerationSpec:
         precision: Lightning's name of the arithmetic, for example ``32-true``.
         device: Kind of device, since arithmetic differs between kinds: ``cpu``, ``cuda`` …
         versions: Versions of the packages whose code decides the result.
+        network_batch: Images that the network sees at a time, since kernels choose their arithmetic by it.
         codebooks: Codebooks of the output modality's tokenizer; a token has one index in each.
     """
 
@@ -100,6 +101,7 @@ class GenerationSpec:
     precision: str
     device: str
     versions: Mapping[str, str]
+    network_batch: Annotated[int, Field(ge=1)] = 1
     codebooks: Annotated[int, Field(ge=1, le=MOST_CODEBOOKS)] = 1
 
     @property

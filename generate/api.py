@@ -31,7 +31,7 @@ class GenerateKeywords(TypedDict, total=False):
     seed: int
     diffusion_steps: int
     probabilities: bool
-    batch_size: int
+    network_batch: int
     workers: int
     shard_chips: int
     accelerator: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import AugmentStoreError, ChipDataError
 from augment_store.schema import Extent, State
+from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
+from generate.transfer import to_device
 from generate.units import Units, native_images
 
 
@@ -90,7 +93,24 @@ class ChipReader:
         return ChipInput(chip_id, tensors, digests, sources)
 
 
-class ReadAhead(IterableDataset[ChipInput]):
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images for the network, and chips that have none.
+
+    Attributes:
+        chips: Chip of each image; a chip's images follow one another, also from batch to batch.
+        places: Which of its chip's images each is.
+        images: ``[B, C, H, W]`` per modality.
+        unusable: Chips with an error, which were read meanwhile.
+    """
+
+    chips: Sequence[ChipInput]
+    places: Sequence[int]
+    images: Mapping[str, Tensor]
+    unusable: Sequence[ChipInput]
+
+
+def read_ahead(reader: ChipReader, ids: Sequence[str], threads: int) -> Iterator[ChipInput]:
     """Chips in order, read by threads some chips ahead of the model (decompression releases the GIL).
 
     Args:
@@ -98,22 +118,58 @@ class ReadAhead(IterableDataset[ChipInput]):
         ids: Which chips.
         threads: Threads that read; twice as many chips wait in memory.
     """
+    remaining = iter(ids)
+    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
+        ahead: deque[Future[ChipInput]] = deque()
+        for chip_id in itertools.islice(remaining, 2 * threads):
+            ahead.append(pool.submit(reader, chip_id))
+        while ahead:
+            chip = ahead.popleft().result()
+            ahead.extend(pool.submit(reader, chip_id) for chip_id in itertools.islice(remaining, 1))
+            yield chip
 
-    def __init__(self, reader: ChipReader, ids: Sequence[str], threads: int) -> None:
+
+class ImageBatches(IterableDataset[ImageBatch]):
+    """The distinct images of chips, so many at a time whatever chips they are of, and at the end an empty batch.
+
+    With the empty one the model hands out what is still under way, see `GenerationModule`.
+
+    Args:
+        reader: Reads one chip.
+        ids: Which chips.
+        threads: Threads that read ahead.
+        size: Images in a batch.
+    """
+
+    def __init__(self, reader: ChipReader, ids: Sequence[str], threads: int, size: int) -> None:
         self.reader = reader
         self.ids = ids
         self.threads = threads
+        self.size = size
 
-    def __iter__(self) -> Iterator[ChipInput]:
-        remaining = iter(self.ids)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="read-ahead") as pool:
-            ahead: deque[Future[ChipInput]] = deque()
-            for chip_id in itertools.islice(remaining, 2 * self.threads):
-                ahead.append(pool.submit(self.reader, chip_id))
-            while ahead:
-                chip = ahead.popleft().result()
-                ahead.extend(pool.submit(self.reader, chip_id) for chip_id in itertools.islice(remaining, 1))
-                yield chip
+    def __iter__(self) -> Iterator[ImageBatch]:
+        images: list[tuple[ChipInput, int]] = []
+        unusable: list[ChipInput] = []
+        for chip in read_ahead(self.reader, self.ids, self.threads):
+            if chip.error:
+                unusable.append(chip)
+            images += [(chip, place) for place in range(len(chip.distinct))]
+            while len(images) >= self.size:
+                yield _pack(images[: self.size], unusable)
+                images, unusable = images[self.size :], []
+        if images:
+            yield _pack(images, unusable)
+            unusable = []
+        yield _pack([], unusable)
+
+
+def _pack(images: Sequence[tuple[ChipInput, int]], unusable: Sequence[ChipInput]) -> ImageBatch:
+    chips, places = [chip for chip, _ in images], [place for _, place in images]
+    stacked = {
+        name: torch.stack([chip.images[name][place] for chip, place in images])
+        for name in (chips[0].images if chips else ())
+    }
+    return ImageBatch(chips, places, stacked, unusable)
 
 
 class ChipDataModule(lightning.LightningDataModule):
@@ -122,36 +178,40 @@ class ChipDataModule(lightning.LightningDataModule):
     Args:
         reader: Reads one chip.
         store: Folder of the store, in which all chips have been announced.
-        batch_size: Chips handed to the model at a time.
+        spec: Generation spec of this process, which must be the store's.
         threads: Threads that read ahead.
     """
 
-    def __init__(self, reader: ChipReader, store: Path, batch_size: int, threads: int) -> None:
+    def __init__(self, reader: ChipReader, store: Path, spec: GenerationSpec, threads: int) -> None:
         super().__init__()
         self.reader = reader
         self.store = store
-        self.batch_size = batch_size
+        self.spec = spec
         self.threads = threads
         self.ids: list[str] = []
 
     def setup(self, stage: str) -> None:
-        """Picks this process's chips: whole shards, dealt out by turns."""
+        """Picks this process's chips: whole shards, dealt out by turns.
+
+        Raises:
+            StoreError: If this process's spec is not the store's, as on machines whose devices differ.
+        """
         store, wanted = AugmentStore.open(self.store), set(self.reader.chip_set.ids)
+        store.check_fits(self.spec, self.reader.extent)
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.ids = pending_chips(store, wanted, rank, world_size)
 
     def transfer_batch_to_device(
-        self, batch: list[ChipInput], device: torch.device, dataloader_idx: int
-    ) -> list[ChipInput]:
+        self, batch: ImageBatch, device: torch.device, dataloader_idx: int
+    ) -> ImageBatch:
         """Moves the images of a batch; the rest stays where it is."""
-        for chip in batch:
-            chip.images = {name: image.to(device) for name, image in chip.images.items()}
-        return batch
+        images = {name: to_device(image, device) for name, image in batch.images.items()}
+        return dataclasses.replace(batch, images=images)
 
-    def predict_dataloader(self) -> DataLoader[ChipInput]:
-        """Batches of chips as lists."""
-        dataset = ReadAhead(self.reader, self.ids, self.threads)
-        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=list)
+    def predict_dataloader(self) -> DataLoader[ImageBatch]:
+        """Batches of images."""
+        dataset = ImageBatches(self.reader, self.ids, self.threads, self.spec.network_batch)
+        return DataLoader(dataset, batch_size=None)
 
 
 def pending_chips(store: AugmentStore, wanted: set[str], rank: int, world_size: int) -> list[str]:

@@ -1,28 +1,39 @@
-"""The generator as Lightning runs it: batches of chips in, the records to write out."""
+"""The generator as Lightning runs it: batches of images in, the records of chips to write out."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import lightning
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment_store.errors import ChipDataError
-from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
+from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS, MapArray
 from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
 from augment_store.maps.continuous import ContinuousMap
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.store import ChipRecord
-from generate.datamodule import ChipInput
-from generate.terramind import Generated, TerraMindGenerator
+from generate.datamodule import ChipInput, ImageBatch
+from generate.terramind import PARTS, Owner, TerraMindGenerator
+from generate.transfer import Landing
+
+FINITE: Final = "finite"
+NOT_FINITE: Final = (
+    "NaN or infinity; look for extreme input values with python -m generate audit, or use --precision 32-true"
+)
 
 
 class GenerationModule(lightning.LightningModule):
-    """Runs a generator over batches of chips and returns the records to write.
+    """Runs a generator over batches of images and returns the records to write.
+
+    While the device works on one batch, the records of the one before are made: `predict_step` returns those, and
+    the empty batch at the end brings out the last.
 
     Args:
         generator: The generator with its weights.
@@ -34,72 +45,86 @@ class GenerationModule(lightning.LightningModule):
         self.generator = generator
         self.kind = MAPS[generator.modality]
         self.arrays = self.kind.all_arrays(probabilities=probabilities, codebooks=1)
+        self._under_way: tuple[ImageBatch, Landing] | None = None
+        self._made: list[dict[str, NDArray[Any]]] = []  # of the chip whose images are not all made yet
 
-    def predict_step(self, batch: list[ChipInput], batch_idx: int) -> list[ChipRecord]:
-        """Records of a batch of chips, in its order."""
-        return [self._record(chip) for chip in batch]
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[ChipRecord]:
+        """Records of the chips that the batch before has completed, and of those that are unusable."""
+        before, self._under_way = self._under_way, self._start(batch) if batch.chips else None
+        records = [ChipRecord(chip.chip_id, {}, chip.error) for chip in batch.unusable]
+        return records if before is None else [*self._records(*before), *records]
 
-    def _record(self, chip: ChipInput) -> ChipRecord:
-        """The record of one chip, with an error where it cannot be generated."""
-        if chip.error:
-            return ChipRecord(chip.chip_id, {}, chip.error)
-        try:
-            arrays = self._arrays(chip)
-        except ChipDataError as error:
-            return ChipRecord(chip.chip_id, {}, f"chip {chip.chip_id}: {error}")
+    def _start(self, batch: ImageBatch) -> tuple[ImageBatch, Landing]:
+        """Sets the device to work; nothing here waits for it."""
+        owners = [
+            Owner(chip.chip_id, chip.distinct[place])
+            for chip, place in zip(batch.chips, batch.places, strict=True)
+        ]
+        generated = self.generator.generate(batch.images, owners)
+        maps = {
+            TOKENS: generated.tokens.int(),
+            TOKEN_PROBABILITY: generated.token_probability.float(),
+            **device_maps(self.kind, generated.decoded),
+        }
+        wanted = {array.name: maps[array.name] for array in self.arrays}
+        return dataclasses.replace(batch, images={}), Landing({**wanted, FINITE: generated.finite})
+
+    def _records(self, batch: ImageBatch, landing: Landing) -> Iterator[ChipRecord]:
+        """Records of the chips whose last image is in a batch."""
+        landed = landing.wait()
+        for slot, (chip, place) in enumerate(zip(batch.chips, batch.places, strict=True)):
+            self._made.append({name: values[slot] for name, values in landed.items()})
+            if place == len(chip.distinct) - 1:
+                made, self._made = self._made, []
+                yield self._record(chip, made)
+
+    def _record(self, chip: ChipInput, made: Sequence[Mapping[str, NDArray[Any]]]) -> ChipRecord:
+        """The record of one chip, with an error where an image gave NaN or infinity."""
+        finite = np.stack([maps[FINITE] for maps in made]).all(axis=0)
+        if not finite.all():
+            part = PARTS[int(np.argmin(finite))]
+            return ChipRecord(chip.chip_id, {}, f"chip {chip.chip_id}: the {part} gave {NOT_FINITE}")
+        places = np.searchsorted(chip.distinct, chip.sources)
+        arrays = {
+            array.name: np.stack(
+                [stored(self.kind, array, made[place][array.name]) for place in places], axis=array.time_axis
+            )
+            for array in self.arrays
+        }
         arrays |= {"input_digest": chip.digests, "timestep_source": chip.sources}
         return ChipRecord(chip.chip_id, arrays)
 
-    def _arrays(self, chip: ChipInput) -> dict[str, NDArray[Any]]:
-        """Generates each distinct timestep once and copies it to those it stands for."""
-        maps = []
-        for place, timestep in enumerate(chip.distinct):
-            images = {name: series[place] for name, series in chip.images.items()}
-            maps.append(self._maps(self.generator.generate(images, chip.chip_id, timestep)))
-        places = np.searchsorted(chip.distinct, chip.sources)
-        return {
-            array.name: np.stack([maps[place][array.name] for place in places], axis=array.time_axis)
-            for array in self.arrays
-        }
-
-    def _maps(self, generated: Generated) -> dict[str, NDArray[Any]]:
-        """The store's arrays for one timestep, ``[S, ...]`` (probabilities: ``[classes, H, W]``)."""
-        maps = {
-            TOKENS: _as_array(generated.tokens, np.uint16),
-            TOKEN_PROBABILITY: _as_array(generated.token_probability, np.float32),
-            **stored_maps(self.kind, generated.decoded),
-        }
-        return {array.name: maps[array.name] for array in self.arrays}
-
 
 @functools.singledispatch
-def stored_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
-    """The arrays of one timestep by name, from the decoder's output ``[S, C, H, W]``; one function per family."""
+def device_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, Tensor]:
+    """What of the decoder's output ``[B, S, C, H, W]`` leaves the device, by array; one function per family."""
     raise NotImplementedError(f"no maps are made of family {type(kind).__name__}")
 
 
-@stored_maps.register
-def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
+@device_maps.register
+def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
     """Class taken, its probability, and the mean probability of each class, from logits."""
-    shares = decoded.softmax(dim=1)
-    confidence, classes = shares.max(dim=1)
+    shares = decoded.softmax(dim=2)
+    confidence, classes = shares.max(dim=2)
     return {
-        kind.array: _as_array(classes, np.uint8),
+        kind.array: classes.to(torch.uint8),
         CONFIDENCE: _as_bytes(confidence),
-        PROBABILITIES: _as_bytes(shares.mean(dim=0)),
+        PROBABILITIES: _as_bytes(shares.mean(dim=1)),
     }
 
 
-@stored_maps.register
-def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, NDArray[Any]]:
+@device_maps.register
+def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, Tensor]:
     """Values in the modality's unit; without a band axis where there is one band."""
-    stored = kind.store(decoded.cpu().numpy())
-    return {kind.array: stored if kind.banded else stored[:, 0]}
+    return {kind.array: decoded if kind.banded else decoded[:, :, 0]}
 
 
-def _as_array(values: Tensor, dtype: type[np.generic]) -> NDArray[Any]:
-    return values.cpu().numpy().astype(dtype)
+def stored(kind: GeneratedMap, array: MapArray, values: NDArray[Any]) -> NDArray[Any]:
+    """Values of an array as the store takes them."""
+    if isinstance(kind, ContinuousMap) and array.name == kind.array:
+        return kind.store(values)
+    return values.astype(array.dtype)
 
 
-def _as_bytes(shares: Tensor) -> NDArray[Any]:
-    return _as_array((shares / SHARE_SCALE).round(), np.uint8)
+def _as_bytes(shares: Tensor) -> Tensor:
+    return (shares / SHARE_SCALE).round().to(torch.uint8)

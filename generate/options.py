@@ -82,7 +82,7 @@ class GenerateOptions:
     scenes: str | None
     accept_audit: bool
     shard_chips: int
-    batch_size: int
+    network_batch: int | None
     workers: int
     accelerator: str
     devices: str
@@ -153,7 +153,11 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument(
-        "--batch-size", type=int, default=4, metavar="N", help="chips handed over at a time (default: 4)"
+        "--network-batch",
+        type=int,
+        metavar="N",
+        help="images the network sees at a time, part of the spec (default: the store's; of a new one 1 on a CPU, "
+        "1 to 32 on a GPU by its memory)",
     )
     group.add_argument(
         "--workers", type=int, default=2, metavar="N", help="threads that read ahead (default: 2)"
@@ -266,7 +270,15 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         diffusion_steps=parsed.diffusion_steps or kind.diffusion_steps,
     )
     plain = ("store", "generator", "weights", "modality", "probabilities", "scenes")
-    running = ("accept_audit", "shard_chips", "batch_size", "workers", "accelerator", "devices", "num_nodes")
+    running = (
+        "accept_audit",
+        "shard_chips",
+        "network_batch",
+        "workers",
+        "accelerator",
+        "devices",
+        "num_nodes",
+    )
     names = (*plain, *running, "precision", "dry_run")
     return GenerateOptions(
         source=chip_options(parsed), sampling=sampling, **{name: getattr(parsed, name) for name in names}
@@ -292,7 +304,7 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
     for name in (
         "decoding_steps",
         "samples",
-        "batch_size",
+        "network_batch",
         "workers",
         "shard_chips",
         "num_nodes",

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Final
 
 import numpy as np
+import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
@@ -47,6 +48,7 @@ def build_spec(
         network_sha256=loaded.network_sha256,
         tokenizer_sha256=loaded.tokenizer_sha256,
         inputs=_inputs(options, units, loaded.module.statistics),
+        network_batch=loaded.module.network_batch,
     )
 
 
@@ -80,7 +82,31 @@ def planned_spec(options: GenerateOptions, units: Units, precision: str, device:
         precision=precision,
         device=device,
         versions={package: version(package) for package in PACKAGES},
+        network_batch=choose_network_batch(options, torch.device(device)),
     )
+
+
+def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:
+    """Images that the network is to see at a time.
+
+    The user's number, or else that of the store which the run resumes, so that another device's memory does not make
+    another spec. For a new store 1 on a CPU, where more gain nothing, and on a GPU as many as its memory allows.
+    """
+    if options.network_batch is not None:
+        return options.network_batch
+    if (options.store / "zarr.json").is_file():
+        return AugmentStore.open(options.store).spec.network_batch
+    if device.type != "cuda":
+        return 1
+    return batch_for_memory(torch.cuda.get_device_properties(device).total_memory)
+
+
+def batch_for_memory(size: int) -> int:
+    """The largest power of two, up to 32, that leaves two GiB of a device's memory to each image.
+
+    An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was at hand.
+    """
+    return 1 << (max(1, min(32, size // 2**31)).bit_length() - 1)
 
 
 def _inputs(

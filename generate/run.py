@@ -29,15 +29,17 @@ from generate.options import GenerateOptions, OptionsError
 from generate.plan import (
     build_spec,
     bytes_per_chip,
+    choose_network_batch,
     entries_to_announce,
     find_scenes,
     like_store,
     planned_spec,
 )
+from generate.probe import settle_network_batch
 from generate.progress import ChipProgress
 from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
-from generate.terramind import load_generator
+from generate.terramind import TerraMindGenerator, load_generator
 from generate.units import Units
 from terramind_weights.catalog import RANDOM, find_generator, published_name
 
@@ -97,12 +99,31 @@ def run_generate(options: GenerateOptions, command: str) -> int:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     if published := published_name(loaded.network_sha256):
         console.print(f"network: {published} as published")
+    _settle(loaded.module, options, audit.extent, trainer, console)
     spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, units, accepted, spec, audit.extent)
     with exclusive(options.store) if first else contextlib.nullcontext():
         before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
         return _report(run, before, console) if first else 0
+
+
+def _settle(
+    module: TerraMindGenerator,
+    options: GenerateOptions,
+    extent: Extent,
+    trainer: lightning.Trainer,
+    console: Console,
+) -> None:
+    """Settles on the device how many images the network sees at a time."""
+    device = trainer.strategy.root_device
+    wanted = choose_network_batch(options, device)
+    arithmetic = trainer.precision_plugin.forward_context()
+    if not settle_network_batch(module.to(device), wanted, extent.size, arithmetic):
+        console.print(
+            f"[bold]one image at a time[/]: on this device results depend on the place in a batch of {wanted}",
+            soft_wrap=True,
+        )
 
 
 def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Finding, ...]:
@@ -187,7 +208,7 @@ def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, con
     """Runs the trainer; Lightning turns Ctrl-C into SystemExit, this turns it back."""
     options = run.options
     reader = ChipReader(run.chip_set, options.source.inputs, run.units, run.extent)
-    data = ChipDataModule(reader, options.store, options.batch_size, options.workers)
+    data = ChipDataModule(reader, options.store, run.spec, options.workers)
     trainer.callbacks += [StoreWriter(options.store), ChipProgress(console)]  # type: ignore[attr-defined]
     try:
         trainer.predict(module, datamodule=data, return_predictions=False)

@@ -7,11 +7,11 @@ is a digest of run seed, chip, timestep, sample and purpose, so that they depend
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -40,14 +40,15 @@ class StreamKey:
         stream = np.random.Generator(np.random.Philox(key=self._digest("tokens")))
         return torch.from_numpy(stream.random(count))
 
-    def order(self, count: int) -> NDArray[np.int64]:
-        """A random order of `count` token positions, for more than one decoding step."""
+    def order(self, count: int) -> Tensor:
+        """A random order of `count` token positions, int64, for more than one decoding step."""
         stream = np.random.Generator(np.random.Philox(key=self._digest("order")))
-        return stream.permutation(count)
+        return torch.from_numpy(stream.permutation(count))
 
-    def noise_generator(self) -> torch.Generator:
-        """A CPU generator for the initial noise of a diffusion decoder."""
-        return torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
+    def noise(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal noise that a diffusion decoder begins with, drawn on the CPU for every device."""
+        stream = torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
+        return torch.randn(tuple(shape), generator=stream)
 
 
 def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:

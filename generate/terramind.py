@@ -3,15 +3,16 @@
 Upstream's `TerraMindGeneration.forward` samples across the batch, seeds itself from the global `random`,
 returns images without tokens and fails with more than one decoding step. So its published sub-modules are
 driven here: encode, decode the masked target tokens, draw them from the chip's own random stream, decode
-them to a map. The network sees one image at a time, since a kernel chooses its arithmetic by the shape of
-its input: only so is a chip's result the same to the last bit in whatever batch, order or process it is
-generated. With three inputs at 224 px an image is 588 tokens; what that costs against batches is measured in
-`tests/benchmarks/generation_speed.py`.
+them to a map. A kernel chooses its arithmetic by the shape of its input, so the network always sees the same
+number of images, `network_batch`: with `generate.probe`'s proof that slot and company do not matter, a chip's
+result is the same to the last bit in whatever batch, order or process it is generated. Nothing here waits for
+the device: whether a result is finite is a tensor, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,39 +20,80 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from augment_store.errors import ChipDataError
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import SamplingSpec
 from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
+from generate.transfer import to_device
 from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
+from terramind_weights.empty import without_weights
 from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
 
 OUTPUT: Final = "output"
 """Stands for the output modality among the buffers of statistics, since it may be an input as well."""
 
+ENCODER_PARTS: Final = ("encoder", "quant_proj")
+"""Parts of a tokenizer that turn images into tokens, which generation never does."""
+
+
+class Owner(NamedTuple):
+    """Whose image it is; keys its random streams.
+
+    Attributes:
+        chip_id: Chip the image is of.
+        timestep: Its timestep.
+    """
+
+    chip_id: str
+    timestep: int
+
 
 @dataclass(frozen=True)
 class Generated:
-    """What one image was given, for each of the S samples.
+    """What B images were given, for each of the S samples, on the network's device.
 
     Attributes:
-        tokens: Codebook indices, int64 ``[S, ty, tx]``.
-        token_probability: The network's probability of each, before temperature and filters, ``[S, ty, tx]``.
-        decoded: The tokenizer decoder's output in float32, ``[S, C, H, W]``: class logits of a categorical modality,
-            values in its unit of a continuous one.
+        tokens: Codebook indices, int64 ``[B, S, ty, tx]``.
+        token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``.
+        decoded: The tokenizer decoder's output in float32, ``[B, S, C, H, W]``: class logits of a categorical
+            modality, values in its unit of a continuous one.
+        finite: Whether all that the network and the tokenizer's decoder gave is finite, bool ``[B, 2]``.
     """
 
     tokens: Tensor
     token_probability: Tensor
     decoded: Tensor
+    finite: Tensor
+
+
+PARTS: Final = ("network", "tokenizer's decoder")
+"""What the columns of `Generated.finite` are of."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers of a batch, on the network's device.
+
+    Attributes:
+        uniforms: One for each token, float64 ``[B, S, N]``.
+        orders: Orders in which tokens are drawn, int64 ``[B, S, N]``; None with one decoding step.
+        noise: Initial noise of a diffusion decoder, ``[B, S, C, H, W]``; None where the decoder is not one.
+    """
+
+    uniforms: Tensor
+    orders: Tensor | None
+    noise: Tensor | None
 
 
 class Drawn(NamedTuple):
-    """Tokens of some positions and the network's probability of each, both ``[N]``."""
+    """Tokens of a batch, the network's probability of each, and whether all logits are finite.
+
+    `tokens` and `probability` are ``[B, N]``, `finite` is ``[B]``.
+    """
 
     tokens: Tensor
     probability: Tensor
+    finite: Tensor
 
 
 class TerraMindGenerator(nn.Module):
@@ -62,7 +104,12 @@ class TerraMindGenerator(nn.Module):
         inputs: Input modalities in the order the network sees them.
         modality: Output modality.
         sampling: How tokens are drawn.
+
+    Attributes:
+        network_batch: Images that the network sees at a time; fewer are padded.
     """
+
+    network_batch = 1
 
     def __init__(self, upstream: Any, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> None:
         super().__init__()
@@ -72,7 +119,8 @@ class TerraMindGenerator(nn.Module):
         self.sampling = sampling
         self.network = upstream.sampler.model
         self.tokenizer = upstream.tokenizer[self.target]
-        for part in ("encoder", "quant_proj"):  # they turn images into tokens, which generation never does
+        self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
+        for part in ENCODER_PARTS:
             delattr(self.tokenizer, part)
         for name, key in {**self.inputs, OUTPUT: self.target}.items():
             self.register_buffer(f"mean_{name}", upstream.pretraining_mean[key][0].clone(), persistent=False)
@@ -88,106 +136,145 @@ class TerraMindGenerator(nn.Module):
         )
 
     @torch.inference_mode()
-    def generate(self, images: Mapping[str, Tensor], chip_id: str, timestep: int) -> Generated:
-        """Generates the output modality for one image.
+    def generate(self, images: Mapping[str, Tensor], owners: Sequence[Owner]) -> Generated:
+        """Generates the output modality for up to `network_batch` images.
 
         Args:
-            images: ``[C, H, W]`` per input modality in pretraining units, NaN where nothing was observed.
-            chip_id: Chip the image is of; keys the random streams.
-            timestep: Its timestep; likewise.
-
-        Raises:
-            ChipDataError: If the network gives NaN or infinity, as values far outside the pretraining range or
-                an overflow in half precision make it.
+            images: ``[B, C, H, W]`` per input modality in pretraining units on the network's device, NaN where
+                nothing was observed.
+            owners: Whose images they are, ``[B]``.
         """
         standardised = {name: self._standardise(name, image) for name, image in images.items()}
         height, width = next(iter(standardised.values())).shape[-2:]
-        keys = [StreamKey(self.sampling.seed, chip_id, timestep, s) for s in range(self.sampling.samples)]
         grid = (height // PATCH_SIZE, width // PATCH_SIZE)
-        drawn = self._draw_tokens(standardised, keys, grid[0] * grid[1])
+        draws = self._draws(owners, grid[0] * grid[1], (height, width))
+        drawn = self._draw_tokens(standardised, draws, grid[0] * grid[1])
         tokens, probability = (
-            torch.stack([part.view(grid) for part in parts]) for parts in zip(*drawn, strict=True)
+            torch.stack(parts, dim=1).view(len(parts[0]), -1, *grid)
+            for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
-        decoded = [self._decode_map(t, key, (height, width)) for t, key in zip(tokens, keys, strict=True)]
-        return Generated(tokens, probability, torch.stack(decoded))
+        decoded = torch.stack(
+            [
+                self._decode_map(tokens[:, sample], None if draws.noise is None else draws.noise[:, sample])
+                for sample in range(self.sampling.samples)
+            ],
+            dim=1,
+        )
+        finite = torch.stack(
+            [torch.stack([one.finite for one in drawn]).all(dim=0), decoded.isfinite().flatten(1).all(dim=1)],
+            dim=1,
+        )
+        decoded = decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
+        count = len(owners)
+        return Generated(tokens[:count], probability[:count], decoded[:count], finite[:count])
 
     def _standardise(self, name: str, image: Tensor) -> Tensor:
-        """``[1, C, H, W]`` with pretraining mean 0 and deviation 1; pixels without observation get the mean."""
+        """``[network_batch, C, H, W]`` with pretraining mean 0 and deviation 1; what was not observed gets the mean."""
         standardised = (image - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
-        return standardised.nan_to_num(nan=0.0).unsqueeze(0)
+        return self._padded(standardised.nan_to_num(nan=0.0))
 
-    def _draw_tokens(
-        self, images: Mapping[str, Tensor], keys: Sequence[StreamKey], count: int
-    ) -> list[Drawn]:
+    def _padded(self, values: Tensor) -> Tensor:
+        """Values ``[B, ...]`` with zeros for the slots without an image."""
+        missing = self.network_batch - len(values)
+        return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
+
+    def _draws(self, owners: Sequence[Owner], count: int, size: tuple[int, int]) -> Draws:
+        """Random numbers for a batch; each image's come from its own streams."""
+        sampling = self.sampling
+        keys = [[StreamKey(sampling.seed, *owner, s) for s in range(sampling.samples)] for owner in owners]
+
+        def gather(draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
+            drawn = torch.stack([torch.stack([draw_one(key) for key in row]) for row in keys])
+            return self._padded(to_device(drawn, self.network.mask_token.device))
+
+        shape = (self.tokenizer.n_channels, *size)
+        return Draws(
+            gather(lambda key: key.uniforms(count)),
+            gather(lambda key: key.order(count)) if sampling.decoding_steps > 1 else None,
+            gather(lambda key: key.noise(shape)) if self.diffuses else None,
+        )
+
+    def _draw_tokens(self, images: Mapping[str, Tensor], draws: Draws, count: int) -> list[Drawn]:
         """Tokens of each sample; with one decoding step all samples share one forward pass."""
         embedded = [
             self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
         ]
+        if draws.orders is None:
+            positions = torch.arange(count, device=draws.uniforms.device).expand(self.network_batch, count)
+            logits = self._logits(embedded, positions, count)
+            return [self._pick(logits, uniforms) for uniforms in draws.uniforms.unbind(dim=1)]
         rounds = _rounds(self.sampling.decoding_steps, count)
-        if len(rounds) == 1:
-            positions = torch.arange(count, device=embedded[0]["x"].device)
-            return self._pick(self._logits(embedded, positions, count), [key.uniforms(count) for key in keys])
-        return [self._draw_in_rounds(embedded, key, rounds) for key in keys]
+        return [
+            self._draw_in_rounds(embedded, uniforms, order, rounds)
+            for uniforms, order in zip(draws.uniforms.unbind(dim=1), draws.orders.unbind(dim=1), strict=True)
+        ]
 
     def _draw_in_rounds(
-        self, embedded: list[dict[str, Tensor]], key: StreamKey, rounds: Sequence[int]
+        self, embedded: list[dict[str, Tensor]], uniforms: Tensor, order: Tensor, rounds: Sequence[int]
     ) -> Drawn:
         """Random-order autoregression: each round's tokens are shown to the encoder in the next."""
-        device, count = embedded[0]["x"].device, sum(rounds)
-        order = torch.from_numpy(key.order(count)).to(device)
-        uniforms = key.uniforms(count).to(device)
-        tokens = torch.zeros(count, dtype=torch.long, device=device)
-        probability = torch.zeros(count, dtype=torch.float64, device=device)
-        for round_, positions in enumerate(torch.split(order, list(rounds))):
-            known = order[: sum(rounds[:round_])]
+        tokens = torch.zeros_like(order)
+        probability, finite = torch.zeros_like(uniforms), torch.ones_like(order[:, 0], dtype=torch.bool)
+        for round_, positions in enumerate(torch.split(order, list(rounds), dim=1)):
+            known = order[:, : sum(rounds[:round_])]
             shown = [*embedded, self._embed_known(tokens, known)] if round_ else embedded
-            [drawn] = self._pick(self._logits(shown, positions, count), [uniforms[positions]])
-            tokens[positions], probability[positions] = drawn
-        return Drawn(tokens, probability)
+            logits = self._logits(shown, positions, order.shape[1])
+            drawn = self._pick(logits, uniforms.gather(1, positions))
+            tokens.scatter_(1, positions, drawn.tokens)
+            probability.scatter_(1, positions, drawn.probability)
+            finite &= drawn.finite
+        return Drawn(tokens, probability, finite)
 
-    def _pick(self, logits: Tensor, uniforms: Sequence[Tensor]) -> list[Drawn]:
-        """A draw for each set of random numbers ``[N]`` from logits ``[N, V]``."""
-        sampling = self.sampling
-        filtered = filtered_probabilities(logits, sampling.temperature, sampling.top_k, sampling.top_p)
-        drawn = [draw(filtered, numbers) for numbers in uniforms]
-        return [Drawn(tokens, token_probabilities(logits, tokens)) for tokens in drawn]
+    def _pick(self, logits: Tensor, uniforms: Tensor) -> Drawn:
+        """A draw from logits ``[B, N, V]`` with random numbers ``[B, N]``, image by image to bound the memory."""
+        sampling, drawn = self.sampling, []
+        for own, numbers in zip(logits, uniforms, strict=True):
+            filtered = filtered_probabilities(own, sampling.temperature, sampling.top_k, sampling.top_p)
+            tokens = draw(filtered, numbers)
+            drawn.append((tokens, token_probabilities(own, tokens), own.isfinite().all()))
+        return Drawn(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
-        """Encoder input for the target tokens drawn so far."""
-        side = int(tokens.numel() ** 0.5)
-        embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(1, side, side)})
-        return {"x": embedded["x"][:, known], "emb": embedded["emb"][:, known]}
+        """Encoder input for the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``."""
+        side = int(tokens.shape[1] ** 0.5)
+        embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(-1, side, side)})
+        return {part: _at(embedded[part], known) for part in ("x", "emb")}
 
     def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
-        """Logits ``[len(positions), V]`` of the codes of masked target tokens, in one forward pass."""
+        """Logits ``[B, N, V]`` of the codes of masked target tokens ``[B, N]``, in one forward pass."""
         embeddings = torch.cat([part["emb"] for part in embedded], dim=1)
         encoded = self.network.forward_encoder(
             torch.cat([part["x"] for part in embedded], dim=1) + embeddings, None
         )
         context = self.network.decoder_proj_context(encoded) + embeddings
         head = self.network.decoder_embeddings[self.target]
-        blank = torch.zeros((1, count), dtype=torch.long, device=positions.device)
-        queries = self.network.mask_token + head.forward_embed({"tensor": blank})["emb"][:, positions]
-        logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))[0]
-        _check_finite(logits, "network")
+        blank = torch.zeros((len(positions), count), dtype=torch.long, device=positions.device)
+        queries = self.network.mask_token + _at(head.forward_embed({"tensor": blank})["emb"], positions)
+        logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))
         return logits
 
-    def _decode_map(self, tokens: Tensor, key: StreamKey, size: tuple[int, int]) -> Tensor:
-        """The tokenizer decoder's output ``[C, H, W]`` for tokens ``[ty, tx]``."""
-        diffusion = {}
-        if self.sampling.diffusion_steps is not None:
-            diffusion = {"timesteps": self.sampling.diffusion_steps, "generator": key.noise_generator()}
-        decoded: Tensor = self.tokenizer.decode_tokens(tokens[None], image_size=size, **diffusion)[0].float()
-        _check_finite(decoded, "tokenizer's decoder")
-        return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
+    def _decode_map(self, tokens: Tensor, noise: Tensor | None) -> Tensor:
+        """The tokenizer decoder's output ``[B, C, H, W]``, standardised, for tokens ``[B, ty, tx]``."""
+        if noise is None:
+            height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
+            decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
+            return decoded.float()
+        return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
+
+    def _denoise(self, image: Tensor, condition: Tensor) -> Tensor:
+        """As TerraTorch's `PipelineCond`, but from each image's own noise instead of one drawn for the batch."""
+        scheduler = self.tokenizer.noise_scheduler
+        scheduler.set_timesteps(self.sampling.diffusion_steps, mode="trailing")
+        for step in scheduler.timesteps:
+            predicted = self.tokenizer.decoder(image, step, condition)
+            with torch.autocast(image.device.type, enabled=False):
+                image = scheduler.step(predicted.float(), step, image).prev_sample
+        return image
 
 
-def _check_finite(values: Tensor, part: str) -> None:
-    if not values.isfinite().all():
-        raise ChipDataError(
-            f"the {part} gave NaN or infinity; look for extreme input values with python -m generate audit, "
-            "or use --precision 32-true"
-        )
+def _at(embedded: Tensor, positions: Tensor) -> Tensor:
+    """Embeddings ``[B, K, D]`` at positions ``[B, K]`` of ``[B, N, D]``."""
+    return embedded.gather(1, positions.unsqueeze(-1).expand(-1, -1, embedded.shape[-1]))
 
 
 def _rounds(steps: int, count: int) -> list[int]:
@@ -235,8 +322,10 @@ def load_generator(
     if weights != RANDOM:  # before the slow build, so that a missing file is said at once
         folder = None if weights == HUB else Path(weights)
         files = [locate(file, source, folder) for file in (source.network, tokenizer)]
-    upstream = _build(source.architecture, inputs, modality, sampling)
+    with contextlib.nullcontext() if files is None else without_weights():
+        upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
+    del upstream  # with the parts of its tokenizer that are not kept
     if files is None:
         digests = [sha256_of_tensors(part) for part in (module.network, module.tokenizer)]
         return LoadedGenerator(module, "random", *digests)

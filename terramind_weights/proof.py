@@ -17,7 +17,8 @@ def load_proven(
 ) -> None:
     """Loads a checkpoint into a module and proves that the module's tensors are the checkpoint's.
 
-    Tensors of the checkpoint that the module does not have, such as other modalities', are left alone.
+    Tensors of the checkpoint that the module does not have, such as other modalities', are left alone. Where the
+    module has no memory yet (device ``meta``), the checkpoint's tensors become its own instead of being copied.
 
     Args:
         module: What to load into.
@@ -31,13 +32,35 @@ def load_proven(
             after loading.
     """
     wanted = names if names is not None else {name: name for name in module.state_dict()}
-    own = module.state_dict()
-    expected = {ours: _find(ours, wanted, own, state, origin) for ours in wanted}
-    module.load_state_dict(expected, strict=names is None)
+    own = module.state_dict(keep_vars=True)  # the same object for tensors that are tied
+    expected = {ours: _find(ours, wanted, own, state, origin).to(own[ours].dtype) for ours in wanted}
+    if any(own[ours].is_meta for ours in wanted):
+        _assign(module, expected, own, origin)
+    else:
+        module.load_state_dict(expected, strict=names is None)
     loaded = module.state_dict()
     for ours, theirs in wanted.items():
-        if not torch.equal(loaded[ours].cpu(), expected[ours].to(loaded[ours].dtype)):
+        if loaded[ours].is_meta or not torch.equal(loaded[ours].cpu(), expected[ours]):
             raise WeightsError(f"{origin}: tensor {theirs} differs from the file after loading")
+
+
+def _assign(
+    module: nn.Module, expected: Mapping[str, Tensor], own: Mapping[str, Tensor], origin: Path
+) -> None:
+    """Gives a module tensors to keep, one to all that are tied.
+
+    Raises:
+        WeightsError: If the file has different ones for tensors that are tied.
+    """
+    module.load_state_dict(dict(expected), strict=False, assign=True)
+    for ours in expected:
+        first = next(other for other in expected if own[other] is own[ours])
+        if first == ours:
+            continue
+        if not torch.equal(expected[ours], expected[first]):
+            raise WeightsError(f"{origin}: tensor {ours} differs from {first}, to which it is tied")
+        folder, _, name = ours.rpartition(".")
+        setattr(module.get_submodule(folder), name, module.get_parameter(first))
 
 
 def _find(
@@ -48,7 +71,7 @@ def _find(
     origin: Path,
 ) -> Tensor:
     """A tensor of the file, by its name or by that of one tied to it (safetensors keeps only one of them)."""
-    tied = (other for other in wanted if own[other].data_ptr() == own[ours].data_ptr())
+    tied = (other for other in wanted if own[other] is own[ours])
     name = next((wanted[name] for name in (ours, *tied) if wanted[name] in state), None)
     if name is None:
         raise WeightsError(

@@ -1,88 +1,236 @@
-"""What one image at a time costs against batches: `python -m tests.benchmarks.generation_speed`.
+"""Rows of generation against upstream's own `forward`: `python -m tests.benchmarks identical distinct …`.
 
-The same network passes over the same images, one by one and in batches, taking turns in one run; the table
-gives seconds per image and the ratio of the medians. Whether the results are equal to the last bit is shown too:
-it is what one image at a time guarantees, and what batches may or may not give.
+Random weights, TerraMind tiny at 224 px, S2L2A + S1RTC + DEM → LULC; on a GPU sixteen images at a time.
 """
 
-import argparse
-import statistics
+from __future__ import annotations
+
+import json
+import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import lightning
+import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.chips.chip_set import ChipSet
+from augment_store.schema import Extent
 from augment_store.spec import SamplingSpec
-from generate.terramind import TerraMindGenerator, load_generator
-from terramind_weights.catalog import find_generator
+from augment_store.store import AugmentStore
+from generate.datamodule import ChipDataModule, ChipReader
+from generate.module import GenerationModule
+from generate.options import generate_options, generate_parser
+from generate.plan import build_spec, entries_to_announce, find_scenes
+from generate.store_writer import StoreWriter
+from generate.terramind import LoadedGenerator, Owner, load_generator
+from generate.units import Units
+from terramind_weights.catalog import PUBLISHED
+from tests.benchmarks.table import DEVICE, Row, paired
+from tests.chips import rasters
 
 INPUTS = ("S2L2A", "S1RTC", "DEM")
+SIZE, CHIPS = 224, 4
+BATCH = 16 if DEVICE == "cuda" else 1
+SAMPLING = SamplingSpec(1.0, 0, 0.8, 1, 1, 0, None)
 
 
-def logits(module: TerraMindGenerator, images: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Code logits ``[B, N, V]`` of a batch of standardised images ``[B, C, H, W]``, one decoding step."""
-    network, head = module.network, module.network.decoder_embeddings[module.target]
-    parts = [
-        network.encoder_embeddings[module.inputs[name]]({"tensor": image}) for name, image in images.items()
-    ]
-    embeddings = torch.cat([part["emb"] for part in parts], dim=1)
-    encoded = network.forward_encoder(torch.cat([part["x"] for part in parts], dim=1) + embeddings, None)
-    count = parts[0]["x"].shape[1]
-    blank = torch.zeros((len(embeddings), count), dtype=torch.long, device=embeddings.device)
-    queries = network.mask_token + head.forward_embed({"tensor": blank})["emb"]
-    context = network.decoder_proj_context(encoded) + embeddings
-    return head.forward_logits(network.forward_decoder(queries, context, None, None))
+def load(size: str = "tiny", batch: int = BATCH) -> LoadedGenerator:
+    """Our generator on the device."""
+    loaded = load_generator(PUBLISHED[f"terramind_v1_{size}"], INPUTS, "LULC", SAMPLING, "random")
+    loaded.module.to(DEVICE).network_batch = batch
+    return loaded
 
 
-def measure(generator: str, size: int, batch: int, rounds: int) -> tuple[float, float, bool]:
-    """Median seconds per image one by one and in a batch, and whether both gave equal logits."""
-    sampling = SamplingSpec(1.0, 0, 0.8, 1, 1, 0, None)
-    module = load_generator(find_generator(generator), INPUTS, "LULC", sampling, "random").module
-    stream = torch.Generator().manual_seed(0)
-    images = {
-        n: torch.randn(batch, len(INPUT_MODALITIES[n].bands), size, size, generator=stream) for n in INPUTS
-    }
-    single, together = [], []
-    with torch.inference_mode():
-        for _ in range(rounds + 1):  # the first round warms up
-            start = time.perf_counter()
-            one_by_one = torch.cat(
-                [logits(module, {n: i[k : k + 1] for n, i in images.items()}) for k in range(batch)]
-            )
-            middle = time.perf_counter()
-            at_once = logits(module, images)
-            together.append((time.perf_counter() - middle) / batch)
-            single.append((middle - start) / batch)
-    return statistics.median(single[1:]), statistics.median(together[1:]), torch.equal(one_by_one, at_once)
+def upstream(size: str = "tiny") -> Any:
+    """TerraTorch's generator on the device."""
+    from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
 
-
-def main() -> int:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks.generation_speed", description=__doc__)
-    parser.add_argument("--generators", nargs="+", default=["demo", "terramind_v1_tiny", "terramind_v1_base"])
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parsed = parser.parse_args()
-    table = Table(
-        title=f"{parsed.size} px, {' + '.join(INPUTS)} → LULC tokens, {torch.get_num_threads()} CPU threads"
+    architecture = PUBLISHED[f"terramind_v1_{size}"].architecture
+    model = TERRATORCH_FULL_MODEL_REGISTRY.build(
+        architecture, modalities=list(INPUTS), output_modalities=["LULC"], pretrained=False
     )
-    for heading in (
-        "generator",
-        "s/image, one by one",
-        f"s/image, batch {parsed.batch}",
-        "ratio",
-        "equal bits",
-    ):
-        table.add_column(heading, justify="left" if heading == "generator" else "right")
-    for generator in parsed.generators:
-        single, together, equal = measure(generator, parsed.size, parsed.batch, parsed.rounds)
-        table.add_row(generator, f"{single:.3f}", f"{together:.3f}", f"{single / together:.2f}", str(equal))
-    Console().print(table)
-    return 0
+    return model.eval().to(torch.device(DEVICE))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def images(count: int) -> dict[str, torch.Tensor]:
+    """Images in pretraining units on the device."""
+    made = [rasters(seed, SIZE) for seed in range(count)]
+    return {
+        name: torch.from_numpy(np.concatenate([one[name] for one in made]).astype(np.float32)).to(DEVICE)
+        for name in INPUTS
+    }
+
+
+@torch.no_grad()
+def forward(model: Any, given: dict[str, torch.Tensor]) -> None:
+    """Upstream's bare forward, in batches as large as ours."""
+    for first in range(0, len(given["DEM"]), BATCH):
+        batch = {name: image[first : first + BATCH].clone() for name, image in given.items()}
+        model(batch, standardize=True)["LULC"].argmax(1).cpu()
+
+
+class Pipeline:
+    """A run without its start: reading, generating and writing chips of four timesteps."""
+
+    def __init__(self, folder: Path, *, identical: bool) -> None:
+        root, ids = folder / "chips", [f"s_r{i:03d}c000" for i in range(CHIPS)]
+        if identical:
+            ids = [f"{chip_id}_same" for chip_id in ids]
+        write_chips(root, ids, identical=identical)
+        words = ["--chips", str(root), "--store", str(folder / "store"), "--weights", "random"]
+        self.options = generate_options(
+            generate_parser().parse_args([*words, "--generator", "terramind_v1_tiny"])
+        )
+        loaded = load()
+        self.chips = ChipSet.open(root)
+        self.spec = build_spec(self.options, loaded, "32-true", DEVICE)
+        self.module = GenerationModule(loaded.module, probabilities=False)
+        self.folder, self.runs = folder, 0
+
+    def __call__(self) -> None:
+        """Generates all chips into a new store."""
+        self.runs += 1
+        extent, path = Extent(4, SIZE), self.folder / f"store{self.runs}"
+        store = AugmentStore.create(path, self.spec, extent, 32)
+        store.announce(entries_to_announce(self.chips, find_scenes(self.chips, self.options), store))
+        reader = ChipReader(self.chips, INPUTS, Units(), extent)
+        trainer = lightning.Trainer(
+            accelerator="gpu" if DEVICE == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[StoreWriter(path)],
+        )
+        data = ChipDataModule(reader, path, self.spec, threads=2)
+        trainer.predict(self.module, datamodule=data, return_predictions=False)
+
+
+def write_chips(root: Path, ids: Sequence[str], *, identical: bool) -> None:
+    """Chips of four timesteps, all different or all the same."""
+    from tests.chips import write_tif, write_zarr_zip
+
+    for seed, chip_id in enumerate(ids):
+        made = rasters(seed, SIZE, 1 if identical else 4)
+        for name in ("S2L2A", "S1RTC"):
+            series = np.repeat(made[name], 4, axis=0) if identical else made[name]
+            write_zarr_zip(root / "data" / name / f"{chip_id}_{name}.zarr.zip", series)
+        write_tif(root / "data" / "DEM" / f"{chip_id}_DEM.tif", made["DEM"][0])
+
+
+def against_forward(*, identical: bool) -> list[float]:
+    """Upstream's seconds for four timesteps a chip over those of a whole run."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours, model, given = Pipeline(Path(folder), identical=identical), upstream(), images(4 * CHIPS)
+        return paired(lambda: forward(model, given), ours)
+
+
+def batches() -> list[float]:
+    """Seconds one image at a time over seconds in batches of four."""
+    one, four, given = load(batch=1).module, load(batch=4).module, images(4)
+    owners = [Owner(str(slot), 0) for slot in range(4)]
+
+    def singly() -> None:
+        for slot, owner in enumerate(owners):
+            one.generate({name: image[slot : slot + 1] for name, image in given.items()}, [owner])
+
+    return paired(singly, lambda: four.generate(given, owners), repeats=5)
+
+
+def bf16() -> list[float]:
+    """Share of pixels that bf16-mixed changes, image by image; the share of tokens is printed."""
+    module, shares, tokens = load("tiny", 1).module, [], []
+    for slot in range(4):
+        image = {name: values[slot : slot + 1] for name, values in images(4).items()}
+        exact = module.generate(image, [Owner(str(slot), 0)])
+        with torch.autocast(DEVICE, dtype=torch.bfloat16):
+            mixed = module.generate(image, [Owner(str(slot), 0)])
+        tokens.append((exact.tokens != mixed.tokens).float().mean().item())
+        classes = exact.decoded.argmax(2), mixed.decoded.argmax(2)
+        shares.append((classes[0] != classes[1]).float().mean().item())
+    sys.stdout.write(f"bf16-mixed changes {100 * np.mean(tokens):.1f} % of tokens\n")
+    return shares
+
+
+OURS = """
+import sys
+from pathlib import Path
+from generate.terramind import Owner, load_generator
+from terramind_weights.catalog import PUBLISHED
+from tests.benchmarks.generation_speed import INPUTS, SAMPLING, DEVICE, images
+module = load_generator(PUBLISHED[sys.argv[1]], INPUTS, "LULC", SAMPLING, sys.argv[2]).module.to(DEVICE)
+module.generate(images(1), [Owner("chip", 0)])
+"""
+THEIRS = """
+import sys, torch
+from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
+from tests.benchmarks.generation_speed import DEVICE, INPUTS, forward, images
+from terramind_weights.catalog import PUBLISHED
+import terratorch.models.backbones.terramind.tokenizer.tokenizer_register as tokenizers
+import terratorch.models.backbones.terramind.model.terramind_register as models
+def local(repo_id, filename, **_):
+    return f"{sys.argv[2]}/{filename}"
+tokenizers.hf_hub_download = models.hf_hub_download = local
+model = TERRATORCH_FULL_MODEL_REGISTRY.build(
+    PUBLISHED[sys.argv[1]].architecture, modalities=list(INPUTS), output_modalities=["LULC"], pretrained=True
+).eval().to(torch.device(DEVICE))
+forward(model, images(1))
+"""
+
+
+def cost(script: str, generator: str, weights: Path) -> tuple[float, float]:
+    """Processor seconds and peak memory in GB of a process that loads weights and makes one image."""
+    tail = "\nimport json, resource, time\nuse = resource.getrusage(resource.RUSAGE_SELF)\n"
+    tail += "print(json.dumps([use.ru_utime + use.ru_stime, use.ru_maxrss / 2**20]))"
+    words = [sys.executable, "-W", "ignore", "-c", script + tail, generator, str(weights)]
+    found = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    used, peak = json.loads(found.splitlines()[-1])
+    return used, peak
+
+
+def write_weights(folder: Path, size: str) -> None:
+    """Random weights in the published layout, with the parts of the tokenizer that generation does not need."""
+    source, model = PUBLISHED[f"terramind_v1_{size}"], upstream(size).cpu()
+    torch.save(dict(model.sampler.model.state_dict()), folder / source.network.filename)
+    torch.save(
+        dict(model.tokenizer["tok_lulc@224"].state_dict()), folder / source.tokenizers["LULC"].filename
+    )
+
+
+def loading(part: int, size: str = "base") -> list[float]:
+    """Ours over theirs in processor seconds (part 0) or in peak memory (part 1)."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_weights(Path(folder), size)
+        pairs = [
+            [cost(script, f"terramind_v1_{size}", Path(folder))[part] for script in (OURS, THEIRS)]
+            for _ in range(3)
+        ]
+    return [ours / theirs for ours, theirs in pairs]
+
+
+FORWARD = "upstream's bare forward over the four"
+TABLE = (
+    Row(
+        "identical",
+        "whole run, four identical timesteps",
+        FORWARD,
+        lambda: against_forward(identical=True),
+        at_least=3.6,
+    ),
+    Row(
+        "distinct",
+        "whole run, four distinct timesteps",
+        FORWARD,
+        lambda: against_forward(identical=False),
+        at_least=0.98,
+    ),
+    Row("batches", "images in batches of four", "one image at a time", batches),
+    Row("bf16", "pixels changed by --precision bf16-mixed", "all pixels", bf16),
+    Row("start", "import to first chip, base", "upstream's", lambda: loading(0), at_most=1.0),
+    Row("memory", "peak memory, base", "upstream's", lambda: loading(1), at_most=0.85),
+)

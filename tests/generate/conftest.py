@@ -52,9 +52,9 @@ def command(chips):
 
 @pytest.fixture(scope="session")
 def reference(command, tmp_path_factory) -> Path:
-    """The store of an uninterrupted run of one process, batch 4."""
+    """The store of an uninterrupted run of one process that sees three images at a time."""
     store = tmp_path_factory.mktemp("reference") / "store.zarr"
-    assert main(command(store, "--samples", "2", "--probabilities")) == 0
+    assert main(command(store, "--samples", "2", "--probabilities", "--network-batch", "3")) == 0
     return store
 
 

@@ -163,7 +163,7 @@ def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(AugmentStore, "write_shard", full_after_one)
-        assert main(command(tmp_path / "s", "--batch-size", "1")) == 1
+        assert main(command(tmp_path / "s", "--network-batch", "1")) == 1
     assert "error: No space left on device; what is complete is kept" in capsys.readouterr().err
     store = AugmentStore.open(tmp_path / "s")
     assert len(store.chips_in(State.COMPLETE)) == 2

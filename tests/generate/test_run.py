@@ -4,6 +4,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 import xarray
 
 from augment_store.chips.chip_set import ChipSet
@@ -23,7 +24,7 @@ from tests.chips import (
 )
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 
-SPEC = ("--samples", "2", "--probabilities")
+SPEC = ("--samples", "2", "--probabilities", "--network-batch", "3")
 
 
 def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, command):
@@ -65,21 +66,36 @@ def test_identical_timesteps_are_generated_once_and_copied(reference):
 def test_number_of_forward_passes_on_the_real_chips(shared_data, command, tmp_path, monkeypatch):
     calls: list[str] = []
     generate = TerraMindGenerator.generate
-    monkeypatch.setattr(
-        TerraMindGenerator,
-        "generate",
-        lambda self, images, chip_id, timestep: (
-            calls.append(chip_id) or generate(self, images, chip_id, timestep)
-        ),
-    )
+
+    def remember(self, images, owners):
+        calls.extend(owner.chip_id for owner in owners)
+        return generate(self, images, owners)
+
+    monkeypatch.setattr(TerraMindGenerator, "generate", remember)
     assert main(command(tmp_path / "s", "--chips", str(shared_data / "impactmesh_layout"))) == 0
     assert [calls.count(c) for c in ("433D_629L_3_1", "282D_485L_3_3", "637U_59R_1_3")] == [1, 1, 4]
 
 
-@pytest.mark.parametrize("batch", ["1", "3"])
-def test_one_spec_in_other_batches(reference, command, tmp_path, batch):
-    assert main(command(tmp_path / "s", *SPEC, "--batch-size", batch)) == 0
-    assert_equal_stores(tmp_path / "s", reference)
+def test_what_was_settled_is_resumed(reference, command, tmp_path, capsys):
+    """How many images the network sees at a time is the store's, unless another number is asked for."""
+    store = shutil.copytree(reference, tmp_path / "s")
+    assert main(command(store, *SPEC[:3])) == 0
+    assert "0 done, 6 skipped, 0 failed" in capsys.readouterr().err
+    assert main(command(store, *SPEC[:3], "--network-batch", "2")) == 2
+    assert "network_batch: 3 ≠ 2" in capsys.readouterr().err
+
+
+def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tmp_path, capsys, monkeypatch):
+    logits = TerraMindGenerator._logits
+
+    def uneven(self, embedded, positions, count):
+        made = logits(self, embedded, positions, count)
+        return made + torch.linspace(0, 1, made.numel()).view_as(made)
+
+    monkeypatch.setattr(TerraMindGenerator, "_logits", uneven)
+    assert main(command(tmp_path / "s", "--network-batch", "2")) == 0
+    assert "one image at a time: on this device results depend on the place" in capsys.readouterr().err
+    assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1
 
 
 def test_one_spec_in_two_processes(reference, command, tmp_path):
@@ -99,7 +115,7 @@ def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_pat
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
     root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(16)])
-    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--batch-size", "1")
+    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--network-batch", "3")
     status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, command(tmp_path / "s", *more), stop)
     assert status == (-9 if stop == signal.SIGKILL else 130)
     stopped = AugmentStore.open(tmp_path / "s")

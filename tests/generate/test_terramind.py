@@ -1,3 +1,4 @@
+import contextlib
 import random
 
 import pytest
@@ -5,10 +6,11 @@ import torch
 
 from augment_store.maps.registry import MAPS
 from generate.cli import main
+from generate.probe import settle_network_batch
 from generate.sampling import StreamKey
-from generate.terramind import TerraMindGenerator, _rounds, load_generator, token_key
+from generate.terramind import Generated, Owner, TerraMindGenerator, _rounds, load_generator, token_key
 from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
-from tests.generate.conftest import assert_equal_stores, sampling
+from tests.generate.conftest import IDS, assert_equal_stores, sampling
 
 BANDS = {"S2L2A": 12, "S1RTC": 2, "S1GRD": 2, "DEM": 1}
 INPUTS = ["S2L2A", "S1RTC", "DEM"]
@@ -38,6 +40,12 @@ def load(**changes) -> TerraMindGenerator:
     module = load_generator(generator, inputs, modality, sampling(**changes), "random").module
     scatter_weights(module.network)
     return module
+
+
+def generate_one(module: TerraMindGenerator, made: dict[str, torch.Tensor], chip_id: str, timestep: int):
+    """What one image is given; the shapes have no batch axis."""
+    found = module.generate({name: image[None] for name, image in made.items()}, [Owner(chip_id, timestep)])
+    return Generated(found.tokens[0], found.token_probability[0], found.decoded[0], found.finite[0])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,7 @@ def upstream(tiny):
 def test_tokens_and_map_equal_upstreams_forward(tiny, upstream, size):
     random.seed(0)  # upstream's forward draws its seed from it
     made = images(tiny, size)
-    found = tiny.generate(made, "chip", 0)
+    found = generate_one(tiny, made, "chip", 0)
     with torch.no_grad():
         logits = upstream({name: image[None].clone() for name, image in made.items()}, standardize=True)[
             "LULC"
@@ -107,9 +115,9 @@ def test_every_decoding_step_count_fills_every_token_exactly_once(steps, monkeyp
         return logits(self, embedded, positions, count)
 
     monkeypatch.setattr(TerraMindGenerator, "_logits", remember)
-    found = module.generate(images(module, 64), "chip", 0)
+    found = generate_one(module, images(module, 64), "chip", 0)
     assert len(asked) == steps
-    assert sorted(torch.cat(asked).tolist()) == list(range(16))
+    assert sorted(torch.cat(asked, dim=1)[0].tolist()) == list(range(16))
     assert found.tokens.shape == (1, 4, 4)
     assert 0 <= found.tokens.min() <= found.tokens.max() < 4375
     assert found.token_probability.shape == (1, 4, 4)
@@ -126,22 +134,48 @@ def test_one_step_samples_share_a_forward_pass_and_differ(monkeypatch):
     calls = []
     forward = module.network.forward_encoder
     monkeypatch.setattr(module.network, "forward_encoder", lambda *a: calls.append(1) or forward(*a))
-    found = module.generate(images(module, 64), "chip", 0)
+    found = generate_one(module, images(module, 64), "chip", 0)
     assert len(calls) == 1
     assert len({tuple(t.flatten().tolist()) for t in found.tokens}) == 3
-    alone = load(samples=1, top_p=0.0).generate(images(module, 64), "chip", 0)
+    alone = generate_one(load(samples=1, top_p=0.0), images(module, 64), "chip", 0)
     assert torch.equal(found.tokens[0], alone.tokens[0])
 
 
 def test_what_a_chip_gets_depends_on_chip_timestep_and_seed_alone():
     module = load(top_p=0.0)
     made = images(module, 64)
-    first = module.generate(made, "chip", 0).tokens
+    first = generate_one(module, made, "chip", 0).tokens
     torch.rand(7)
-    module.generate(images(module, 64, seed=1), "other", 0)
-    assert torch.equal(module.generate(made, "chip", 0).tokens, first)
-    assert not torch.equal(module.generate(made, "chip", 1).tokens, first)
-    assert not torch.equal(module.generate(made, "chip2", 0).tokens, first)
+    generate_one(module, images(module, 64, seed=1), "other", 0)
+    assert torch.equal(generate_one(module, made, "chip", 0).tokens, first)
+    assert not torch.equal(generate_one(module, made, "chip", 1).tokens, first)
+    assert not torch.equal(generate_one(module, made, "chip2", 0).tokens, first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"samples": 2}, {"decoding_steps": 3, "top_p": 0.5}, {"modality": "NDVI", "diffusion_steps": 2}],
+    ids=["one step", "three steps", "diffusion"],
+)
+def test_a_batch_gives_each_image_what_it_gets_alone(changes):
+    """Also where an image is not finite, and in a batch that is not full."""
+    module = load(generator="terramind_v1_tiny", **changes)
+    scatter_weights(module.tokenizer)
+    made = [images(module, 32, seed) for seed in range(3)]
+    made[1]["DEM"] *= torch.inf
+    owners = [Owner("a", 0), Owner("a", 1), Owner("b", 0)]
+    module.network_batch = (
+        4  # a chip alone is in a batch of four as well, since other shapes are other arithmetic
+    )
+    alone = [generate_one(module, image, *owner) for image, owner in zip(made, owners, strict=True)]
+    together = module.generate(
+        {name: torch.stack([image[name] for image in made]) for name in made[0]}, owners
+    )
+    assert together.finite.all(dim=1).tolist() == [True, False, True]
+    for slot in (0, 2):
+        for part in ("tokens", "token_probability", "decoded"):
+            assert torch.equal(getattr(together, part)[slot], getattr(alone[slot], part))
+    assert not torch.equal(together.tokens[0], together.tokens[2])
 
 
 def test_missing_pixels_enter_as_the_mean_and_the_input_is_left_alone():
@@ -153,7 +187,9 @@ def test_missing_pixels_enter_as_the_mean_and_the_input_is_left_alone():
         **made,
         "S1RTC": torch.where(made["S1RTC"].isnan(), module.get_buffer("mean_S1RTC"), made["S1RTC"]),
     }
-    assert torch.equal(module.generate(made, "c", 0).decoded, module.generate(filled, "c", 0).decoded)
+    assert torch.equal(
+        generate_one(module, made, "c", 0).decoded, generate_one(module, filled, "c", 0).decoded
+    )
     for name in made:
         torch.testing.assert_close(made[name], kept[name], equal_nan=True, rtol=0, atol=0)
 
@@ -162,7 +198,7 @@ def test_missing_pixels_enter_as_the_mean_and_the_input_is_left_alone():
 def test_any_subset_of_the_inputs(inputs):
     module = load(inputs=inputs)
     assert list(module.network.encoder_embeddings) == [module.inputs[name] for name in inputs]
-    assert module.generate(images(module, 32), "c", 0).decoded.shape == (1, 10, 32, 32)
+    assert generate_one(module, images(module, 32), "c", 0).decoded.shape == (1, 10, 32, 32)
 
 
 def test_random_weights_follow_the_seed_and_leave_global_randomness_alone():
@@ -215,18 +251,23 @@ def diffused(request):
     return model.eval(), ours
 
 
+def noise_stream() -> torch.Generator:
+    return torch.Generator().manual_seed(9)
+
+
 def test_continuous_modalities_equal_upstreams_forward(diffused, monkeypatch):
     upstream, ours = diffused
     made = images(ours, 64)
-    found = ours.generate(made, "chip", 0)
+    monkeypatch.setattr(StreamKey, "noise", lambda _, shape: torch.randn(shape, generator=noise_stream()))
+    found = generate_one(ours, made, "chip", 0)
     drawn = {}
     decode = ours.tokenizer.decode_tokens
 
-    def with_the_chips_noise(tokens, **kwargs):  # upstream's is from the global generator
+    def with_the_same_noise(tokens, **kwargs):  # upstream's is from the global generator
         drawn["tokens"] = tokens
-        return decode(tokens, generator=StreamKey(3, "chip", 0, 0).noise_generator(), **kwargs)
+        return decode(tokens, generator=noise_stream(), **kwargs)
 
-    monkeypatch.setattr(ours.tokenizer, "decode_tokens", with_the_chips_noise)
+    monkeypatch.setattr(ours.tokenizer, "decode_tokens", with_the_same_noise)
     random.seed(0)
     with torch.no_grad():
         given = {name: image[None].clone() for name, image in made.items()}
@@ -241,10 +282,10 @@ def test_diffusion_is_reproducible_and_in_the_modalitys_unit(diffused):
     _, module = diffused
     bands = MAPS[module.modality].modality
     made = images(module, 64)
-    first, again = (module.generate(made, "c", 0) for _ in range(2))
+    first, again = (generate_one(module, made, "c", 0) for _ in range(2))
     assert first.decoded.shape == (1, len(bands.bands), 64, 64)
     assert torch.equal(first.decoded, again.decoded)
-    assert not torch.equal(module.generate(made, "d", 0).decoded, first.decoded)
+    assert not torch.equal(generate_one(module, made, "d", 0).decoded, first.decoded)
     mean, std = (torch.tensor(v)[:, None, None] for v in (bands.mean, bands.std))
     assert ((first.decoded - mean) / std).abs().max() <= 1.0001  # clip_sample: the decoder's range is −1 to 1
 
@@ -258,7 +299,7 @@ def test_several_decoding_steps_of_an_output_that_is_an_input_too():
         diffusion_steps=1,
     )
     assert set(module.network.encoder_embeddings) == {"untok_sen2l2a@224", "untok_dem@224", "tok_sen2l2a@224"}
-    found = module.generate(images(module, 32), "c", 0)
+    found = generate_one(module, images(module, 32), "c", 0)
     assert found.tokens.shape == (1, 2, 2)
 
 
@@ -281,26 +322,28 @@ class TestOnGpu:
     def test_parity_with_the_cpu(self):
         module = load(top_k=1)
         made = images(module, 224)
-        on_cpu = module.generate(made, "c", 0).tokens
+        on_cpu = generate_one(module, made, "c", 0).tokens
         module.cuda()
-        on_gpu = module.generate({name: image.cuda() for name, image in made.items()}, "c", 0).tokens.cpu()
+        on_gpu = generate_one(
+            module, {name: image.cuda() for name, image in made.items()}, "c", 0
+        ).tokens.cpu()
         assert (on_cpu == on_gpu).float().mean() > 0.99
 
-    def test_order_independence(self):
-        module = load().cuda()
-        chips = [
-            {name: image.cuda() for name, image in images(module, 224, seed).items()} for seed in range(4)
-        ]
-        forwards = [module.generate(chip, str(i), 0).decoded for i, chip in enumerate(chips)]
-        backwards = [module.generate(chips[i], str(i), 0).decoded for i in (3, 2, 1, 0)][::-1]
-        assert all(torch.equal(a, b) for a, b in zip(forwards, backwards, strict=True))
+    @pytest.mark.parametrize(
+        "changes", [{}, {"generator": "terramind_v1_tiny", "modality": "NDVI", "diffusion_steps": 2}]
+    )
+    @pytest.mark.parametrize("batch", [2, 8, 32])
+    def test_slot_and_company(self, batch, changes):
+        """Where this fails nothing is lost: the probe falls back to one image at a time, and a line says so."""
+        module = load(**changes).cuda()
+        assert settle_network_batch(module, batch, 224, contextlib.nullcontext())
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_autocast(self, dtype):
         module = load().cuda()
         made = {name: image.cuda() for name, image in images(module, 224).items()}
         with torch.autocast("cuda", dtype=dtype):
-            found = module.generate(made, "c", 0)
+            found = generate_one(module, made, "c", 0)
         assert found.decoded.dtype == torch.float32
         assert found.decoded.isfinite().all()
 
@@ -308,12 +351,14 @@ class TestOnGpu:
     def test_rounds_and_diffusion(self, changes):
         module = load(generator="terramind_v1_tiny", **changes).cuda()
         made = {name: image.cuda() for name, image in images(module, 64).items()}
-        first, again = (module.generate(made, "c", 0) for _ in range(2))
+        first, again = (generate_one(module, made, "c", 0) for _ in range(2))
         assert torch.equal(first.tokens, again.tokens)
         assert torch.equal(first.decoded, again.decoded)
 
-    def test_the_command_in_batches_of_one_and_three(self, command, tmp_path):
-        for batch in ("1", "3"):
-            gpu = ("--accelerator", "gpu", "--batch-size", batch)
-            assert main(command(tmp_path / batch, *gpu)) == 0
-        assert_equal_stores(tmp_path / "1", tmp_path / "3")
+    def test_the_command_in_another_order(self, command, tmp_path):
+        split = tmp_path / "reversed.txt"
+        split.write_text("\n".join(reversed(IDS)))
+        gpu = ("--accelerator", "gpu", "--network-batch", "4")
+        assert main(command(tmp_path / "a", *gpu)) == 0
+        assert main(command(tmp_path / "b", *gpu, "--split", str(split))) == 0
+        assert_equal_stores(tmp_path / "a", tmp_path / "b")

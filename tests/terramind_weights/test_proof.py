@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from terramind_weights.empty import without_weights
 from terramind_weights.files import WeightsError
 from terramind_weights.proof import load_proven
 
@@ -49,3 +50,30 @@ def test_half_precision_files_are_compared_after_the_cast(head):
     state = {name: tensor.half() for name, tensor in head.state_dict().items()}
     load_proven(head, state, Path("file.pt"))
     assert torch.equal(head[0].weight, state["0.weight"].float())
+
+
+def test_a_module_without_memory_gets_the_files_tensors_and_keeps_its_ties():
+    with without_weights():
+        head = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+        head[0].bias = head[1].bias
+    assert all(parameter.is_meta for parameter in head.parameters())
+    assert not torch.nn.Linear(3, 2).weight.is_meta
+    state = {"0.weight": torch.ones(2, 3), "1.weight": torch.ones(2), "1.bias": torch.zeros(2)}
+    load_proven(head, state, Path("file.pt"))
+    assert head[0].weight.data_ptr() == state["0.weight"].data_ptr()
+    assert head[0].bias is head[1].bias
+    assert head(torch.ones(1, 3)).tolist() == [[0.0, 0.0]]  # LayerNorm of two equal numbers
+
+
+def test_tied_tensors_of_a_module_without_memory_must_agree():
+    with without_weights():
+        head = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+        head[0].bias = head[1].bias
+    state = {
+        "0.weight": torch.ones(2, 3),
+        "0.bias": torch.ones(2),
+        "1.weight": torch.ones(2),
+        "1.bias": torch.zeros(2),
+    }
+    with pytest.raises(WeightsError, match=r"tensor 1.bias differs from 0.bias, to which it is tied"):
+        load_proven(head, state, Path("file.pt"))

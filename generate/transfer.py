@@ -1,0 +1,39 @@
+"""To the device and back without waiting for it: one way each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the CPU on a device; CUDA takes them from pinned memory while the program goes on."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+class Landing:
+    """Tensors on their way from the device to the CPU.
+
+    Args:
+        values: Tensors by name, on one device.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        # Copies from CUDA that do not block arrive in pinned memory; they are complete when the event is.
+        self._values = {name: tensor.to("cpu", non_blocking=True) for name, tensor in values.items()}
+        device = next(iter(values.values())).device
+        self._event = None if device.type == "cpu" else torch.Event(device)
+        if self._event is not None:
+            self._event.record()
+
+    def wait(self) -> dict[str, NDArray[Any]]:
+        """The values as arrays, once they have all arrived."""
+        if self._event is not None:
+            self._event.synchronize()
+        return {name: tensor.numpy() for name, tensor in self._values.items()}

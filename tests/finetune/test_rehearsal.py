@@ -1,0 +1,73 @@
+"""A training step of each encoding on a device that is not there: see `tests.pretend_cuda`."""
+
+import pytest
+import torch
+from terratorch.tasks import SemanticSegmentationTask
+
+from finetune.augment.encodings import ENCODINGS
+from finetune.data.datamodule import TimStoreDataModule
+from tests.finetune.world import make_spec, make_store
+from tests.pretend_cuda import backward, pretended_cuda, watch
+
+
+@pytest.fixture(scope="module")
+def stores(world, tmp_path_factory):
+    """A store with everything LULC can have, and one of NDVI."""
+    folder = tmp_path_factory.mktemp("stores")
+    make_store(world, folder / "lulc", make_spec(probabilities=True))
+    make_store(world, folder / "ndvi", make_spec("NDVI"))
+    return folder
+
+
+def make_task(encoding) -> SemanticSegmentationTask:
+    torch.manual_seed(0)
+    necks = [{"name": "SelectIndices", "indices": [2, 5, 8, 11]}]
+    necks += [{"name": "ReshapeTokensToImage", "remove_cls_token": False}]
+    arguments = {
+        "backbone": "terramind_tim_store",
+        "backbone_architecture": "terramind_v1_tiny",
+        "backbone_encoding": encoding,
+        "backbone_modalities": ["S2L2A", "S1RTC", "DEM"],
+        "necks": [*necks, {"name": "LearnedInterpolateToPyramidal"}],
+        "decoder": "UNetDecoder",
+        "decoder_channels": [16, 8, 8, 8],
+        "num_classes": 5,
+    }
+    return SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1).train()
+
+
+def to_cuda(value):
+    if isinstance(value, dict):
+        return {key: to_cuda(entry) for key, entry in value.items()}
+    return value.cuda() if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("encoding", [[], *([name] for name in ENCODINGS)], ids=["none", *ENCODINGS])
+def test_a_training_step_under_autocast(world, stores, encoding):
+    store = str(stores / ("ndvi" if encoding == ["ndvi"] else "lulc")) if encoding else None
+    module = TimStoreDataModule(
+        str(world.root), batch_size=2, num_workers=0, augment=store, encoding=encoding, timesteps=[0]
+    )
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    task = make_task(encoding)
+    seen = set()
+    layer = next(part for part in task.modules() if isinstance(part, torch.nn.Conv2d))
+    layer.register_forward_hook(lambda *arguments: seen.add(arguments[2].dtype))
+    before = {name: parameter.detach().clone() for name, parameter in task.named_parameters()}
+    with pretended_cuda():
+        watch(task.to("cuda").parameters())
+        optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
+        model_batch = module.model_batch(to_cuda(batch))
+        with torch.autocast("cuda", dtype=torch.float16):
+            output = task(model_batch["image"]).output
+            loss = task.criterion(output, model_batch["mask"])
+        assert output.is_cuda
+        assert seen == {torch.float16}  # autocast was at work
+        backward(loss, task.parameters())
+        optimizer.step()
+        assert loss.isfinite()
+        after = {name: parameter.detach().cpu() for name, parameter in task.named_parameters()}
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.split(".")[0] for name in moved} == {"model"}
+    assert any("encoder_embeddings" in name for name in moved)
