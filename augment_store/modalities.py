@@ -193,7 +193,8 @@ def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     red, nir = (bands[..., S2L2A.bands.index(name), :, :] for name in ("RED", "NIR_BROAD"))
     valid = (red >= 0) & (nir >= 0) & (red + nir > 0)
     ratio = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=valid)
-    return ratio[..., None, :, :]
+    banded: NDArray[np.float32] = ratio[..., None, :, :]
+    return banded
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,8 @@ def _map_problems(
 
 
 def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
-    return store.values("timestep_source", slice(position, position + 1))[0]
+    sources: NDArray[np.int16] = store.values("timestep_source", slice(position, position + 1))[0]
+    return sources
 
 
 def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:

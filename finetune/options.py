@@ -82,9 +82,8 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
         *("--encoding",),
         nargs="+",
         metavar="NAME",
-        help="onehot, probabilities, index, confidence (of classes); value (of NDVI, DEM …); token_probability; modality; "
-        "or tokens alone "
-        "(default: as suits the store)",
+        help="onehot, probabilities, index, confidence (of classes); value (of NDVI, DEM …); token_probability; "
+        "modality; or tokens alone (default: as suits the store)",
     )
     group.add_argument(
         *("--control",),

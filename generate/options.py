@@ -13,21 +13,21 @@ from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import AugmentStoreError
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.spec import SamplingSpec
 from generate.units import Units
 from terramind_weights.catalog import HUB
 
-DEFAULT_MODALITY: Final = "LULC"
+DEFAULT_MODALITY: Final = LULC.name
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
-Interrupted anywhere, the same command goes on where it stopped. `python -m generate audit --help`
+Interrupted anywhere, the same command resumes where it stopped. `python -m generate audit --help`
 shows how to look at the inputs alone."""
 
 
 class OptionsError(AugmentStoreError, ValueError):
-    """An option has a value that cannot be, or two options contradict each other."""
+    """An option has an invalid value, or two options contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="arithmetic, part of the spec (default: 32-true)",
     )
     group.add_argument(
-        "--accept-audit", action="store_true", help="go on despite what the audit finds, and record it"
+        "--accept-audit", action="store_true", help="continue despite what the audit finds, and record it"
     )
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 

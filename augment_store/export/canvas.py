@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from augment_store.export.layers import Layer
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
-"""Pixels a mosaic may have, so that a band of a layer stays below 0.3 GB (confidence) to 0.6 GB (NDVI)."""
+MOST_VALUES: Final = 2**30
+"""Pixels a mosaic may have, and values that all bands of a layer may have, so that a layer stays below 2.2 GB."""
 
 _GRID_TOLERANCE: Final = 0.01
 """How far, in pixels, chips may lie off their scene's grid."""
@@ -45,11 +47,17 @@ class Canvas:
         """Pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
 
         Raises:
-            MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet.
+            MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet, or its bands
+                have more than `MOST_VALUES` values.
         """
         per_token = layer.array.pixels
         height, width = (side // per_token for side in self.shape)
         shape = (len(layer.bands), height, width)
+        if math.prod(shape) > MOST_VALUES:
+            raise MosaicError(
+                f"{self.name}: {shape[0]} bands of {height} × {width} pixels of {layer.array.name} are too many for "
+                "memory; choose neighbouring chips with --ids, or export without --mosaic"
+            )
         filled = np.full(shape, layer.array.nodata or 0, dtype=layer.array.dtype)
         for chip_id, (row, column) in reversed(list(self.corners.items())):
             if row % per_token or column % per_token:

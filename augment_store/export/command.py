@@ -108,7 +108,7 @@ def _written(
 def _rasters(
     store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
-    """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that another one stands for."""
+    """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that is a copy of another."""
     from augment_store.export.geotiff import write_cog, write_geotiff
     from augment_store.export.layers import distinct_timesteps, layers
 

@@ -103,7 +103,10 @@ def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Lay
     target.write(canvas.read(store, layer))
     target.descriptions = layer.bands
     target.scales = (layer.array.scale,) * len(layer.bands)
-    target.units = (layer.array.unit,) * len(layer.bands)
+    if layer.array.unit:
+        target.units = (layer.array.unit,) * len(layer.bands)
+        for band in target.indexes:  # rio-cogeo copies tags, but not units
+            target.update_tags(band, units=layer.array.unit)
     target.update_tags(**_tags(store, canvas, layer))
     if layer.array.classes:
         target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.array.classes})

@@ -1,7 +1,7 @@
 """GeoZarr: a Zarr v3 group per chip or mosaic, with the conventions ``proj:`` and ``spatial:`` and CF's.
 
 Both conventions at their tag ``v1``: https://github.com/zarr-conventions/geo-proj and
-https://github.com/zarr-conventions/spatial. CF's `grid_mapping` stands beside them for readers that
+https://github.com/zarr-conventions/spatial. CF's `grid_mapping` is written too, for readers that
 know nothing else (GDAL, rioxarray). Open a group by its own path: ``xarray.open_zarr(root / name)``.
 """
 

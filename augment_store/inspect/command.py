@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample", type=_positive, default=500, metavar="N", help="chips the summary is over (default 500)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default 0)")
 
 
 def run(args: argparse.Namespace) -> int:

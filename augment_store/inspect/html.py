@@ -109,6 +109,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
         "continuous": survey.kind.continuous,
+        "drawnByLegend": survey.kind.drawn_by_legend,
         "classes": [_legend(entry) for entry in survey.kind.legend],
         "measures": MEASURES,
         "groups": [_group(group) for group in summarise(seen)],
@@ -197,7 +198,7 @@ def _finite(measures: dict[str, float]) -> dict[str, float]:
 
 
 def _json(value: Any) -> str:
-    """JSON that may stand inside a script element: it holds no ``<``."""
+    """JSON that is safe inside a script element: it has no ``<``."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 

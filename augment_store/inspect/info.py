@@ -78,7 +78,7 @@ def render_info(store: AugmentStore) -> RenderableType:
 
 
 def _cell(value: object) -> Text:
-    """A value of the store as text, in which nothing is markup or an order to the terminal."""
+    """A value of the store as text, in which nothing is markup or a control sequence."""
     return Text(printable(str(value)))
 
 

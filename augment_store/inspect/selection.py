@@ -114,7 +114,7 @@ def _suggest(chip_id: str, known: Sequence[str]) -> str:
 def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -> None:
     """Makes sure that chips have the content the store was generated from.
 
-    Chips whose inputs are not all on disk are passed over.
+    Chips whose inputs are not all on disk are skipped.
 
     Raises:
         OtherChipsError: If every chip that can be compared has another digest.

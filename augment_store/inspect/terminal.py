@@ -30,7 +30,7 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     """
     console.print(_title(survey, len(seen)), soft_wrap=True)
     groups = summarise(seen)
-    console.print(_shares_table(survey.kind.legend, groups))
+    console.print(_shares_table(survey.kind, groups))
     console.print(_measures_table(groups, survey.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
     if wrong:
@@ -71,13 +71,13 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _shares_table(classes: Sequence[LegendClass], groups: Sequence[Group]) -> Table:
+def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:
     table = _table("share of pixels")
-    table.add_column("class")
+    table.add_column(kind.counted if kind.continuous else "class")
     for group in groups:
         table.add_column(_heading(group), justify="right")
     table.add_column("", width=_BAR)
-    for entry in classes:
+    for entry in kind.legend:
         shares = [float(group.shares[entry.value]) for group in groups]
         if max(shares) > 0:
             name = Text.assemble(("■ ", _style(entry)), entry.name)

@@ -69,7 +69,7 @@ class MapArray:
 
     @property
     def banded(self) -> bool:
-        """Whether a dimension with a value per band stands between the time and the last two."""
+        """Whether a dimension with a value per band lies between the time and the last two."""
         return self.dims[self.dims.index("time") + 1] != self.dims[-2]
 
     @property

@@ -153,7 +153,9 @@ class ContinuousMap(GeneratedMap):
         close: NDArray[np.bool_] = (
             (apart <= self.tolerance / self.scale) & (one != VALUE_FILL) & (other != VALUE_FILL)
         )
-        return close.all(axis=-3) if self.banded else close
+        if self.banded:
+            close = np.all(close, axis=-3)
+        return close
 
     def mean(self, values: NDArray[Any]) -> float:
         """Mean of the shown band."""

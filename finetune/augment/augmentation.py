@@ -180,5 +180,5 @@ def _check_codebooks(maps: StoreMaps, plan: EncodingPlan) -> None:
     single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
     if codebooks > 1 and single:
         raise EncodingError(
-            f"{maps.path}: its tokens have {codebooks} codebooks, encoding {single[0]} takes one; choose another encoding"
+            f"{maps.path}: its tokens have {codebooks} codebooks; encoding {single[0]} takes one; use another"
         )

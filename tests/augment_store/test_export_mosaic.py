@@ -9,6 +9,7 @@ import rasterio
 from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
 from augment_store.errors import MosaicError
+from augment_store.export import canvas as canvas_module
 from augment_store.export.canvas import mosaics
 from augment_store.records import ChipEntry
 from tests.augment_store.stores import WKT, grid_reference, make_spec, make_store
@@ -85,6 +86,16 @@ def test_chips_that_do_not_fit_are_refused(tmp_path, second, message):
     store = store_of(tmp_path, entry("a", 0, 0), second)
     with pytest.raises(MosaicError, match=message):
         mosaics(store, store.chip_ids)
+
+
+def test_bands_that_are_too_many_for_memory_are_refused(tmp_path, monkeypatch, capsys):
+    store = store_of(tmp_path, entry("a", 0, 0), entry("b", 32, 0), spec=make_spec("S2L2A"))
+    monkeypatch.setattr(canvas_module, "MOST_VALUES", 12 * 32 * 64 - 1)
+    arguments = ["--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic"]
+    assert main(["export", str(store.path), *arguments]) == 2
+    assert "s: 12 bands of 32 × 64 pixels of s2l2a are too many for memory" in capsys.readouterr().err
+    monkeypatch.setattr(canvas_module, "MOST_VALUES", 12 * 32 * 64)
+    assert main(["export", str(store.path), *arguments]) == 0
 
 
 def test_tokens_that_do_not_meet_are_refused(tmp_path, capsys):

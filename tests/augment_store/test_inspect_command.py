@@ -78,6 +78,14 @@ def test_ndvi_store(tmp_path, capsys):
     assert "confidence" not in page_data(tmp_path / "p.html", "chips")[0]["layers"]
 
 
+def test_a_map_of_several_bands_is_a_picture_of_its_own(tmp_path):
+    make_store(tmp_path / "s", chips=2, spec=make_spec("S1RTC", samples=2))
+    assert inspect(tmp_path / "s", "--html", tmp_path / "p.html") == 0
+    assert not page_data(tmp_path / "p.html", "store")["drawnByLegend"]
+    drawn = page_data(tmp_path / "p.html", "chips")[0]["layers"]["map"]
+    assert [uri.split(";")[0] for uri in drawn] == ["data:image/webp"] * 2
+
+
 def test_text_of_the_store_cannot_break_the_page(tmp_path):
     evil = "</script><script>alert(1)</script>"
     make_store(tmp_path / "s", chips=1, entries=[ChipEntry("a", evil)])

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import LULC_LEGEND, S1GRD, S1RTC, S2L2A
+from augment_store.modalities import DEM, LULC_LEGEND, S1GRD, S1RTC, S2L2A, missing, native, ndvi_of
 
 UPSTREAM_KEYS = {
     "S2L2A": "untok_sen2l2a@224",
@@ -44,3 +45,36 @@ def test_legend_has_ten_classes_in_order_with_the_published_palette():
 
 def test_band_counts():
     assert (len(S2L2A.bands), len(S1RTC.bands), len(S1GRD.bands)) == (12, 2, 2)
+
+
+def test_missing_is_said_by_one_rule():
+    radar = np.array([-9999, np.nan, np.inf, -3.4e38, -12.5, 0], np.float32).reshape(1, 1, -1)
+    assert missing(radar, S1RTC).ravel().tolist() == [True, True, True, True, False, False]
+    assert missing(np.full((1, 1, 1), -9999, np.float16), S1RTC).all()  # −9999 is −10000 in float16
+    height = np.array([-9999, -32768, 0, 12], np.int16).reshape(1, 1, -1)
+    assert missing(height, DEM).ravel().tolist() == [True, True, False, False]
+    optical = np.zeros((12, 1, 3), np.int16)
+    optical[4, 0, 1] = 1
+    optical[5, 0, 2] = -9999
+    found = missing(optical, S2L2A)
+    assert found[:, 0, 0].all()  # Sentinel-2's NO_DATA
+    assert not found[:, 0, 1].any()  # a dark surface
+    assert found[:, 0, 2].tolist() == [band == 5 for band in range(12)]
+
+
+def test_linear_power_becomes_decibel_and_an_offset_is_subtracted():
+    power = np.array([0.1, 1.0, 0.0, -9999], np.float32).reshape(1, 1, -1)
+    found = native(power, S1RTC, linear=True).ravel()
+    assert found[:2].tolist() == pytest.approx([-10.0, 0.0])
+    assert np.isnan(found[2:]).all()
+    assert native(np.full((12, 1, 1), 1800, np.int16), S2L2A, offset=1000.0)[0, 0, 0] == 800
+
+
+def test_ndvi_needs_two_bands_that_are_there_and_not_negative():
+    bands = np.full((12, 1, 5), 500, np.float32)
+    red, nir = S2L2A.bands.index("RED"), S2L2A.bands.index("NIR_BROAD")
+    bands[red, 0], bands[nir, 0] = [1000, -50, 0, np.nan, 0], [3000, 100, 0, 100, 100]
+    found = ndvi_of(bands)[0, 0]
+    assert found[0] == pytest.approx(0.5)  # (3000 − 1000) / 4000
+    assert np.isnan(found[1:4]).all()
+    assert found[4] == 1.0

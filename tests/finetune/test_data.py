@@ -1,5 +1,6 @@
 """Samples, transforms, statistics, splits and controls."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -16,13 +17,14 @@ from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.records import ChipEntry
 from augment_store.store import AugmentStore
+from finetune.augment.augmentation import Augmentation, Wish
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.splits import SceneRule
 from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from tests.finetune.world import make_store, make_world, write_tif, write_zarr
+from tests.finetune.world import make_spec, make_store, make_world, write_tif, write_zarr
 
 D4 = [
     FlattenTemporalIntoChannels(),
@@ -319,6 +321,34 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
     image = module.model_batch(next(iter(module.test_dataloader())))["image"]["S2L2A"]
     assert image.shape[1] == 13
     assert image[0, 12, 5, 5] == pytest.approx((0.5 - 0.327) / 0.322)
+
+
+def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
+    store = make_store(world, tmp_path / "s1", make_spec("S1RTC"))
+    module = datamodule(world, augment=str(store.path), encoding=["value"])
+    module.setup("test")
+    assert module.augmentation.encoding == ("s1rtc",)
+    batch = next(iter(module.test_dataloader()))
+    image = module.model_batch(batch)["image"]["S2L2A"]
+    assert image.shape[1:] == (14, 4, 32, 32)
+    raw = store.read("s1rtc", batch["chip_id"][0])[0, 2]  # band, y, x of the third timestep
+    expected = (raw * 0.01 - [[[-10.93]], [[-17.329]]]) / [[[4.391]], [[4.459]]]
+    np.testing.assert_allclose(image[0, 12:, 2], expected, atol=1e-4)
+    assert Augmentation(Wish(store=store.path), 1).encoding == ("s1rtc",)  # what suits the store
+
+
+def test_encodings_of_a_single_token_refuse_several_codebooks(world, tmp_path):
+    spec = dataclasses.replace(make_spec(), codebooks=2)
+
+    def arrays(chip_id, rng):
+        shape = (1, world.timesteps, 2, 2, 2)
+        return {"tokens": np.zeros(shape, np.uint16), "token_probability": np.ones(shape, np.float32)}
+
+    store = make_store(world, tmp_path / "s", spec, arrays=arrays)
+    for encoding in ("tokens", "token_probability"):
+        with pytest.raises(EncodingError, match=f"2 codebooks; encoding {encoding} takes one"):
+            datamodule(world, augment=str(store.path), encoding=[encoding])
+    assert datamodule(world, augment=str(store.path), encoding=["onehot"]).augmentation.plan.channels == 10
 
 
 def test_constant_maps_carry_nothing(world):

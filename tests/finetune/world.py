@@ -14,6 +14,7 @@ from zarr.storage import ZipStore
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import IMPACTMESH
 from augment_store.chips.scenes import scenes_by_pattern
+from augment_store.maps.registry import CONTINUOUS
 from augment_store.records import ChipEntry, ChipRecord
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
@@ -131,6 +132,13 @@ def _record(world: World, spec: GenerationSpec, chip_id: str, arrays) -> ChipRec
         "probabilities": rng.integers(0, 256, (time, 10, size, size)).astype(np.uint8),
         "input_digest": chip.digests(),
         "timestep_source": np.arange(time, dtype=np.int16),
+    }
+    made |= {
+        kind.array: rng.integers(
+            0, 900, (samples, time, *[len(kind.modality.bands)] * kind.banded, size, size)
+        ).astype(np.int16)
+        for kind in CONTINUOUS.values()
+        if kind.array not in made
     }
     return ChipRecord(chip_id, made | (arrays(chip_id, rng) if arrays else {}))
 

@@ -3,7 +3,7 @@ const viewer = { list: [], at: 0, cell: null, pixels: new Map() };
 const current = () => viewer.list[viewer.at];
 const layersOf = (chip) => Object.keys(LAYERS).filter((name) => name in chip.layers);
 const uriOf = (chip, layer) => chip.layers[layer][Math.min(+$("sample").value || 0, chip.layers[layer].length - 1)];
-const isMap = (layer) => layer === "map" || layer === "reference";
+const isMap = (layer) => store.drawnByLegend && (layer === "map" || layer === "reference");
 
 function pair(chip, left, right) {
   const have = layersOf(chip);
