@@ -20,6 +20,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
+from tests.benchmarks.table import DEVICE, Row, seconds
+
 STEPS = {
     "phase 2": {"backbone": "terramind_v1_base"},
     "onehot": {"backbone": "terramind_tim_store", "backbone_encoding": ["onehot"]},
@@ -29,11 +33,17 @@ STEPS = {
 }
 
 
+def peak_memory() -> float:
+    """Most memory used so far, in GB: the device's, or this process's on a CPU."""
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 class Arm:
     """One arm in this process: makes a task and a batch, and takes steps."""
 
     def __init__(self, name: str, size: int, batch: int) -> None:
-        import torch
         from terratorch.tasks import SemanticSegmentationTask
 
         import finetune.model.backbone  # noqa: F401 - registers the backbone
@@ -50,7 +60,8 @@ class Arm:
             "decoder_channels": [512, 256, 128, 64],
             "num_classes": 5,
         }
-        self.task = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1).train()
+        self.task = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1)
+        self.task.train().to(DEVICE)
         self.optimizer = torch.optim.AdamW(self.task.parameters(), lr=1e-5)
         channels = {"S2L2A": 12 + 10 * (name == "onehot"), "S1RTC": 2, "DEM": 1}
         self.image = {key: torch.randn(batch, count, size, size) for key, count in channels.items()}
@@ -58,36 +69,37 @@ class Arm:
             self.image["TIM"] = torch.rand(batch, 10, size, size)
         if name == "tokens":
             self.image["LULC"] = torch.randint(4375, (batch, 1, size, size))
-        self.mask = torch.randint(5, (batch, size, size))
+        self.image = {key: image.to(DEVICE) for key, image in self.image.items()}
+        self.mask = torch.randint(5, (batch, size, size)).to(DEVICE)
 
-    def step(self) -> float:
-        """Processor seconds of one training step."""
-        started = time.process_time()
+    def step(self) -> None:
+        """One training step."""
         self.optimizer.zero_grad()
         self.task.criterion(self.task(dict(self.image)).output, self.mask).backward()
         self.optimizer.step()
-        return time.process_time() - started
 
 
 def serve(name: str, size: int, batch: int) -> None:
     """Takes a step for every line on stdin and answers with its seconds and the peak memory in GB."""
     arm = Arm(name, size, batch)
     for _ in sys.stdin:
-        seconds = arm.step()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        sys.stdout.write(json.dumps([seconds, peak]) + "\n")
+        found = [seconds(arm.step), peak_memory()]
+        sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
 
 
-def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> None:
-    """Prints the table of steps."""
+Answers = dict[str, list[list[float]]]
+
+
+def measure_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> Answers:
+    """Seconds and peak memory in GB of every step, by arm; the arms take turns, after a step that warms up."""
     words = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.finetune_speed", "--serve"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     arms = {
         n: subprocess.Popen([*words, n, "--size", str(size), "--batch", str(batch)], **pipes) for n in names
     }
-    answers: dict[str, list[list[float]]] = {name: [] for name in names}
-    for _ in range(rounds + 1):  # the first is a warm-up
+    answers: Answers = {name: [] for name in names}
+    for _ in range(rounds + 1):
         for name, process in arms.items():
             process.stdin.write("step\n")
             process.stdin.flush()
@@ -95,7 +107,19 @@ def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> N
     for process in arms.values():
         process.stdin.close()
         process.wait()
-    times = {name: [seconds for seconds, _ in found[1:]] for name, found in answers.items()}
+    return {name: found[1:] for name, found in answers.items()}
+
+
+def ratios(name: str, part: int) -> list[float]:
+    """An arm's seconds (part 0) or peak memory (part 1) over those of Phase 2, step by step."""
+    found = measure_steps(["phase 2", name], rounds=5, size=256, batch=2)
+    return [ours[part] / base[part] for ours, base in zip(found[name], found["phase 2"], strict=True)]
+
+
+def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> None:
+    """Prints the table of steps."""
+    answers = measure_steps(names, rounds, size, batch)
+    times = {name: [one for one, _ in found] for name, found in answers.items()}
     base = names[0]
     sys.stdout.write("arm            median s   fastest s   × phase 2 (median, fastest, paired)   peak GB\n")
     for name in names:
@@ -109,7 +133,6 @@ def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> N
 def compare_loading(rounds: int, size: int, batch: int) -> None:
     """Prints the time to load a batch with a store and without, D4 and four timesteps as in Phase 2."""
     import albumentations
-    import torch
     from albumentations.pytorch import ToTensorV2
     from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
@@ -143,6 +166,18 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
         ratio = median(one / other for one, other in zip(found, base, strict=True))
         shares = f"× {min(found) / min(base):.3f} fastest, × {ratio:.3f} paired"
         sys.stdout.write(f"loading {name:16} {1000 * min(found):7.1f} ms a batch, {shares}\n")
+
+
+TABLE = (
+    Row(
+        "step",
+        "training step, onehot, base, 256 px, T = 1",
+        "Phase 2",
+        lambda: ratios("onehot", 0),
+        at_most=1.03,
+    ),
+    Row("step-memory", "its peak memory", "Phase 2", lambda: ratios("onehot", 1), at_most=1.03),
+)
 
 
 def main() -> None:
