@@ -42,7 +42,8 @@ def run_guarded(run: Callable[[], int]) -> int:
     """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
 
     Returns:
-        The command's own status; 2 for usage and configuration errors, a path that is none included, 1 where the disk fails, 130 on Ctrl-C.
+        The command's own status; 2 for usage and configuration errors, a path that is none included; 1 where the disk
+        fails; 130 on Ctrl-C.
     """
     try:
         return run()
