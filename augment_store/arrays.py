@@ -59,9 +59,9 @@ def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: i
 
 DAMAGE: Final = (
     *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError),
-    *(IndexError, MemoryError, OverflowError),
+    *(IndexError, MemoryError, OverflowError, ExceptionGroup),
 )
-"""What zarr raises on a damaged chunk or metadata."""
+"""What zarr raises on a damaged chunk or metadata; newer ones gather what several reads raised in a group."""
 
 
 @contextlib.contextmanager
@@ -72,7 +72,10 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
     except (StoreError, PermissionError):
         raise
     except DAMAGE as error:
+        reason = error
+        while isinstance(reason, ExceptionGroup):
+            reason = reason.exceptions[0]
         raise StoreError(
-            f"{path}: {what} cannot be read ({error}); the store is damaged there. "
+            f"{path}: {what} cannot be read ({reason}); the store is damaged there. "
             f"Run python -m augment_store verify {path} --repair, then generate again"
         ) from error
