@@ -265,9 +265,9 @@ def read_file(path: Path) -> bytes | None:
 
 DAMAGE: Final = (
     *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, struct.error),
-    *(IndexError, MemoryError, OverflowError),
+    *(IndexError, MemoryError, OverflowError, ExceptionGroup),
 )
-"""What a damaged chunk or damaged metadata raise, here and in zarr."""
+"""What a damaged chunk or damaged metadata raise, here and in zarr, whose newer versions gather errors in a group."""
 
 
 @contextlib.contextmanager
@@ -278,7 +278,10 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
     except (StoreError, PermissionError):
         raise
     except DAMAGE as error:
+        reason = error
+        while isinstance(reason, ExceptionGroup):
+            reason = reason.exceptions[0]
         raise StoreError(
-            f"{path}: {what} cannot be read ({error}); the store is damaged there. "
+            f"{path}: {what} cannot be read ({reason}); the store is damaged there. "
             f"Run python -m augment_store verify {path} --repair, then generate again"
         ) from error
