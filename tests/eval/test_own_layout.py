@@ -115,5 +115,8 @@ def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
         assert score.counts.total.sum() == sum(int((mask >= 0).sum()) for mask in labels)
     assert run(evaluate, "compare", "--baseline", "baseline", "--candidate", "tim", "--out", "report") == 0
     report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
-    assert {entry["chip_id"] for entry in report["chips"]} == set(test)
-    assert "data:image" in Path("report/report.html").read_text(encoding="utf-8")  # pictures of these chips
+    assert {entry["id"] for entry in report["chips"]} == set(test)
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp") >= len(
+        test
+    )  # pictures of these chips, which the score told where to find
