@@ -82,13 +82,26 @@ def _epilog(examples: str) -> str | None:
     return f"examples:\n{textwrap.indent(examples.strip(), '  ')}" if examples else None
 
 
-def add_layout_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Adds `--layout`, which every command that takes `--chips` has."""
+def add_layout_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str = "found by the files"
+) -> None:
+    """Adds `--layout`, which every command that takes `--chips` has; `default` says what holds without it."""
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
-        help="how the chips lie on disk: a name that python -m augment_store layouts lists, or a YAML file (default: "
-        "found by the files)",
+        help="how the chips lie on disk: a name that python -m augment_store layouts lists, or a YAML file "
+        f"(default: {default})",
+    )
+
+
+def add_scenes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--scenes`, the rule that gives a chip its scene."""
+    parser.add_argument(
+        "--scenes",
+        metavar="FILE|REGEX",
+        help="the acquisition that each chip was cut from: a CSV file with the columns chip and scene, or a regular "
+        "expression for what to strip from a chip id (default: what the store has; of other chips the layout's rule, "
+        "or else a trailing _r<row>c<col> or _<row>_<col> is stripped)",
     )
 
 

@@ -21,6 +21,7 @@ from augment_store.history import LONGEST_HISTORY
 from augment_store.modalities import PATCH_SIZE
 from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT, Unfit, parse
+from augment_store.words import counted
 
 SCHEMA_VERSION: Final = 3
 
@@ -95,7 +96,7 @@ class Extent:
     size: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP, multiple_of=PATCH_SIZE)]
 
     def __str__(self) -> str:
-        return f"{self.timesteps} timesteps of {self.size} px"
+        return f"{counted(self.timesteps, 'timestep')} of {self.size} px"
 
 
 @dataclass(frozen=True)

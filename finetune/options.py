@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.words import shipped_or_given
 from finetune.errors import ConfigError
 
@@ -20,6 +21,13 @@ Fine-tunes TerraMind on chips joined with an augment store, by TerraTorch. Witho
 plain fine-tune of the YAML. Options that are not listed go to TerraTorch's own parser, for example
 --trainer.max_epochs 5 or --data.init_args.batch_size 2."""
 
+EXAMPLES: Final = """
+python -m finetune fit --config nyc_phase2 --chips data/nyc --run runs/baseline
+python -m finetune fit --config nyc_tim_lulc --chips data/nyc --augment stores/lulc --run runs/tim_lulc
+python -m finetune fit --config mine.yaml --chips tiles --layout my_layout.yaml --scenes scenes.csv --run runs/mine
+python -m finetune predict --run runs/tim_lulc
+"""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -29,6 +37,8 @@ class Options:
     config: Path
     run: Path
     chips: Path | None = None
+    layout: str | None = None
+    scenes: str | None = None
     augment: Path | None = None
     encoding: tuple[str, ...] | None = None
     control: str | None = None
@@ -50,7 +60,7 @@ def shipped_configs() -> tuple[str, ...]:
 
 def parser() -> argparse.ArgumentParser:
     """Parser of `python -m finetune`."""
-    made = argparse.ArgumentParser("python -m finetune", description=DESCRIPTION, allow_abbrev=False)
+    made = new_parser("finetune", DESCRIPTION, EXAMPLES)
     made.add_argument("command", choices=COMMANDS, help="what to do")
     shipped = ", ".join(shipped_configs())
     made.add_argument(
@@ -60,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--chips", type=Path, metavar="DIR", help="root folder of the chip set, with its own splits"
     )
+    add_layout_argument(made, "the YAML's, or else found by the files")
+    add_scenes_argument(made)
     made.add_argument("--seed", type=int, metavar="N", help="seed for all random draws (default: the YAML's)")
     made.add_argument(
         "--smoke", action="store_true", help="two steps on a few chips, no logger, no checkpoint"

@@ -17,6 +17,7 @@ from augment_store.command_line import run_guarded
 from augment_store.files import write_whole
 from augment_store.history import command_line
 from augment_store.modalities import INPUT_MODALITIES
+from augment_store.words import counted
 from generate.audit.audit import Audit, audit_chips
 from generate.audit.rules import BandStatistics
 from generate.options import (
@@ -60,7 +61,7 @@ def run_audit(options: ChipOptions, json_path: Path | None) -> int:
 def show_audit(audit: Audit, console: Console) -> None:
     """Prints an audit as a table per modality and its findings as lines."""
     console.print(
-        f"{len(audit.chips)} chips, in pretraining units; shift: mean against the pretraining mean, in its"
+        f"{counted(len(audit.chips), 'chip')}, in pretraining units; shift: mean against the pretraining mean, in its"
     )
     console.print("standard deviations; missing: share of the pixels that are NaN or no data")
     for modality, bands in itertools.groupby(audit.bands, key=lambda band: band.modality):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.command_line import add_layout_argument, new_parser
+from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
 from augment_store.files import check_local
 from augment_store.maps.family import GeneratedMap
@@ -214,13 +214,7 @@ def generate_parser() -> argparse.ArgumentParser:
         help=f"what to generate (default: {DEFAULT_MODALITY})",
     )
     _add_chip_arguments(parser)
-    parser.add_argument(
-        "--scenes",
-        metavar="FILE|REGEX",
-        help="the acquisition that each chip was cut from: a CSV file with the columns chip and scene, or a regular "
-        "expression for what to strip from a chip id (default: what the store has; of new chips the layout's rule, or "
-        "else a trailing _r<row>c<col> or _<row>_<col> is stripped)",
-    )
+    add_scenes_argument(parser)
     _add_sampling_arguments(parser)
     _add_run_arguments(parser)
     return parser

@@ -21,6 +21,7 @@ from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore, check_free
 from augment_store.verify import check_unchanged
+from augment_store.words import counted
 from generate.audit.audit import Audit, AuditError, audit_chips
 from generate.audit.rules import Finding
 from generate.datamodule import ChipDataModule, ChipReader
@@ -242,10 +243,11 @@ def _show_plan(run: Run, console: Console) -> None:
     scenes = {found[chip_id] for chip_id in run.chip_set.ids}
     done = _count_complete(store, run) if store else 0
     count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
+    chips, layout = f"{counted(count, 'chip')} of {counted(len(scenes), 'scene')}", run.chip_set.layout.name
     lines = [
-        f"{count} chips of {len(scenes)} scenes ({run.chip_set.layout.name} layout), {run.extent}",
+        f"{chips} ({layout} layout), {run.extent}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
-        f"resumes {options.store}, {done} chips complete" if store else f"makes {options.store}",
+        f"resumes {options.store}, {counted(done, 'chip')} complete" if store else f"makes {options.store}",
         f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not looked at",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)

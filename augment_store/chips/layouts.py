@@ -161,6 +161,11 @@ def load_layout(name: str) -> Layout:
         raise ChipSetError(f"{path}: cannot be read as YAML ({one_line(error)})") from error
 
 
+def wherever_run(name: str | None) -> str | None:
+    """A layout as a record names it: a file by its absolute path, so that the record holds in any folder."""
+    return str(Path(name).resolve()) if name and name not in SHIPPED and Path(name).is_file() else name
+
+
 def list_ids(folder: Path, pattern: str) -> set[str]:
     """Ids of the files in `folder` that `pattern`, such as ``DEM/{id}_DEM.tif``, describes."""
     return set(_ids(folder / pattern))

@@ -306,7 +306,7 @@ def _check_same(first: Score, other: Score) -> None:
     if moved:
         raise ComparisonError(
             f"{first.folder} and {other.folder} put chip {moved[0]} in the scenes {scenes[moved[0]]!r} and "
-            f"{placed[moved[0]]!r}; score them with one scene_pattern or scene_table"
+            f"{placed[moved[0]]!r}; train them with one --scenes, or with one store"
         )
     if first.origin.test.masks != other.origin.test.masks:
         raise ComparisonError(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from augment_store.command_line import add_layout_argument
+
 if TYPE_CHECKING:
     from eval.compare.arms import Comparison
     from eval.compare.verdict import Verdict
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the chip set is now, for pictures (default: where it was scored)",
     )
+    add_layout_argument(parser, "as it was scored")
     parser.add_argument(
         "--pictures",
         type=_count,
@@ -173,7 +176,7 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
     from eval.compare.report.table import to_csv
 
     report = make_report(comparison, now(), Declared(args.study, args.declared))
-    shown = find_shown(comparison, args.chips)
+    shown = find_shown(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
         (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")

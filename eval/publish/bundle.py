@@ -112,7 +112,7 @@ def _data(section: Mapping[str, Any]) -> dict[str, Any]:
     """The data section without places of the machine it was trained on."""
     data = copy.deepcopy(dict(section))
     arguments = data["init_args"]
-    arguments |= {"data_root": "data", "scene_table": None, "predict_split": None}
+    arguments |= {"data_root": "data", "layout": None, "scenes": None, "predict_split": None}
     arguments |= {"train_split": None, "val_split": None, "test_split": None}
     if arguments.get("augment"):
         arguments["augment"] = "store"

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from augment_store.command_line import add_layout_argument
+
 SUMMARY: Final = "a run as a folder for Hugging Face: weights, configuration, model card, report"
 
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
     )
+    add_layout_argument(parser, "the run's, or else found by the files")
     parser.add_argument(
         "--store",
         type=Path,
@@ -61,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
         )
     report = read_report(args.report)
     imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
-    publish(args.run, report, args.out, places=Places(args.chips, args.store), imprint=imprint)
+    places = Places(args.chips, args.store, args.layout)
+    publish(args.run, report, args.out, places=places, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push)}\n")

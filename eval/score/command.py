@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from augment_store.command_line import add_layout_argument
+
 SUMMARY: Final = "confusion counts, metrics and predicted maps of runs on their test split"
 
 
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
     )
+    add_layout_argument(parser, "the run's, or else found by the files")
     parser.add_argument(
         "--store",
         type=Path,
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.score.opening import open_checkpoint, open_run
     from finetune.run.reopen import Places
 
-    places = Places(args.chips, args.store)
+    places = Places(args.chips, args.store, args.layout)
     if args.config is None and args.checkpoint not in ("best", "last"):
         raise ScoreError(f"--checkpoint {args.checkpoint}: best or last; a file needs its --config YAML too")
     if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import wherever_run
 from augment_store.entries import read_entry
 from augment_store.legend import LegendError, LegendTable
-from augment_store.maps.arrays import SHARE_SCALE
-from augment_store.modalities import IGNORED_LABEL, PATCH_SIZE
+from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY
+from augment_store.maps.categorical import CONFIDENCE
+from augment_store.modalities import IGNORED_LABEL, LULC, PATCH_SIZE
 from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
@@ -29,7 +31,7 @@ Calibration = dict[str, Reliability]
 
 
 def score_store(
-    store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path
+    store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path, layout: str | None = None
 ) -> tuple[Score, Calibration]:
     """Scores a store's LULC maps on the test split of its chips and writes counts, record, maps and calibration.
 
@@ -41,6 +43,7 @@ def score_store(
         chips: The chip set it was generated from.
         table: From TerraMind's legend to the masks' classes.
         folder: Folder to write to.
+        layout: Layout that was named to open the chip set, for the record.
 
     Raises:
         ScoreError: If it is no LULC store, there is no test split, or a test chip is not complete in the store.
@@ -57,14 +60,14 @@ def score_store(
         _check_input(store, chips, chip_id)
         reference = chips.mask(chip_id)
         masks.update(chip_id.encode() + reference.tobytes())
-        labels = table.apply(store.read("lulc", chip_id)[0])
+        labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
         predicted = vote(labels, len(names))
         rows.append(count_pixels(reference, predicted, len(names)))
         kept.append(_reliability(store, chip_id, labels, reference))
         write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
     scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
     counts = Counts(ids, scenes, names, np.stack(rows))
-    made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest()))
+    made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
     found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
     write_calibration(folder / FOLDER, found)
     made.write()
@@ -78,10 +81,10 @@ def _reliability(
     times = np.unique(store.read("timestep_source", chip_id))
     counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
     right = (labels[times] == reference)[counted]
-    confidence = store.read("confidence", chip_id)[0, times] * SHARE_SCALE
-    probability = store.read("token_probability", chip_id)[0, times]
+    confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
+    probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
     by_pixel = probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)
-    stated = {"confidence": confidence, "token_probability": by_pixel}
+    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel}
     return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 
 
@@ -100,9 +103,9 @@ def _class_names(table: LegendTable) -> tuple[str, ...]:
 
 def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     """Chips of the test split in the order of their ids, all complete in the store."""
-    if store.spec.modality != "LULC":
+    if store.spec.modality != LULC.name:
         raise ScoreError(
-            f"{store.path}: holds {store.spec.modality}; only LULC maps are predictions of classes"
+            f"{store.path}: holds {store.spec.modality}; the legend table is of {LULC.name}'s classes"
         )
     if "test" not in chips.splits:
         raise ScoreError(f"no test split: {chips.split_path('test')} does not exist")
@@ -120,7 +123,7 @@ def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
     check_same(store, chips, {} if what is None else {chip_id: what})
 
 
-def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str) -> Origin:
+def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str, layout: str | None) -> Origin:
     spec, place = store.spec, str(store.path.resolve())
     return Origin(
         kind=Kind.ZERO_SHOT,
@@ -130,8 +133,9 @@ def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str) -> 
         checkpoint_sha256="",
         chips=str(chips.root.resolve()),
         test=split_record(counts, inputs="", masks=masks),
-        augment=AugmentRecord((), (), None, 0, "", place, store.fingerprint, ("lulc",)),
+        augment=AugmentRecord((), (), None, 0, "", place, store.fingerprint, (spec.map.array,)),
         seed=spec.sampling.seed,
         device=spec.device,
         versions=spec.versions,
+        layout=wherever_run(layout),
     )

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.score.maps import score_store
 
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
-    made, calibration = score_store(store, chips, LegendTable.load(args.legend), args.out)
+    made, calibration = score_store(store, chips, LegendTable.load(args.legend), args.out, args.layout)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
     sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
     return 0

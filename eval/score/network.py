@@ -13,6 +13,7 @@ from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
+from augment_store.chips.layouts import wherever_run
 from augment_store.words import now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.opening import Opened
@@ -94,4 +95,5 @@ def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) 
         device=device.type,
         versions=versions(PACKAGES),
         run=manifest,
+        layout=wherever_run(datamodule.layout),
     )

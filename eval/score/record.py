@@ -61,6 +61,8 @@ class Origin:
         device: Kind of device it was scored on, or a zero-shot map was generated on.
         versions: Versions of the packages that decide the result.
         run: The run's own manifest; None for anything else.
+        layout: Layout of the chip set that was named, a file by its absolute path; None where it was found by the
+            files.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -77,6 +79,7 @@ class Origin:
     device: str
     versions: Mapping[str, str]
     run: RunManifest | None = None
+    layout: str | None = None
 
     @property
     def trained(self) -> bool:

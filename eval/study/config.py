@@ -109,6 +109,8 @@ class Study:
         zero_shot: Zero-shot rows by name.
         generate_arguments: Arguments of every `python -m generate`.
         finetune_arguments: Arguments of every `python -m finetune fit`.
+        layout: How the chips lie on disk, for every command that reads them; None where it is found by the files.
+        scenes: What gives a chip its scene, as `--scenes` takes it, for every store and every arm.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -122,6 +124,8 @@ class Study:
     zero_shot: Mapping[str, ZeroShotEntry] = field(default_factory=dict)
     generate_arguments: Words = ()
     finetune_arguments: Words = ()
+    layout: str | None = None
+    scenes: str | None = None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -171,6 +175,17 @@ class Study:
         """SHA-256 of its settings without `out`: where a study is made is no part of what it asks."""
         plain = {**dataclasses.asdict(self), "out": None, "chips": str(self.chips)}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def layout_words(self) -> Words:
+        """`--layout`, where one is named."""
+        return () if self.layout is None else ("--layout", self.layout)
+
+    @property
+    def chip_words(self) -> Words:
+        """What tells stores and arms alike which chips there are, and of which scenes."""
+        scenes = () if self.scenes is None else ("--scenes", self.scenes)
+        return ("--chips", str(self.chips), *self.layout_words, *scenes)
 
     # Places ------------------------------------------------------------------------------------------
 

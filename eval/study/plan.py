@@ -75,7 +75,7 @@ def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:
 
 def _generate(study: Study, name: str) -> Step:
     place = study.store(name)
-    words = ("generate", "--chips", str(study.chips), "--store", str(place))
+    words = ("generate", *study.chip_words, "--store", str(place))
     arguments = (*study.generate_arguments, *study.stores[name].arguments)
     return Step(f"generate_{name}", (*words, *arguments), place / "zarr.json", costly=True)
 
@@ -83,7 +83,7 @@ def _generate(study: Study, name: str) -> Step:
 def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     arm = study.arms[name]
     joined = () if arm.store is None else ("--augment", str(study.store(arm.store)))
-    words: Words = ("finetune", "fit", "--config", arm.config, "--chips", str(study.chips), *joined)
+    words: Words = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
     words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
     last = run / CHECKPOINTS / "last.ckpt"
     after = () if arm.store is None else (f"generate_{arm.store}",)
@@ -101,7 +101,8 @@ def _zero_shot(study: Study, name: str) -> Step:
     entry, (folder,) = study.zero_shot[name], study.runs(name)
     store = study.store(entry.store)
     legend = () if entry.legend is None else ("--legend", entry.legend)
-    words = ("eval", "zero-shot", str(store), "--chips", str(study.chips), "--out", str(folder), *legend)
+    chips = ("--chips", str(study.chips), *study.layout_words)
+    words = ("eval", "zero-shot", str(store), *chips, "--out", str(folder), *legend)
     return Step(f"score_{name}", words, folder / FOLDER / RECORD, (f"generate_{entry.store}",))
 
 

@@ -60,9 +60,9 @@ def count_test_scenes(study: Study) -> int | None:
     """
     if not study.chips.is_dir():
         return None
-    chips = ChipSet.open(study.chips)
+    chips = ChipSet.open(study.chips, study.layout)
     test = chips.splits.get("test")
-    return None if test is None else len(set(chips.scenes(ids=test).values()))
+    return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 
 
 def describe(study: Study, spread: Spread) -> Iterator[str]:

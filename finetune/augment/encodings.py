@@ -23,7 +23,7 @@ from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, Categorica
 from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES, LULC, S2L2A
+from augment_store.modalities import INPUT_MODALITIES, LULC, S2_MODALITIES
 from finetune.errors import EncodingError
 
 VALUE: Final = "value"
@@ -238,5 +238,5 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
 
 
 def carrier_of(modalities: Sequence[str]) -> str:
-    """The modality whose bands the planes are concatenated onto: S2L2A where it is an input, else the first."""
-    return S2L2A.name if S2L2A.name in modalities else modalities[0]
+    """The modality whose bands the planes are concatenated onto: Sentinel-2 where it is an input, else the first."""
+    return next((name for name in S2_MODALITIES if name in modalities), modalities[0])

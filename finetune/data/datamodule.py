@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import find_layout, root_above
-from augment_store.chips.scenes import SCENE_PATTERN
+from augment_store.chips.layouts import root_above
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.augment.planes import make_planes, make_token_grid
@@ -39,7 +38,7 @@ class TimStoreDataModule(LightningDataModule):
     """Chips joined with an augment store, for TerraTorch's `SemanticSegmentationTask`.
 
     Args:
-        data_root: Root folder of the chip set, or its ``data`` folder.
+        data_root: Root folder of the chip set, or its ``data`` folder where no layout is named.
         train_split: File with a chip id a line; by default the chip set's own. Likewise the next two.
         val_split: See `train_split`.
         test_split: See `train_split`.
@@ -62,8 +61,9 @@ class TimStoreDataModule(LightningDataModule):
         encoding: How cached modalities enter, see `finetune.augment.encodings`; by default as suits the store.
         control: What stands in for the store's maps, see `finetune.augment.controls`.
         control_seed: Seed for random draws of the control: who gets whose maps under ``shuffle``.
-        scene_pattern: Regular expression stripped from a chip id to get its scene; with a store, its scenes count.
-        scene_table: CSV file of chip and scene instead.
+        layout: How the chips lie on disk: a layout that ships, or a YAML file; by default found by the files.
+        scenes: What gives a chip its scene: a CSV file of chip and scene, or a regular expression for what to strip
+            from an id; by default the store's scenes, and without a store the layout's rule.
         allow_scene_overlap: Whether a scene may be in two splits.
         memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
@@ -96,8 +96,8 @@ class TimStoreDataModule(LightningDataModule):
         encoding: list[str] | None = None,
         control: str | None = None,
         control_seed: int = 0,
-        scene_pattern: str = SCENE_PATTERN,
-        scene_table: str | None = None,
+        layout: str | None = None,
+        scenes: str | None = None,
         allow_scene_overlap: bool = False,
         memory_limit_mb: int = 2048,
         limit_chips: int | None = None,
@@ -122,8 +122,8 @@ class TimStoreDataModule(LightningDataModule):
             seed=control_seed,
         )
         self.augmentation = Augmentation(request, memory_limit_mb)
-        table = Path(scene_table) if scene_table else None
-        self.scene_rule = SceneRule(scene_pattern, table, allow_scene_overlap, self.augmentation.scenes)
+        self.layout = layout
+        self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, Survey] = {}
         self.datasets: dict[str, ChipDataset] = {}
 
@@ -134,12 +134,11 @@ class TimStoreDataModule(LightningDataModule):
         """The chip set.
 
         Raises:
-            ChipSetError: If there is none.
+            ChipSetError: If there is none, or the layout is unknown.
         """
-        root = (
-            root_above(self.data_root) or self.data_root
-        )  # ImpactMesh's own datamodule takes the folder `data`
-        return ChipSet(root, find_layout(root))
+        # ImpactMesh's own datamodule takes the folder `data`; a layout that is named says itself where its files are.
+        above = root_above(self.data_root) if self.layout is None else None
+        return ChipSet.open(above or self.data_root, self.layout)
 
     @cached_property
     def reading(self) -> Reading:
@@ -173,7 +172,7 @@ class TimStoreDataModule(LightningDataModule):
                 else self.splits.ids.get("test")
             )
             ids = named or self.chips.ids
-            scenes = self.scene_rule.scenes(ids)
+            scenes = self.scene_rule.scenes(self.chips, ids)
         return Members(ids[: self.limit_chips], scenes, training=split == "train")
 
     def setup(self, stage: str) -> None:

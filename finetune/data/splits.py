@@ -10,7 +10,6 @@ from pathlib import Path
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
-from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_pattern, scenes_by_table
 from augment_store.errors import ChipSetError
 from finetune.errors import SplitError
 
@@ -20,36 +19,30 @@ class SceneRule:
     """How the scene of a chip is found, and whether a scene may be in two splits.
 
     Attributes:
-        pattern: What to strip from a chip id to get its scene.
-        table: CSV file of chip and scene instead, or None.
+        rule: As `--scenes` takes it, or None for the chip set's own.
         allow_overlap: Whether a scene may be in two splits.
-        store: Scenes of the chips of an augment store, which win; empty without one.
+        store: Scenes of the chips of an augment store; empty without one.
     """
 
-    pattern: str
-    table: Path | None = None
+    rule: str | None = None
     allow_overlap: bool = False
     store: Mapping[str, str] = field(default_factory=dict)
 
-    def scenes(self, ids: Collection[str]) -> dict[str, str]:
-        """Scene of each chip: the store's, or by the table or pattern where the store has none or one was chosen.
+    def scenes(self, chips: ChipSet, ids: Collection[str]) -> dict[str, str]:
+        """Scene of each chip: the store's, and of chips that the store does not have by the rule.
 
         Raises:
             ChipSetError: If a chip gets none.
-            SplitError: If a table or pattern was given that the store contradicts.
+            SplitError: If a rule was given that the store contradicts.
         """
-        chosen = self.table is not None or self.pattern != SCENE_PATTERN
-        wanted = [chip_id for chip_id in ids if chosen or chip_id not in self.store]
-        if self.table is not None:
-            found = scenes_by_table(wanted, self.table)
-        else:
-            found = scenes_by_pattern(wanted, self.pattern)
+        wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
+        found = chips.scenes(self.rule, wanted)
         scenes = found | {chip_id: self.store[chip_id] for chip_id in ids if chip_id in self.store}
         moved = sorted(chip_id for chip_id in wanted if scenes[chip_id] != found[chip_id])
         if moved:
             raise SplitError(
-                f"chip {moved[0]} is of scene {found[moved[0]]!r} by scene_table or scene_pattern, of "
-                f"{scenes[moved[0]]!r} by the store; leave them out to use the store's, or generate again with them"
+                f"chip {moved[0]} is of scene {found[moved[0]]!r} by --scenes {self.rule}, of {scenes[moved[0]]!r} by "
+                "the store; leave --scenes out to use the store's, or generate again with it"
             )
         return scenes
 
@@ -91,7 +84,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
     ids = {
         split: chips.read_split(path) for split, path in paths.items() if files.get(split) or path.is_file()
     }
-    scenes = rule.scenes({chip_id for members in ids.values() for chip_id in members})
+    scenes = rule.scenes(chips, {chip_id for members in ids.values() for chip_id in members})
     overlap: set[str] = set()
     for one, other in combinations(ids, 2):
         _check_chips(paths, one, other, set(ids[one]) & set(ids[other]))

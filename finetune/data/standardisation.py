@@ -104,7 +104,11 @@ def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
     else:
         table = given
     if modality not in table:
-        raise ConfigError(f"{kind}: none for {modality}; there are {', '.join(table)}")
+        known = [name for name, preset in PRESETS.items() if modality in getattr(preset, kind)]
+        raise ConfigError(
+            f"{kind}: none for {modality}; there are {', '.join(table)}. Give numbers, or the preset "
+            f"{' or '.join(known)}"
+        )
     return tuple(float(value) for value in table[modality])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from augment_store.maps.arrays import TOKENS
+from augment_store.words import counted
 from finetune.augment.augmentation import Augmentation
 from finetune.augment.encodings import PLANES_MODALITY, Placement
 from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
@@ -87,6 +88,6 @@ def _check_time(timesteps: int, arguments: Mapping[str, Any]) -> None:
     expected = arguments.get("backbone_temporal_n_timestamps")
     if temporal != (timesteps > 1) or (temporal and expected not in (None, timesteps)):
         raise ConfigError(
-            f"data has {timesteps} timesteps, model_args has backbone_use_temporal {temporal} and "
+            f"data has {counted(timesteps, 'timestep')}, model_args has backbone_use_temporal {temporal} and "
             f"backbone_temporal_n_timestamps {expected}; the wrapper is for two or more, and their number must agree"
         )

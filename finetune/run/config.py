@@ -21,6 +21,9 @@ DATAMODULE: Final = "finetune.data.datamodule.TimStoreDataModule"
 TAKEN: Final = ("ImpactMeshDataModule", "TimStoreDataModule")
 """Datamodules whose arguments ours takes; the first is Phase 2's."""
 
+RENAMED: Final = ("scene_pattern", "scene_table")
+"""Arguments of the datamodule that are one now, `scenes`."""
+
 DEFAULT_SEED: Final = 42
 SMOKE_CHIPS: Final = 4
 
@@ -39,7 +42,19 @@ def read_yaml(path: Path) -> Config:
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
+    _check_renamed(config["data"].get("init_args"), path)
     return config
+
+
+def _check_renamed(data: Any, path: Path) -> None:
+    """Refuses what earlier versions called the scene rule, which `scenes` is now."""
+    old = [key for key in RENAMED if isinstance(data, dict) and key in data]
+    if old:
+        raise ConfigError(
+            f"{path}: data.init_args: {' and '.join(old)} {'is' if len(old) == 1 else 'are'} now scenes, a CSV file or "
+            "a regular expression; put yours under that key, or remove the old one for the store's or the layout's "
+            "scenes"
+        )
 
 
 def with_our_datamodule(given: Config, origin: Path) -> Config:
@@ -138,6 +153,7 @@ def _resolve_data(data: Config, options: Options) -> None:
     """Sets what the datamodule reads and joins."""
     if options.chips is not None:
         data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
+    data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
     data["control"] = options.control or data.get("control")
     if options.encoding is not None:

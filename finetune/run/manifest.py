@@ -50,6 +50,7 @@ class DataRecord:
         splits: By name.
         scene_overlap: Scenes in two splits, where that was allowed.
         limited_to: Number of chips each split was cut down to, or None.
+        layout: Layout that was named, a file by its absolute path; None where it was found by the files.
     """
 
     root: str
@@ -58,6 +59,7 @@ class DataRecord:
     splits: Mapping[str, SplitRecord]
     scene_overlap: tuple[str, ...]
     limited_to: int | None
+    layout: str | None = None
 
 
 @dataclass(frozen=True)

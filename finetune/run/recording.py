@@ -10,6 +10,7 @@ from typing import Any, Final
 from lightning.pytorch import Trainer
 from torch import nn
 
+from augment_store.chips.layouts import wherever_run
 from augment_store.words import versions
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
@@ -87,6 +88,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
         splits=records,
         scene_overlap=splits.overlap,
         limited_to=datamodule.limit_chips,
+        layout=wherever_run(datamodule.layout),
     )
 
 

@@ -25,10 +25,12 @@ class Places:
     Attributes:
         chips: Root folder of the chip set.
         store: Folder of the augment store.
+        layout: How the chips lie there, a name or a file.
     """
 
     chips: Path | None = None
     store: Path | None = None
+    layout: str | None = None
 
 
 class Loaded(NamedTuple):
@@ -91,6 +93,8 @@ def _for_evaluation(config: Mapping[str, Any], places: Places) -> Config:
     data = dict(config["data"].get("init_args") or {})
     if places.chips is not None:
         data |= {"data_root": str(places.chips), "train_split": None, "val_split": None, "test_split": None}
+    if places.layout is not None:
+        data["layout"] = places.layout
     if places.store is not None:
         data["augment"] = str(places.store)
     trainer = {"logger": False, "enable_checkpointing": False}

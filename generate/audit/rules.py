@@ -115,7 +115,7 @@ def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding |
         return None
     message = (
         f"no negative values (1st percentile {low:.3g}): this looks like linear power; "
-        f"expected dB around {modality.mean[0]:g} (VV). Convert with --s1-unit linear"
+        f"expected dB around {modality.mean[0]:g} ({modality.bands[0]}). Convert with --s1-unit linear"
     )
     return Finding("stop", "linear_power", modality.name, message)
 

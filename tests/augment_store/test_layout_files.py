@@ -163,7 +163,7 @@ def test_check_says_what_a_layout_finds(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "S1GRD    4 files\n" in told
     assert "scenes   3; chip Ghana_1 is of Ghana\n" in told
-    assert "reading  1 timesteps of 64 px, S2L1C uint16, S1GRD float32\n" in told
+    assert "reading  1 timestep of 64 px, S2L1C uint16, S1GRD float32\n" in told
     assert f"val      1 chips by {root}/splits/flood_handlabeled/flood_valid_data.csv\n" in told
     assert told.endswith(f"{root}: no problem by layout sen1floods11\n")
     folder = root / "data" / "flood_events" / "HandLabeled"

@@ -275,6 +275,26 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
 
 
+def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkeypatch, capsys):
+    world = make_world(tmp_path / "chips", splits={"train": ("a_0_0",), "test": ("c_0_0", "c_0_1", "d_0_0")})
+    monkeypatch.chdir(tmp_path)
+    layout = world.chips.layout.name
+    write({**STUDY, "chips": str(world.root), "layout": layout, "scenes": "_[01]$"})
+    assert study("--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = f"--chips {world.root} --layout {layout}"
+    for line in lines:
+        if line.startswith(("python -m generate", "python -m finetune")):
+            assert f"{named} --scenes '_[01]$'" in line
+        if line.startswith("python -m eval zero-shot"):
+            assert named in line
+            assert "--scenes" not in line  # they are the store's
+    assert "# power: 2 test scenes, 2 seeds, 1 comparison declared" in lines
+    write({**STUDY, "chips": str(world.root), "layout": "folders"})
+    assert study("--dry-run") == 2
+    assert "no chips found in the layout 'folders'" in capsys.readouterr().err
+
+
 def test_a_dry_run_without_chips_says_so(folder, capsys):
     assert study("--dry-run") == 0
     out = capsys.readouterr().out

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from importlib import resources
 
 import albumentations as A  # noqa: N812
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from albumentations.pytorch import ToTensorV2
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-from augment_store.chips.scenes import SCENE_PATTERN
 from augment_store.entries import ChipEntry
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.store import AugmentStore
@@ -402,13 +402,29 @@ def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
     assert module.splits.scenes == table
     assert TimStoreDataModule(str(world.root)).splits.scenes["alpha_0_0"] == "alpha"
     with pytest.raises(
-        SplitError, match=r"of scene 'alpha_0_0' by scene_table .* of 'flight alpha' by the store"
+        SplitError, match=r"of scene 'alpha_0' by --scenes _0\$, of 'flight alpha' by the store"
     ):
-        _ = TimStoreDataModule(str(world.root), augment=str(path), scene_pattern="XX$").splits
+        _ = TimStoreDataModule(str(world.root), augment=str(path), scenes="_0$").splits
 
 
-def test_the_default_pattern_need_not_fit_chips_whose_scene_the_store_knows():
-    known = SceneRule(SCENE_PATTERN, store={"_0_0": "harbour"})
-    assert known.scenes(["_0_0", "alpha_0_1"]) == {"_0_0": "harbour", "alpha_0_1": "alpha"}
+def test_the_default_rule_need_not_fit_chips_whose_scene_the_store_knows(world):
+    known = SceneRule(store={"_0_0": "harbour"})
+    assert known.scenes(world.chips, ["_0_0", "alpha_0_1"]) == {"_0_0": "harbour", "alpha_0_1": "alpha"}
     with pytest.raises(ChipSetError, match="_0_0"):
-        SceneRule(SCENE_PATTERN).scenes(["_0_0"])
+        SceneRule().scenes(world.chips, ["_0_0"])
+
+
+def test_scenes_take_a_file_a_pattern_or_the_layouts_own_rule(world, tmp_path):
+    table = tmp_path / "scenes.csv"
+    table.write_text("".join(f"{chip_id},{chip_id[0]}\n" for chip_id in world.ids))
+    by_table = TimStoreDataModule(str(world.root), scenes=str(table)).splits.scenes
+    assert (by_table["alpha_0_0"], by_table["echo_0_0"]) == ("a", "e")
+    by_pattern = TimStoreDataModule(str(world.root), scenes="_0$", allow_scene_overlap=True).splits.scenes
+    assert (by_pattern["alpha_0_0"], by_pattern["alpha_0_1"]) == ("alpha_0", "alpha_0_1")
+    shipped = resources.files("augment_store").joinpath("layouts/impactmesh.yaml").read_text(encoding="utf-8")
+    layout = tmp_path / "own.yaml"
+    layout.write_text(shipped + "scenes: '[a-z]_0_[01]$'\n", encoding="utf-8")
+    module = TimStoreDataModule(str(world.root), layout=str(layout))
+    assert module.splits.scenes["alpha_0_0"] == "alph"
+    with pytest.raises(ChipSetError, match=f"give the chip set's root, {world.root}"):
+        _ = TimStoreDataModule(str(world.root / "data"), layout="impactmesh").chips

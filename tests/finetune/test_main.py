@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,37 @@ def test_help_loads_nothing_heavy():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("loaded []\n")
     assert all(name in shown for name in (*shipped_configs(), "--augment", "--new-columns"))
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--version"])
+    assert capsys.readouterr().out == f"terramind-tim-store {version('terramind-tim-store')}\n"
+
+
+def test_the_old_names_of_the_scene_rule_are_refused(fit, capsys, tmp_path):
+    path = tmp_path / "old.yaml"
+    config = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
+    config["data"]["init_args"] |= {"scene_pattern": "_0$", "scene_table": None}
+    path.write_text(yaml.safe_dump(config))
+    fit[fit.index("nyc_tim_lulc")] = str(path)
+    expected = (
+        "old.yaml: data.init_args: scene_pattern and scene_table are now scenes, a CSV file or a regular"
+    )
+    assert expected in refused(capsys, *fit)
+
+
+def test_scenes_and_layout_of_the_command_line_reach_the_configuration(fit):
+    given = {
+        "data": {"init_args": {"layout": "terramesh", "scenes": "x$"}},
+        "model": {"init_args": {"model_args": {}}},
+    }
+    given["model"]["init_args"]["model_args"]["num_classes"] = 2
+    options = parse([*fit[:5], "--run", "run", "--layout", "folders", "--scenes", "_0$"])
+    data = resolve(given, options, gpu=False)["data"]["init_args"]
+    assert (data["layout"], data["scenes"]) == ("folders", "_0$")
+    kept = resolve(given, parse([*fit[:5], "--run", "run"]), gpu=False)["data"]["init_args"]
+    assert (kept["layout"], kept["scenes"]) == ("terramesh", "x$")
 
 
 def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
@@ -323,7 +355,7 @@ def test_inline_tim_takes_no_store(plain_store):
     [
         ({}, {"backbone_modalities": ["S1RTC"]}, r"model_args has backbone_modalities \['S1RTC'\]"),
         ({}, {"backbone_bands": {"DEM": ["DEM"], "S1RTC": ["VV"]}}, "backbone_bands .*make them agree"),
-        ({"timesteps": [0]}, {}, "data has 1 timesteps, model_args has backbone_use_temporal True"),
+        ({"timesteps": [0]}, {}, "data has 1 timestep, model_args has backbone_use_temporal True"),
         ({"timesteps": [0, 1]}, {}, "backbone_temporal_n_timestamps 4"),
         (
             {},

@@ -95,7 +95,7 @@ def test_a_label_beyond_the_classes_is_a_line(own, flood, tmp_path, capsys):
 def test_an_override_of_time_is_seen(own, tmp_path, capsys):
     temporal = ["--model.init_args.model_args.backbone_use_temporal", "true"]
     assert fit(own, tmp_path, *temporal) == 2
-    assert "data has 1 timesteps, model_args has backbone_use_temporal True" in capsys.readouterr().err
+    assert "data has 1 timestep, model_args has backbone_use_temporal True" in capsys.readouterr().err
     assert fit(own, tmp_path, "--data.init_args.timesteps", "[0,1]") == 2
     assert "data has 2 timesteps, model_args has backbone_use_temporal False" in capsys.readouterr().err
 

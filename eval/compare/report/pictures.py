@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import find_layout
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
 from augment_store.inspect.views import draw_input
@@ -63,20 +62,22 @@ class Shown:
     candidate: Score
 
 
-def find_shown(comparison: Comparison, chips: Path | None) -> Shown | None:
+def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = None) -> Shown | None:
     """What to make pictures from; None where the chips or predicted maps are no longer there.
 
     Args:
         comparison: What was compared.
         chips: Where the chip set lies, if not where it was scored.
+        layout: How it lies there, if not as it was scored.
 
     Raises:
-        ChipSetError: If `chips` is given and holds none.
+        ChipSetError: If there are no chips where they should lie, or not in this layout.
     """
-    root = chips or Path(comparison.candidate.scores[0].origin.chips)
+    origin = comparison.candidate.scores[0].origin
+    root = chips or Path(origin.chips)
     if chips is None and not root.is_dir():
         return None
-    chip_set = ChipSet(root, find_layout(root))
+    chip_set = ChipSet.open(root, layout or origin.layout)
     baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
     if baseline is None or candidate is None:
         return None

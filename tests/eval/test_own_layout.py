@@ -1,0 +1,122 @@
+"""One chip set of a layout of its own, Level-1C and S1GRD, through every stage from the audit to the report."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.cli import main as augment_store
+from augment_store.entries import read_entries
+from augment_store.store import AugmentStore
+from eval.cli import main as evaluate
+from eval.score.record import Score
+from finetune.__main__ import main as finetune
+from finetune.options import CONFIGS
+from finetune.run.manifest import RunManifest
+from generate.cli import main as generate
+from tests.chips import write_sen1floods11
+
+IDS = tuple(f"{place}_{number}" for place in ("Ghana", "India", "Mekong", "Spain") for number in (11, 12))
+SPLITS = {"train": IDS[:2], "val": IDS[2:4], "test": IDS[4:]}
+SHIPPED = Path(__file__).parents[2] / "augment_store" / "layouts" / "sen1floods11.yaml"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with chips that no shipped layout finds, and the file that describes them."""
+    folder = tmp_path_factory.mktemp("flood")
+    found = write_sen1floods11(folder / "found", IDS, size=32)
+    (found / "data" / "flood_events" / "HandLabeled").rename(folder / "chips")
+    (folder / "chips" / "lists").mkdir()
+    for split, ids in SPLITS.items():
+        (folder / "chips" / "lists" / f"{split}.txt").write_text(
+            "".join(f"{name}_S1Hand.tif\n" for name in ids)
+        )
+    for old, new in {"S2Hand": "optical", "S1Hand": "radar", "LabelHand": "labels"}.items():
+        (folder / "chips" / old).rename(folder / "chips" / new)
+    shutil.rmtree(found)
+    layout = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
+    layout |= {"name": "mine", "data": ".", "mask": "labels/{id}_LabelHand.tif"}
+    layout["images"]["S2L1C"]["files"] = "optical/{id}_S2Hand.tif"
+    layout["images"]["S1GRD"]["files"] = "radar/{id}_S1Hand.tif"
+    layout["splits"] = {split: f"lists/{split}.txt" for split in SPLITS}
+    (folder / "mine.yaml").write_text(yaml.safe_dump(layout), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(place):
+    """A two-class YAML for these chips."""
+    plain = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text(encoding="utf-8"))
+    data, model = plain["data"]["init_args"], plain["model"]["init_args"]
+    for key in ("timesteps", "train_transform", "augment", "encoding"):
+        del data[key]
+    data |= {
+        "modalities": ["S1GRD", "S2L1C"],
+        "class_names": ["dry", "water"],
+        "batch_size": 2,
+        "num_workers": 0,
+    }
+    data |= {"means": "terramind_v1", "stds": "terramind_v1"}
+    arguments = model["model_args"]
+    for key in ("encoding", "use_temporal", "temporal_pooling", "temporal_n_timestamps"):
+        del arguments[f"backbone_{key}"]
+    arguments |= {
+        "backbone_architecture": "terramind_v1_tiny",
+        "backbone_pretrained": False,
+        "num_classes": 2,
+    }
+    arguments |= {"backbone_modalities": ["S1GRD", "S2L1C"], "decoder_channels": [16, 8, 8, 8]}
+    model |= {"class_names": data["class_names"], "class_weights": [1, 1]}
+    del model["tiled_inference_parameters"]
+    plain["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
+    (place / "mine_fit.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
+    return place / "mine_fit.yaml"
+
+
+def run(command, *words):
+    return command([str(word) for word in words])
+
+
+def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    chips, store = ("--chips", "chips", "--layout", "mine.yaml"), "store"
+    inputs = ("--inputs", "S2L1C", "S1GRD")
+    assert run(generate, "audit", *chips, *inputs) == 0
+    tiny = ("--generator", "terramind_v1_tiny", "--weights", "random", "--accelerator", "cpu")
+    assert run(generate, *chips, *inputs, *tiny, "--store", store) == 0
+    assert run(augment_store, "verify", store, *chips) == 0
+    entries = read_entries(AugmentStore.open(Path(store)))
+    assert {entries[chip_id].scene_id for chip_id in SPLITS["test"]} == {"Mekong", "Spain"}
+    capsys.readouterr()
+    assert run(finetune, "fit", "--config", config, "--chips", "chips", "--run", "lost") == 2
+    assert "chips: no chips found" in capsys.readouterr().err
+    for arm, joined in {"baseline": (), "tim": ("--augment", store)}.items():
+        fit = ("fit", "--config", config, *chips, "--weights", "random", *joined, "--run", arm)
+        assert run(finetune, *fit) == 0
+    manifest = RunManifest.read(Path("tim"))
+    assert manifest.data.layout == str(place / "mine.yaml")
+    assert {name: split.scenes for name, split in manifest.data.splits.items()} == {
+        "train": 1,
+        "val": 1,
+        "test": 2,
+    }
+    assert manifest.augment.encoding == ("onehot",)
+    assert run(evaluate, "score", "baseline", "tim") == 0  # the runs know the layout
+    test = ChipSet.open("chips", "mine.yaml").splits["test"]
+    for arm in ("baseline", "tim"):
+        score = Score.read(arm)
+        assert score.counts.chip_ids == test
+        assert score.origin.layout == str(place / "mine.yaml")
+        labels = [ChipSet.open("chips", "mine.yaml").mask(chip_id) for chip_id in test]
+        assert score.counts.total.sum() == sum(int((mask >= 0).sum()) for mask in labels)
+    assert run(evaluate, "compare", "--baseline", "baseline", "--candidate", "tim", "--out", "report") == 0
+    report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
+    assert {entry["id"] for entry in report["chips"]} == set(test)
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp") >= len(
+        test
+    )  # pictures of these chips, which the score told where to find
