@@ -13,8 +13,10 @@ import yaml
 from augment_store.chips.layouts import SPLITS, Image, Layout, load_layout, shipped_layout
 from augment_store.cli import COMMANDS as STORE_COMMANDS
 from augment_store.legend import LegendTable
+from augment_store.maps.arrays import token_arrays
+from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
-from augment_store.schema import SCHEMA_VERSION, Extent, chip_arrays, map_arrays
+from augment_store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
 from eval.cli import COMMANDS as EVAL_COMMANDS
 from eval.study.config import Study
@@ -55,7 +57,8 @@ def names(cell: str) -> list[str]:
 
 def schemas() -> dict[str, tuple[object, bool]]:
     """Every array that a store can have, and whether it holds maps."""
-    extent, specs = Extent(2, 32), (make_spec("LULC", 2, probabilities=True), make_spec("NDVI"))
+    extent = Extent(2, 32)
+    specs = [make_spec(name, 2, probabilities=not entry.continuous) for name, entry in MAPS.items()]
     maps = {schema.name: (schema, True) for spec in specs for schema in map_arrays(spec, extent)}
     return maps | {schema.name: (schema, False) for spec in specs for schema in chip_arrays(spec, extent)}
 
@@ -64,7 +67,7 @@ def test_the_stores_page_has_every_array_as_the_schema_has_it():
     page = read("docs/store.md")
     documented = {
         names(name)[0]: (dims, dtype, fill.strip('"'), sorted(names(attributes)))
-        for name, dims, dtype, fill, attributes, _ in rows(page, "array", "dimensions")
+        for name, dims, dtype, fill, attributes, *_ in rows(page, "array", "dimensions")
     }
     expected = {
         name: (
@@ -85,10 +88,23 @@ def test_the_stores_page_puts_arrays_where_they_belong():
         assert listed == {name for name, (_, is_map) in schemas().items() if is_map is are_maps}
 
 
+def test_the_stores_page_says_who_writes_which_column():
+    page = read("docs/store.md").split("The columns:")[1]
+    told = {names(row[0])[0]: row[5] for row in rows(page, "array", "dimensions")}
+    assert told == {name: schema.role.name.lower() for name, (schema, is_map) in schemas().items() if not is_map}
+    sizes = {names(row[0])[0]: row[2] for row in rows(page, "role", "written by")}
+    assert sizes == {
+        role.name.lower(): f"{ENTRY_CHIPS:,}" if role in {Role.ENTRY, Role.LOOKUP} else "a shard"
+        for role in Role
+        if role is not Role.GENERATED
+    }
+
+
 def test_the_stores_page_explains_every_dimension_and_attribute(tmp_path):
     page = read("docs/store.md")
     dims = [name for row in rows(page, "dimension", "length") for name in names(row[0])]
-    assert set(dims) == {dim for schema, _ in schemas().values() for dim in schema.dims}
+    tokens, _ = token_arrays("LULC", codebooks=2)
+    assert set(dims) == {*tokens.dims, *(dim for schema, _ in schemas().values() for dim in schema.dims)}
     assert len(set(dims)) == len(dims)
     store = AugmentStore.create(tmp_path / "store", make_spec(), Extent(1, 32))
     assert {names(row[0])[0] for row in rows(page, "attribute", "what")} == set(store.attributes)
