@@ -14,12 +14,14 @@ from augment_store.chips.layouts import SPLITS, Image, Layout, load_layout, ship
 from augment_store.cli import COMMANDS as STORE_COMMANDS
 from augment_store.legend import LegendTable
 from augment_store.maps.arrays import token_arrays
-from augment_store.maps.registry import MAPS
+from augment_store.maps.registry import CONTINUOUS, MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
 from augment_store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
 from eval.cli import COMMANDS as EVAL_COMMANDS
 from eval.study.config import Study
+from finetune.augment.controls import CONTROLS
+from finetune.augment.encodings import ENCODINGS, VALUE
 from finetune.options import parser as finetune_parser
 from generate.options import audit_parser, generate_parser
 from tests.augment_store.stores import make_spec
@@ -222,6 +224,21 @@ def test_every_option_named_is_there(path):
     spans = re.findall(r"`(--[a-z][^`]*)`", path.read_text(encoding="utf-8"))
     named = {span.split()[0] for span in spans}
     assert {word for word in named if "." not in word} <= options | {"--help"}  # with a dot: TerraTorch's
+
+
+def test_encodings_controls_and_modalities_are_named_where_users_look():
+    arrays = {kind.array for kind in CONTINUOUS.values()}  # users call these encodings `value`
+    encodings = {VALUE, *(name for name in ENCODINGS if name not in arrays)}
+    told = finetune_parser().format_help()
+    section = read("README.md").split("### How cached maps enter the model")[1].split("###")[0]
+    for text in (told.split("--encoding")[-1].split("--control")[0], section):
+        assert encodings <= set(re.findall(r"\w+", text))
+    (controls,) = re.findall(r"`--control ([a-z|-]+)`", section)
+    assert set(controls.split("|")) == set(CONTROLS)
+    assert set(CONTROLS) <= set(re.findall(r"[\w-]+", told.split("--control NAME")[-1].split("--new")[0]))
+    assert set(CONTROLS) == set(re.findall(r"`--control ([a-z-]+)`", read("docs/concepts.md")))
+    (modalities,) = re.findall(r"`--modality` takes (.*?), also", read("README.md"), flags=re.DOTALL)
+    assert set(names(modalities)) == set(MAPS)
 
 
 def test_the_readme_names_the_console_scripts():
