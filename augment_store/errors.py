@@ -52,10 +52,6 @@ class OutputError(AugmentStoreError, OSError):
         super().__init__(f"{path}: cannot be written ({reason}); choose another place")
 
 
-class MissingLibraryError(AugmentStoreError, ImportError):
-    """A format needs a library that is not installed."""
-
-
 class MosaicError(AugmentStoreError, ValueError):
     """Chips of a scene cannot be joined: not georeferenced, or not on one grid."""
 

@@ -7,10 +7,10 @@
 ... }
 >>> comparison = compare_arms(arms)
 >>> comparison.verdict.headline
-'a difference, but no claim'
+'A difference, but no claim: mIoU +12.64 pp [+11.97 pp, +13.32 pp], tim against base'
 >>> comparison.verdict.lacking
-('a control, so nothing is known of what else could explain a difference',)
->>> sorted(arms["candidate"][0].metrics.iou_by_class)
+('a control, so nothing rules out other explanations of a difference',)
+>>> sorted(arms["candidate"][0].metrics.by_class["iou_by_class"])
 ['developed', 'forest', 'herbaceous', 'other', 'water']
 """
 

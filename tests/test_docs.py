@@ -13,11 +13,15 @@ import yaml
 from augment_store.chips.layouts import SPLITS, Image, Layout, load_layout, shipped_layout
 from augment_store.cli import COMMANDS as STORE_COMMANDS
 from augment_store.legend import LegendTable
+from augment_store.maps.arrays import token_arrays
+from augment_store.maps.registry import CONTINUOUS, MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
-from augment_store.schema import SCHEMA_VERSION, Extent, chip_arrays, map_arrays
+from augment_store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
 from augment_store.store import AugmentStore
 from eval.cli import COMMANDS as EVAL_COMMANDS
 from eval.study.config import Study
+from finetune.augment.controls import CONTROLS
+from finetune.augment.encodings import ENCODINGS, VALUE
 from finetune.options import parser as finetune_parser
 from generate.options import audit_parser, generate_parser
 from tests.augment_store.stores import make_spec
@@ -55,7 +59,8 @@ def names(cell: str) -> list[str]:
 
 def schemas() -> dict[str, tuple[object, bool]]:
     """Every array that a store can have, and whether it holds maps."""
-    extent, specs = Extent(2, 32), (make_spec("LULC", 2, probabilities=True), make_spec("NDVI"))
+    extent = Extent(2, 32)
+    specs = [make_spec(name, 2, probabilities=not entry.continuous) for name, entry in MAPS.items()]
     maps = {schema.name: (schema, True) for spec in specs for schema in map_arrays(spec, extent)}
     return maps | {schema.name: (schema, False) for spec in specs for schema in chip_arrays(spec, extent)}
 
@@ -64,7 +69,7 @@ def test_the_stores_page_has_every_array_as_the_schema_has_it():
     page = read("docs/store.md")
     documented = {
         names(name)[0]: (dims, dtype, fill.strip('"'), sorted(names(attributes)))
-        for name, dims, dtype, fill, attributes, _ in rows(page, "array", "dimensions")
+        for name, dims, dtype, fill, attributes, *_ in rows(page, "array", "dimensions")
     }
     expected = {
         name: (
@@ -85,10 +90,23 @@ def test_the_stores_page_puts_arrays_where_they_belong():
         assert listed == {name for name, (_, is_map) in schemas().items() if is_map is are_maps}
 
 
+def test_the_stores_page_says_who_writes_which_column():
+    page = read("docs/store.md").split("The columns:")[1]
+    told = {names(row[0])[0]: row[5] for row in rows(page, "array", "dimensions")}
+    assert told == {name: schema.role.name.lower() for name, (schema, is_map) in schemas().items() if not is_map}
+    sizes = {names(row[0])[0]: row[2] for row in rows(page, "role", "written by")}
+    assert sizes == {
+        role.name.lower(): f"{ENTRY_CHIPS:,}" if role in {Role.ENTRY, Role.LOOKUP} else "a shard"
+        for role in Role
+        if role is not Role.GENERATED
+    }
+
+
 def test_the_stores_page_explains_every_dimension_and_attribute(tmp_path):
     page = read("docs/store.md")
     dims = [name for row in rows(page, "dimension", "length") for name in names(row[0])]
-    assert set(dims) == {dim for schema, _ in schemas().values() for dim in schema.dims}
+    tokens, _ = token_arrays("LULC", codebooks=2)
+    assert set(dims) == {*tokens.dims, *(dim for schema, _ in schemas().values() for dim in schema.dims)}
     assert len(set(dims)) == len(dims)
     store = AugmentStore.create(tmp_path / "store", make_spec(), Extent(1, 32))
     assert {names(row[0])[0] for row in rows(page, "attribute", "what")} == set(store.attributes)
@@ -206,6 +224,21 @@ def test_every_option_named_is_there(path):
     spans = re.findall(r"`(--[a-z][^`]*)`", path.read_text(encoding="utf-8"))
     named = {span.split()[0] for span in spans}
     assert {word for word in named if "." not in word} <= options | {"--help"}  # with a dot: TerraTorch's
+
+
+def test_encodings_controls_and_modalities_are_named_where_users_look():
+    arrays = {kind.array for kind in CONTINUOUS.values()}  # users call these encodings `value`
+    encodings = {VALUE, *(name for name in ENCODINGS if name not in arrays)}
+    told = finetune_parser().format_help()
+    section = read("README.md").split("### How cached maps enter the model")[1].split("###")[0]
+    for text in (told.split("--encoding")[-1].split("--control")[0], section):
+        assert encodings <= set(re.findall(r"\w+", text))
+    (controls,) = re.findall(r"`--control ([a-z|-]+)`", section)
+    assert set(controls.split("|")) == set(CONTROLS)
+    assert set(CONTROLS) <= set(re.findall(r"[\w-]+", told.split("--control NAME")[-1].split("--new")[0]))
+    assert set(CONTROLS) == set(re.findall(r"`--control ([a-z-]+)`", read("docs/concepts.md")))
+    (modalities,) = re.findall(r"`--modality` takes (.*?), also", read("README.md"), flags=re.DOTALL)
+    assert set(names(modalities)) == set(MAPS)
 
 
 def test_the_readme_names_the_console_scripts():

@@ -50,13 +50,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from augment_store.export.geotiff import cog_library
     from augment_store.export.layers import choose_arrays
     from augment_store.inspect.selection import Progress, check_not_empty, positions_of
     from augment_store.store import AugmentStore
 
-    if args.format == "cog":
-        cog_library()
     store = AugmentStore.open(args.store)
     progress = Progress.read(store)
     check_not_empty(store, progress)

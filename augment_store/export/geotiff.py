@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from augment_store.chips.georeference import coarser, is_known
-from augment_store.errors import ExportError, MissingLibraryError
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer
 from augment_store.export.sidecar import write_sidecar
-from augment_store.files import draft_of
+from augment_store.files import draft_of, write_whole
 from augment_store.store import AugmentStore
 
 if TYPE_CHECKING:
@@ -41,40 +37,26 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
 
 
 def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
-    """Writes a layer as cloud-optimised GeoTIFF and has rio-cogeo confirm that it is one.
+    """Writes a layer as cloud-optimised GeoTIFF, by GDAL's own driver; overviews until one fits a block.
 
     Raises:
-        MissingLibraryError: If rio-cogeo is not installed.
-        ExportError: If the file is not valid.
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
+    import rasterio.shutil
     from rasterio.io import MemoryFile
 
-    cogeo = cog_library()
-    with draft_of(path) as draft, _quiet(), MemoryFile() as memory:
-        with memory.open(**_profile(canvas, layer)) as source:
+    options = {
+        "compress": "deflate",
+        "blocksize": _BLOCK,
+        "overview_resampling": layer.array.resampling,
+    }
+    with _quiet(), MemoryFile() as plain, MemoryFile() as optimised:
+        with plain.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
-        with memory.open() as source:
-            cogeo.cog_translate(source, draft, _cog_options(), **_cog_settings(canvas, layer))
-        valid, errors, doubts = cogeo.cog_validate(draft, strict=True, quiet=True)
-        if not valid:
-            raise ExportError(f"{path}: not a valid COG ({'; '.join([*errors, *doubts])})")
+        with plain.open() as source:
+            rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
+        write_whole(path, [optimised.getbuffer()])  # GDAL's own errors of a full disk are no OSError
     write_sidecar(path, layer.array.classes)
-
-
-def cog_library() -> ModuleType:
-    """The library that writes and validates COGs.
-
-    Raises:
-        MissingLibraryError: If it is not installed.
-    """
-    try:
-        return importlib.import_module("rio_cogeo.cogeo")
-    except ImportError as error:
-        raise MissingLibraryError(
-            "--format cog needs rio-cogeo; install it with pip install 'terramind-tim-store[cog]', "
-            "or choose --format geotiff"
-        ) from error
 
 
 def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
@@ -105,8 +87,6 @@ def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Lay
     target.scales = (layer.array.scale,) * len(layer.bands)
     if layer.array.unit:
         target.units = (layer.array.unit,) * len(layer.bands)
-        for band in target.indexes:  # rio-cogeo copies tags, but not units
-            target.update_tags(band, units=layer.array.unit)
     target.update_tags(**_tags(store, canvas, layer))
     if layer.array.classes:
         target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.array.classes})
@@ -136,24 +116,6 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
     return tags
-
-
-def _cog_options() -> dict[str, Any]:
-    profiles = importlib.import_module("rio_cogeo.profiles").cog_profiles
-    return {**profiles.get("deflate"), "blockxsize": _BLOCK, "blockysize": _BLOCK}
-
-
-def _cog_settings(canvas: Canvas, layer: Layer) -> dict[str, Any]:
-    """Overviews go on until the longer side fits a block; rio-cogeo would stop at the shorter."""
-    longest = max(canvas.shape) // layer.array.pixels
-    return {
-        "nodata": layer.array.nodata,
-        "overview_level": max(0, math.ceil(math.log2(longest / _BLOCK))),
-        "overview_resampling": layer.array.resampling,
-        "forward_band_tags": True,
-        "in_memory": True,
-        "quiet": True,
-    }
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import rasterio
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
-from augment_store.export import geotiff
 from augment_store.modalities import LULC_LEGEND
 from augment_store.store import AugmentStore
 from tests.augment_store.stores import make_spec, make_store, store_of_chips
@@ -135,22 +134,20 @@ def test_cog_has_overviews_and_is_valid(tmp_path):
     assert cog_validate(path, strict=True) == (True, [], [])
     with rasterio.open(path) as found:
         assert found.overviews(1) == [2, 4]
+    assert [name for name in names(tmp_path / "out") if name.startswith("scene0_lulc")] == [
+        "scene0_lulc.tif",
+        "scene0_lulc.tif.aux.xml",
+    ]
 
 
-def test_cog_without_its_library(tmp_path, monkeypatch, capsys):
-    store = make_store(tmp_path / "s", chips=1)
-    monkeypatch.setitem(__import__("sys").modules, "rio_cogeo.cogeo", None)
-    assert export(store.path, tmp_path / "out", "--format", "cog") == 2
-    assert "--format cog needs rio-cogeo; install it with pip install" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_invalid_cog_is_not_kept(tmp_path, monkeypatch, capsys):
-    store = make_store(tmp_path / "s", chips=1)
-    monkeypatch.setattr(geotiff.cog_library(), "cog_validate", lambda *_, **__: (False, ["no tiles"], []))
-    assert export(store.path, tmp_path / "out", "--format", "cog") == 2
-    assert "not a valid COG (no tiles)" in capsys.readouterr().err
-    assert names(tmp_path / "out") == []
+def test_overviews_of_classes_hold_the_most_frequent_one(tmp_path):
+    crops_in_each_corner = np.tile(np.array([[4, 1], [1, 1]], np.uint8), (272, 272))[None, None]
+    given = {"scene0_r0c0": {"lulc": crops_in_each_corner}}
+    store = make_store(tmp_path / "s", chips=1, size=544, given=given)
+    assert export(store.path, tmp_path / "out", "--format", "cog", "--arrays", "lulc") == 0
+    with rasterio.open(tmp_path / "out" / "scene0_r0c0_lulc.tif", overview_level=0) as half:
+        assert half.shape == (272, 272)
+        assert (half.read(1) == 1).all()  # neither the first of four pixels, 4, nor their mean
 
 
 @pytest.mark.parametrize(
