@@ -93,7 +93,9 @@ def test_the_stores_page_puts_arrays_where_they_belong():
 def test_the_stores_page_says_who_writes_which_column():
     page = read("docs/store.md").split("The columns:")[1]
     told = {names(row[0])[0]: row[5] for row in rows(page, "array", "dimensions")}
-    assert told == {name: schema.role.name.lower() for name, (schema, is_map) in schemas().items() if not is_map}
+    assert told == {
+        name: schema.role.name.lower() for name, (schema, is_map) in schemas().items() if not is_map
+    }
     sizes = {names(row[0])[0]: row[2] for row in rows(page, "role", "written by")}
     assert sizes == {
         role.name.lower(): f"{ENTRY_CHIPS:,}" if role in {Role.ENTRY, Role.LOOKUP} else "a shard"
