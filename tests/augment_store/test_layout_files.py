@@ -124,7 +124,7 @@ def test_tiff_is_read_like_tif(tmp_path):
     ("text", "message"),
     [
         ("name: x\n", "images: Field required"),
-        ("name: x\nimages: {S2L2A: {files: 'S2/{id}.tif'}}\nmasks: a\n", "masks: Unexpected"),
+        ("name: x\nimages: {S2L2A: {files: 'S2/{id}.tif'}}\nmasks: a\n", "masks: no such key, found 'a'"),
         (
             "name: x\nimages: {S2L2A: {files: 'S2/all.tif'}}\n",
             r"images.S2L2A.files.0: .*expected \{id\} once",
