@@ -241,6 +241,11 @@ class LegendClass:
         """Name as a CF `flag_meanings` word: no spaces or slashes."""
         return self.name.replace(" ", "_").replace("/", "_or_")
 
+    @property
+    def hex(self) -> str:
+        """Colour as in ``#3171ad``."""
+        return "#{:02x}{:02x}{:02x}".format(*self.rgb)
+
 
 LULC_LEGEND: Final[tuple[LegendClass, ...]] = (
     LegendClass(0, "no data", (0x00, 0x00, 0x00)),

@@ -204,14 +204,13 @@ def _draw_legends(figure: Figure, legends: Legends) -> None:
         for index, entry in enumerate(classes):
             line, column = divmod(index, _per_line(width))
             left, middle = (_INDENT + column * _ENTRY) / width, (top - line * _LINE) / height
-            colour = "#{:02x}{:02x}{:02x}".format(*entry.rgb)
             figure.text(
                 left,
                 middle,
                 "  ",
                 fontsize=5,
                 va="center",
-                bbox={"facecolor": colour, "edgecolor": _QUIET, "linewidth": 0.4, "pad": 1.5},
+                bbox={"facecolor": entry.hex, "edgecolor": _QUIET, "linewidth": 0.4, "pad": 1.5},
             )
             figure.text(left + 0.14 / width, middle, entry.name, fontsize=7, color=_INK, va="center")
         top -= _lines(classes, width) * _LINE + 0.12

@@ -101,7 +101,7 @@ class CategoricalMap(GeneratedMap):
             "long_name": f"generated {self.meaning}",
             "flag_values": [entry.value for entry in self.classes],
             "flag_meanings": " ".join(entry.flag for entry in self.classes),
-            "flag_colors": " ".join("#{:02x}{:02x}{:02x}".format(*entry.rgb) for entry in self.classes),
+            "flag_colors": " ".join(entry.hex for entry in self.classes),
             "_FillValue": CLASS_FILL,
         }
 

@@ -57,7 +57,7 @@ def as_json(value: Any) -> str:
 
 def as_legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
     """Classes with their names and colours as CSS has them."""
-    return [{"name": entry.name, "colour": "#{:02x}{:02x}{:02x}".format(*entry.rgb)} for entry in classes]
+    return [{"name": entry.name, "colour": entry.hex} for entry in classes]
 
 
 def _read(package: str, name: str) -> str:

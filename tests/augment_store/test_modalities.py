@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import DEM, LULC_LEGEND, S1GRD, S1RTC, S2L2A, missing, native, ndvi_of
+from augment_store.modalities import (
+    DEM,
+    LULC_LEGEND,
+    S1GRD,
+    S1RTC,
+    S2L2A,
+    LegendClass,
+    missing,
+    native,
+    ndvi_of,
+)
 
 UPSTREAM_KEYS = {
     "S2L2A": "untok_sen2l2a@224",
@@ -42,6 +52,10 @@ def test_legend_has_ten_classes_in_order_with_the_published_palette():
     assert [entry.value for entry in LULC_LEGEND] == list(range(10))
     assert ["{:02X}{:02X}{:02X}".format(*entry.rgb) for entry in LULC_LEGEND] == palette
     assert LULC_LEGEND[7].flag == "snow_or_ice"
+
+
+def test_a_class_has_its_colour_as_css_writes_it():
+    assert LegendClass(1, "water", (0, 10, 255)).hex == "#000aff"
 
 
 def test_band_counts():
