@@ -150,7 +150,7 @@ class TerraMindGenerator(nn.Module):
         draws = self._draws(owners, grid[0] * grid[1], (height, width))
         drawn = self._draw_tokens(standardised, draws, grid[0] * grid[1])
         tokens, probability = (
-            torch.stack(parts, dim=1).unflatten(-1, grid)
+            torch.stack(parts, dim=1).view(self.network_batch, -1, *grid)
             for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
         decoded = torch.stack(
@@ -237,7 +237,7 @@ class TerraMindGenerator(nn.Module):
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Encoder input for the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``."""
         side = int(tokens.shape[1] ** 0.5)
-        embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.unflatten(1, (side, side))})
+        embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(-1, side, side)})
         return {part: _at(embedded[part], known) for part in ("x", "emb")}
 
     def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
