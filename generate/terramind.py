@@ -150,7 +150,7 @@ class TerraMindGenerator(nn.Module):
         draws = self._draws(owners, grid[0] * grid[1], (height, width))
         drawn = self._draw_tokens(standardised, draws, grid[0] * grid[1])
         tokens, probability = (
-            torch.stack(parts, dim=1).view(len(parts[0]), -1, *grid)
+            torch.stack(parts, dim=1).view(self.network_batch, -1, *grid)
             for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
         decoded = torch.stack(
