@@ -23,7 +23,7 @@ from finetune.augment.planes import make_planes, make_token_grid
 from finetune.data.checks import Survey, SurveyRules, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardisation import find_statistics
+from finetune.data.standardisation import check_units, find_statistics
 from finetune.data.transforms import SampleTransform, Transforms
 from finetune.errors import ConfigError
 
@@ -135,10 +135,13 @@ class TimStoreDataModule(LightningDataModule):
 
         Raises:
             ChipSetError: If there is none, or the layout is unknown.
+            ConfigError: If it holds values in other units than the statistics are of.
         """
         # ImpactMesh's own datamodule takes the folder `data`; a layout that is named says itself where its files are.
         above = root_above(self.data_root) if self.layout is None else None
-        return ChipSet.open(above or self.data_root, self.layout)
+        found = ChipSet.open(above or self.data_root, self.layout)
+        check_units(self.statistics, found.layout)
+        return found
 
     @cached_property
     def reading(self) -> Reading:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.chips.layouts import Layout
+from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
 from finetune.errors import ConfigError
 
 
@@ -17,10 +18,12 @@ class Statistics:
     Attributes:
         means: Mean per band, by modality, in the unit on disk.
         stds: Standard deviation per band, by modality.
+        preset: Name of the preset they are of, or None for a user's own numbers.
     """
 
     means: Mapping[str, tuple[float, ...]]
     stds: Mapping[str, tuple[float, ...]]
+    preset: str | None = None
 
 
 IMPACTMESH_FLOOD: Final = Statistics(
@@ -79,7 +82,29 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
     for name, values in found_stds.items():
         if min(values) <= 0:
             raise ConfigError(f"stds of {name}: {min(values)}; expected positive numbers")
-    return Statistics(found_means, found_stds)
+    return Statistics(found_means, found_stds, means if isinstance(means, str) else None)
+
+
+def check_units(statistics: Statistics, layout: Layout) -> None:
+    """A preset is of dB and of Sentinel-2 without an offset; a fine-tune standardises what is on disk.
+
+    Args:
+        statistics: Of the modalities in use.
+        layout: What says in which units they are on disk.
+
+    Raises:
+        ConfigError: If a modality is in another unit than the preset.
+    """
+    if statistics.preset is None:
+        return
+    for name in statistics.means:
+        linear = name in S1_MODALITIES and layout.s1_unit == "linear"
+        if linear or (name in S2_MODALITIES and layout.s2_offset):
+            found = "linear power" if linear else f"values with an offset of {layout.s2_offset:g}"
+            raise ConfigError(
+                f"layout {layout.name!r} holds {name} as {found}, which is not what means and stds {statistics.preset} "
+                "are of; give both as numbers in the unit on disk, for every modality"
+            )
 
 
 def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:

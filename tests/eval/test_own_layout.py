@@ -12,15 +12,22 @@ from augment_store.cli import main as augment_store
 from augment_store.entries import read_entries
 from augment_store.store import AugmentStore
 from eval.cli import main as evaluate
+from eval.score.opening import open_run
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
+from finetune.run.reopen import Places
 from generate.cli import main as generate
 from tests.chips import write_sen1floods11
 
 IDS = tuple(f"{place}_{number}" for place in ("Ghana", "India", "Mekong", "Spain") for number in (11, 12))
 SPLITS = {"train": IDS[:2], "val": IDS[2:4], "test": IDS[4:]}
+LEGEND = """\
+name: flood
+classes: [{value: 0, name: dry}, {value: 1, name: water}]
+mapping: {1: 1, 2: 0, 3: 1, 4: 0, 5: 0, 6: 0, 9: 0}
+"""
 SHIPPED = Path(__file__).parents[2] / "augment_store" / "layouts" / "sen1floods11.yaml"
 
 
@@ -43,6 +50,7 @@ def place(tmp_path_factory):
     layout["images"]["S2L1C"]["files"] = "optical/{id}_S2Hand.tif"
     layout["images"]["S1GRD"]["files"] = "radar/{id}_S1Hand.tif"
     layout["splits"] = {split: f"lists/{split}.txt" for split in SPLITS}
+    (folder / "legend.yaml").write_text(LEGEND, encoding="utf-8")
     (folder / "mine.yaml").write_text(yaml.safe_dump(layout), encoding="utf-8")
     return folder
 
@@ -113,10 +121,18 @@ def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
         assert score.origin.layout == str(place / "mine.yaml")
         labels = [ChipSet.open("chips", "mine.yaml").mask(chip_id) for chip_id in test]
         assert score.counts.total.sum() == sum(int((mask >= 0).sum()) for mask in labels)
-    assert run(evaluate, "compare", "--baseline", "baseline", "--candidate", "tim", "--out", "report") == 0
+    zero_shot = ("zero-shot", store, *chips, "--legend", "legend.yaml", "--out", "map")
+    assert run(evaluate, *zero_shot) == 0
+    assert Score.read("map").origin.layout == str(place / "mine.yaml")
+    arms = ("--baseline", "baseline", "--candidate", "tim", "--control", "map=map")
+    assert run(evaluate, "compare", *arms, "--out", "report") == 0
     report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
     assert {entry["id"] for entry in report["chips"]} == set(test)
     page = Path("report/report.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp") >= len(
         test
     )  # pictures of these chips, which the score told where to find
+    Path("mine.yaml").rename("moved.yaml")
+    assert run(evaluate, "score", "tim") == 2
+    assert "unknown layout 'mine.yaml'" in capsys.readouterr().err
+    assert open_run(Path("tim"), "best", Places(layout="moved.yaml")).datamodule.chips.layout.name == "mine"

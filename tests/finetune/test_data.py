@@ -12,6 +12,7 @@ import torch
 from albumentations.pytorch import ToTensorV2
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
+from augment_store.chips.layouts import Image, Layout
 from augment_store.entries import ChipEntry
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.store import AugmentStore
@@ -19,7 +20,7 @@ from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.splits import SceneRule
-from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, find_statistics
+from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, check_units, find_statistics
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
 from tests.finetune.world import make_spec, make_store, make_world, write_tif, write_zarr
@@ -230,6 +231,26 @@ def test_one_preset_stands_for_means_and_stds(given):
 def test_impossible_statistics(means, stds, message):
     with pytest.raises(ConfigError, match=message):
         find_statistics(means, stds, {"DEM": ("DEM",)})
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        (
+            {"s1_unit": "linear"},
+            "'mine' holds S1GRD as linear power, which is not what means and stds terramind_v1",
+        ),
+        ({"s2_offset": 1000.0}, "'mine' holds S2L1C as values with an offset of 1000"),
+    ],
+)
+def test_a_preset_is_not_taken_for_values_in_other_units(units, message):
+    layout = Layout("mine", {"DEM": Image(("{id}.tif",))}, **units)
+    bands = {"DEM": ("DEM",), "S1GRD": ("VV",), "S2L1C": ("RED",)}
+    with pytest.raises(ConfigError, match=message):
+        check_units(find_statistics("terramind_v1", None, bands), layout)
+    numbers = {name: [1.0] for name in bands}
+    check_units(find_statistics(numbers, numbers, bands), layout)
+    check_units(find_statistics("terramind_v1", None, {"DEM": ("DEM",)}), layout)
 
 
 # Splits ----------------------------------------------------------------------------------------------
