@@ -197,7 +197,11 @@ class AugmentStore(StoreReader):
 
     def record_history(self, command: str) -> None:
         """Adds the command of a run, and the time, to the store's history."""
-        self.history = with_line(self.history, command)
+        self.write_history(with_line(self.history, command))
+
+    def write_history(self, history: str) -> None:
+        """Replaces the store's history."""
+        self.history = history
         self._group.update_attributes({"history": self.history})
         self.consolidate()
 
