@@ -13,8 +13,7 @@ SUMMARY: Final = "a store as a folder for others: data, STAC collection, dataset
 
 EXAMPLES: Final = """\
 python -m augment_store publish stores/lulc --out published/nyc-lulc --chips data/nyc --license CC-BY-4.0
-python -m augment_store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0 \\
-    --attribution "chips: NYC open data" --push me/nyc-lulc"""
+python -m augment_store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc-lulc"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

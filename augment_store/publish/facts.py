@@ -51,8 +51,8 @@ class StoreFacts:
         chips: Number of chips, all complete.
         scenes: Number of scenes.
         places: Where they lie.
-        measures: Mean over `measured` chips of each of `augment_store.inspect.statistics.MEASURES`, NaN where it does not
-            apply.
+        measures: Mean over `measured` chips of each of `augment_store.inspect.statistics.MEASURES`, NaN where it does
+            not apply.
         measured: Number of chips that `measures` are over.
         shares: Share of each class by name; empty where maps have no classes.
         audit: Findings of input audits that the user accepted.

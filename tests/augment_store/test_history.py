@@ -69,7 +69,7 @@ def test_a_history_that_this_version_did_not_write_is_refused(store, history):
 
 def test_paths_of_a_machine_are_cut_down():
     history = with_line(
-        "", "python -m generate --chips '/home/me/my chips/nyc' --store=/a/b/c --split x/y", NOW
+        "", "python -m generate --chips '/home/me/my chips/nyc' --store=/a/b/c --split x/y", NOON
     )
     assert without_places(history).partition(": ")[2] == (
         "python -m generate --chips 'my chips/nyc' --store=b/c --split x/y"
