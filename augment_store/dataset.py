@@ -28,10 +28,10 @@ from augment_store.schema import State
 if TYPE_CHECKING:
     from augment_store.reading import StoreReader
 
-_PACKING: Final = ("scale_factor", "_FillValue")
+_PACKING: Final[tuple[str, ...]] = ("scale_factor", "_FillValue")
 """Attributes that say how values are stored; xarray keeps them as the encoding and writes them again."""
 
-_STORED_ONLY: Final = ("valid_range", "band_names")
+_STORED_ONLY: Final[tuple[str, ...]] = ("valid_range", "band_names")
 """Attributes about stored values, or said by a coordinate."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def authority_code(crs_wkt: str) -> str | None:
     return None if authority is None else ":".join(authority)
 
 
-def grid_mapping(georeference: Georeference) -> dict[str, str]:
+def grid_mapping(georeference: Georeference) -> dict[str, Any]:
     """Attributes of CF's grid mapping variable, with GDAL's transform, which rioxarray reads as well."""
     a, b, c, d, e, f = georeference.transform
     return {"crs_wkt": georeference.crs_wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
@@ -122,7 +122,7 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
     return {"y": f + rows * e, "x": c + columns * a}
 
 
-def axis_attributes(axis: str, georeference: Georeference) -> dict[str, str]:
+def axis_attributes(axis: str, georeference: Georeference) -> dict[str, Any]:
     """CF attributes of the coordinate of an axis, ``y`` or ``x``: of degrees where the system is not projected."""
     from rasterio.crs import CRS
 

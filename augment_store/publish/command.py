@@ -12,8 +12,8 @@ from augment_store.command_line import LEGEND_HELP, add_layout_argument
 SUMMARY: Final = "a store as a folder for others: data, STAC collection, dataset card, Croissant"
 
 EXAMPLES: Final = """\
-python -m augment_store publish stores/lulc --out published/nyc-lulc --chips data/nyc --license CC-BY-4.0
-python -m augment_store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc-lulc"""
+python -m augment_store publish stores/lulc --out nyc --chips data/nyc --license CC-BY-4.0
+python -m augment_store publish stores/lulc --out nyc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
