@@ -11,6 +11,9 @@
 ('LULC', 6)
 >>> store.read("lulc", "scene0_r000c000").shape  # sample, timestep, y, x; checked against its digest
 (1, 2, 32, 32)
+>>> chip = store.to_xarray("scene0_r000c000")  # coordinates and units; whole stores: xarray.open_zarr
+>>> chip.lulc.sel(sample=0, time=1).dims, chip.confidence.dtype
+(('y', 'x'), dtype('float32'))
 >>> list(verify_store(store, chips))  # what is wrong with it: nothing
 []
 """

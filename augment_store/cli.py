@@ -21,6 +21,7 @@ from augment_store.export import command as export_command
 from augment_store.files import printable
 from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
+from augment_store.publish import command as publish_command
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,13 +92,14 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 DESCRIPTION: Final = """\
 An augment store holds what TerraMind generated for each chip: tokens, maps, confidence and where they came from, in
-one Zarr folder. These commands look at a store, check it, export it, and prepare the chips it is made from."""
+one Zarr folder. These commands look at a store, check, export and publish it, and prepare the chips it is made from."""
 
 EXAMPLES: Final = """
 python -m augment_store info stores/lulc
 python -m augment_store verify stores/lulc --chips data/nyc
 python -m augment_store inspect stores/lulc --chips data/nyc --html maps.html
 python -m augment_store export stores/lulc --format cog --out maps
+python -m augment_store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0
 python -m augment_store layouts
 python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 """
@@ -129,6 +131,9 @@ COMMANDS: Final = {
         export_command.run,
         "python -m augment_store export stores/lulc --format cog --mosaic --out maps\n"
         "python -m augment_store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps",
+    ),
+    "publish": Command(
+        publish_command.SUMMARY, publish_command.add_arguments, publish_command.run, publish_command.EXAMPLES
     ),
     "layouts": Command(
         layouts_command.SUMMARY, layouts_command.add_arguments, layouts_command.run, layouts_command.EXAMPLES

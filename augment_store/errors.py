@@ -56,5 +56,9 @@ class MosaicError(AugmentStoreError, ValueError):
     """Chips of a scene cannot be joined: not georeferenced, or not on one grid."""
 
 
+class PublishError(AugmentStoreError, ValueError):
+    """A run or a store cannot be published as asked."""
+
+
 class ExportError(AugmentStoreError, ValueError):
     """An export cannot be made as asked, or came out unfit for its format."""

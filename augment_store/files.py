@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -106,6 +107,36 @@ def draft_of(path: Path) -> Iterator[Path]:
     finally:
         if draft.exists():
             draft.unlink()
+
+
+@contextlib.contextmanager
+def draft_folder_of(path: Path) -> Iterator[Path]:
+    """Gives an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
+
+    Raises:
+        OutputError: If something is there already, or it cannot be written; no draft is left behind.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(path, "exists and is not empty")
+    draft = path.with_name(f".draft.{path.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        if path.is_dir():
+            path.rmdir()  # empty; the draft takes its place
+        draft.rename(path)
+    except AugmentStoreError:
+        raise
+    except OSError as error:
+        raise OutputError(path, error.strerror or error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def short_place(text: str) -> str:
+    """An absolute path cut down to its last two parts, for what leaves this machine; other text as it is."""
+    return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from augment_store.files import printable
+from augment_store.files import printable, short_place
 
 LONGEST_HISTORY: Final = 65_536
 """Characters that are kept and read; a command line takes some 200."""
@@ -34,6 +34,21 @@ def with_line(history: str, command: str, moment: datetime | None = None) -> str
     while len(kept) > LONGEST_HISTORY:
         kept = kept.partition("\n")[2]
     return kept
+
+
+def without_places(history: str) -> str:
+    """A history in which paths of the machine it was written on are cut down to their last two parts."""
+    return "\n".join(map(_without_places, history.splitlines()))
+
+
+def _without_places(line: str) -> str:
+    time, colon, command = line.partition(": ")
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not a line that `with_line` wrote whole
+        return f"{time}{colon}…"
+    pairs = (word.rpartition("=") for word in words)
+    return f"{time}{colon}{shlex.join(f'{option}{equals}{short_place(value)}' for option, equals, value in pairs)}"
 
 
 def last_command(history: str) -> str | None:

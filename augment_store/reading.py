@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import zarr
@@ -25,6 +25,9 @@ from augment_store.schema import (
     map_arrays,
 )
 from augment_store.typed import load_json
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MOST_CHIPS: Final = 100_000_000
 """A store that declares more is taken for damaged."""
@@ -193,6 +196,12 @@ class StoreReader:
         if array.schema.role is Role.GENERATED:
             self._prove(name, position, stamp)
         return values
+
+    def to_xarray(self, chip_id: str) -> xr.Dataset:
+        """A complete chip with coordinates, in units; see `augment_store.dataset.chip_dataset`."""
+        from augment_store.dataset import chip_dataset  # xarray takes 0.5 s to import
+
+        return chip_dataset(self, chip_id)
 
     def _is_proven(self, name: str, position: int, stamp: Stamp) -> bool:
         """Whether the digest of a chip's values was compared since their file was last written."""

@@ -1,4 +1,4 @@
-"""Schema version 3 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
+"""Schema version 4 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
 
 Every timestep of every array is filled. Where timesteps have identical inputs, the first is generated and copied to
 the others; `timestep_source` says from where, and readers need not look at it. `verify` checks that copies are equal.
@@ -6,7 +6,9 @@ the others; `timestep_source` says from where, and readers need not look at it. 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +25,10 @@ from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT, Unfit, parse
 from augment_store.words import counted
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
+
+COORDINATES: Final = ("chip_id", "scene_id")
+"""Arrays that xarray takes for coordinates of the chips."""
 
 MOST_TIMESTEPS: Final = 1000
 LARGEST_CHIP: Final = 8192
@@ -117,6 +122,11 @@ class Header:
     audit: list[dict[str, str]]
     history: Annotated[str, Field(max_length=LONGEST_HISTORY)] = ""
 
+    def written(self) -> dict[str, Any]:
+        """The attributes; nested values as JSON text, since netCDF's attributes are numbers and texts."""
+        plain = dataclasses.asdict(self)
+        return {name: json.dumps(value) if name in _NESTED else value for name, value in plain.items()}
+
     @classmethod
     def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:
         """Reads them.
@@ -125,9 +135,26 @@ class Header:
             StoreError: If one is missing, of another type or out of bounds.
         """
         try:
-            return parse(cls, dict(attributes))
+            return parse(cls, {name: _plain(name, value) for name, value in attributes.items()})
         except Unfit as error:
             raise StoreError(f"{path}: attribute {error}; the store is damaged") from error
+
+
+_NESTED: Final = ("spec", "extent", "audit")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Plain values of an attribute.
+
+    Raises:
+        Unfit: If it should be JSON text and is not.
+    """
+    if name not in _NESTED:
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unfit(f"{name}: expected JSON text, found {str(value)[:60]!r}") from error
 
 
 def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:

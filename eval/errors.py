@@ -15,7 +15,3 @@ class ComparisonError(AugmentStoreError, ValueError):
 
 class StudyError(AugmentStoreError, ValueError):
     """A study's configuration is invalid, or one of its steps failed."""
-
-
-class PublishError(AugmentStoreError, ValueError):
-    """A run cannot be published as asked."""

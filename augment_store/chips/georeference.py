@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augment_store.errors import ChipDataError
 
 Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
+
+GRID_MAPPING: Final = "spatial_ref"
+"""Name of the variable that holds the coordinate reference system, as rioxarray and GDAL have it."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,45 @@ def pixel_metres(georeference: Georeference) -> float | None:
     if not crs.is_projected:
         return None
     return float(np.hypot(georeference.transform[0], georeference.transform[3]) * crs.linear_units_factor[1])
+
+
+def authority_code(crs_wkt: str) -> str | None:
+    """Code of a coordinate reference system, for example ``EPSG:32618``; None where it has none."""
+    from rasterio.crs import CRS
+
+    authority = CRS.from_wkt(crs_wkt).to_authority()
+    return None if authority is None else ":".join(authority)
+
+
+def grid_mapping(georeference: Georeference) -> dict[str, Any]:
+    """Attributes of CF's grid mapping variable, with GDAL's transform, which rioxarray reads as well."""
+    a, b, c, d, e, f = georeference.transform
+    return {"crs_wkt": georeference.crs_wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
+
+
+def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
+    """Coordinates ``y`` and ``x`` of pixel centres in the unit of the system, by axis.
+
+    Empty for a rotated raster, which has no coordinate per row and column: its transform alone says where it lies.
+
+    Args:
+        georeference: A known one.
+        shape: Height and width in pixels.
+    """
+    a, b, c, d, e, f = georeference.transform
+    if b or d:
+        return {}
+    rows, columns = (np.arange(count, dtype=np.float64) + 0.5 for count in shape)
+    return {"y": f + rows * e, "x": c + columns * a}
+
+
+def axis_attributes(axis: str, georeference: Georeference) -> dict[str, Any]:
+    """CF attributes of the coordinate of an axis, ``y`` or ``x``: of degrees where the system is not projected."""
+    from rasterio.crs import CRS
+
+    long_name = {"long_name": f"{axis} of pixel centres"}
+    if CRS.from_wkt(georeference.crs_wkt).is_projected:
+        return {"standard_name": f"projection_{axis}_coordinate", **long_name}
+    degrees = {"y": ("latitude", "degrees_north"), "x": ("longitude", "degrees_east")}
+    name, units = degrees[axis]
+    return {"standard_name": name, "units": units, **long_name}

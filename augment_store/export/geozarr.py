@@ -1,22 +1,29 @@
-"""GeoZarr: a Zarr v3 group per chip or mosaic, with the conventions ``proj:`` and ``spatial:`` and CF's.
+"""GeoZarr: a Zarr v3 group per chip or mosaic, with the conventions ``proj`` and ``spatial`` and CF's.
 
-Both conventions at their tag ``v1``: https://github.com/zarr-conventions/geo-proj and
+Both conventions at their tag ``v0.1``: https://github.com/zarr-conventions/proj and
 https://github.com/zarr-conventions/spatial. CF's `grid_mapping` is written too, for readers that
 know nothing else (GDAL, rioxarray). Open a group by its own path: ``xarray.open_zarr(root / name)``.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import zarr
-from numpy.typing import NDArray
 
-from augment_store.chips.georeference import coarser, is_known
+from augment_store.chips.georeference import (
+    GRID_MAPPING,
+    authority_code,
+    axis_attributes,
+    coarser,
+    grid_mapping,
+    is_known,
+    pixel_centres,
+)
 from augment_store.errors import AugmentStoreError, ExportError, OutputError
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import layers
@@ -28,17 +35,17 @@ _CHUNK: Final = 512
 
 CONVENTIONS: Final = (
     {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
         "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj:",
+        "name": "proj",
         "description": "Coordinate reference system information for geospatial data",
     },
     {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
         "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial:",
+        "name": "spatial",
         "description": "Spatial coordinate information",
     },
 )
@@ -81,7 +88,9 @@ def _root(path: Path, store: AugmentStore) -> zarr.Group:
     found = root.attrs.get("fingerprint", store.fingerprint)
     if found != store.fingerprint:
         raise ExportError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
-    root.update_attributes({"fingerprint": store.fingerprint, "generation_spec": store.spec.to_dict()})
+    root.update_attributes(
+        {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
+    )
     return root
 
 
@@ -115,9 +124,7 @@ def _create(group: zarr.Group, canvas: Canvas, schema: ArraySchema, array: MapAr
     lead = schema.shape[:-2]
     attributes = dict(schema.attributes)
     if is_known(canvas.georeference):
-        attributes |= (
-            {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"} if array.pixels == 1 else {}
-        )
+        attributes |= {"grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING} if array.pixels == 1 else {}
         attributes |= _conventions(canvas, schema.dims[-2:], array.pixels)
     return group.create_array(
         schema.name,
@@ -152,30 +159,21 @@ def _conventions(canvas: Canvas, dims: Sequence[str], pixels: int) -> dict[str, 
 def _proj(wkt: str) -> dict[str, str]:
     from rasterio.crs import CRS
 
-    crs = CRS.from_wkt(wkt)
-    authority = crs.to_authority()
-    known = {} if authority is None else {"proj:code": ":".join(authority)}
-    return {**known, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
+    code = authority_code(wkt)
+    known = {} if code is None else {"proj:code": code}
+    return {**known, "proj:wkt2": CRS.from_wkt(wkt).to_wkt(version="WKT2_2019")}
 
 
 def _write_coordinates(group: zarr.Group, canvas: Canvas) -> None:
-    a, b, c, d, e, f = canvas.georeference.transform
-    mapping: dict[str, Any] = {
-        "crs_wkt": canvas.georeference.crs_wkt,
-        "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}",
-    }
-    reference = group.create_array("spatial_ref", shape=(), dtype="int64", attributes=mapping)
+    attributes = grid_mapping(canvas.georeference)
+    reference = group.create_array(GRID_MAPPING, shape=(), dtype="int64", attributes=attributes)
     reference[...] = 0
-    if b or d:
-        return  # rotated: no coordinate per row and column, the transform alone says it
-    height, width = canvas.shape
-    _coordinate(group, "y", "projection_y_coordinate", f + (np.arange(height, dtype=np.float64) + 0.5) * e)
-    _coordinate(group, "x", "projection_x_coordinate", c + (np.arange(width, dtype=np.float64) + 0.5) * a)
-
-
-def _coordinate(group: zarr.Group, name: str, standard_name: str, values: NDArray[np.float64]) -> None:
-    attributes: dict[str, Any] = {"standard_name": standard_name, "long_name": f"{name} of pixel centres"}
-    array = group.create_array(
-        name, shape=values.shape, dtype="float64", attributes=attributes, dimension_names=(name,)
-    )
-    array[:] = values
+    for axis, values in pixel_centres(canvas.georeference, canvas.shape).items():
+        array = group.create_array(
+            axis,
+            shape=values.shape,
+            dtype="float64",
+            attributes=axis_attributes(axis, canvas.georeference),
+            dimension_names=(axis,),
+        )
+        array[:] = values

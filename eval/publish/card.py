@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from augment_store.publish.imprint import ATTRIBUTIONS, Imprint
 from augment_store.spec import GenerationSpec
 from augment_store.words import counted
 from eval.compare.report.markdown import percent, to_markdown
@@ -16,29 +16,6 @@ from eval.compare.report.model import Metrics, Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from eval.score.metrics import METRICS, MIOU
 from finetune.run.manifest import RunManifest
-
-ATTRIBUTIONS: Final = (
-    "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
-    "TerraTorch (Gomes et al. 2025, arXiv:2503.20563), Apache-2.0",
-    "Contains modified Copernicus Sentinel data; elevation: Copernicus DEM, © DLR e.V. 2010-2014 and © Airbus Defence "
-    "and Space GmbH 2014-2018, provided under Copernicus by the European Union and ESA",
-    "TerraMind's land-cover legend follows Esri Land Cover (Impact Observatory, Esri), CC-BY-4.0",
-)
-
-
-@dataclass(frozen=True)
-class Imprint:
-    """What a publisher says of a model.
-
-    Attributes:
-        name: Name of the model.
-        licence: Identifier of the weights' licence.
-        attributions: Who to credit for the chip set, besides `ATTRIBUTIONS`.
-    """
-
-    name: str
-    licence: str
-    attributions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
-    from eval.errors import PublishError
-    from eval.publish.card import Imprint, claim
-    from eval.publish.folder import publish, push, read_report
+    from augment_store.errors import PublishError
+    from augment_store.publish.hub import push
+    from augment_store.publish.imprint import Imprint
+    from eval.publish.card import claim
+    from eval.publish.folder import publish, read_report
     from finetune.run.reopen import Places
 
     if args.push and not args.attribution:
@@ -68,5 +70,5 @@ def run(args: argparse.Namespace) -> int:
     publish(args.run, report, args.out, places=places, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
-        sys.stdout.write(f"{push(args.out, args.push)}\n")
+        sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")
     return 0

@@ -1,22 +1,22 @@
-"""Publishing a run: the bundle's folder, and its upload."""
+"""Publishing a run: the bundle's folder."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from augment_store.errors import AugmentStoreError, OutputError
+from augment_store.errors import PublishError
+from augment_store.files import draft_folder_of, short_place
+from augment_store.publish.imprint import Imprint
 from augment_store.typed import load_json
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import REPORT_VERSION, Report
-from eval.errors import PublishError
 from eval.publish.bundle import input_bands, make_bundle
-from eval.publish.card import CardFacts, Imprint, write_card
+from eval.publish.card import CardFacts, write_card
 from eval.score.opening import Opened, open_run
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places
@@ -58,9 +58,7 @@ def _without_places(value: Any) -> Any:
         return {key: _without_places(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_without_places(entry) for entry in value]
-    if isinstance(value, str) and Path(value).is_absolute():
-        return "/".join(Path(value).parts[-2:])
-    return value
+    return short_place(value) if isinstance(value, str) else value
 
 
 def publish(
@@ -81,28 +79,14 @@ def publish(
         imprint: Name, licence and credits.
 
     Raises:
-        PublishError: If the folder is taken, or the report is not about these weights.
+        PublishError: If the report is not about these weights.
         AugmentStoreError: If the run cannot be opened.
-        OutputError: If the bundle cannot be written.
+        OutputError: If the folder is taken or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PublishError(f"{out}: exists and is not empty; choose another --out")
-    manifest = RunManifest.read(run)
-    opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
-    draft = out.with_name(f".draft.{out.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        draft.mkdir(parents=True)
+    with draft_folder_of(out) as draft:
+        manifest = RunManifest.read(run)
+        opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
         _write(opened, manifest, without_places(report), draft, imprint)
-        if out.is_dir():
-            out.rmdir()  # empty; the draft takes its place
-        draft.rename(out)
-    except OSError as error:
-        if isinstance(error, AugmentStoreError):
-            raise
-        raise OutputError(out, error.strerror or error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:
@@ -140,33 +124,3 @@ def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(dict(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def push(bundle: Path, repo: str) -> str:
-    """Uploads a bundle to Hugging Face and returns its address.
-
-    Args:
-        bundle: Folder that `publish` wrote.
-        repo: Repository as owner/name; made private if it is not there.
-
-    Raises:
-        PublishError: If the upload fails.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # without a network the client raises its HTTP library's own errors, and that library differs between versions
-    offline = HfHubHTTPError.__bases__[0]
-    api = HfApi()
-    try:
-        api.create_repo(repo_id=repo, repo_type="model", exist_ok=True, private=True)
-        done = api.upload_folder(
-            repo_id=repo, folder_path=str(bundle), commit_message=f"Publish {bundle.name} with its model card"
-        )
-    except (offline, OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PublishError(
-            f"{repo}: not uploaded ({reason}); the bundle is complete in {bundle}. Log in with hf auth login, run "
-            "again with another --out, or upload it with hf upload"
-        ) from error
-    return str(done.commit_url)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
+import rioxarray  # noqa: F401 - gives xarray's objects .rio
 import xarray as xr
 import zarr
 from rasterio.crs import CRS
 
+from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
 from tests.augment_store.stores import make_spec, make_store
+
+GDAL = tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])
 
 
 def export(store, out, *arguments) -> int:
@@ -31,12 +36,47 @@ def test_xarray_reads_what_the_store_holds(tmp_path):
     assert CRS.from_wkt(found.spatial_ref.attrs["crs_wkt"]).to_epsg() == 32618
 
 
+def test_rioxarray_reads_system_and_transform(tmp_path):
+    """Opened by the chip's own path, without a warning, which this suite takes for an error."""
+    store = make_store(tmp_path / "s", chips=2)
+    assert export(store, tmp_path / "out") == 0
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene0_r0c1")
+    assert found.rio.crs.to_epsg() == 32618
+    assert tuple(found.rio.transform())[:6] == (10, 0, 580_320, 0, -10, 4_510_000)
+    assert found.lulc.rio.bounds() == (580_320, 4_509_680, 580_640, 4_510_000)
+
+
+@pytest.mark.skipif(GDAL < (3, 13), reason=f"GDAL {rasterio.__gdal_version__} does not know the conventions")
+def test_gdal_reads_system_and_transform(tmp_path):
+    store = make_store(tmp_path / "s", chips=1)
+    assert export(store, tmp_path / "out") == 0
+    with rasterio.open(f'ZARR:"{tmp_path}/out/s.zarr/scene0_r0c0":/lulc') as found:
+        assert found.crs.to_epsg() == 32618
+        assert tuple(found.transform)[:6] == (10, 0, 580_000, 0, -10, 4_510_000)
+
+
+def test_coordinates_in_degrees_are_called_so(tmp_path):
+    place = Georeference(CRS.from_epsg(4326).to_wkt(), (0.25, 0.0, 8.0, 0.0, -0.25, 50.0))
+    store = make_store(tmp_path / "s", chips=1, entries=[ChipEntry("a", "a", place)])
+    assert export(store, tmp_path / "out") == 0
+    found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "a")
+    assert (found.x.attrs["standard_name"], found.y.attrs["units"]) == ("longitude", "degrees_north")
+    assert found.y.values[:2].tolist() == [49.875, 49.625]
+
+
 def test_conventions_are_declared(tmp_path):
     store = make_store(tmp_path / "s", chips=1)
     assert export(store, tmp_path / "out", "--arrays", "lulc", "tokens") == 0
     group = zarr.open_group(tmp_path / "out" / "s.zarr" / "scene0_r0c0", mode="r")
     lulc, tokens = group["lulc"].attrs, group["tokens"].attrs
-    assert [entry["name"] for entry in lulc["zarr_conventions"]] == ["proj:", "spatial:"]
+    conventions = {entry["name"]: entry for entry in lulc["zarr_conventions"]}
+    assert list(conventions) == ["proj", "spatial"]  # names, tags and identifiers as v0.1 of both has them
+    assert conventions["proj"]["uuid"] == "f17cb550-5864-4468-aeb7-f3180cfb622f"
+    assert conventions["spatial"]["uuid"] == "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4"
+    for name, entry in conventions.items():
+        raw = f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json"
+        assert entry["schema_url"] == raw
+        assert entry["spec_url"] == f"https://github.com/zarr-conventions/{name}/blob/v0.1/README.md"
     assert lulc["proj:code"] == "EPSG:32618"
     assert lulc["spatial:dimensions"] == ["y", "x"]
     assert lulc["spatial:transform"] == [10, 0, 580_000, 0, -10, 4_510_000]

@@ -6,7 +6,7 @@ import xarray
 
 from augment_store.cli import main
 from augment_store.errors import StoreError
-from augment_store.history import LONGEST_HISTORY, command_line, last_command, with_line
+from augment_store.history import LONGEST_HISTORY, command_line, last_command, with_line, without_places
 from augment_store.store import AugmentStore
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -65,3 +65,14 @@ def test_a_history_that_this_version_did_not_write_is_refused(store, history):
     path.write_text(json.dumps(plain))
     with pytest.raises(StoreError, match=r"attribute history: .*; the store is damaged"):
         AugmentStore.open(store.path)
+
+
+def test_paths_of_a_machine_are_cut_down():
+    history = with_line(
+        "", "python -m generate --chips '/home/me/my chips/nyc' --store=/a/b/c --split x/y", NOON
+    )
+    assert without_places(history).partition(": ")[2] == (
+        "python -m generate --chips 'my chips/nyc' --store=b/c --split x/y"
+    )
+    assert without_places("then: say 'what") == "then: …"
+    assert without_places("") == ""

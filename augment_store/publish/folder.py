@@ -1,0 +1,96 @@
+"""The folder of a published store, made whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.errors import PublishError
+from augment_store.files import draft_folder_of
+from augment_store.history import without_places
+from augment_store.inspect.survey import Survey
+from augment_store.legend import LegendTable
+from augment_store.publish.card import write_card
+from augment_store.publish.croissant import CROISSANT, croissant_json
+from augment_store.publish.facts import StoreFacts, read_facts
+from augment_store.publish.imprint import Imprint
+from augment_store.publish.stac import COLLECTION, collection_json
+from augment_store.store import AugmentStore
+from augment_store.verify import verify
+
+
+def publish(
+    store: AugmentStore,
+    out: Path,
+    imprint: Imprint,
+    *,
+    chips: ChipSet | None = None,
+    table: LegendTable | None = None,
+    repo: str | None = None,
+) -> StoreFacts:
+    """Writes a sound store with its STAC collection, dataset card and Croissant description.
+
+    Args:
+        store: The store.
+        out: Folder to make.
+        imprint: Name, licence and credits.
+        chips: The chips it was generated from, for the agreement with their references.
+        table: Legend table to the masks' classes; the shipped one by default.
+        repo: Hugging Face repository it goes to.
+
+    Returns:
+        What was said of it.
+
+    Raises:
+        PublishError: If the store is not complete and sound, or the folder lies within it.
+        AugmentStoreError: If a reference or a coordinate reference system cannot be used.
+        OutputError: If the folder is taken or cannot be written.
+    """
+    if out.resolve().is_relative_to(store.path.resolve()):
+        raise PublishError(f"{out}: lies within the store; choose another --out")
+    with draft_folder_of(out) as draft:
+        check_sound(store, chips)
+        survey = Survey(store, chips, table or LegendTable.load(None))
+        facts = read_facts(survey, imprint, repo=repo, date=datetime.now(UTC).date().isoformat())
+        _copy(store, draft / facts.folder)
+        _write_json(draft / COLLECTION, collection_json(facts))
+        digest = hashlib.sha256((draft / COLLECTION).read_bytes()).hexdigest()
+        _write_json(draft / CROISSANT, croissant_json(facts, digest))
+        (draft / "README.md").write_text(write_card(facts), encoding="utf-8")
+    return facts
+
+
+def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
+    """Makes sure that `verify` finds nothing wrong with a store.
+
+    Raises:
+        PublishError: Naming the first problem, and how many there are.
+    """
+    found = list(
+        itertools.islice(map(str, verify(store, chips)), 1000)
+    )  # of a million pending chips enough is known
+    if found:
+        count = (
+            f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"
+        )
+        raise PublishError(
+            f"{store.path}: not published, {count}; the first: {found[0]}. python -m augment_store verify {store.path} "
+            "lists them"
+        )
+
+
+def _copy(store: AugmentStore, folder: Path) -> None:
+    """Copies a store, without leftovers of killed writes and without places of this machine in its history."""
+    shutil.copytree(store.path, folder, ignore=shutil.ignore_patterns("*.partial"))
+    AugmentStore.open(folder, mode="r+").write_history(without_places(store.history))
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

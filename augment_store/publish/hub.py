@@ -1,0 +1,39 @@
+"""Upload of a published folder to Hugging Face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from augment_store.errors import PublishError
+
+
+def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
+    """Uploads a folder and returns the address of the commit.
+
+    Args:
+        folder: A complete folder with its card.
+        repo: Repository as owner/name; made private if it is not there.
+        kind: What the repository holds.
+
+    Raises:
+        PublishError: If the upload fails.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # without a network the client raises its HTTP library's own errors, and that library differs between versions
+    offline = HfHubHTTPError.__bases__[0]
+    api, message = HfApi(), f"Publish {folder.name} with its card"
+    try:
+        api.create_repo(repo_id=repo, repo_type=kind, exist_ok=True, private=True)
+        done = api.upload_folder(
+            repo_id=repo, repo_type=kind, folder_path=str(folder), commit_message=message
+        )
+    except (offline, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PublishError(
+            f"{repo}: not uploaded ({reason}); the folder is complete in {folder}. Log in with hf auth login, run "
+            "again with another --out, or upload it with hf upload"
+        ) from error
+    return str(done.commit_url)

@@ -1,0 +1,47 @@
+"""What a publisher says of what is published: its name, licence and whom to credit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from augment_store.errors import PublishError
+
+ATTRIBUTIONS: Final = (
+    "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
+    "TerraTorch (Gomes et al. 2025, arXiv:2503.20563), Apache-2.0",
+    "Contains modified Copernicus Sentinel data; elevation: Copernicus DEM, © DLR e.V. 2010-2014 and © Airbus Defence "
+    "and Space GmbH 2014-2018, provided under Copernicus by the European Union and ESA",
+    "TerraMind's land-cover legend follows Esri Land Cover (Impact Observatory, Esri), CC-BY-4.0",
+)
+
+UNSTATED: Final = "other"
+"""Licence of which nothing is said, in STAC's words and those of Hugging Face."""
+
+
+@dataclass(frozen=True)
+class Imprint:
+    """What a publisher says.
+
+    Attributes:
+        name: Name of what is published.
+        licence: Identifier of its licence.
+        attributions: Who to credit for the chip set, besides `ATTRIBUTIONS`.
+    """
+
+    name: str
+    licence: str
+    attributions: tuple[str, ...] = ()
+
+
+def check_licence(licence: str) -> None:
+    """Makes sure that a licence is an identifier, as every catalogue expects.
+
+    Raises:
+        PublishError: If it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9.+-]+", licence):
+        raise PublishError(
+            f"--license {licence!r}: expected an SPDX identifier such as CC-BY-4.0 (https://spdx.org/licenses)"
+        )
