@@ -87,10 +87,10 @@ def _trust(facts: StoreFacts) -> Iterator[str]:
     yield "|---|---|"
     for name, label in MEASURES.items():
         value = facts.measures[name]
-        yield f"| {label} | {f'{value:.3f}' if isfinite(value) else '–'} |"
+        yield f"| {label} | {f'{value:#.3g}' if isfinite(value) else '–'} |"
     yield ""
     if not isfinite(facts.measures["reference"]):
-        yield "They were compared with no reference. "
+        yield "They were compared with no reference."
     yield (
         "Confidence is the tokenizer decoder's, given the token, and is high even where the generator guesses; token "
         "probability and agreement between samples say how sure the generator was. None says whether it was right."
