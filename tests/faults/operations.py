@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Trap:
         spring: What happens there; it gets the file, and that which was last opened for writing.
         seen: Operations so far.
         written: File last opened for writing.
-        busy: Whether it has sprung just now.
+        busy: Thread in which it springs just now.
     """
 
     root: str
@@ -49,21 +50,25 @@ class Trap:
     spring: Callable[[str, str], None]
     seen: int = 0
     written: str = ""
-    busy: bool = False
+    busy: int | None = None
 
     def meet(self, event: str, given: tuple[Any, ...]) -> None:
         """Looks at one event of Python's."""
         change = event in CHANGES or (event == "open" and bool(given[2] & WRITING))
         path = os.fsdecode(given[0]) if isinstance(given[0], str | bytes | os.PathLike) else ""
-        if self.busy or not path.startswith(self.root) or (self.changes and not change):
+        if (
+            self.busy == threading.get_ident()
+            or not path.startswith(self.root)
+            or (self.changes and not change)
+        ):
             return
         place, self.seen = self.seen, self.seen + 1
         if place >= self.at:
-            self.busy = True  # what the trap does itself is no operation of the action's
+            self.busy = threading.get_ident()  # what the trap does itself is no operation of the action's
             try:
                 self.spring(path, self.written)
             finally:
-                self.busy = False
+                self.busy = None
         if event == "open" and change:
             self.written = path
 
@@ -121,7 +126,7 @@ def refused(root: Path, act: Callable[[Path], Any], at: int, code: int) -> BaseE
     def refuse(path: str, written: str) -> None:
         if code == errno.EIO:
             trap.at = OTHERS
-        cut_short(written)
+        cut_short(path, written)
         raise OSError(code, os.strerror(code), path)
 
     trap = Trap(str(root), code != errno.EIO, at, refuse)
@@ -145,14 +150,17 @@ def killed(root: Path, act: Callable[[Path], Any], at: int) -> bool:
 
 def _die(root: Path, act: Callable[[Path], Any], at: int) -> None:
     def die(path: str, written: str) -> None:
-        cut_short(written)
+        cut_short(path, written)
         os.kill(os.getpid(), signal.SIGKILL)
 
     with trapped(Trap(str(root), True, at, die)):
         act(root)
 
 
-def cut_short(written: str) -> None:
-    """Halves a file that was being written."""
-    if written and os.path.isfile(written):  # noqa: PTH113 - a path as Python's events give it
+def cut_short(path: str, written: str) -> None:
+    """Halves a file that was being written.
+
+    Zarr writes and renames its drafts in several threads, so one that another thread may be renaming is left alone.
+    """
+    if (written == path or not written.endswith(".partial")) and os.path.isfile(written):  # noqa: PTH113 - a path as Python's events give it
         os.truncate(written, os.path.getsize(written) // 2)  # noqa: PTH202
