@@ -105,7 +105,7 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     """Chips of the test split in the order of their ids, all complete in the store."""
     if store.spec.modality != LULC.name:
         raise ScoreError(
-            f"{store.path}: holds {store.spec.modality}; the legend table is of {LULC.name}'s classes"
+            f"{store.path}: holds {store.spec.modality}; only {LULC.name} maps are predictions of classes"
         )
     if "test" not in chips.splits:
         raise ScoreError(f"no test split: {chips.split_path('test')} does not exist")

@@ -118,13 +118,11 @@ def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]
         ChipSetError: If there is no such split file; the message says what a chip set holds besides images.
     """
     if split not in splits.ids:
-        layout = chips.layout
-        place = chips.split_path(split)
-        files = (
-            str(place).replace(split, "{train,val,test}") if place else f"layout {layout.name!r} names none;"
-        )
+        place, masks = chips.split_path(split), " or ".join(chips.layout.mask)
+        file = place.relative_to(chips.root) if place else f"{split}.txt"
         raise ChipSetError(
-            f"{chips.root}: no {split} split: expected {files} with a chip id a line, and a mask a chip as the layout "
-            f"has it, {layout.mask}; or --data.init_args.{split}_split FILE"
+            f"{chips.root}: no {split} split: expected {file} with a chip id a line, and "
+            f"{f'masks as {masks}' if masks else f'masks, which layout {chips.layout.name!r} does not name'}; or "
+            f"--data.init_args.{split}_split FILE"
         )
     return splits.ids[split]

@@ -99,8 +99,11 @@ def test_a_checkpoint_of_another_arm(baseline, tim, tmp_path, capsys):
     assert "does not fit" in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("damage", ["missing", "shape", "extra"])
-def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage):
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [("missing", "is missing"), ("shape", "has shape"), ("extra", "model.other has no place in this model")],
+)
+def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage, told):
     run = tmp_path / "run"
     shutil.copytree(tim, run)
     path = run / "checkpoints/best.ckpt"
@@ -114,7 +117,9 @@ def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage):
     torch.save(content, path)
     assert "the file was changed or damaged: restore it" in refused(capsys, "score", run)
     changed(run, "manifest.json", checkpoint_sha256={"best": sha256_of_file(path)})
-    assert "of another architecture: tensor" in refused(capsys, "score", run)
+    message = refused(capsys, "score", run)
+    assert f"{path}: does not fit {run / 'config.yaml'}: tensor " in message
+    assert told in message
 
 
 def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):

@@ -88,8 +88,8 @@ def test_a_label_beyond_the_classes_is_a_line(own, flood, tmp_path, capsys):
     (flood / "split" / "val.txt").rename(tmp_path / "val.txt")
     assert fit(own, tmp_path) == 2
     (tmp_path / "val.txt").rename(flood / "split" / "val.txt")
-    expected = "no val split: expected split/{train,val,test}.txt with a chip id a line, and masks as MASK/<id>.tif; "
-    assert f"{expected}or --data.init_args.val_split FILE" in capsys.readouterr().err
+    expected = "no val split: expected split/val.txt with a chip id a line, and masks as MASK/{id}.tif"
+    assert f"{expected} or MASK/{{id}}.tiff; or --data.init_args.val_split FILE" in capsys.readouterr().err
 
 
 def test_an_override_of_time_is_seen(own, tmp_path, capsys):

@@ -216,6 +216,9 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(command, tmp_path, capsys):
     told = " ".join(capsys.readouterr().err.split())
     assert "6 chips of 2 scenes (impactmesh layout), 2 timesteps of 32 px" in told
     assert "S2L2A + S1RTC + DEM → LULC by demo on cpu" in told
+    (tmp_path / "one.txt").write_text("scene0_r000c000\n")
+    assert main(command(tmp_path / "s", "--dry-run", "--split", str(tmp_path / "one.txt"))) == 0
+    assert "1 chip of 1 scene (impactmesh layout)" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "s").exists()
 
 
