@@ -85,8 +85,8 @@ def add_layout_argument(parser: argparse.ArgumentParser | argparse._ArgumentGrou
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
-        help="how the chips lie on disk: a name that python -m augment_store layouts lists, or a YAML file (default: "
-        "found by the files)",
+        help="where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file "
+        "(default: found by the files)",
     )
 
 
@@ -118,7 +118,7 @@ def run_guarded(run: Callable[[], int]) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(
-            f"{where}{error.strerror}; what is complete is kept. Mend the disk, its room or permissions, run again",
+            f"{where}{error.strerror}; what is complete is kept. Check space and permissions, then run it again",
             1,
         )
 
