@@ -102,7 +102,7 @@ class StoredArray:
         shard_chips: Chips per shard of the store.
 
     Raises:
-        StoreError: If its metadata are missing, unreadable, or of an array that is laid out in another way.
+        StoreError: If its metadata are missing, unreadable, or describe another layout.
     """
 
     def __init__(self, store: Path, schema: ArraySchema, shard_chips: int) -> None:
@@ -149,7 +149,7 @@ class StoredArray:
         return self._folder.joinpath("c", str(number), *["0"] * len(self.schema.shape))
 
     def chip(self, position: int) -> NDArray[Any]:
-        """One chip of the array, as an array of one's own; fill values where it was never written.
+        """One chip of the array, as a copy; fill values where it was never written.
 
         Raises:
             StoreError: If its object is not a file.
@@ -179,7 +179,7 @@ class StoredArray:
             return self._decoded(os.pread(file, count, offset), self.schema.shape), stamp
 
     def region(self, first: int, last: int) -> NDArray[Any]:
-        """Chips ``first`` to ``last - 1`` of the array, as an array of one's own.
+        """Chips ``first`` to ``last - 1`` of the array, as a copy.
 
         Raises:
             StoreError: If an object is not a file.
@@ -238,7 +238,7 @@ def _opened(path: Path) -> Iterator[int | None]:
     """A file's descriptor, None where there is no file.
 
     Raises:
-        StoreError: If something else lies there; reading a pipe would wait for ever.
+        StoreError: If something else lies there; reading a pipe would block forever.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -53,13 +53,13 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample",
         type=positive,
         metavar="N",
-        help="read the maps and inputs of N chips drawn at random; everything else is checked of all (default: all)",
+        help="read maps and inputs of N random chips only; everything else is checked for all chips (default: all)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: %(default)s)")
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="mend what can be mended, and set damaged chips back to be generated again",
+        help="repair what can be repaired, and mark damaged chips to be generated again",
     )
 
 
@@ -75,7 +75,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     for problem in verify(store, chip_set, sample=parsed.sample, seed=parsed.seed):
         sys.stdout.write(f"{printable(str(problem))}\n")
         count += 1
-        if problem.positions:  # of a million chips that are just pending none is kept
+        if problem.positions:  # chips that are only pending are not kept: there may be a million
             mendable.append(problem)
     total = len(store.chip_ids)
     looked = f", maps read of {min(parsed.sample, total)} (seed {parsed.seed})" if parsed.sample else ""
@@ -106,7 +106,7 @@ python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 
 COMMANDS: Final = {
     "info": Command(
-        "what is in a store, from what, by which spec and commands",
+        "what a store holds, and which spec and commands made it",
         _info_arguments,
         _info,
         "python -m augment_store info stores/lulc\npython -m augment_store info stores/lulc --json",

@@ -89,7 +89,7 @@ def add_layout_argument(
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
-        help="how the chips lie on disk: a name that python -m augment_store layouts lists, or a YAML file "
+        help="where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file "
         f"(default: {default})",
     )
 
@@ -136,7 +136,7 @@ def run_guarded(run: Callable[[], int]) -> int:
         if error.errno not in DISK:
             raise
         return _fail(
-            f"{where}{error.strerror}; what is complete is kept. Mend the disk, its room or permissions, run again",
+            f"{where}{error.strerror}; what is complete is kept. Check space and permissions, then run it again",
             1,
         )
 

@@ -56,7 +56,7 @@ def check_local(option: str, path: Path) -> None:
 
 
 def check_names(what: str, names: Iterable[str]) -> None:
-    """`check_name` of many, of which only a suspicious lot is looked at one by one.
+    """`check_name` for many names at once; they are looked at one by one only if something is suspicious.
 
     Raises:
         StoreError: If one is invalid.

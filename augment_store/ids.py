@@ -28,7 +28,7 @@ class ChipIds(Sequence[str]):
     Args:
         store: The store.
         total: Number of chips.
-        lost_ids: Whether chips whose id is damaged or missing are taken for nameless ones; otherwise they are an error
+        lost_ids: Whether chips whose id is damaged or missing count as nameless; otherwise they are an error
             to whoever asks for one.
     """
 

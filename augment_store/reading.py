@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST_CHIPS: Final = 100_000_000
-"""A store that declares more is taken for damaged."""
+"""A store that declares more is damaged."""
 
 
 class StoreReader:
@@ -57,7 +57,7 @@ class StoreReader:
         Args:
             path: Folder of the store.
             mode: ``r`` to read, ``r+`` to write shards.
-            lost_ids: Whether chips whose id cannot be read are taken for nameless ones, so that `verify` can name
+            lost_ids: Whether chips whose id cannot be read count as nameless, so that `verify` can name
                 and mend the damage; otherwise they are an error to whoever asks for one.
 
         Raises:

@@ -56,7 +56,7 @@ class Role(enum.Enum):
     RESULT = "a few values for each generated chip: one object per shard, by the process that owns the shard"
     STATUS = "what has become of a chip: as `RESULT`, and after everything else of the shard"
     ENTRY = "who a chip is: by the announcing process alone, `ENTRY_CHIPS` chips an object"
-    LOOKUP = "ids in sorted order, made from `ENTRY` arrays and never believed without them"
+    LOOKUP = "ids in sorted order, made from `ENTRY` arrays and never trusted without them"
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ class AugmentStore(StoreReader):
         self._write_lookup(self.chip_ids.positions(), len(self.chip_ids))
 
     def _holds(self, name: str, region: slice, values: NDArray[Any]) -> bool:
-        """Whether a column has these values on disk; a damaged one has not."""
+        """Whether a column has these values on disk; false where it is damaged."""
         try:
             return bool(np.array_equal(self.values(name, region), values))
         except StoreError:
@@ -222,7 +222,7 @@ class AugmentStore(StoreReader):
 
         Raises:
             StoreError: If a record is of another shard, or lacks an array, or has it in another shape.
-            OSError: If the disk does not take it; the chips then stay as they were said to be.
+            OSError: If the disk refuses it; the chips' states then stay as they were.
         """
         positions = self.shard(shard)
         placed = {self.index(record.chip_id) - positions.start: record for record in records}

@@ -34,8 +34,8 @@ class Problem:
 
     Attributes:
         message: What, and where.
-        positions: Chips that it takes to mend it: to generate again, or to announce again where `array` belongs to
-            their entries; empty where neither helps.
+        positions: Chips to generate again to repair it, or to announce again where `array` belongs to their entries;
+            empty where neither helps.
         array: Column whose values of these chips cannot be read.
     """
 
@@ -55,8 +55,8 @@ def verify(
     Args:
         store: An open store.
         chip_set: Chips it should have been generated from; their input digests are compared too.
-        sample: Number of chips drawn at random whose maps and inputs are read; None for all. Everything else is
-            checked of all chips.
+        sample: Number of random chips whose maps and inputs are read; None for all. Everything else is
+            checked for all chips.
         seed: Seed for random draws.
     """
     problems = list(_schema_problems(store))
@@ -85,7 +85,7 @@ def verify(
 
 
 def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
-    """Mends what can be mended, and sets the other chips of problems back, for the generate command to make again.
+    """Repairs what can be repaired, and sets the other chips with problems back to pending, to be generated again.
 
     Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no
     generated map: the generate command announces it anew.
@@ -314,7 +314,9 @@ def _shard_problems(
         elif state == State.FAILED:
             yield Problem(f"{name}: failed: {reason}")
         else:
-            yield Problem(f"{name}: state {state} is none of {[int(s) for s in State]}", (position,))
+            yield Problem(
+                f"{name}: state {state} is invalid; expected one of {[int(s) for s in State]}", (position,)
+            )
     complete = sorted({*complete} & {*looked})
     for array in store.spec.arrays:
         yield from _map_problems(store, array, shard, complete)

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     examples = "python -m demo --out demo_quick --quick\npython -m demo --out demo_out"
     parser = new_parser("demo", __doc__, examples)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs: a look, no result")
+    parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs, to see how it works")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the world and of every stage (default: 0)"
     )

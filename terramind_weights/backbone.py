@@ -103,7 +103,7 @@ def network_file(architecture: str, weights: Path | None) -> Path:
 
 
 def tokenizer_file(architecture: str, modality: str, weights: Path | None) -> Path:
-    """Weight file of a modality's tokenizer; it lies beside the network's where that is named as a file.
+    """Weight file of a modality's tokenizer; it is beside the network's where that is given as a file.
 
     Raises:
         WeightsError: If the catalogue has none, or it is not there.

@@ -31,28 +31,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="chip set to make or add to")
     parser.add_argument("--scene", metavar="ID", help="scene id (default: the first file's name)")
     parser.add_argument("--size", type=int, default=224, metavar="N", help="side of a chip (default: 224 px)")
-    parser.add_argument("--overlap", type=int, default=0, metavar="N", help="pixels shared (default: 0)")
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        default=0,
+        metavar="N",
+        help="pixels that neighbours share (default: 0)",
+    )
     parser.add_argument(
         "--missing",
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="leave chips out of which more than this share has no observation in some input (default: 0.1)",
+        help="skip chips where more than this share of an input has no data (default: 0.1)",
     )
     parser.add_argument(
         "--block",
         type=int,
         metavar="N",
-        help="make regions of N px scenes of their own, of which no two share a pixel (default: one scene)",
+        help="make each region of N px a scene of its own; regions share no pixel (default: one scene)",
     )
     parser.add_argument(
         "--split",
         nargs="+",
         default=[],
         metavar="SPLIT|SHARE",
-        help="put the chips into train, val or test, or deal the regions of --block out by three shares",
+        help="put all chips into train, val or test, or divide the regions of --block by three shares",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed for dealing out (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed for random draws (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:

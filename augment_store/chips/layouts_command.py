@@ -10,7 +10,7 @@ from typing import Final
 
 from augment_store.files import printable
 
-SUMMARY: Final = "how chip sets may lie on disk: list the layouts, show one, check one against a folder"
+SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
 
 EXAMPLES: Final = """
 python -m augment_store layouts

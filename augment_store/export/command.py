@@ -29,7 +29,7 @@ ARRAYS: Final = tuple(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `export`."""
     parser.add_argument(
-        "store", type=Path, metavar="STORE", help="folder of the store; it may still be written"
+        "store", type=Path, metavar="STORE", help="folder of the store, even while it is being written"
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="file format")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Exports chips of a store.
 
     Raises:
-        AugmentStoreError: If the store, the choice, a format's library or the output folder cannot be used.
+        AugmentStoreError: If the store, the choice or the output folder cannot be used.
     """
     from rich.console import Console
 

@@ -28,13 +28,13 @@ _CHECKED_CHIPS: Final = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inspect`."""
     parser.add_argument(
-        "store", type=Path, metavar="STORE", help="folder of the store; it may still be written"
+        "store", type=Path, metavar="STORE", help="folder of the store, even while it is being written"
     )
     parser.add_argument(
         "--chips",
         type=Path,
         metavar="DIR",
-        help="chip set it was generated from, for inputs, splits, references",
+        help="the chip set it was generated from; shows inputs, splits and references",
     )
     add_layout_argument(parser)
     which = parser.add_mutually_exclusive_group()
@@ -42,17 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--worst", type=positive, metavar="N", help="show the N most doubtful chips of the sample"
     )
-    which.add_argument("--random", type=positive, metavar="N", help="show N chips drawn at random")
+    which.add_argument("--random", type=positive, metavar="N", help="show N random chips")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
-    parser.add_argument(
-        "--timestep", type=int, default=0, help="timestep whose pictures are shown (default 0)"
-    )
+    parser.add_argument("--timestep", type=int, default=0, help="timestep to show (default: 0)")
     parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
     parser.add_argument(
-        "--sample", type=positive, default=500, metavar="N", help="chips the summary is over (default 500)"
+        "--sample",
+        type=positive,
+        default=500,
+        metavar="N",
+        help="number of chips to summarise (default: 500)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: 0)")
 
 
 def run(args: argparse.Namespace) -> int:

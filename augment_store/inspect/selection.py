@@ -1,4 +1,4 @@
-"""Which chips are looked at: by id, the most doubtful ones, or drawn at random."""
+"""Which chips are looked at: by id, the most doubtful ones, or random ones."""
 
 from __future__ import annotations
 

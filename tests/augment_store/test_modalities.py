@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from augment_store.maps.registry import MAPS
 from augment_store.modalities import (
     DEM,
+    INPUT_MODALITIES,
     LULC_LEGEND,
+    REFERENCE_MODALITIES,
     S1GRD,
     S1RTC,
     S2L2A,
@@ -29,7 +30,7 @@ UPSTREAM_KEYS = {
 def test_statistics_and_bands_are_those_of_the_installed_terratorch(name):
     from terratorch.models.backbones.terramind.model import terramind_register as upstream
 
-    modality, key = MAPS[name].modality, UPSTREAM_KEYS[name]
+    modality, key = {**INPUT_MODALITIES, **REFERENCE_MODALITIES}[name], UPSTREAM_KEYS[name]
     assert list(modality.mean) == upstream.v1_pretraining_mean[key]
     assert list(modality.std) == upstream.v1_pretraining_std[key]
     if key in upstream.PRETRAINED_BANDS:
@@ -68,13 +69,14 @@ def test_missing_is_said_by_one_rule():
     assert missing(np.full((1, 1, 1), -9999, np.float16), S1RTC).all()  # −9999 is −10000 in float16
     height = np.array([-9999, -32768, 0, 12], np.int16).reshape(1, 1, -1)
     assert missing(height, DEM).ravel().tolist() == [True, True, False, False]
-    optical = np.zeros((12, 1, 3), np.int16)
-    optical[4, 0, 1] = 1
-    optical[5, 0, 2] = -9999
+    optical = np.zeros((12, 1, 4), np.int16)
+    optical[4, 0, 1] = optical[4, 0, 3] = 1
+    optical[5, 0, 2] = optical[5, 0, 3] = -9999
     found = missing(optical, S2L2A)
     assert found[:, 0, 0].all()  # Sentinel-2's NO_DATA
     assert not found[:, 0, 1].any()  # a dark surface
-    assert found[:, 0, 2].tolist() == [band == 5 for band in range(12)]
+    assert found[:, 0, 2].all()  # NO_DATA, in a product that lacks a band
+    assert found[:, 0, 3].tolist() == [band == 5 for band in range(12)]
 
 
 def test_linear_power_becomes_decibel_and_an_offset_is_subtracted():
