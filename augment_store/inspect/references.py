@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,14 @@ class References:
         kind: What the store's maps are.
         table: From the generator's legend to the masks'.
         linear: Modalities that are linear power on disk.
+        offsets: What the generator subtracted from each modality; others have what the layout says.
     """
 
     chips: ChipSet
     kind: GeneratedMap
     table: LegendTable
     linear: frozenset[str] = frozenset()
+    offsets: Mapping[str, float] = field(default_factory=dict)
 
     def read(self, chip_id: str, size: int) -> Reference | None:
         """A chip's reference, None where it has none.
@@ -79,7 +81,9 @@ class References:
         if not self.chips.has(chip_id, kind.source):
             return None
         raster = self.chips.raster(chip_id, kind.source)
-        values = native(raster, INPUT_MODALITIES[kind.source], linear=kind.source in self.linear)
+        offset = self.offsets.get(kind.source, self.chips.layout.offset(kind.source))
+        linear = kind.source in self.linear
+        values = native(raster, INPUT_MODALITIES[kind.source], linear=linear, offset=offset)
         stored = kind.store(values if kind.derive is None else kind.derive(values))
         stored = stored if kind.banded else stored[:, 0]
 

@@ -64,7 +64,8 @@ class Survey:
         self.kind: GeneratedMap = store.spec.map
         linear = frozenset(entry.name for entry in store.spec.inputs if entry.unit == "linear")
         self.linear = linear
-        self._references = None if chips is None else References(chips, self.kind, table, linear)
+        offsets = {entry.name: entry.offset for entry in store.spec.inputs}
+        self._references = None if chips is None else References(chips, self.kind, table, linear, offsets)
         self._present = frozenset() if chips is None else frozenset(chips.ids)
 
     @cached_property

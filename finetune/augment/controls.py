@@ -80,7 +80,8 @@ class AnalyticNdvi:
                 f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding {_NDVI_MAP.array}"
             )
         raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
-        return _NDVI_MAP.store(ndvi_of(native(raw, S2L2A)))[:, 0][None]
+        bands = native(raw, S2L2A, offset=self._chips.layout.offset(S2L2A.name))
+        return _NDVI_MAP.store(ndvi_of(bands))[:, 0][None]
 
 
 class ConstantMaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_ndvi_is_compared_with_the_bands(tmp_path):
     stored = np.round((nir - red) / (nir + red) * 1e4).astype(np.int16)
     assert table.read("a", 32).agreement(stored[None]) == 1.0
     assert table.read("a", 32).agreement(stored[None] - np.int16(2000)) == 0.0
+
+
+def test_ndvi_of_the_bands_is_free_of_the_offset_that_the_generator_removed(tmp_path):
+    table = references(tmp_path, None, NDVI)
+    values = np.zeros((12, 32, 32), np.int16)
+    values[3], values[7] = (
+        2000,
+        4000,
+    )  # less 1000 each: (3000 − 1000) / 4000 = 0.5, and 0.3333 with the offset left in
+    write_tif(tmp_path / "S2L2A" / "a.tif", values)
+    for offset, expected in ((1000.0, 5000), (0.0, 3333)):
+        found = dataclasses.replace(table, offsets={"S2L2A": offset}).read("a", 32)
+        assert found.agreement(np.full((1, 1, 32, 32), expected, np.int16)) == 1.0
+        assert found.agreement(np.full((1, 1, 32, 32), expected + 1500, np.int16)) == 0.0
 
 
 def test_reference_of_another_size_is_refused(tmp_path):

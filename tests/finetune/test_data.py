@@ -344,6 +344,8 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
     assert ndvi.shape == (1, 1, 32, 32)
     assert ndvi[0, 0, 5, 5] == 5000
     assert ndvi[0, 0, 0, 0] == -32768
+    chips = type(world.chips)(world.root, dataclasses.replace(world.chips.layout, s2_offset=500.0))
+    assert AnalyticNdvi(chips).read("ndvi", "delta_0_0")[0, 0, 5, 5] == 6667  # 2000 / 3000
     module = datamodule(world, control="analytic-ndvi", timesteps=[0])
     module.setup("test")
     image = module.model_batch(next(iter(module.test_dataloader())))["image"]["S2L2A"]
