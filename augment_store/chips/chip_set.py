@@ -280,7 +280,8 @@ def select_timesteps(
 ) -> dict[str, NDArray[np.float32]]:
     """A chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is NaN.
 
-    Equal to what the public reader of ImpactMesh (0.2.0) returns before it replaces NaN.
+    Equal, bit for bit, to what the public reader of ImpactMesh (0.2.0) returns before it replaces NaN, so that a
+    fine-tune repeats Phase 2; hence it has that reader's rule of no data, not `augment_store.modalities.missing`.
 
     Args:
         chip: Raw rasters.

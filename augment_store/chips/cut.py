@@ -21,6 +21,7 @@ from augment_store.modalities import (
     PATCH_SIZE,
     REFERENCE_MODALITIES,
     S2_MODALITIES,
+    missing,
 )
 
 if TYPE_CHECKING:
@@ -271,21 +272,18 @@ def own_no_data(name: str, raster: NDArray[Any], declared: float | None) -> NDAr
     known = declared is None or np.isnan(declared) or (modality and declared in modality.nodata)
     if known or (name in S2_MODALITIES and declared == 0) or name in REFERENCE_MODALITIES:
         return raster
-    missing = raster == declared
-    if not missing.any():
+    own = raster == declared
+    if not own.any():
         return raster
     signed = raster.astype(np.promote_types(raster.dtype, np.int16)) if raster.dtype.kind == "u" else raster
-    return np.where(missing, signed.dtype.type(IGNORED_LABEL if name == MASK else NO_DATA), signed)
+    return np.where(own, signed.dtype.type(IGNORED_LABEL if name == MASK else NO_DATA), signed)
 
 
 def missing_share(name: str, raster: NDArray[Any]) -> float:
     """Share of the pixels ``[H, W]`` of an input that have no observation in some band; 0 of what is no input."""
     if name not in INPUT_MODALITIES:
         return 0.0
-    missing = (np.isnan(raster) | np.isin(raster, INPUT_MODALITIES[name].nodata)).any(axis=0)
-    if name in S2_MODALITIES:
-        missing |= (raster == 0).all(axis=0)
-    return float(missing.mean())
+    return float(missing(raster, INPUT_MODALITIES[name]).any(axis=-3).mean())
 
 
 def _write(path: Path, raster: NDArray[Any], source: DatasetReader, window: Window) -> None:
