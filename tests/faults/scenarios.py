@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from augment_store.records import ChipEntry, ChipRecord
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import read_entries
+from augment_store.entries import ChipEntry, read_entries
 from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore
+from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import repair, verify
 from eval.errors import ScoreError
 from eval.score.record import Score

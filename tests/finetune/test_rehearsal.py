@@ -4,6 +4,7 @@ import pytest
 import torch
 from terratorch.tasks import SemanticSegmentationTask
 
+from augment_store.maps.registry import MAPS
 from finetune.augment.encodings import ENCODINGS
 from finetune.data.datamodule import TimStoreDataModule
 from tests.finetune.world import make_spec, make_store
@@ -12,10 +13,11 @@ from tests.pretend_cuda import backward, pretended_cuda, watch
 
 @pytest.fixture(scope="module")
 def stores(world, tmp_path_factory):
-    """A store with everything LULC can have, and one of NDVI."""
+    """A store of each modality, that of LULC with everything it can have."""
     folder = tmp_path_factory.mktemp("stores")
-    make_store(world, folder / "lulc", make_spec(probabilities=True))
-    make_store(world, folder / "ndvi", make_spec("NDVI"))
+    for modality, kind in MAPS.items():
+        spec = make_spec(modality, probabilities=not kind.continuous)
+        make_store(world, folder / kind.array, spec)
     return folder
 
 
@@ -44,7 +46,8 @@ def to_cuda(value):
 
 @pytest.mark.parametrize("encoding", [[], *([name] for name in ENCODINGS)], ids=["none", *ENCODINGS])
 def test_a_training_step_under_autocast(world, stores, encoding):
-    store = str(stores / ("ndvi" if encoding == ["ndvi"] else "lulc")) if encoding else None
+    name = encoding[0] if encoding and encoding[0] in {kind.array for kind in MAPS.values()} else "lulc"
+    store = str(stores / name) if encoding else None
     module = TimStoreDataModule(
         str(world.root), batch_size=2, num_workers=0, augment=store, encoding=encoding, timesteps=[0]
     )
