@@ -33,8 +33,9 @@ from augment_store.legend import LegendTable
 from eval.score.counts import Counts
 from eval.score.record import Score
 from eval.study.config import Study
-from finetune.run.config import check_trusted, read_yaml
+from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
+from finetune.run.trust import check_trusted
 from terramind_weights.files import read_checkpoint
 from tests.chips import rasters, write_tif, write_zarr_zip
 from tests.eval.scores import make_counts, make_score

@@ -43,7 +43,7 @@ def test_writings_survive_kills_and_disk_errors(tmp_path, scenario):
 
 @pytest.mark.parametrize("place", range(len(reading.COMMANDS)))
 def test_commands_name_what_they_cannot_read(tmp_path, place):
-    tally = reading.errors(place, tmp_path, every=29)
+    tally = reading.errors(place, tmp_path, every=11)
     assert tally.failures == []
     assert tally.counts["refused"] >= 2
 
