@@ -1,4 +1,4 @@
-"""Arrays of the store on disk: how Zarr makes them, how they are read without it, and how damage is told.
+"""Arrays of the store on disk: how Zarr makes them, how they are read without it, and how damage is reported.
 
 Zarr takes 1.5 ms for one chip of a shard, most of it for its event loop and for looking the array up again. What lies
 on disk is fixed by the schema and simple: an object is a chunk (compressed by zstd, then a crc32c), or as many of those

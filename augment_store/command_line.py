@@ -44,7 +44,7 @@ class Command:
 
 LEGEND_HELP: Final = (
     "legend table to the masks' classes, YAML with the keys name, classes (a list of value, name, rgb) and mapping "
-    "(TerraMind's class: the masks' label); default: augment_store/legends/nyc.yaml, which is one to copy"
+    "(TerraMind's class: the masks' label); default: augment_store/legends/nyc.yaml, a file to copy and edit"
 )
 
 

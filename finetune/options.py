@@ -1,4 +1,4 @@
-"""What `python -m finetune` can be told; nothing heavy is imported here, so that --help answers at once."""
+"""Options of `python -m finetune`; nothing heavy is imported here, so that --help answers at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generation as a function, for notebooks; it is told what the command is told and does what the command does."""
+"""Generation as a function, for notebooks; it takes the same options as the command and does the same."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _words(options: GenerateKeywords) -> Iterator[str]:
     for name, value in options.items():
         if value is None or value is False:
             continue
-        yield f"--{name.replace('_', '-')}"
+        option = f"--{name.replace('_', '-')}"
         if isinstance(value, list | tuple):
-            yield from map(str, value)
-        elif value is not True:
-            yield str(value)
+            yield from (option, *map(str, value))
+        else:  # in one word, since a value may begin with a dash
+            yield option if value is True else f"{option}={value}"
 
 
 def _refuse(message: str) -> NoReturn:

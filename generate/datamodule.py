@@ -132,7 +132,7 @@ def read_ahead(reader: ChipReader, ids: Sequence[str], threads: int) -> Iterator
 class ImageBatches(IterableDataset[ImageBatch]):
     """The distinct images of chips, so many at a time whatever chips they are of, and at the end an empty batch.
 
-    With the empty one the model hands out what is still under way, see `GenerationModule`.
+    With the empty one the model flushes what is still under way, see `GenerationModule`.
 
     Args:
         reader: Reads one chip.

@@ -33,7 +33,7 @@ class GenerationModule(lightning.LightningModule):
     """Runs a generator over batches of images and returns the records to write.
 
     While the device works on one batch, the records of the one before are made: `predict_step` returns those, and
-    the empty batch at the end brings out the last.
+    the empty batch at the end flushes the last.
 
     Args:
         generator: The generator with its weights.

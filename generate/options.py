@@ -1,4 +1,4 @@
-"""What `python -m generate` can be told."""
+"""Options of `python -m generate`."""
 
 from __future__ import annotations
 

@@ -54,5 +54,5 @@ class ChipProgress(Callback):
         self._progress.stop()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Ends the bar, so that the error stands below it."""
+        """Ends the bar, so that the error appears below it."""
         self._progress.stop()

@@ -1,4 +1,4 @@
-"""To the device and back without waiting for it: one way each."""
+"""Asynchronous copies to the device and back."""
 
 from __future__ import annotations
 

@@ -34,6 +34,10 @@ def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Pa
     if place is None:
         return _download(file)
     if not (place / file.filename).is_file():
+        if folder is not None and file.repo_id is None:
+            raise WeightsError(
+                f"{place / file.filename}: no such weight file; leave out --weights to use the shipped ones"
+            )
         raise WeightsError(f"{place / file.filename}: no such weight file; {_how_to_get(file)}")
     return place / file.filename
 

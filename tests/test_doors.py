@@ -100,7 +100,7 @@ def test_the_function_takes_what_the_command_takes():
     ("options", "message"),
     [
         ({"modality": "FOO"}, "argument --modality: invalid choice: 'FOO'"),
-        ({"top_q": 1}, "unrecognized arguments: --top-q 1"),
+        ({"top_q": 1}, "unrecognized arguments: --top-q=1"),
         ({"samples": 0}, "--samples 0: expected at least 1"),
         ({"inputs": ["DEM", "DEM"]}, "--inputs DEM DEM: a modality appears twice"),
     ],

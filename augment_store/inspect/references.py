@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, LegendClass, native
+from augment_store.spec import InputSpec
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,13 @@ class References:
         chips: The chip set.
         kind: What the store's maps are.
         table: From the generator's legend to the masks'.
-        linear: Modalities that are linear power on disk.
-        offsets: What the generator subtracted from each modality; others have what the layout says.
+        inputs: How the generator took its inputs; others are in the units that the layout says.
     """
 
     chips: ChipSet
     kind: GeneratedMap
     table: LegendTable
-    linear: frozenset[str] = frozenset()
-    offsets: Mapping[str, float] = field(default_factory=dict)
+    inputs: tuple[InputSpec, ...] = ()
 
     def read(self, chip_id: str, size: int) -> Reference | None:
         """A chip's reference, None where it has none.
@@ -81,8 +80,7 @@ class References:
         if not self.chips.has(chip_id, kind.source):
             return None
         raster = self.chips.raster(chip_id, kind.source)
-        offset = self.offsets.get(kind.source, self.chips.layout.offset(kind.source))
-        linear = kind.source in self.linear
+        linear, offset = units_on_disk(kind.source, self.chips, self.inputs)
         values = native(raster, INPUT_MODALITIES[kind.source], linear=linear, offset=offset)
         stored = kind.store(values if kind.derive is None else kind.derive(values))
         stored = stored if kind.banded else stored[:, 0]
@@ -95,6 +93,14 @@ class References:
             return float(agreed[valid].mean()) if valid.any() else np.nan
 
         return Reference(MapPicture.of(kind, stored[0]), compare)
+
+
+def units_on_disk(modality: str, chips: ChipSet, inputs: Iterable[InputSpec]) -> tuple[bool, float]:
+    """Whether a modality is linear power on disk, and its offset: as the generator took it, or else by the layout."""
+    taken = next((entry for entry in inputs if entry.name == modality), None)
+    if taken is None:
+        return modality in chips.layout.linear, chips.layout.offset(modality)
+    return taken.unit == "linear", taken.offset
 
 
 def _labelled(

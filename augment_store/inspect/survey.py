@@ -53,19 +53,14 @@ class Survey:
         store: The store.
         chips: Its chip set, for splits and references; None to go without.
         table: Legend table to the masks' classes.
-
-    Attributes:
-        linear: Input modalities that are linear power on disk, by the store's spec.
     """
 
     def __init__(self, store: AugmentStore, chips: ChipSet | None, table: LegendTable) -> None:
         self.store = store
         self.chips = chips
         self.kind: GeneratedMap = store.spec.map
-        linear = frozenset(entry.name for entry in store.spec.inputs if entry.unit == "linear")
-        self.linear = linear
-        offsets = {entry.name: entry.offset for entry in store.spec.inputs}
-        self._references = None if chips is None else References(chips, self.kind, table, linear, offsets)
+        inputs = store.spec.inputs
+        self._references = None if chips is None else References(chips, self.kind, table, inputs)
         self._present = frozenset() if chips is None else frozenset(chips.ids)
 
     @cached_property

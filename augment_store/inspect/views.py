@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import read_entry
 from augment_store.inspect.images import MapPicture
-from augment_store.inspect.references import Reference
+from augment_store.inspect.references import Reference, units_on_disk
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
 from augment_store.maps.arrays import SHARE_SCALE, TOKENS
@@ -95,7 +95,8 @@ def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, .
     for name in modalities:
         if survey.chips.has(chip_id, name):
             raster = survey.chips.raster(chip_id, name)
-            return draw_input(raster[timestep % raster.shape[0]], name, linear=name in survey.linear)
+            linear, _ = units_on_disk(name, survey.chips, survey.store.spec.inputs)
+            return draw_input(raster[timestep % raster.shape[0]], name, linear=linear)
     return None
 
 

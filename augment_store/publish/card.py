@@ -81,7 +81,7 @@ def _content(facts: StoreFacts) -> Iterator[str]:
 def _trust(facts: StoreFacts) -> Iterator[str]:
     yield "## How far to trust them"
     yield ""
-    yield f"Means over {counted(facts.measured, 'chip')}; shares are of 1."
+    yield f"Means over {counted(facts.measured, 'chip')}; shares are fractions, 0 to 1."
     yield ""
     yield "| measure | mean |"
     yield "|---|---|"

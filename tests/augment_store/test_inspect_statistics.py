@@ -26,6 +26,7 @@ from augment_store.inspect.survey import Survey, summarise
 from augment_store.legend import LegendTable
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.registry import MAPS
+from augment_store.spec import InputSpec
 from tests.augment_store.stores import class_map, make_store
 from tests.chips import write_folder_chips, write_tif
 
@@ -140,7 +141,8 @@ def test_ndvi_of_the_bands_is_free_of_the_offset_that_the_generator_removed(tmp_
     )  # less 1000 each: (3000 − 1000) / 4000 = 0.5, and 0.3333 with the offset left in
     write_tif(tmp_path / "S2L2A" / "a.tif", values)
     for offset, expected in ((1000.0, 5000), (0.0, 3333)):
-        found = dataclasses.replace(table, offsets={"S2L2A": offset}).read("a", 32)
+        taken = InputSpec("S2L2A", "native", offset, (), ())
+        found = dataclasses.replace(table, inputs=(taken,)).read("a", 32)
         assert found.agreement(np.full((1, 1, 32, 32), expected, np.int16)) == 1.0
         assert found.agreement(np.full((1, 1, 32, 32), expected + 1500, np.int16)) == 0.0
 

@@ -1,5 +1,7 @@
 """Generated maps by family, against values computed by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,7 +13,7 @@ from augment_store.inspect.images import MapPicture
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.registry import CONTINUOUS, MAPS
 from augment_store.schema import Extent, map_arrays
-from augment_store.spec import GenerationSpec
+from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from tests.augment_store.stores import make_spec, make_store
@@ -182,8 +184,15 @@ def test_the_own_raster_is_the_reference_of_a_continuous_map(tmp_path):
     chips = ChipSet.open(tmp_path)
     maps = np.full((1, 1, 2, 32, 32), -1000, np.int16)
     maps[..., 0, :] = -2000  # a row of 32 differs, of which the first pixel does not count
-    found = References(chips, MAPS["S1RTC"], LegendTable.load(), frozenset({"S1RTC"})).read("a", 32)
+    taken = InputSpec("S1RTC", "linear", 0.0, (), ())
+    found = References(chips, MAPS["S1RTC"], LegendTable.load(), (taken,)).read("a", 32)
     assert found.agreement(maps) == pytest.approx(1 - 31 / 1023)
+    own = ChipSet(
+        tmp_path, dataclasses.replace(chips.layout, s1_unit="linear")
+    )  # generated from other inputs
+    assert References(own, MAPS["S1RTC"], LegendTable.load()).read("a", 32).agreement(
+        maps
+    ) == found.agreement(maps)
     height = chips.read("a", ["DEM"]).rasters["DEM"].astype(np.int16)
     found = References(chips, MAPS["DEM"], LegendTable.load()).read("a", 32)
     assert found.agreement(height) == 1.0

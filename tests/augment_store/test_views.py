@@ -4,9 +4,6 @@ import numpy as np
 
 from augment_store.inspect.views import draw_input
 from augment_store.maps.drawing import draw_rgb
-from augment_store.modalities import S2L2A
-
-VISIBLE = [S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE")]
 
 
 def ramp(clouds):
