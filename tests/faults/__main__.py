@@ -17,7 +17,6 @@ def main() -> int:
     total = Tally("all")
     sys.stdout.write(HEADING + "\n")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.campaigns"])  # a process to kill starts in milliseconds
     with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
         for done in as_completed([pool.submit(carry_out, campaign) for campaign in campaigns()]):
             tally = done.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -54,6 +55,8 @@ def _stranger(place: int, folder: Path) -> Tally:
 
 def carry_out(campaign: Callable[[Path], Tally]) -> Tally:
     """One campaign in a folder of its own."""
+    # Each worker's own server, from which a process to kill starts in milliseconds; without, it imports torch first.
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Zarr's reads beside the one that failed
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
