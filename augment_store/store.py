@@ -70,7 +70,7 @@ class AugmentStore(StoreReader):
         """Makes a store without chips; `announce` adds them.
 
         Raises:
-            StoreError: If the folder exists and is not empty.
+            StoreError: If the folder exists and is not empty, or readers would refuse what is asked for.
         """
         path = path.resolve()
         check_free(path)
@@ -82,6 +82,9 @@ class AugmentStore(StoreReader):
             "fingerprint": spec.fingerprint,
             **Header(spec, extent, shard_chips, []).written(),
         }
+        Header.read(
+            attributes, path, "no store can be made of it"
+        )  # or else nothing would open the store again
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)

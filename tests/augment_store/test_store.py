@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
-from augment_store.schema import Extent, State
-from augment_store.spec import SamplingSpec
+from augment_store.schema import MOST_SHARD_CHIPS, Extent, State
+from augment_store.spec import MOST_SAMPLES, SamplingSpec
 from augment_store.store import AugmentStore, ChipRecord
 from tests.augment_store.conftest import EXTENT, make_record, make_spec
 
@@ -132,6 +132,22 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
     made = AugmentStore.create(tmp_path / "s.zarr", spec, EXTENT, 4)
     assert made.chip_ids == ()
     assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "extent", "shard_chips", "message"),
+    [
+        (MOST_SAMPLES + 1, EXTENT, 2, r"attribute spec.sampling.samples: .*1000, found '1001'"),
+        (1, EXTENT, MOST_SHARD_CHIPS + 1, r"attribute shard_chips: .*65536, found '65537'"),
+        (1, Extent(1001, 32), 2, r"attribute extent.timesteps: .*1000, found '1001'"),
+        (1, Extent(1, 40), 2, r"attribute extent.size: .*multiple of 16, found '40'"),
+    ],
+)
+def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_chips, message):
+    spec = make_spec(sampling=SamplingSpec(1.0, 0, 0.8, 1, samples, 0, None))
+    with pytest.raises(StoreError, match=message + "; no store can be made of it"):
+        AugmentStore.create(tmp_path / "s", spec, extent, shard_chips)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_appending_keeps_what_is_there(store, spec):
