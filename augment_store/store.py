@@ -290,9 +290,12 @@ class AugmentStore(StoreReader):
         """Sets chips back to pending, so that they are generated again."""
         places = np.fromiter(positions, np.int64)
         for shard in np.unique(places // self.shard_chips).tolist():
-            region = slice(self.shard(shard).start, self.shard(shard).stop)
+            start = (
+                shard * self.shard_chips
+            )  # not of `shard`, which knows no chip that is just being announced
+            region = slice(start, min(start + self.shard_chips, self.length("state")))
             states = self.values("state", region)
-            states[places[places // self.shard_chips == shard] - region.start] = State.PENDING
+            states[places[places // self.shard_chips == shard] - start] = State.PENDING
             self.array("state")[region] = states
 
     def write_ids(self, positions: range, ids: Mapping[int, str]) -> None:

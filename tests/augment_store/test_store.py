@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch
     again.announce(entries)
     assert AugmentStore.open(store.path).chip_ids == (*before, "new0", "new1", "new2")
     assert AugmentStore.open(store.path).values("scene_id")[-1] == "s9"
+
+
+def test_a_state_that_was_cut_short_is_announced_anew_and_loses_no_earlier_chip(store):
+    metadata = store.path / "state" / "zarr.json"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "shape": [1]}))
+    again = AugmentStore.open(store.path, mode="r+")
+    again.announce([ChipEntry(f"chip{i}", f"scene{i // 2}") for i in range(5)])
+    reopened = AugmentStore.open(store.path)
+    assert reopened.chip_ids == ("chip0", "chip1", "chip2", "chip3", "chip4")
+    assert reopened.values("state").tolist() == [State.COMPLETE, *[State.PENDING] * 4]
 
 
 def test_an_entry_announced_again_is_renewed(store):
