@@ -27,10 +27,10 @@ def check_name(what: str, name: str) -> None:
         name: The id.
 
     Raises:
-        StoreError: If it is empty, too long, not printable, or would lead to another folder.
+        StoreError: If it is empty, too long, not printable, or holds a path separator.
     """
     if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
-        reason = "it is empty, not printable, or leads to another folder"
+        reason = "it is empty, . or .., not printable, or holds a path separator"
     elif len(name.encode(errors="replace")) > LONGEST_NAME:
         reason = f"it is longer than {LONGEST_NAME} bytes"
     else:

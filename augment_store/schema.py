@@ -128,8 +128,10 @@ class Header:
         return {name: json.dumps(value) if name in _NESTED else value for name, value in plain.items()}
 
     @classmethod
-    def read(cls, attributes: Mapping[str, Any], path: Path) -> Self:
-        """Reads them.
+    def read(
+        cls, attributes: Mapping[str, Any], path: Path, consequence: str = "the store is damaged"
+    ) -> Self:
+        """Reads them; `consequence` ends the message where they are invalid.
 
         Raises:
             StoreError: If one is missing, of another type or out of bounds.
@@ -137,7 +139,7 @@ class Header:
         try:
             return parse(cls, {name: _plain(name, value) for name, value in attributes.items()})
         except Unfit as error:
-            raise StoreError(f"{path}: attribute {error}; the store is damaged") from error
+            raise StoreError(f"{path}: attribute {error}; {consequence}") from error
 
 
 _NESTED: Final = ("spec", "extent", "audit")

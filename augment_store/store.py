@@ -70,7 +70,7 @@ class AugmentStore(StoreReader):
         """Makes a store without chips; `announce` adds them.
 
         Raises:
-            StoreError: If the folder exists and is not empty.
+            StoreError: If the folder exists and is not empty, or readers would refuse what is asked for.
         """
         path = path.resolve()
         check_free(path)
@@ -82,6 +82,9 @@ class AugmentStore(StoreReader):
             "fingerprint": spec.fingerprint,
             **Header(spec, extent, shard_chips, []).written(),
         }
+        Header.read(
+            attributes, path, "no store can be made of it"
+        )  # or else nothing would open the store again
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
@@ -287,9 +290,12 @@ class AugmentStore(StoreReader):
         """Sets chips back to pending, so that they are generated again."""
         places = np.fromiter(positions, np.int64)
         for shard in np.unique(places // self.shard_chips).tolist():
-            region = slice(self.shard(shard).start, self.shard(shard).stop)
+            start = (
+                shard * self.shard_chips
+            )  # not of `shard`, which knows no chip that is just being announced
+            region = slice(start, min(start + self.shard_chips, self.length("state")))
             states = self.values("state", region)
-            states[places[places // self.shard_chips == shard] - region.start] = State.PENDING
+            states[places[places // self.shard_chips == shard] - start] = State.PENDING
             self.array("state")[region] = states
 
     def write_ids(self, positions: range, ids: Mapping[int, str]) -> None:

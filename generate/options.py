@@ -15,7 +15,8 @@ from augment_store.files import check_local
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
-from augment_store.spec import SamplingSpec
+from augment_store.schema import MOST_SHARD_CHIPS
+from augment_store.spec import MOST_SAMPLES, SamplingSpec
 from generate.units import Units
 from terramind_weights.catalog import HUB, check_generator, generator_names
 
@@ -307,6 +308,9 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
         value = getattr(parsed, name)
         if value is not None and value < 1:
             raise OptionsError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+    for name, most in (("samples", MOST_SAMPLES), ("shard_chips", MOST_SHARD_CHIPS)):
+        if getattr(parsed, name) > most:
+            raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected at most {most}")
     if parsed.top_k < 0:
         raise OptionsError(f"--top-k {parsed.top_k}: expected 0 or more")
     if not 0 <= parsed.seed < 2**63:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import functools
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from augment_store.errors import ChipSetError
-from augment_store.files import check_local, read_text
+from augment_store.errors import ChipSetError, StoreError
+from augment_store.files import check_local, check_name, read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES, S1_MODALITIES, S2_MODALITIES
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
@@ -255,19 +254,15 @@ def _what_is_there(root: Path) -> str:
 
 
 def check_id(chip_id: str, where: Path) -> str:
-    """Returns a chip id that is safe to build file names from.
+    """Returns a chip id that is safe to build file names from, and that a store accepts.
 
     Raises:
-        ChipSetError: If the id is empty, holds a path separator or is a relative path step.
+        ChipSetError: If `check_name` refuses it.
     """
-    if not chip_id or re.search(r"[/\\\x00]", chip_id) or chip_id in {".", ".."}:
-        raise ChipSetError(
-            f"{where}: chip id {chip_id!r} holds a path separator or is empty; ids are file stems"
-        )
-    if not chip_id.isprintable():  # a file name that is not UTF-8 is not either
-        raise ChipSetError(
-            f"{where}: chip id {chip_id!a} is not printable UTF-8, so no store can hold it; rename the file"
-        )
+    try:
+        check_name(f"{where}: chip id", chip_id)
+    except StoreError as error:
+        raise ChipSetError(f"{error}; an id is part of a file name, so rename the file") from error
     return chip_id
 
 

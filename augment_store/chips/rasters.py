@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,8 @@ def _read_zarr_zip(path: Path) -> NDArray[Any]:
         array = zarr.open_group(store, mode="r")["bands"]
         if not isinstance(array, zarr.Array):
             raise ValueError("'bands' is a group, expected an array")
-        _check_size(array.nbytes)
+        for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
+            _check_size(math.prod(shape) * array.dtype.itemsize)
         missing = array.nchunks - array.nchunks_initialized
         if missing:  # zarr would read them as fill values
             raise ValueError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import ChipSetError
-from augment_store.files import read_text
+from augment_store.files import LONGEST_NAME, read_text
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """Default for what is stripped from an id: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
@@ -42,7 +42,7 @@ def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[
     """Scene of each chip: its id without what `pattern` matches.
 
     Raises:
-        ChipSetError: If `pattern` is no regular expression, or leaves nothing of an id.
+        ChipSetError: If `pattern` is no regular expression, or leaves nothing of an id, or too much.
     """
     try:
         expression = re.compile(pattern)
@@ -54,6 +54,7 @@ def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[
     empty = [chip_id for chip_id, scene in scenes.items() if not scene]
     if empty:
         raise ChipSetError(f"--scenes {pattern!r} leaves nothing of chip id {empty[0]!r}")
+    _check_scenes(f"--scenes {pattern!r}", scenes.values())
     return scenes
 
 
@@ -61,12 +62,15 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
     """Scene of each chip from a CSV file with the two columns chip and scene; a header line is optional.
 
     Raises:
-        ChipSetError: If the file cannot be read as such, or lacks a chip.
+        ChipSetError: If the file cannot be read as such, lacks a chip, or names an invalid scene.
     """
     try:
         rows = [row for row in csv.reader(read_text(table).splitlines()) if row]
     except (OSError, ValueError, csv.Error) as error:
-        raise ChipSetError(f"{table}: cannot read the scene table: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ChipSetError(
+            f"{table}: cannot read the scene table ({reason}); expected a CSV file with the columns chip and scene"
+        ) from error
     if any(len(row) != 2 for row in rows):
         raise ChipSetError(f"{table}: expected two columns, chip and scene, in every row")
     known: Mapping[str, str] = {chip.strip(): scene.strip() for chip, scene in rows}
@@ -75,4 +79,16 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
         raise ChipSetError(
             f"{table}: no scene for {len(missing)} chips, the first {missing[0]!r}; add a row for each"
         )
-    return {chip_id: known[chip_id] for chip_id in ids}
+    scenes = {chip_id: known[chip_id] for chip_id in ids}
+    _check_scenes(str(table), scenes.values())
+    return scenes
+
+
+def _check_scenes(source: str, scenes: Iterable[str]) -> None:
+    """Makes sure that exported files can be called after scenes; a path separator is replaced there."""
+    for scene in dict.fromkeys(scenes):
+        if not scene.isprintable() or len(scene.encode()) > LONGEST_NAME:
+            raise ChipSetError(
+                f"{source}: scene {scene[:60]!r} is invalid: it is not printable, or longer than {LONGEST_NAME} bytes; "
+                "rename the scene"
+            )

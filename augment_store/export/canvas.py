@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from augment_store.chips.georeference import Georeference, is_known
 from augment_store.entries import read_entry
 from augment_store.errors import MosaicError
 from augment_store.export.layers import Layer
+from augment_store.files import check_name, printable
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
@@ -80,12 +81,34 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
     """Joins the chips of each scene, in the order the scenes come in.
 
     Raises:
-        MosaicError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart.
+        MosaicError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart, or two
+            scenes would have the same files.
+        StoreError: If a scene's id makes no file name.
     """
     scenes: dict[str, list[str]] = {}
     for chip_id in chip_ids:
         scenes.setdefault(read_entry(store, chip_id).scene_id, []).append(chip_id)
+    _check_names(store, scenes)
     return [_join(store, scene_id, members) for scene_id, members in scenes.items()]
+
+
+def _file_name(scene_id: str) -> str:
+    """What a scene's files are called after: anything but letters, digits, dots and hyphens becomes ``_``."""
+    return re.sub(r"[^\w.-]+", "_", scene_id)
+
+
+def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
+    """Makes sure that each scene has a file name, and its own."""
+    taken: dict[str, str] = {}
+    for scene_id in scene_ids:
+        name = _file_name(scene_id)
+        check_name(f"{store.path}: scene", name)
+        other = taken.setdefault(name, scene_id)
+        if other != scene_id:
+            raise MosaicError(
+                f"scenes {printable(other)} and {printable(scene_id)} would both be written as {name}; export one at a "
+                "time with --ids to another --out, or export without --mosaic"
+            )
 
 
 def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
@@ -104,7 +127,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
         )
     west, north = first.transform[2] + left * a, first.transform[5] + top * e
     whole = Georeference(first.crs_wkt, (a, 0.0, west, 0.0, e, north))
-    return Canvas(re.sub(r"[^\w.-]+", "_", scene_id), scene_id, corners, (height, width), whole)
+    return Canvas(_file_name(scene_id), scene_id, corners, (height, width), whole)
 
 
 def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:

@@ -3,8 +3,11 @@ import json
 
 import numpy as np
 import pytest
+import zarr
+from zarr.storage import ZipStore
 
 from augment_store.chips.chip_set import Chip, ChipSet, select_timesteps
+from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError, ChipNotFoundError
 from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
@@ -123,6 +126,27 @@ def test_truncated_files_are_named_and_nothing_else_is_raised(tmp_path, pattern,
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(ChipDataError, match=rf"{path.name}: cannot be read"):
         ChipSet.open(root).read("a", ALL)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_chunk_that_declares_more_than_memory_is_not_read(tmp_path, zarr_format):
+    path, chunks = tmp_path / "a.zarr.zip", (1, 12, 8000, 8000)  # 1.536e9 bytes of int16
+    with ZipStore(path, mode="w") as store:
+        group = zarr.create_group(store, zarr_format=zarr_format)
+        group.create_array("bands", shape=(1, 12, 16, 16), dtype="int16", chunks=chunks)
+    with pytest.raises(
+        ChipDataError, match=r"a.zarr.zip: cannot be read \(declares 1\.4 GiB, at most 1 are read"
+    ):
+        read_raster(path)
+
+
+def test_a_shard_that_declares_more_than_memory_is_not_read(tmp_path):
+    with ZipStore(tmp_path / "a.zarr.zip", mode="w") as store:
+        group = zarr.create_group(store, zarr_format=3)
+        sides = {"chunks": (1, 12, 16, 16), "shards": (1, 12, 8000, 8000)}
+        group.create_array("bands", shape=(1, 12, 16, 16), dtype="int16", **sides)
+    with pytest.raises(ChipDataError, match=r"declares 1\.4 GiB, at most 1 are read"):
+        read_raster(tmp_path / "a.zarr.zip")
 
 
 def test_a_chip_without_any_geotiff_has_no_georeference(tmp_path):

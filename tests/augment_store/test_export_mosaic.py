@@ -9,7 +9,7 @@ import rasterio
 from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
-from augment_store.errors import MosaicError
+from augment_store.errors import MosaicError, StoreError
 from augment_store.export import canvas as canvas_module
 from augment_store.export.canvas import mosaics
 from tests.augment_store.stores import WKT, grid_reference, make_spec, make_store
@@ -111,3 +111,25 @@ def test_scene_names_become_file_names(tmp_path):
     scene = ChipEntry("a", "2021/05 east", grid_reference(0, 0, SIZE))
     store = store_of(tmp_path, scene)
     assert mosaics(store, store.chip_ids)[0].name == "2021_05_east"
+
+
+def test_scenes_that_would_overwrite_each_others_files_are_refused(tmp_path, capsys):
+    chips = (
+        ChipEntry("a", "s/1", grid_reference(0, 0, SIZE)),
+        ChipEntry("b", "s_1", grid_reference(0, 1, SIZE)),
+    )
+    store = store_of(tmp_path, *chips)
+    arguments = ["export", str(store.path), "--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic"]
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: scenes s/1 and s_1 would both be written as s_1; ")
+    assert not (tmp_path / "o").exists()
+    assert main([*arguments, "--ids", "b"]) == 0
+    assert (tmp_path / "o" / "s_1_lulc.tif").is_file()
+
+
+@pytest.mark.parametrize("scene", ["", "..", "x" * 201])
+def test_a_scene_that_makes_no_file_name_is_refused(tmp_path, scene):
+    store = store_of(tmp_path, ChipEntry("a", scene, grid_reference(0, 0, SIZE)))
+    with pytest.raises(StoreError, match=r"store: scene '.*' is invalid"):
+        mosaics(store, store.chip_ids)

@@ -3,6 +3,7 @@ import pytest
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, list_ids, read_split
 from augment_store.errors import ChipSetError
+from augment_store.files import LONGEST_NAME
 from tests.chips import write_folder_chips, write_impactmesh_chips
 
 
@@ -42,6 +43,21 @@ def test_split_with_a_path_separator_is_refused(tmp_path, line):
     split.write_text(f"good\n{line}\n")
     with pytest.raises(ChipSetError, match="path separator"):
         read_split(split)
+
+
+def test_an_id_that_no_store_would_take_is_refused_before_anything_is_written(tmp_path):
+    write_folder_chips(tmp_path / "longest", ["x" * LONGEST_NAME], size=16)
+    assert ChipSet.open(tmp_path / "longest").ids == ("x" * LONGEST_NAME,)
+    write_folder_chips(tmp_path / "longer", ["é" * 100 + "x"], size=16)  # 201 bytes, 101 characters
+    with pytest.raises(
+        ChipSetError, match=r"longer: chip id 'é+' is invalid: .* 200 bytes; .* rename the file"
+    ):
+        ChipSet.open(tmp_path / "longer")
+    write_folder_chips(tmp_path / "bell", ["a\a"], size=16)
+    with pytest.raises(
+        ChipSetError, match=r"chip id 'a\\x07' is invalid: .*not printable.*; .* rename the file"
+    ):
+        ChipSet.open(tmp_path / "bell")
 
 
 @pytest.mark.parametrize(("text", "message"), [("\n\n", "is empty"), ("a\nb\na\n", "appear twice: a;")])

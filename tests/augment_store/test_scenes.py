@@ -48,6 +48,23 @@ def test_a_rule_is_a_file_or_a_pattern_that_matches(tmp_path):
         scenes_by_rule(["a_1"], "typo.csv")
 
 
-def test_missing_table(tmp_path):
-    with pytest.raises(ChipSetError, match="cannot read the scene table"):
+def test_missing_table_is_named_once_with_what_was_expected(tmp_path):
+    with pytest.raises(ChipSetError) as caught:
         scenes_by_table(["a"], tmp_path / "none.csv")
+    assert str(caught.value) == (
+        f"{tmp_path}/none.csv: cannot read the scene table (No such file or directory); expected a CSV file with the "
+        "columns chip and scene"
+    )
+
+
+@pytest.mark.parametrize("scene", ["é" * 100 + "x", "bell\a"])  # 201 bytes, 101 characters
+def test_scenes_that_no_file_can_be_called_after(tmp_path, scene):
+    table = tmp_path / "scenes.csv"
+    table.write_text(f"a,{scene}\nb,{'é' * 100}\n")
+    assert scenes_by_table(["b"], table) == {"b": "é" * 100}
+    with pytest.raises(
+        ChipSetError, match=r"scenes.csv: scene '.+' is invalid: .* 200 bytes; rename the scene"
+    ):
+        scenes_by_table(["a"], table)
+    with pytest.raises(ChipSetError, match=r"--scenes '_1\$': scene '.+' is invalid"):
+        scenes_by_pattern([f"{scene}_1"], "_1$")

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
-from augment_store.schema import Extent, State
-from augment_store.spec import SamplingSpec
+from augment_store.schema import MOST_SHARD_CHIPS, Extent, State
+from augment_store.spec import MOST_SAMPLES, SamplingSpec
 from augment_store.store import AugmentStore, ChipRecord
 from tests.augment_store.conftest import EXTENT, make_record, make_spec
 
@@ -97,6 +98,16 @@ def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch
     assert AugmentStore.open(store.path).values("scene_id")[-1] == "s9"
 
 
+def test_a_state_that_was_cut_short_is_announced_anew_and_loses_no_earlier_chip(store):
+    metadata = store.path / "state" / "zarr.json"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "shape": [1]}))
+    again = AugmentStore.open(store.path, mode="r+")
+    again.announce([ChipEntry(f"chip{i}", f"scene{i // 2}") for i in range(5)])
+    reopened = AugmentStore.open(store.path)
+    assert reopened.chip_ids == ("chip0", "chip1", "chip2", "chip3", "chip4")
+    assert reopened.values("state").tolist() == [State.COMPLETE, *[State.PENDING] * 4]
+
+
 def test_an_entry_announced_again_is_renewed(store):
     store.announce([ChipEntry("chip1", "other", Georeference("WKT", (10, 0, 5, 0, -10, 7)))])
     assert len(store.chip_ids) == 5
@@ -132,6 +143,22 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
     made = AugmentStore.create(tmp_path / "s.zarr", spec, EXTENT, 4)
     assert made.chip_ids == ()
     assert list(tmp_path.iterdir()) == [tmp_path / "s.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "extent", "shard_chips", "message"),
+    [
+        (MOST_SAMPLES + 1, EXTENT, 2, r"attribute spec.sampling.samples: .*1000, found '1001'"),
+        (1, EXTENT, MOST_SHARD_CHIPS + 1, r"attribute shard_chips: .*65536, found '65537'"),
+        (1, Extent(1001, 32), 2, r"attribute extent.timesteps: .*1000, found '1001'"),
+        (1, Extent(1, 40), 2, r"attribute extent.size: .*multiple of 16, found '40'"),
+    ],
+)
+def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_chips, message):
+    spec = make_spec(sampling=SamplingSpec(1.0, 0, 0.8, 1, samples, 0, None))
+    with pytest.raises(StoreError, match=message + "; no store can be made of it"):
+        AugmentStore.create(tmp_path / "s", spec, extent, shard_chips)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_appending_keeps_what_is_there(store, spec):

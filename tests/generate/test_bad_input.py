@@ -76,6 +76,8 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--split", "{tmp}/other.txt"), "chip 'unheard_of' has no file"),
         (("--split", "{tmp}/binary.txt"), "not a text file"),
         (("--samples", "0"), "--samples 0: expected at least 1"),
+        (("--samples", "2000"), "--samples 2000: expected at most 1000"),
+        (("--shard-chips", "100000"), "--shard-chips 100000: expected at most 65536"),
         (("--top-p", "1.5"), "--top-p 1.5: expected 0 to 1"),
         (("--inputs", "DEM", "DEM"), "a modality appears twice"),
         (("--diffusion-steps", "3"), "--diffusion-steps is for --modality NDVI"),
