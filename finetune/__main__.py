@@ -18,9 +18,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    quieten(REMARKS, LOGGERS)
     from finetune.run.execute import run  # heavy, so only when work starts
 
+    quieten(REMARKS, LOGGERS)  # after the imports, which set filters and levels of their own
     run(options)
     return 0
 

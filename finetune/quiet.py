@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 REMARKS: Final = (
+    "LightningCLI's args parameter is intended to run from within",
     ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
     ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
     ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
@@ -13,5 +14,8 @@ REMARKS: Final = (
     ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
 )
 
-LOGGERS: Final = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-"""They tell which hardware there is."""
+LOGGERS: Final = (
+    *("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"),
+    "lightning.fabric.utilities.seed",  # of its own, because lightning.fabric sets its level when it is imported
+)
+"""They tell which hardware there is, and the seed, which the configuration of the run holds."""

@@ -10,6 +10,7 @@ import yaml
 
 from augment_store.files import read_text
 from augment_store.typed import load_yaml
+from augment_store.words import one_line
 from finetune.errors import ConfigError
 from finetune.model.backbone import BACKBONE
 from finetune.options import Options
@@ -37,8 +38,7 @@ def read_yaml(path: Path) -> Config:
     try:
         config: Config = load_yaml(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot be read ({reason})") from error
+        raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from error
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")

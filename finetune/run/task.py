@@ -16,8 +16,11 @@ from terratorch.cli_tools import MyLightningCLI, import_custom_modules
 from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.errors import AugmentStoreError
+from augment_store.quiet import quieten
+from augment_store.words import one_line
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
+from finetune.quiet import REMARKS
 from finetune.run.agreement import check_agreement, tell_model
 from finetune.run.trust import CUSTOM_MODULES
 
@@ -118,11 +121,7 @@ def build(
         AugmentStoreError: As the datamodule and the backbone raise.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="LightningCLI's args parameter is intended to run from within"
-        )
-        if bare:
-            warnings.filterwarnings("ignore", message="You are using PEFT without a pretrained backbone")
+        quieten(REMARKS)  # again, because TerraTorch puts a filter of its own in front when it is imported
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
@@ -156,8 +155,3 @@ def _parsers_message(message: str, origin: Path) -> str:
     lines = (line.strip(" -") for line in message.splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(NOISE))
     return f"{'command line' if said_there else origin}: {told}"
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import re
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from finetune.errors import ConfigError
+import yaml
 
-DOTTED: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
-"""What the parser may take for the place of a class."""
+from augment_store.words import one_line
+from finetune.errors import ConfigError
 
 TRUSTED: Final = frozenset(
     {
@@ -24,12 +24,28 @@ TRUSTED: Final = frozenset(
 CUSTOM_MODULES: Final = "custom_modules_path"
 """TerraTorch's key for a folder of the user's own modules, which it imports."""
 
+CLASS: Final = "class_path"
+"""The parser's key for the place of a class."""
+
+PLAIN: Final = frozenset(
+    f"data.init_args.{name}"
+    for name in (
+        *("data_root", "augment", "layout", "scenes"),
+        *("train_split", "val_split", "test_split", "predict_split"),
+    )
+)
+"""Paths and patterns, which our datamodule takes as text only, so that the parser makes no class of them."""
+
+WEIGHTS: Final = "model.init_args.model_args.backbone_weights"
+"""A file that the backbone reads, and the parser does not."""
+
 
 def check_trusted(config: Mapping[str, Any], origin: Path, own: str | None = None) -> None:
     """Makes sure that building a run's configuration imports no code that came with it.
 
     The parser imports whatever a dotted name leads to before it looks at what it is, and the working folder is on the
-    path. Nothing is imported here.
+    path. Where it takes a class, it also reads a text as YAML, and a file that the text names; so both are refused
+    wherever they are found, instead of following the parser. Nothing is imported here.
 
     Args:
         config: The configuration as plain values.
@@ -37,7 +53,7 @@ def check_trusted(config: Mapping[str, Any], origin: Path, own: str | None = Non
         own: Folder of the user's own modules, where the command line names one.
 
     Raises:
-        ConfigError: Naming the first key that leads to code outside `TRUSTED` and `own`.
+        ConfigError: Naming the first key that leads to code outside `TRUSTED` and `own`, or that hides where it leads.
     """
     trusted = TRUSTED | ({Path(own).name} if own is not None else set())
     folder = config.get(CUSTOM_MODULES)
@@ -47,21 +63,94 @@ def check_trusted(config: Mapping[str, Any], origin: Path, own: str | None = Non
             f"--{CUSTOM_MODULES} {folder}, or score with --config {origin} --checkpoint FILE"
         )
     for key, text in _strings(config, ""):
-        root = text.partition(".")[0]
-        if DOTTED.fullmatch(text) and root not in trusted and importlib.util.find_spec(root) is not None:
+        reason = None if key == CUSTOM_MODULES or key in PLAIN else _objection(key, text, trusted)
+        if reason is not None:
             raise ConfigError(
-                f"{origin}: {key}: {text} would run code of the package {root}, which is none of "
-                f"{', '.join(sorted(TRUSTED))}; if you trust it, score with --config {origin} --checkpoint FILE"
+                f"{origin}: {key}: {_short(text)} {reason}; if you trust it, score with --config {origin} "
+                "--checkpoint FILE"
             )
 
 
+def _objection(key: str, text: str, trusted: frozenset[str]) -> str | None:
+    """Why a text is not to be handed to the parser; None where it may be."""
+    if _hides(text):
+        return "is values written as one text, which may name any class; expected them as plain YAML"
+    for reading in _readings(text):
+        if key != WEIGHTS and _is_file(reading):
+            return (
+                "names a file, which the parser would read classes from; expected its contents in its place"
+            )
+        if _is_foreign(key, reading, trusted):
+            root = _short(reading.partition(".")[0])
+            return f"would run code of the package {root}, which is none of {', '.join(sorted(TRUSTED))}"
+    return None
+
+
+def _hides(text: str) -> bool:
+    """Whether the parser could find a mapping or a list in a text."""
+    if "{" in text or CLASS in text or "\n" in text or "\r" in text or text.lstrip().startswith("["):
+        return True
+    return any(isinstance(_value(reading), dict | list | tuple | set) for reading in _readings(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """A text, and the shorter one that YAML makes of it without quotes, spaces and comments, as often as it does."""
+    yield text
+    value = _value(text)
+    if isinstance(value, str) and len(value) < len(text):
+        yield from _readings(value)
+
+
+def _value(text: str) -> object:
+    """What YAML makes of a text: the text itself where it is no YAML, a list where nobody can tell."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    except (ValueError, RecursionError):  # an impossible date or number, or nested too deep
+        return []
+
+
+def _is_file(text: str) -> bool:
+    """Whether there is a file, a pipe or a device of that name."""
+    path = os.path.expanduser(text)  # noqa: PTH111 # the parser does, and pathlib fails for an unknown user
+    return not os.path.isdir(path) and os.path.exists(path)  # noqa: PTH110, PTH112 # these take any text
+
+
+def _is_foreign(key: str, text: str, trusted: frozenset[str]) -> bool:
+    """Whether a text is the name of something in a package that is not trusted, as far as the parser may import it."""
+    parts = text.split(".")
+    if key.endswith(CLASS):  # a name without a package is one of those that are loaded already
+        return not all(map(str.isidentifier, parts)) or (len(parts) > 1 and parts[0] not in trusted)
+    return (
+        len(parts) > 1
+        and all(map(str.isidentifier, parts))
+        and parts[0] not in trusted
+        and _is_importable(parts[0])
+    )
+
+
+def _is_importable(package: str) -> bool:
+    """Whether there is such a package, which nobody can tell of some, such as ``__main__``."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, AttributeError, ValueError):
+        return True
+
+
+def _short(text: str) -> str:
+    """A text on one line, as far as a message needs it."""
+    line = one_line(text)
+    return line if len(line) <= 100 else f"{line[:100]} …"
+
+
 def _strings(value: object, key: str) -> Iterator[tuple[str, str]]:
-    """Every text of a configuration with its key."""
+    """Every text of a configuration with its key; a YAML's sets and pairs are walked like lists."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, dict):
         for name, entry in value.items():
             yield from _strings(entry, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple | set):
         for place, entry in enumerate(value):
             yield from _strings(entry, f"{key}[{place}]")
