@@ -21,7 +21,7 @@ DISK: Final = frozenset(
 )
 """Errors of the disk."""
 
-PATH: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
+PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
 """Errors of a path that was named; what is in neither set keeps its traceback."""
 
 

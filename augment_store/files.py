@@ -55,6 +55,20 @@ def check_local(option: str, path: Path) -> None:
         )
 
 
+def check_outside(out: Path, store: Path) -> None:
+    """Makes sure that what is made of a store does not go into it.
+
+    Args:
+        out: Where it is to be written.
+        store: Folder of the store.
+
+    Raises:
+        OutputError: If `out` is the store or lies within it, by whatever links.
+    """
+    if out.resolve().is_relative_to(store.resolve()):
+        raise OutputError(out, f"lies within the store {store}")
+
+
 def check_names(what: str, names: Iterable[str]) -> None:
     """`check_name` for many names at once; they are looked at one by one only if something is suspicious.
 

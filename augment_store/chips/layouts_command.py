@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.files import printable
+from augment_store.words import counted
 
 SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
 
@@ -79,5 +80,6 @@ def _check(layout: str, root: Path) -> int:
         problems += found.problem
         mark = "problem: " if found.problem else ""
         sys.stdout.write(f"{found.subject:8} {mark}{printable(found.text)}\n")
-    sys.stdout.write(f"{root}: {f'{problems} problems' if problems else 'no problem'} by layout {layout}\n")
+    told = counted(problems, "problem") if problems else "no problem"
+    sys.stdout.write(f"{root}: {told} by layout {layout}\n")
     return 1 if problems else 0

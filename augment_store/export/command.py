@@ -51,10 +51,12 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from augment_store.export.layers import choose_arrays
+    from augment_store.files import check_outside
     from augment_store.inspect.selection import Progress, check_not_empty, positions_of
     from augment_store.store import AugmentStore
 
     store = AugmentStore.open(args.store)
+    check_outside(_target(store, args), store.path)
     progress = Progress.read(store)
     check_not_empty(store, progress)
     arrays = choose_arrays(store, args.arrays)
@@ -91,13 +93,19 @@ def _export(
     return f"{count} {noun}{f' ({nowhere} without georeference)' if nowhere else ''}"
 
 
+def _target(store: AugmentStore, args: argparse.Namespace) -> Path:
+    """What is written to: a folder of files, or a Zarr group called after the store."""
+    out: Path = args.out
+    return out / f"{store.path.stem}.zarr" if args.format == "zarr" else out
+
+
 def _written(
     store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
     from augment_store.export.geozarr import write_zarr
 
     if args.format == "zarr":
-        yield from write_zarr(args.out / f"{store.path.stem}.zarr", store, canvases, arrays)
+        yield from write_zarr(_target(store, args), store, canvases, arrays)
     else:
         yield from _rasters(store, canvases, arrays, args)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
-from augment_store.files import draft_folder_of
+from augment_store.files import check_outside, draft_folder_of
 from augment_store.history import without_places
 from augment_store.inspect.survey import Survey
 from augment_store.legend import LegendTable
@@ -49,12 +49,11 @@ def publish(
         What was said of it.
 
     Raises:
-        PublishError: If the store is not complete and sound, or the folder lies within it.
+        PublishError: If the store is not complete and sound.
         AugmentStoreError: If a reference or a coordinate reference system cannot be used.
-        OutputError: If the folder is taken or cannot be written.
+        OutputError: If the folder is taken, lies within the store, or cannot be written.
     """
-    if out.resolve().is_relative_to(store.path.resolve()):
-        raise PublishError(f"{out}: lies within the store; choose another --out")
+    check_outside(out, store.path)
     with draft_folder_of(out) as draft:
         check_sound(store, chips)
         survey = Survey(store, chips, table or LegendTable.load(None))

@@ -8,6 +8,7 @@ import pytest
 
 from augment_store.cli import COMMANDS, main
 from augment_store.command_line import add_commands, new_parser, run_guarded
+from augment_store.lock import exclusive
 
 
 def run_module(*arguments, **kwargs):
@@ -30,15 +31,33 @@ def test_verify_as_a_subprocess_exits_1_with_a_line_per_problem(store):
     assert found.returncode == 1
     assert found.stdout.splitlines() == [
         "chip chip4: pending; run the generate command again",
-        f"{store.path}: 1 problems, 5 chips",
+        f"{store.path}: 1 problem, 5 chips",
     ]
+
+
+def test_repair_looks_at_nothing_while_another_run_writes(store, capsys):
+    before = store.path.joinpath("zarr.json").stat().st_mtime_ns
+    with exclusive(store.path):
+        assert main(["verify", str(store.path), "--repair"]) == 2
+    told = capsys.readouterr()
+    assert told.err == f"error: {store.path}: another run is writing here; wait for it to end\n"
+    assert told.out == ""  # nothing was looked at
+    assert store.path.joinpath("zarr.json").stat().st_mtime_ns == before
+    assert main(["verify", str(store.path), "--repair"]) == 1
+    assert capsys.readouterr().out.endswith("1 problem, 5 chips\n0 chips set back to pending\n")
+
+
+def test_repairing_what_is_no_store_makes_nothing(tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "none" / "s"), "--repair"]) == 2
+    assert "not an augment store" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verify_says_of_how_many_chips_the_maps_were_read(store, capsys):
     assert main(["verify", str(store.path), "--sample", "2", "--seed", "5"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "chip chip4: pending; run the generate command again",
-        f"{store.path}: 1 problems, 5 chips, maps read of 2 (seed 5)",
+        f"{store.path}: 1 problem, 5 chips, maps read of 2 (seed 5)",
     ]
     with pytest.raises(SystemExit, match="2"):
         main(["verify", str(store.path), "--sample", "0"])
@@ -99,6 +118,13 @@ def test_disk_full_and_ctrl_c_are_a_line(capsys):
     assert "error: Input/output error; what is complete is kept" in capsys.readouterr().err
     assert run_guarded(interrupted) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path, capsys):
+    assert run_guarded(lambda: (tmp_path / "none" / "s").mkdir()) == 2
+    assert (
+        capsys.readouterr().err == f"error: {tmp_path}/none/s: No such file or directory; name another path\n"
+    )
 
 
 @pytest.mark.parametrize("given", ["x" * 300, "loop"])

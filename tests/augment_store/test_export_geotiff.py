@@ -194,3 +194,16 @@ def test_real_chip_lies_where_its_input_lies(tmp_path, shared_data):
             np.testing.assert_array_equal(
                 found.read(1), AugmentStore.open(store.path).read("lulc", chip_id)[0, 0]
             )
+
+
+@pytest.mark.parametrize(
+    ("out", "file_format"), [("s.zarr", "geotiff"), ("s.zarr/lulc", "cog"), ("link", "zarr"), (".", "zarr")]
+)
+def test_an_export_into_its_store_is_refused_and_leaves_it_alone(tmp_path, capsys, out, file_format):
+    store = make_store(tmp_path / "s.zarr", chips=1)
+    (tmp_path / "link").symlink_to(store.path)
+    before = {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()}
+    assert export(store.path, tmp_path / out, "--format", file_format) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"cannot be written (lies within the store {store.path}); choose another place")
+    assert {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()} == before

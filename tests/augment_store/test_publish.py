@@ -247,7 +247,7 @@ def test_places_that_are_taken_or_unfit_are_refused(store, folder, tmp_path, cap
     assert publish(store.path, folder) == 2
     assert "exists and is not empty" in capsys.readouterr().err
     assert publish(store.path, store.path / "out") == 2
-    assert "lies within the store; choose another --out" in capsys.readouterr().err
+    assert f"lies within the store {store.path}); choose another place" in capsys.readouterr().err
     assert publish(store.path, tmp_path / "out", "--license", "my own") == 2
     assert "expected an SPDX identifier such as CC-BY-4.0" in capsys.readouterr().err
 
