@@ -89,6 +89,30 @@ def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_libraries_say_nothing_before_an_error(tiny, tmp_path):
+    """As a process of its own, where no test has imported them or set their filters."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    tiny = [word.replace("backbone_architecture", "backbone") for word in tiny]
+    command = [
+        sys.executable,
+        "-m",
+        "finetune",
+        "fit",
+        "--config",
+        "nyc_phase2",
+        "--run",
+        str(tmp_path),
+        *tiny,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {tmp_path}: holds a run already; choose another --run, or resume it with --ckpt_path "
+        f"{tmp_path / 'checkpoints' / 'last.ckpt'}"
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
