@@ -240,7 +240,9 @@ def test_a_damaged_store_is_refused(store, tmp_path, capsys):
     content[20] ^= 1
     chunk.write_bytes(content)
     assert publish(tmp_path / "s", tmp_path / "out") == 2
-    told = capsys.readouterr().err  # of which chip depends on the order in which Zarr puts chunks into a shard
+    told = (
+        capsys.readouterr().err
+    )  # of which chip depends on the order in which Zarr puts chunks into a shard
     assert re.search(r"not published, 1 problem; the first: chip scene\d_r\dc\d: .*lulc of chip", told), told
 
 
