@@ -196,7 +196,7 @@ class AugmentStore(StoreReader):
         if new:
             self.audit = [*self.audit, *new]
             self._group.update_attributes({"audit": json.dumps(self.audit)})
-            self.consolidate()
+        self.consolidate()  # also with nothing new: a kill may have come between the two
 
     def record_history(self, command: str) -> None:
         """Adds the command of a run, and the time, to the store's history."""
