@@ -50,5 +50,6 @@ def page(chromium, html):
     assert chromium.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    own = ("file:", "data:", "chrome:")  # the browser's own new tab may still be loading
+    assert [url for url in asked if not url.startswith(own)] == []
     assert any(url.startswith("file:") for url in asked)
