@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
@@ -91,6 +92,20 @@ def add_layout_argument(
         metavar="NAME|FILE",
         help="where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file "
         f"(default: {default})",
+    )
+
+
+def add_places_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds where the chip set and the store of a run are now."""
+    parser.add_argument(
+        "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
+    )
+    add_layout_argument(parser, "the run's, or else found by the files")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where the augment store is now (default: where the run read it)",
     )
 
 

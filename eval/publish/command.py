@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.command_line import add_layout_argument
+from augment_store.command_line import add_places_arguments
 
 SUMMARY: Final = "a run as a folder for Hugging Face: weights, configuration, model card, report"
 
@@ -35,16 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REPO",
         help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
     )
-    parser.add_argument(
-        "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
-    )
-    add_layout_argument(parser, "the run's, or else found by the files")
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="DIR",
-        help="where the augment store is now (default: where the run read it)",
-    )
+    add_places_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
