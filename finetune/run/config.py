@@ -98,7 +98,8 @@ def normalise(given: Config) -> Config:
         given: The YAML, with what the command line overrides.
 
     Raises:
-        ConfigError: If the YAML lacks the number of classes, or data and model contradict each other.
+        ConfigError: If the YAML lacks the number of classes, names two networks, or data and model contradict each
+            other.
     """
     config = copy.deepcopy(given)
     config.setdefault("seed_everything", DEFAULT_SEED)
@@ -106,13 +107,24 @@ def normalise(given: Config) -> Config:
     data.setdefault("control_seed", config["seed_everything"])
     model.setdefault("plot_on_val", False)
     arguments = section(model, "model_args")
-    architecture = str(arguments.get("backbone", ""))
-    if architecture.startswith("terramind_") and architecture != BACKBONE:
-        arguments |= {"backbone": BACKBONE, "backbone_architecture": architecture}
+    _use_our_backbone(arguments)
     if data.get("bands") and arguments.get("backbone") == BACKBONE:
         arguments.setdefault("backbone_bands", data["bands"])
     data["class_names"] = _class_names(data, model)
     return config
+
+
+def _use_our_backbone(arguments: Config) -> None:
+    """Puts the backbone that takes cached modalities in the place of a TerraMind that ``model_args`` names."""
+    named, architecture = str(arguments.get("backbone", "")), arguments.get("backbone_architecture")
+    if not named.startswith("terramind_") or named == BACKBONE:
+        return
+    if architecture not in (None, named):
+        raise ConfigError(
+            f"model_args: backbone {named!r} and backbone_architecture {architecture!r} name two networks; give one: "
+            f"backbone_architecture where the YAML's backbone is {BACKBONE}, else backbone"
+        )
+    arguments |= {"backbone": BACKBONE, "backbone_architecture": named}
 
 
 def _class_names(data: Config, model: Config) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finetune.__main__ import main
-from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world
+from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world, tiny_options
 
 
 @pytest.fixture(scope="session")
@@ -22,29 +22,23 @@ def store(world, tmp_path_factory) -> Path:
     return path
 
 
-def fit(world: World, run: Path, *arguments: str) -> Path:
-    """Trains the tiny backbone for two batches."""
-    tiny = [
-        *("--chips", str(world.root), "--weights", "random", "--run", str(run)),
-        *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
-        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
-        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
-        *("--trainer.accelerator", "cpu"),
-        *("--trainer.enable_model_summary", "false", "--trainer.max_epochs", "1"),
+def fit(world: World, run: Path, config: str, *arguments: str) -> Path:
+    """Trains the tiny backbone for one batch."""
+    short = [
+        *("--run", str(run), "--trainer.max_epochs", "1"),
         *("--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"),
     ]
-    assert main(["fit", *tiny, *arguments]) == 0
+    assert main(["fit", *tiny_options(world, config), *short, *arguments]) == 0
     return run
 
 
 @pytest.fixture(scope="session")
 def baseline(world, tmp_path_factory) -> Path:
     """A run without cached modalities."""
-    return fit(world, tmp_path_factory.mktemp("runs") / "baseline", "--config", "nyc_phase2")
+    return fit(world, tmp_path_factory.mktemp("runs") / "baseline", "nyc_phase2")
 
 
 @pytest.fixture(scope="session")
 def tim(world, store, tmp_path_factory) -> Path:
     """A run with cached LULC."""
-    arguments = ("--config", "nyc_tim_lulc", "--augment", str(store))
-    return fit(world, tmp_path_factory.mktemp("runs") / "tim", *arguments)
+    return fit(world, tmp_path_factory.mktemp("runs") / "tim", "nyc_tim_lulc", "--augment", str(store))

@@ -45,16 +45,3 @@ def ndvi_store(world, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("stores") / "ndvi"
     make_store(world, path, make_spec("NDVI"))
     return path
-
-
-@pytest.fixture
-def tiny(world) -> list[str]:
-    """Options that shrink any shipped YAML to the tiny backbone and this world."""
-    return [
-        *("--chips", str(world.root), "--weights", "random"),
-        *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
-        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
-        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
-        *("--trainer.accelerator", "cpu"),
-        *("--trainer.enable_model_summary", "false"),
-    ]

@@ -8,6 +8,7 @@ from finetune.__main__ import main
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
+from tests.finetune.world import tiny_options
 
 STORES = {"nyc_tim_ndvi": "ndvi_store"}
 PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora"}
@@ -18,17 +19,17 @@ def store_of(name, request):
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_runs_through_python_m_finetune(name, tiny, request, tmp_path):
+def test_runs_through_python_m_finetune(name, world, request, tmp_path):
     if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
-        tiny = [word.replace("terramind_v1_tiny", "terramind_v1_tiny_tim") for word in tiny]
-        assert main(["fit", "--config", name, *tiny, "--smoke", "--run", str(tmp_path / "run")]) == 0
+        tiny = tiny_options(world, name, "terramind_v1_tiny_tim")
+        assert main(["fit", *tiny, "--smoke", "--run", str(tmp_path / "run")]) == 0
         return
     store = store_of(name, request)
     joined = ["--augment", store] if store else []
     batches = ["--trainer.limit_train_batches", "0.5"]
     run = tmp_path / "run"
-    arguments = [*tiny, *joined, *batches, "--trainer.max_epochs", "1", "--run", str(run)]
-    assert main(["fit", "--config", name, *arguments]) == 0
+    arguments = [*joined, *batches, "--trainer.max_epochs", "1", "--run", str(run)]
+    assert main(["fit", *tiny_options(world, name), *arguments]) == 0
     assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "0.5"]) == 0
     task, datamodule = load_run(run)
     assert not task.training
@@ -173,19 +174,19 @@ def published(tmp_path):
 
 
 @pytest.mark.parametrize("more", [["--smoke"], ["--trainer.max_epochs", "1"]])
-def test_the_authors_own_yaml_runs_with_nothing_but_chips(published, tiny, tmp_path, more):
-    assert main(["fit", "--config", published, *tiny, *more, "--run", str(tmp_path / "run")]) == 0
+def test_the_authors_own_yaml_runs_with_nothing_but_chips(published, world, tmp_path, more):
+    assert main(["fit", *tiny_options(world, published), *more, "--run", str(tmp_path / "run")]) == 0
 
 
-def test_a_run_starts_from_a_checkpoint_of_weights_alone(published, tiny, tmp_path, capsys):
+def test_a_run_starts_from_a_checkpoint_of_weights_alone(published, world, tmp_path, capsys):
     """As Phase 2 began with Phase 1's, which `save_weights_only` had written."""
     first, second = tmp_path / "first", tmp_path / "second"
-    once = ["--trainer.max_epochs", "1"]
-    assert main(["fit", "--config", published, *tiny, *once, "--run", str(first)]) == 0
+    once = [*tiny_options(world, published), "--trainer.max_epochs", "1"]
+    assert main(["fit", *once, "--run", str(first)]) == 0
     checkpoint = torch.load(first / "checkpoints/last.ckpt", weights_only=False)
     weights = tmp_path / "phase1.ckpt"
     torch.save({key: checkpoint[key] for key in ("state_dict", "pytorch-lightning_version")}, weights)
-    fit = ["fit", "--config", published, *tiny, *once, "--run", str(second)]
+    fit = ["fit", *once, "--run", str(second)]
     assert main([*fit, "--ckpt_path", str(weights)]) == 2
     assert f"{weights}: holds weights only" in capsys.readouterr().err
     assert main([*fit, "--init", str(weights)]) == 0

@@ -20,7 +20,7 @@ from finetune.options import CONFIGS, Options, find_config, parse, shipped_confi
 from finetune.run.agreement import check_agreement, tell_model
 from finetune.run.checkpoints import WholeCheckpoints
 from finetune.run.config import read_yaml, resolve, with_our_datamodule
-from tests.finetune.world import make_world, write_tif
+from tests.finetune.world import make_world, tiny_options, write_tif
 
 
 def refused(capsys, *arguments):
@@ -34,8 +34,8 @@ def refused(capsys, *arguments):
 
 
 @pytest.fixture
-def fit(tiny, tmp_path):
-    return ["fit", "--config", "nyc_tim_lulc", *tiny, "--run", str(tmp_path / "run")]
+def fit(world, tmp_path):
+    return ["fit", *tiny_options(world, "nyc_tim_lulc"), "--run", str(tmp_path / "run")]
 
 
 def test_help_loads_nothing_heavy():
@@ -52,6 +52,21 @@ def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit, match="0"):
         parse(["--version"])
     assert capsys.readouterr().out == f"terramind-tim-store {version('terramind-tim-store')}\n"
+
+
+def test_two_networks_in_one_configuration_are_refused(world, capsys, tmp_path):
+    """As where an override aims at the key of the other kind of YAML: neither may win without a word."""
+    key = "--model.init_args.model_args.backbone_architecture"
+    fit = [
+        "fit",
+        *tiny_options(world, "nyc_phase2"),
+        key,
+        "terramind_v1_small",
+        "--run",
+        str(tmp_path / "run"),
+    ]
+    named = "backbone 'terramind_v1_tiny' and backbone_architecture 'terramind_v1_small' name two networks"
+    assert named in refused(capsys, *fit)
 
 
 def test_the_old_names_of_the_scene_rule_are_refused(fit, capsys, tmp_path):
@@ -89,21 +104,18 @@ def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_libraries_say_nothing_before_an_error(tiny, tmp_path):
+def test_libraries_say_nothing_before_an_error(world, tmp_path):
     """As a process of its own, where no test has imported them or set their filters."""
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
-    tiny = [word.replace("backbone_architecture", "backbone") for word in tiny]
     command = [
         sys.executable,
         "-m",
         "finetune",
         "fit",
-        "--config",
-        "nyc_phase2",
+        *tiny_options(world, "nyc_phase2"),
         "--run",
         str(tmp_path),
-        *tiny,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2

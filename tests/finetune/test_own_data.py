@@ -14,6 +14,7 @@ from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
 from terramind_weights.files import read_checkpoint
 from tests.chips import write_folder_chips, write_tif
+from tests.finetune.world import tiny_options
 
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 CALLBACK = """\
@@ -152,7 +153,7 @@ def test_modules_that_cannot_be_imported_are_a_line(own, tmp_path, capsys):
     )
 
 
-def test_the_store_is_opened_once_and_each_checkpoint_read_once(tiny, plain_store, tmp_path, monkeypatch):
+def test_the_store_is_opened_once_and_each_checkpoint_read_once(world, plain_store, tmp_path, monkeypatch):
     opened, read = [], []
     begin, load = AugmentStore.__init__, read_checkpoint
 
@@ -168,7 +169,7 @@ def test_the_store_is_opened_once_and_each_checkpoint_read_once(tiny, plain_stor
     monkeypatch.setattr("terramind_weights.checkpoint.read_checkpoint", note)
     run = tmp_path / "run"
     once = ["--trainer.max_epochs", "1", "--run", str(run)]
-    assert main(["fit", "--config", "nyc_tim_lulc", *tiny, "--augment", str(plain_store), *once]) == 0
+    assert main(["fit", *tiny_options(world, "nyc_tim_lulc"), "--augment", str(plain_store), *once]) == 0
     assert opened == [Path(plain_store)]
     assert read == []
     load_run(run)

@@ -16,20 +16,15 @@ from finetune.errors import RunError
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places, load_run
 from terramind_weights.files import WeightsError, sha256_of_file
-from tests.finetune.world import make_store
+from tests.finetune.world import make_store, tiny_options
 
 
 @pytest.fixture(scope="module")
 def options(world, plain_store):
     """One fast arm: radar with cached LULC."""
     return [
-        *("--config", "nyc_s1_tim_lulc", "--chips", str(world.root), "--augment", str(plain_store)),
-        *("--weights", "random", "--seed", "7"),
-        *("--model.init_args.model_args.backbone_architecture", "terramind_v1_tiny"),
-        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
-        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
-        *("--trainer.accelerator", "cpu"),
-        *("--trainer.enable_model_summary", "false", "--optimizer.init_args.lr", "1e-3"),
+        *tiny_options(world, "nyc_s1_tim_lulc"),
+        *("--augment", str(plain_store), "--seed", "7", "--optimizer.init_args.lr", "1e-3"),
     ]
 
 

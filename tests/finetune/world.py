@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import yaml
 import zarr
 from rasterio.transform import from_origin
 from zarr.storage import ZipStore
@@ -18,6 +19,7 @@ from augment_store.maps.registry import CONTINUOUS
 from augment_store.schema import Extent
 from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store import AugmentStore, ChipRecord
+from finetune.options import find_config
 
 SPLITS = {
     "train": ("alpha_0_0", "alpha_0_1", "bravo_0_0", "bravo_0_1"),
@@ -84,6 +86,19 @@ def write_tif(path: Path, values: np.ndarray) -> None:
     profile = {"driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1}
     with rasterio.open(path, "w", dtype=values.dtype, **profile, **place) as target:
         target.write(values, 1)
+
+
+def tiny_options(world: World, config: str, architecture="terramind_v1_tiny") -> list[str]:
+    """Options that shrink a YAML, a file or a shipped name, to the tiny backbone and train it on a world's chips."""
+    model = yaml.safe_load(find_config(config, Path()).read_text())["model"]["init_args"]["model_args"]
+    key = "backbone_architecture" if "backbone_architecture" in model else "backbone"
+    return [
+        *("--config", config, "--chips", str(world.root), "--weights", "random"),
+        *(f"--model.init_args.model_args.{key}", architecture),
+        *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
+        *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
+        *("--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false"),
+    ]
 
 
 def make_spec(modality="LULC", samples=1, probabilities=False, inputs=("S2L2A", "S1RTC", "DEM")):
