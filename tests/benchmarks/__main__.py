@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from tests.benchmarks.table import find_rows, run
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints; 1 where a ratio is out of its bound."""
     rows = find_rows()
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
@@ -24,8 +25,8 @@ def main() -> int:
         help="where the table is written (default: benchmarks.json)",
     )
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
-    parsed = parser.parse_args()
-    console = Console()
+    parsed = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 160)  # a file has no width to keep to
     if parsed.list:
         for row in rows.values():
             console.print(f"{row.name}: {row.what} against {row.against} {row.bound}", soft_wrap=True)

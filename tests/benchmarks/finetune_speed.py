@@ -9,6 +9,7 @@ load a batch without a store and with one, in one thread too, as DataLoader's wo
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import resource
 import subprocess
@@ -22,14 +23,17 @@ from typing import Any
 
 import torch
 
+from generate.terramind import Owner
+from tests.benchmarks import generation_speed
 from tests.benchmarks.table import DEVICE, Row, seconds
 
+GENERATE, INLINE = "generate", "in-line TiM"
 STEPS = {
     "phase 2": {"backbone": "terramind_v1_base"},
     "onehot": {"backbone": "terramind_tim_store", "backbone_encoding": ["onehot"]},
     "modality": {"backbone": "terramind_tim_store", "backbone_encoding": ["modality"]},
     "tokens": {"backbone": "terramind_tim_store", "backbone_encoding": ["tokens"]},
-    "in-line TiM": {"backbone": "terramind_v1_base_tim"},
+    INLINE: {"backbone": "terramind_v1_base_tim"},
 }
 
 
@@ -40,10 +44,23 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+class Generator:
+    """TerraMind base in generate mode in this process; a step makes the map of one image."""
+
+    def __init__(self, size: int) -> None:
+        torch.set_num_threads(1)
+        self.module = generation_speed.load("base", 1).module
+        self.image = generation_speed.images(1, size)
+
+    def step(self) -> None:
+        """One image."""
+        self.module.generate(self.image, [Owner("chip", 0)])
+
+
 class Arm:
     """One arm in this process: makes a task and a batch, and takes steps."""
 
-    def __init__(self, name: str, size: int, batch: int) -> None:
+    def __init__(self, name: str, size: int, batch: int, timesteps: int) -> None:
         from terratorch.tasks import SemanticSegmentationTask
 
         import finetune.model.backbone  # noqa: F401 - registers the backbone
@@ -60,6 +77,13 @@ class Arm:
             "decoder_channels": [512, 256, 128, 64],
             "num_classes": 5,
         }
+        if timesteps > 1:
+            temporal = {
+                "use_temporal": True,
+                "temporal_pooling": "concat",
+                "temporal_n_timestamps": timesteps,
+            }
+            arguments |= {f"backbone_{key}": value for key, value in temporal.items()}
         self.task = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1)
         self.task.train().to(DEVICE)
         self.optimizer = torch.optim.AdamW(self.task.parameters(), lr=1e-5)
@@ -69,6 +93,8 @@ class Arm:
             self.image["TIM"] = torch.rand(batch, 10, size, size)
         if name == "tokens":
             self.image["LULC"] = torch.randint(4375, (batch, 1, size, size))
+        if timesteps > 1:  # [B, C, T, H, W]
+            self.image = {key: torch.stack([image] * timesteps, dim=2) for key, image in self.image.items()}
         self.image = {key: image.to(DEVICE) for key, image in self.image.items()}
         self.mask = torch.randint(5, (batch, size, size)).to(DEVICE)
 
@@ -79,9 +105,9 @@ class Arm:
         self.optimizer.step()
 
 
-def serve(name: str, size: int, batch: int) -> None:
+def serve(name: str, size: int, batch: int, timesteps: int) -> None:
     """Takes a step for every line on stdin and answers with its seconds and the peak memory in GB."""
-    arm = Arm(name, size, batch)
+    arm = Generator(size) if name == GENERATE else Arm(name, size, batch, timesteps)
     for _ in sys.stdin:
         found = [seconds(arm.step), peak_memory()]
         sys.stdout.write(json.dumps(found) + "\n")
@@ -91,13 +117,12 @@ def serve(name: str, size: int, batch: int) -> None:
 Answers = dict[str, list[list[float]]]
 
 
-def measure_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> Answers:
+def measure_steps(names: Sequence[str], rounds: int, size: int, batch: int, timesteps: int = 1) -> Answers:
     """Seconds and peak memory in GB of every step, by arm; the arms take turns, after a step that warms up."""
-    words = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.finetune_speed", "--serve"]
+    words = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.finetune_speed"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    arms = {
-        n: subprocess.Popen([*words, n, "--size", str(size), "--batch", str(batch)], **pipes) for n in names
-    }
+    words += ["--size", str(size), "--batch", str(batch), "--timesteps", str(timesteps), "--serve"]
+    arms = {name: subprocess.Popen([*words, name], **pipes) for name in names}
     answers: Answers = {name: [] for name in names}
     for _ in range(rounds + 1):
         for name, process in arms.items():
@@ -110,10 +135,26 @@ def measure_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> A
     return {name: found[1:] for name, found in answers.items()}
 
 
-def ratios(name: str, part: int) -> list[float]:
-    """An arm's seconds (part 0) or peak memory (part 1) over those of Phase 2, step by step."""
-    found = measure_steps(["phase 2", name], rounds=5, size=256, batch=2)
-    return [ours[part] / base[part] for ours, base in zip(found[name], found["phase 2"], strict=True)]
+@functools.cache
+def one_to_one(name: str, timesteps: int) -> list[tuple[list[float], list[float]]]:
+    """Seconds and peak memory of steps of an arm and of Phase 2, which take turns."""
+    found = measure_steps(["phase 2", name], rounds=5, size=256, batch=2, timesteps=timesteps)
+    return list(zip(found[name], found["phase 2"], strict=True))
+
+
+def ratios(part: int, timesteps: int) -> list[float]:
+    """Seconds (part 0) or peak memory (part 1) of `onehot` over those of Phase 2, step by step."""
+    return [ours[part] / base[part] for ours, base in one_to_one("onehot", timesteps)]
+
+
+def experiment(chips: int = 224, epochs: int = 20, batch: int = 2) -> list[float]:
+    """In-line TiM's training over generating once and training with `onehot`, from steps that take turns."""
+    found = measure_steps([GENERATE, "onehot", INLINE], rounds=3, size=256, batch=batch)
+    seconds = [[one for one, _ in found[name]] for name in (GENERATE, "onehot", INLINE)]
+    steps = epochs * chips / batch
+    return [
+        steps * inline / (chips * image + steps * step) for image, step, inline in zip(*seconds, strict=True)
+    ]
 
 
 def compare_steps(names: Sequence[str], rounds: int, size: int, batch: int) -> None:
@@ -168,15 +209,19 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
         sys.stdout.write(f"loading {name:16} {1000 * min(found):7.1f} ms a batch, {shares}\n")
 
 
+STEP = "training step, onehot, base, 256 px"
 TABLE = (
+    Row("step", f"{STEP}, T = 1", "Phase 2", lambda: ratios(0, 1), at_most=1.03),
+    Row("step-memory", "its peak memory", "Phase 2", lambda: ratios(1, 1), at_most=1.03),
+    Row("step-t4", f"{STEP}, T = 4", "Phase 2", lambda: ratios(0, 4), at_most=1.03),
+    Row("step-t4-memory", "its peak memory", "Phase 2", lambda: ratios(1, 4), at_most=1.03),
     Row(
-        "step",
-        "training step, onehot, base, 256 px, T = 1",
-        "Phase 2",
-        lambda: ratios("onehot", 0),
-        at_most=1.03,
+        "experiment",
+        "in-line TiM, 20 epochs of 224 chips, base, 256 px, T = 1 (from steps)",
+        "generating once and 20 epochs of onehot",
+        experiment,
+        at_least=1.7,
     ),
-    Row("step-memory", "its peak memory", "Phase 2", lambda: ratios("onehot", 1), at_most=1.03),
 )
 
 
@@ -187,10 +232,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--arms", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--serve", choices=STEPS)
+    parser.add_argument("--timesteps", type=int, default=1)
+    parser.add_argument("--serve", choices=[*STEPS, GENERATE])
     parsed = parser.parse_args()
     if parsed.serve:
-        serve(parsed.serve, parsed.size, parsed.batch)
+        serve(parsed.serve, parsed.size, parsed.batch, parsed.timesteps)
         return
     compare_loading(parsed.rounds, parsed.size, parsed.batch)
     compare_steps(parsed.arms, parsed.rounds, parsed.size, parsed.batch)

@@ -5,10 +5,13 @@ Random weights, TerraMind tiny at 224 px, S2L2A + S1RTC + DEM → LULC; on a GPU
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,9 +59,9 @@ def upstream(size: str = "tiny") -> Any:
     return model.eval().to(torch.device(DEVICE))
 
 
-def images(count: int) -> dict[str, torch.Tensor]:
+def images(count: int, size: int = SIZE) -> dict[str, torch.Tensor]:
     """Images in pretraining units on the device."""
-    made = [rasters(seed, SIZE) for seed in range(count)]
+    made = [rasters(seed, size) for seed in range(count)]
     return {
         name: torch.from_numpy(np.concatenate([one[name] for one in made]).astype(np.float32)).to(DEVICE)
         for name in INPUTS
@@ -202,15 +205,63 @@ def write_weights(folder: Path, size: str) -> None:
     )
 
 
-def loading(part: int, size: str = "base") -> list[float]:
-    """Ours over theirs in processor seconds (part 0) or in peak memory (part 1)."""
+@functools.cache
+def costs_of_loading(size: str) -> list[list[tuple[float, float]]]:
+    """Of our process and theirs, by turns: processor seconds and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         write_weights(Path(folder), size)
-        pairs = [
-            [cost(script, f"terramind_v1_{size}", Path(folder))[part] for script in (OURS, THEIRS)]
+        return [
+            [cost(script, f"terramind_v1_{size}", Path(folder)) for script in (OURS, THEIRS)]
             for _ in range(3)
         ]
-    return [ours / theirs for ours, theirs in pairs]
+
+
+def loading(part: int, size: str = "base") -> list[float]:
+    """Ours over theirs in processor seconds (part 0) or in peak memory (part 1)."""
+    return [ours[part] / theirs[part] for ours, theirs in costs_of_loading(size)]
+
+
+def processes(few: int = 8, many: int = 40) -> list[float]:
+    """Seconds of one process over those of two for the same chips, one thread each; starts are subtracted."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, found = Path(name), []
+        for count in (few, many):
+            ids = [f"s_r{i:03d}c000" for i in range(count)]
+            write_chips(folder / str(count), ids, identical=False)
+        for repeat in range(3):
+            one, two = (
+                [
+                    generate_seconds(folder / str(count), folder / f"{repeat}_{devices}_{count}", devices)
+                    for count in (few, many)
+                ]
+                for devices in (1, 2)
+            )
+            found.append((one[1] - one[0]) / (two[1] - two[0]))
+    return found
+
+
+def generate_seconds(chips: Path, store: Path, devices: int) -> float:
+    """Seconds by the clock that `python -m generate` takes on so many processes."""
+    words = [
+        sys.executable,
+        "-m",
+        "generate",
+        "--chips",
+        str(chips),
+        "--store",
+        str(store),
+        "--weights",
+        "random",
+    ]
+    words += ["--generator", "terramind_v1_tiny", "--accelerator", "cpu", "--devices", str(devices)]
+    started = time.perf_counter()
+    subprocess.run(
+        [*words, "--shard-chips", "2"],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return time.perf_counter() - started
 
 
 FORWARD = "upstream's bare forward over the four"
@@ -233,4 +284,11 @@ TABLE = (
     Row("bf16", "pixels changed by --precision bf16-mixed", "all pixels", bf16),
     Row("start", "import to first chip, base", "upstream's", lambda: loading(0), at_most=1.0),
     Row("memory", "peak memory, base", "upstream's", lambda: loading(1), at_most=0.85),
+    Row(
+        "processes",
+        "generating on one core, a process",
+        "two processes on two cores",
+        processes,
+        at_least=1.7,
+    ),
 )

@@ -1,28 +1,25 @@
-"""What a store costs by its size, and to read: `python -m tests.benchmarks.store_scale [ROW …]`.
+"""Rows of what a store costs by its size, and to read: `python -m tests.benchmarks announce open info resume chip …`.
 
-The rows compare in one run, by the median of paired repeats:
-
-- ``announce``, ``info``, ``resume``: processor time per chip with many chips against a thousand (``--chips``).
-- ``open``: seconds to open that store and find one chip, which every process that reads it pays.
-- ``chip``: one random chip of `lulc` (T = 4, 256 px) that this process never read before, from the store, from a
-  deflate GeoTIFF and from an npz. The store's digest over the values is compared then, which the others do not have.
-- ``epoch``: every chip in shuffled order, after a first epoch.
-- ``bytes``: of the same maps on disk.
+- ``announce``, ``info``, ``resume``: processor time per chip with a million chips against a thousand.
+- ``open``: to open a store of a million and find one chip, which every process that reads it pays, against a thousand.
+- ``chip-…``: one random chip of `lulc` (T = 4, 256 px) that this process never read before, from the store against a
+  deflate GeoTIFF or an npz. The store's digest over the values is compared then, which the others do not have.
+- ``epoch-…``: every chip in shuffled order, after a first epoch.
+- ``bytes-…``: of the same maps on disk; ``same-bytes-…`` of maps whose timesteps are equal.
 
 Stores are synthetic; the maps that are read are class maps in blocks, an eighth of whose patches differs between
-timesteps (``--identical``: none does). Files are read from a warm page cache.
+timesteps. Files are read from a warm page cache.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,17 +34,18 @@ from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from generate.plan import entries_to_announce
 from tests.augment_store.stores import WKT, class_map, make_spec, make_store
+from tests.benchmarks.table import Row
 
 SIZE, TIMESTEPS, MAPS = 256, 4, 128
+FEW, MANY, REPEATS = 1_000, 1_000_000, 5
 PLACE = rasterio.Affine(10, 0, 580_000, 0, -10, 4_510_000)
-ROWS = ("announce", "open", "info", "resume", "chip", "epoch", "bytes")
 
 
-def timed(action: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds by the clock, and of processor time."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def processor_time(action: Callable[[], Any]) -> float:
+    """Seconds of processor time, which other load disturbs least."""
+    started = time.process_time()
     action()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    return time.process_time() - started
 
 
 def entries_of(chips: int) -> list[ChipEntry]:
@@ -67,36 +65,33 @@ def finish(store: AugmentStore) -> None:
         store.array("state")[positions.start : positions.stop] = states
 
 
-def cost_by_size(folder: Path, chips: int) -> dict[str, tuple[float, float]]:
-    """Seconds and processor time of each step on a store of so many chips."""
+def cost_by_size(folder: Path, chips: int) -> dict[str, float]:
+    """Processor time of each step on a store of so many chips: per chip, but for opening."""
     entries = entries_of(chips)
     path = folder / f"store_{chips}"
     store = AugmentStore.create(path, make_spec(), Extent(1, 16))
-    found = {"announce": timed(lambda: store.announce(entries))}
+    found = {"announce": processor_time(lambda: store.announce(entries)) / chips}
     finish(store)
     scenes = {entry.chip_id: entry.scene_id for entry in entries}
     chip_set: Any = SimpleNamespace(ids=tuple(scenes), georeference=lambda _: Georeference())
-    found["open"] = timed(lambda: AugmentStore.open(path).index(entries[chips // 2].chip_id))
-    found["info"] = timed(lambda: summarize(AugmentStore.open(path)))
-    found["resume"] = timed(lambda: entries_to_announce(chip_set, scenes, AugmentStore.open(path)))
-    return found
+    found["open"] = processor_time(lambda: AugmentStore.open(path).index(entries[chips // 2].chip_id))
+    found["info"] = processor_time(lambda: summarize(AugmentStore.open(path))) / chips
+    resumed = processor_time(lambda: entries_to_announce(chip_set, scenes, AugmentStore.open(path)))
+    return {**found, "resume": resumed / chips}
 
 
-def scale(folder: Path, rows: set[str], chips: int, repeats: int) -> None:
-    """Prints the steps' costs at a thousand chips and at many."""
-    few = [cost_by_size(folder / str(repeat), 1000) for repeat in range(repeats)]
-    many = cost_by_size(folder, chips)
-    for row in (name for name in many if name in rows):
-        wall = statistics.median(found[row][0] for found in few)
-        cpu = statistics.median(found[row][1] for found in few)
-        line = f"{row}: 1,000 chips {wall * 1e3:.1f} ms, {chips:,} chips {many[row][0] * 1e3:.1f} ms"
-        if row != "open":
-            each = cpu / 1000 * 1e6, many[row][1] / chips * 1e6
-            line += (
-                f"; processor time per chip {each[0]:.1f} and {each[1]:.1f} µs, ratio {each[1] / each[0]:.2f}"
-            )
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+@functools.cache
+def costs() -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Costs with many chips, and those of several stores of few."""
+    with tempfile.TemporaryDirectory() as folder:
+        few = [cost_by_size(Path(folder) / str(repeat), FEW) for repeat in range(REPEATS)]
+        return cost_by_size(Path(folder), MANY), few
+
+
+def by_size(step: str) -> list[float]:
+    """A step's cost with many chips over that with few."""
+    many, few = costs()
+    return [many[step] / one[step] for one in few]
 
 
 def make_maps(identical: bool) -> dict[str, NDArray[np.uint8]]:
@@ -136,70 +131,110 @@ def read_npz(path: Path) -> NDArray[Any]:
     return read
 
 
-def reading(folder: Path, rows: set[str], *, identical: bool, repeats: int) -> None:
-    """Prints what chips of maps cost from the store and from files."""
+@dataclass(frozen=True)
+class Reading:
+    """What the same maps cost from the store and from files.
+
+    Attributes:
+        seconds: Of each repeat, by row and by way: the median over the chips.
+        sizes: Bytes on disk, by way.
+    """
+
+    seconds: dict[tuple[str, str], list[float]]
+    sizes: dict[str, int]
+
+
+@functools.cache
+def reading(*, identical: bool) -> Reading:
+    """Writes maps each way, reads them in turns, and makes sure that all ways give the same."""
     maps = make_maps(identical)
-    given = {name: {"lulc": values} for name, values in maps.items()}
-    entries = [ChipEntry(name, "s") for name in maps]
-    store = make_store(
-        folder / "s", MAPS, SIZE, TIMESTEPS, entries=entries, given=given, spec=make_spec(), shard_chips=32
-    )
-    files = folder / "files"
-    files.mkdir()
-    write_files(files, maps)
-    store = AugmentStore.open(store.path)
-    ways: dict[str, Callable[[str], NDArray[Any]]] = {
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given = {name: {"lulc": values} for name, values in maps.items()}
+        entries = [ChipEntry(name, "s") for name in maps]
+        made = make_store(
+            folder / "s",
+            MAPS,
+            SIZE,
+            TIMESTEPS,
+            entries=entries,
+            given=given,
+            spec=make_spec(),
+            shard_chips=32,
+        )
+        (folder / "files").mkdir()
+        write_files(folder / "files", maps)
+        sizes = {
+            "store": sum(file.stat().st_size for file in (made.path / "lulc").rglob("*") if file.is_file()),
+            "GeoTIFF": sum(file.stat().st_size for file in folder.glob("files/*.tif")),
+            "npz": sum(file.stat().st_size for file in folder.glob("files/*.npz")),
+        }
+        return Reading(read_in_turns(made.path, folder / "files", maps), sizes)
+
+
+def read_in_turns(
+    path: Path, files: Path, maps: dict[str, NDArray[np.uint8]]
+) -> dict[tuple[str, str], list[float]]:
+    """Seconds by the clock that one chip takes; first of a store that has proven nothing yet, then of an epoch."""
+    rng = np.random.default_rng(1)
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _ in range(REPEATS):
+        ways = ways_to_read(AugmentStore.open(path), files)
+        for row in ("chip", "epoch"):
+            order = rng.permutation(list(maps)).tolist()
+            for way, read in ways.items():
+                each = [clock(functools.partial(read, name)) for name in order]
+                seconds.setdefault((row, way), []).append(median(each))
+    for name, values in maps.items():
+        assert all(np.array_equal(read(name).reshape(values.shape), values) for read in ways.values())
+    return seconds
+
+
+def ways_to_read(store: AugmentStore, files: Path) -> dict[str, Callable[[str], NDArray[Any]]]:
+    """How one chip is read, by name of the format."""
+    return {
         "store": lambda name: store.read("lulc", name),
         "GeoTIFF": lambda name: read_tif(files / f"{name}.tif"),
         "npz": lambda name: read_npz(files / f"{name}.npz"),
     }
-    for name, values in maps.items():
-        assert all(np.array_equal(read(name).reshape(values.shape), values) for read in ways.values())
-    rng, seconds = np.random.default_rng(1), {(row, way): [] for row in ("chip", "epoch") for way in ways}
-    for _ in range(repeats):
-        store = AugmentStore.open(store.path)  # which has proven nothing yet
-        for row in ("chip", "epoch"):
-            order = rng.permutation(list(maps)).tolist()
-            for way, read in ways.items():
-                each = [timed(functools.partial(read, name))[0] for name in order]
-                seconds[row, way].append(statistics.median(each))
-    for row in [row for row in ("chip", "epoch") if row in rows]:
-        middle = {way: statistics.median(seconds[row, way]) for way in ways}
-        compare(row, {way: f"{value * 1e3:.3f} ms" for way, value in middle.items()}, middle)
-    if "bytes" in rows:
-        sizes = {
-            "store": sum(file.stat().st_size for file in (store.path / "lulc").rglob("*") if file.is_file()),
-            "GeoTIFF": sum(file.stat().st_size for file in files.glob("*.tif")),
-            "npz": sum(file.stat().st_size for file in files.glob("*.npz")),
-        }
-        compare("bytes", {way: f"{size / MAPS:,.0f}" for way, size in sizes.items()}, sizes)
 
 
-def compare(row: str, shown: dict[str, str], values: dict[str, float]) -> None:
-    ratios = {way: values["store"] / value for way, value in values.items() if way != "store"}
-    listed = ", ".join(f"{way} {what}" for way, what in shown.items())
-    sys.stdout.write(
-        f"{row}: per chip {listed}; ratio {', '.join(f'{r:.2f} to {w}' for w, r in ratios.items())}\n"
-    )
-    sys.stdout.flush()
+def clock(action: Callable[[], Any]) -> float:
+    """Seconds by the clock."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
 
 
-def main() -> None:
-    """Measures the rows asked for, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows to measure (default: all)")
-    parser.add_argument("--chips", type=int, default=100_000, help="chips of the large store")
-    parser.add_argument("--repeats", type=int, default=5, help="repeats that medians are taken of")
-    parser.add_argument("--identical", action="store_true", help="maps whose timesteps are equal")
-    parsed = parser.parse_args()
-    rows = set(parsed.rows or ROWS)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if rows & {"announce", "open", "info", "resume"}:
-            scale(folder, rows, parsed.chips, parsed.repeats)
-        if rows & {"chip", "epoch", "bytes"}:
-            reading(folder, rows, identical=parsed.identical, repeats=parsed.repeats)
+def against(row: str, way: str) -> Sequence[float]:
+    """The store's seconds or bytes over those of another format."""
+    found = reading(identical=row.startswith("same"))
+    if row.endswith("bytes"):
+        return [found.sizes["store"] / found.sizes[way]]
+    pairs = zip(found.seconds[row, "store"], found.seconds[row, way], strict=True)
+    return [ours / theirs for ours, theirs in pairs]
 
 
-if __name__ == "__main__":
-    main()
+WHAT = {
+    "chip": "one random chip of lulc, T = 4, 256 px, read first",
+    "epoch": "a chip in a shuffled epoch",
+    "bytes": "bytes of the maps",
+    "same-bytes": "bytes of maps with equal timesteps",
+}
+STEPS = {
+    "announce": "announcing, per chip, of 1,000,000",
+    "open": "opening, and finding a chip of 1,000,000",
+    "info": "info, per chip, of 1,000,000",
+    "resume": "resuming, per chip, of 1,000,000",
+}
+TABLE = (
+    *(
+        Row(step, what, "of 1,000", functools.partial(by_size, step), at_most=1.5)
+        for step, what in STEPS.items()
+    ),
+    *(
+        Row(f"{row}-{way.lower()}", what, f"{way} a chip", functools.partial(against, row, way), at_most=1.0)
+        for row, what in WHAT.items()
+        for way in ("GeoTIFF", "npz")
+    ),
+)
