@@ -156,9 +156,7 @@ IMPOSSIBLE: Final = 1e6
 
 
 def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
-    """Where a raster holds no observation. Every stage asks this function but the reader of stage 2.
-
-    That one, `augment_store.chips.chip_set.select_timesteps`, equals ImpactMesh's own.
+    """Where a raster holds no observation; every stage asks this function.
 
     Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
     raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band, those without

@@ -26,7 +26,7 @@ from augment_store.chips.layouts import (
 from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
-from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES
+from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
 
 DIGEST_BYTES = 16
 
@@ -276,17 +276,17 @@ class ChipSet:
 
 
 def select_timesteps(
-    chip: Chip, timesteps: Sequence[int], nodata: float = -9999.0
+    chip: Chip, timesteps: Sequence[int], nodata: float | None = None
 ) -> dict[str, NDArray[np.float32]]:
     """A chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is NaN.
 
-    Equal, bit for bit, to what the public reader of ImpactMesh (0.2.0) returns before it replaces NaN, so that a
-    fine-tune repeats Phase 2; hence it has that reader's rule of no data, not `augment_store.modalities.missing`.
+    With 0 for NaN it equals, bit for bit, what the public reader of ImpactMesh (0.2.0) returns for chips whose only
+    no-data value is −9999, as Phase 2's; that reader lets a DEM of −32768 and the −10000 of float16 through.
 
     Args:
         chip: Raw rasters.
         timesteps: Which timesteps, counted from 0; a raster without time stands for each of them.
-        nodata: Value that means "no observation" besides NaN.
+        nodata: A value that means "no observation" in this data set, besides what `missing` knows.
 
     Raises:
         ChipDataError: If a timestep is not there.
@@ -297,8 +297,9 @@ def select_timesteps(
         )
     stacked = {}
     for name, raster in chip.rasters.items():
-        picked = raster[[t % raster.shape[0] for t in timesteps]].astype(np.float32)
-        picked[picked == nodata] = np.nan
+        raw = raster[[t % raster.shape[0] for t in timesteps]]
+        picked = raw.astype(np.float32)
+        picked[missing(raw, INPUT_MODALITIES[name]) | (picked == nodata)] = np.nan
         stacked[name] = (
             picked[0] if len(timesteps) == 1 else np.ascontiguousarray(picked.transpose(1, 0, 2, 3))
         )

@@ -47,7 +47,7 @@ class TimStoreDataModule(LightningDataModule):
         bands: Band names of a modality where it is not all of them.
         timesteps: Timesteps, counted from 0; by default all that the chips have. A single one yields images without
             time.
-        no_data_value: Value that means "no observation" besides NaN.
+        no_data_value: A value that means "no observation" in this data set, besides those of each modality.
         no_data_replace: What stands for it in the model's input.
         means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
         stds: Likewise, of the same origin; a preset named under one of the two stands for both.
@@ -82,7 +82,7 @@ class TimStoreDataModule(LightningDataModule):
         modalities: list[str] | None = None,
         bands: dict[str, list[str]] | None = None,
         timesteps: list[int] | None = None,
-        no_data_value: float = -9999.0,
+        no_data_value: float | None = None,
         no_data_replace: float | None = 0.0,
         means: str | dict[str, list[float]] | None = None,
         stds: str | dict[str, list[float]] | None = None,

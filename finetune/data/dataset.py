@@ -26,14 +26,14 @@ class Reading:
     Attributes:
         bands: Band names of each modality, in the order the model gets them.
         timesteps: Timesteps, counted from 0.
-        nodata: Value that means "no observation" besides NaN.
+        nodata: A value that means "no observation" in this data set, besides those of each modality.
         replacement: What stands for it in the model's input, before standardisation.
         mask: Whether there is a reference mask.
     """
 
     bands: Mapping[str, tuple[str, ...]]
     timesteps: tuple[int, ...]
-    nodata: float = -9999.0
+    nodata: float | None = None
     replacement: float = 0.0
     mask: bool = True
 

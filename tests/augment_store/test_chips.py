@@ -66,17 +66,32 @@ def test_digest_covers_every_value_the_type_and_the_modality():
 
 
 def test_timesteps_are_selected_and_no_data_becomes_nan():
-    series = np.arange(4, dtype=np.int16).reshape(4, 1, 1, 1) * np.ones((1, 12, 16, 16), np.int16)
+    series = np.arange(1, 5, dtype=np.int16).reshape(4, 1, 1, 1) * np.ones((1, 12, 16, 16), np.int16)
     series[2, 0, 0, 0] = -9999
     chip = Chip("a", {"S2L2A": series, "DEM": np.full((1, 1, 16, 16), 7, np.int16)})
     picked = select_timesteps(chip, [2, 0])
     assert picked["S2L2A"].shape == (12, 2, 16, 16)
     assert np.isnan(picked["S2L2A"][0, 0, 0, 0])
-    assert picked["S2L2A"][1, :, 0, 0].tolist() == [2.0, 0.0]
+    assert picked["S2L2A"][1, :, 0, 0].tolist() == [3.0, 1.0]
     assert picked["DEM"].tolist() == np.full((1, 2, 16, 16), 7.0).tolist()
     assert select_timesteps(chip, [3])["S2L2A"].shape == (12, 16, 16)
+    assert np.isnan(select_timesteps(chip, [3], nodata=7)["DEM"]).all()
     with pytest.raises(ChipDataError, match=r"timesteps \[4\] asked for; it has 4"):
         select_timesteps(chip, [4])
+
+
+def test_stage_2_knows_the_no_data_values_of_each_modality():
+    height = np.full((1, 1, 16, 16), 7, np.int16)
+    height[..., 0] = -32768
+    radar = np.full((1, 2, 16, 16), -9, np.float16)
+    radar[..., 0] = -9999  # −10000 in float16
+    optical = np.full((1, 12, 16, 16), 5, np.int16)
+    optical[0, :, :, 0] = 0  # NO_DATA of Sentinel-2
+    optical[0, 3, :, 1] = 0  # a dark surface in one band
+    picked = select_timesteps(Chip("a", {"S2L2A": optical, "S1RTC": radar, "DEM": height}), [0])
+    for raster in picked.values():
+        assert np.isnan(raster[..., 0]).all()
+        assert np.isfinite(raster[..., 1:]).all()
 
 
 @pytest.fixture
