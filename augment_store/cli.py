@@ -69,7 +69,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     if (
         not parsed.repair or not parsed.store.is_dir()
-    ):  # of no folder, opening says so and makes no lock beside it
+    ):  # if there is no folder, opening says so; a lock would be left beside it
         return _verified(parsed)
     with exclusive(parsed.store):  # what is repaired must still be what was found
         return _verified(parsed)

@@ -61,4 +61,4 @@ class PublishError(AugmentStoreError, ValueError):
 
 
 class ExportError(AugmentStoreError, ValueError):
-    """An export cannot be made as asked, or came out unfit for its format."""
+    """An export cannot be made as asked, or its result is invalid for its format."""

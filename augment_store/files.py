@@ -12,11 +12,11 @@ from typing import Final
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError, StoreError
 
 LONGEST_NAME: Final = 200
-"""Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
+"""Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems allow."""
 
 
 LARGEST_TEXT: Final = 2**26
-"""Bytes of a text file that are read: a table of a million chips takes less."""
+"""Bytes that a text file may have: a table of a million chips takes less."""
 
 
 def check_name(what: str, name: str) -> None:
@@ -39,7 +39,7 @@ def check_name(what: str, name: str) -> None:
 
 
 def check_local(option: str, path: Path) -> None:
-    """Makes sure that a path is one of this machine, since only such are read and written.
+    """Makes sure that a path is local, since no others are read or written.
 
     Args:
         option: The option it was given with, for the message.
@@ -56,21 +56,21 @@ def check_local(option: str, path: Path) -> None:
 
 
 def check_outside(out: Path, store: Path) -> None:
-    """Makes sure that what is made of a store does not go into it.
+    """Makes sure that what is made from a store is not written into it.
 
     Args:
         out: Where it is to be written.
         store: Folder of the store.
 
     Raises:
-        OutputError: If `out` is the store or lies within it, by whatever links.
+        OutputError: If `out` is the store or lies within it, links followed.
     """
     if out.resolve().is_relative_to(store.resolve()):
         raise OutputError(out, f"lies within the store {store}")
 
 
 def check_names(what: str, names: Iterable[str]) -> None:
-    """`check_name` for many names at once; they are looked at one by one only if something is suspicious.
+    """`check_name` for many names at once; they are checked one by one only if something looks suspicious.
 
     Raises:
         StoreError: If one is invalid.
@@ -88,7 +88,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is a pipe or a device, which could be waited for without end, too large, or not UTF-8.
+        ValueError: If it is a pipe or a device, which could block forever, too large, or not UTF-8.
     """
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
@@ -98,13 +98,13 @@ def read_text(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file as it may go to a terminal: control characters, which could move its cursor, are spelled out."""
+    """Text from a file made safe for a terminal: control characters, which could move its cursor, are spelled out."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @contextlib.contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Gives a draft's path beside `path` and renames the draft to it at the end; folders are made.
+    """Gives a draft's path beside `path` and renames the draft to it at the end; missing folders are made.
 
     Raises:
         OutputError: If the folder or file cannot be written; no draft is left behind.

@@ -156,17 +156,17 @@ IMPOSSIBLE: Final = 1e6
 
 
 def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
-    """Where a raster holds no observation. Every stage asks this function but the reader of stage 2.
+    """Where a raster holds no observation. Every stage asks this function, except the reader of stage 2.
 
-    That one, `augment_store.chips.chip_set.select_timesteps`, equals ImpactMesh's own.
+    That reader, `augment_store.chips.chip_set.select_timesteps`, follows ImpactMesh's rule.
 
     Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
-    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band, those without
-    observation aside, is its NO_DATA; 0 in some bands is a dark surface.
+    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band that has an
+    observation is no data; 0 in some bands is a dark surface.
 
     Args:
-        raster: Raw values ``[..., C, H, W]``, of Sentinel-2 all its bands.
-        modality: What they are of.
+        raster: Raw values ``[..., C, H, W]``, for Sentinel-2 all its bands.
+        modality: Their modality.
 
     Returns:
         bool of the same shape.
@@ -188,7 +188,7 @@ def native(
 
     Args:
         raster: Raw values ``[..., C, H, W]``.
-        modality: What they are of.
+        modality: Their modality.
         linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
         offset: Subtracted from every valid value, in the unit after that conversion.
 
@@ -209,7 +209,7 @@ def native(
 def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
 
-    Both the control `analytic-ndvi` and what generated NDVI is compared with are this function.
+    The control `analytic-ndvi` and the reference for generated NDVI both use this function.
 
     Args:
         bands: ``[..., 12, H, W]`` in any scale of reflectance, NaN where nothing was observed.

@@ -1,4 +1,4 @@
-"""Reading plain values out of files into typed dataclasses: what does not fit is named in one line."""
+"""Reading plain values from files into typed dataclasses: what does not fit is named in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRICT: Final = ConfigDict(extra="forbid")
 """For dataclasses that files are read into: a key that this version does not know is refused."""
 
 
-class Unfit(ValueError):  # noqa: N818 - it is never shown as it is: the reader adds the file and the remedy
+class Unfit(ValueError):  # noqa: N818 - it is never shown alone: the reader adds the file and the remedy
     """A value is missing, of another type, or out of bounds; the message names its key."""
 
 
@@ -57,7 +57,7 @@ def load_json(text: str | bytes) -> Any:
 def load_yaml(text: str) -> Any:
     """Plain values of a YAML text.
 
-    Aliases make a few lines stand for any number of values, which whoever walks them would wait for; so they are
+    With aliases, a few lines can stand for any number of values, which would take forever to walk; so they are
     counted first.
 
     Raises:
@@ -79,7 +79,7 @@ def _count(value: Any, known: dict[int, int]) -> int:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # of a value that holds itself
+        known[id(value)] = MOST_VALUES + 1  # for a value that holds itself
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_count(part, known) for part in parts)
     return known[id(value)]

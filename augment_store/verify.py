@@ -25,7 +25,7 @@ from augment_store.store import AugmentStore
 from augment_store.typed import load_json
 
 COMPARED_AT_ONCE: Final = 1024
-"""Chips on disk that are handed to the threads which compare them at a time."""
+"""Chips handed to the comparing threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Problem:
 def verify(
     store: AugmentStore, chip_set: ChipSet | None = None, *, sample: int | None = None, seed: int = 0
 ) -> Iterator[Problem]:
-    """Yields what is wrong with a store, the gravest kind first; nothing where it is sound.
+    """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
 
     Args:
         store: An open store.
@@ -160,7 +160,7 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
 def changed_chips(
     store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
 ) -> dict[str, Mismatch]:
-    """Chips of a chip set that are complete in the store but differ on disk from what was generated from, and how.
+    """Chips that are complete in the store but differ on disk from what it was generated from, and how.
 
     Args:
         store: The store.
@@ -234,7 +234,7 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
 
 
 def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
-    """Who chips are: readable and there for every chip, and what they were announced with."""
+    """Entries must be readable, exist for every chip, and be what the chip was announced with."""
     damaged = False
     for schema in store.schemas():
         if schema.role is Role.ENTRY:
@@ -250,7 +250,7 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
 
 
 def _id_problems(store: AugmentStore) -> Iterator[Problem]:
-    """Ids appear once, and the sorted ones are the same. Hashes are compared, so that few bytes a chip are held."""
+    """Ids appear once, and the sorted ones are the same. Hashes are compared, to hold few bytes per chip."""
     hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
     if np.unique(hashes).size < hashes.size:
         yield Problem("a chip id appears twice in chip_id")
@@ -271,7 +271,7 @@ def _id_problems(store: AugmentStore) -> Iterator[Problem]:
 
 
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
-    """What the owner of a shard writes: readable, and there for every chip of a shard that was written."""
+    """Columns of a shard's owner must be readable, and exist for every chip of a shard that was written."""
     for schema in store.schemas():
         if schema.role in {Role.RESULT, Role.STATUS}:
             found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
@@ -347,10 +347,10 @@ def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
 
 
 def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
-    """Which timestep is not the copy that `sources` says it is, empty where all are."""
+    """Which timestep is not the copy that `sources` says it is, empty if all are."""
     in_time = np.moveaxis(values, array.time_axis, 0)
     for timestep, source in enumerate(sources.tolist()):
-        known = 0 <= source < len(in_time)  # of one that is not, `_source_problems` tells
+        known = 0 <= source < len(in_time)  # `_source_problems` reports the others
         if known and not np.array_equal(in_time[timestep], in_time[source]):
             return f"{array.name} of timestep {timestep} is not a copy of timestep {source}, as timestep_source says"
     return ""

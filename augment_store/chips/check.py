@@ -24,7 +24,7 @@ class Found:
     Attributes:
         subject: What was looked for.
         text: What is there.
-        problem: Whether a run would stumble over it.
+        problem: Whether a run would fail because of it.
     """
 
     subject: str
@@ -86,7 +86,7 @@ def _check_scenes(chips: ChipSet) -> Found:
         scenes = chips.scenes()
     except AugmentStoreError as error:
         return Found("scenes", str(error), problem=True)
-    return Found("scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is of {scenes[chips.ids[0]]}")
+    return Found("scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}")
 
 
 def _check_content(chips: ChipSet) -> Iterator[Found]:
@@ -111,4 +111,4 @@ def _check_place(chips: ChipSet, ids: Iterable[str]) -> Found:
     except AugmentStoreError as error:
         return Found("place", str(error), problem=True)
     known = sorted(name.strip('"') for name in places if name)
-    return Found("place", ", ".join(known) or "no georeference; maps cannot be laid over others")
+    return Found("place", ", ".join(known) or "no georeference; maps cannot be overlaid on others")

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cuts rasters and prints what came of it.
+    """Cuts rasters and prints the result.
 
     Raises:
         AugmentStoreError: If the request is invalid or a raster cannot be used.

@@ -94,7 +94,7 @@ def _export(
 
 
 def _target(store: AugmentStore, args: argparse.Namespace) -> Path:
-    """What is written to: a folder of files, or a Zarr group called after the store."""
+    """Where to write: a folder of files, or a Zarr group named after the store."""
     out: Path = args.out
     return out / f"{store.path.stem}.zarr" if args.format == "zarr" else out
 
@@ -113,7 +113,7 @@ def _written(
 def _rasters(
     store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
-    """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that is a copy of another."""
+    """Writes a GeoTIFF per canvas and layer and yields its canvas; timesteps that are copies are skipped."""
     from augment_store.export.geotiff import write_cog, write_geotiff
     from augment_store.export.layers import distinct_timesteps, layers
 

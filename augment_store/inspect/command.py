@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
-    """The chips asked for by id, or drawn."""
+    """Positions of the chips asked for by id, or drawn at random."""
     from augment_store.inspect.selection import draw, positions_of
 
     if args.ids is not None:
@@ -100,7 +100,7 @@ def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
 def _choose(
     survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
 ) -> list[ChipStatistics]:
-    """Statistics of the chips to show; those of the summary are not worked out again."""
+    """Statistics of the chips to show; those of the summary are reused."""
     if worst is not None:
         return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
     known = {entry.chip_id: entry for entry in seen}

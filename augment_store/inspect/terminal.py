@@ -26,7 +26,7 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     Args:
         console: Where to print.
         survey: The store.
-        seen: Statistics of the chips the summary is over.
+        seen: Statistics of the chips that the summary covers.
     """
     console.print(_title(survey, len(seen)), soft_wrap=True)
     groups = summarise(seen)

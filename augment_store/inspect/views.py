@@ -30,19 +30,19 @@ from augment_store.modalities import (
 
 @dataclass(frozen=True)
 class ChipView:
-    """Everything that is drawn of one chip at one timestep.
+    """Everything that is drawn for one chip at one timestep.
 
     Attributes:
         statistics: Numbers about the chip.
         scene_id: Parent acquisition.
         georeference: Where it lies.
-        rgb: Natural colours of Sentinel-2, None where the chip set has none.
-        radar: VV, VH and VV of S1, None likewise.
-        relief: Hillshaded DEM, None likewise.
+        rgb: Natural colours of Sentinel-2, None if the chip set has none.
+        radar: VV, VH and VV of S1, or None.
+        relief: Hillshaded DEM, or None.
         maps: The generated map of each sample.
         token_probability: ``[sample, y, x]`` in 0..1, the same over a token's patch.
-        confidence: ``[sample, y, x]`` in 0..1, None where the store has none.
-        reference: What the map is compared with, None where there is none.
+        confidence: ``[sample, y, x]`` in 0..1, None if the store has none.
+        reference: What the map is compared with, None if there is none.
         tokens: ``[sample, ty, tx]`` codebook indices; of the first codebook where there are several.
     """
 

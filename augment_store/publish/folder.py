@@ -46,7 +46,7 @@ def publish(
         repo: Hugging Face repository it goes to.
 
     Returns:
-        What was said of it.
+        The facts it was described by.
 
     Raises:
         PublishError: If the store is not complete and sound.
@@ -74,7 +74,7 @@ def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
     """
     found = list(
         itertools.islice(map(str, verify(store, chips)), 1000)
-    )  # of a million pending chips enough is known
+    )  # enough to report; a million chips may be pending
     if found:
         count = (
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"

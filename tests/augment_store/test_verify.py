@@ -244,10 +244,10 @@ def test_changed_missing_and_new_chips(sound):
     write_folder_chips(chips.folder, ["d"])
     assert list(verify(store, ChipSet.open(chips.root))) == [
         f"chip d: in {chips.folder} but not in the store",
-        "chip b: of other content than the store was generated from",
+        "chip b: content differs from what the store was generated from",
         "chip c: missing on disk or unreadable",
     ]
-    both = r"1 chip \(c\): missing on disk or unreadable; 1 chip \(b\): of other content"
+    both = r"1 chip \(c\): missing on disk or unreadable; 1 chip \(b\): content differs"
     with pytest.raises(OtherChipsError, match=both):
         check_unchanged(store, chips)
 
