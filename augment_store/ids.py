@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 from augment_store.errors import StoreError
 from augment_store.files import check_names
 from augment_store.schema import ENTRY_CHIPS, State
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     from augment_store.reading import StoreReader
@@ -125,7 +126,7 @@ class ChipIds(Sequence[str]):
             nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
             if (self._store.values("state", region)[nameless] != State.PENDING).any():
                 first = region.start + nameless[0]
-                raise self._lost(f"{len(nameless)} chips have no id, the first at position {first}")
+                raise self._lost(f"no id for {counted(len(nameless), 'chip')}, the first at position {first}")
         return ids
 
     def _lost(self, what: str) -> StoreError:

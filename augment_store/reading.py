@@ -25,6 +25,7 @@ from augment_store.schema import (
     map_arrays,
 )
 from augment_store.typed import load_json
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,7 +166,9 @@ class StoreReader:
         """
         position = self.chip_ids.find(chip_id)
         if position is None:
-            raise ChipNotFoundError(f"{self.path}: no chip {chip_id!r} among its {len(self.chip_ids)} chips")
+            raise ChipNotFoundError(
+                f"{self.path}: no chip {chip_id!r} among its {counted(len(self.chip_ids), 'chip')}"
+            )
         return position
 
     def read(self, name: str, chip_id: str) -> NDArray[Any]:

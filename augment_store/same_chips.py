@@ -13,6 +13,7 @@ from augment_store.errors import OtherChipsError
 from augment_store.history import last_command
 from augment_store.schema import Extent
 from augment_store.store import AugmentStore
+from augment_store.words import counted, few
 
 NAMED_CHIPS: Final = 10
 """Most chips that a message names before it stops with an ellipsis."""
@@ -72,8 +73,7 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
 
 def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
     ids = [chip_id for chip_id, other in found.items() if other is what]
-    shown = ", ".join(ids[:NAMED_CHIPS]) + (" …" if len(ids) > NAMED_CHIPS else "")
-    return f"{len(ids)} {'chip' if len(ids) == 1 else 'chips'} ({shown})"
+    return f"{counted(len(ids), 'chip')} ({few(ids, NAMED_CHIPS)})"
 
 
 def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:

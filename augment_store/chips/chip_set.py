@@ -27,6 +27,7 @@ from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES
+from augment_store.words import counted
 
 DIGEST_BYTES = 16
 
@@ -241,7 +242,9 @@ class ChipSet:
         if not path.is_file():
             others = sorted(self.ids_of(modality))
             there = (
-                f"that folder has {len(others)} chips, such as {others[0]!r}" if others else "none is there"
+                f"that folder has {counted(len(others), 'chip')}, such as {others[0]!r}"
+                if others
+                else "none is there"
             )
             raise ChipNotFoundError(f"{path}: no such file; {there}. A chip has one id in every folder")
         return pick_bands(read_raster(path), path, INPUT_MODALITIES[modality], self.layout)

@@ -10,6 +10,7 @@ from typing import Final
 
 from augment_store.errors import ChipSetError
 from augment_store.files import LONGEST_NAME, read_text
+from augment_store.words import counted
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """What is stripped from an id by default: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
@@ -77,7 +78,7 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
     missing = [chip_id for chip_id in ids if not known.get(chip_id)]
     if missing:
         raise ChipSetError(
-            f"{table}: no scene for {len(missing)} chips, the first {missing[0]!r}; add a row for each"
+            f"{table}: no scene for {counted(len(missing), 'chip')}, the first {missing[0]!r}; add a row for each"
         )
     scenes = {chip_id: known[chip_id] for chip_id in ids}
     _check_scenes(str(table), scenes.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.command_line import LEGEND_HELP, add_layout_argument, positive
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,11 +128,11 @@ def _show(
         write_sheet(
             args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
         )
-        console.print(f"{args.png}: contact sheet of {len(chosen)} chips", soft_wrap=True)
+        console.print(f"{args.png}: contact sheet of {counted(len(chosen), 'chip')}", soft_wrap=True)
     if args.html is not None:
         write_page(args.html, survey, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
-        console.print(f"{args.html}: page of {len(chosen)} chips, {size:.2f} MB", soft_wrap=True)
+        console.print(f"{args.html}: page of {counted(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
+from augment_store.words import counted
 from finetune.errors import SplitError
 
 
@@ -91,7 +92,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
         raise SplitError(
-            f"{len(overlap)} scenes are in two splits ({_first(overlap)}), so that a test would see what was "
+            f"{counted(len(overlap), 'scene')} in two splits ({_first(overlap)}), so that a test would see what was "
             "trained on; split by scene, or record it with --allow-scene-overlap"
         )
     return Splits(ids, scenes, tuple(sorted(overlap)))
@@ -100,7 +101,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
     if shared:
         raise SplitError(
-            f"{len(shared)} chips are in both {paths[one]} and {paths[other]} ({_first(shared)}); "
+            f"{counted(len(shared), 'chip')} in both {paths[one]} and {paths[other]} ({_first(shared)}); "
             "remove them from one"
         )
 

@@ -24,7 +24,7 @@ def test_table_gives_scenes_and_names_missing_chips(tmp_path):
     table = tmp_path / "scenes.csv"
     table.write_text("chip,scene\na,one\nb, two\n")
     assert scenes_by_table(["a", "b"], table) == {"a": "one", "b": "two"}
-    with pytest.raises(ChipSetError, match="no scene for 1 chips, the first 'c'"):
+    with pytest.raises(ChipSetError, match="no scene for 1 chip, the first 'c'"):
         scenes_by_table(["a", "c"], table)
 
 
