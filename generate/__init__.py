@@ -5,8 +5,8 @@
 >>> store.spec.generator, store.map_names
 ('demo', ('tokens', 'token_probability', 'lulc', 'confidence'))
 
-Interrupted, the same call resumes; of a store that is complete it makes nothing anew. The audit that every run begins
-with is there by itself too:
+If it was interrupted, the same call resumes; it leaves a complete store as it is. The audit that begins every run can
+also be called on its own:
 
 >>> from augment_store import ChipSet
 >>> from generate import Units, audit_chips

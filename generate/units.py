@@ -21,8 +21,8 @@ class Units:
 
     Attributes:
         s1_linear: Whether radar is linear power on disk, to be converted to dB.
-        s2_offset: Subtracted from Sentinel-2, in reflectance × 10⁴ (1000 where a processing baseline of 04.00 or
-            later left its offset in).
+        s2_offset: Subtracted from Sentinel-2, in reflectance × 10⁴ (1000 if the offset of processing baseline 04.00
+            or later was left in).
     """
 
     s1_linear: bool = False
@@ -30,7 +30,7 @@ class Units:
 
     @classmethod
     def of(cls, layout: Layout, s1_unit: str | None = None, s2_offset: float | None = None) -> Self:
-        """What the layout says, unless the command line said otherwise.
+        """Units by the layout, unless the command line says otherwise.
 
         Args:
             layout: Layout of the chip set.
@@ -55,7 +55,7 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
     Args:
         raster: Raw values ``[..., C, H, W]``.
         modality: Name of an input modality.
-        units: What the values on disk are in.
+        units: Units of the values on disk.
 
     Returns:
         float32 of the same shape, see `augment_store.modalities.native`.

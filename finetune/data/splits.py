@@ -20,7 +20,7 @@ class SceneRule:
     """How the scene of a chip is found, and whether a scene may be in two splits.
 
     Attributes:
-        rule: As `--scenes` takes it, or None for the chip set's own.
+        rule: Rule as `--scenes` takes it, or None for the chip set's own.
         allow_overlap: Whether a scene may be in two splits.
         store: Scenes of the chips of an augment store; empty without one.
     """
@@ -30,11 +30,11 @@ class SceneRule:
     store: Mapping[str, str] = field(default_factory=dict)
 
     def scenes(self, chips: ChipSet, ids: Collection[str]) -> dict[str, str]:
-        """Scene of each chip: the store's, and of chips that the store does not have by the rule.
+        """Scene of each chip: the store's, or by the rule for chips that the store does not have.
 
         Raises:
             ChipSetError: If a chip gets none.
-            SplitError: If a rule was given that the store contradicts.
+            SplitError: If the store contradicts a given rule.
         """
         wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
         found = chips.scenes(self.rule, wanted)
@@ -55,7 +55,7 @@ class Splits:
     Attributes:
         ids: Chip ids by split, in the file's order.
         scenes: Scene of each chip.
-        overlap: Scenes that are in two splits, where that was allowed.
+        overlap: Scenes that are in two splits, if that was allowed.
     """
 
     ids: Mapping[str, tuple[str, ...]]
@@ -68,16 +68,16 @@ class Splits:
 
 
 def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:
-    """Reads the split files there are and checks that they do not overlap.
+    """Reads the split files that exist and checks that they do not overlap.
 
     Args:
-        chips: The chip set; its own split files stand in where none is named.
+        chips: The chip set; its own split files are used where none is named.
         files: Split file by split, None for the chip set's own.
         rule: How scenes are found.
 
     Raises:
         ChipSetError: If a named file is missing, or a split is empty.
-        SplitError: If a chip, or a scene and that is not allowed, is in two splits.
+        SplitError: If a chip is in two splits, or a scene is and that is not allowed.
     """
     paths = {
         split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS

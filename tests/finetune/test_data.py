@@ -238,7 +238,7 @@ def test_impossible_statistics(means, stds, message):
     [
         (
             {"s1_unit": "linear"},
-            "'mine' holds S1GRD as linear power, which is not what means and stds terramind_v1",
+            "'mine' holds S1GRD as linear power, but means and stds terramind_v1",
         ),
         ({"s2_offset": 1000.0}, "'mine' holds S2L1C as values with an offset of 1000"),
     ],
@@ -330,7 +330,7 @@ def test_shuffle_gives_every_chip_anothers_maps(world, plain_store):
     assert all(chip_id != donor for chip_id, donor in source.donor.items())
     same, other = (ShuffledMaps(None, world.ids, seed).donor for seed in (5, 6))
     assert same == ShuffledMaps(None, world.ids, 5).donor != other
-    with pytest.raises(ConfigError, match="split with one chip"):
+    with pytest.raises(ConfigError, match="the split has one chip"):
         ShuffledMaps(None, ("a",), 0)
 
 

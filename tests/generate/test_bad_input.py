@@ -44,7 +44,7 @@ def nan_radar():
         ),
         (
             lambda root: write_folder_chips(root, ["c_r000c002"], size=48),
-            "1 timestep of 48 px, where the store holds 1 timestep of 32 px",
+            "1 timestep of 48 px, but the store holds 1 timestep of 32 px",
         ),
     ],
 )
