@@ -27,7 +27,7 @@ def read_report(folder: Path) -> Report:
     """The report that `compare` wrote.
 
     Raises:
-        PublishError: If there is none of this version.
+        PublishError: If there is none, or it is of another version.
     """
     path = folder / REPORT
     if not path.is_file():
@@ -75,7 +75,7 @@ def publish(
         run: Run directory.
         report: Report in which the run is one of the candidate's.
         out: Folder to make.
-        places: Where chips and store lie now.
+        places: Where chips and store are now.
         imprint: Name, licence and credits.
 
     Raises:
