@@ -17,6 +17,7 @@ from augment_store.arrays import metadata_problem
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import entry_chunks, rows
 from augment_store.errors import AugmentStoreError, StoreError
+from augment_store.files import read_text
 from augment_store.inspect.selection import draw
 from augment_store.maps.arrays import MapArray
 from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
@@ -215,13 +216,11 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
     try:
-        group = load_json((store.path / "zarr.json").read_text(encoding="utf-8"))
+        group = load_json(read_text(store.path / "zarr.json"))
         consolidated = dict(group["consolidated_metadata"])
         copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
-        own = {
-            name: load_json((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
-        }
+        own = {name: load_json(read_text(store.path / name / "zarr.json")) for name in names}
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
         differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import STRICT, load_json, parse
 from augment_store.words import counted
 from eval.errors import ScoreError
@@ -185,7 +185,7 @@ class Score:
         if not path.is_file():
             raise ScoreError(f"{folder}: not scored yet; run python -m eval score {folder}")
         try:
-            plain: dict[str, Any] = load_json(path.read_text(encoding="utf-8"))
+            plain: dict[str, Any] = load_json(read_text(path))
             if plain["score_version"] != SCORE_VERSION:
                 raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
             if plain.pop("record_sha256") != _digest(plain):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import load_json
 from eval.errors import StudyError
 from eval.study.config import Words
@@ -115,7 +115,7 @@ def _check_started(out: Path, step: Step) -> None:
 
 def _read(record: Path) -> Words:
     try:
-        return tuple(load_json(record.read_text(encoding="utf-8")))
+        return tuple(load_json(read_text(record)))
     except (ValueError, TypeError) as error:
         raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import load_json, parse
 from finetune.errors import RunError
 from terramind_weights.files import sha256_of_file
@@ -218,7 +218,7 @@ class RunManifest:
                 f"{path}: no such file; {run} is not the directory of a run of python -m finetune fit"
             )
         try:
-            plain: dict[str, Any] = load_json(path.read_text(encoding="utf-8"))
+            plain: dict[str, Any] = load_json(read_text(path))
             version = plain.pop("manifest_version")
             if version != MANIFEST_VERSION:
                 raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from augment_store.files import read_text
 from eval.compare.report.model import Epoch
 from eval.errors import ScoreError
 
@@ -52,12 +53,11 @@ def _number(path: Path) -> tuple[int, str]:
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """The known values of each row; a value that diverged is left out."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
-                known = {key: value for key, value in values.items() if value and _is_finite(value)}
-                if known:
-                    yield {"epoch": row.get("epoch") or "", **known}
+        for row in csv.DictReader(read_text(path).splitlines()):
+            values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
+            known = {key: value for key, value in values.items() if value and _is_finite(value)}
+            if known:
+                yield {"epoch": row.get("epoch") or "", **known}
     except (OSError, ValueError, csv.Error) as error:
         raise ScoreError(
             f"{path}: cannot be read ({error}); remove the log to compare without learning curves"
