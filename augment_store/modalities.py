@@ -263,8 +263,5 @@ LULC_LEGEND: Final[tuple[LegendClass, ...]] = (
 )
 """TerraMind's ten LULC classes (after Esri's land cover) in its colour-blind palette."""
 
-NYC_CLASSES: Final[tuple[str, ...]] = ("water", "developed", "forest", "herbaceous", "other")
-"""The five land-cover classes of the Phase 2 masks, by label value; label −1 is ignored."""
-
 IGNORED_LABEL: Final = -1
 """Mask value that no loss and no metric counts."""
