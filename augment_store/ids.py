@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from augment_store.errors import StoreError
-from augment_store.files import check_names
+from augment_store.names import check_names
 from augment_store.schema import ENTRY_CHIPS, State
 from augment_store.words import counted
 

@@ -16,8 +16,9 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
-from augment_store.files import check_local, check_name, read_text
+from augment_store.files import check_local, read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.names import check_name
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import ChipSetError
-from augment_store.files import LONGEST_NAME, read_text
+from augment_store.files import read_text
+from augment_store.names import LONGEST_NAME
 from augment_store.words import counted
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"

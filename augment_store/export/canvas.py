@@ -15,7 +15,8 @@ from augment_store.chips.georeference import Georeference, is_known
 from augment_store.entries import read_entry
 from augment_store.errors import MosaicError
 from augment_store.export.layers import Layer
-from augment_store.files import check_name, printable
+from augment_store.files import printable
+from augment_store.names import check_name
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
