@@ -21,14 +21,14 @@ from augment_store.doors import offer
 __all__ = ["Units", "audit_chips", "generate"]
 
 if TYPE_CHECKING:
+    from augment_store.chips.units import Units
     from generate.api import generate
     from generate.audit.audit import audit_chips
-    from generate.units import Units
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
-            "Units": "generate.units",
+            "Units": "augment_store.chips.units",
             "audit_chips": "generate.audit.audit",
             "generate": "generate.api",
         },

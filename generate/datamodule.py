@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipDataError
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 from generate.transfer import to_device
-from generate.units import Units, native_images
+from generate.units import native_images
 
 
 @dataclass

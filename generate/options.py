@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
 from augment_store.files import check_local
@@ -17,7 +18,6 @@ from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.schema import MOST_SHARD_CHIPS
 from augment_store.spec import MOST_SAMPLES, SamplingSpec
-from generate.units import Units
 from terramind_weights.catalog import HUB, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name

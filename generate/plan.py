@@ -12,6 +12,7 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.chips.units import Units
 from augment_store.entries import ChipEntry, entry_chunks, rows
 from augment_store.errors import ChipDataError
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
@@ -19,7 +20,6 @@ from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
-from generate.units import Units
 from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")

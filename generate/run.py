@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.files import printable
 from augment_store.inspect.info import class_shares, summarize
 from augment_store.lock import exclusive
@@ -41,7 +42,6 @@ from generate.progress import ChipProgress
 from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
 from generate.terramind import TerraMindGenerator, load_generator
-from generate.units import Units
 from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.files import check_local, read_text
-from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.names import check_name
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
@@ -120,15 +120,6 @@ class Layout:
     def patterns(self) -> tuple[str, ...]:
         """Every pattern of an image file."""
         return tuple(pattern for image in self.images.values() for pattern in image.files)
-
-    def offset(self, modality: str) -> float:
-        """What to subtract from a modality's values, in its unit on disk."""
-        return self.s2_offset if modality in S2_MODALITIES else 0.0
-
-    @property
-    def linear(self) -> tuple[str, ...]:
-        """Modalities that are linear power on disk."""
-        return S1_MODALITIES if self.s1_unit == "linear" else ()
 
 
 def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.inspect.images import MapPicture
 from augment_store.legend import LegendTable
@@ -99,7 +100,8 @@ def units_on_disk(modality: str, chips: ChipSet, inputs: Iterable[InputSpec]) ->
     """Whether a modality is linear power on disk, and its offset: as the generator took it, or by the layout."""
     taken = next((entry for entry in inputs if entry.name == modality), None)
     if taken is None:
-        return modality in chips.layout.linear, chips.layout.offset(modality)
+        units = Units.of(chips.layout)
+        return units.name(modality) == "linear", units.offset(modality)
     return taken.unit == "linear", taken.offset
 
 

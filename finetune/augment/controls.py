@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
@@ -82,7 +83,7 @@ class AnalyticNdvi:
                 f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding {_NDVI_MAP.array}"
             )
         raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
-        bands = native(raw, S2L2A, offset=self._chips.layout.offset(S2L2A.name))
+        bands = native(raw, S2L2A, offset=Units.of(self._chips.layout).offset(S2L2A.name))
         return _NDVI_MAP.store(ndvi_of(bands))[:, 0][None]
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.layouts import Layout
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.chips.units import Units
+from augment_store.modalities import INPUT_MODALITIES
 from finetune.errors import ConfigError
 
 
@@ -97,10 +98,11 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
     """
     if statistics.preset is None:
         return
+    units = Units.of(layout)
     for name in statistics.means:
-        linear = name in S1_MODALITIES and layout.s1_unit == "linear"
-        if linear or (name in S2_MODALITIES and layout.s2_offset):
-            found = "linear power" if linear else f"values with an offset of {layout.s2_offset:g}"
+        linear, offset = units.name(name) == "linear", units.offset(name)
+        if linear or offset:
+            found = "linear power" if linear else f"values with an offset of {offset:g}"
             raise ConfigError(
                 f"layout {layout.name!r} holds {name} as {found}, but means and stds {statistics.preset} are for other "
                 "units; give both as numbers in the unit on disk, for every modality"

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities import INPUT_MODALITIES, Modality
 from augment_store.schema import Extent
 from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
-from generate.units import Units, to_native
+from generate.units import to_native
 
 SAMPLE_CHIPS: Final = 32
 """Chips that are read, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""

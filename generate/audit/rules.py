@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.units import Units
 from augment_store.modalities import S1_MODALITIES, S2_MODALITIES, Modality
-from generate.units import Units
 
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
