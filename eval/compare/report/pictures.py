@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
-from augment_store.inspect.references import units_on_disk
-from augment_store.inspect.views import draw_input
+from augment_store.inspect.views import draw_first
 from augment_store.legend import LegendTable
 from augment_store.maps.drawing import NO_CODE
 from augment_store.modalities import (
@@ -139,15 +138,14 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
 
 def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
     """The first optical and the first radar modality that a chip has, at its first timestep."""
-    layers, chips = {}, shown.chips
     inputs = () if shown.store is None else shown.store.spec.inputs
-    for layer, names in (("rgb", S2_MODALITIES), ("radar", S1_MODALITIES)):
-        name = next((name for name in names if chips.has(chip_id, name)), None)
-        if name is not None:
-            linear, _ = units_on_disk(name, chips, inputs)
-            picture = draw_input(chips.raster(chip_id, name)[0], name, linear=linear)
-            layers[layer] = photo_uri(picture, SIDE, QUALITY)
-    return layers
+    drawn = {
+        layer: draw_first(shown.chips, chip_id, names, inputs)
+        for layer, names in (("rgb", S2_MODALITIES), ("radar", S1_MODALITIES))
+    }
+    return {
+        layer: photo_uri(picture, SIDE, QUALITY) for layer, picture in drawn.items() if picture is not None
+    }
 
 
 def _generated(shown: Shown, chip_id: str) -> dict[str, str]:
