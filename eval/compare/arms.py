@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from augment_store.words import few
+from augment_store.words import counted, few
 from eval.compare.inference import Estimate, PairedArms, compare, holm
 from eval.compare.verdict import SIGNIFICANT, Setting, Verdict, judge
 from eval.errors import ComparisonError
@@ -336,10 +336,11 @@ def _check_chips(first: Score, other: Score) -> None:
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
         raise ComparisonError(
-            f"{short.folder} lacks {len(missing)} test chips ({few(sorted(missing))}); score it on the whole split"
+            f"{short.folder} lacks {counted(len(missing), 'test chip')} ({few(sorted(missing))}); score it on "
+            "the whole split"
         )
     raise ComparisonError(
-        f"{first.folder} and {other.folder} were scored on different test splits: {len(ours - theirs)} chips are "
-        f"only in the first ({few(sorted(ours - theirs))}), {len(theirs - ours)} only in the second "
-        f"({few(sorted(theirs - ours))}); score both on one split"
+        f"{first.folder} and {other.folder} were scored on different test splits: "
+        f"{counted(len(ours - theirs), 'chip')} only in the first ({few(sorted(ours - theirs))}), "
+        f"{len(theirs - ours)} only in the second ({few(sorted(theirs - ours))}); score both on one split"
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.command_line import add_layout_argument
+from augment_store.command_line import add_layout_argument, positive
 
 if TYPE_CHECKING:
     from eval.compare.arms import Comparison
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--declared",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
         help="number of comparisons declared beforehand on this test split (default: 1; a study passes its own)",
@@ -182,13 +182,6 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
         (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")
         (folder / files.TABLE).write_text(to_csv(comparison), encoding="utf-8")
         write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
-    return number
 
 
 def _sha256(text: str) -> str:

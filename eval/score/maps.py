@@ -18,7 +18,7 @@ from augment_store.modalities import IGNORED_LABEL, LULC, PATCH_SIZE
 from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
-from augment_store.words import now
+from augment_store.words import counted, now
 from eval.errors import ScoreError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
@@ -113,7 +113,8 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:
         raise ScoreError(
-            f"{store.path}: {len(missing)} test chips are not complete, the first {missing[0]}; run generate again"
+            f"{store.path}: {counted(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
+            "generate again"
         )
     return ids
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
-from augment_store.words import counted
+from augment_store.words import counted, few
 from finetune.errors import SplitError
 
 
@@ -92,8 +92,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
         raise SplitError(
-            f"{counted(len(overlap), 'scene')} in two splits ({_first(overlap)}), so that a test would see what was "
-            "trained on; split by scene, or record it with --allow-scene-overlap"
+            f"{counted(len(overlap), 'scene')} in two splits ({few(sorted(overlap), 5)}), so that a test would see "
+            "what was trained on; split by scene, or record it with --allow-scene-overlap"
         )
     return Splits(ids, scenes, tuple(sorted(overlap)))
 
@@ -101,15 +101,9 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
     if shared:
         raise SplitError(
-            f"{counted(len(shared), 'chip')} in both {paths[one]} and {paths[other]} ({_first(shared)}); "
+            f"{counted(len(shared), 'chip')} in both {paths[one]} and {paths[other]} ({few(sorted(shared), 5)}); "
             "remove them from one"
         )
-
-
-def _first(names: Iterable[str], count: int = 5) -> str:
-    """The first few names in order, for a message."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:count]) + (" …" if len(ordered) > count else "")
 
 
 def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     assert "only LULC maps are predictions" in refused(ndvi)
     part = tmp_path / "part"
     make_store(world, part, ids=("delta_0_0",))
-    assert "2 test chips are not complete, the first delta_0_1" in refused(part)
+    assert "2 test chips not complete, the first delta_0_1" in refused(part)
     plain = json.loads(legend.read_text())
     plain["classes"] = plain["classes"][1:]
     plain["mapping"] = {"2": 1}
