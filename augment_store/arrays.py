@@ -235,7 +235,7 @@ def _stamp(file: int) -> Stamp:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
-    """A file's descriptor, None where there is no file.
+    """A file's descriptor, None if there is no file.
 
     Raises:
         StoreError: If it is not a regular file; reading a pipe would block forever.

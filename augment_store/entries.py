@@ -113,6 +113,6 @@ def _checked(store: StoreReader, positions: range) -> Iterator[ChipEntry]:
         if not intact:
             raise StoreError(
                 f"{store.path}: scene, coordinate reference system or transform of chip {entry.chip_id} is not what it "
-                "was announced with; run the generate command again, which announces it anew"
+                "was announced with; run the generate command again, which announces it again"
             )
         yield entry

@@ -26,7 +26,7 @@ class ChipDataError(AugmentStoreError, ValueError):
 
 
 class StoreError(AugmentStoreError, ValueError):
-    """A store cannot be used: not a store, another schema version, damaged, or unfit for what was asked."""
+    """A store cannot be used: not a store, another schema version, damaged, or unsuitable for the request."""
 
 
 class SpecMismatchError(StoreError):

@@ -82,9 +82,8 @@ class AugmentStore(StoreReader):
             "fingerprint": spec.fingerprint,
             **Header(spec, extent, shard_chips, []).written(),
         }
-        Header.read(
-            attributes, path, "no store can be made of it"
-        )  # or else nothing would open the store again
+        # what its own reader refuses is never written, or nothing would open the store again
+        Header.read(attributes, path, "no store can be made from it")
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
@@ -179,7 +178,7 @@ class AugmentStore(StoreReader):
                     self.array(name)[region] = column[region]
 
     def renew_ids(self) -> None:
-        """Looks at the ids on disk again, and writes the sorted ones anew where they differ."""
+        """Looks at the ids on disk again, and rewrites the sorted ones where they differ."""
         self.chip_ids = self._known_ids()
         self._write_lookup(self.chip_ids.positions(), len(self.chip_ids))
 

@@ -29,7 +29,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def parse(kind: type[Model], plain: Any) -> Model:
     """A dataclass, with all that is nested in it, from plain values as JSON or YAML give them.
 
-    Types are not converted (``"3"`` is no number), lists become tuples, and unknown keys are refused where the
+    Types are not converted (``"3"`` is not a number), lists become tuples, and unknown keys are refused where the
     dataclass has ``__pydantic_config__ = STRICT``.
 
     Raises:
@@ -46,7 +46,7 @@ def load_json(text: str | bytes) -> Any:
     """Plain values of a JSON text.
 
     Raises:
-        ValueError: If it is no JSON, or nested deeper than Python can walk.
+        ValueError: If it is not JSON, or nested deeper than Python can walk.
     """
     try:
         return json.loads(text)
@@ -61,7 +61,7 @@ def load_yaml(text: str) -> Any:
     counted first.
 
     Raises:
-        yaml.YAMLError: If it is no YAML.
+        yaml.YAMLError: If it is not YAML.
         Unfit: If it stands for more than `MOST_VALUES` values, or is nested deeper than Python can walk.
     """
     try:

@@ -89,7 +89,7 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
     """Repairs what can be repaired, and sets the other chips with problems back to pending, to be generated again.
 
     Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no
-    generated map: the generate command announces it anew.
+    generated map: the generate command announces it again.
 
     Args:
         store: A store opened with ``r+``.
@@ -228,7 +228,7 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     if differing:
         yield Problem(
             f"consolidated metadata is missing or differs from the arrays' own: {', '.join(differing)}; "
-            "verify --repair writes it anew"
+            "verify --repair rewrites it"
         )
 
 
@@ -244,7 +244,7 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
         if not intact:
             yield Problem(
                 f"chip {entry.chip_id}: scene, coordinate reference system or transform is not what it was announced "
-                "with; run the generate command again, which announces it anew"
+                "with; run the generate command again, which announces it again"
             )
 
 
@@ -265,7 +265,7 @@ def _id_problems(store: AugmentStore) -> Iterator[Problem]:
         return
     if found != expected or not in_order:
         yield Problem(
-            "sorted_id is not chip_id in sorted order; the generate command or verify --repair writes it anew"
+            "sorted_id is not chip_id in sorted order; the generate command or verify --repair rewrites it"
         )
 
 

@@ -104,7 +104,7 @@ def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:
 def batch_for_memory(size: int) -> int:
     """The largest power of two, up to 32, that leaves two GiB of a device's memory to each image.
 
-    An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was at hand.
+    An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was available.
     """
     return 1 << (max(1, min(32, size // 2**31)).bit_length() - 1)
 

@@ -70,9 +70,8 @@ def run_step(out: Path, step: Step) -> None:
     words = _words(step)
     if step.checkpoint is not None and "--ckpt_path" not in words:
         manifest = step.checkpoint.parents[1] / MANIFEST
-        manifest.unlink(
-            missing_ok=True
-        )  # left by a run interrupted before its first checkpoint: nothing to resume
+        # left by a run interrupted before its first checkpoint: nothing to resume
+        manifest.unlink(missing_ok=True)
     if step.checkpoint is not None:
         write_whole(_started(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode

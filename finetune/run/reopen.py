@@ -84,9 +84,8 @@ def _load(plain: Config, origin: Path, checkpoint: Path, places: Places) -> Load
     given = _for_evaluation(plain, places)
     cli = build(given, origin, settle=normalise, bare=True)
     state: Mapping[str, Tensor] = read_exact(checkpoint, cli.model).tensors
-    cli.model.load_state_dict(
-        {**cli.model.state_dict(), **state}, strict=True
-    )  # the criterion's tensors stay its own
+    # the checkpoint holds the network alone; the criterion keeps its own tensors
+    cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)
     return Loaded(cli.model.eval(), cli.datamodule)
 
 

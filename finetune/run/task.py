@@ -125,9 +125,8 @@ def build(
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
-            import_custom_modules(
-                given.get(CUSTOM_MODULES)
-            )  # TerraTorch looks for it under a subcommand only
+            # TerraTorch looks for it only under a subcommand
+            import_custom_modules(given.get(CUSTOM_MODULES))
             return FinetuneCLI(["--config", str(path), *overrides], settle, bare=bare)
         except Exception as error:  # the parser and TerraTorch wrap errors from inside in errors of any kind
             ours = _our_error(error)

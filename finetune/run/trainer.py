@@ -57,10 +57,8 @@ def _callbacks(trainer: Config, options: Options) -> list[Config]:
     given = _classes(trainer, "callbacks")
     if options.command != "fit":
         return []
-    dropped = (
-        "ModelCheckpoint",
-        *(NEED_A_LOGGER if options.smoke else ()),
-    )  # also classes derived from these
+    dropped = ("ModelCheckpoint", *(NEED_A_LOGGER if options.smoke else ()))
+    # by the end of the name, as lightning.pytorch.callbacks.ModelCheckpoint, or a class derived from it
     kept = [entry for entry in given if not entry["class_path"].endswith(dropped)]
     _say_replaced([entry for entry in given if entry not in kept], options.run)
     return kept
@@ -107,9 +105,8 @@ def _loggers(trainer: Config, options: Options) -> list[Config]:
     given = [] if isinstance(trainer.get("logger"), bool) else _classes(trainer, "logger")
     users = [entry for entry in given if not _is_own(entry)]
     ours = ["CSVLogger"] if users or trainer.get("logger") is False else ["CSVLogger", "TensorBoardLogger"]
-    count = len(
-        list((options.run / LOGS).glob(f"{options.command}_*"))
-    )  # a resumed run keeps the earlier ones
+    # counted, so that a resumed run keeps the earlier logs
+    count = len(list((options.run / LOGS).glob(f"{options.command}_*")))
     place = {"save_dir": str(options.run), "name": LOGS, "version": f"{options.command}_{count}"}
     return users + [
         {"class_path": f"lightning.pytorch.loggers.{name}", "init_args": dict(place)} for name in ours

@@ -17,7 +17,7 @@ OFFSET_LEVEL: Final = 900.0
 
 
 FEW_IMAGES: Final = 4
-"""With fewer images, the order of the SWIR bands, which snow and bare salt invert, is no reason to stop."""
+"""With fewer images, the order of the SWIR bands, which snow and bare salt invert, does not stop a run."""
 
 SNOW_INDEX: Final = 0.4
 

@@ -122,7 +122,7 @@ def test_scenes_that_changed_places_are_found(sound, name):
     store.array(name)[0] = "elsewhere" if name == "scene_id" else np.ones(6)
     assert verify(store) == [
         "chip a: scene, coordinate reference system or transform is not what it was announced with; "
-        "run the generate command again, which announces it anew"
+        "run the generate command again, which announces it again"
     ]
 
 
