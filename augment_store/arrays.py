@@ -37,8 +37,8 @@ zarr keeps this with an open array, not on disk."""
 
 MAP_LEVEL: Final = 10
 COLUMN_LEVEL: Final = 3
-"""Of zstd. Land cover of four timesteps takes fewer bytes at 10 than by deflate, real maps as well as blocks, whose
-repeated rows zstd misses up to 8. Writing costs 1 ms a chip, and fewer bytes are read faster."""
+"""Levels of zstd. At 10, land cover of four timesteps takes fewer bytes than with deflate: real maps, and also blocks,
+whose repeated rows zstd misses up to level 8. Writing costs 1 ms a chip, and fewer bytes are read faster."""
 
 _NEVER_WRITTEN: Final = 2**64 - 1
 _CHECKSUM_BYTES: Final = 4
@@ -70,7 +70,7 @@ def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int) -> No
 
 
 def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: int) -> str:
-    """In which key an array's metadata differs from what `create_array` writes; empty where in none."""
+    """The key in which an array's metadata differ from what `create_array` writes; empty if none does."""
     memory: Store = zarr.storage.MemoryStore()
     group = zarr.create_group(memory, zarr_format=3)
     create_array(group, schema, shard_chips)
@@ -94,7 +94,7 @@ NO_FILE: Final = Stamp(0, 0, 0)
 
 
 class StoredArray:
-    """An array of a store on a local disk, to be read.
+    """Reads an array of a store on a local disk.
 
     Args:
         store: Folder of the store.
@@ -121,7 +121,7 @@ class StoredArray:
         """Number of chips that the metadata declare.
 
         Raises:
-            ValueError: If another layout is declared than this class reads.
+            ValueError: If they declare a layout that this class does not read.
         """
         sharded, text = self.schema.role is Role.GENERATED, self._dtype is None
         expected = {
@@ -145,7 +145,7 @@ class StoredArray:
         return length
 
     def object(self, number: int) -> Path:
-        """Where an object lies, or would."""
+        """Path of an object, whether or not it exists."""
         return self._folder.joinpath("c", str(number), *["0"] * len(self.schema.shape))
 
     def chip(self, position: int) -> NDArray[Any]:
@@ -195,7 +195,7 @@ class StoredArray:
         return np.concatenate(parts)
 
     def _whole(self, number: int) -> tuple[NDArray[Any], Stamp]:
-        """An object of a column; the last ones read are held, as long as their files stay the same."""
+        """An object of a column; the last ones read are kept in memory while their files stay the same."""
         with _opened(self.object(number)) as file:
             if file is None:
                 return self._filled((self.chips,)), NO_FILE
@@ -221,7 +221,7 @@ class StoredArray:
 
 
 def _checked(content: bytes) -> bytes:
-    """What comes before the crc32c at the end of a chunk, if it is what the crc32c was made of."""
+    """A chunk without the crc32c at its end, which must match the rest."""
     body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if google_crc32c.value(body) != int.from_bytes(checksum, "little"):
         raise ValueError("its checksum does not match its content")
@@ -235,10 +235,10 @@ def _stamp(file: int) -> Stamp:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int | None]:
-    """A file's descriptor, None where there is no file.
+    """A file's descriptor, None if there is no file.
 
     Raises:
-        StoreError: If something else lies there; reading a pipe would block forever.
+        StoreError: If it is not a regular file; reading a pipe would block forever.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -254,10 +254,10 @@ def _opened(path: Path) -> Iterator[int | None]:
 
 
 def read_file(path: Path) -> bytes | None:
-    """Content of a file of a store, None where there is none.
+    """Content of a file of a store, None if there is no file.
 
     Raises:
-        StoreError: If something else than a file lies there.
+        StoreError: If it is not a regular file.
     """
     with _opened(path) as file:
         return None if file is None else os.pread(file, os.fstat(file).st_size, 0)
@@ -267,12 +267,12 @@ DAMAGE: Final = (
     *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, struct.error),
     *(IndexError, MemoryError, OverflowError, ExceptionGroup),
 )
-"""What a damaged chunk or damaged metadata raise, here and in zarr, whose newer versions gather errors in a group."""
+"""Errors that a damaged chunk or damaged metadata raise, here and in zarr, whose newer versions group them."""
 
 
 @contextlib.contextmanager
 def damage_named(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever a damaged chunk or damaged metadata raise into one line that names it."""
+    """Turns any error of a damaged chunk or damaged metadata into one line that names what is damaged."""
     try:
         yield
     except (StoreError, PermissionError):

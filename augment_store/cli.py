@@ -67,9 +67,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(parsed: argparse.Namespace) -> int:
     from augment_store.lock import exclusive
 
-    if (
-        not parsed.repair or not parsed.store.is_dir()
-    ):  # of no folder, opening says so and makes no lock beside it
+    # without a folder, opening it says so; locking would leave a lock file beside nothing
+    if not parsed.repair or not parsed.store.is_dir():
         return _verified(parsed)
     with exclusive(parsed.store):  # what is repaired must still be what was found
         return _verified(parsed)

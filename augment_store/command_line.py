@@ -23,7 +23,7 @@ DISK: Final = frozenset(
 """Errors of the disk."""
 
 PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
-"""Errors of a path that was named; what is in neither set keeps its traceback."""
+"""Errors of a path that the user named; errors in neither set keep their traceback."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _epilog(examples: str) -> str | None:
 def add_layout_argument(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str = "found by the files"
 ) -> None:
-    """Adds `--layout`, which every command that takes `--chips` has; `default` says what holds without it."""
+    """Adds `--layout`, which every command that takes `--chips` has; `default` says what applies without it."""
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
@@ -96,7 +96,7 @@ def add_layout_argument(
 
 
 def add_places_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds where the chip set and the store of a run are now."""
+    """Adds `--chips`, `--layout` and `--store`: where the chip set and the store of a run are now."""
     parser.add_argument(
         "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
     )
@@ -115,7 +115,7 @@ def add_scenes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGrou
         "--scenes",
         metavar="FILE|REGEX",
         help="the acquisition that each chip was cut from: a CSV file with the columns chip and scene, or a regular "
-        "expression for what to strip from a chip id (default: what the store has; of other chips the layout's rule, "
+        "expression for what to strip from a chip id (default: the store's scenes; for other chips the layout's rule, "
         "or else a trailing _r<row>c<col> or _<row>_<col> is stripped)",
     )
 
@@ -132,7 +132,7 @@ def run_guarded(run: Callable[[], int]) -> int:
     """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
 
     Returns:
-        The command's own status; 2 for usage and configuration errors, a path that is none included; 1 where the
+        The command's own status; 2 for usage and configuration errors, including a wrong path; 1 if the
         disk fails; 130 on Ctrl-C.
     """
     try:
@@ -140,7 +140,7 @@ def run_guarded(run: Callable[[], int]) -> int:
     except AugmentStoreError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted; what is complete is kept, the same command resumes", 130)
+        return _fail("interrupted; what is complete is kept, and the same command resumes", 130)
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from augment_store.reading import StoreReader
 
 _PACKING: Final[tuple[str, ...]] = ("scale_factor", "_FillValue")
-"""Attributes that say how values are stored; xarray keeps them as the encoding and writes them again."""
+"""Attributes that say how values are stored; xarray keeps them as the encoding and writes them back."""
 
 _STORED_ONLY: Final[tuple[str, ...]] = ("valid_range", "band_names")
-"""Attributes about stored values, or said by a coordinate."""
+"""Attributes that describe stored values, or that a coordinate replaces."""
 
 
 def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
     """A chip's tokens and maps, checked against their digests.
 
     Classes and tokens are as stored (255 and 65535: nothing generated); everything else is float32 in its unit, NaN
-    where nothing was generated. `xarray.open_zarr` of a whole store would make floats of the classes as well, unless
-    told ``mask_and_scale=False``.
+    where nothing was generated. `xarray.open_zarr` of a whole store would turn classes into floats as well, unless
+    called with ``mask_and_scale=False``.
 
     Args:
         store: An open store.
@@ -85,7 +85,7 @@ def _check_complete(store: StoreReader, chip_id: str) -> None:
 
 
 def _places(georeference: Georeference, size: int) -> dict[str, Any]:
-    """Coordinates that say where a chip lies; empty where that is not known."""
+    """Coordinates that say where a chip lies; empty if unknown."""
     if not is_known(georeference):
         return {}
     fine, side = pixel_centres(georeference, (size, size)), size // PATCH_SIZE

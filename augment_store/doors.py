@@ -12,7 +12,7 @@ def offer(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     Args:
         package: Name of the package.
-        places: Where each name is defined: ``module``, or ``module:name`` where it has another name there.
+        places: Where each name is defined: ``module``, or ``module:name`` if it has another name there.
     """
 
     def load(name: str) -> Any:

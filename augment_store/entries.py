@@ -1,4 +1,4 @@
-"""Who a store's chips are: scene and georeference, compared with the digest that was written with them."""
+"""Identity of a store's chips: scene and georeference, checked against the digest written with them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ChipEntry:
 
 
 _NAN: Final = float("nan")
-"""One NaN of the many there are."""
+"""One of the many bit patterns of NaN, so that equal entries have equal digests."""
 
 
 def digest_of(*parts: bytes | memoryview) -> bytes:
-    """128-bit BLAKE2b digest of parts one after another."""
+    """128-bit BLAKE2b digest of concatenated parts."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         state.update(part)
@@ -84,9 +84,9 @@ def entry_chunks(store: StoreReader) -> Iterator[range]:
 def rows(
     store: StoreReader, positions: range, ids: Sequence[str] | None = None
 ) -> Iterator[tuple[int, ChipEntry, bool]]:
-    """Position and entry of each chip that has an id, and whether the entry is what its digest was made of.
+    """Position and entry of each chip that has an id, and whether the entry matches its digest.
 
-    Damage makes a difference, and so does a kill while a chip was announced again with another scene.
+    It does not after damage, nor after a kill while a chip was being announced again with another scene.
 
     Args:
         store: The store.
@@ -113,6 +113,6 @@ def _checked(store: StoreReader, positions: range) -> Iterator[ChipEntry]:
         if not intact:
             raise StoreError(
                 f"{store.path}: scene, coordinate reference system or transform of chip {entry.chip_id} is not what it "
-                "was announced with; run the generate command again, which announces it anew"
+                "was announced with; run the generate command again, which announces it again"
             )
         yield entry

@@ -26,7 +26,7 @@ class ChipDataError(AugmentStoreError, ValueError):
 
 
 class StoreError(AugmentStoreError, ValueError):
-    """A store cannot be used: not a store, another schema version, damaged, or unfit for what was asked."""
+    """A store cannot be used: not a store, another schema version, damaged, or unsuitable for the request."""
 
 
 class SpecMismatchError(StoreError):
@@ -61,4 +61,4 @@ class PublishError(AugmentStoreError, ValueError):
 
 
 class ExportError(AugmentStoreError, ValueError):
-    """An export cannot be made as asked, or came out unfit for its format."""
+    """An export cannot be made as asked, or its result is invalid for its format."""

@@ -1,4 +1,4 @@
-"""Writing output files whole or not at all."""
+"""Reading text within limits, and writing files whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,37 +9,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from augment_store.errors import AugmentStoreError, OutputError, RemotePathError, StoreError
-
-LONGEST_NAME: Final = 200
-"""Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
-
+from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
 
 LARGEST_TEXT: Final = 2**26
-"""Bytes of a text file that are read: a table of a million chips takes less."""
-
-
-def check_name(what: str, name: str) -> None:
-    """Makes sure that an id read from a file can be part of a file name, and of a line in a terminal.
-
-    Args:
-        what: What it names, for the message.
-        name: The id.
-
-    Raises:
-        StoreError: If it is empty, too long, not printable, or holds a path separator.
-    """
-    if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
-        reason = "it is empty, . or .., not printable, or holds a path separator"
-    elif len(name.encode(errors="replace")) > LONGEST_NAME:
-        reason = f"it is longer than {LONGEST_NAME} bytes"
-    else:
-        return
-    raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
+"""Bytes that a text file may have: a table of a million chips takes less."""
 
 
 def check_local(option: str, path: Path) -> None:
-    """Makes sure that a path is one of this machine, since only such are read and written.
+    """Makes sure that a path is local, since no others are read or written.
 
     Args:
         option: The option it was given with, for the message.
@@ -56,31 +33,17 @@ def check_local(option: str, path: Path) -> None:
 
 
 def check_outside(out: Path, store: Path) -> None:
-    """Makes sure that what is made of a store does not go into it.
+    """Makes sure that what is made from a store is not written into it.
 
     Args:
         out: Where it is to be written.
         store: Folder of the store.
 
     Raises:
-        OutputError: If `out` is the store or lies within it, by whatever links.
+        OutputError: If `out` is the store or lies within it, links followed.
     """
     if out.resolve().is_relative_to(store.resolve()):
         raise OutputError(out, f"lies within the store {store}")
-
-
-def check_names(what: str, names: Iterable[str]) -> None:
-    """`check_name` for many names at once; they are looked at one by one only if something is suspicious.
-
-    Raises:
-        StoreError: If one is invalid.
-    """
-    found = list(names)
-    together = "".join(found)
-    plain = together.isascii() and together.isprintable() and "/" not in together and "\\" not in together
-    if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > LONGEST_NAME:
-        for name in found:
-            check_name(what, name)
 
 
 def read_text(path: Path) -> str:
@@ -88,7 +51,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is a pipe or a device, which could be waited for without end, too large, or not UTF-8.
+        ValueError: If it is a pipe or a device, which could block forever, too large, or not UTF-8.
     """
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
@@ -98,13 +61,13 @@ def read_text(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file as it may go to a terminal: control characters, which could move its cursor, are spelled out."""
+    """Text from a file made safe for a terminal: control characters, which could move its cursor, are spelled out."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @contextlib.contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Gives a draft's path beside `path` and renames the draft to it at the end; folders are made.
+    """Gives a draft's path beside `path` and renames the draft to it at the end; missing folders are made.
 
     Raises:
         OutputError: If the folder or file cannot be written; no draft is left behind.

@@ -10,7 +10,7 @@ from typing import Final
 from augment_store.files import printable, short_place
 
 LONGEST_HISTORY: Final = 65_536
-"""Characters that are kept and read; a command line takes some 200."""
+"""Characters that are kept and read; a command line takes about 200."""
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
@@ -19,7 +19,7 @@ def command_line(module: str, arguments: Sequence[str]) -> str:
 
 
 def with_line(history: str, command: str, moment: datetime | None = None) -> str:
-    """A history with one more line; the oldest lines give way where it would grow too long.
+    """A history with one more line; the oldest lines are dropped if it would grow too long.
 
     Args:
         history: What is there already, oldest line first.
@@ -52,5 +52,5 @@ def _without_places(line: str) -> str:
 
 
 def last_command(history: str) -> str | None:
-    """The command of the last line, None where there is none."""
+    """The command of the last line, None if there is none."""
     return history.rpartition("\n")[2].partition(": ")[2] or None

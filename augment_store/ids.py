@@ -8,28 +8,29 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, overload
 
 from augment_store.errors import StoreError
-from augment_store.files import check_names
+from augment_store.names import check_names
 from augment_store.schema import ENTRY_CHIPS, State
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     from augment_store.reading import StoreReader
 
 _HELD_CHUNKS: Final = 256
-"""Chunks of ids kept in memory: those of a million chips, some 80 MB where every one of them was asked for."""
+"""Chunks of ids kept in memory: those of a million chips, about 80 MB once all have been read."""
 
 
 class ChipIds(Sequence[str]):
     """Ids by position, read by chunk when they are asked for; a pending chip may have none.
 
-    An id is found by bisection in `sorted_id`. What that says is a hint: it holds where `chip_id` has the id at the
-    place it points to, and where it does not, all ids are read. So a lookup that is damaged, or out of date because
-    announcing was interrupted, costs time and nothing else.
+    An id is found by bisection in `sorted_id`. The result is only a hint: if `chip_id` does not have the id at that
+    position, all ids are read. So a lookup that is damaged, or out of date because announcing was interrupted, costs
+    nothing but time.
 
     Args:
         store: The store.
         total: Number of chips.
-        lost_ids: Whether chips whose id is damaged or missing count as nameless; otherwise they are an error
-            to whoever asks for one.
+        lost_ids: Whether chips whose id is damaged or missing count as nameless; otherwise asking for one is
+            an error.
     """
 
     def __init__(self, store: StoreReader, total: int, *, lost_ids: bool) -> None:
@@ -71,7 +72,7 @@ class ChipIds(Sequence[str]):
     __hash__ = None  # type: ignore[assignment] # a store may be announced more chips
 
     def find(self, chip_id: str) -> int | None:
-        """Position of a chip, None where the store does not know it.
+        """Position of a chip, None if the store does not know it.
 
         Raises:
             StoreError: If ids that had to be read are damaged.
@@ -125,7 +126,7 @@ class ChipIds(Sequence[str]):
             nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
             if (self._store.values("state", region)[nameless] != State.PENDING).any():
                 first = region.start + nameless[0]
-                raise self._lost(f"{len(nameless)} chips have no id, the first at position {first}")
+                raise self._lost(f"no id for {counted(len(nameless), 'chip')}, the first at position {first}")
         return ids
 
     def _lost(self, what: str) -> StoreError:
@@ -142,7 +143,7 @@ def _region(number: int, total: int | None = None) -> slice:
 
 
 def _hold(held: dict[int, Any], number: int, values: Any) -> None:
-    """Keeps a chunk, and lets the oldest go where there are too many."""
+    """Keeps a chunk, and drops the oldest if there are too many."""
     if len(held) >= _HELD_CHUNKS:
         del held[next(iter(held))]
     held[number] = values

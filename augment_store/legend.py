@@ -29,7 +29,7 @@ class LegendTable:
     Attributes:
         name: What users call the table.
         classes: The reference's classes, by label value.
-        mapping: Label of each LULC value; values that are not in it have no counterpart.
+        mapping: Label of each LULC value; values not listed have no counterpart.
     """
 
     name: str

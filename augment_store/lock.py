@@ -16,7 +16,7 @@ class StoreBusyError(StoreError):
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Keeps other runs from writing to a folder; the operating system lets go when the process ends, however.
+    """Keeps other runs from writing to a folder; the operating system releases it however the process ends.
 
     The lock is a hidden file beside the folder, since the folder itself may not exist yet.
 

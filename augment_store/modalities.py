@@ -159,12 +159,12 @@ def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
     """Where a raster holds no observation; every stage asks this function.
 
     Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
-    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band, those without
-    observation aside, is its NO_DATA; 0 in some bands is a dark surface.
+    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band that has an
+    observation is no data; 0 in some bands is a dark surface.
 
     Args:
-        raster: Raw values ``[..., C, H, W]``, of Sentinel-2 all its bands.
-        modality: What they are of.
+        raster: Raw values ``[..., C, H, W]``, for Sentinel-2 all its bands.
+        modality: Their modality.
 
     Returns:
         bool of the same shape.
@@ -186,7 +186,7 @@ def native(
 
     Args:
         raster: Raw values ``[..., C, H, W]``.
-        modality: What they are of.
+        modality: Their modality.
         linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
         offset: Subtracted from every valid value, in the unit after that conversion.
 
@@ -207,7 +207,7 @@ def native(
 def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
 
-    Both the control `analytic-ndvi` and what generated NDVI is compared with are this function.
+    The control `analytic-ndvi` and the reference for generated NDVI both use this function.
 
     Args:
         bands: ``[..., 12, H, W]`` in any scale of reflectance, NaN where nothing was observed.
@@ -260,9 +260,6 @@ LULC_LEGEND: Final[tuple[LegendClass, ...]] = (
     LegendClass(9, "rangeland", (0xC6, 0x65, 0x26)),
 )
 """TerraMind's ten LULC classes (after Esri's land cover) in its colour-blind palette."""
-
-NYC_CLASSES: Final[tuple[str, ...]] = ("water", "developed", "forest", "herbaceous", "other")
-"""The five land-cover classes of the Phase 2 masks, by label value; label −1 is ignored."""
 
 IGNORED_LABEL: Final = -1
 """Mask value that no loss and no metric counts."""

@@ -1,4 +1,4 @@
-"""Silencing remarks of libraries that would drown a stage's own lines; each stage hands in those it knows."""
+"""Silencing remarks of libraries that would drown out a stage's own lines; each stage hands in those it knows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 
 def quieten(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:
-    """Silences warnings by what they say, and what loggers tell below a warning; errors and other warnings stay.
+    """Silences warnings by their text, and loggers below the level of a warning; errors and other warnings stay.
 
     Args:
-        remarks: Regular expressions of warnings.
+        remarks: Regular expressions for the text of warnings.
         loggers: Names of loggers.
     """
     for name in loggers:

@@ -25,6 +25,7 @@ from augment_store.schema import (
     map_arrays,
 )
 from augment_store.typed import load_json
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +48,7 @@ class StoreReader:
         self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
         self._schemas = {schema.name: schema for schema in self.schemas()}
         self._stored: dict[str, StoredArray] = {}
-        self._proven: dict[tuple[str, int], tuple[Stamp, int]] = {}  # of a shard, a bit for each chip
+        self._proven: dict[tuple[str, int], tuple[Stamp, int]] = {}  # by shard, a bit for each chip
         self.chip_ids = self._known_ids()
 
     @classmethod
@@ -58,7 +59,7 @@ class StoreReader:
             path: Folder of the store.
             mode: ``r`` to read, ``r+`` to write shards.
             lost_ids: Whether chips whose id cannot be read count as nameless, so that `verify` can name
-                and mend the damage; otherwise they are an error to whoever asks for one.
+                and repair the damage; otherwise asking for one is an error.
 
         Raises:
             StoreError: If there is none, or it is of another schema version or damaged.
@@ -79,7 +80,7 @@ class StoreReader:
         return cls(path, attributes, mode=mode, lost_ids=lost_ids)
 
     def _known_ids(self) -> ChipIds:
-        """Ids of the chips there are; `state` grows last, so that an interrupted `announce` leaves others longer."""
+        """Ids of as many chips as `state` has: it grows last, so an interrupted `announce` leaves others longer."""
         total = self.length("state")
         if total > MOST_CHIPS:
             raise StoreError(
@@ -118,16 +119,16 @@ class StoreReader:
             )
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """The Zarr array of that name, to be written, or looked at as Zarr sees it.
+        """The Zarr array of that name, for writing, or for seeing it as Zarr does.
 
         Raises:
-            StoreError: If the store has none, or one of another shape than its extent says.
+            StoreError: If the store has none, or its shape is not what the extent says.
         """
         self.length(name)
         with damage_named(self.path, name):
             found = self._group[name]
         if not isinstance(found, zarr.Array):
-            raise StoreError(f"{self.path}: {name} is no array; the store is damaged")
+            raise StoreError(f"{self.path}: {name} is not an array; the store is damaged")
         return found.with_config(WRITE_ALL_CHUNKS)
 
     def _array(self, name: str) -> StoredArray:
@@ -138,7 +139,7 @@ class StoreReader:
         return self._stored[name]
 
     def length(self, name: str) -> int:
-        """Chips that an array declares; those of most arrays grow before the store is said to have more.
+        """Number of chips that an array declares; most arrays grow before the new chips count.
 
         Raises:
             StoreError: If the store has no such array, or its metadata are damaged.
@@ -165,7 +166,9 @@ class StoreReader:
         """
         position = self.chip_ids.find(chip_id)
         if position is None:
-            raise ChipNotFoundError(f"{self.path}: no chip {chip_id!r} among its {len(self.chip_ids)} chips")
+            raise ChipNotFoundError(
+                f"{self.path}: no chip {chip_id!r} among its {counted(len(self.chip_ids), 'chip')}"
+            )
         return position
 
     def read(self, name: str, chip_id: str) -> NDArray[Any]:
@@ -215,9 +218,9 @@ class StoreReader:
         self._proven[name, shard] = stamp, (places if known == stamp else 0) | 1 << place
 
     def _is_own(self, name: str, chip_id: str, position: int, values: NDArray[Any]) -> bool:
-        """Whether values are those written for a chip; of a chip that is not complete none are.
+        """Whether values are those written for a chip; never for a chip that is not complete.
 
-        `state` and `error` have no digest, since they change without the others: they have to be there.
+        `state` and `error` have no digest, since they change without the others: they only have to exist.
         """
         if name not in self._digested:
             return self.has_shard(name, position // self.shard_chips)
@@ -226,7 +229,7 @@ class StoreReader:
         return written == content_digest(self.fingerprint, chip_id, name, values)
 
     def has_shard(self, name: str, shard: int) -> bool:
-        """Whether the object that holds a shard of an array is there; to Zarr a missing one is fill values."""
+        """Whether the object that holds a shard of an array is there; Zarr reads a missing one as fill values."""
         return self.has_object(name, shard * self.shard_chips)
 
     def has_object(self, name: str, position: int) -> bool:

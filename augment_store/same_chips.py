@@ -13,19 +13,20 @@ from augment_store.errors import OtherChipsError
 from augment_store.history import last_command
 from augment_store.schema import Extent
 from augment_store.store import AugmentStore
+from augment_store.words import counted, few
 
 NAMED_CHIPS: Final = 10
-"""Chips that a message names; of more it says so."""
+"""Most chips that a message names before it stops with an ellipsis."""
 
 
 class Mismatch(enum.Enum):
-    """Why a store has no maps of a chip as it lies on disk."""
+    """Why a store has no maps for a chip as it is on disk."""
 
     PENDING = "not complete in the store"
     UNREADABLE = "missing on disk or unreadable"
     DAMAGED = "damaged in the store"
-    EXTENT = "of other timesteps or another size"
-    INPUT = "of other content than the store was generated from"
+    EXTENT = "timesteps or size differ"
+    INPUT = "content differs from what the store was generated from"
 
 
 def generator_inputs(store: AugmentStore) -> tuple[str, ...]:
@@ -72,12 +73,11 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
 
 def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
     ids = [chip_id for chip_id, other in found.items() if other is what]
-    shown = ", ".join(ids[:NAMED_CHIPS]) + (" …" if len(ids) > NAMED_CHIPS else "")
-    return f"{len(ids)} {'chip' if len(ids) == 1 else 'chips'} ({shown})"
+    return f"{counted(len(ids), 'chip')} ({few(ids, NAMED_CHIPS)})"
 
 
 def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:
-    """Of another extent, both extents."""
+    """Both extents, if they differ."""
     if what is not Mismatch.EXTENT:
         return ""
     first = next(chip_id for chip_id, other in found.items() if other is what)
@@ -90,7 +90,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
 
 
 def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
-    """What helps; the command that made the store is refused where the chips are others."""
+    """The remedy; the command that made the store would be refused if the chips differ."""
     command = last_command(store.history) or ""
     if set(found.values()) == {Mismatch.PENDING}:
         return f"Generate them with: {command or 'the python -m generate command that made the store'}"

@@ -68,7 +68,7 @@ class ArraySchema:
         dims: Dimension names; the first is ``chip``, or ``rank`` for chips sorted by id.
         shape: Sizes of the dimensions after the first.
         dtype: NumPy data type, ``str`` for text.
-        fill: Value of what has not been written.
+        fill: Value where nothing has been written.
         attributes: CF attributes.
         role: Who writes it, and when.
     """
@@ -131,7 +131,7 @@ class Header:
     def read(
         cls, attributes: Mapping[str, Any], path: Path, consequence: str = "the store is damaged"
     ) -> Self:
-        """Reads them; `consequence` ends the message where they are invalid.
+        """Reads them; `consequence` ends the message if they are invalid.
 
         Raises:
             StoreError: If one is missing, of another type or out of bounds.

@@ -30,8 +30,8 @@ class InputSpec:
         name: Modality name.
         unit: Unit on disk: ``native`` (the pretraining unit) or ``linear`` (power, converted by 10·log10).
         offset: Subtracted from every valid value, in the unit on disk.
-        mean: Mean per band the standardisation subtracts.
-        std: Standard deviation per band it divides by.
+        mean: Mean per band, which the standardisation subtracts.
+        std: Standard deviation per band, by which it divides.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -54,7 +54,7 @@ class SamplingSpec:
         decoding_steps: Rounds in which the tokens are filled in.
         samples: Independent generations per chip and timestep.
         seed: Run seed.
-        diffusion_steps: Rounds of a diffusion tokenizer's decoder; None where the decoder is not one.
+        diffusion_steps: Rounds of a diffusion tokenizer's decoder; None for other decoders.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -74,9 +74,9 @@ class GenerationSpec:
 
     Attributes:
         generator: Generator name, for example ``terramind_v1_base``.
-        weights: ``checkpoint``, or ``random`` where a control or a test asked for untrained weights.
-        network_sha256: Of the network's weight file; of the tensors where weights are random.
-        tokenizer_sha256: Likewise of the output modality's tokenizer.
+        weights: ``checkpoint``, or ``random`` if a control or a test asked for untrained weights.
+        network_sha256: SHA-256 of the network's weight file, or of its tensors if weights are random.
+        tokenizer_sha256: The same for the output modality's tokenizer.
         modality: Output modality, one of `MAPS`.
         inputs: Input modalities in the order the generator sees them.
         sampling: How tokens are drawn.

@@ -36,7 +36,7 @@ from augment_store.schema import (
 from augment_store.spec import GenerationSpec
 
 DEFAULT_SHARD_CHIPS: Final = 32
-"""Chips per shard: a NYC chip's arrays are some 0.6 MB raw, so a shard stays far below memory."""
+"""Chips per shard: a NYC chip's arrays are about 0.6 MB raw, so a shard stays far below memory."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class ChipRecord:
     Attributes:
         chip_id: Id of the chip.
         arrays: The store's arrays for it (map arrays, ``input_digest``, ``timestep_source``), without the
-            chip dimension; empty where it failed.
-        error: Why it failed, empty where it is complete.
+            chip dimension; empty if it failed.
+        error: Why it failed, empty if it is complete.
     """
 
     chip_id: str
@@ -82,9 +82,8 @@ class AugmentStore(StoreReader):
             "fingerprint": spec.fingerprint,
             **Header(spec, extent, shard_chips, []).written(),
         }
-        Header.read(
-            attributes, path, "no store can be made of it"
-        )  # or else nothing would open the store again
+        # what its own reader refuses is never written, or nothing would open the store again
+        Header.read(attributes, path, "no store can be made from it")
         draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
         shutil.rmtree(draft, ignore_errors=True)
         group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
@@ -115,9 +114,9 @@ class AugmentStore(StoreReader):
     # Announcing chips --------------------------------------------------------------------------------
 
     def announce(self, entries: Sequence[ChipEntry]) -> None:
-        """Makes chips known, as pending, in the order given; of those known already the entry is renewed.
+        """Adds chips as pending, in the order given; for chips it already knows, it renews the entry.
 
-        Interrupted anywhere, it leaves pending chips without an id, which readers pass over and the next call fills:
+        Interrupted anywhere, it leaves pending chips without an id, which readers skip and the next call fills:
         `state` grows last and says how many chips there are, a chip's id is written last and says that it is there.
         """
         known = self.chip_ids.positions()
@@ -136,7 +135,7 @@ class AugmentStore(StoreReader):
         self.chip_ids = self._known_ids()
 
     def _placed(self, wanted: Iterable[str]) -> dict[str, int]:
-        """Positions of ids; those that are new first where a chip has no id, then at the end."""
+        """Positions of ids; new ones first fill places of chips without an id, then follow at the end."""
         known, total = self.chip_ids.positions(), len(self.chip_ids)
         nameless = (p for p, chip_id in enumerate(self.chip_ids) if not chip_id) if len(known) < total else ()
         free = itertools.chain(nameless, itertools.count(total))
@@ -179,7 +178,7 @@ class AugmentStore(StoreReader):
                     self.array(name)[region] = column[region]
 
     def renew_ids(self) -> None:
-        """Looks at the ids on disk again, and writes the sorted ones anew where they differ."""
+        """Looks at the ids on disk again, and rewrites the sorted ones where they differ."""
         self.chip_ids = self._known_ids()
         self._write_lookup(self.chip_ids.positions(), len(self.chip_ids))
 
@@ -196,7 +195,7 @@ class AugmentStore(StoreReader):
         if new:
             self.audit = [*self.audit, *new]
             self._group.update_attributes({"audit": json.dumps(self.audit)})
-        self.consolidate()  # also with nothing new: a kill may have come between the two
+        self.consolidate()  # even with nothing new: a kill may have come between the two
 
     def record_history(self, command: str) -> None:
         """Adds the command of a run, and the time, to the store's history."""
@@ -209,7 +208,7 @@ class AugmentStore(StoreReader):
         self.consolidate()
 
     def consolidate(self) -> None:
-        """Repeats all metadata in the group's own, where xarray looks for it first."""
+        """Repeats all metadata in the group's own, where xarray looks first."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(self.path, zarr_format=3)
@@ -225,7 +224,7 @@ class AugmentStore(StoreReader):
 
         Raises:
             StoreError: If a record is of another shard, or lacks an array, or has it in another shape.
-            OSError: If the disk refuses it; the chips' states then stay as they were.
+            OSError: If the disk fails; the chips' states then stay as they were.
         """
         positions = self.shard(shard)
         placed = {self.index(record.chip_id) - positions.start: record for record in records}
@@ -241,7 +240,7 @@ class AugmentStore(StoreReader):
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
             errors[place] = record.error
-        self.array("error")[region] = errors
+        self.array("error")[region] = errors  # before `state`: a failed chip must never lack its reason
         self.array("state")[region] = states
 
     def _written(self) -> list[ArraySchema]:
@@ -260,7 +259,7 @@ class AugmentStore(StoreReader):
         return ChipRecord(record.chip_id, {**record.arrays, "output_digest": np.array(rows)})
 
     def _flush(self, shard: int) -> None:
-        """Has the operating system put a shard's objects on disk."""
+        """Flushes a shard's objects to disk."""
         for schema in self._written():
             path = self._array(schema.name).object(shard)
             for place in (path, path.parent):
@@ -290,9 +289,8 @@ class AugmentStore(StoreReader):
         """Sets chips back to pending, so that they are generated again."""
         places = np.fromiter(positions, np.int64)
         for shard in np.unique(places // self.shard_chips).tolist():
-            start = (
-                shard * self.shard_chips
-            )  # not of `shard`, which knows no chip that is just being announced
+            # not `self.shard`, which does not know chips that are just being announced
+            start = shard * self.shard_chips
             region = slice(start, min(start + self.shard_chips, self.length("state")))
             states = self.values("state", region)
             states[places[places // self.shard_chips == shard] - start] = State.PENDING
@@ -304,7 +302,7 @@ class AugmentStore(StoreReader):
         self.array("chip_id")[positions.start : positions.stop] = column
 
     def clear_column(self, name: str, positions: Sequence[int]) -> None:
-        """Overwrites a whole object of an array with few values per chip by fill values, without reading it."""
+        """Overwrites a whole object of an array with few values per chip with fill values, without reading it."""
         array = self.array(name)
         array[min(positions) : max(positions) + 1] = array.fill_value
 

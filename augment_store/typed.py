@@ -1,4 +1,4 @@
-"""Reading plain values out of files into typed dataclasses: what does not fit is named in one line."""
+"""Reading plain values from files into typed dataclasses: what does not fit is named in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRICT: Final = ConfigDict(extra="forbid")
 """For dataclasses that files are read into: a key that this version does not know is refused."""
 
 
-class Unfit(ValueError):  # noqa: N818 - it is never shown as it is: the reader adds the file and the remedy
+class Unfit(ValueError):  # noqa: N818 - it is never shown alone: the reader adds the file and the remedy
     """A value is missing, of another type, or out of bounds; the message names its key."""
 
 
@@ -29,7 +29,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def parse(kind: type[Model], plain: Any) -> Model:
     """A dataclass, with all that is nested in it, from plain values as JSON or YAML give them.
 
-    Types are not converted (``"3"`` is no number), lists become tuples, and unknown keys are refused where the
+    Types are not converted (``"3"`` is not a number), lists become tuples, and unknown keys are refused where the
     dataclass has ``__pydantic_config__ = STRICT``.
 
     Raises:
@@ -46,7 +46,7 @@ def load_json(text: str | bytes) -> Any:
     """Plain values of a JSON text.
 
     Raises:
-        ValueError: If it is no JSON, or nested deeper than Python can walk.
+        ValueError: If it is not JSON, or nested deeper than Python can walk.
     """
     try:
         return json.loads(text)
@@ -57,11 +57,11 @@ def load_json(text: str | bytes) -> Any:
 def load_yaml(text: str) -> Any:
     """Plain values of a YAML text.
 
-    Aliases make a few lines stand for any number of values, which whoever walks them would wait for; so they are
+    With aliases, a few lines can stand for any number of values, which would take forever to walk; so they are
     counted first.
 
     Raises:
-        yaml.YAMLError: If it is no YAML.
+        yaml.YAMLError: If it is not YAML.
         Unfit: If it stands for more than `MOST_VALUES` values, or is nested deeper than Python can walk.
     """
     try:
@@ -79,7 +79,7 @@ def _count(value: Any, known: dict[int, int]) -> int:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # of a value that holds itself
+        known[id(value)] = MOST_VALUES + 1  # for a value that holds itself
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_count(part, known) for part in parts)
     return known[id(value)]

@@ -17,6 +17,7 @@ from augment_store.arrays import metadata_problem
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import entry_chunks, rows
 from augment_store.errors import AugmentStoreError, StoreError
+from augment_store.files import read_text
 from augment_store.inspect.selection import draw
 from augment_store.maps.arrays import MapArray
 from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
@@ -25,7 +26,7 @@ from augment_store.store import AugmentStore
 from augment_store.typed import load_json
 
 COMPARED_AT_ONCE: Final = 1024
-"""Chips on disk that are handed to the threads which compare them at a time."""
+"""Chips handed to the comparing threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Problem:
 def verify(
     store: AugmentStore, chip_set: ChipSet | None = None, *, sample: int | None = None, seed: int = 0
 ) -> Iterator[Problem]:
-    """Yields what is wrong with a store, the gravest kind first; nothing where it is sound.
+    """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
 
     Args:
         store: An open store.
@@ -88,7 +89,7 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
     """Repairs what can be repaired, and sets the other chips with problems back to pending, to be generated again.
 
     Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no
-    generated map: the generate command announces it anew.
+    generated map: the generate command announces it again.
 
     Args:
         store: A store opened with ``r+``.
@@ -160,7 +161,7 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
 def changed_chips(
     store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
 ) -> dict[str, Mismatch]:
-    """Chips of a chip set that are complete in the store but differ on disk from what was generated from, and how.
+    """Chips that are complete in the store but differ on disk from what it was generated from, and how.
 
     Args:
         store: The store.
@@ -215,13 +216,11 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
     try:
-        group = load_json((store.path / "zarr.json").read_text(encoding="utf-8"))
+        group = load_json(read_text(store.path / "zarr.json"))
         consolidated = dict(group["consolidated_metadata"])
         copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
-        own = {
-            name: load_json((store.path / name / "zarr.json").read_text(encoding="utf-8")) for name in names
-        }
+        own = {name: load_json(read_text(store.path / name / "zarr.json")) for name in names}
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
         differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -229,12 +228,12 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
     if differing:
         yield Problem(
             f"consolidated metadata is missing or differs from the arrays' own: {', '.join(differing)}; "
-            "verify --repair writes it anew"
+            "verify --repair rewrites it"
         )
 
 
 def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
-    """Who chips are: readable and there for every chip, and what they were announced with."""
+    """Entries must be readable, exist for every chip, and be what the chip was announced with."""
     damaged = False
     for schema in store.schemas():
         if schema.role is Role.ENTRY:
@@ -245,12 +244,12 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
         if not intact:
             yield Problem(
                 f"chip {entry.chip_id}: scene, coordinate reference system or transform is not what it was announced "
-                "with; run the generate command again, which announces it anew"
+                "with; run the generate command again, which announces it again"
             )
 
 
 def _id_problems(store: AugmentStore) -> Iterator[Problem]:
-    """Ids appear once, and the sorted ones are the same. Hashes are compared, so that few bytes a chip are held."""
+    """Ids appear once, and the sorted ones are the same. Hashes are compared, to hold few bytes per chip."""
     hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
     if np.unique(hashes).size < hashes.size:
         yield Problem("a chip id appears twice in chip_id")
@@ -266,12 +265,12 @@ def _id_problems(store: AugmentStore) -> Iterator[Problem]:
         return
     if found != expected or not in_order:
         yield Problem(
-            "sorted_id is not chip_id in sorted order; the generate command or verify --repair writes it anew"
+            "sorted_id is not chip_id in sorted order; the generate command or verify --repair rewrites it"
         )
 
 
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
-    """What the owner of a shard writes: readable, and there for every chip of a shard that was written."""
+    """Columns of a shard's owner must be readable, and exist for every chip of a shard that was written."""
     for schema in store.schemas():
         if schema.role in {Role.RESULT, Role.STATUS}:
             found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
@@ -347,10 +346,10 @@ def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
 
 
 def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
-    """Which timestep is not the copy that `sources` says it is, empty where all are."""
+    """Which timestep is not the copy that `sources` says it is, empty if all are."""
     in_time = np.moveaxis(values, array.time_axis, 0)
     for timestep, source in enumerate(sources.tolist()):
-        known = 0 <= source < len(in_time)  # of one that is not, `_source_problems` tells
+        known = 0 <= source < len(in_time)  # `_source_problems` reports the others
         if known and not np.array_equal(in_time[timestep], in_time[source]):
             return f"{array.name} of timestep {timestep} is not a copy of timestep {source}, as timestep_source says"
     return ""

@@ -1,4 +1,4 @@
-"""What every stage says alike: names in a list, one line of a text, the time, the versions in use."""
+"""Wording that all stages share: names in a list, one line of a text, the time, the versions in use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def few(names: Iterable[str], listed: int = LISTED) -> str:
 
 
 def one_line(text: object) -> str:
-    """A text without line breaks or runs of spaces, as an error's last line has to be."""
+    """A text without line breaks or runs of spaces, as the line of an error has to be."""
     return " ".join(str(text).split())
 
 
@@ -36,7 +36,7 @@ def now() -> str:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of Python and of those packages that are installed; a checkout need not be."""
+    """Versions of Python and of the packages that are installed; a checkout may not be."""
     found = {"python": platform.python_version()}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -45,7 +45,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def shipped_or_given(name: str, folder: Path) -> Path | None:
-    """The YAML of that path, else the one of that name in a folder that ships; None where there is neither."""
+    """The YAML of that path, else the one of that name in a folder that ships; None if there is neither."""
     if Path(name).is_file():
         return Path(name)
     shipped = folder / f"{name.removesuffix('.yaml')}.yaml"

@@ -20,9 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = new_parser("demo", __doc__, examples)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs, to see how it works")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the world and of every stage (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for the world and every stage (default: 0)")
     parsed = parser.parse_args(arguments)
     return run_guarded(lambda: _run(parsed.out, parsed.seed, quick=parsed.quick))
 

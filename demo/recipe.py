@@ -18,7 +18,7 @@ class Stage:
     Attributes:
         title: What it is for.
         module: Module that `python -m` runs.
-        arguments: What follows.
+        arguments: Its arguments.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Stage:
         return shlex.join(["python", "-m", self.module, *self.arguments])
 
     def run(self) -> int:
-        """Runs the command in this process, which saves importing TerraTorch anew; returns its exit status."""
+        """Runs the command in this process, which saves importing TerraTorch again; returns its exit status."""
         return _entry_point(self.module)(self.arguments)
 
 

@@ -1,4 +1,4 @@
-"""Stage 3: does it help? Scores of fine-tuned arms, paired comparisons and what is published of them.
+"""Stage 3: does it help? Scores of fine-tuned arms, paired comparisons, and publishing.
 
 >>> from eval import Score, compare_arms
 >>> arms = {

@@ -1,4 +1,4 @@
-"""Command line of evaluation: scores, comparisons, studies and what is published of them."""
+"""Command line of evaluation: scores, comparisons, studies and publishing."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from augment_store.errors import AugmentStoreError
 
 
 class ScoreError(AugmentStoreError, ValueError):
-    """A score cannot be made or read: unfit checkpoint or store, no test chips, a file missing or damaged."""
+    """A score cannot be made or read: wrong checkpoint or store, no test chips, a file missing or damaged."""
 
 
 class ComparisonError(AugmentStoreError, ValueError):

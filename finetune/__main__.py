@@ -18,9 +18,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    from finetune.run.execute import run  # heavy, so only when work starts
+    from finetune.run.execute import run  # heavy, so imported only when work starts
 
-    quieten(REMARKS, LOGGERS)  # after the imports, which set filters and levels of their own
+    quieten(REMARKS, LOGGERS)  # after the imports, which set their own filters and levels
     run(options)
     return 0
 

@@ -14,7 +14,7 @@ class EncodingError(ConfigError):
 
 
 class SplitError(ChipSetError):
-    """Splits overlap, so that a test would not be one."""
+    """Splits overlap, so that a test would prove nothing."""
 
 
 class LabelError(ChipDataError):

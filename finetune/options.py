@@ -31,7 +31,7 @@ python -m finetune predict --run runs/tim_lulc
 
 @dataclass(frozen=True)
 class Options:
-    """All that one run is told; see the `--help` texts for the meaning of each."""
+    """Options of one run; the `--help` texts say what each means."""
 
     command: str
     config: Path
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--custom_modules_path",
         metavar="DIR",
-        help="folder of your own modules to import, as terratorch takes it",
+        help="folder of your own modules to import, as for terratorch",
     )
     _add_store_arguments(made)
     _add_weight_arguments(made)
@@ -101,7 +101,7 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="onehot, probabilities, index, confidence (of classes); value (of NDVI, DEM …); token_probability; "
-        "modality; or tokens alone (default: as suits the store)",
+        "modality; or tokens alone (default: what suits the store)",
     )
     group.add_argument(
         "--control",
@@ -126,7 +126,7 @@ def _add_weight_arguments(made: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         metavar="CKPT",
-        help="start from the weights of this TerraTorch checkpoint, such as Phase 1's, which Phase 2 began with",
+        help="start from the weights of this TerraTorch checkpoint, such as Phase 1's, from which Phase 2 started",
     )
     group.add_argument(
         "--ckpt_path", type=Path, metavar="CKPT", help="fit: resume; else: use it (default: the best)"
@@ -138,13 +138,13 @@ def parse(argv: Sequence[str]) -> Options:
 
     Raises:
         ConfigError: If options contradict each other, or the YAML is not found.
-        SystemExit: If an option is unknown to argparse's rules, or help was asked for.
+        SystemExit: If argparse refuses an option, or help was asked for.
     """
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
-        raise ConfigError("--seed_everything: use --seed, which fixes the controls too and is on record")
+        raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
     if parsed.command != "fit" and parsed.init is not None:
         raise ConfigError(f"--init is for fit; name the checkpoint to {parsed.command} with --ckpt_path")
     if parsed.init is not None and parsed.ckpt_path is not None:

@@ -1,4 +1,4 @@
-"""What libraries remark during a fine-tune or its evaluation and nobody needs to read."""
+"""Remarks of libraries during a fine-tune or its evaluation that nobody needs to read."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ REMARKS: Final = (
 
 LOGGERS: Final = (
     *("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"),
-    "lightning.fabric.utilities.seed",  # of its own, because lightning.fabric sets its level when it is imported
+    "lightning.fabric.utilities.seed",  # listed by itself, because lightning.fabric sets its level on import
 )
-"""They tell which hardware there is, and the seed, which the configuration of the run holds."""
+"""Loggers that list the hardware, and the seed, which the run's configuration holds."""

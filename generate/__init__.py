@@ -5,8 +5,8 @@
 >>> store.spec.generator, store.map_names
 ('demo', ('tokens', 'token_probability', 'lulc', 'confidence'))
 
-Interrupted, the same call resumes; of a store that is complete it makes nothing anew. The audit that every run begins
-with is there by itself too:
+If it was interrupted, the same call resumes; it leaves a complete store as it is. The audit that begins every run can
+also be called on its own:
 
 >>> from augment_store import ChipSet
 >>> from generate import Units, audit_chips
@@ -21,14 +21,14 @@ from augment_store.doors import offer
 __all__ = ["Units", "audit_chips", "generate"]
 
 if TYPE_CHECKING:
+    from augment_store.chips.units import Units
     from generate.api import generate
     from generate.audit.audit import audit_chips
-    from generate.units import Units
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
-            "Units": "generate.units",
+            "Units": "augment_store.chips.units",
             "audit_chips": "generate.audit.audit",
             "generate": "generate.api",
         },

@@ -10,5 +10,5 @@ def script() -> int:
     return main(sys.argv[1:])
 
 
-if __name__ == "__main__":  # reading ahead starts processes that import this file
+if __name__ == "__main__":  # processes that read ahead import this file too
     sys.exit(script())

@@ -12,7 +12,7 @@ from generate.options import OptionsError, generate_options, generate_parser
 
 
 class GenerateKeywords(TypedDict, total=False):
-    """Options of `python -m generate`, by their names with underscores; defaults and meanings are the command's."""
+    """Options of `python -m generate`, their names with underscores; defaults and meanings are the command's."""
 
     generator: str
     weights: str | Path
@@ -42,19 +42,19 @@ class GenerateKeywords(TypedDict, total=False):
 
 
 def generate(chips: str | Path, store: str | Path, **options: Unpack[GenerateKeywords]) -> AugmentStore:
-    """Generates what is missing of a store, as `python -m generate` does.
+    """Generates what is missing from a store, as `python -m generate` does.
 
     Args:
         chips: Root folder of the chip set.
         store: Folder of the store to make or resume.
         **options: Any of `GenerateKeywords`, for example ``modality="NDVI"``, ``inputs=["S1RTC"]``, ``samples=4``;
-            `python -m generate --help` says what each is for. What is left out, or None, has the command's default.
+            `python -m generate --help` says what each is for. Options left out, or None, take the command's default.
 
     Returns:
         The store, open for reading; ``store.chips_in(State.FAILED)`` names chips that could not be generated.
 
     Raises:
-        AugmentStoreError: If the options, chips, weights or store are unfit.
+        AugmentStoreError: If the options, chips, weights or store are invalid.
     """
     from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
 
@@ -73,9 +73,9 @@ def _words(options: GenerateKeywords) -> Iterator[str]:
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, list | tuple):
             yield from (option, *map(str, value))
-        else:  # in one word, since a value may begin with a dash
+        else:  # as one word, since a value may begin with a dash
             yield option if value is True else f"{option}={value}"
 
 
 def _refuse(message: str) -> NoReturn:
-    raise OptionsError(f"{message}; python -m generate --help lists what it takes")
+    raise OptionsError(f"{message}; python -m generate --help lists the options")

@@ -41,14 +41,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run_generate(options: GenerateOptions, command: str) -> int:
-    find_layout(options.source.chips, options.source.layout)  # what is wrong with it is said at once
+    find_layout(options.source.chips, options.source.layout)  # so that an error in it is reported at once
     from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
 
     return run_generate(options, command)
 
 
 def run_audit(options: ChipOptions, json_path: Path | None) -> int:
-    """Audits a chip set and prints what it finds; returns 1 where a run would be stopped."""
+    """Audits a chip set and prints what it finds; returns 1 if a run would be stopped."""
     chip_set, units = options.open()
     audit = audit_chips(chip_set, options.inputs, units)
     show_audit(audit, Console())

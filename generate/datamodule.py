@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipDataError
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 from generate.transfer import to_device
-from generate.units import Units, native_images
+from generate.units import native_images
 
 
 @dataclass
@@ -35,7 +36,7 @@ class ChipInput:
         images: ``[U, C, H, W]`` per modality in pretraining units, one image per distinct timestep.
         digests: Input digest of every timestep, ``[T, 16]``.
         sources: For every timestep, the first timestep with the same input, ``[T]``.
-        error: Why the chip cannot be generated from; empty where it can.
+        error: Why the chip cannot be used; empty if it can.
     """
 
     chip_id: str
@@ -51,7 +52,7 @@ class ChipInput:
 
 
 def find_sources(digests: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """For every timestep the first one with the same digest, int16 ``[T]``."""
+    """For every timestep, the first one with the same digest, int16 ``[T]``."""
     _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
     return first[inverse.ravel()].astype(np.int16)
 
@@ -63,8 +64,8 @@ class ChipReader:
     Attributes:
         chip_set: Where the chips are.
         modalities: Input modalities.
-        units: What their values on disk are in.
-        extent: Timesteps and size the store holds.
+        units: Units of their values on disk.
+        extent: Timesteps and size that the store holds.
     """
 
     chip_set: ChipSet
@@ -84,7 +85,7 @@ class ChipReader:
         found = Extent(chip.timesteps, chip.size)
         if found != self.extent:
             raise ChipDataError(
-                f"chip {chip_id}: {found}, where the store holds {self.extent}; mixed sizes need stores of their own"
+                f"chip {chip_id}: {found}, but the store holds {self.extent}; mixed sizes need separate stores"
             )
         digests = chip.digests()
         sources = find_sources(digests)
@@ -98,10 +99,10 @@ class ImageBatch:
     """Images for the network, and chips that have none.
 
     Attributes:
-        chips: Chip of each image; a chip's images follow one another, also from batch to batch.
+        chips: Chip of each image; a chip's images follow one another, even across batches.
         places: Which of its chip's images each is.
         images: ``[B, C, H, W]`` per modality.
-        unusable: Chips with an error, which were read meanwhile.
+        unusable: Chips with an error that were read in between.
     """
 
     chips: Sequence[ChipInput]
@@ -130,9 +131,9 @@ def read_ahead(reader: ChipReader, ids: Sequence[str], threads: int) -> Iterator
 
 
 class ImageBatches(IterableDataset[ImageBatch]):
-    """The distinct images of chips, so many at a time whatever chips they are of, and at the end an empty batch.
+    """The distinct images of chips in batches of equal size across chips, and at the end an empty batch.
 
-    With the empty one the model flushes what is still under way, see `GenerationModule`.
+    The empty batch makes the model flush what is still in progress, see `GenerationModule`.
 
     Args:
         reader: Reads one chip.
@@ -191,10 +192,10 @@ class ChipDataModule(lightning.LightningDataModule):
         self.ids: list[str] = []
 
     def setup(self, stage: str) -> None:
-        """Picks this process's chips: whole shards, dealt out by turns.
+        """Picks this process's chips: whole shards, dealt out in turn.
 
         Raises:
-            StoreError: If this process's spec is not the store's, as on machines whose devices differ.
+            StoreError: If this process's spec is not the store's, for example on machines with different devices.
         """
         store, wanted = AugmentStore.open(self.store), set(self.reader.chip_set.ids)
         store.check_fits(self.spec, self.reader.extent)

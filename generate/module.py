@@ -46,7 +46,7 @@ class GenerationModule(lightning.LightningModule):
         self.kind = MAPS[generator.modality]
         self.arrays = self.kind.all_arrays(probabilities=probabilities, codebooks=1)
         self._under_way: tuple[ImageBatch, Landing] | None = None
-        self._made: list[dict[str, NDArray[Any]]] = []  # of the chip whose images are not all made yet
+        self._made: list[dict[str, NDArray[Any]]] = []  # for the chip whose images are not all made yet
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[ChipRecord]:
         """Records of the chips that the batch before has completed, and of those that are unusable."""
@@ -79,7 +79,7 @@ class GenerationModule(lightning.LightningModule):
                 yield self._record(chip, made)
 
     def _record(self, chip: ChipInput, made: Sequence[Mapping[str, NDArray[Any]]]) -> ChipRecord:
-        """The record of one chip, with an error where an image gave NaN or infinity."""
+        """The record of one chip, with an error if an image gave NaN or infinity."""
         finite = np.stack([maps[FINITE] for maps in made]).all(axis=0)
         if not finite.all():
             part = PARTS[int(np.argmin(finite))]
@@ -97,7 +97,7 @@ class GenerationModule(lightning.LightningModule):
 
 @functools.singledispatch
 def device_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, Tensor]:
-    """What of the decoder's output ``[B, S, C, H, W]`` leaves the device, by array; one function per family."""
+    """Maps made on the device from the decoder's output ``[B, S, C, H, W]``, by array; one function per family."""
     raise NotImplementedError(f"no maps are made of family {type(kind).__name__}")
 
 
@@ -115,7 +115,7 @@ def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
 
 @device_maps.register
 def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, Tensor]:
-    """Values in the modality's unit; without a band axis where there is one band."""
+    """Values in the modality's unit; without a band axis if there is one band."""
     return {kind.array: decoded if kind.banded else decoded[:, :, 0]}
 
 

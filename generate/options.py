@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
 from augment_store.files import check_local
@@ -17,7 +18,6 @@ from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.schema import MOST_SHARD_CHIPS
 from augment_store.spec import MOST_SAMPLES, SamplingSpec
-from generate.units import Units
 from terramind_weights.catalog import HUB, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name
@@ -71,7 +71,7 @@ class ChipOptions:
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """All that one generation run is told; see the `--help` texts for the meaning of each."""
+    """Options of one generation run; the `--help` texts say what each means."""
 
     source: ChipOptions
     store: Path
@@ -131,7 +131,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.8,
         metavar="P",
-        help="keep the likeliest codes up to probability P; 0: all (default: 0.8, as upstream)",
+        help="keep the likeliest codes up to probability P; 0: all (default: 0.8, as in TerraTorch)",
     )
     group.add_argument(
         "--decoding-steps", type=int, default=1, metavar="N", help="rounds of filling in (default: 1)"
@@ -144,7 +144,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--diffusion-steps",
         type=int,
         metavar="N",
-        help="rounds of a continuous modality's diffusion decoder (default: 10, as the published notebooks)",
+        help="rounds of a continuous modality's diffusion decoder (default: 10, as in the published notebooks)",
     )
     group.add_argument(
         "--probabilities", action="store_true", help="keep the class probabilities (LULC: 10 × the space)"
@@ -157,8 +157,8 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--network-batch",
         type=int,
         metavar="N",
-        help="images the network sees at a time, part of the spec (default: the store's; of a new one 1 on a CPU, "
-        "1 to 32 on a GPU by its memory)",
+        help="images the network sees at a time, part of the spec (default: the store's; for a new one 1 on a CPU, "
+        "1 to 32 on a GPU, by its memory)",
     )
     group.add_argument(
         "--workers", type=int, default=2, metavar="N", help="threads that read ahead (default: 2)"
@@ -281,7 +281,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
 
 
 def _check_modality(parsed: argparse.Namespace) -> GeneratedMap:
-    """What is to be generated, after a check that the options suit it."""
+    """What to generate, after a check that the options suit it."""
     kind = MAPS[parsed.modality]
     by_diffusion = [name for name, other in MAPS.items() if other.diffusion_steps is not None]
     if parsed.diffusion_steps is not None and kind.diffusion_steps is None:

@@ -12,6 +12,7 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.chips.units import Units
 from augment_store.entries import ChipEntry, entry_chunks, rows
 from augment_store.errors import ChipDataError
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
@@ -19,7 +20,6 @@ from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from generate.options import GenerateOptions
 from generate.terramind import LoadedGenerator
-from generate.units import Units
 from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
@@ -37,7 +37,7 @@ def build_spec(
 
     Args:
         options: The run's options.
-        units: What the chips' values are in.
+        units: Units of the chips' values.
         loaded: The generator with its weights.
         precision: Arithmetic that Lightning settled on, which is not always the one asked for.
         device: Kind of device it runs on.
@@ -53,7 +53,7 @@ def build_spec(
 
 
 def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
-    """A planned spec with what only the weights can tell taken from a store, so that all else can be compared."""
+    """A planned spec with the fields that only the weights can tell taken from a store, so that the rest compares."""
     known = {entry.name: entry for entry in store.spec.inputs}
     return replace(
         planned,
@@ -69,7 +69,7 @@ def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
 
 
 def planned_spec(options: GenerateOptions, units: Units, precision: str, device: str) -> GenerationSpec:
-    """The generation spec of a run as far as it is known without the weights; see `build_spec`."""
+    """The generation spec of a run, as far as it is known without the weights; see `build_spec`."""
     return GenerationSpec(
         generator=options.generator,
         weights="random" if options.weights == RANDOM else "checkpoint",
@@ -87,10 +87,10 @@ def planned_spec(options: GenerateOptions, units: Units, precision: str, device:
 
 
 def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:
-    """Images that the network is to see at a time.
+    """Number of images that the network will see at a time.
 
-    The user's number, or else that of the store which the run resumes, so that another device's memory does not make
-    another spec. For a new store 1 on a CPU, where more gain nothing, and on a GPU as many as its memory allows.
+    The user's number, or else that of the store the run resumes, so that a device with other memory does not change
+    the spec. For a new store, 1 on a CPU, where more gain nothing, and on a GPU as many as its memory allows.
     """
     if options.network_batch is not None:
         return options.network_batch
@@ -104,7 +104,7 @@ def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:
 def batch_for_memory(size: int) -> int:
     """The largest power of two, up to 32, that leaves two GiB of a device's memory to each image.
 
-    An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was at hand.
+    An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was available.
     """
     return 1 << (max(1, min(32, size // 2**31)).bit_length() - 1)
 
@@ -122,7 +122,7 @@ def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None)
     """Scene of each chip: by the rule given, or else the store's, or else by the layout's rule.
 
     Raises:
-        ChipSetError: If the rule does not give every chip one.
+        ChipSetError: If the rule leaves a chip without a scene.
     """
     if rule is not None or store is None:
         return chip_set.scenes(rule)
@@ -131,7 +131,7 @@ def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None)
 
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
-    """Chips whose entry in a store is missing or not final: new, unfinished, of another scene, or half rewritten."""
+    """Chips whose entry in a store is missing or not final: new, unfinished, in another scene, or half rewritten."""
     complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
     final = {entry.chip_id: entry.scene_id for place, entry in _intact(store) if complete[place]}
     return [
@@ -142,7 +142,7 @@ def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: Aug
 
 
 def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
-    """Position and entry of each chip whose entry is what it was announced with."""
+    """Position and entry of each chip whose entry matches its digest."""
     for positions in entry_chunks(store):
         for position, entry, intact in rows(store, positions):
             if intact:
@@ -158,5 +158,5 @@ def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:
 def _georeference(chip_set: ChipSet, chip_id: str) -> Georeference:
     try:
         return chip_set.georeference(chip_id)
-    except ChipDataError:  # where the file is an input, reading the chip fails and says so
+    except ChipDataError:  # if the file is an input, reading the chip fails and says so
         return Georeference()

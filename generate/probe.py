@@ -1,4 +1,4 @@
-"""Does an image get the same result in every slot and in any company? Shown on the device in use, or not believed."""
+"""Does an image get the same result in every slot and next to any others? Tested on the device in use."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Images = Mapping[str, Tensor]
 def settle_network_batch(
     module: TerraMindGenerator, wanted: int, size: int, arithmetic: AbstractContextManager[object]
 ) -> bool:
-    """Has a generator see `wanted` images at a time where that changes no result, and one where it does.
+    """Lets a generator see `wanted` images at a time if that changes no result, else one.
 
     Three batches are compared. The second has every image one slot further on, so that equal results mean that
-    neighbouring slots do the same, and so all of them; the third has other images, infinite ones, in every second
-    slot, which must not touch those beside them.
+    neighbouring slots behave alike, and so all of them; the third has infinite images in every second slot, which
+    must not affect those beside them.
 
     Args:
         module: The generator on its device; `network_batch` is set.
@@ -33,7 +33,7 @@ def settle_network_batch(
         Whether the results were equal to the last bit.
 
     Raises:
-        OptionsError: If the device has too little memory for so many images.
+        OptionsError: If the device has too little memory for that many images.
     """
     module.network_batch = wanted
     if wanted == 1:
@@ -43,7 +43,7 @@ def settle_network_batch(
             holds = _is_indifferent(module, size)
     except torch.OutOfMemoryError as error:
         raise OptionsError(
-            f"--network-batch {wanted}: the device has too little memory for so many images of {size} px at a time; "
+            f"--network-batch {wanted}: the device has too little memory for that many images of {size} px at a time; "
             f"try --network-batch {wanted // 2}"
         ) from error
     module.network_batch = wanted if holds else 1

@@ -1,13 +1,13 @@
-"""What Lightning remarks during a generation run and nobody needs to read."""
+"""Remarks of Lightning during a generation run that nobody needs to read."""
 
 from __future__ import annotations
 
 from typing import Final
 
 REMARKS: Final = (
-    ".*does not have many workers.*",  # threads of our own read ahead
+    ".*does not have many workers.*",  # our own threads read ahead
     ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
 )
 
 LOGGERS: Final = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-"""They tell which hardware there is."""
+"""Loggers that list the hardware."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.files import printable
 from augment_store.inspect.info import class_shares, summarize
 from augment_store.lock import exclusive
@@ -41,7 +42,6 @@ from generate.progress import ChipProgress
 from generate.quiet import LOGGERS, REMARKS
 from generate.store_writer import StoreWriter
 from generate.terramind import TerraMindGenerator, load_generator
-from generate.units import Units
 from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 
@@ -52,7 +52,7 @@ class Run:
     Attributes:
         options: What the user asked for.
         chip_set: Chips to generate for.
-        units: What their values on disk are in.
+        units: Units of their values on disk.
         accepted: Findings of the audit that would have stopped the run.
         spec: Its generation spec.
         extent: Timesteps and size of the chips.
@@ -67,17 +67,17 @@ class Run:
 
 
 def run_generate(options: GenerateOptions, command: str) -> int:
-    """Generates what is missing of a store.
+    """Generates what is missing from a store.
 
     Args:
         options: What the user asked for.
-        command: The command line they come from, for the store's history.
+        command: The command line the options come from, for the store's history.
 
     Returns:
-        0, or 1 where chips failed.
+        0, or 1 if chips failed.
 
     Raises:
-        AugmentStoreError: If the options, chips, weights or store are unfit.
+        AugmentStoreError: If the options, chips, weights or store are invalid.
     """
     quieten(REMARKS, LOGGERS)
     torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
@@ -122,13 +122,13 @@ def _settle(
     arithmetic = trainer.precision_plugin.forward_context()
     if not settle_network_batch(module.to(device), wanted, extent.size, arithmetic):
         console.print(
-            f"[bold]one image at a time[/]: on this device results depend on the place in a batch of {wanted}",
+            f"[bold]one image at a time[/]: on this device, results depend on the position in a batch of {wanted}",
             soft_wrap=True,
         )
 
 
 def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Finding, ...]:
-    """Shows the findings; returns those to record, or raises where they stop the run."""
+    """Shows the findings; returns those to record, or raises if they stop the run."""
     for finding in audit.findings:
         console.print(f"audit {finding.level}: {finding.modality}: {escape(finding.message)}", soft_wrap=True)
     if audit.stops and not options.accept_audit:
@@ -142,7 +142,7 @@ def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Fi
 
 
 def _trainer(options: GenerateOptions) -> lightning.Trainer:
-    """Lightning's trainer for prediction only: nothing is logged, saved or sampled by it.
+    """Lightning's trainer, for prediction only: it logs, saves and samples nothing.
 
     Raises:
         OptionsError: If there is no such accelerator or number of devices, or the device has no float64.
@@ -167,16 +167,16 @@ def _trainer(options: GenerateOptions) -> lightning.Trainer:
         raise OptionsError(f"{chosen}: {str(error).splitlines()[0]}") from error
     if trainer.strategy.root_device.type == "mps":
         raise OptionsError(
-            f"{chosen}: Apple's MPS has no float64, in which tokens are drawn; --accelerator cpu"
+            f"{chosen}: Apple's MPS has no float64, in which tokens are drawn; use --accelerator cpu"
         )
     return trainer
 
 
 def _open_store(run: Run, console: Console) -> AugmentStore | None:
-    """The store to resume, writable unless only a plan is asked for, or None where one is to be made.
+    """The store to resume, writable unless only a plan is asked for, or None if one will be made.
 
     Raises:
-        StoreError: If it is invalid for this run: of another spec or extent, or of chips that changed since.
+        StoreError: If it does not fit this run: another spec or extent, or chips that have changed since.
     """
     path = run.options.store
     if not (path / "zarr.json").is_file():
@@ -185,7 +185,7 @@ def _open_store(run: Run, console: Console) -> AugmentStore | None:
     planned = run.options.dry_run
     store = AugmentStore.open(path, mode="r" if planned else "r+")
     store.check_fits(like_store(run.spec, store) if planned else run.spec, run.extent)
-    with console.status("comparing the chips with those generated from"):
+    with console.status("comparing the chips with those the store was generated from"):
         check_unchanged(store, run.chip_set)
     return store
 
@@ -206,7 +206,7 @@ def _count_complete(store: AugmentStore, run: Run) -> int:
 
 
 def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, console: Console) -> None:
-    """Runs the trainer; Lightning turns Ctrl-C into SystemExit, this turns it back."""
+    """Runs the trainer; Lightning turns Ctrl-C into SystemExit, and this turns it back."""
     options = run.options
     reader = ChipReader(run.chip_set, options.source.inputs, run.units, run.extent)
     data = ChipDataModule(reader, options.store, run.spec, options.workers)
@@ -218,7 +218,7 @@ def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, con
 
 
 def _report(run: Run, before: int, console: Console) -> int:
-    """Prints what the run did; 1 where chips failed."""
+    """Prints what the run did; returns 1 if chips failed."""
     store = AugmentStore.open(run.options.store)
     states = dict(zip(store.chip_ids, store.values("state"), strict=True))
     errors = dict(zip(store.chip_ids, store.values("error"), strict=True))
@@ -236,7 +236,7 @@ def _report(run: Run, before: int, console: Console) -> int:
 
 
 def _show_plan(run: Run, console: Console) -> None:
-    """Prints what a run would do, after the checks that it would make."""
+    """Prints what a run would do, after the same checks."""
     options, spec = run.options, run.spec
     store = _open_store(run, console)
     found = find_scenes(run.chip_set, options.scenes, store)
@@ -248,6 +248,6 @@ def _show_plan(run: Run, console: Console) -> None:
         f"{chips} ({layout} layout), {run.extent}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
         f"resumes {options.store}, {counted(done, 'chip')} complete" if store else f"makes {options.store}",
-        f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not looked at",
+        f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not checked",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)

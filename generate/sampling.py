@@ -21,7 +21,7 @@ class StreamKey:
 
     Attributes:
         seed: Run seed.
-        chip_id: Chip that is generated for.
+        chip_id: Chip to generate for.
         timestep: Timestep, counted from 0.
         sample: Which of the chip's samples, counted from 0.
     """
@@ -46,7 +46,7 @@ class StreamKey:
         return torch.from_numpy(stream.permutation(count))
 
     def noise(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal noise that a diffusion decoder begins with, drawn on the CPU for every device."""
+        """Standard normal noise for a diffusion decoder to begin with, drawn on the CPU for every device."""
         stream = torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
         return torch.randn(tuple(shape), generator=stream)
 
@@ -59,7 +59,7 @@ def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p
 
     Args:
         logits: ``[N, V]``, any float type.
-        temperature: Positive; 1 leaves the distribution as it is.
+        temperature: Positive; 1 leaves the distribution unchanged.
         top_k: Keeps the k largest logits and those equal to the k-th; 0 keeps all.
         top_p: Keeps the most probable codes up to this cumulative probability; 0 keeps all.
 

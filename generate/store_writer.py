@@ -19,9 +19,9 @@ QUEUE_BATCHES: Final = 16
 
 
 class StoreWriter(Callback):
-    """Writes records in a thread of its own, a shard as soon as all its chips are there.
+    """Writes records in a thread of its own, each shard as soon as all its chips are there.
 
-    When a run is interrupted, what has been generated of unfinished shards is written too.
+    If a run is interrupted, it also writes what has been generated for unfinished shards.
 
     Args:
         store: Folder of the store.
@@ -46,13 +46,13 @@ class StoreWriter(Callback):
         self._thread.start()
 
     def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Hands a batch to the thread; raises what the thread met, and stops on SIGTERM as on Ctrl-C."""
+        """Hands a batch to the thread; raises the thread's error, and stops on SIGTERM as on Ctrl-C."""
         self._put(outputs)
         if trainer.received_sigterm:
             raise KeyboardInterrupt
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
-        """Waits until everything is on disk, in every process: the first one reports what all have done."""
+        """Waits until every process has everything on disk: the first one reports for all."""
         self.close()
         trainer.strategy.barrier()
 
@@ -65,7 +65,7 @@ class StoreWriter(Callback):
         """Ends the thread after what is queued and buffered has been written.
 
         Raises:
-            OSError: If the disk did not take it.
+            OSError: If the disk failed.
         """
         if self._thread is not None:
             self._put(None)

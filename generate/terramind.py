@@ -4,9 +4,9 @@ Upstream's `TerraMindGeneration.forward` samples across the batch, seeds itself 
 returns images without tokens and fails with more than one decoding step. So its published sub-modules are
 driven here: encode, decode the masked target tokens, draw them from the chip's own random stream, decode
 them to a map. A kernel chooses its arithmetic by the shape of its input, so the network always sees the same
-number of images, `network_batch`: with `generate.probe`'s proof that slot and company do not matter, a chip's
-result is the same to the last bit in whatever batch, order or process it is generated. Nothing here waits for
-the device: whether a result is finite is a tensor, too.
+number of images, `network_batch`: once `generate.probe` has shown that slot and neighbours do not matter, a chip's
+result is the same to the last bit in any batch, order or process. Nothing here waits for the device: whether a
+result is finite is a tensor, too.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from terramind_weights.files import locate, read_state, sha256_of_file
 from terramind_weights.proof import load_proven, sha256_of_tensors
 
 OUTPUT: Final = "output"
-"""Stands for the output modality among the buffers of statistics, since it may be an input as well."""
+"""Name of the output modality's buffers of statistics, since it may be an input as well."""
 
 ENCODER_PARTS: Final = ("encoder", "quant_proj")
 """Parts of a tokenizer that turn images into tokens, which generation never does."""
 
 
 class Owner(NamedTuple):
-    """Whose image it is; keys its random streams.
+    """The chip and timestep of an image; keys its random streams.
 
     Attributes:
-        chip_id: Chip the image is of.
+        chip_id: Id of the chip.
         timestep: Its timestep.
     """
 
@@ -50,14 +50,14 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True)
 class Generated:
-    """What B images were given, for each of the S samples, on the network's device.
+    """Results for B images and S samples, on the network's device.
 
     Attributes:
         tokens: Codebook indices, int64 ``[B, S, ty, tx]``.
         token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``.
         decoded: The tokenizer decoder's output in float32, ``[B, S, C, H, W]``: class logits of a categorical
             modality, values in its unit of a continuous one.
-        finite: Whether all that the network and the tokenizer's decoder gave is finite, bool ``[B, 2]``.
+        finite: Whether all outputs of the network and of the tokenizer's decoder are finite, bool ``[B, 2]``.
     """
 
     tokens: Tensor
@@ -67,7 +67,7 @@ class Generated:
 
 
 PARTS: Final = ("network", "tokenizer's decoder")
-"""What the columns of `Generated.finite` are of."""
+"""Columns of `Generated.finite`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Draws:
     Attributes:
         uniforms: One for each token, float64 ``[B, S, N]``.
         orders: Orders in which tokens are drawn, int64 ``[B, S, N]``; None with one decoding step.
-        noise: Initial noise of a diffusion decoder, ``[B, S, C, H, W]``; None where the decoder is not one.
+        noise: Initial noise of a diffusion decoder, ``[B, S, C, H, W]``; None for other decoders.
     """
 
     uniforms: Tensor
@@ -114,7 +114,7 @@ class TerraMindGenerator(nn.Module):
     def __init__(self, upstream: Any, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> None:
         super().__init__()
         self.inputs = {name: upstream.mod_name_mapping[name] for name in inputs}
-        # A modality that is both is known under its input's key there; as output it is another one, of tokens.
+        # Upstream knows a modality that is both by its key as an input; as output it is another one, of tokens.
         self.target = next(key for key, name in upstream.output_mod_name_mapping.items() if name == modality)
         self.sampling = sampling
         self.network = upstream.sampler.model
@@ -142,7 +142,7 @@ class TerraMindGenerator(nn.Module):
         Args:
             images: ``[B, C, H, W]`` per input modality in pretraining units on the network's device, NaN where
                 nothing was observed.
-            owners: Whose images they are, ``[B]``.
+            owners: Owner of each image, ``[B]``.
         """
         standardised = {name: self._standardise(name, image) for name, image in images.items()}
         height, width = next(iter(standardised.values())).shape[-2:]
@@ -291,8 +291,8 @@ class LoadedGenerator:
     Attributes:
         module: The generator.
         weights: ``checkpoint`` or ``random``.
-        network_sha256: Of the weight file, or of the tensors where weights are random.
-        tokenizer_sha256: Likewise.
+        network_sha256: SHA-256 of the weight file, or of the tensors if weights are random.
+        tokenizer_sha256: The same for the tokenizer.
     """
 
     module: TerraMindGenerator
@@ -319,13 +319,13 @@ def load_generator(
     """
     tokenizer = source.tokenizer(modality)
     files = None
-    if weights != RANDOM:  # before the slow build, so that a missing file is said at once
+    if weights != RANDOM:  # before the slow build, so that a missing file is reported at once
         folder = None if weights == HUB else Path(weights)
         files = [locate(file, source, folder) for file in (source.network, tokenizer)]
     with contextlib.nullcontext() if files is None else without_weights():
         upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
-    del upstream  # with the parts of its tokenizer that are not kept
+    del upstream  # frees the parts of its tokenizer that are not kept
     if files is None:
         digests = [sha256_of_tensors(part) for part in (module.network, module.tokenizer)]
         return LoadedGenerator(module, "random", *digests)

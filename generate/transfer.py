@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Values of the CPU on a device; CUDA takes them from pinned memory while the program goes on."""
+    """Copies values from the CPU to a device; CUDA copies from pinned memory while the program continues."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
@@ -25,7 +25,7 @@ class Landing:
     """
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
-        # Copies from CUDA that do not block arrive in pinned memory; they are complete when the event is.
+        # Non-blocking copies from CUDA arrive in pinned memory; they are complete once the event is.
         self._values = {name: tensor.to("cpu", non_blocking=True) for name, tensor in values.items()}
         device = next(iter(values.values())).device
         self._event = None if device.type == "cpu" else torch.Event(device)

@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip
-from augment_store.chips.layouts import Layout
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES, native
-
-
-@dataclass(frozen=True)
-class Units:
-    """How values on disk become TerraMind's pretraining units.
-
-    Attributes:
-        s1_linear: Whether radar is linear power on disk, to be converted to dB.
-        s2_offset: Subtracted from Sentinel-2, in reflectance × 10⁴ (1000 where a processing baseline of 04.00 or
-            later left its offset in).
-    """
-
-    s1_linear: bool = False
-    s2_offset: float = 0.0
-
-    @classmethod
-    def of(cls, layout: Layout, s1_unit: str | None = None, s2_offset: float | None = None) -> Self:
-        """What the layout says, unless the command line said otherwise.
-
-        Args:
-            layout: Layout of the chip set.
-            s1_unit: ``dB``, ``linear``, or None for the layout's.
-            s2_offset: The offset, or None for the layout's.
-        """
-        offset = layout.s2_offset if s2_offset is None else s2_offset
-        return cls(s1_linear=(s1_unit or layout.s1_unit) == "linear", s2_offset=offset)
-
-    def offset(self, modality: str) -> float:
-        """Offset of one modality, in its unit on disk."""
-        return self.s2_offset if modality in S2_MODALITIES else 0.0
-
-    def name(self, modality: str) -> str:
-        """``linear`` or ``native``, as the generation spec records it."""
-        return "linear" if modality in S1_MODALITIES and self.s1_linear else "native"
+from augment_store.modalities import INPUT_MODALITIES, native
 
 
 def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.float32]:
@@ -55,7 +20,7 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
     Args:
         raster: Raw values ``[..., C, H, W]``.
         modality: Name of an input modality.
-        units: What the values on disk are in.
+        units: Units of the values on disk.
 
     Returns:
         float32 of the same shape, see `augment_store.modalities.native`.

@@ -16,7 +16,7 @@ from terramind_weights.proof import load_proven
 
 SAMPLER: Final = "sampler.model."
 RAW_TOKENIZED: Final = frozenset({"LULC", "NDVI"})
-"""Raw inputs that TerraTorch turns into tokens by a tokenizer of its own."""
+"""Raw inputs that TerraTorch turns into tokens with a tokenizer."""
 
 TOKENIZER: Final = re.compile(r"tokenizer\.tok_(\w+)@224\.")
 TOKENIZED: Final = {
@@ -39,8 +39,8 @@ def load_backbone(
 ) -> None:
     """Loads published weights into a backbone and proves that each of its tensors equals the checkpoint's.
 
-    The tokenizers of in-line TiM and of raw LULC or NDVI come from their own files; one that only encodes inputs which
-    are cached is left alone.
+    The tokenizers of in-line TiM and of raw LULC or NDVI come from their own files; one that only encodes inputs
+    that are cached is left alone.
 
     Args:
         model: A TerraMind backbone, plain or with in-line TiM, before its patch embedding is changed.
@@ -50,8 +50,8 @@ def load_backbone(
         new_inputs: Modalities that no published file knows; they keep their initialisation.
 
     Raises:
-        WeightsError: If a file is missing or unreadable, or naming the first tensor it lacks, has in another
-            shape, or that is not equal after loading.
+        WeightsError: If a file is missing or unreadable; or naming the first tensor that it lacks, that has another
+            shape, or that differs after loading.
     """
     path = network_file(architecture, weights)
     state = read_state(path)
@@ -78,7 +78,7 @@ def _load_tokenizers(model: nn.Module, architecture: str, weights: Path | None) 
 def find_source(architecture: str) -> GeneratorSource | None:
     """Catalogue entry that holds the weights of a backbone, for example ``terramind_v1_base_tim``.
 
-    Looking for it loads the plug-ins there are, which registers their backbones with TerraTorch.
+    This loads the installed plug-ins, which register their backbones with TerraTorch.
     """
     wanted = f"{architecture.removesuffix('_tim')}_generate"
     plugins = (point.name for point in entry_points(group=ENTRY_POINT_GROUP))
@@ -91,8 +91,8 @@ def network_file(architecture: str, weights: Path | None) -> Path:
 
     Args:
         architecture: TerraTorch's name of the backbone.
-        weights: The file itself, or the folder that holds it under its published name, or None for where
-            the catalogue says.
+        weights: The file itself, or the folder that holds it under its published name, or None for the
+            place that the catalogue names.
 
     Raises:
         WeightsError: If it is not there; the message says how to get it.
@@ -103,7 +103,7 @@ def network_file(architecture: str, weights: Path | None) -> Path:
 
 
 def tokenizer_file(architecture: str, modality: str, weights: Path | None) -> Path:
-    """Weight file of a modality's tokenizer; it is beside the network's where that is given as a file.
+    """Weight file of a modality's tokenizer; beside the network's if that is given as a file.
 
     Raises:
         WeightsError: If the catalogue has none, or it is not there.

@@ -36,12 +36,12 @@ PUBLISHED_FILES: Final[Mapping[str, tuple[int, str]]] = {
         "a1c6b567ce6862c7ac07181551add840edce52f652abccfe5f17d23544060f81",
     ),
 }
-"""Bytes and SHA-256 of the published networks, as second-hand sources that agree quote them; the tokenizers' are not
-quoted anywhere. They name a file, and refuse none: what is loaded is proven tensor by tensor."""
+"""Bytes and SHA-256 of the published networks, as quoted by second-hand sources that agree; nobody quotes those of
+the tokenizers. They serve to name a file, never to refuse one: what is loaded is proven tensor by tensor."""
 
 
 def published_name(sha256: str) -> str:
-    """Name of the published network with that SHA-256, empty where none is known."""
+    """Name of the published network with that SHA-256, empty if unknown."""
     return next((name for name, (_, known) in PUBLISHED_FILES.items() if known == sha256), "")
 
 
@@ -58,7 +58,7 @@ class WeightFile:
 
     Attributes:
         filename: Name of the file, in its repository and in a local folder alike.
-        repo_id: Hugging Face repository, or None where the file ships with a package.
+        repo_id: Hugging Face repository, or None if the file ships with a package.
     """
 
     filename: str
@@ -67,14 +67,14 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class GeneratorSource:
-    """A generator by name: which TerraTorch architecture it is and which files hold its weights.
+    """A generator by name: its TerraTorch architecture and the files that hold its weights.
 
     Attributes:
         name: The name users type, for example ``terramind_v1_base``.
         architecture: Key in TerraTorch's full-model registry that builds a `TerraMindGeneration`.
         network: Weight file of the encoder and decoder, keys without the prefix ``sampler.model.``.
         tokenizers: Weight file of each output modality's tokenizer, by modality name.
-        folder: Folder that ships the files, or None where they come from Hugging Face.
+        folder: Folder that ships the files, or None if they come from Hugging Face.
     """
 
     name: str
@@ -118,7 +118,7 @@ PUBLISHED: Final[Mapping[str, GeneratorSource]] = {
 
 
 def generator_names() -> tuple[str, ...]:
-    """Names of the published generators and of those that installed packages add; nothing is imported for it."""
+    """Names of the published generators and of those that installed packages add, without importing them."""
     return (*PUBLISHED, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))
 
 
@@ -126,7 +126,7 @@ def check_generator(name: str) -> None:
     """Makes sure that there is a generator of that name.
 
     Raises:
-        UnknownGeneratorError: If there is none; the message lists those there are.
+        UnknownGeneratorError: If there is none; the message lists the known ones.
     """
     if name not in generator_names():
         raise UnknownGeneratorError(
@@ -138,7 +138,7 @@ def find_generator(name: str) -> GeneratorSource:
     """Looks a generator up by name, among the published ones and the installed entry points.
 
     Raises:
-        UnknownGeneratorError: If no generator has that name; the message lists those there are.
+        UnknownGeneratorError: If no generator has that name; the message lists the known ones.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]

@@ -1,4 +1,4 @@
-"""Checkpoints of TerraTorch's tasks: read once, and held against the network they are to fill."""
+"""Checkpoints of TerraTorch's tasks: read once, and compared with the network they will fill."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from terramind_weights.files import WeightsError, read_checkpoint
 
 NETWORK: Final = "model."
-"""Prefix of the network's tensors in a task; what else a task holds, such as a criterion's, is no weight."""
+"""Prefix of the network's tensors in a task; other tensors, such as a criterion's, are not weights."""
 
 
 class MisfitError(WeightsError):
-    """A checkpoint is whole, but of another network.
+    """A checkpoint is intact, but belongs to another network.
 
     Attributes:
         what: The first thing that differs.
@@ -24,7 +24,7 @@ class MisfitError(WeightsError):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"{path}: of another architecture than this network: {what}; give the configuration it was trained with"
+            f"{path}: not of this network's architecture: {what}; give the configuration it was trained with"
         )
         self.what = what
 
@@ -36,7 +36,7 @@ class Checkpoint:
     Attributes:
         path: The file.
         tensors: The network's tensors by name, each beginning with `NETWORK`.
-        resumable: Whether it holds what a training resumes from, not the weights alone.
+        resumable: Whether training can resume from it; not if it holds weights alone.
     """
 
     path: Path
@@ -71,7 +71,7 @@ def network_tensors(task: nn.Module) -> dict[str, Tensor]:
 
 
 def read_exact(path: Path, task: nn.Module) -> Checkpoint:
-    """A checkpoint of this very network: the same names, in the same shapes.
+    """Reads a checkpoint of exactly this network: the same names, in the same shapes.
 
     Raises:
         MisfitError: Naming the first tensor that is missing, of another shape, or surplus.
@@ -96,7 +96,7 @@ def check_fit(
         own: The network's tensors.
         given: The checkpoint's.
         theirs: The checkpoint's name of a tensor of the network.
-        may_lack: Whether the checkpoint may do without a tensor of the network.
+        may_lack: Whether the checkpoint may lack a tensor of the network.
 
     Raises:
         MisfitError: Naming the first tensor that is missing, of another shape, or surplus.

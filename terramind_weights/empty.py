@@ -1,4 +1,4 @@
-"""Building a network without memory for its weights, where a file is about to bring them."""
+"""Building a network without memory for its weights, because a file will supply them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from torch import nn
 def without_weights() -> Iterator[None]:
     """Parameters of modules built inside are on device ``meta``; buffers, which upstream computes, are real.
 
-    Memory that a module asks for is never written to, so the system never gives it: initialising weights that a file
-    replaces cost more than reading it. `torch.device("meta")` would take the buffers too, and upstream reads some of
-    them while it builds. Ties between parameters are kept. `terramind_weights.proof.load_proven` fills them.
+    Memory that a module asks for is never written to, so the system never provides it: initialising weights that a
+    file replaces costs more than reading the file. `torch.device("meta")` would affect the buffers too, and upstream
+    reads some of them while it builds. Ties between parameters are kept. `terramind_weights.proof.load_proven` fills
+    the parameters.
     """
     register = nn.Module.register_parameter
 

@@ -57,7 +57,7 @@ def _download(file: WeightFile) -> Path:
 
 def _how_to_get(file: WeightFile) -> str:
     if file.repo_id is None:
-        return "it ships with its package; install that again"
+        return "it ships with its package; reinstall that"
     return (
         f"with a network, run: hf download {file.repo_id} {file.filename}; without one, copy the file into a folder "
         "and give --weights FOLDER; for a control or a test, --weights random"
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A file of `torch.save`, or of safetensors.
 
     Raises:
-        WeightsError: If it is missing, cannot be read, or is no mapping.
+        WeightsError: If it is missing, cannot be read, or is not a mapping.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
@@ -89,7 +89,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _cut_short(path: Path) -> str:
-    """How much of a published file there is, where it is less than all."""
+    """How much of a published file is there, if it was cut short."""
     size, _ = PUBLISHED_FILES.get(path.name, (0, ""))
     found = path.stat().st_size
     return f": it holds {found:,} of the published {size:,} bytes" if found < size else ""
@@ -99,7 +99,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a published ``.pt`` or ``.safetensors`` file, by name.
 
     Raises:
-        WeightsError: If it cannot be read, or is no flat mapping of names to tensors.
+        WeightsError: If it cannot be read, or is not a flat mapping of names to tensors.
     """
     state = read_checkpoint(path)
     if not all(isinstance(value, Tensor) for value in state.values()):

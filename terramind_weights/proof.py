@@ -28,11 +28,11 @@ def load_proven(
             their own names.
 
     Raises:
-        WeightsError: Naming the first tensor that the file lacks, has in another shape, or that is not equal
-            after loading.
+        WeightsError: Naming the first tensor that the file lacks, that has another shape, or that differs after
+            loading.
     """
     wanted = names if names is not None else {name: name for name in module.state_dict()}
-    own = module.state_dict(keep_vars=True)  # the same object for tensors that are tied
+    own = module.state_dict(keep_vars=True)  # tied tensors are the same object
     expected = {ours: _find(ours, wanted, own, state, origin).to(own[ours].dtype) for ours in wanted}
     if any(own[ours].is_meta for ours in wanted):
         _assign(module, expected, own, origin)
@@ -47,7 +47,7 @@ def load_proven(
 def _assign(
     module: nn.Module, expected: Mapping[str, Tensor], own: Mapping[str, Tensor], origin: Path
 ) -> None:
-    """Gives a module tensors to keep, one to all that are tied.
+    """Gives a module tensors to keep; tied ones share one.
 
     Raises:
         WeightsError: If the file has different ones for tensors that are tied.
@@ -70,7 +70,7 @@ def _find(
     state: Mapping[str, Tensor],
     origin: Path,
 ) -> Tensor:
-    """A tensor of the file, by its name or by that of one tied to it (safetensors keeps only one of them)."""
+    """A tensor of the file, by its name or that of a tensor tied to it (safetensors keeps only one of them)."""
     tied = (other for other in wanted if own[other] is own[ours])
     name = next((wanted[name] for name in (ours, *tied) if wanted[name] in state), None)
     if name is None:
@@ -84,7 +84,7 @@ def _find(
 
 
 def sha256_of_tensors(module: nn.Module) -> str:
-    """SHA-256 over a module's tensors, names and shapes, for weights that come from no file."""
+    """SHA-256 over a module's tensors, names and shapes, for weights that do not come from a file."""
     state = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         state.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())

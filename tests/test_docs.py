@@ -239,7 +239,7 @@ def test_encodings_controls_and_modalities_are_named_where_users_look():
     assert set(controls.split("|")) == set(CONTROLS)
     assert set(CONTROLS) <= set(re.findall(r"[\w-]+", told.split("--control NAME")[-1].split("--new")[0]))
     assert set(CONTROLS) == set(re.findall(r"`--control ([a-z-]+)`", read("docs/concepts.md")))
-    (modalities,) = re.findall(r"`--modality` takes (.*?), also", read("README.md"), flags=re.DOTALL)
+    (modalities,) = re.findall(r"`--modality` takes (.*?), even", read("README.md"), flags=re.DOTALL)
     assert set(names(modalities)) == set(MAPS)
 
 

@@ -24,7 +24,7 @@ class Found:
     Attributes:
         subject: What was looked for.
         text: What is there.
-        problem: Whether a run would stumble over it.
+        problem: Whether a run would fail because of it.
     """
 
     subject: str
@@ -50,10 +50,12 @@ def _check_images(chips: ChipSet) -> Iterator[Found]:
         if not ids:
             yield Found(name, f"none; looked for {' or '.join(image.files)}")
         elif missing:
-            text = f"{len(ids)} files; {len(missing)} chips have none, such as {missing[0]}"
+            text = (
+                f"{counted(len(ids), 'file')}; none for {counted(len(missing), 'chip')}, such as {missing[0]}"
+            )
             yield Found(name, text, problem=name in chips.modalities)
         else:
-            yield Found(name, f"{len(ids)} files")
+            yield Found(name, counted(len(ids), "file"))
 
 
 def _check_masks(chips: ChipSet) -> Iterator[Found]:
@@ -62,7 +64,7 @@ def _check_masks(chips: ChipSet) -> Iterator[Found]:
         return
     paths = (chips.mask_path(chip_id) for chip_id in chips.ids)
     there = sum(path is not None and path.is_file() for path in paths)
-    yield Found("masks", f"{there} of {len(chips.ids)} chips; {' or '.join(chips.layout.mask)}")
+    yield Found("masks", f"{there:,} of {counted(len(chips.ids), 'chip')}; {' or '.join(chips.layout.mask)}")
 
 
 def _check_split(chips: ChipSet, split: str) -> Found:
@@ -76,9 +78,11 @@ def _check_split(chips: ChipSet, split: str) -> Found:
     unknown = sorted(set(ids) - set(chips.ids))
     if unknown:
         return Found(
-            split, f"{path}: {len(unknown)} chips have no file, such as {unknown[0]!r}", problem=True
+            split,
+            f"{path}: no file for {counted(len(unknown), 'chip')}, such as {unknown[0]!r}",
+            problem=True,
         )
-    return Found(split, f"{len(ids)} chips by {path}")
+    return Found(split, f"{counted(len(ids), 'chip')} by {path}")
 
 
 def _check_scenes(chips: ChipSet) -> Found:
@@ -86,7 +90,7 @@ def _check_scenes(chips: ChipSet) -> Found:
         scenes = chips.scenes()
     except AugmentStoreError as error:
         return Found("scenes", str(error), problem=True)
-    return Found("scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is of {scenes[chips.ids[0]]}")
+    return Found("scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}")
 
 
 def _check_content(chips: ChipSet) -> Iterator[Found]:
@@ -111,4 +115,4 @@ def _check_place(chips: ChipSet, ids: Iterable[str]) -> Found:
     except AugmentStoreError as error:
         return Found("place", str(error), problem=True)
     known = sorted(name.strip('"') for name in places if name)
-    return Found("place", ", ".join(known) or "no georeference; maps cannot be laid over others")
+    return Found("place", ", ".join(known) or "no georeference; maps cannot be overlaid on others")

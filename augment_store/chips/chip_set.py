@@ -27,6 +27,7 @@ from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
+from augment_store.words import counted
 
 DIGEST_BYTES = 16
 
@@ -78,10 +79,10 @@ class ChipSet:
     Args:
         root: Root folder of the chip set.
         layout: How its files are named; see `augment_store.chips.layouts`.
-        ids: Chips it is limited to, or None for all that are there.
+        ids: Chips to limit it to, or None for all.
 
     Raises:
-        ChipSetError: If no chip is left, or an id cannot be a file name.
+        ChipSetError: If no chip is left, or an id is not a valid file name.
     """
 
     def __init__(self, root: Path, layout: Layout, ids: Iterable[str] | None = None) -> None:
@@ -101,12 +102,12 @@ class ChipSet:
 
     @classmethod
     def open(cls, root: str | Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:
-        """Opens a chip set, finding its layout where none is named.
+        """Opens a chip set, detecting its layout if none is named.
 
         Args:
             root: Root folder of the chip set.
-            layout: Name of a shipped layout, path of a layout file, or None to find out.
-            splits: Split files whose chips it is limited to; empty for all chips.
+            layout: Name of a shipped layout, path of a layout file, or None to detect it.
+            splits: Split files to limit it to; empty for all chips.
 
         Raises:
             ChipSetError: If there are no chips, the layout is unknown or a split file is unusable.
@@ -116,7 +117,7 @@ class ChipSet:
         return found.limited_to(splits) if splits else found
 
     def limited_to(self, splits: Sequence[Path]) -> Self:
-        """This chip set with the chips of some split files only.
+        """This chip set, limited to the chips of some split files.
 
         Raises:
             ChipSetError: If a split file is unusable, or names a chip that has no file at all.
@@ -160,7 +161,7 @@ class ChipSet:
 
     @cached_property
     def splits(self) -> dict[str, tuple[str, ...]]:
-        """Chip ids of each split whose file is at the layout's place."""
+        """Chip ids of each split whose file is where the layout says."""
         paths = {name: self.split_path(name) for name in SPLITS}
         return {name: self.read_split(path) for name, path in paths.items() if path and path.is_file()}
 
@@ -173,7 +174,7 @@ class ChipSet:
         return read_split(path, self.layout)
 
     def split_path(self, split: str) -> Path | None:
-        """The file that lists a split's chips, or where it would be; None where the layout has no splits."""
+        """The file that lists a split's chips, or where it would be; None if the layout has no splits."""
         paths = [self.root / place for place in self.layout.splits.get(split, ())]  # type: ignore[call-overload]
         return next((path for path in paths if path.is_file()), paths[0] if paths else None)
 
@@ -185,7 +186,7 @@ class ChipSet:
             ids: Which chips, None for all.
 
         Raises:
-            ChipSetError: If the rule does not give every chip one.
+            ChipSetError: If the rule leaves a chip without a scene.
         """
         own = self.layout.scenes or SCENE_PATTERN
         table = self.root / own
@@ -205,7 +206,7 @@ class ChipSet:
         return self._first(self.layout.images[modality].files, chip_id)
 
     def mask_path(self, chip_id: str) -> Path | None:
-        """File of a chip's reference mask, or where it is missing; None where the layout has no masks."""
+        """File of a chip's reference mask, or where it is missing; None if the layout has no masks."""
         return self._first(self.layout.mask, chip_id) if self.layout.mask else None
 
     def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
@@ -241,7 +242,9 @@ class ChipSet:
         if not path.is_file():
             others = sorted(self.ids_of(modality))
             there = (
-                f"that folder has {len(others)} chips, such as {others[0]!r}" if others else "none is there"
+                f"that folder has {counted(len(others), 'chip')}, such as {others[0]!r}"
+                if others
+                else "none is there"
             )
             raise ChipNotFoundError(f"{path}: no such file; {there}. A chip has one id in every folder")
         return pick_bands(read_raster(path), path, INPUT_MODALITIES[modality], self.layout)
@@ -263,12 +266,12 @@ class ChipSet:
         return mask
 
     def georeference(self, chip_id: str) -> Georeference:
-        """Georeferencing of a chip, from the first of its GeoTIFFs that has any; unknown where none has."""
+        """Georeferencing of a chip, from the first of its GeoTIFFs that has any; unknown if none does."""
         found = map(read_georeference, self.geotiffs(chip_id))
         return next((place for place in found if place.crs_wkt), Georeference())
 
     def geotiffs(self, chip_id: str) -> Iterator[Path]:
-        """The GeoTIFFs there are of a chip, its DEM first and its mask last."""
+        """A chip's GeoTIFFs that exist, its DEM first and its mask last."""
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
             if path is not None and path.suffix in {".tif", ".tiff"} and path.is_file():
@@ -289,7 +292,7 @@ def select_timesteps(
         nodata: A value that means "no observation" in this data set, besides what `missing` knows.
 
     Raises:
-        ChipDataError: If a timestep is not there.
+        ChipDataError: If a timestep does not exist.
     """
     if not timesteps or min(timesteps) < 0 or max(timesteps) >= chip.timesteps:
         raise ChipDataError(

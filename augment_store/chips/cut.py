@@ -39,7 +39,7 @@ NO_DATA: Final = -9999
 
 @dataclass(frozen=True)
 class CutRequest:
-    """What is cut, and how.
+    """What to cut, and how.
 
     Attributes:
         rasters: A GeoTIFF or COG per modality, all on one grid; `MASK` is the reference mask.
@@ -122,7 +122,7 @@ def _tiles_of(
 
 
 def deal_out(chips: Mapping[str, Sequence[str]], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """Chips of each split: whole scenes, in random order, each to the split that lacks most of its share.
+    """Chips of each split: whole scenes, in random order, each to the split furthest below its share.
 
     Args:
         chips: Chips by scene.
@@ -138,7 +138,7 @@ def deal_out(chips: Mapping[str, Sequence[str]], shares: Sequence[float], seed: 
 
 
 def cut(request: CutRequest) -> Cut:
-    """Cuts rasters into chips; nothing is left in the chip set where it fails.
+    """Cuts rasters into chips; if it fails, it leaves nothing in the chip set.
 
     Raises:
         ChipSetError: If the request is invalid, or chips of the scene are there already.
@@ -261,12 +261,12 @@ def _write_chip(tile: Tile, sources: Mapping[str, DatasetReader], request: CutRe
 
 
 def own_no_data(name: str, raster: NDArray[Any], declared: float | None) -> NDArray[Any]:
-    """A raster ``[C, H, W]`` in which a value that its file declares as no data is what readers of chips know as such.
+    """A raster ``[C, H, W]`` with its file's no-data value replaced by one that readers of chips recognise.
 
     Args:
         name: Its modality, or `MASK`.
         raster: Values as in the file.
-        declared: The file's no-data value; None or NaN where it needs no change.
+        declared: The file's no-data value; None or NaN if it needs no change.
     """
     modality = INPUT_MODALITIES.get(name)
     known = declared is None or np.isnan(declared) or (modality and declared in modality.nodata)
@@ -280,7 +280,7 @@ def own_no_data(name: str, raster: NDArray[Any], declared: float | None) -> NDAr
 
 
 def missing_share(name: str, raster: NDArray[Any]) -> float:
-    """Share of the pixels ``[H, W]`` of an input that have no observation in some band; 0 of what is no input."""
+    """Share of the pixels ``[H, W]`` of an input that have no observation in some band; 0 if it is not an input."""
     if name not in INPUT_MODALITIES:
         return 0.0
     return float(missing(raster, INPUT_MODALITIES[name]).any(axis=-3).mean())
@@ -299,7 +299,7 @@ def _write(path: Path, raster: NDArray[Any], source: DatasetReader, window: Wind
 
 
 def _publish(draft: Path, out: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Moves whole chips to where readers look, and adds them to the split files."""
+    """Moves finished chips to where readers look, and adds them to the split files."""
     for path in _files(draft):
         target = out / path.relative_to(draft)
         target.parent.mkdir(parents=True, exist_ok=True)

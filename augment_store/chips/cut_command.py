@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from augment_store.words import counted
+
 if TYPE_CHECKING:
     from augment_store.chips.cut import Cut, CutRequest
 
@@ -62,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cuts rasters and prints what came of it.
+    """Cuts rasters and prints the result.
 
     Raises:
         AugmentStoreError: If the request is invalid or a raster cannot be used.
@@ -80,9 +82,9 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     left = (
         f", {made.left_out} left out (more than {request.most_missing:.0%} missing)" if made.left_out else ""
     )
-    scenes = "1 scene" if len(made.chips) == 1 else f"{len(made.chips)} scenes"
-    lines = [f"{request.out}: {count} chips of {request.size} px in {scenes}{left}"]
-    lines += [f"{name}: {len(ids)} chips" for name, ids in made.splits.items()]
+    scenes = counted(len(made.chips), "scene")
+    lines = [f"{request.out}: {counted(count, 'chip')} of {request.size} px in {scenes}{left}"]
+    lines += [f"{name}: {counted(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
         lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")

@@ -15,7 +15,7 @@ Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
 
 GRID_MAPPING: Final = "spatial_ref"
-"""Name of the variable that holds the coordinate reference system, as rioxarray and GDAL have it."""
+"""Name of the variable that holds the coordinate reference system, as rioxarray and GDAL call it."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Georeference:
     """Where a chip lies.
 
     Attributes:
-        crs_wkt: Coordinate reference system as WKT, empty where it is not known.
-        transform: Affine coefficients a, b, c, d, e, f (x = a·col + b·row + c), NaN where not known.
+        crs_wkt: Coordinate reference system as WKT, empty if unknown.
+        transform: Affine coefficients a, b, c, d, e, f (x = a·col + b·row + c), NaN if unknown.
     """
 
     crs_wkt: str = ""
@@ -83,7 +83,7 @@ def footprint(georeference: Georeference, size: int) -> Ring | None:
 
 
 def pixel_metres(georeference: Georeference) -> float | None:
-    """Side of a pixel in metres; None where it is not known or the system is not projected."""
+    """Side of a pixel in metres; None if unknown, or if the system is not projected."""
     if not is_known(georeference):
         return None
     from rasterio.crs import CRS
@@ -95,7 +95,7 @@ def pixel_metres(georeference: Georeference) -> float | None:
 
 
 def authority_code(crs_wkt: str) -> str | None:
-    """Code of a coordinate reference system, for example ``EPSG:32618``; None where it has none."""
+    """Code of a coordinate reference system, for example ``EPSG:32618``; None if it has none."""
     from rasterio.crs import CRS
 
     authority = CRS.from_wkt(crs_wkt).to_authority()
@@ -114,7 +114,7 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
     Empty for a rotated raster, which has no coordinate per row and column: its transform alone says where it lies.
 
     Args:
-        georeference: A known one.
+        georeference: Georeference, which must be known.
         shape: Height and width in pixels.
     """
     a, b, c, d, e, f = georeference.transform
@@ -125,7 +125,7 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
 
 
 def axis_attributes(axis: str, georeference: Georeference) -> dict[str, Any]:
-    """CF attributes of the coordinate of an axis, ``y`` or ``x``: of degrees where the system is not projected."""
+    """CF attributes of the coordinate of an axis, ``y`` or ``x``: in degrees if the system is not projected."""
     from rasterio.crs import CRS
 
     long_name = {"long_name": f"{axis} of pixel centres"}

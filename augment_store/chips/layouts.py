@@ -16,8 +16,9 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
-from augment_store.files import check_local, check_name, read_text
-from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.files import check_local, read_text
+from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
+from augment_store.names import check_name
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 
@@ -31,7 +32,7 @@ SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip")
 
 
 def _listed(value: Any) -> Any:
-    """A single word in place of a list of one."""
+    """Makes a list of a single word."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -51,9 +52,9 @@ def _pattern(path: str) -> str:
 
 
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], BeforeValidator(_listed)]
-"""Paths of which the first that is there counts."""
+"""Alternative paths; the first that exists is used."""
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_listed)]
-"""File names with ``{id}`` for the chip, of which the first that is there counts."""
+"""Alternative file names, with ``{id}`` for the chip; the first that exists is used."""
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -63,10 +64,10 @@ class Image:
 
     Attributes:
         files: Patterns of its file, relative to the layout's `data`.
-        bands: Bands in the order of the file, by TerraTorch's names; further ones are passed over. Empty: TerraMind's
+        bands: Bands in the order of the file, by TerraTorch's names; others are ignored. Empty: TerraMind's
             own bands in their order.
-        absent: Bands that the sensor or the data set does not have; they enter as no data, which the input audit stops
-            on until it is accepted.
+        absent: Bands that the sensor or the data set does not have; they enter as no data, at which the input audit
+            stops until the user accepts it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -78,21 +79,21 @@ class Image:
 
 @dataclass(frozen=True)
 class Layout:
-    """File names of a chip set and what is to be known of its files. Paths are relative to the chip set's root.
+    """File names of a chip set, and what readers must know about its files. Paths are relative to the chip set's root.
 
     Attributes:
         name: What users call the layout.
         images: Files of each modality.
         description: One line that says what has this layout.
-        data: Folder that holds the modality folders; of several the first that has chips.
+        data: Folder that holds the modality folders; of several, the first that has chips.
         mask: Patterns of the reference mask, relative to `data`.
         splits: Files that list each split's chips: an id a line, or the name of one of the chip's files.
-        scenes: What gives a chip its scene, as `--scenes` takes it; None for the default.
+        scenes: Rule for a chip's scene, as `--scenes` takes it; None for the default.
         timesteps: Timesteps of every chip, or None where files may have any number; a GeoTIFF then holds the bands of
             the first, those of the second, and so on.
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
-        ignored_labels: Labels of a mask that do not count, besides −1.
+        ignored_labels: Mask labels to ignore, besides −1.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -120,15 +121,6 @@ class Layout:
         """Every pattern of an image file."""
         return tuple(pattern for image in self.images.values() for pattern in image.files)
 
-    def offset(self, modality: str) -> float:
-        """What to subtract from a modality's values, in its unit on disk."""
-        return self.s2_offset if modality in S2_MODALITIES else 0.0
-
-    @property
-    def linear(self) -> tuple[str, ...]:
-        """Modalities that are linear power on disk."""
-        return S1_MODALITIES if self.s1_unit == "linear" else ()
-
 
 def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
     listed = (*(image.bands or expected), *image.absent)
@@ -149,10 +141,10 @@ def shipped_layout(name: str) -> Layout:
 
 
 def load_layout(name: str) -> Layout:
-    """A layout by the name of one that ships with the package, or from a YAML file.
+    """A shipped layout by its name, or one from a YAML file.
 
     Raises:
-        ChipSetError: If there is neither, or the file is no layout; the message names the key.
+        ChipSetError: If there is neither, or the file is not a layout; the message names the key.
     """
     if name in SHIPPED:
         return shipped_layout(name)
@@ -170,12 +162,12 @@ def load_layout(name: str) -> Layout:
 
 
 def wherever_run(name: str | None) -> str | None:
-    """A layout as a record names it: a file by its absolute path, so that the record holds in any folder."""
+    """A layout as a record names it: a file by its absolute path, so that the record is valid in any folder."""
     return str(Path(name).resolve()) if name and name not in SHIPPED and Path(name).is_file() else name
 
 
 def list_ids(folder: Path, pattern: str) -> set[str]:
-    """Ids of the files in `folder` that `pattern`, such as ``DEM/{id}_DEM.tif``, describes."""
+    """Ids of the files in `folder` that match `pattern`, such as ``DEM/{id}_DEM.tif``."""
     return set(_ids(folder / pattern))
 
 
@@ -189,14 +181,14 @@ def _ids(path: Path) -> Iterator[str]:
 
 
 def _id_in(name: str, pattern: str) -> str | None:
-    """The id in a file name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None where it is another's."""
+    """The id in a file name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None if it does not match."""
     prefix, suffix = pattern.split("{id}")
     found = name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
     return name[len(prefix) : len(name) - len(suffix)] if found else None
 
 
 def data_folder(root: Path, layout: Layout) -> Path | None:
-    """Folder under `root` with the layout's modality folders, or None where no chip is in any."""
+    """Folder under `root` with the layout's modality folders, or None if they hold no chip."""
     for folder in (root / data for data in layout.data):
         if any(True for pattern in layout.patterns() for _ in _ids(folder / pattern)):
             return folder
@@ -204,11 +196,11 @@ def data_folder(root: Path, layout: Layout) -> Path | None:
 
 
 def find_layout(root: Path, name: str | None = None) -> Layout:
-    """Tells which layout a folder has: the one named, or the one whose files are there.
+    """The layout of a folder: the one named, or the one whose files are there.
 
     Args:
         root: Root folder of the chip set.
-        name: A layout that ships with the package, the path of a YAML file, or None to find out.
+        name: A layout that ships with the package, the path of a YAML file, or None to detect it.
 
     Raises:
         ChipSetError: If there is no such folder, no such layout, or no chip of any layout in it.
@@ -231,7 +223,7 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
 
 
 def root_above(folder: Path) -> Path | None:
-    """Root of the chip set of which `folder` is the data or a modality folder; None where it is neither."""
+    """Root of the chip set whose data folder or modality folder is `folder`; None if it is neither."""
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
@@ -267,7 +259,7 @@ def check_id(chip_id: str, where: Path) -> str:
 
 
 def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
-    """Chip ids of a split file, one a line (of a CSV file the first column); blank lines are skipped.
+    """Chip ids of a split file, one a line (in a CSV file, the first column); blank lines are skipped.
 
     Args:
         path: The split file.
@@ -300,6 +292,6 @@ def _check_once(ids: Iterable[str], path: Path) -> None:
 
 
 def _id_of(name: str, layout: Layout) -> str:
-    """The id that a file name of the layout has; a name that is no file of it is an id already."""
+    """The id in a file name of the layout; a name that matches none of its patterns is taken as an id."""
     patterns = (PurePosixPath(pattern).name for pattern in (*layout.patterns(), *layout.mask))
     return next(filter(None, (_id_in(name, pattern) for pattern in patterns)), name)

@@ -24,7 +24,7 @@ python -m augment_store layouts check sen1floods11 --chips sen1floods11/v1.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `layouts`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    show = actions.add_parser("show", help="print a layout's YAML file, a file to copy and edit and edit")
+    show = actions.add_parser("show", help="print a layout's YAML file, to copy and edit")
     show.add_argument("layout", metavar="NAME", help="layout that comes with the package")
     check = actions.add_parser("check", help="say what a layout finds in a folder; exit 1 on a problem")
     check.add_argument("layout", metavar="NAME|FILE", help="layout by name, or a YAML file")
@@ -81,5 +81,5 @@ def _check(layout: str, root: Path) -> int:
         mark = "problem: " if found.problem else ""
         sys.stdout.write(f"{found.subject:8} {mark}{printable(found.text)}\n")
     told = counted(problems, "problem") if problems else "no problem"
-    sys.stdout.write(f"{root}: {told} by layout {layout}\n")
+    sys.stdout.write(f"{root}: {told} with layout {layout}\n")
     return 1 if problems else 0

@@ -87,14 +87,14 @@ def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:
 
 
 def _expected(bands: int, present: Sequence[str], modality: Modality, layout: Layout) -> str:
-    """What a file should hold, and what to do where it holds something else."""
+    """What a file should hold, and what to do if it holds something else."""
     if modality.name == "S2L2A" and bands == len(S2L1C.bands):
         remedy = (
             "13 bands are those of Level-1C, at the top of the atmosphere: give them as S2L1C (--inputs S2L1C); if it "
             "is Level-2A with an empty B10, drop B10 (CIRRUS), or name it in a layout"
         )
     else:
-        remedy = "Files with other bands, or in another order, are described by a layout file (--layout FILE)"
+        remedy = "If the file has other bands or another order, describe it in a layout file (--layout FILE)"
     times = f" × {layout.timesteps} timesteps" if layout.timesteps and layout.timesteps > 1 else ""
     return f"{len(present)}{times} ({' '.join(present)}). {remedy}"
 
@@ -120,7 +120,7 @@ def _read_zarr_zip(path: Path) -> NDArray[Any]:
 
 
 def _check_size(declared: int) -> None:
-    """Before memory is asked for it: a few bytes can declare any number of pixels."""
+    """Refuses a size before memory is allocated for it: a few bytes can declare any number of pixels."""
     if declared > LARGEST_RASTER:
         raise ValueError(
             f"declares {declared / 2**30:.1f} GiB, at most {LARGEST_RASTER / 2**30:.0f} are read"

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import ChipSetError
-from augment_store.files import LONGEST_NAME, read_text
+from augment_store.files import read_text
+from augment_store.names import LONGEST_NAME
+from augment_store.words import counted
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
-"""Default for what is stripped from an id: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
+"""What is stripped from an id by default: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
 
 
 def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
-    """Scene of each chip, by what `--scenes` was given.
+    """Scene of each chip, by the rule that `--scenes` was given.
 
     Args:
         ids: Chip ids.
@@ -32,8 +34,8 @@ def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
     scenes = scenes_by_pattern(chip_ids, rule)
     if chip_ids and rule != SCENE_PATTERN and all(chip_id == scene for chip_id, scene in scenes.items()):
         raise ChipSetError(  # as a mistyped file name does
-            f"--scenes {rule!r} is no file, and as a regular expression matches no chip id, such as {chip_ids[0]!r}; "
-            "give a CSV file of chip and scene, or an expression for what to strip from an id"
+            f"--scenes {rule!r} is not a file, and as a regular expression it matches no chip id, such as "
+            f"{chip_ids[0]!r}; give a CSV file of chip and scene, or an expression for what to strip from an id"
         )
     return scenes
 
@@ -42,7 +44,7 @@ def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[
     """Scene of each chip: its id without what `pattern` matches.
 
     Raises:
-        ChipSetError: If `pattern` is no regular expression, or leaves nothing of an id, or too much.
+        ChipSetError: If `pattern` is not a regular expression, or leaves an id empty or too long.
     """
     try:
         expression = re.compile(pattern)
@@ -77,7 +79,7 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
     missing = [chip_id for chip_id in ids if not known.get(chip_id)]
     if missing:
         raise ChipSetError(
-            f"{table}: no scene for {len(missing)} chips, the first {missing[0]!r}; add a row for each"
+            f"{table}: no scene for {counted(len(missing), 'chip')}, the first {missing[0]!r}; add a row for each"
         )
     scenes = {chip_id: known[chip_id] for chip_id in ids}
     _check_scenes(str(table), scenes.values())
@@ -85,7 +87,7 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
 
 
 def _check_scenes(source: str, scenes: Iterable[str]) -> None:
-    """Makes sure that exported files can be called after scenes; a path separator is replaced there."""
+    """Makes sure that exported files can be named after scenes; the export replaces path separators."""
     for scene in dict.fromkeys(scenes):
         if not scene.isprintable() or len(scene.encode()) > LONGEST_NAME:
             raise ChipSetError(

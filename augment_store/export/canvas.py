@@ -15,7 +15,8 @@ from augment_store.chips.georeference import Georeference, is_known
 from augment_store.entries import read_entry
 from augment_store.errors import MosaicError
 from augment_store.export.layers import Layer
-from augment_store.files import check_name, printable
+from augment_store.files import printable
+from augment_store.names import check_name
 from augment_store.store import AugmentStore
 
 MOST_PIXELS: Final = 2**28
@@ -31,11 +32,11 @@ class Canvas:
     """Chips placed on one pixel grid.
 
     Attributes:
-        name: What files are called after: the chip's or the scene's id.
+        name: What files are named after: the chip's or the scene's id.
         scene_id: Scene of the chips.
-        corners: Row and column of each chip's upper left pixel; where chips overlap the first one shows.
+        corners: Row and column of each chip's upper left pixel; where chips overlap, the first one shows.
         shape: Rows and columns.
-        georeference: Of the whole.
+        georeference: Georeference of the whole grid.
     """
 
     name: str
@@ -82,8 +83,8 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
 
     Raises:
         MosaicError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart, or two
-            scenes would have the same files.
-        StoreError: If a scene's id makes no file name.
+            scenes would be written to the same files.
+        StoreError: If a scene's id does not make a file name.
     """
     scenes: dict[str, list[str]] = {}
     for chip_id in chip_ids:
@@ -93,12 +94,12 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
 
 
 def _file_name(scene_id: str) -> str:
-    """What a scene's files are called after: anything but letters, digits, dots and hyphens becomes ``_``."""
+    """What a scene's files are named after: anything but letters, digits, dots and hyphens becomes ``_``."""
     return re.sub(r"[^\w.-]+", "_", scene_id)
 
 
 def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
-    """Makes sure that each scene has a file name, and its own."""
+    """Makes sure that each scene has a file name of its own."""
     taken: dict[str, str] = {}
     for scene_id in scene_ids:
         name = _file_name(scene_id)

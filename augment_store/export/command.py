@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.maps.registry import MAPS
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     chip_ids = [store.chip_ids[position] for position in positions]
     console = Console()
     done = _export(console, store, chip_ids, arrays, args)
-    console.print(f"{args.out}: {done} of {len(chip_ids)} chips ({progress})", soft_wrap=True)
+    console.print(f"{args.out}: {done} of {counted(len(chip_ids), 'chip')} ({progress})", soft_wrap=True)
     return 0
 
 
@@ -89,12 +90,12 @@ def _export(
     ):
         count += 1
         nowhere += not is_known(canvas.georeference)
-    noun = "groups" if args.format == "zarr" else "files"
-    return f"{count} {noun}{f' ({nowhere} without georeference)' if nowhere else ''}"
+    noun = "group" if args.format == "zarr" else "file"
+    return f"{counted(count, noun)}{f' ({nowhere} without georeference)' if nowhere else ''}"
 
 
 def _target(store: AugmentStore, args: argparse.Namespace) -> Path:
-    """What is written to: a folder of files, or a Zarr group called after the store."""
+    """Where to write: a folder of files, or a Zarr group named after the store."""
     out: Path = args.out
     return out / f"{store.path.stem}.zarr" if args.format == "zarr" else out
 
@@ -113,7 +114,7 @@ def _written(
 def _rasters(
     store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> Iterator[Canvas]:
-    """Writes a GeoTIFF per canvas and layer and yields its canvas; no timestep that is a copy of another."""
+    """Writes a GeoTIFF per canvas and layer and yields its canvas; timesteps that are copies are skipped."""
     from augment_store.export.geotiff import write_cog, write_geotiff
     from augment_store.export.layers import distinct_timesteps, layers
 

@@ -55,7 +55,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
             _fill(source, store, canvas, layer)
         with plain.open() as source:
             rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
-        write_whole(path, [optimised.getbuffer()])  # GDAL's own errors of a full disk are no OSError
+        write_whole(path, [optimised.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
     write_sidecar(path, layer.array.classes)
 
 

@@ -83,7 +83,7 @@ def write_zarr(
 
 def _root(path: Path, store: AugmentStore) -> zarr.Group:
     if path.exists() and not (path / "zarr.json").is_file():
-        raise ExportError(f"{path}: exists and is no Zarr group; choose another --out")
+        raise ExportError(f"{path}: exists and is not a Zarr group; choose another --out")
     root = zarr.open_group(path, mode="a", zarr_format=3)
     found = root.attrs.get("fingerprint", store.fingerprint)
     if found != store.fingerprint:
@@ -95,7 +95,7 @@ def _root(path: Path, store: AugmentStore) -> zarr.Group:
 
 
 def _consolidate(root: zarr.Group, name: str) -> None:
-    """Per group, which is what readers open; the root's would hold the metadata of every chip."""
+    """Consolidates metadata per group, since readers open groups; the root's would hold that of every chip."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(root.store, path=name, zarr_format=3)

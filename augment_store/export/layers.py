@@ -22,7 +22,7 @@ class Layer:
         array: The array.
         sample: Which sample, None where the array is a mean over samples.
         timestep: Which timestep.
-        suffix: What sets its file apart from other layers', empty where there is but one.
+        suffix: Distinguishes its file from other layers'; empty if there is only one.
         bands: Description of each band.
     """
 
@@ -71,7 +71,7 @@ def layers(store: AugmentStore, arrays: Sequence[MapArray]) -> Iterator[Layer]:
 
 
 def distinct_timesteps(store: AugmentStore, chip_ids: Sequence[str]) -> set[int]:
-    """Timesteps that any of the chips has a generation of its own for."""
+    """Timesteps that were generated, not copied, for any of the chips."""
     return {
         int(source) for chip_id in chip_ids for source in np.unique(store.read("timestep_source", chip_id))
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.command_line import LEGEND_HELP, add_layout_argument, positive
+from augment_store.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
-    """The chips asked for by id, or drawn."""
+    """Positions of the chips asked for by id, or drawn at random."""
     from augment_store.inspect.selection import draw, positions_of
 
     if args.ids is not None:
@@ -100,7 +101,7 @@ def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
 def _choose(
     survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
 ) -> list[ChipStatistics]:
-    """Statistics of the chips to show; those of the summary are not worked out again."""
+    """Statistics of the chips to show; those of the summary are reused."""
     if worst is not None:
         return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
     known = {entry.chip_id: entry for entry in seen}
@@ -127,11 +128,11 @@ def _show(
         write_sheet(
             args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
         )
-        console.print(f"{args.png}: contact sheet of {len(chosen)} chips", soft_wrap=True)
+        console.print(f"{args.png}: contact sheet of {counted(len(chosen), 'chip')}", soft_wrap=True)
     if args.html is not None:
         write_page(args.html, survey, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
-        console.print(f"{args.html}: page of {len(chosen)} chips, {size:.2f} MB", soft_wrap=True)
+        console.print(f"{args.html}: page of {counted(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 

@@ -20,7 +20,7 @@ from augment_store.inspect.views import ChipView, view_chip
 from augment_store.page.assembly import Assets, as_json, as_legend, assemble
 
 CHIP_BUDGET: Final = 21_500
-"""Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share as much."""
+"""Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share the same total."""
 
 FULL_PAGE: Final = 60
 """Chips that share the budget of a page."""
@@ -30,7 +30,7 @@ _ASSETS: Final = Assets("augment_store.inspect", ("chips.js", "footprints.js", "
 
 @dataclass(frozen=True)
 class Level:
-    """How closely pictures are kept: the RGB's side, the other inputs' side, WebP quality, stride of maps."""
+    """How much detail pictures keep: the RGB's side, the other inputs' side, WebP quality, stride of maps."""
 
     rgb: int
     others: int
@@ -46,7 +46,7 @@ LEVELS: Final = (
     Level(128, 56, 40, 2),
     Level(96, 48, 35, 4),
 )
-"""From close to coarse; a chip gets the first that its share of what is left of the budget pays, or the last."""
+"""From fine to coarse; a chip gets the first that fits its share of the remaining budget, or the last."""
 
 
 def write_page(
@@ -61,7 +61,7 @@ def write_page(
     Args:
         path: File to write.
         survey: The store.
-        seen: Statistics of the chips the summary is over.
+        seen: Statistics of the chips that the summary covers.
         chosen: Statistics of the chips to show.
         timestep: Which timestep's pictures are shown.
 
@@ -79,7 +79,7 @@ def _parts(
 
 
 def _chips(survey: Survey, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
-    """A list in JSON, chip by chip, so that the pictures of one chip alone are in memory."""
+    """A list in JSON, chip by chip, so that only one chip's pictures are in memory."""
     left = CHIP_BUDGET * max(len(chosen), FULL_PAGE)
     yield "[\n"
     for position, statistics in enumerate(chosen):
@@ -144,7 +144,7 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
 
 
 def _layers(view: ChipView, budget: int) -> dict[str, list[str]]:
-    """Data URIs by layer, at the closest level that stays within the budget."""
+    """Data URIs by layer, at the finest level that stays within the budget."""
     for level in LEVELS:
         layers = _encode(view, level)
         if _weight(layers) <= budget:

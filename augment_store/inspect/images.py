@@ -27,7 +27,7 @@ class MapPicture:
     Attributes:
         codes: ``[y, x]`` codes of the legend.
         classes: The legend.
-        photo: The picture, None where the legend's colours are it.
+        photo: The picture, None if it is drawn in the legend's colours.
     """
 
     codes: NDArray[np.uint8]

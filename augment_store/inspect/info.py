@@ -18,7 +18,7 @@ from augment_store.schema import State
 from augment_store.store import AugmentStore
 
 SHARES_CHIPS: Final = 1000
-"""Chips that class shares are counted over at most, so that a large store does not have to be read whole."""
+"""Most chips that class shares are counted over, so that a large store does not have to be read whole."""
 
 
 def summarize(store: AugmentStore) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
 
 
 def _bytes_under(folder: str | os.PathLike[str]) -> int:
-    """Bytes of the files in a folder; a store of a million chips has 300,000, so each is asked for once."""
+    """Bytes of the files in a folder; a store of a million chips has 300,000, so each is looked up only once."""
     with os.scandir(folder) as found:
         return sum(
             _bytes_under(entry) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
@@ -53,7 +53,7 @@ def _bytes_under(folder: str | os.PathLike[str]) -> int:
 def class_shares(store: AugmentStore) -> dict[str, float]:
     """Share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
 
-    Of more than `SHARES_CHIPS` complete chips, that many evenly spread ones are looked at.
+    If more than `SHARES_CHIPS` chips are complete, that many evenly spread ones are counted.
     """
     kind, complete = store.spec.map, store.chips_in(State.COMPLETE)
     if kind.continuous or not complete:

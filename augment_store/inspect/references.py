@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.inspect.images import MapPicture
 from augment_store.legend import LegendTable
@@ -26,7 +27,7 @@ class Reference:
     """A chip's reference.
 
     Attributes:
-        picture: The reference as it is shown, `NO_CODE` where there is none.
+        picture: The reference as it is shown, `NO_CODE` where it has no value.
         agreement: Share of the reference's pixels that maps ``[sample, time, …, y, x]`` agree with, mean over
             samples and timesteps; a class without counterpart in the reference's legend does not agree.
     """
@@ -52,7 +53,7 @@ class References:
     inputs: tuple[InputSpec, ...] = ()
 
     def read(self, chip_id: str, size: int) -> Reference | None:
-        """A chip's reference, None where it has none.
+        """A chip's reference, None if it has none.
 
         Raises:
             ChipDataError: If it cannot be read, or its size is not the maps' `size`.
@@ -96,10 +97,11 @@ class References:
 
 
 def units_on_disk(modality: str, chips: ChipSet, inputs: Iterable[InputSpec]) -> tuple[bool, float]:
-    """Whether a modality is linear power on disk, and its offset: as the generator took it, or else by the layout."""
+    """Whether a modality is linear power on disk, and its offset: as the generator took it, or by the layout."""
     taken = next((entry for entry in inputs if entry.name == modality), None)
     if taken is None:
-        return modality in chips.layout.linear, chips.layout.offset(modality)
+        units = Units.of(chips.layout)
+        return units.name(modality) == "linear", units.offset(modality)
     return taken.unit == "linear", taken.offset
 
 

@@ -23,7 +23,7 @@ _SUGGESTED_AMONG: Final = 20_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a store has got: its chips' states, read once, whole.
+    """How far a store has got: the states of all its chips, read once.
 
     Attributes:
         states: ``[chip]`` a `State` each.
@@ -55,7 +55,7 @@ def check_not_empty(store: AugmentStore, progress: Progress) -> None:
     """Makes sure that there is a chip to look at.
 
     Raises:
-        EmptyStoreError: If none is complete; the message says what became of them.
+        EmptyStoreError: If none is complete; the message says how many failed or are pending.
     """
     if not progress.complete.size:
         raise EmptyStoreError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
@@ -82,7 +82,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
 
 
 def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Draws `count` of the positions without repetition, all where there are no more; in ascending order."""
+    """Draws `count` of the positions without repetition, or all if there are fewer; in ascending order."""
     if count >= positions.size:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, size=count, replace=False))

@@ -180,7 +180,7 @@ def _head(figure: Figure, survey: Survey, timestep: int) -> None:
 
 
 def _legends(survey: Survey, views: Sequence[ChipView]) -> Legends:
-    """The map's legend where it has the legend's colours, and the reference's where it is another one."""
+    """The map's legend if it has the legend's colours, and the reference's if that differs."""
     kind = survey.kind
     own = {"map": kind.legend} if kind.drawn_by_legend else {}
     references = [view.reference.picture.classes for view in views if view.reference is not None]

@@ -15,7 +15,7 @@ from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.family import GeneratedMap
 
 ONE_CLASS_SHARE: Final = 0.99
-"""A chip of one class to this share looks wrong."""
+"""A chip looks wrong if one class has this share of its pixels."""
 
 LOW_CONFIDENCE: Final = 0.5
 LOW_AGREEMENT: Final = 0.5
@@ -28,7 +28,7 @@ MEASURES: Final = {
     "timesteps": "agreement between timesteps",
     "reference": "agreement with reference",
 }
-"""Measures a chip has one number of, and what people call them."""
+"""Measures with one number per chip, and their labels."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def find_flags(
     flags = []
     if (
         kind.drawn_by_legend and shares.max() >= ONE_CLASS_SHARE
-    ):  # else it may well be: flat land is of one height
+    ):  # a continuous map may be right: flat land has one height
         flags.append(f"only {kind.legend[int(shares.argmax())].name}")
     if shares.sum() == 0:
         flags.append("no value at all")

@@ -1,4 +1,4 @@
-"""Goes through chips of a store one at a time and sums up what it saw."""
+"""Reads chips of a store one at a time and sums them up."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Survey:
         return chip_id in self._present
 
     def reference(self, chip_id: str) -> Reference | None:
-        """A chip's reference, None where there is none."""
+        """A chip's reference, None if there is none."""
         if self._references is None or not self.has_inputs(chip_id):
             return None
         return self._references.read(chip_id, self.store.extent.size)

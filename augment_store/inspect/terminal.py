@@ -15,6 +15,7 @@ from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import LegendClass
+from augment_store.words import counted
 
 _LISTED: Final = 10
 _BAR: Final = 20
@@ -26,7 +27,7 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     Args:
         console: Where to print.
         survey: The store.
-        seen: Statistics of the chips the summary is over.
+        seen: Statistics of the chips that the summary covers.
     """
     console.print(_title(survey, len(seen)), soft_wrap=True)
     groups = summarise(seen)
@@ -34,9 +35,11 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     console.print(_measures_table(groups, survey.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
     if wrong:
-        console.print(chips_table(wrong[:_LISTED], f"{len(wrong)} of {len(seen)} chips look wrong"))
+        console.print(
+            chips_table(wrong[:_LISTED], f"looks wrong: {len(wrong)} of {counted(len(seen), 'chip')}")
+        )
     else:
-        console.print(f"None of {len(seen)} chips looks wrong.", style="green")
+        console.print(f"None of {counted(len(seen), 'chip')} looks wrong.", style="green")
 
 
 def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
@@ -58,17 +61,13 @@ def _title(survey: Survey, seen: int) -> Text:
     text = Text.assemble((str(store.path), "bold"), "\n", printable(facts), "\n")
     text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
     if seen < progress.complete.size:
-        text.append(f"Numbers are from a seeded sample of {seen:,} chips.\n", style="dim")
+        text.append(f"Numbers are from a seeded sample of {counted(seen, 'chip')}.\n", style="dim")
     return text
 
 
 def _extent(survey: Survey) -> str:
     extent, samples = survey.store.extent, survey.store.spec.sampling.samples
-    return f"{extent.size} × {extent.size} px · {_count(extent.timesteps, 'timestep')} · {_count(samples, 'sample')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{extent.size} × {extent.size} px · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
 
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import read_entry
 from augment_store.inspect.images import MapPicture
@@ -26,23 +28,24 @@ from augment_store.modalities import (
     S2L2A,
     native,
 )
+from augment_store.spec import InputSpec
 
 
 @dataclass(frozen=True)
 class ChipView:
-    """Everything that is drawn of one chip at one timestep.
+    """Everything that is drawn for one chip at one timestep.
 
     Attributes:
         statistics: Numbers about the chip.
         scene_id: Parent acquisition.
         georeference: Where it lies.
-        rgb: Natural colours of Sentinel-2, None where the chip set has none.
-        radar: VV, VH and VV of S1, None likewise.
-        relief: Hillshaded DEM, None likewise.
+        rgb: Natural colours of Sentinel-2, None if the chip set has none.
+        radar: VV, VH and VV of S1, or None.
+        relief: Hillshaded DEM, or None.
         maps: The generated map of each sample.
         token_probability: ``[sample, y, x]`` in 0..1, the same over a token's patch.
-        confidence: ``[sample, y, x]`` in 0..1, None where the store has none.
-        reference: What the map is compared with, None where there is none.
+        confidence: ``[sample, y, x]`` in 0..1, None if the store has none.
+        reference: What the map is compared with, None if there is none.
         tokens: ``[sample, ty, tx]`` codebook indices; of the first codebook where there are several.
     """
 
@@ -88,16 +91,33 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     )
 
 
-def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: tuple[str, ...]) -> Picture | None:
-    """Draws the first of the modalities that the chip set has of a chip."""
+def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: Sequence[str]) -> Picture | None:
     if survey.chips is None or not survey.has_inputs(chip_id):
         return None
-    for name in modalities:
-        if survey.chips.has(chip_id, name):
-            raster = survey.chips.raster(chip_id, name)
-            linear, _ = units_on_disk(name, survey.chips, survey.store.spec.inputs)
-            return draw_input(raster[timestep % raster.shape[0]], name, linear=linear)
-    return None
+    return draw_first(survey.chips, chip_id, modalities, survey.store.spec.inputs, timestep)
+
+
+def draw_first(
+    chips: ChipSet, chip_id: str, modalities: Sequence[str], inputs: Iterable[InputSpec], timestep: int = 0
+) -> Picture | None:
+    """Draws the first of the modalities that a chip has on disk; None if it has none of them.
+
+    Args:
+        chips: The chip set.
+        chip_id: Id of the chip.
+        modalities: Names of input modalities, the preferred one first.
+        inputs: How a generator took its inputs, see `units_on_disk`.
+        timestep: Which timestep, counted from 0.
+
+    Raises:
+        ChipDataError: If the file cannot be read.
+    """
+    name = next((name for name in modalities if chips.has(chip_id, name)), None)
+    if name is None:
+        return None
+    raster = chips.raster(chip_id, name)
+    linear, _ = units_on_disk(name, chips, inputs)
+    return draw_input(raster[timestep % raster.shape[0]], name, linear=linear)
 
 
 def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:

@@ -27,13 +27,13 @@ class MapArray:
         name: Array name in the store.
         dims: Dimension names; the first is ``chip``. One between ``time`` and the last two has a value per band.
         dtype: NumPy data type.
-        fill: Value of what has not been written.
+        fill: Value where nothing has been written.
         bands: What each band holds, in words.
         attributes: CF attributes.
         limits: Smallest and largest stored value; None where every value of the type means something.
         nodata: Value that means "nothing generated here" in an export, None where every value means something.
         classes: Legend of categorical values, empty for continuous ones.
-        resampling: How overviews are made of it.
+        resampling: How overviews of it are made.
     """
 
     name: str
@@ -54,7 +54,7 @@ class MapArray:
 
     @property
     def unit(self) -> str:
-        """Unit of the physical value, empty where it has none."""
+        """Unit of the physical value, empty if it has none."""
         return str(self.attributes.get("units", ""))
 
     @property
@@ -78,7 +78,7 @@ class MapArray:
         return self.dims.index("time") - 1
 
     def problem(self, values: NDArray[Any]) -> str:
-        """What is wrong with one chip's values, empty where nothing is."""
+        """What is wrong with one chip's values, empty if nothing is."""
         unwritten = values == self.fill
         if unwritten.all():
             return f"{self.name} was never written"
@@ -87,7 +87,7 @@ class MapArray:
         low, high = self.limits
         if not low <= self.fill <= high and unwritten.any():
             return f"{self.name} is not filled in everywhere"
-        outside = ~((values >= low) & (values <= high))  # NaN is neither
+        outside = ~((values >= low) & (values <= high))  # NaN satisfies neither
         if not outside.any():
             return ""
         worst, *limits = (float(value) * self.scale for value in (values[outside][0], low, high))

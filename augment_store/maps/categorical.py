@@ -49,7 +49,7 @@ class CategoricalMap(GeneratedMap):
         return True
 
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
-        """The class taken, its probability, and those of all classes where they are kept.
+        """The class taken, its probability, and those of all classes if they are kept.
 
         Confidence 0 is free to mean "nothing generated": of n classes the one taken is never less probable
         than 1/n.

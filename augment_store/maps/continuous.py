@@ -39,7 +39,7 @@ class ContinuousMap(GeneratedMap):
         source: Input modality that shows what the map should be.
         derive: Values ``[time, band, y, x]`` from the source's, where they are not the source's own.
         draw: Draws values ``[band, y, x]``, in their unit, as a picture; None to use the colours of the bins.
-        steps: Rounds of the diffusion decoder where none are named.
+        steps: Rounds of the diffusion decoder by default.
     """
 
     scale: float
@@ -63,12 +63,12 @@ class ContinuousMap(GeneratedMap):
 
     @property
     def diffusion_steps(self) -> int | None:
-        """As the published notebooks."""
+        """As in the published notebooks."""
         return self.steps
 
     @property
     def drawn_by_legend(self) -> bool:
-        """Where it has no picture of its own."""
+        """True if it has no picture of its own."""
         return self.draw is None
 
     @property
@@ -164,7 +164,7 @@ class ContinuousMap(GeneratedMap):
         return float(there.mean() * self.scale) if there.size else np.nan
 
     def picture(self, values: NDArray[Any]) -> Picture:
-        """Drawn as inputs of its kind are, or in the colours of the bins."""
+        """Drawn like inputs of its kind, or in the colours of the bins."""
         return self.picture_of(self.load(values if self.banded else values[None]))
 
     def picture_of(self, values: NDArray[np.floating]) -> Picture:

@@ -19,10 +19,10 @@ NO_CODE: Final = 255
 _RGB: Final = tuple(S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE"))
 
 _CLOUD: Final = 3000.0
-"""Reflectance × 10⁴ from which a pixel is taken for cloud or snow if all visible bands have it."""
+"""Reflectance × 10⁴ from which a pixel counts as cloud or snow, if all visible bands reach it."""
 
 _FEWEST_CLEAR: Final = 0.05
-"""Share of clear pixels below which a chip is stretched over all of them."""
+"""Share of clear pixels below which a chip is stretched over all its pixels."""
 
 _SUN: Final = (-1.0, 1.0, 1.6)
 """Direction the hillshade's light comes from, as x east, y north, z up: north-west, 49° high."""
@@ -66,9 +66,9 @@ def draw_relief(bands: NDArray[np.floating]) -> Picture:
 
 
 def _stretch(values: NDArray[np.floating], over: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
-    """Values between the 2nd and 98th percentile of `over`, or their own, as 0..1; 0 where there is none.
+    """Values between the 2nd and 98th percentile of `over`, or their own, as 0..1; 0 where a value is missing.
 
-    Where all are equal they are ½.
+    If all are equal, they become ½.
     """
     over = values if over is None else over
     finite = over[np.isfinite(over)]

@@ -1,4 +1,4 @@
-"""What every generated map has, whichever its family."""
+"""What every generated map has, whatever its family."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GeneratedMap(ABC):
 
     continuous: ClassVar[bool]
     encoding: ClassVar[str]
-    """How it enters a fine-tune where no encoding is named."""
+    """How it enters a fine-tune by default."""
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class GeneratedMap(ABC):
 
     @property
     def counted(self) -> str:
-        """What `codes` and `mean` are of, in words."""
+        """What `codes` and `mean` describe, in words."""
         return self.name
 
     @property
@@ -51,7 +51,7 @@ class GeneratedMap(ABC):
     @property
     @abstractmethod
     def diffusion_steps(self) -> int | None:
-        """Rounds of its tokenizer's diffusion decoder where none are named; None where the decoder is not one."""
+        """Default rounds of its tokenizer's diffusion decoder; None if the decoder is another kind."""
 
     @property
     @abstractmethod
@@ -63,12 +63,12 @@ class GeneratedMap(ABC):
         """Arrays it has beside the tokens, the main one first."""
 
     def all_arrays(self, *, probabilities: bool, codebooks: int) -> tuple[MapArray, ...]:
-        """Every array of its store with tokens or maps."""
+        """Every array of tokens or maps in its store."""
         return (*token_arrays(self.name, codebooks), *self.arrays(probabilities=probabilities))
 
     @abstractmethod
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Position in `legend` of each pixel of stored values; `NO_CODE` where there is none."""
+        """Position in `legend` of each pixel of stored values; `NO_CODE` where a value is missing."""
 
     @abstractmethod
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
@@ -76,7 +76,7 @@ class GeneratedMap(ABC):
 
     @abstractmethod
     def mean(self, values: NDArray[Any]) -> float:
-        """Mean of stored values in their unit; NaN where there are none, or where they are classes."""
+        """Mean of stored values in their unit; NaN if there are none, or if they are classes."""
 
     @abstractmethod
     def picture(self, values: NDArray[Any]) -> Picture:

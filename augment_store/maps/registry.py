@@ -96,9 +96,9 @@ _ENTRIES: Final[tuple[GeneratedMap, ...]] = (
 )
 
 MAPS: Final[Mapping[str, GeneratedMap]] = {entry.name: entry for entry in _ENTRIES}
-"""By modality. Store, verify, inspect, export, encodings, command line and weight catalogue all ask it."""
+"""By modality. Store, verify, inspect, export, encodings, command line and weight catalogue all look here."""
 
 CONTINUOUS: Final[Mapping[str, ContinuousMap]] = {
     entry.name: entry for entry in _ENTRIES if isinstance(entry, ContinuousMap)
 }
-"""Those with values instead of classes."""
+"""Those that hold values, not classes."""

@@ -1,4 +1,4 @@
-"""Putting a page together: one file with its style, its data and its scripts, which asks for nothing from outside."""
+"""Putting a page together: one file with its style, its data and its scripts, which loads nothing from outside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def assemble(assets: Assets, title: str, data: Mapping[str, Iterable[str]]) -> I
 
     Args:
         assets: Its files.
-        title: Its title until a script gives it another; plain text.
+        title: Its title until a script changes it; plain text.
         data: JSON by the id under which `read` of ``dom.js`` finds it, in parts so that it need not be held at once.
     """
     head, body, end = _read(SHARED, "frame.html").split("<!--part-->")
@@ -51,12 +51,12 @@ def assemble(assets: Assets, title: str, data: Mapping[str, Iterable[str]]) -> I
 
 
 def as_json(value: Any) -> str:
-    """JSON that may stand inside a script element: it holds no ``<``."""
+    """JSON that is safe inside a script element: it holds no ``<``."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def as_legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
-    """Classes with their names and colours as CSS has them."""
+    """Classes with their names, and colours as CSS writes them."""
     return [{"name": entry.name, "colour": entry.hex} for entry in classes]
 
 

@@ -16,7 +16,7 @@ from augment_store.publish.stac import COLLECTION
 from augment_store.words import counted
 
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-"""Hugging Face's words for up to so many chips."""
+"""Hugging Face's size categories, each below a number of chips."""
 
 
 def write_card(facts: StoreFacts) -> str:
@@ -97,7 +97,7 @@ def _trust(facts: StoreFacts) -> Iterator[str]:
     )
     for finding in facts.audit:
         yield ""
-        yield f"Accepted in spite of the audit of the inputs: {finding}"
+        yield f"Accepted despite the input audit: {finding}"
 
 
 def _use(facts: StoreFacts) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _use(facts: StoreFacts) -> Iterator[str]:
     yield "```python"
     yield "import xarray"
     yield ""
-    yield f"store = xarray.open_zarr({facts.folder!r}, mask_and_scale=False)  # else xarray makes floats of classes"
+    yield f"store = xarray.open_zarr({facts.folder!r}, mask_and_scale=False)  # else xarray turns classes into floats"
     yield f"maps = store.set_xindex('chip_id').sel(chip_id={facts.first_chip!r})[{array!r}]"
     yield "```"
     yield ""

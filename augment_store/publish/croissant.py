@@ -51,8 +51,8 @@ def croissant_json(facts: StoreFacts, collection_sha256: str) -> dict[str, Any]:
     """The description as plain JSON-LD values.
 
     Args:
-        facts: What is said of the store.
-        collection_sha256: Of the collection's file beside it.
+        facts: Facts about the store.
+        collection_sha256: SHA-256 of the collection's file beside it.
     """
     name = facts.imprint.name
     return {
@@ -83,7 +83,7 @@ def _licence(licence: str) -> str:
 
 
 def _geography(facts: StoreFacts) -> dict[str, Any]:
-    """Place, system and resolution, each where it is known and the same for all chips."""
+    """Place, system and resolution, each if it is known and the same for all chips."""
     found: dict[str, Any] = {}
     if facts.places.box is not None:
         west, south, east, north = facts.places.box

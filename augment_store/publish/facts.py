@@ -1,4 +1,4 @@
-"""What is said of a published store, read once for the card, the STAC collection and Croissant."""
+"""Facts about a published store, read once for the card, the STAC collection and Croissant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
 
 MEASURED_CHIPS: Final = 500
-"""Chips that measures are a mean over at most; as many as `inspect` looks at."""
+"""Most chips that measures are averaged over; as many as `inspect` reads by default."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Places:
 
     Attributes:
         chips: Chips with a georeference.
-        box: West, south, east and north in degrees (WGS 84); None where no chip has a georeference.
+        box: West, south, east and north in degrees (WGS 84); None if no chip has a georeference.
         systems: Codes of their coordinate reference systems, sorted; those without a code are left out.
-        metres: Side of a pixel; None where it is not known or not the same everywhere.
+        metres: Side of a pixel; None if it is unknown or not the same everywhere.
     """
 
     chips: int
@@ -40,7 +40,7 @@ class Places:
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What is said of a store.
+    """Facts about a store.
 
     Attributes:
         imprint: Name, licence and credits.
@@ -51,12 +51,12 @@ class StoreFacts:
         chips: Number of chips, all complete.
         scenes: Number of scenes.
         places: Where they lie.
-        measures: Mean over `measured` chips of each of `augment_store.inspect.statistics.MEASURES`, NaN where it does
+        measures: Mean over `measured` chips of each of `augment_store.inspect.statistics.MEASURES`, NaN if it does
             not apply.
-        measured: Number of chips that `measures` are over.
-        shares: Share of each class by name; empty where maps have no classes.
+        measured: Number of chips that `measures` are averaged over.
+        shares: Share of each class by name; empty if maps have no classes.
         audit: Findings of input audits that the user accepted.
-        repo: Hugging Face repository it goes to, None where it stays on disk.
+        repo: Hugging Face repository it goes to, None if it stays on disk.
         date: When it was published, ISO 8601.
     """
 
@@ -98,7 +98,7 @@ class StoreFacts:
 
 
 def read_facts(survey: Survey, imprint: Imprint, *, repo: str | None, date: str) -> StoreFacts:
-    """Reads what is said of a store whose chips are all complete.
+    """Reads the facts about a store whose chips are all complete.
 
     Raises:
         AugmentStoreError: If the store or a reference is damaged.

@@ -46,7 +46,7 @@ def publish(
         repo: Hugging Face repository it goes to.
 
     Returns:
-        What was said of it.
+        The facts it was described by.
 
     Raises:
         PublishError: If the store is not complete and sound.
@@ -72,9 +72,8 @@ def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
     Raises:
         PublishError: Naming the first problem, and how many there are.
     """
-    found = list(
-        itertools.islice(map(str, verify(store, chips)), 1000)
-    )  # of a million pending chips enough is known
+    # 1,000 are enough to report: a million chips may be pending
+    found = list(itertools.islice(map(str, verify(store, chips)), 1000))
     if found:
         count = (
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"

@@ -13,7 +13,7 @@ def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
 
     Args:
         folder: A complete folder with its card.
-        repo: Repository as owner/name; made private if it is not there.
+        repo: Repository as owner/name; created as private if it does not exist.
         kind: What the repository holds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a publisher says of what is published: its name, licence and whom to credit."""
+"""What a publisher says about what is published: its name, its licence and who to credit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ATTRIBUTIONS: Final = (
 )
 
 UNSTATED: Final = "other"
-"""Licence of which nothing is said, in STAC's words and those of Hugging Face."""
+"""Identifier of an unstated licence, in STAC and on Hugging Face."""
 
 
 @dataclass(frozen=True)

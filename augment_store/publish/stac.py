@@ -122,7 +122,7 @@ def _add_model(collection: pystac.Collection, facts: StoreFacts) -> None:
         pretrained=trained,
         hyperparameters=Hyperparameters({**spec.to_dict()["sampling"], "precision": spec.precision}),
     )
-    if trained:  # null would say that it was trained from scratch, and what it was trained on is not known
+    if trained:  # null would mean trained from scratch, and what it was trained on is not known
         del collection.extra_fields["mlm:pretrained_source"]
 
 

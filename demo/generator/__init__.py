@@ -1,1 +1,1 @@
-"""A small TerraMind with weights of its own, registered in TerraTorch like the published ones."""
+"""A small TerraMind with its own weights, registered in TerraTorch like the published ones."""

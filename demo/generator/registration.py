@@ -142,7 +142,7 @@ def terramind_demo(
     Args:
         pretrained: Load the weights of the package.
         ckpt_path: Another network file to load, in the same layout.
-        bands: Bands of each modality, where they are not the pretrained ones; pretrained columns are copied.
+        bands: Bands of each modality, if they differ from the pretrained ones; pretrained columns are copied.
         **kwargs: Keywords of `TerraMindViT`, first of all `modalities`.
 
     Returns:

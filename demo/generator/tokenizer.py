@@ -14,9 +14,9 @@ from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
 IMAGE_SIZE: Final = 128
 """Side in pixels at which the tokenizers are trained; other multiples of 16 work by interpolation."""
 LULC_CODEBOOK: Final = "7-5-5-5-5"
-"""Levels of the finite scalar quantiser: 4375 codes, as TerraMind v1's LULC tokenizer has."""
+"""Levels of the finite scalar quantiser: 4375 codes, as in TerraMind v1's LULC tokenizer."""
 NDVI_CODEBOOK: Final = "8-8-8-6-5"
-"""Levels of the finite scalar quantiser: 15,360 codes, as TerraMind v1's NDVI tokenizer has."""
+"""Levels of the finite scalar quantiser: 15,360 codes, as in TerraMind v1's NDVI tokenizer."""
 DEPTH: Final = 2
 HEADS: Final = 2
 
@@ -28,7 +28,7 @@ def build_tokenizer(channels: int, codebook: str, width: int) -> VQVAE:
     which sizes the projections around the quantiser, and the ViTs are then put in their place.
 
     Args:
-        channels: Channels of the map; classes where it is categorical.
+        channels: Channels of the map; classes if it is categorical.
         codebook: Levels of the finite scalar quantiser, joined by ``-``.
         width: Width of the transformer tokens.
 

@@ -1,6 +1,6 @@
 """Spatial random processes the procedural world is drawn from.
 
-All functions are pure: what they return depends on the generator passed in and the arguments alone.
+All functions are pure: what they return depends only on the generator passed in and the arguments.
 """
 
 from __future__ import annotations

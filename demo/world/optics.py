@@ -45,7 +45,7 @@ class OpticalSeries:
 
 
 def within_class_noise(rng: np.random.Generator, cover: LandCover) -> FloatGrid:
-    """Noise [H, W] of variance 1 that is parcel-wise, patchy or grainy as the class at each pixel has it."""
+    """Noise [H, W] of variance 1 that is parcel-wise, patchy or grainy as suits the class at each pixel."""
     parcel, grain = class_table("parcel")[cover.lulc], class_table("grain")[cover.lulc]
     parcels = np.where(cover.lulc == BUILT, cover.blocks.constant(rng), cover.fields.constant(rng))
     patches = smooth_field(rng, cover.lulc.shape, 4.0)
@@ -55,7 +55,7 @@ def within_class_noise(rng: np.random.Generator, cover: LandCover) -> FloatGrid:
 
 
 def seasonal_greenness(rng: np.random.Generator, cover: LandCover, days: NDArray[np.float64]) -> FloatGrid:
-    """Departure of greenness from its yearly mean [T, H, W]; every field has a calendar of its own."""
+    """Departure of greenness from its yearly mean [T, H, W]; every field has its own calendar."""
     calendar = 0.25 * cover.fields.constant(rng) * class_table("parcel")[cover.lulc]
     phase = 2.0 * np.pi * (days - 190.0) / 365.0
     season: FloatGrid = class_table("season")[cover.lulc] * np.cos(

@@ -57,7 +57,7 @@ FINETUNE_SCENES: Final = range(0, 100_000)
 
 @dataclass(frozen=True)
 class Raster:
-    """Everything known of one rectangle of ground, a whole scene or one chip of it.
+    """Everything known about one rectangle of ground, a whole scene or one chip of it.
 
     Attributes:
         name: Chip id, or the scene's name.

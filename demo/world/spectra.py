@@ -1,7 +1,7 @@
 """What each land-cover class looks like to Sentinel-2 and Sentinel-1.
 
 Medians were measured on real TerraMesh chips. Spreads are this world's own: wide enough that the
-classes overlap in every band and no pixel-wise rule tells them apart.
+classes overlap in every band and no pixel-wise rule separates them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from augment_store.words import few
+from augment_store.words import counted, few
 from eval.compare.inference import Estimate, PairedArms, compare, holm
 from eval.compare.verdict import SIGNIFICANT, Setting, Verdict, judge
 from eval.errors import ComparisonError
@@ -21,7 +21,7 @@ BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
 
 _SEED: Final = re.compile(r"[_-]?seed[_-]?\d+$|[_-]\d{1,3}$")
-"""End of a run directory's name that tells the runs of an arm apart."""
+"""End of a run directory's name that distinguishes the runs of an arm."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Arm:
 
     Attributes:
         name: ``baseline``, ``candidate`` or the control's name.
-        scores: Scores of its runs, one a seed, with the chips in one order.
+        scores: Scores of its runs, one per seed, all with the chips in the same order.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Arm:
 
     @property
     def title(self) -> str:
-        """What its run directories are called, the seed left out: ``tim_lulc`` of ``runs/tim_lulc/seed_1``."""
+        """Name of its run directories without the seed: ``tim_lulc`` for ``runs/tim_lulc/seed_1``."""
         titles = dict.fromkeys(_title(score) for score in self.scores)
         shared = dict.fromkeys(title.rstrip("0123456789") for title in titles)
         return (
@@ -60,7 +60,7 @@ class Difference:
     Attributes:
         overall: Estimates by the metric's key.
         by_class: Estimates by the metric's key, then by class in the reference.
-        adjusted: p-values after Holm over the classes, likewise.
+        adjusted: p-values after Holm over the classes, by the same keys.
     """
 
     overall: Mapping[str, Estimate]
@@ -69,7 +69,7 @@ class Difference:
 
     @property
     def miou(self) -> Estimate:
-        """The headline's."""
+        """Estimate of the headline metric."""
         return self.overall[MIOU.key]
 
     def differs(self, key: str, name: str) -> bool:
@@ -83,10 +83,10 @@ class Comparison:
 
     Attributes:
         arms: Baseline, candidate, then controls.
-        differences: Differences of every other arm to the baseline, by the arm's name.
-        against: Differences of the candidate to each control, by the control's name.
+        differences: Differences of every other arm from the baseline, by the arm's name.
+        against: Differences of the candidate from each control, by the control's name.
         verdict: What follows from them.
-        setting: How it was made.
+        setting: How the comparison was made.
     """
 
     arms: tuple[Arm, ...]
@@ -150,7 +150,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
 
 
 def titles(first: Arm, second: Arm) -> tuple[str, str]:
-    """What two arms are called; what they are to each other where their directories do not tell them apart."""
+    """Titles of two arms; their roles if their directories do not distinguish them."""
     if first.title == second.title:
         return first.name, second.name
     return first.title, second.title
@@ -162,9 +162,9 @@ def _title(score: Score) -> str:
 
 
 def unpaired_because(first: Arm, second: Arm) -> str:
-    """Why runs of two arms are not paired by seed; empty where they are. It never depends on the results.
+    """Why runs of two arms are not paired by seed; empty if they are. It never depends on the results.
 
-    They are paired where every run's seed is known and both arms have the same seeds.
+    They are paired if every run's seed is known and both arms have the same seeds.
     """
     ours, theirs = ([score.origin.seed for score in arm.scores] for arm in (first, second))
     for arm, seeds in ((first, ours), (second, theirs)):
@@ -177,7 +177,7 @@ def unpaired_because(first: Arm, second: Arm) -> str:
 
 
 def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
-    """Where trained arms are not proven to have read the same chips and masks."""
+    """Reasons to doubt that the trained arms read the same chips and masks."""
     by_origin = [dict(origin.data()) for origin in origins]
     for key in by_origin[0] if by_origin else ():
         found = {digests[key] for digests in by_origin}
@@ -188,22 +188,22 @@ def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
 
 
 def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
-    """Arms that began with other weights than the baseline, which could explain a difference."""
+    """Arms that started from other weights than the baseline, which could explain a difference."""
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
         if name in trained and found != starts[BASELINE]:
             shown = [", ".join(map(_short, sorted(group))) for group in (starts[BASELINE], found)]
-            yield f"the same start of every arm: baseline began with {shown[0]}, {name} with {shown[1]} (--init)"
+            yield f"the same start for every arm: baseline started from {shown[0]}, {name} from {shown[1]} (--init)"
 
 
 def _short(start: str) -> str:
-    """A start with each of its digests cut short."""
+    """A start with its digests shortened."""
     return " + ".join(word[:12] for word in start.split()) or "unknown"
 
 
 def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
-    """No run appears twice, no seed appears twice in an arm, and the runs of an arm differ by their seed alone."""
+    """Makes sure that no run appears twice, no seed twice in an arm, and that an arm's runs differ only by seed."""
     seen: dict[str, Score] = {}
     for score in (score for scores in arms.values() for score in scores):
         for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
@@ -218,7 +218,7 @@ def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
 
 
 def _check_arm(name: str, scores: Sequence[Score]) -> None:
-    """The runs of an arm were trained on the same things."""
+    """Makes sure that the runs of an arm were trained on the same things."""
     first = scores[0]
     for other in scores[1:]:
         for key, value in first.origin.arm.items():
@@ -226,7 +226,7 @@ def _check_arm(name: str, scores: Sequence[Score]) -> None:
             if theirs != value:
                 raise ComparisonError(
                     f"{name}: {first.folder} has {key} {value or 'none'}, {other.folder} has {theirs or 'none'}; the "
-                    "runs of an arm differ by their seed alone"
+                    "runs of an arm may differ only by seed"
                 )
 
 
@@ -238,14 +238,14 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
             continue
         if seed in seeds:
             raise ComparisonError(
-                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a repeated run is no "
-                "second sample: train with another --seed"
+                f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a repeated run is not "
+                "a second sample: train with another --seed"
             )
         seeds[seed] = score
 
 
 def paired(arm: Arm, other: Arm) -> PairedArms:
-    """Counts of two arms, `arm` as the candidate, their runs in the order of their seeds where they are paired."""
+    """Counts of two arms, `arm` as the candidate, their runs in the order of their seeds if they are paired."""
     if unpaired_because(other, arm):
         return PairedArms(other.counts, arm.counts)
     order = [score.origin.seed for score in other.scores]
@@ -271,7 +271,7 @@ def _difference(arm: Arm, other: Arm) -> Difference:
 
 
 def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
-    """The arms with all chips in the order of the first run's, and the scenes left out for having no reference."""
+    """The arms with all chips in the order of the first run, and the scenes left out because they have no reference."""
     first = next(iter(arms.values()))[0]
     if not first.counts.total.sum():
         raise ComparisonError(
@@ -292,7 +292,7 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[
 
 
 def _check_same(first: Score, other: Score) -> None:
-    """Both were scored on the same classes, chips, scenes and references."""
+    """Makes sure that both were scored on the same classes, chips, scenes and references."""
     if first.counts.class_names != other.counts.class_names:
         ours, theirs = (", ".join(score.counts.class_names) for score in (first, other))
         raise ComparisonError(
@@ -317,7 +317,7 @@ def _check_same(first: Score, other: Score) -> None:
 
 
 def _check_references(first: Score, other: Score) -> None:
-    """Digests of masks are equal; so must be the reference pixels of each class in each chip."""
+    """If the digests of masks are equal, so must be the reference pixels of each class in each chip."""
     ours = first.counts.values.sum(axis=-1)
     theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
     differing = np.flatnonzero((ours != theirs).any(axis=-1))
@@ -336,10 +336,11 @@ def _check_chips(first: Score, other: Score) -> None:
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
         raise ComparisonError(
-            f"{short.folder} lacks {len(missing)} test chips ({few(sorted(missing))}); score it on the whole split"
+            f"{short.folder} lacks {counted(len(missing), 'test chip')} ({few(sorted(missing))}); score it on "
+            "the whole split"
         )
     raise ComparisonError(
-        f"{first.folder} and {other.folder} were scored on different test splits: {len(ours - theirs)} chips are "
-        f"only in the first ({few(sorted(ours - theirs))}), {len(theirs - ours)} only in the second "
-        f"({few(sorted(theirs - ours))}); score both on one split"
+        f"{first.folder} and {other.folder} were scored on different test splits: "
+        f"{counted(len(ours - theirs), 'chip')} only in the first ({few(sorted(ours - theirs))}), "
+        f"{len(theirs - ours)} only in the second ({few(sorted(theirs - ours))}); score both on one split"
     )

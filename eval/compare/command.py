@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.command_line import add_layout_argument
+from augment_store.command_line import add_layout_argument, positive
 
 if TYPE_CHECKING:
     from eval.compare.arms import Comparison
@@ -20,7 +20,7 @@ SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, int
 
 REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
 
-SIGN_ALONE: Final = "asks for the sign of the point estimate alone, while the interval covers zero"
+SIGN_ALONE: Final = "looks only at the sign of the point estimate, while the interval covers zero"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="RUN",
-        help="runs of the baseline, one for each seed",
+        help="runs of the baseline, one per seed",
     )
     parser.add_argument(
         "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="NAME=RUN",
-        help="runs that could explain a difference away; repeat a name for each of its seeds",
+        help="runs that could explain a difference away; repeat the name for each seed",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
     parser.add_argument(
@@ -59,23 +59,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the chip set is now, for pictures (default: where it was scored)",
     )
-    add_layout_argument(parser, "as it was scored")
+    add_layout_argument(parser, "the one it was scored with")
     parser.add_argument(
         "--pictures",
         type=_count,
         default=4,
         metavar="N",
-        help="how many of the chips that gained most, and of those that lost most, to show (default 4)",
+        help="number of chips to show that gained most, and that lost most (default: 4)",
     )
     parser.add_argument(
         "--declared",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="N",
-        help="number of comparisons declared beforehand on this test split (default 1; a study gives its own)",
+        help="number of comparisons declared beforehand on this test split (default: 1; a study passes its own)",
     )
     parser.add_argument(
-        "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study gives it)"
+        "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study passes it)"
     )
 
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Compares, writes the report and prints the verdict.
 
     Returns:
-        0 with any verdict; 1 where it falls short of `--require`.
+        0 with any verdict; 1 if it falls short of `--require`.
 
     Raises:
         AugmentStoreError: If runs cannot be compared, or the report cannot be written.
@@ -125,7 +125,7 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _score(folder: Path) -> Score:
-    """A run's score, of weights that it has now; a run that has none yet is scored now."""
+    """The score of a run's present weights; a run without a score is scored now."""
     from eval.errors import ScoreError
     from eval.score.record import Kind, Score, is_scored
     from finetune.run.manifest import MANIFEST
@@ -151,7 +151,7 @@ def _score(folder: Path) -> Score:
 
 
 def _check_current(score: Score) -> None:
-    """The score is of a checkpoint that the run has now; where checkpoints were cleared away, none can be stale."""
+    """Makes sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
     from eval.errors import ScoreError
     from eval.score.opening import check_complete
     from finetune.run.manifest import RunManifest
@@ -182,13 +182,6 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
         (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")
         (folder / files.TABLE).write_text(to_csv(comparison), encoding="utf-8")
         write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}; expected 1 or more")
-    return number
 
 
 def _sha256(text: str) -> str:

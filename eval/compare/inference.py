@@ -1,12 +1,12 @@
-"""What the test split can tell about a difference: chips are paired; scenes, and seeds, are what was sampled.
+"""What the test split can tell about a difference: chips are paired; scenes and seeds are what was sampled.
 
 Chips of one scene share weather, season and terrain, so scenes are the units that were sampled. Runs of an arm with
 different seeds are a sample too. Runs of one seed start from the same weights and see the same chips in the same order,
-so where both arms have the same seeds, the luck they share cancels in the difference of each seed.
+so if both arms have the same seeds, the luck they share cancels in the difference of each seed.
 
 All differences are *candidate − baseline* of a metric of the counts summed over scenes, mean over seeds, as shares
-(0.01 is one point); a metric by class makes a measure of each class, any other makes one. Interval and p-value are of
-one Student's t, so they agree.
+(0.01 is one point); a metric by class gives one measure per class, any other gives one. Interval and p-value come
+from the same Student's t, so they agree.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ LEVEL: Final = 0.95
 POWER: Final = 0.8
 
 DECIMALS: Final = 9
-"""Differences and ends of intervals are rounded to these, before anything is read from them: far below one pixel of
-any test split."""
+"""Differences and ends of intervals are rounded to this many before they are used: far below one pixel of any test
+split."""
 
 SHARE_POWER: Final = 1.4
 """Between 2, Satterthwaite's (1946), and 1, near Cochran's (1964) weighting of t by variance.
@@ -47,7 +47,7 @@ class Part:
 
     Attributes:
         name: ``scenes``, ``seeds`` where runs are paired by seed, else ``baseline seeds`` and ``candidate seeds``.
-        units: How many were sampled.
+        units: Number sampled.
         variance: What sampling them adds to the variance of the difference.
     """
 
@@ -56,7 +56,7 @@ class Part:
     variance: float
 
     def of(self, units: int) -> Part:
-        """The same source with so many units: variance falls as 1 / units."""
+        """The same source with another number of units: variance falls as 1 / units."""
         return Part(self.name, units, self.variance * self.units / units)
 
 
@@ -66,13 +66,13 @@ class Estimate:
 
     Attributes:
         difference: Candidate − baseline, as a share.
-        low: Lower end of the 95 % interval, None where there is a single scene.
+        low: Lower end of the 95 % interval, None for a single scene.
         high: Upper end.
         standard_error: Root of the sum of the parts' variances, None for a single scene.
         degrees_of_freedom: Those of Student's t, None for a single scene.
         resolvable: Smallest true difference that a two-sided test at 5 % would find with 80 % power, None for a single
             scene.
-        p_value: Two-sided, below 0.05 exactly where the interval excludes zero; 1 for a single scene.
+        p_value: Two-sided, below 0.05 exactly when the interval excludes zero; 1 for a single scene.
         parts: Where the variance comes from; empty for a single scene.
     """
 
@@ -87,7 +87,7 @@ class Estimate:
 
     @property
     def covers_zero(self) -> bool:
-        """Whether the data are compatible with no difference; true where there is no interval."""
+        """Whether the data are compatible with no difference; true if there is no interval."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
@@ -108,9 +108,9 @@ class PairedArms:
 
     Attributes:
         baseline: ``[seed, scene, class, class + 1]``.
-        candidate: ``[seed, scene, class, class + 1]``, its seeds as many or not.
+        candidate: ``[seed, scene, class, class + 1]``; the number of seeds may differ.
         by_seed: Whether the runs of both arms have the same seeds, in the same order.
-        metrics: What they are compared by.
+        metrics: Metrics to compare them by.
     """
 
     baseline: NDArray[Any]
@@ -131,7 +131,7 @@ class PairedArms:
         return np.asarray(candidate - baseline)
 
     def luck(self) -> Iterator[tuple[str, Values]]:
-        """What varies by seed, with its name: differences ``[seed, measure]``, or each arm where runs are unpaired."""
+        """What varies by seed, with its name: differences ``[seed, measure]``, or each arm if runs are unpaired."""
         every = np.ones(self.scenes)
         baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
         if self.by_seed:
@@ -142,12 +142,12 @@ class PairedArms:
 
 
 def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]) -> Values:
-    """Metrics of weighted scenes, one beside the other in the order given.
+    """Metrics of weighted scenes, side by side in the order given.
 
     A class that is not in the reference of the scenes drawn has the value 0 in every arm, so a difference of 0.
 
     Args:
-        metrics: What to measure; a metric by class has as many columns as there are classes, any other one.
+        metrics: What to measure; a metric by class has a column per class, any other has one.
         arm: Counts ``[seed, scene, class, class + 1]``.
         weights: ``[…, scene]``.
 
@@ -167,7 +167,7 @@ def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]
 
 
 def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
-    """Estimates of the differences by the metric's key: one of each class for a metric by class, else one alone."""
+    """Estimates of the differences by the metric's key: one per class for a metric by class, else one."""
     every = _rounded(arms.differences(np.ones(arms.scenes)))
     if arms.scenes == 1:
         found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
@@ -192,7 +192,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 
     Scenes by the delete-one jackknife (Efron and Tibshirani 1993, eq. 11.5) of the mean over seeds; seeds by the
     spread between runs. Their interaction is in both, so it is counted twice: subtracting it is right only
-    for many of either, and costs coverage with three seeds.
+    with many of either, and costs coverage with three seeds.
     """
     scenes = arms.scenes
     left_out = arms.differences(np.ones((scenes, scenes)) - np.eye(scenes))
@@ -204,7 +204,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 
 
 def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
-    """A difference with Student's interval and p-value from the parts of its variance."""
+    """A difference with Student's interval and p-value, from the parts of its variance."""
     error, freedom = standard_error(parts)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
@@ -216,7 +216,7 @@ def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
 def standard_error(parts: Sequence[Part]) -> tuple[float, float]:
     """Standard error and its degrees of freedom: a mean of the parts' own, weighted by their shares of the variance.
 
-    Harmonic, with the shares to the power `SHARE_POWER`. With a single part it is that part's.
+    The mean is harmonic, with the shares to the power `SHARE_POWER`. With a single part it is that part's value.
     """
     variance = sum(part.variance for part in parts)
     if variance <= 0:
@@ -232,7 +232,7 @@ def resolvable_difference(parts: Sequence[Part]) -> float:
 
 
 def _rounded(shares: Values) -> Values:
-    """Shares without floating point's crumbs, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
+    """Shares without floating-point residue, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
     return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
 
 

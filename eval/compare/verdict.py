@@ -1,6 +1,6 @@
-"""The gate: from a difference, its interval and how they were obtained to a verdict in plain words.
+"""The gate: turns a difference, its interval and how they were obtained into a verdict in plain words.
 
-Grade and certainty are one sentence. An improvement is claimed only where `Verdict.lacking` is empty, and the list of
+Grade and certainty are one sentence. An improvement is claimed only if `Verdict.lacking` is empty, and the list of
 what a claim needs is fixed here, before any number is seen.
 """
 
@@ -19,7 +19,7 @@ IMPROVEMENT_FROM: Final = 0.01
 """Difference in mIoU from which an improvement may be claimed."""
 
 FEWEST_SEEDS: Final = 3
-"""Seeds, paired between the arms, without which nothing is claimed."""
+"""Seeds, paired between the arms, that a claim needs."""
 
 SIGNIFICANT: Final = 1 - LEVEL
 
@@ -27,7 +27,7 @@ ONE_RUN: Final = "one run is not evidence"
 
 
 class Grade(enum.StrEnum):
-    """Grades of the point estimate, from worst to best; a claim needs certainty besides."""
+    """Grades of the point estimate, from worst to best; a claim also needs certainty."""
 
     NEGATIVE = "negative"
     ACCEPTABLE = "acceptable"
@@ -41,18 +41,18 @@ class Grade(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """How a comparison was made, as far as that limits what can be said.
+    """How a comparison was made, as far as that limits its conclusions.
 
     Attributes:
         scenes: Number of test scenes.
         runs: Number of runs of baseline and candidate.
-        pairing: Why runs are not paired by seed, empty where they are.
+        pairing: Why runs are not paired by seed, empty if they are.
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
-        data: Where the trained arms are not proven to have read the same chips and masks, a sentence each.
-        dropped: Test scenes left out because no pixel of theirs has a reference.
-        titles: What baseline and candidate are called.
+        data: Reasons to doubt that the trained arms read the same chips and masks, a sentence each.
+        dropped: Test scenes left out because none of their pixels has a reference.
+        titles: Titles of baseline and candidate.
     """
 
     scenes: int
@@ -73,7 +73,7 @@ class Verdict:
     Attributes:
         headline: The outcome with its difference and interval, and what was compared.
         outcome: The verdict in a few words.
-        claimed: Whether an improvement is claimed; true where nothing is lacking.
+        claimed: Whether an improvement is claimed; true if nothing is lacking.
         grade: Grade of the point estimate alone: strong above +2 points of mIoU, acceptable from 0, negative below.
         inconclusive: Whether the interval covers zero, or there is none.
         lacking: What a claim of an improvement needs and this comparison does not have.
@@ -104,9 +104,9 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     Every control must be beaten: an intersection–union test (Berger 1982), which needs no correction for their number.
 
     Args:
-        miou: Its difference in mIoU to the baseline.
-        against: Its difference in mIoU to each control.
-        setting: What the comparison was made of.
+        miou: Its difference in mIoU from the baseline.
+        against: Its difference in mIoU from each control.
+        setting: How the comparison was made.
     """
     not_beaten = tuple(name for name, entry in against.items() if not entry.is_above_zero)
     lacking = (*_lacking_certainty(miou, setting), *_lacking_design(setting), *_lacking_controls(against))
@@ -179,11 +179,11 @@ class Interval(Protocol):
 
     @property
     def low(self) -> float | None:
-        """Lower end of its interval, None where there is none."""
+        """Lower end of its interval, None if there is none."""
 
     @property
     def high(self) -> float | None:
-        """Upper end likewise."""
+        """Upper end of its interval, None if there is none."""
 
 
 def span(entry: Interval) -> str:

@@ -1,1 +1,1 @@
-"""What is published of a run: weights, card and the evidence."""
+"""Publishing a run: weights, card and the evidence."""

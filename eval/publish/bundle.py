@@ -1,7 +1,7 @@
 """A run as a folder that others can load: weights as safetensors and a configuration for TerraTorch.
 
-Where TerraTorch has a counterpart of what an arm added, the bundle is put in TerraTorch's own terms and needs no more
-than TerraTorch: planes become further bands of the patch embedding. Arms without a counterpart (cached tokens, and
+If TerraTorch has a counterpart of what an arm added, the bundle is converted to TerraTorch's terms and needs nothing
+but TerraTorch: planes become further bands of the patch embedding. Arms without a counterpart (cached tokens, and
 planes under LoRA) keep the backbone of this project, which then must be installed.
 """
 
@@ -34,7 +34,7 @@ ADDED: Final = ".proj.added.weight"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A network put in the terms it is published in.
+    """A network in the form in which it is published.
 
     Attributes:
         tensors: Weights by name, as ``task.model.load_state_dict`` takes them.
@@ -51,13 +51,11 @@ class Bundle:
         save_file(dict(self.tensors), folder / WEIGHTS)
         text = yaml.safe_dump(dict(self.config), sort_keys=False)
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / WEIGHTS).chmod(
-            (folder / CONFIG).stat().st_mode
-        )  # safetensors would let only the owner read
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
 
 
 def make_bundle(opened: Opened) -> Bundle:
-    """Puts a run's network in the terms it is published in.
+    """Converts a run's network to the form in which it is published.
 
     Args:
         opened: The run with the weights to publish.
@@ -109,7 +107,7 @@ def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The data section without places of the machine it was trained on."""
+    """The data section without paths of the machine it was trained on."""
     data = copy.deepcopy(dict(section))
     arguments = data["init_args"]
     arguments |= {"data_root": "data", "layout": None, "scenes": None, "predict_split": None}
@@ -127,8 +125,8 @@ class InputBands:
         modality: Its key.
         bands: Names in order.
         unit: Unit of the values before standardisation.
-        means: Subtracted from each band.
-        stds: Each band is divided by.
+        means: Mean per band, which is subtracted.
+        stds: Standard deviation per band, by which it is divided.
     """
 
     modality: str
@@ -139,7 +137,7 @@ class InputBands:
 
 
 def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
-    """What the network is to be given, by modality, without what is cached."""
+    """What the network takes as input, by modality, without cached modalities."""
     statistics = datamodule.statistics
     return tuple(
         InputBands(name, bands, INPUT_MODALITIES[name].unit, statistics.means[name], statistics.stds[name])

@@ -24,9 +24,9 @@ class CardFacts:
 
     Attributes:
         imprint: Name, licence and credits.
-        manifest: The run's.
-        report: The comparison's.
-        checkpoint_sha256: Of the checkpoint published, one of the candidate's in the report.
+        manifest: Manifest of the run.
+        report: Report of the comparison.
+        checkpoint_sha256: SHA-256 of the published checkpoint, one of the candidate's in the report.
         bundle: What is published.
         inputs: Tensors the network takes.
         planes: Names of the planes that are joined to the inputs, in order.
@@ -44,13 +44,13 @@ class CardFacts:
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics of the very checkpoint published, not the mean over its arm's seeds."""
+        """Metrics of the published checkpoint itself, not the mean over its arm's seeds."""
         runs = self.report.candidate.runs
         return next(run.metrics for run in runs if run.origin.checkpoint_sha256 == self.checkpoint_sha256)
 
 
 def claim(report: Report) -> str:
-    """The card's first sentence about the result, of the same prominence whatever it says."""
+    """The card's first sentence about the result, equally prominent whatever it says."""
     verdict = report.verdict
     if verdict.claimed:
         return f"{verdict.headline}."
@@ -91,7 +91,7 @@ def _header(facts: CardFacts) -> ModelCardData:
 
 
 def _base_model(manifest: RunManifest) -> str | None:
-    """The published model the run started from, None where it started from random or other weights."""
+    """The published model the run started from, None if it started from random or other weights."""
     found = re.fullmatch(r"terramind_v1_(tiny|small|base|large)(_tim)?", manifest.start.architecture)
     if found is None or manifest.start.weights == "random":
         return None
@@ -172,7 +172,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
             facts.manifest.data.scene_overlap
         )
     if facts.manifest.smoke:
-        yield "- A smoke run of a few steps: it shows that the chain works and is of no other use."
+        yield "- A smoke run of a few steps: it shows that the chain works and has no other use."
 
 
 def _report(facts: CardFacts) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from augment_store.errors import PublishError
-from augment_store.files import draft_folder_of, short_place
+from augment_store.files import draft_folder_of, read_text, short_place
 from augment_store.publish.imprint import Imprint
 from augment_store.typed import load_json
 from eval.compare.report.files import REPORT
@@ -27,13 +27,13 @@ def read_report(folder: Path) -> Report:
     """The report that `compare` wrote.
 
     Raises:
-        PublishError: If there is none of this version.
+        PublishError: If there is none, or it is of another version.
     """
     path = folder / REPORT
     if not path.is_file():
         raise PublishError(f"{path}: no such report; make it with python -m eval compare --out {folder}")
     try:
-        plain = load_json(path.read_text(encoding="utf-8"))
+        plain = load_json(read_text(path))
         version = plain["report_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error
@@ -75,7 +75,7 @@ def publish(
         run: Run directory.
         report: Report in which the run is one of the candidate's.
         out: Folder to make.
-        places: Where chips and store lie now.
+        places: Where chips and store are now.
         imprint: Name, licence and credits.
 
     Raises:

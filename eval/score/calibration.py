@@ -23,7 +23,7 @@ class Bin:
     """Pixels whose stated probability lies in an interval.
 
     Attributes:
-        pixels: How many.
+        pixels: Number of pixels.
         stated: Mean of their stated probability, 0 where there are none.
         right: Share of them whose class is the reference's, 0 where there are none.
     """
@@ -91,7 +91,7 @@ def _merge(one: Bin, other: Bin) -> Bin:
 
 
 def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
-    """Writes ``calibration.json`` into a folder, by the name of what states the probability.
+    """Writes ``calibration.json`` into a folder, keyed by the source of the probability.
 
     Raises:
         OutputError: If it cannot be written.
@@ -110,7 +110,7 @@ def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
 
 
 def describe(found: Mapping[str, Reliability]) -> Iterator[str]:
-    """The curves in lines of text."""
+    """The curves as lines of text."""
     for name, entry in found.items():
         yield (
             f"{name}: states {100 * entry.stated:.1f} %, is right in {100 * entry.right:.1f} % of {entry.pixels:,} "

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scores one run after the other and prints the metrics of each.
+    """Scores runs one after another and prints the metrics of each.
 
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
     places = Places(args.chips, args.store, args.layout)
     if args.config is None and args.checkpoint not in ("best", "last"):
-        raise ScoreError(f"--checkpoint {args.checkpoint}: best or last; a file needs its --config YAML too")
+        raise ScoreError(
+            f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
+        )
     if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
         raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
     for folder in args.runs:

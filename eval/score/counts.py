@@ -1,4 +1,4 @@
-"""Confusion counts chip by chip: the one thing that every metric and every interval is computed from."""
+"""Confusion counts per chip, from which every metric and every interval is computed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def count_pixels(reference: NDArray[Any], predicted: NDArray[Any], classes: int)
         classes: Number of classes.
 
     Raises:
-        ScoreError: If shapes differ, or a label is no class.
+        ScoreError: If shapes differ, or a label is not a class.
     """
     if reference.shape != predicted.shape:
         raise ScoreError(f"reference {reference.shape} and prediction {predicted.shape} differ in shape")
@@ -128,7 +128,7 @@ class Counts:
         Raises:
             ScoreError: If it is missing or damaged.
         """
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would block
             raise ScoreError(f"{path}: no such file; score the run again")
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -18,7 +18,7 @@ from augment_store.modalities import IGNORED_LABEL, LULC, PATCH_SIZE
 from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
-from augment_store.words import now
+from augment_store.words import counted, now
 from eval.errors import ScoreError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
@@ -27,7 +27,7 @@ from finetune.run.manifest import AugmentRecord
 from finetune.run.predictions import write_classes
 
 Calibration = dict[str, Reliability]
-"""By what states the probability, ``confidence`` and ``token_probability``."""
+"""Reliability by the source of the probability, ``confidence`` or ``token_probability``."""
 
 
 def score_store(
@@ -35,8 +35,8 @@ def score_store(
 ) -> tuple[Score, Calibration]:
     """Scores a store's LULC maps on the test split of its chips and writes counts, record, maps and calibration.
 
-    Of several timesteps the class most of them have counts, and of several samples the first. A pixel that no
-    timestep gives a class with a counterpart is a miss. Calibration is of each timestep with a generation of its own.
+    With several timesteps the most frequent class counts; with several samples, the first one. A pixel to which no
+    timestep gives a class with a counterpart is a miss. Calibration covers timesteps that were generated, not copied.
 
     Args:
         store: A LULC store.
@@ -46,7 +46,7 @@ def score_store(
         layout: Layout that was named to open the chip set, for the record.
 
     Raises:
-        ScoreError: If it is no LULC store, there is no test split, or a test chip is not complete in the store.
+        ScoreError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
         OtherChipsError: If a test chip is not what the store was generated from.
         LegendError: If the table's labels are not 0 to one less than their number.
         AugmentStoreError: If a chip or a mask cannot be read.
@@ -77,7 +77,7 @@ def score_store(
 def _reliability(
     store: AugmentStore, chip_id: str, labels: NDArray[np.int64], reference: NDArray[np.int64]
 ) -> Calibration:
-    """What a chip's first sample states of itself against the reference ``[H, W]``, of labels ``[T, H, W]``."""
+    """Probabilities stated by a chip's first sample, labels ``[T, H, W]``, against the reference ``[H, W]``."""
     times = np.unique(store.read("timestep_source", chip_id))
     counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
     right = (labels[times] == reference)[counted]
@@ -89,7 +89,7 @@ def _reliability(
 
 
 def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest of equals; −1 without any."""
+    """Most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
     votes = np.stack([(labels == label).sum(axis=0) for label in range(classes)])
     return np.where(votes.any(axis=0), votes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
 
@@ -113,7 +113,8 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:
         raise ScoreError(
-            f"{store.path}: {len(missing)} test chips are not complete, the first {missing[0]}; run generate again"
+            f"{store.path}: {counted(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
+            "generate again"
         )
     return ids
 

@@ -1,11 +1,11 @@
 """Metrics computed from confusion counts, aggregated once and divided once; `METRICS` is the one list of them.
 
-A metric is one entry of `METRICS`: scores, reports, the page and model cards loop over it, and where the entry says so
+A metric is one entry of `METRICS`: scores, reports, the page and model cards loop over it, and if the entry says so,
 its difference between arms gets an interval.
 
 Averages over classes come under two policies, and the policy is part of the name: *reference classes* are those with a
 pixel in the reference; *seen classes* are those in the reference or in the prediction, which is what torchmetrics
-averages over and `terratorch test` logs. They differ only where a class that is not in the reference is predicted.
+averages over and `terratorch test` logs. They differ only if a class is predicted that is not in the reference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _parts(counts: NDArray[Any]) -> tuple[Shares, Shares, Shares]:
 
 
 def _ratio(numerator: Shares, denominator: Shares) -> Shares:
-    """Quotient; NaN where the denominator is 0."""
+    """Quotient; NaN if the denominator is 0."""
     undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     quotient: Shares = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return quotient
@@ -41,7 +41,7 @@ def class_iou(counts: NDArray[Any]) -> Shares:
         counts: Confusion counts ``[…, class, class + 1]``.
 
     Returns:
-        ``[…, class]`` in 0..1; NaN where a class is in neither the reference nor the prediction.
+        ``[…, class]`` in 0..1; NaN if a class is in neither the reference nor the prediction.
     """
     hits, reference, predicted = _parts(counts)
     return _ratio(hits, reference + predicted - hits)
@@ -96,12 +96,12 @@ class Metric:
     Attributes:
         key: Its name in files; an average over classes has its policy in it.
         label: Its name in tables.
-        policy: Which classes it averages over; empty where it averages over none.
+        policy: Which classes it averages over; empty if none.
         function: From counts ``[…, class, class + 1]`` to ``[…]``, or ``[…, class]`` of a metric by class.
         by_class: Whether it has a value for each class.
         interval: Whether differences between arms get an interval and a p-value.
-        logged: What `terratorch test` logs the same number as; empty where it logs none.
-        card: Kind of metric on Hugging Face, where model cards name it; empty where they do not.
+        logged: Name under which `terratorch test` logs the same number; empty if it does not.
+        card: Kind of metric on Hugging Face, for model cards; empty if they leave it out.
     """
 
     key: str
@@ -117,7 +117,7 @@ class Metric:
 MIOU: Final = Metric(
     "miou_macro_reference_classes", "mIoU", REFERENCE, mean_iou, interval=True, card="mean_iou"
 )
-"""The headline: verdict, rows of seeds and chips are of this one."""
+"""The headline metric, used for the verdict and the rows of seeds and chips."""
 
 IOU: Final = Metric("iou_by_class", "IoU", "", class_iou, by_class=True, interval=True)
 
@@ -164,7 +164,7 @@ TWO_AVERAGES: Final = (
 
 @dataclass(frozen=True)
 class Metrics:
-    """Every metric of one set of confusion counts; None where one is not defined.
+    """Every metric of one set of confusion counts; None for one that is undefined.
 
     Attributes:
         overall: By the key of `OVERALL`.
@@ -187,10 +187,10 @@ class Metrics:
 
     @property
     def miou(self) -> float | None:
-        """The headline."""
+        """The headline metric."""
         return self.overall[MIOU.key]
 
 
 def known(value: float | Shares) -> float | None:
-    """A plain number, None where it is not defined."""
+    """A plain number, None if undefined."""
     return float(value) if np.isfinite(value) else None

@@ -37,7 +37,7 @@ def score(opened: Opened, folder: Path) -> Score:
         folder: Run directory to write to.
 
     Raises:
-        AugmentStoreError: If a test chip, its mask or its maps are unfit.
+        AugmentStoreError: If a test chip, its mask or its maps cannot be used.
         OutputError: If the score cannot be written.
     """
     opened.datamodule.setup("test")
@@ -60,7 +60,7 @@ def score(opened: Opened, folder: Path) -> Score:
 
 @torch.inference_mode()
 def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
-    """Predicts chip by chip, by the very steps of TerraTorch's `test_step`."""
+    """Predicts chip by chip, by the same steps as TerraTorch's `test_step`."""
     task = opened.task.to(device)
     for loaded in opened.datamodule.test_dataloader():
         batch = opened.datamodule.model_batch(move_data_to_device(loaded, device))
@@ -72,7 +72,7 @@ def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
 
 
 def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Half precision where the trainer would use it; there is no float16 arithmetic on CPU."""
+    """Half precision where the trainer would use it; CPUs have no float16 arithmetic."""
     half = HALF.get(precision)
     if half is None or (half is torch.float16 and device.type == "cpu"):
         return contextlib.nullcontext()

@@ -44,7 +44,7 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
     Args:
         run: Run directory.
         checkpoint: ``best`` or ``last``.
-        places: Where chips and store lie now.
+        places: Where chips and store are now.
 
     Raises:
         ScoreError: If the run did not finish, or the store is not the one it was trained on.
@@ -63,7 +63,7 @@ def check_complete(run: Path, manifest: RunManifest) -> None:
     """Makes sure that a run finished its training.
 
     Raises:
-        ScoreError: If it did not.
+        ScoreError: If it did not finish.
     """
     if not manifest.complete:
         raise ScoreError(
@@ -77,7 +77,7 @@ def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:
     Args:
         config: The YAML.
         checkpoint: Lightning checkpoint or bare state dict.
-        places: Where chips and store lie.
+        places: Where chips and store are.
 
     Raises:
         ScoreError: If the checkpoint does not fit the YAML.
@@ -92,7 +92,7 @@ def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:
 
 @contextlib.contextmanager
 def _named(checkpoint: Path, config: Path) -> Iterator[None]:
-    """Says which configuration a checkpoint does not fit."""
+    """Adds to the error which configuration a checkpoint does not fit."""
     try:
         yield
     except MisfitError as error:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import STRICT, load_json, parse
 from augment_store.words import counted
 from eval.errors import ScoreError
@@ -56,13 +56,13 @@ class Origin:
         checkpoint_sha256: SHA-256 of that file.
         chips: Root folder of the chip set.
         test: The test split as it was read for scoring.
-        augment: What was joined to its chips; of a zero-shot map, the store alone.
-        seed: Seed of the training, or of a zero-shot map's generation; None where none is known.
+        augment: What was joined to its chips; for a zero-shot map, the store alone.
+        seed: Seed of the training, or of a zero-shot map's generation; None if unknown.
         device: Kind of device it was scored on, or a zero-shot map was generated on.
         versions: Versions of the packages that decide the result.
         run: The run's own manifest; None for anything else.
-        layout: Layout of the chip set that was named, a file by its absolute path; None where it was found by the
-            files.
+        layout: Layout of the chip set that was named, a file by its absolute path; None if it was detected from
+            the files.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -83,7 +83,7 @@ class Origin:
 
     @property
     def trained(self) -> bool:
-        """Whether it is the score of a trained network, and not of maps."""
+        """Whether it is the score of a trained network, not of maps."""
         return self.kind is not Kind.ZERO_SHOT
 
     @property
@@ -102,11 +102,11 @@ class Origin:
 
     @property
     def start(self) -> str:
-        """What the weights of the training began with, see `StartRecord.digest`; empty where it is not known."""
+        """What the training's weights started from, see `StartRecord.digest`; empty if unknown."""
         return "" if self.run is None else self.run.start.digest
 
     def data(self) -> Iterator[tuple[str, str]]:
-        """What was read, and its SHA-256, empty where the record has none: inputs and masks of each split."""
+        """Inputs and masks of each split that were read, and their SHA-256, empty if the record has none."""
         trained = {} if self.run is None else self.run.data.splits
         for name, split in (
             ("train", trained.get("train")),
@@ -153,7 +153,7 @@ class Score:
         return self.folder / FOLDER / PREDICTIONS / f"{chip_id}.tif"
 
     def write(self) -> None:
-        """Writes counts and record, the record last, so that a score that is there is whole.
+        """Writes counts and record, the record last, so that an existing score is complete.
 
         Raises:
             OutputError: If they cannot be written.
@@ -185,7 +185,7 @@ class Score:
         if not path.is_file():
             raise ScoreError(f"{folder}: not scored yet; run python -m eval score {folder}")
         try:
-            plain: dict[str, Any] = load_json(path.read_text(encoding="utf-8"))
+            plain: dict[str, Any] = load_json(read_text(path))
             if plain["score_version"] != SCORE_VERSION:
                 raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
             if plain.pop("record_sha256") != _digest(plain):
@@ -203,7 +203,7 @@ class Score:
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
-    """SHA-256 of the record's values, however the file is laid out."""
+    """SHA-256 of the record's values, whatever the file's formatting."""
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -219,11 +219,11 @@ def is_scored(folder: Path) -> bool:
 
 
 def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:
-    """The test split as it was read, in the terms in which a run's manifest has its splits.
+    """The test split as it was read, in the form used by a run's manifest.
 
     Args:
-        counts: Of its chips.
-        inputs: SHA-256 over their raw inputs; empty where they were not read.
+        counts: Counts of its chips.
+        inputs: SHA-256 over their raw inputs; empty if they were not read.
         masks: SHA-256 over their masks.
     """
     ids = hashlib.sha256("\n".join(sorted(counts.chip_ids)).encode()).hexdigest()

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the commands that are missing and what the design can resolve, run none",
+        help="print the commands still to run and what the design can resolve, and stop",
     )
     spreads = (("scene", "scenes", "2"), ("seed", "seeds, paired", "0.64, the demo's"))
     for name, what, default in spreads:
@@ -28,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}-spread",
             type=_points,
             metavar="PP",
-            help=f"with --dry-run: assumed SD of the difference in mIoU over {what}, in points (default {default})",
+            help=f"with --dry-run: assumed SD of the difference in mIoU over {what}, in points (default: {default})",
         )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs or prints what is missing of a study.
+    """Runs or prints what is missing from a study.
 
     Raises:
         StudyError: If the YAML is invalid, or a step fails.

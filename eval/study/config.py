@@ -20,7 +20,7 @@ from eval.errors import StudyError
 
 
 def _word(value: Any) -> Any:
-    """A word of a command line; YAML reads ``9`` as a number and the command takes it as text."""
+    """A word of a command line: YAML reads ``9`` as a number, but the command takes text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -48,7 +48,7 @@ class StoreEntry:
 
 @dataclass(frozen=True)
 class ArmEntry:
-    """A training configuration, run once a seed.
+    """A training configuration, run once per seed.
 
     Attributes:
         config: YAML of `python -m finetune`, a file or the name of one that ships.
@@ -102,15 +102,15 @@ class Study:
     Attributes:
         out: Folder for everything the study makes.
         chips: Root folder of the chip set.
-        seeds: Seeds that every arm is run with.
+        seeds: Seeds with which every arm is run.
         arms: Arms by name.
         comparisons: Reports by name.
         stores: Stores by name.
         zero_shot: Zero-shot rows by name.
         generate_arguments: Arguments of every `python -m generate`.
         finetune_arguments: Arguments of every `python -m finetune fit`.
-        layout: How the chips lie on disk, for every command that reads them; None where it is found by the files.
-        scenes: What gives a chip its scene, as `--scenes` takes it, for every store and every arm.
+        layout: How the chips lie on disk, for every command that reads them; None to detect it.
+        scenes: Rule for a chip's scene, as `--scenes` takes it, for every store and every arm.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -146,7 +146,7 @@ class Study:
         return study
 
     def check(self, path: Path) -> None:
-        """Makes sure that every name is defined, once, and that there is something to do.
+        """Makes sure that every name is defined exactly once, and that there is something to do.
 
         Raises:
             StudyError: Naming the key.
@@ -155,7 +155,7 @@ class Study:
             raise StudyError(f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]")
         if len(set(self.seeds)) < len(self.seeds):
             raise StudyError(
-                f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is no second run"
+                f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is not a second run"
             )
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:
@@ -172,18 +172,18 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its settings without `out`: where a study is made is no part of what it asks."""
+        """SHA-256 of its settings without `out`: where a study is made does not change what it asks."""
         plain = {**dataclasses.asdict(self), "out": None, "chips": str(self.chips)}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     @property
     def layout_words(self) -> Words:
-        """`--layout`, where one is named."""
+        """`--layout`, if one is named."""
         return () if self.layout is None else ("--layout", self.layout)
 
     @property
     def chip_words(self) -> Words:
-        """What tells stores and arms alike which chips there are, and of which scenes."""
+        """Arguments that tell both stores and arms which chips there are, and their scenes."""
         scenes = () if self.scenes is None else ("--scenes", self.scenes)
         return ("--chips", str(self.chips), *self.layout_words, *scenes)
 
@@ -201,7 +201,7 @@ class Study:
 
 
 def _with_bare_stores(plain: Any) -> Any:
-    """A study in which a store with nothing behind its name has all its settings at their defaults."""
+    """A study in which a store with nothing after its name gets default settings."""
     stores = plain.get("stores") if isinstance(plain, dict) else None
     if not isinstance(stores, dict):
         return plain

@@ -13,7 +13,7 @@ from eval.study.config import ComparisonEntry, Study, Words
 from finetune.run.manifest import CHECKPOINTS
 
 STARTS: Final = ("--init", "--weights")
-"""Arguments of a training that say where its weights begin."""
+"""Arguments of a training that say where its weights start."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Step:
         words: The command after ``python -m``.
         product: File that is there once it is done.
         after: Names of the steps whose products it reads.
-        costly: Whether it is too costly to be made again just because its command has changed.
-        checkpoint: For training, the checkpoint it can be resumed from.
+        costly: Whether it is too costly to be repeated just because its command has changed.
+        checkpoint: For training, the checkpoint from which it can resume.
     """
 
     name: str
@@ -62,7 +62,7 @@ def unequal_starts(study: Study) -> Iterator[str]:
 
 
 def _start(study: Study, arm: str) -> str:
-    """What says where an arm's weights begin: its architecture's published file unless told otherwise."""
+    """Where an arm's weights start: its architecture's published file, unless told otherwise."""
     arguments = (*study.finetune_arguments, *study.arms[arm].arguments)
     words = [word for argument in arguments for word in argument.split("=", 1)]
     given = {word: words[place + 1] for place, word in enumerate(words[:-1]) if word in STARTS}

@@ -16,10 +16,10 @@ SEED_SPREAD: Final = 0.0064
 """SD over seeds of the difference in mIoU between two arms run with the same seed, as measured in the demo."""
 
 SCENE_SPREAD: Final = 0.02
-"""SD over scenes of what a scene adds to the difference in mIoU: assumed, since none has been measured."""
+"""SD over scenes of what a scene adds to the difference in mIoU: an assumption; it has not been measured."""
 
 USUAL_SCENES: Final = (4, 12, 20)
-"""Numbers of test scenes shown where the chip set is not there to be counted."""
+"""Numbers of test scenes shown if there is no chip set to count them in."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Spread:
 
 
 def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
-    """Smallest true difference in mIoU, as a share, that a 95 % interval excludes zero for with 80 % power.
+    """Smallest true difference in mIoU, as a share, for which a 95 % interval excludes zero with 80 % power.
 
     Args:
         scenes: Number of test scenes.
         seeds: Number of runs of each arm.
-        spread: What is assumed.
+        spread: Assumed spread.
 
     Returns:
-        The difference; None for a single scene or a single seed, which are no evidence.
+        The difference; None for a single scene or a single seed, which is not evidence.
     """
     if min(scenes, seeds) < 2:
         return None
@@ -53,7 +53,7 @@ def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
 
 
 def count_test_scenes(study: Study) -> int | None:
-    """Number of scenes in the test split of a study's chip set, None where that is not there yet.
+    """Number of scenes in the test split of a study's chip set, None if that is not there yet.
 
     Raises:
         ChipSetError: If it is there and holds no chips.

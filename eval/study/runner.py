@@ -1,4 +1,4 @@
-"""Running a study's commands: a step that is done is on record with its command, and is not run again."""
+"""Running a study's commands: a finished step is recorded with its command, and is not run again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import load_json
 from eval.errors import StudyError
 from eval.study.config import Words
@@ -18,22 +18,22 @@ from eval.study.plan import Step
 from finetune.run.manifest import MANIFEST
 
 DONE: Final = "done"
-"""Folder of a study that holds a record per step."""
+"""Folder of a study with a record per finished step."""
 
 STARTED: Final = "started"
-"""Folder of a study that holds the command of each training that has not finished."""
+"""Folder of a study with the command of each training that has not finished."""
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps that are not done, or whose inputs an earlier missing step will make again.
+    """Steps that are not done, or whose inputs an earlier missing step will remake.
 
     Args:
         out: Folder of the study.
         steps: In order.
 
     Raises:
-        StudyError: If a costly step was done by another command than the study now has, or from something that is
-            no longer there, or an interrupted training was started by another command.
+        StudyError: If a costly step was done by another command than the study has now, or from something that is
+            gone, or if an interrupted training was started by another command.
     """
     left: dict[str, Step] = {}
     for step in steps:
@@ -51,13 +51,13 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def forget(out: Path, steps: Sequence[Step]) -> None:
-    """Removes the records of steps about to be run, so that an interruption leaves no record of an old product."""
+    """Removes the records of steps about to be run, so that an interruption leaves no record of a stale product."""
     for step in steps:
         _record(out, step).unlink(missing_ok=True)
 
 
 def command_line(step: Step) -> str:
-    """The command as one would type it, with the checkpoint that an interrupted training resumes from."""
+    """The command as a user would type it, with the checkpoint from which an interrupted training resumes."""
     return shlex.join(["python", "-m", *_words(step)])
 
 
@@ -70,9 +70,8 @@ def run_step(out: Path, step: Step) -> None:
     words = _words(step)
     if step.checkpoint is not None and "--ckpt_path" not in words:
         manifest = step.checkpoint.parents[1] / MANIFEST
-        manifest.unlink(
-            missing_ok=True
-        )  # of a run interrupted before its first checkpoint: nothing to resume
+        # left by a run interrupted before its first checkpoint: nothing to resume
+        manifest.unlink(missing_ok=True)
     if step.checkpoint is not None:
         write_whole(_started(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
@@ -115,7 +114,7 @@ def _check_started(out: Path, step: Step) -> None:
 
 def _read(record: Path) -> Words:
     try:
-        return tuple(load_json(record.read_text(encoding="utf-8")))
+        return tuple(load_json(read_text(record)))
     except (ValueError, TypeError) as error:
         raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
 

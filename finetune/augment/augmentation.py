@@ -1,4 +1,4 @@
-"""What is joined to the chips: the encoding, the store and the control, and that they fit one another."""
+"""What is joined to the chips: the encoding, the store and the control, checked against one another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from finetune.errors import ConfigError, EncodingError
 MEGABYTE: Final = 2**20
 
 DEFAULT_MAP: Final = MAPS[LULC.name]
-"""What a control stands in for where no store says of what its maps are."""
+"""The map that a control stands in for if no store says which."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AugmentRequest:
 
     Attributes:
         store: Folder of the store, or None.
-        encoding: Encodings; None, or none, for what suits the store or the control.
+        encoding: Encodings; None or empty for the default of the store or the control.
         control: Name of a control, or None.
         seed: Seed for random draws of a control.
     """
@@ -46,8 +46,8 @@ def _check(request: AugmentRequest) -> Control | None:
     """The control asked for.
 
     Raises:
-        ConfigError: If it is unknown, or contradicts the lack of a store.
-        EncodingError: If encodings are named with nothing to encode.
+        ConfigError: If it is unknown, or needs a store that is not named.
+        EncodingError: If encodings are named but there is nothing to encode.
     """
     name, named = request.control, request.encoding or None
     if name is not None and name not in CONTROLS:
@@ -79,7 +79,7 @@ class Augmentation:
     Attributes:
         encoding: Encodings in effect: those named, or the default of the store or the control; none without either.
         plan: What is read for them and where it goes.
-        store: The store's maps, where they are read.
+        store: The store's maps, if they are read.
 
     Raises:
         ConfigError: If the request contradicts itself, or the store lacks what the encoding needs.
@@ -104,7 +104,7 @@ class Augmentation:
     def _open(self) -> AugmentStore | None:
         path = self.request.store
         if path is None or not (self._reads_store or path.is_dir()):
-            return None  # a control that reads no maps does without the store
+            return None  # a control that reads no maps needs no store
         return AugmentStore.open(path)
 
     def _settle_encoding(self) -> tuple[str, ...]:
@@ -130,19 +130,19 @@ class Augmentation:
 
     @property
     def token_modality(self) -> str:
-        """Modality whose tokens the encoding ``tokens`` feeds to the model: the store's, LULC where there is none."""
+        """Modality whose tokens the encoding ``tokens`` feeds to the model: the store's, or LULC without a store."""
         return DEFAULT_MAP.name if self._opened is None else self._opened.spec.modality
 
     @cached_property
     def scenes(self) -> dict[str, str]:
-        """Scene of each chip by the store that is named, even where a control stands in; none without one."""
+        """Scene of each chip in the named store, even if a control stands in for it; empty without a store."""
         if self._opened is None:
             return {}
         entries = read_entries(self._opened)
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
     def source(self, chips: ChipSet, ids: Sequence[str], size: int) -> JoinedMaps | None:
-        """Maps for the chips of a split; None where nothing is joined.
+        """Maps for the chips of a split; None if nothing is joined.
 
         Args:
             chips: The chip set.
@@ -163,12 +163,12 @@ class Augmentation:
             given = Material(chips, ids, size, self.request.seed, self.plan.constants, self.store)
             return self.control.make(given)
         if self.store is None:
-            raise ConfigError("maps are read of no store; name one with --augment, or a --control")
+            raise ConfigError("there is no store to read maps from; name one with --augment, or a --control")
         return self.store
 
 
 def _check_codebooks(store: AugmentStore, plan: EncodingPlan) -> None:
-    """A token of several codebooks is no single index, and has no single probability."""
+    """Refuses encodings that need one index or one probability per token if there are several codebooks."""
     single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
     if store.spec.codebooks > 1 and single:
         raise EncodingError(

@@ -1,4 +1,4 @@
-"""Where maps come from: the protocol of a source, and the controls that stand in for a generator's."""
+"""Where maps come from: the protocol of a source, and the controls that stand in for generated maps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
@@ -38,7 +39,7 @@ class ShuffledMaps:
     Args:
         maps: The maps.
         ids: Chips of a split.
-        seed: Fixes who gets whose.
+        seed: Seed for the draw of donors.
 
     Raises:
         ConfigError: If there is no other chip.
@@ -47,7 +48,9 @@ class ShuffledMaps:
     def __init__(self, maps: Maps, ids: Iterable[str], seed: int) -> None:
         ordered = sorted(ids)
         if len(ordered) < 2:
-            raise ConfigError(f"--control shuffle: split with one chip ({ordered[0]}); it takes two or more")
+            raise ConfigError(
+                f"--control shuffle: the split has one chip ({ordered[0]}); it needs two or more"
+            )
         ring = [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
         self.donor = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
         self._maps = maps
@@ -60,7 +63,7 @@ class ShuffledMaps:
 class AnalyticNdvi:
     """The control `analytic-ndvi`: NDVI from the chip's own raw bands, B08 and B04, without a generator.
 
-    Stored as the store holds NDVI, so that it takes the same way into the model.
+    It has the store's type and scale of NDVI, so that it takes the same path into the model.
 
     Args:
         chips: Chip set with S2L2A.
@@ -73,14 +76,14 @@ class AnalyticNdvi:
         """NDVI ``[1, time, y, x]`` as int16 of scale 1e-4; the fill value where a band has no data.
 
         Raises:
-            ChipDataError: If another array than ``ndvi`` is asked for.
+            ChipDataError: If an array other than ``ndvi`` is asked for.
         """
         if array != _NDVI_MAP.array:
             raise ChipDataError(
                 f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding {_NDVI_MAP.array}"
             )
         raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
-        bands = native(raw, S2L2A, offset=self._chips.layout.offset(S2L2A.name))
+        bands = native(raw, S2L2A, offset=Units.of(self._chips.layout).offset(S2L2A.name))
         return _NDVI_MAP.store(ndvi_of(bands))[:, 0][None]
 
 
@@ -104,15 +107,15 @@ class ConstantMaps:
 
 @dataclass(frozen=True)
 class Material:
-    """What a control may make its maps of.
+    """What a control can make its maps from.
 
     Attributes:
         chips: The chip set.
         ids: Chips of the split.
         size: Their side in pixels.
-        seed: Fixes what is random.
+        seed: Seed for random draws.
         constants: Raw value of each array that will be read.
-        store: The store's maps, where the control needs them.
+        store: The store's maps, if the control needs them.
     """
 
     chips: ChipSet
@@ -125,7 +128,7 @@ class Material:
 
 def _shuffled(given: Material) -> Maps:
     if given.store is None:
-        raise ConfigError(f"--control {SHUFFLE} takes the maps of a store; name it with --augment")
+        raise ConfigError(f"--control {SHUFFLE} needs the maps of a store; name it with --augment")
     return ShuffledMaps(given.store, given.ids, given.seed)
 
 
@@ -135,8 +138,8 @@ class Control:
 
     Attributes:
         name: What users call it.
-        needs_store: Whether it takes the maps of a store.
-        encodings: Encodings it has the arrays for, the default one first; empty for any.
+        needs_store: Whether it needs the maps of a store.
+        encodings: Encodings whose arrays it has, the default first; empty for any.
         make: Its maps for the chips of a split.
     """
 

@@ -1,7 +1,7 @@
-"""How cached modalities enter the model: which planes are made of which arrays, and where they go.
+"""How cached modalities enter the model: which planes are made from which arrays, and where they go.
 
 An encoding is one entry of `PLANE_ENCODINGS`: what it reads, which planes it makes and how. Encoders get a batch's raw
-values ``[B, T, H, W]``, or ``[B, T, K, H, W]`` of an array with K bands, on the model's device, and return
+values ``[B, T, H, W]``, or ``[B, T, K, H, W]`` for an array with K bands, on the model's device, and return
 ``[B, C, T, H, W]`` float32, finite whatever the maps hold.
 """
 
@@ -36,10 +36,10 @@ class PlaneEncoding:
 
     Attributes:
         name: What users call it.
-        array: The store's array it is made of.
+        array: The store's array it is made from.
         planes: Names of the planes it makes, in order.
         constant: Raw value of the array in the control without information, ``[1, 1, 1, 1]``, or ``[1, 1, K, 1, 1]``
-            of an array with K bands.
+            for an array with K bands.
         encode: Makes the planes.
     """
 
@@ -57,7 +57,7 @@ def _raw(dtype: type[np.generic], *values: float) -> NDArray[Any]:
 
 
 def _onehot(raw: Tensor, classes: int) -> Tensor:
-    """A plane per class, 1 where the pixel is of it; all are 0 where nothing was generated."""
+    """A plane per class, 1 where the pixel has that class; all are 0 where nothing was generated."""
     values = torch.arange(classes, device=raw.device, dtype=raw.dtype).view(1, -1, 1, 1, 1)
     return (raw.unsqueeze(1) == values).float()
 
@@ -84,12 +84,12 @@ def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float
 
 
 def _token_probability(raw: Tensor) -> Tensor:
-    """Probability of the token that a pixel's patch was drawn; 0 where nothing was generated."""
+    """Probability of the token drawn for a pixel's patch; 0 where nothing was generated."""
     return raw.unsqueeze(1).float().nan_to_num(nan=0.0)
 
 
 def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
-    """What a map of classes can enter as."""
+    """Encodings of a map of classes."""
     count, stem = len(kind.classes), kind.name
     planes = tuple(f"{stem}_{entry.flag.upper()}" for entry in kind.classes)
     named = partial(full_name, kind=kind)
@@ -102,7 +102,7 @@ def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
 
 
 def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
-    """What a map of values can enter as: a plane per band."""
+    """Encodings of a map of values: a plane per band."""
     modality = kind.modality
     # A plane is concatenated onto input bands and must not share the name of one.
     stem = "GENERATED_" if kind.name in INPUT_MODALITIES else ""
@@ -113,7 +113,7 @@ def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
 
 
 def full_name(name: str, kind: GeneratedMap) -> str:
-    """Name of an encoding that says which map it is of, so that nothing else has to.
+    """Name of an encoding that also says which map it belongs to, so that nothing else has to.
 
     It is the map's array for values, the plain name for TerraMind's land cover, and both for other classes.
     """
@@ -133,7 +133,7 @@ def _entries() -> Iterable[PlaneEncoding]:
 
 
 PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {entry.name: entry for entry in _entries()}
-"""Encodings that combine with one another."""
+"""Encodings that can be combined."""
 
 MODALITY: Final = "modality"
 ENCODINGS: Final = (*PLANE_ENCODINGS, MODALITY, TOKENS)
@@ -143,7 +143,7 @@ PLANES_MODALITY: Final = "TIM"
 
 
 class Placement(enum.Enum):
-    """Where what is cached enters the model."""
+    """Where cached modalities enter the model."""
 
     NOWHERE = "nowhere"
     BANDS = "bands"
@@ -190,8 +190,8 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
     """Encodings by their full names.
 
     Args:
-        names: As a user names them; names that are in no registry are left for `plan_encoding` to refuse.
-        kind: What the store's maps are; None without a store.
+        names: As a user names them; unknown names are left for `plan_encoding` to refuse.
+        kind: Kind of the store's maps; None without a store.
 
     Raises:
         EncodingError: If ``value`` is named without a store of values.
@@ -199,7 +199,7 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
     if VALUE in names and not isinstance(kind, ContinuousMap):
         known = ", ".join(entry.name for entry in MAPS.values() if entry.continuous)
         found = (
-            "there is no store to say of what"
+            "there is no store to say which"
             if kind is None
             else f"{kind.name} has classes; use {kind.encoding}"
         )
@@ -238,5 +238,5 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
 
 
 def carrier_of(modalities: Sequence[str]) -> str:
-    """The modality whose bands the planes are concatenated onto: Sentinel-2 where it is an input, else the first."""
+    """The modality whose bands the planes are concatenated onto: Sentinel-2 if it is an input, else the first."""
     return next((name for name in S2_MODALITIES if name in modalities), modalities[0])

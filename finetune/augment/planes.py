@@ -16,7 +16,7 @@ def make_planes(plan: EncodingPlan, maps: Mapping[str, Tensor]) -> Tensor:
 
     Args:
         plan: Which planes.
-        maps: Raw values ``[B, T, H, W]`` by the store's array name, or ``[B, T, K, H, W]`` of an array with K bands.
+        maps: Raw values ``[B, T, H, W]`` by the store's array name, or ``[B, T, K, H, W]`` for an array with K bands.
 
     Returns:
         ``[B, C, T, H, W]`` float32.
@@ -31,7 +31,7 @@ def make_token_grid(tokens: Tensor) -> Tensor:
         tokens: ``[B, T, H/16, W/16]`` codebook indices.
 
     Returns:
-        ``[B, 1, T, H, W]`` int64; `finetune.model.backbone.take_indices` takes them back.
+        ``[B, 1, T, H, W]`` int64; `finetune.model.backbone.take_indices` undoes this.
     """
     grid = tokens.long().repeat_interleave(PATCH_SIZE, dim=-1).repeat_interleave(PATCH_SIZE, dim=-2)
     return grid.unsqueeze(1)

@@ -18,14 +18,14 @@ from finetune.errors import EncodingError
 
 
 class StoreMaps:
-    """Maps of a store, held in memory once read as long as they fit.
+    """Maps of a store, kept in memory once read if they fit.
 
     Only the path travels to worker processes; each opens the store for itself.
 
     Args:
         opened: The store, open in this process.
         arrays: Arrays that will be read.
-        memory_limit: Bytes the arrays of all chips in use may take in memory; larger ones are read each time.
+        memory_limit: Bytes that the arrays of all chips in use may take in memory; beyond it they are read each time.
 
     Raises:
         EncodingError: If the store lacks an array.
@@ -88,7 +88,7 @@ class StoreMaps:
         return sum(chips * math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """Raw values of one chip, ``[sample, time, …]``; of ``token_probability`` one per pixel."""
+        """Raw values of one chip, ``[sample, time, …]``; for ``token_probability`` one per pixel."""
         values = self._read(array, chip_id)
         if array != "token_probability":
             return values

@@ -1,4 +1,4 @@
-"""Looking at every chip of a split before anything is trained on it, and its digest for the record."""
+"""Checking every chip of a split before anything is trained on it, and its digest for the record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SurveyRules:
     Attributes:
         modalities: Modalities that are read.
         timesteps: Timesteps asked for.
-        classes: Number of classes, so that labels are 0 to classes − 1, or −1; None where it is not known.
+        classes: Number of classes, so that labels are 0 to classes − 1, or −1; None if unknown.
         masks: Whether a mask is needed.
     """
 
@@ -35,11 +35,11 @@ class SurveyRules:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found of the chips of a split.
+    """What was found about the chips of a split.
 
     Attributes:
         inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
-        masks: SHA-256 over chip ids and masks, in hexadecimal; empty where none was read.
+        masks: SHA-256 over chip ids and masks, in hexadecimal; empty if none was read.
         size: Side of the chips in pixels.
     """
 
@@ -49,7 +49,7 @@ class Survey:
 
 
 def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:
-    """Reads every chip once: checks sizes, timesteps and labels, and the store's digests where there is one.
+    """Reads every chip once: checks sizes, timesteps and labels, and the digests of a store if there is one.
 
     Raises:
         AugmentStoreError: Naming the first chip that cannot be used, and why; see `StoreMaps.check` for

@@ -31,45 +31,45 @@ STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",
 """Splits that each of Lightning's stages needs."""
 
 INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
-"""Of the datamodule and of the backbone, where neither names any."""
+"""Default of the datamodule and of the backbone."""
 
 
 class TimStoreDataModule(LightningDataModule):
     """Chips joined with an augment store, for TerraTorch's `SemanticSegmentationTask`.
 
     Args:
-        data_root: Root folder of the chip set, or its ``data`` folder where no layout is named.
-        train_split: File with a chip id a line; by default the chip set's own. Likewise the next two.
+        data_root: Root folder of the chip set, or its ``data`` folder if no layout is named.
+        train_split: File with a chip id a line; by default the chip set's own.
         val_split: See `train_split`.
         test_split: See `train_split`.
         predict_split: Chips to predict; by default those of the test split.
         modalities: Input modalities in the order the model gets them.
-        bands: Band names of a modality where it is not all of them.
-        timesteps: Timesteps, counted from 0; by default all that the chips have. A single one yields images without
-            time.
+        bands: Band names of each modality that does not use all of them.
+        timesteps: Timesteps, counted from 0; by default all that the chips have. A single one gives images without
+            a time axis.
         no_data_value: A value that means "no observation" in this data set, besides those of each modality.
-        no_data_replace: What stands for it in the model's input.
+        no_data_replace: What replaces it in the model's input.
         means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
-        stds: Likewise, of the same origin; a preset named under one of the two stands for both.
+        stds: Likewise, from the same origin; a preset named under one of the two applies to both.
         batch_size: Chips per batch.
         num_workers: Processes that read ahead.
-        train_transform: Albumentations transforms of training samples. Likewise the next two.
+        train_transform: Albumentations transforms of training samples.
         val_transform: See `train_transform`.
         test_transform: See `train_transform`; prediction uses it too.
         class_names: Names of the classes, by label; without them labels have no upper bound.
         augment: Folder of the augment store, or None for the plain fine-tune.
-        encoding: How cached modalities enter, see `finetune.augment.encodings`; by default as suits the store.
+        encoding: How cached modalities enter, see `finetune.augment.encodings`; by default as the store suggests.
         control: What stands in for the store's maps, see `finetune.augment.controls`.
-        control_seed: Seed for random draws of the control: who gets whose maps under ``shuffle``.
-        layout: How the chips lie on disk: a layout that ships, or a YAML file; by default found by the files.
-        scenes: What gives a chip its scene: a CSV file of chip and scene, or a regular expression for what to strip
+        control_seed: Seed for random draws of the control: which chip gets whose maps under ``shuffle``.
+        layout: How the chips lie on disk: a layout that ships, or a YAML file; by default detected from the files.
+        scenes: Rule for a chip's scene: a CSV file of chip and scene, or a regular expression for what to strip
             from an id; by default the store's scenes, and without a store the layout's rule.
         allow_scene_overlap: Whether a scene may be in two splits.
-        memory_limit_mb: Memory the store's maps may take, in MiB; above it they are read each time.
+        memory_limit_mb: Memory the store's maps may take, in MiB; beyond it they are read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
     Raises:
-        AugmentStoreError: If an argument is invalid; `setup` raises what only the data can tell.
+        AugmentStoreError: If an argument is invalid; `setup` raises the errors that only the data reveal.
     """
 
     def __init__(
@@ -135,9 +135,9 @@ class TimStoreDataModule(LightningDataModule):
 
         Raises:
             ChipSetError: If there is none, or the layout is unknown.
-            ConfigError: If it holds values in other units than the statistics are of.
+            ConfigError: If its values are in other units than the statistics.
         """
-        # ImpactMesh's own datamodule takes the folder `data`; a layout that is named says itself where its files are.
+        # ImpactMesh's own datamodule takes the folder `data`; a named layout says itself where its files are.
         above = root_above(self.data_root) if self.layout is None else None
         found = ChipSet.open(above or self.data_root, self.layout)
         check_units(self.statistics, found.layout)
@@ -145,7 +145,7 @@ class TimStoreDataModule(LightningDataModule):
 
     @cached_property
     def reading(self) -> Reading:
-        """What is read of a chip; where no timesteps are named, all that the first chip has.
+        """What is read from a chip; if no timesteps are named, all that the first chip has.
 
         Raises:
             AugmentStoreError: If that chip cannot be read.
@@ -185,7 +185,7 @@ class TimStoreDataModule(LightningDataModule):
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
 
         Raises:
-            AugmentStoreError: If a split, a chip, a mask or the store is unfit; the message names it.
+            AugmentStoreError: If a split, a chip, a mask or the store is invalid; the message names it.
         """
         for split in STAGES[stage]:
             if split not in self.datasets:
@@ -207,7 +207,7 @@ class TimStoreDataModule(LightningDataModule):
         return ChipDataset(self.chips, members, reading, transform, maps)
 
     def _check_size(self, size: int) -> None:
-        """TerraTorch pads images to a multiple of 32 pixels, which would move them against a token grid."""
+        """TerraTorch pads images to a multiple of 32 pixels, which would shift them against a token grid."""
         if self.augmentation.plan.placement is Placement.TOKENS and size % 32:
             raise ConfigError(
                 f"encoding tokens needs chips whose side is a multiple of 32; these have {size} pixels"
@@ -243,20 +243,20 @@ class TimStoreDataModule(LightningDataModule):
         return self._loader("predict")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Makes a loaded batch what the model sees; Lightning calls this on the model's device."""
+        """Turns a loaded batch into what the model sees; Lightning calls this on the model's device."""
         return self.model_batch(batch)
 
     def model_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A loaded batch as TerraTorch's task takes it.
 
-        Chip and scene ids stay behind, since TerraTorch hands every further key to the network.
+        Chip and scene ids are left out, since TerraTorch passes every further key to the network.
 
         Args:
             batch: Batch of a dataloader of this module, on any device.
 
         Returns:
             ``image`` (standardised ``[B, C, T, H, W]`` or ``[B, C, H, W]`` by modality, planes or tokens joined),
-            ``filename``, and ``mask`` where there is one.
+            ``filename``, and ``mask`` if there is one.
         """
         images = {name: self._standardise(name, image) for name, image in batch["image"].items()}
         model = {"image": self._join(images, batch["maps"]), "filename": batch["filename"]}
@@ -271,7 +271,7 @@ class TimStoreDataModule(LightningDataModule):
         return (image - mean) / std
 
     def _join(self, images: dict[str, Tensor], maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Adds what is cached to the images, where the encoding puts it."""
+        """Adds the cached modalities to the images, where the encoding puts them."""
         plan = self.augmentation.plan
         if plan.placement is Placement.NOWHERE:
             return images

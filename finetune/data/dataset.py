@@ -21,13 +21,13 @@ from finetune.errors import ConfigError
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of a chip.
+    """What is read from a chip.
 
     Attributes:
         bands: Band names of each modality, in the order the model gets them.
         timesteps: Timesteps, counted from 0.
         nodata: A value that means "no observation" in this data set, besides those of each modality.
-        replacement: What stands for it in the model's input, before standardisation.
+        replacement: What replaces it in the model's input, before standardisation.
         mask: Whether there is a reference mask.
     """
 
@@ -85,7 +85,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
     Args:
         chips: Chip set on disk.
         members: Which chips.
-        reading: What is read of each.
+        reading: What is read from each.
         transform: Applied to image, mask and maps alike.
         maps: Where cached maps come from, and the arrays that are read, or None.
     """
@@ -142,7 +142,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return np.nan_to_num(picked, copy=False, nan=self.reading.replacement)
 
     def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
-        """One generated sample of each array at the timesteps in use; the same sample of all arrays."""
+        """One generated sample of each array at the timesteps in use; the same sample for all arrays."""
         if self._maps is None:
             return {}
         values = {array: self._maps.source.read(array, chip_id) for array in self._maps.arrays}
@@ -151,13 +151,13 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return {array: self._at(found, drawn) for array, found in values.items()}
 
     def _at(self, values: NDArray[Any], sample: int) -> NDArray[Any]:
-        """``[time, …]`` of one sample; an array without samples or without time stands for each."""
+        """``[time, …]`` of one sample; an array without samples or time holds for all of them."""
         chosen = values[sample % len(values)]
         picked: NDArray[Any] = chosen[[step % len(chosen) for step in self.reading.timesteps]]
         return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
     def _filename(self, chip_id: str) -> str:
-        """The GeoTIFF that says where the chip lies: the DEM, or another where there is none."""
+        """The GeoTIFF that says where the chip lies: the DEM, or else another."""
         return str(next(self.chips.geotiffs(chip_id), self.chips.folder / chip_id))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
+from augment_store.words import counted, few
 from finetune.errors import SplitError
 
 
@@ -19,7 +20,7 @@ class SceneRule:
     """How the scene of a chip is found, and whether a scene may be in two splits.
 
     Attributes:
-        rule: As `--scenes` takes it, or None for the chip set's own.
+        rule: Rule as `--scenes` takes it, or None for the chip set's own.
         allow_overlap: Whether a scene may be in two splits.
         store: Scenes of the chips of an augment store; empty without one.
     """
@@ -29,11 +30,11 @@ class SceneRule:
     store: Mapping[str, str] = field(default_factory=dict)
 
     def scenes(self, chips: ChipSet, ids: Collection[str]) -> dict[str, str]:
-        """Scene of each chip: the store's, and of chips that the store does not have by the rule.
+        """Scene of each chip: the store's, or by the rule for chips that the store does not have.
 
         Raises:
             ChipSetError: If a chip gets none.
-            SplitError: If a rule was given that the store contradicts.
+            SplitError: If the store contradicts a given rule.
         """
         wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
         found = chips.scenes(self.rule, wanted)
@@ -54,7 +55,7 @@ class Splits:
     Attributes:
         ids: Chip ids by split, in the file's order.
         scenes: Scene of each chip.
-        overlap: Scenes that are in two splits, where that was allowed.
+        overlap: Scenes that are in two splits, if that was allowed.
     """
 
     ids: Mapping[str, tuple[str, ...]]
@@ -67,16 +68,16 @@ class Splits:
 
 
 def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:
-    """Reads the split files there are and checks that they do not overlap.
+    """Reads the split files that exist and checks that they do not overlap.
 
     Args:
-        chips: The chip set; its own split files stand in where none is named.
+        chips: The chip set; its own split files are used where none is named.
         files: Split file by split, None for the chip set's own.
         rule: How scenes are found.
 
     Raises:
         ChipSetError: If a named file is missing, or a split is empty.
-        SplitError: If a chip, or a scene and that is not allowed, is in two splits.
+        SplitError: If a chip is in two splits, or a scene is and that is not allowed.
     """
     paths = {
         split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS
@@ -91,8 +92,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
         raise SplitError(
-            f"{len(overlap)} scenes are in two splits ({_first(overlap)}), so that a test would see what was "
-            "trained on; split by scene, or record it with --allow-scene-overlap"
+            f"{counted(len(overlap), 'scene')} in two splits ({few(sorted(overlap), 5)}), so that a test would see "
+            "what was trained on; split by scene, or record it with --allow-scene-overlap"
         )
     return Splits(ids, scenes, tuple(sorted(overlap)))
 
@@ -100,15 +101,9 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
     if shared:
         raise SplitError(
-            f"{len(shared)} chips are in both {paths[one]} and {paths[other]} ({_first(shared)}); "
+            f"{counted(len(shared), 'chip')} in both {paths[one]} and {paths[other]} ({few(sorted(shared), 5)}); "
             "remove them from one"
         )
-
-
-def _first(names: Iterable[str], count: int = 5) -> str:
-    """The first few names in order, for a message."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:count]) + (" …" if len(ordered) > count else "")
 
 
 def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]:

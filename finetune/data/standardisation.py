@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.layouts import Layout
-from augment_store.modalities import INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.chips.units import Units
+from augment_store.modalities import INPUT_MODALITIES
 from finetune.errors import ConfigError
 
 
@@ -18,7 +19,7 @@ class Statistics:
     Attributes:
         means: Mean per band, by modality, in the unit on disk.
         stds: Standard deviation per band, by modality.
-        preset: Name of the preset they are of, or None for a user's own numbers.
+        preset: Name of the preset they come from, or None for a user's own numbers.
     """
 
     means: Mapping[str, tuple[float, ...]]
@@ -44,13 +45,13 @@ IMPACTMESH_FLOOD: Final = Statistics(
         "DEM": (368.796,),
     },
 )
-"""Of ImpactMesh's flood set, with which Phase 2 standardised (`impactmesh_datamodule.py`, impactmesh 0.2.0)."""
+"""Those of ImpactMesh's flood set, used by Phase 2 (`impactmesh_datamodule.py`, impactmesh 0.2.0)."""
 
 TERRAMIND_V1: Final = Statistics(
     means={name: modality.mean for name, modality in INPUT_MODALITIES.items()},
     stds={name: modality.std for name, modality in INPUT_MODALITIES.items()},
 )
-"""What TerraMind v1 was pretrained with."""
+"""Those that TerraMind v1 was pretrained with."""
 
 PRESETS: Final[Mapping[str, Statistics]] = {
     "impactmesh_flood": IMPACTMESH_FLOOD,
@@ -67,13 +68,13 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
     """Statistics of the bands in use.
 
     Args:
-        means: Name of a preset, or means by modality. A preset that only one of the two names stands for both;
-            where neither is given, Phase 2's does.
+        means: Name of a preset, or means by modality. A preset that only one of the two names applies to both;
+            if neither is given, Phase 2's applies.
         stds: Likewise.
         bands: Names of the bands in use, by modality.
 
     Raises:
-        ConfigError: If means and stds are not of one origin, a preset or a modality is unknown, or a list is of
+        ConfigError: If means and stds are not from one origin, a preset or a modality is unknown, or a list is of
             the wrong length or not positive.
     """
     means, stds = _of_one_origin(means, stds)
@@ -86,24 +87,25 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
 
 
 def check_units(statistics: Statistics, layout: Layout) -> None:
-    """A preset is of dB and of Sentinel-2 without an offset; a fine-tune standardises what is on disk.
+    """Presets are for dB and for Sentinel-2 without an offset, but a fine-tune standardises the values on disk.
 
     Args:
-        statistics: Of the modalities in use.
-        layout: What says in which units they are on disk.
+        statistics: Statistics of the modalities in use.
+        layout: Layout, which says in which units they are on disk.
 
     Raises:
         ConfigError: If a modality is in another unit than the preset.
     """
     if statistics.preset is None:
         return
+    units = Units.of(layout)
     for name in statistics.means:
-        linear = name in S1_MODALITIES and layout.s1_unit == "linear"
-        if linear or (name in S2_MODALITIES and layout.s2_offset):
-            found = "linear power" if linear else f"values with an offset of {layout.s2_offset:g}"
+        linear, offset = units.name(name) == "linear", units.offset(name)
+        if linear or offset:
+            found = "linear power" if linear else f"values with an offset of {offset:g}"
             raise ConfigError(
-                f"layout {layout.name!r} holds {name} as {found}, which is not what means and stds {statistics.preset} "
-                "are of; give both as numbers in the unit on disk, for every modality"
+                f"layout {layout.name!r} holds {name} as {found}, but means and stds {statistics.preset} are for other "
+                "units; give both as numbers in the unit on disk, for every modality"
             )
 
 
@@ -121,7 +123,7 @@ def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:
 
 
 def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
-    """Values of one modality from what was given: a preset's name or numbers."""
+    """Values of one modality, from a preset's name or from numbers."""
     if isinstance(given, str):
         if given not in PRESETS:
             raise ConfigError(f"{kind}: unknown preset {given!r}; expected {', '.join(PRESETS)} or numbers")
@@ -138,7 +140,7 @@ def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
 
 
 def _select(modality: str, values: tuple[float, ...], bands: Sequence[str]) -> tuple[float, ...]:
-    """Statistics of the bands in use, from those of all bands or of just these."""
+    """Statistics of the bands in use, given those of all bands or of just these."""
     every = INPUT_MODALITIES[modality].bands
     if len(values) == len(every):
         return tuple(values[every.index(band)] for band in bands)

@@ -35,7 +35,7 @@ class SampleTransform:
 
     Raises:
         ConfigError: If a spatial transform would see four dimensions.
-        EncodingError: If a spatial transform stands beside tokens.
+        EncodingError: If a spatial transform is combined with tokens.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SampleTransform:
             images: ``[C, H, W]`` or ``[C, T, H, W]`` by modality.
             mask: ``[H, W]``, or None.
             maps: ``[T, H, W]`` or ``[T, K, H, W]`` by array name.
-            seed: Fixes the random choices.
+            seed: Seed for random draws.
 
         Returns:
             Images, mask and maps as tensors, dimensions in the same order.
@@ -98,14 +98,14 @@ def _unflatten(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> Tenso
 
 
 def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
-    """A transformed image as tensor; one that ToTensorV2 has made a tensor already is in order."""
+    """A transformed image as a tensor; one that ToTensorV2 has already converted is in order."""
     if isinstance(image, Tensor):
         return image.contiguous()
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
 
 
 def _walk(steps: Sequence[Any]) -> Iterator[Any]:
-    """Every transform, those inside OneOf and its like included."""
+    """Every transform, including those inside OneOf and the like."""
     for step in steps:
         if isinstance(step, BaseCompose):
             yield from _walk(step.transforms)

@@ -1,4 +1,4 @@
-"""The backbone of stage 2, registered with TerraTorch: TerraMind with room for what is cached.
+"""The backbone of stage 2, registered with TerraTorch: TerraMind with room for cached modalities.
 
 `terramind_tim_store` builds any of TerraTorch's TerraMind backbones, loads proven weights into it, and
 adds what the encoding needs: new columns of a patch embedding, a modality of its own, or token inputs.
@@ -28,14 +28,14 @@ BACKBONE: Final = "terramind_tim_store"
 """Name under which TerraTorch finds the backbone."""
 
 NEW_COLUMNS: Final = ("zero", "random")
-"""Starts that the columns of a widened patch embedding may have."""
+"""How the new columns of a widened patch embedding may start."""
 
 
 class WidenedProjection(nn.Linear):
-    """A patch embedding's projection that takes more bands than it was pretrained with.
+    """A patch embedding's projection for more bands than it was pretrained with.
 
-    The pretrained columns stay one matrix under their own name, and the new ones are another beside it. Both
-    products are added, so that with new columns of zero the sum is the pretrained product, bit for bit.
+    The pretrained columns stay one matrix under their own name; the new ones are a second matrix. Their products are
+    added, so that with new columns of zero the sum equals the pretrained product, bit for bit.
 
     Args:
         pretrained: The projection to widen, from ``pixels · bands`` to tokens; its weight is shared.
@@ -48,7 +48,7 @@ class WidenedProjection(nn.Linear):
         self.weight = pretrained.weight
         self.pixels = PATCH_SIZE**2
         self.bands = pretrained.in_features // self.pixels
-        with torch.random.fork_rng(devices=[]):  # so that what is initialised later is as in the baseline
+        with torch.random.fork_rng(devices=[]):  # so that later initialisations equal the baseline's
             self.added = nn.Linear(planes * self.pixels, pretrained.out_features, bias=False)
         if new_columns == "zero":
             nn.init.zeros_(self.added.weight)
@@ -100,10 +100,10 @@ def terramind_tim_store(
     Args:
         architecture: Name of TerraTorch's backbone, for example ``terramind_v1_base``.
         modalities: Input modalities, without what the encoding adds.
-        encoding: As in the datamodule, see `finetune.augment.encodings.plan_encoding`.
+        encoding: Encodings as in the datamodule, see `finetune.augment.encodings.plan_encoding`.
         token_modality: Modality of the store, for the encoding ``tokens``.
         new_columns: ``zero`` (step 0 equals the baseline) or ``random``, as an ablation.
-        bands: Pretrained bands in use, where a modality has fewer than all.
+        bands: Pretrained bands in use, for each modality that does not use all.
         pretrained: Whether to load weights; they are proven to be the ones in use.
         weights: Weight file, or folder with the published files; None for the Hugging Face cache.
         **architecture_arguments: Passed to TerraTorch's builder.
@@ -141,7 +141,7 @@ def _check(architecture: str, plan: EncodingPlan, new_columns: str) -> None:
 
 
 def _check_published(arguments: Mapping[str, Any]) -> None:
-    """Makes sure that published weights can be those of this backbone."""
+    """Makes sure that published weights can fit this backbone."""
     if arguments.get("merge_method") == "concat":
         raise ConfigError(
             "merge_method concat adds a parameter that no published file has and TerraTorch never initialises; "
@@ -177,7 +177,9 @@ def _checked_bands(bands: Mapping[str, Sequence[str]], modalities: Sequence[str]
     """Bands of modalities that are inputs."""
     strange = [name for name in bands if name not in modalities]
     if strange:
-        raise ConfigError(f"bands of {strange[0]!r}, which is no input; inputs are {', '.join(modalities)}")
+        raise ConfigError(
+            f"bands of {strange[0]!r}, which is not an input; inputs are {', '.join(modalities)}"
+        )
     return dict(bands)
 
 
@@ -189,4 +191,4 @@ def _make_room(model: Any, plan: EncodingPlan, carrier: str, token_modality: str
     elif plan.placement is Placement.TOKENS:
         embedding = model.encoder_embeddings[model.mod_name_mapping[token_modality]]
         embedding.register_forward_pre_hook(take_indices)
-        model.tokenizer = nn.ModuleDict()  # the indices are cached, there is nothing to tokenise
+        model.tokenizer = nn.ModuleDict()  # the indices are cached, so there is nothing to tokenise

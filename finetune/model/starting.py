@@ -1,4 +1,4 @@
-"""Starting an arm from an existing checkpoint, whatever the arm adds to the network on the way in."""
+"""Starting an arm from an existing checkpoint, whatever the arm adds to the network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ADDED: Final = re.compile(
     rf"\.added\.|encoder_embeddings\.{PLANES_MODALITY}\.|encoder_embeddings\.tok_|\.lora_|\.original_module\."
     r"|\.sampler\.|\.tokenizer\."
 )
-"""Tensors that an arm may have beyond the checkpoint it starts from, with the start they have anyway."""
+"""Tensors that an arm may have beyond the checkpoint it starts from; they keep their own initialisation."""
 
 
 def canonical(name: str) -> str:
@@ -44,7 +44,7 @@ def start_from(task: nn.Module, path: Path) -> None:
         path: Checkpoint of the arm to start from, usually the baseline.
 
     Raises:
-        MisfitError: If it is of another architecture; the message names the first tensor that differs.
+        MisfitError: If it belongs to another architecture; the message names the first tensor that differs.
         WeightsError: If it cannot be read.
     """
     given = {canonical(name): value for name, value in Checkpoint.read(path).tensors.items()}
@@ -55,15 +55,15 @@ def start_from(task: nn.Module, path: Path) -> None:
 
 
 def check_trainable(task: nn.Module) -> None:
-    """Makes sure that what an encoding added can learn.
+    """Makes sure that the tensors an encoding added can learn.
 
     Raises:
-        ConfigError: If it is frozen; its zeros would stay, and the arm would be the baseline under another name.
+        ConfigError: If one is frozen: its zeros would stay, and the arm would be the baseline under another name.
     """
     for name, parameter in task.named_parameters():
         added = ".added." in name or f"encoder_embeddings.{PLANES_MODALITY}." in name
         if added and not parameter.requires_grad and ".original_module." not in name:
             raise ConfigError(
-                f"{name} is frozen, so the cached planes could never be learnt from; leave freeze_backbone out, and "
+                f"{name} is frozen, so nothing could be learnt from the cached planes; leave freeze_backbone out, and "
                 "with LoRA name the layer in modules_to_save"
             )

@@ -1,4 +1,4 @@
-"""What the data tell the model of a configuration, and that the two speak of the same thing."""
+"""What the data tell the model of a configuration, and a check that the two agree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRAINED_LAYERS: Final[Mapping[Placement, str]] = {
     Placement.BANDS: "added",
     Placement.MODALITY: f"encoder_embeddings.{PLANES_MODALITY}",
 }
-"""Layer that an encoding adds and that LoRA must train whole, since there is nothing pretrained to adapt."""
+"""Layer that an encoding adds, which LoRA must train in full, since there is nothing pretrained to adapt."""
 
 
 def tell_model(arguments: dict[str, Any], augmentation: Augmentation) -> None:
-    """Tells the backbone what is joined to its inputs, whatever the YAML said of it.
+    """Tells the backbone what is joined to its inputs, overriding the YAML.
 
     Args:
         arguments: The model's arguments, ``model_args``; changed.
@@ -52,7 +52,7 @@ def tell_model(arguments: dict[str, Any], augmentation: Augmentation) -> None:
 
 
 def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) -> None:
-    """Makes sure that data and model of a configuration speak of the same inputs.
+    """Makes sure that data and model of a configuration agree on the inputs.
 
     Args:
         model: Arguments of the task, with ``model_args``.
@@ -60,7 +60,7 @@ def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) ->
 
     Raises:
         ConfigError: Naming both keys.
-        ChipSetError: If no timesteps are named and there are no chips to look at.
+        ChipSetError: If no timesteps are named and there are no chips to tell.
     """
     arguments = model["model_args"]
     if arguments.get("backbone") == BACKBONE:
@@ -77,8 +77,8 @@ def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) ->
     _check_time(len(datamodule.reading.timesteps), arguments)
     if TOKENS in datamodule.augmentation.encoding and model.get("tiled_inference_parameters"):
         raise ConfigError(
-            "tiled_inference_parameters with encoding tokens: tiles are not cut along the grid of tokens, which would "
-            "move them; leave it out"
+            "tiled_inference_parameters with encoding tokens: tiles are not cut along the token grid, so tokens "
+            "would shift; leave it out"
         )
 
 

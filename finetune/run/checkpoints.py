@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all."""
+"""Checkpoints that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Saves a checkpoint.
 
         Raises:
-            OSError: If the disk does not take it; a file that was there before stays.
+            OSError: If the disk fails; an earlier file stays.
         """
         place = Path(path)
         draft = place.with_name(f".{place.name}.draft")

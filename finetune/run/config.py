@@ -1,4 +1,4 @@
-"""From a YAML and the options of the command line to the one configuration that a run has."""
+"""From a YAML and the command line's options to the one configuration of a run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Config = dict[str, Any]
 
 DATAMODULE: Final = "finetune.data.datamodule.TimStoreDataModule"
 TAKEN: Final = ("ImpactMeshDataModule", "TimStoreDataModule")
-"""Datamodules whose arguments ours takes; the first is Phase 2's."""
+"""Datamodules whose arguments ours accepts; the first is Phase 2's."""
 
 RENAMED: Final = ("scene_pattern", "scene_table")
-"""Arguments of the datamodule that are one now, `scenes`."""
+"""Former arguments of the datamodule that `scenes` has replaced."""
 
 DEFAULT_SEED: Final = 42
 SMOKE_CHIPS: Final = 4
@@ -33,7 +33,7 @@ def read_yaml(path: Path) -> Config:
     """A YAML as plain values.
 
     Raises:
-        ConfigError: If it cannot be read, or is not made of the sections data and model.
+        ConfigError: If it cannot be read, or lacks the sections data and model.
     """
     try:
         config: Config = load_yaml(read_text(path))
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Config:
 
 
 def _check_renamed(data: Any, path: Path) -> None:
-    """Refuses what earlier versions called the scene rule, which `scenes` is now."""
+    """Refuses the earlier names of the scene rule, which is now `scenes`."""
     old = [key for key in RENAMED if isinstance(data, dict) and key in data]
     if old:
         raise ConfigError(
@@ -58,10 +58,10 @@ def _check_renamed(data: Any, path: Path) -> None:
 
 
 def with_our_datamodule(given: Config, origin: Path) -> Config:
-    """A YAML with the datamodule of stage 2, in the place of one whose arguments it takes.
+    """A YAML with the datamodule of stage 2 in place of one whose arguments it accepts.
 
     Raises:
-        ConfigError: If its datamodule is another; the message says how to write the section.
+        ConfigError: If it has any other datamodule; the message says how to write the section.
     """
     named = str(given["data"].get("class_path", ""))
     name = named.split(".")[-1]
@@ -72,15 +72,15 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
             "batch_size, class_names and the transforms as they are"
         )
     if name != TAKEN[1]:
-        say(f"{origin}: {named} is replaced by {DATAMODULE}, which takes its arguments")
+        say(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")
     return {**given, "data": {**given["data"], "class_path": DATAMODULE}}
 
 
 def section(config: Config, *names: str) -> Config:
-    """A nested section, made where it is missing.
+    """A nested section, created if it is missing.
 
     Raises:
-        ConfigError: If there is something else than keys in its place.
+        ConfigError: If something other than keys is in its place.
     """
     for name in names:
         if config.get(name) is None:
@@ -92,7 +92,7 @@ def section(config: Config, *names: str) -> Config:
 
 
 def normalise(given: Config) -> Config:
-    """A configuration with what stage 2 needs of any YAML of TerraTorch: its backbone, class names and a seed.
+    """A configuration with what stage 2 needs from any YAML of TerraTorch: its backbone, class names and a seed.
 
     Args:
         given: The YAML, with what the command line overrides.
@@ -115,7 +115,7 @@ def normalise(given: Config) -> Config:
 
 
 def _use_our_backbone(arguments: Config) -> None:
-    """Puts the backbone that takes cached modalities in the place of a TerraMind that ``model_args`` names."""
+    """Replaces a TerraMind that ``model_args`` names by the backbone that takes cached modalities."""
     named, architecture = str(arguments.get("backbone", "")), arguments.get("backbone_architecture")
     if not named.startswith("terramind_") or named == BACKBONE:
         return
@@ -143,11 +143,11 @@ def _class_names(data: Config, model: Config) -> list[str]:
 
 
 def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
-    """The configuration of a run, but for what the data tell the model.
+    """The configuration of a run, except for what the data tell the model.
 
     Args:
         given: The YAML, with what the command line overrides.
-        options: The command line; what it names wins.
+        options: The command line, which wins.
         gpu: Whether there is a GPU to train on.
 
     Raises:
@@ -179,11 +179,11 @@ def _resolve_data(data: Config, options: Options) -> None:
 
 
 def _store(named: str | None, options: Options) -> str | None:
-    """The store of the command line, or of the YAML; one that is not there is refused by who named it."""
+    """The store of the command line, or of the YAML; the error for a missing one says who named it."""
     store = str(options.augment) if options.augment is not None else named
     if not store or (Path(store) / "zarr.json").is_file():
         return store
-    if options.augment is not None:  # also where a control does not read it: a wrong path is an error
+    if options.augment is not None:  # even if a control does not read it: a wrong path is an error
         raise ConfigError(
             f"--augment {store}: not an augment store (no zarr.json); make one with python -m generate --store"
         )

@@ -29,7 +29,7 @@ def run(options: Options) -> None:
     """Runs a command.
 
     Raises:
-        AugmentStoreError: If options, YAML, data, store or weights are unfit; before anything is trained.
+        AugmentStoreError: If options, YAML, data, store or weights are invalid; before anything is trained.
     """
 
     def settle(given: Config) -> Config:
@@ -45,9 +45,9 @@ def run(options: Options) -> None:
 
 
 def _given(options: Options) -> Config:
-    """The YAML, after making sure that the one of a run, which may be someone else's, runs none of its code."""
+    """The YAML; one found in a run, which may be someone else's, must not run any code of its own."""
     given = read_yaml(options.config)
-    if options.config == options.run / CONFIG:  # a YAML that is named is the user's own
+    if options.config == options.run / CONFIG:  # a YAML named by the user is trusted
         check_trusted(given, options.config, options.custom_modules_path)
     if options.custom_modules_path is not None:
         given[CUSTOM_MODULES] = options.custom_modules_path
@@ -65,7 +65,7 @@ def _check_free(options: Options) -> None:
 
 def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
-    if first:  # of several processes, one looks after the run directory
+    if first:  # of several processes, one manages the run directory
         _check_free(options)
     check_trainable(cli.model)
     if options.init is not None:
@@ -84,7 +84,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
         complete = True
-    finally:  # an interrupted run is on record too, and can be resumed
+    finally:  # an interrupted run is recorded too, and can be resumed
         seconds = time.monotonic() - started
         finished = finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete)
         if first:
@@ -92,10 +92,10 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
-    """Makes sure that a checkpoint is of this network and holds all that a training resumes from."""
+    """Makes sure that a checkpoint belongs to this network and holds all that training needs to resume."""
     if not read_exact(path, cli.model).resumable:
         raise WeightsError(
-            f"{path}: holds weights only, so no training can be resumed from it; start a run from it with --init"
+            f"{path}: holds weights only, so training cannot resume from it; start a run from it with --init"
         )
 
 

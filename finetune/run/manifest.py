@@ -1,4 +1,4 @@
-"""The manifest of a run: what it was trained on and with, for whoever evaluates or repeats it."""
+"""The manifest of a run: what it was trained on and with, so that others can evaluate or repeat it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from augment_store.files import write_whole
+from augment_store.files import read_text, write_whole
 from augment_store.typed import load_json, parse
 from finetune.errors import RunError
 from terramind_weights.files import sha256_of_file
@@ -28,8 +28,8 @@ class SplitRecord:
         chips: Number of chips.
         scenes: Number of scenes.
         ids: SHA-256 of the sorted chip ids.
-        inputs: SHA-256 over the raw inputs of its chips, empty where the run did not read them.
-        masks: SHA-256 over its masks, empty where the run did not read them.
+        inputs: SHA-256 over the raw inputs of its chips, empty if the run did not read them.
+        masks: SHA-256 over its masks, empty if the run did not read them.
     """
 
     chips: int
@@ -47,10 +47,10 @@ class DataRecord:
         root: Root folder of the chip set.
         modalities: Modalities read, in order.
         timesteps: Timesteps read.
-        splits: By name.
-        scene_overlap: Scenes in two splits, where that was allowed.
+        splits: Splits by name.
+        scene_overlap: Scenes in two splits, if that was allowed.
         limited_to: Number of chips each split was cut down to, or None.
-        layout: Layout that was named, a file by its absolute path; None where it was found by the files.
+        layout: Layout that was named, a file by its absolute path; None if it was detected from the files.
     """
 
     root: str
@@ -93,10 +93,10 @@ class StartRecord:
 
     Attributes:
         architecture: TerraTorch's name of the backbone.
-        weights: Weight file, ``random`` where none was loaded.
-        weights_sha256: Of that file.
+        weights: Weight file, ``random`` if none was loaded.
+        weights_sha256: SHA-256 of that file.
         init: Checkpoint the run started from, or None.
-        init_sha256: Of that file.
+        init_sha256: SHA-256 of that file.
         resumed: Checkpoint the run was resumed from, or None.
     """
 
@@ -109,7 +109,7 @@ class StartRecord:
 
     @property
     def digest(self) -> str:
-        """What says whether two runs began with the same weights: the files' SHA-256, or ``random``."""
+        """Equal for two runs that began with the same weights: the files' SHA-256, or ``random``."""
         return " ".join(filter(None, (self.weights_sha256 or "random", self.init_sha256)))
 
 
@@ -119,10 +119,10 @@ class CostRecord:
 
     Attributes:
         parameters: Number of parameters in memory.
-        trainable_parameters: Number of those that are trained.
+        trainable_parameters: How many of them are trained.
         epochs: Epochs finished.
         steps: Optimizer steps taken.
-        wall_seconds: Seconds from start to end, reading and checking included; of a resumed run, of all its parts.
+        wall_seconds: Seconds from start to end, reading and checking included; for a resumed run, over all its parts.
         device: Kind of device.
         precision: Lightning's name of the arithmetic.
     """
@@ -142,7 +142,7 @@ class RunManifest:
 
     Attributes:
         created: When it first started, ISO 8601 in UTC.
-        complete: Whether it came to its end.
+        complete: Whether it finished.
         smoke: Whether it was cut down to a few steps and chips.
         seed: Seed for all random draws.
         class_names: Names of the classes by label.
@@ -151,9 +151,9 @@ class RunManifest:
         start: Where the weights came from.
         cost: What it took.
         checkpoints: Checkpoint files relative to the run directory, ``best`` and ``last``.
-        checkpoint_sha256: Of each of those files, by the same names.
+        checkpoint_sha256: SHA-256 of each of those files, by the same names.
         versions: Versions of Python and the packages that decide the result.
-        git_commit: Commit of this project, or None where it is not run from a checkout.
+        git_commit: Commit of this project, or None if it is not run from a checkout.
     """
 
     created: str
@@ -178,14 +178,14 @@ class RunManifest:
         write_whole(run / MANIFEST, [text.encode() + b"\n"])
 
     def checkpoint(self, run: Path, name: str) -> Path:
-        """A checkpoint file, after making sure that it is the one that training left.
+        """A checkpoint file, checked to be the one that training left.
 
         Args:
             run: Run directory.
             name: ``best`` or ``last``.
 
         Raises:
-            RunError: If there is none of that name, or the file is missing or not the one on record.
+            RunError: If there is none of that name, or the file is missing or differs from the recorded one.
         """
         if name not in self.checkpoints:
             there = ", ".join(self.checkpoints) or "none"
@@ -218,7 +218,7 @@ class RunManifest:
                 f"{path}: no such file; {run} is not the directory of a run of python -m finetune fit"
             )
         try:
-            plain: dict[str, Any] = load_json(path.read_text(encoding="utf-8"))
+            plain: dict[str, Any] = load_json(read_text(path))
             version = plain.pop("manifest_version")
             if version != MANIFEST_VERSION:
                 raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")

@@ -21,8 +21,8 @@ class PredictionWriter(BasePredictionWriter):
     """Writes ``<chip id>.tif`` with the predicted class of each pixel, georeferenced as the chip.
 
     Args:
-        folder: Where to; made if need be.
-        datamodule: Set up for prediction; says which chip a sample is.
+        folder: Folder to write to; made if missing.
+        datamodule: Datamodule, set up for prediction; it says which chip a sample is.
     """
 
     def __init__(self, folder: Path, datamodule: TimStoreDataModule) -> None:

@@ -1,4 +1,4 @@
-"""Fills in a run's manifest from what is about to be trained."""
+"""Filling in a run's manifest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_manifest(
     Args:
         options: The command line.
         config: Final configuration as plain values.
-        datamodule: Set up for training.
+        datamodule: Datamodule, set up for training.
         created: When the run started.
     """
     model = config["model"]["init_args"]["model_args"]
@@ -111,7 +111,7 @@ def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentR
 def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
     architecture = str(model.get("backbone_architecture") or model.get("backbone"))
     weights, digest = "random", ""
-    if options.ckpt_path is not None:  # of a run not on record here; else `carry_over` knows
+    if options.ckpt_path is not None:  # for a run not recorded here; else `carry_over` knows
         weights, digest = str(options.ckpt_path.resolve()), sha256_of_file(options.ckpt_path)
     elif model.get("backbone_pretrained"):
         named = model.get("backbone_weights")
@@ -128,15 +128,15 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
 
 
 def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
-    """Manifest of a run that resumes: its beginning, its start and what it took so far are the earlier one's.
+    """Manifest of a run that resumes: it keeps the earlier one's time of creation, start and cost so far.
 
     Args:
-        manifest: Of what is about to resume, by `make_manifest`.
-        earlier: What the run directory holds.
+        manifest: Manifest of what is about to resume, by `make_manifest`.
+        earlier: Manifest in the run directory.
         run: Run directory, for the message.
 
     Raises:
-        RunError: If it would not be the same run; the message names the fields that differ.
+        RunError: If it would be another run; the message names the fields that differ.
     """
     theirs = _identity(earlier)
     differing = [name for name, value in _identity(manifest).items() if theirs.get(name) != value]
@@ -157,7 +157,7 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
 
 
 def _identity(manifest: RunManifest) -> dict[str, object]:
-    """What may not change when a run is resumed, by its name in the manifest."""
+    """What must not change when a run is resumed, by its name in the manifest."""
     splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
     names = ("encoding", "control", "control_seed", "fingerprint")
     return {"seed": manifest.seed, **splits} | {
@@ -168,7 +168,7 @@ def _identity(manifest: RunManifest) -> dict[str, object]:
 def finish(
     manifest: RunManifest, task: nn.Module, trainer: Trainer, run: Path, seconds: float, *, complete: bool
 ) -> RunManifest:
-    """The manifest with what the run took, on top of what it had taken when it was resumed, and left behind."""
+    """The manifest with the run's total cost, earlier parts included, and its checkpoints."""
     cost = CostRecord(
         parameters=sum(parameter.numel() for parameter in task.parameters()),
         trainable_parameters=sum(p.numel() for p in task.parameters() if p.requires_grad),
@@ -189,14 +189,14 @@ def finish(
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout this package is run from, ``-dirty`` where it was changed; None where it is none."""
+    """Commit of the checkout this package is run from, ``-dirty`` if it was changed; None outside a checkout."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, perhaps inside another project's checkout
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def _git(*words: str) -> str | None:
-    """What git answers in this folder, or None where it fails or is not installed."""
+    """What git answers in this folder, or None if it fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

@@ -20,12 +20,12 @@ from terramind_weights.checkpoint import read_exact
 
 @dataclass(frozen=True)
 class Places:
-    """Where things lie now, if not where they lay when the run was made.
+    """Where things are now, if they have moved since the run was made.
 
     Attributes:
         chips: Root folder of the chip set.
         store: Folder of the augment store.
-        layout: How the chips lie there, a name or a file.
+        layout: Layout of the chips there, a name or a file.
     """
 
     chips: Path | None = None
@@ -49,12 +49,12 @@ def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = 
     Args:
         run: Run directory of `python -m finetune fit`.
         checkpoint: ``best`` or ``last``.
-        places: Where chips and store lie now.
+        places: Where chips and store are now.
 
     Raises:
-        RunError: If the directory holds no run, no such checkpoint, or another than training left.
+        RunError: If the directory holds no run or no such checkpoint, or the checkpoint is not the one training left.
         ConfigError: If its configuration would run code of a package that is not trusted.
-        MisfitError: If the checkpoint is of another network than the configuration's.
+        MisfitError: If the checkpoint belongs to another network than the configuration's.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
     run = Path(run)
@@ -69,12 +69,12 @@ def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None
     """The task of any checkpoint of TerraTorch's segmentation task, with the YAML it was trained by, as `load_run`.
 
     Args:
-        config: The YAML; the classes it names are imported, and its own modules.
+        config: The YAML; the classes and modules it names are imported.
         checkpoint: Lightning checkpoint or bare state dict.
-        places: Where chips and store lie.
+        places: Where chips and store are.
 
     Raises:
-        MisfitError: If the checkpoint is of another network than the YAML's.
+        MisfitError: If the checkpoint belongs to another network than the YAML's.
         AugmentStoreError: If either cannot be read, or chips or store cannot be used.
     """
     return _load(with_our_datamodule(read_yaml(config), config), config, checkpoint, places or Places())
@@ -84,12 +84,13 @@ def _load(plain: Config, origin: Path, checkpoint: Path, places: Places) -> Load
     given = _for_evaluation(plain, places)
     cli = build(given, origin, settle=normalise, bare=True)
     state: Mapping[str, Tensor] = read_exact(checkpoint, cli.model).tensors
-    cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)  # its own: the criterion's
+    # the checkpoint holds the network alone; the criterion keeps its own tensors
+    cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)
     return Loaded(cli.model.eval(), cli.datamodule)
 
 
 def _for_evaluation(config: Mapping[str, Any], places: Places) -> Config:
-    """Without what only training needs: how it is run, logged and kept."""
+    """A configuration without what only training needs: how it is run, logged and saved."""
     data = dict(config["data"].get("init_args") or {})
     if places.chips is not None:
         data |= {"data_root": str(places.chips), "train_split": None, "val_split": None, "test_split": None}

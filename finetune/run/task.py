@@ -35,21 +35,21 @@ BUILD_ERRORS: Final = (
     ImportError,
     MisconfigurationException,
 )
-"""What TerraTorch and the classes a YAML names raise on values they cannot take."""
+"""Errors that TerraTorch and the classes a YAML names raise on values they do not accept."""
 
 NOISE: Final = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
-"""Beginnings of lines by which the parser tells of its own types."""
+"""Beginnings of lines in which the parser talks about its own types."""
 
 
 class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
-    """TerraTorch's command line, so that it takes the same YAMLs, held to the task and datamodule of stage 2.
+    """TerraTorch's command line, so that it takes the same YAMLs, restricted to the task and datamodule of stage 2.
 
     It parses and instantiates, and leaves running to `finetune.run`. The datamodule comes first: it settles what is
-    joined, and the model is told.
+    joined, and then tells the model.
 
     Args:
         args: A YAML and what overrides it.
-        settle: From what these two say to the configuration of the run.
+        settle: Turns what these two say into the configuration of the run.
         bare: Whether a checkpoint is about to replace the published weights, which then need not be there.
 
     Attributes:
@@ -75,12 +75,12 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
-        """Settles what was given, overrides included and defaults not, before it becomes the configuration."""
+        """Settles what was given, with overrides and without defaults, before it becomes the configuration."""
         given = parser.parse_args(args, defaults=False)
         self.config = parser.parse_object(self._settle(self._plain(given)))
 
     def instantiate_classes(self) -> None:
-        """Makes the datamodule, tells the model, and makes the rest."""
+        """Builds the datamodule, tells the model, and builds the rest."""
         alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
         made = self.parser.instantiate_classes(alone).data
         data, model = self.config.data.init_args, self.config.model.init_args
@@ -113,25 +113,22 @@ def build(
         given: The YAML, with our datamodule.
         origin: Where it came from, for messages.
         overrides: Further options for TerraTorch's parser.
-        settle: From the YAML with these options to the configuration of the run.
+        settle: Turns the YAML with these options into the configuration of the run.
         bare: Whether to leave out the published weights, which a checkpoint is about to replace.
 
     Raises:
         ConfigError: If the configuration has an unknown key or a wrong value, in one line.
-        AugmentStoreError: As the datamodule and the backbone raise.
+        AugmentStoreError: If the datamodule or the backbone raises it.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        quieten(REMARKS)  # again, because TerraTorch puts a filter of its own in front when it is imported
+        quieten(REMARKS)  # again, because importing TerraTorch puts its own filter in front
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
-            import_custom_modules(
-                given.get(CUSTOM_MODULES)
-            )  # TerraTorch looks for it under a subcommand only
+            # TerraTorch looks for it only under a subcommand
+            import_custom_modules(given.get(CUSTOM_MODULES))
             return FinetuneCLI(["--config", str(path), *overrides], settle, bare=bare)
-        except (
-            Exception
-        ) as error:  # the parser and TerraTorch wrap what is raised inside in errors of any kind
+        except Exception as error:  # the parser and TerraTorch wrap errors from inside in errors of any kind
             ours = _our_error(error)
             if ours is not None:
                 raise ours from None
@@ -143,14 +140,14 @@ def build(
 
 
 def _our_error(error: BaseException | None) -> AugmentStoreError | None:
-    """The first error of this project's in the chain that led to an error."""
+    """The first of this project's errors in the chain that led to an error."""
     while error is not None and not isinstance(error, AugmentStoreError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def _parsers_message(message: str, origin: Path) -> str:
-    """What is wrong and where, of the parser's account of all the types it tried."""
+    """What is wrong and where, from the parser's account of all the types it tried."""
     said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
     lines = (line.strip(" -") for line in message.splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(NOISE))

@@ -1,4 +1,4 @@
-"""The trainer of a run: logs and checkpoints go into the run directory, the YAML's loggers and callbacks stay."""
+"""The trainer of a run: logs and checkpoints go into the run directory; the YAML's loggers and callbacks stay."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OWN_LOGS: Final = re.compile(rf"({'|'.join(COMMANDS)})_\d+")
 """Names of the folders that our own loggers write to."""
 
 NEED_A_LOGGER: Final = ("LearningRateMonitor",)
-"""Callbacks that Lightning refuses without a logger, which a smoke run has none of."""
+"""Callbacks that Lightning refuses without a logger; a smoke run has none."""
 
 SMOKE_STEPS: Final = 2
 
 
 def say(message: str) -> None:
-    """Says on stderr what was changed of what a user gave."""
+    """Says on stderr which of the user's settings was changed."""
     sys.stderr.write(f"note: {message}\n")
 
 
@@ -38,11 +38,11 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
         gpu: Whether there is a GPU to train on.
 
     Raises:
-        ConfigError: If callbacks, loggers or plugins are no list of classes.
+        ConfigError: If callbacks, loggers or plugins are not a list of classes.
     """
     trainer["default_root_dir"] = str(options.run)
     if not gpu and str(trainer.get("precision", "")).startswith("16"):
-        trainer["precision"] = "32-true"  # there is no float16 arithmetic on CPU
+        trainer["precision"] = "32-true"  # CPUs have no float16 arithmetic
     callbacks = _callbacks(trainer, options)
     if options.smoke:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}
@@ -53,21 +53,19 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
 
 
 def _callbacks(trainer: Config, options: Options) -> list[Config]:
-    """The YAML's callbacks, but for those a run has of its own or cannot have."""
+    """The YAML's callbacks, except those that a run provides itself or cannot have."""
     given = _classes(trainer, "callbacks")
     if options.command != "fit":
         return []
-    dropped = (
-        "ModelCheckpoint",
-        *(NEED_A_LOGGER if options.smoke else ()),
-    )  # also classes derived from these
+    dropped = ("ModelCheckpoint", *(NEED_A_LOGGER if options.smoke else ()))
+    # by the end of the name, as lightning.pytorch.callbacks.ModelCheckpoint, or a class derived from it
     kept = [entry for entry in given if not entry["class_path"].endswith(dropped)]
     _say_replaced([entry for entry in given if entry not in kept], options.run)
     return kept
 
 
 def _say_replaced(dropped: list[Config], run: Path) -> None:
-    """Says so where a ModelCheckpoint of the YAML would have kept other files than the run's own does."""
+    """Reports a ModelCheckpoint of the YAML that would have kept other files than the run's own does."""
     own = _checkpoints(run)["init_args"] | {"save_weights_only": True}  # ours keep more than the weights
     asked = [
         entry.get("init_args") or {} for entry in dropped if entry["class_path"].endswith("ModelCheckpoint")
@@ -98,18 +96,17 @@ def _listed(trainer: Config, key: str) -> list[Any]:
 def _write_whole_checkpoints(trainer: Config) -> None:
     plugins = [entry for entry in _listed(trainer, "plugins") if WHOLE_CHECKPOINTS not in str(entry)]
     sharded = re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE)
-    if not sharded and "CheckpointIO" not in str(plugins):  # those write in ways of their own
+    if not sharded and "CheckpointIO" not in str(plugins):  # those write in their own way
         trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
 
 
 def _loggers(trainer: Config, options: Options) -> list[Config]:
-    """The YAML's loggers, and CSV logs in the run directory; TensorBoard's too where the YAML says nothing."""
+    """The YAML's loggers, and CSV logs in the run directory; TensorBoard's too if the YAML names none."""
     given = [] if isinstance(trainer.get("logger"), bool) else _classes(trainer, "logger")
     users = [entry for entry in given if not _is_own(entry)]
     ours = ["CSVLogger"] if users or trainer.get("logger") is False else ["CSVLogger", "TensorBoardLogger"]
-    count = len(
-        list((options.run / LOGS).glob(f"{options.command}_*"))
-    )  # a resumed run keeps the earlier ones
+    # counted, so that a resumed run keeps the earlier logs
+    count = len(list((options.run / LOGS).glob(f"{options.command}_*")))
     place = {"save_dir": str(options.run), "name": LOGS, "version": f"{options.command}_{count}"}
     return users + [
         {"class_path": f"lightning.pytorch.loggers.{name}", "init_args": dict(place)} for name in ours
@@ -117,7 +114,7 @@ def _loggers(trainer: Config, options: Options) -> list[Config]:
 
 
 def _is_own(logger: Config) -> bool:
-    """Whether an earlier command of this run, wherever it lay, put a logger there."""
+    """Whether an earlier command of this run, wherever it was, added a logger."""
     arguments = logger.get("init_args") or {}
     return arguments.get("name") == LOGS and OWN_LOGS.fullmatch(str(arguments.get("version"))) is not None
 

@@ -34,23 +34,23 @@ PLAIN: Final = frozenset(
         *("train_split", "val_split", "test_split", "predict_split"),
     )
 )
-"""Paths and patterns, which our datamodule takes as text only, so that the parser makes no class of them."""
+"""Paths and patterns, which our datamodule takes only as text, so that the parser makes no class from them."""
 
 WEIGHTS: Final = "model.init_args.model_args.backbone_weights"
-"""A file that the backbone reads, and the parser does not."""
+"""A file that the backbone reads and the parser does not."""
 
 
 def check_trusted(config: Mapping[str, Any], origin: Path, own: str | None = None) -> None:
     """Makes sure that building a run's configuration imports no code that came with it.
 
-    The parser imports whatever a dotted name leads to before it looks at what it is, and the working folder is on the
-    path. Where it takes a class, it also reads a text as YAML, and a file that the text names; so both are refused
-    wherever they are found, instead of following the parser. Nothing is imported here.
+    The parser imports whatever a dotted name leads to before it checks what it is, and the working folder is on the
+    path. Where it expects a class, it also reads a text as YAML, or a file that the text names; both are refused
+    everywhere, rather than following the parser's logic. Nothing is imported here.
 
     Args:
         config: The configuration as plain values.
         origin: Its file, for the message.
-        own: Folder of the user's own modules, where the command line names one.
+        own: Folder of the user's own modules, if the command line names one.
 
     Raises:
         ConfigError: Naming the first key that leads to code outside `TRUSTED` and `own`, or that hides where it leads.
@@ -72,9 +72,9 @@ def check_trusted(config: Mapping[str, Any], origin: Path, own: str | None = Non
 
 
 def _objection(key: str, text: str, trusted: frozenset[str]) -> str | None:
-    """Why a text is not to be handed to the parser; None where it may be."""
+    """Why a text must not be handed to the parser; None if it may be."""
     if _hides(text):
-        return "is values written as one text, which may name any class; expected them as plain YAML"
+        return "holds values written as one text, which may name any class; expected plain YAML"
     for reading in _readings(text):
         if key != WEIGHTS and _is_file(reading):
             return (
@@ -94,7 +94,7 @@ def _hides(text: str) -> bool:
 
 
 def _readings(text: str) -> Iterator[str]:
-    """A text, and the shorter one that YAML makes of it without quotes, spaces and comments, as often as it does."""
+    """A text, and each shorter one that YAML makes of it by dropping quotes, spaces and comments."""
     yield text
     value = _value(text)
     if isinstance(value, str) and len(value) < len(text):
@@ -102,7 +102,7 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _value(text: str) -> object:
-    """What YAML makes of a text: the text itself where it is no YAML, a list where nobody can tell."""
+    """What YAML makes of a text: the text itself if it is not YAML, a list if nobody can tell."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -118,9 +118,9 @@ def _is_file(text: str) -> bool:
 
 
 def _is_foreign(key: str, text: str, trusted: frozenset[str]) -> bool:
-    """Whether a text is the name of something in a package that is not trusted, as far as the parser may import it."""
+    """Whether a text names something in an untrusted package, as far as the parser may import it."""
     parts = text.split(".")
-    if key.endswith(CLASS):  # a name without a package is one of those that are loaded already
+    if key.endswith(CLASS):  # a name without a package is a class that is already loaded
         return not all(map(str.isidentifier, parts)) or (len(parts) > 1 and parts[0] not in trusted)
     return (
         len(parts) > 1
@@ -131,7 +131,7 @@ def _is_foreign(key: str, text: str, trusted: frozenset[str]) -> bool:
 
 
 def _is_importable(package: str) -> bool:
-    """Whether there is such a package, which nobody can tell of some, such as ``__main__``."""
+    """Whether there is such a package; for some, such as ``__main__``, nobody can tell."""
     try:
         return importlib.util.find_spec(package) is not None
     except (ImportError, AttributeError, ValueError):

@@ -16,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities import INPUT_MODALITIES, Modality
 from augment_store.schema import Extent
 from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
-from generate.units import Units, to_native
+from generate.units import to_native
 
 SAMPLE_CHIPS: Final = 32
-"""Chips looked at, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""
+"""Chips that are read, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""
 
 PIXEL_STRIDE: Final = 4
-"""Every fourth pixel in each direction is looked at, of every timestep."""
+"""Every fourth pixel in each direction counts, in every timestep."""
 
 
 class AuditError(AugmentStoreError, ValueError):
@@ -38,7 +39,7 @@ class Audit:
     """Result of an audit.
 
     Attributes:
-        chips: Ids of the chips looked at.
+        chips: Ids of the chips that were read.
         unreadable: Chips that could not be read, with the reason.
         bands: Statistics per band.
         findings: What was noticed, ``stop`` first.
@@ -57,7 +58,7 @@ class Audit:
         return tuple(finding for finding in self.findings if finding.level == "stop")
 
     def to_dict(self) -> dict[str, Any]:
-        """The audit as plain JSON values; what an empty band does not have is null."""
+        """The audit as plain JSON values; statistics that an empty band lacks are null."""
         plain = asdict(self)
         plain["bands"] = [
             {key: None if value != value else value for key, value in band.items()} for band in plain["bands"]
@@ -71,7 +72,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
     Args:
         chip_set: Chips to look at.
         modalities: Input modalities.
-        units: What the values on disk are said to be in; what is audited is the result.
+        units: Units the values on disk are said to be in; the audit looks at the converted values.
 
     Raises:
         AuditError: If a modality is missing from the chip set, or none of the sampled chips can be read.

@@ -9,15 +9,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.units import Units
 from augment_store.modalities import S1_MODALITIES, S2_MODALITIES, Modality
-from generate.units import Units
 
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
 
 
 FEW_IMAGES: Final = 4
-"""Images below which the order of the SWIR bands, which snow and bare salt invert, is no reason to stop."""
+"""With fewer images, the order of the SWIR bands, which snow and bare salt invert, does not stop a run."""
 
 SNOW_INDEX: Final = 0.4
 
@@ -91,7 +91,7 @@ def band_statistics(modality: Modality, pixels: Pixels) -> list[BandStatistics]:
 
 
 def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """A band with one value, or none, over all sampled chips carries nothing."""
+    """A band with one value, or none, over all sampled chips carries no information."""
     names = []
     for index, band in enumerate(modality.bands):
         valid = pixels[:, index][~np.isnan(pixels[:, index])]
@@ -154,7 +154,7 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
 
 
 def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """Order violated where physics fixes it: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
+    """Orders that physics fixes: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
     median = {band: _median(pixels[:, index]) for index, band in enumerate(modality.bands)}
     wrong, level = [], "stop"
     if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
@@ -173,8 +173,8 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
     order = " ".join(modality.bands)
     message = f"the band order looks wrong: {'; '.join(wrong)}. Expected {order}"
     remedy = {
-        "stop": "; reorder the chips' bands, or describe their order by a layout file (--layout FILE)",
-        "note": "; snow, or a few odd chips, look so too: make sure that the bands are in this order",
+        "stop": "; reorder the chips' bands, or describe their order in a layout file (--layout FILE)",
+        "note": "; snow or a few odd chips can look like this too: make sure that the bands are in this order",
     }
     return Finding(level, "band_order", modality.name, message + remedy[level])
 
@@ -185,13 +185,13 @@ def _is_snow(median: Mapping[str, float]) -> bool:
 
 
 def _median(values: Pixels) -> float:
-    """Median of the valid values; NaN, which no comparison is true for, where there are none."""
+    """Median of the valid values; NaN, for which every comparison is false, if there are none."""
     valid = values[~np.isnan(values)]
     return float(np.median(valid)) if valid.size else np.nan
 
 
 def _correlation(pixels: Pixels, first: int, second: int) -> float:
-    """Pearson correlation of two bands over all valid pixels; 1 where either is constant."""
+    """Pearson correlation of two bands over all valid pixels; 1 if either is constant."""
     a, b = pixels[:, first].ravel().astype(np.float64), pixels[:, second].ravel().astype(np.float64)
     valid = ~(np.isnan(a) | np.isnan(b))
     if not valid.any() or np.ptp(a[valid]) == 0 or np.ptp(b[valid]) == 0:
@@ -200,7 +200,7 @@ def _correlation(pixels: Pixels, first: int, second: int) -> float:
 
 
 def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """Values outside the physical range, or so small that the unit must be another."""
+    """Values outside the physical range, or so small that the unit must be wrong."""
     if not np.isfinite(pixels).any():
         return None
     low, high = modality.valid_range

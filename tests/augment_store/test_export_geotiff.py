@@ -87,7 +87,7 @@ def test_identical_timesteps_are_written_once(tmp_path):
 def test_chip_without_georeference_is_written_without_one(tmp_path, capsys, file_format):
     store = make_store(tmp_path / "s", chips=1, entries=[ChipEntry("a", "a")])
     assert export(store.path, tmp_path / "out", "--format", file_format, "--arrays", "lulc") == 0
-    assert "1 files (1 without georeference)" in capsys.readouterr().out
+    assert "1 file (1 without georeference)" in capsys.readouterr().out
     with rasterio.open(tmp_path / "out" / "a_lulc.tif") as found:
         assert found.crs is None
         np.testing.assert_array_equal(found.read(1), store.read("lulc", "a")[0, 0])

@@ -128,7 +128,7 @@ def test_folder_with_something_else_is_refused(tmp_path, capsys):
     store = make_store(tmp_path / "s", chips=1)
     (tmp_path / "out" / "s.zarr").mkdir(parents=True)
     assert export(store, tmp_path / "out") == 2
-    assert "exists and is no Zarr group" in capsys.readouterr().err
+    assert "exists and is not a Zarr group" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("modality", ["LULC", "NDVI"])

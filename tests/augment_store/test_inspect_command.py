@@ -152,7 +152,7 @@ def test_chips_of_another_set(tmp_path, capsys):
     write_folder_chips(tmp_path / "same_ids", ["scene0_r0c0", "scene0_r0c1"])
     assert inspect(tmp_path / "s", "--chips", tmp_path / "same_ids") == 2
     assert (
-        "2 chips (scene0_r0c0, scene0_r0c1): of other content than the store was" in capsys.readouterr().err
+        "2 chips (scene0_r0c0, scene0_r0c1): content differs from what the store" in capsys.readouterr().err
     )
 
 

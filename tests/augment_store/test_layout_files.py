@@ -162,20 +162,20 @@ def test_check_says_what_a_layout_finds(tmp_path, capsys):
     assert main(["layouts", "check", "sen1floods11", "--chips", str(root)]) == 0
     told = capsys.readouterr().out
     assert "S1GRD    4 files\n" in told
-    assert "scenes   3; chip Ghana_1 is of Ghana\n" in told
+    assert "scenes   3; chip Ghana_1 is from Ghana\n" in told
     assert "reading  1 timestep of 64 px, S2L1C uint16, S1GRD float32\n" in told
-    assert f"val      1 chips by {root}/splits/flood_handlabeled/flood_valid_data.csv\n" in told
-    assert told.endswith(f"{root}: no problem by layout sen1floods11\n")
+    assert f"val      1 chip by {root}/splits/flood_handlabeled/flood_valid_data.csv\n" in told
+    assert told.endswith(f"{root}: no problem with layout sen1floods11\n")
     folder = root / "data" / "flood_events" / "HandLabeled"
     (folder / "S1Hand" / "India_7_S1Hand.tif").unlink()
     write_tif(folder / "S2Hand" / "Ghana_1_S2Hand.tif", np.ones((3, 64, 64), np.uint16))
     (root / "splits" / "flood_handlabeled" / "flood_test_data.csv").write_text("Peru_1_S1Hand.tif,x\n")
     assert main(["layouts", "check", "sen1floods11", "--chips", str(root)]) == 1
     told = capsys.readouterr().out
-    assert "S1GRD    problem: 3 files; 1 chips have none, such as India_7\n" in told
-    assert "1 chips have no file, such as 'Peru_1'" in told
+    assert "S1GRD    problem: 3 files; none for 1 chip, such as India_7\n" in told
+    assert "no file for 1 chip, such as 'Peru_1'" in told
     assert "Ghana_1_S2Hand.tif: 3 bands; expected 13" in told
-    assert told.endswith("3 problems by layout sen1floods11\n")
+    assert told.endswith("3 problems with layout sen1floods11\n")
 
 
 # Mistakes of the first hour ------------------------------------------------------------------------------

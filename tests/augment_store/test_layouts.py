@@ -3,7 +3,7 @@ import pytest
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, list_ids, read_split
 from augment_store.errors import ChipSetError
-from augment_store.files import LONGEST_NAME
+from augment_store.names import LONGEST_NAME
 from tests.chips import write_folder_chips, write_impactmesh_chips
 
 

@@ -24,7 +24,7 @@ def test_table_gives_scenes_and_names_missing_chips(tmp_path):
     table = tmp_path / "scenes.csv"
     table.write_text("chip,scene\na,one\nb, two\n")
     assert scenes_by_table(["a", "b"], table) == {"a": "one", "b": "two"}
-    with pytest.raises(ChipSetError, match="no scene for 1 chips, the first 'c'"):
+    with pytest.raises(ChipSetError, match="no scene for 1 chip, the first 'c'"):
         scenes_by_table(["a", "c"], table)
 
 
@@ -42,7 +42,9 @@ def test_a_rule_is_a_file_or_a_pattern_that_matches(tmp_path):
     assert scenes_by_rule(["a_1", "b_2"], str(table)) == {"a_1": "one", "b_2": "two"}
     assert scenes_by_rule(["a_1", "b_2"], r"_\d$") == {"a_1": "a", "b_2": "b"}
     assert scenes_by_rule(["plain"], SCENE_PATTERN) == {"plain": "plain"}
-    with pytest.raises(ChipSetError, match=r"'scene.txt' is no file, .* matches no chip id, such as 'a_1'"):
+    with pytest.raises(
+        ChipSetError, match=r"'scene.txt' is not a file, .* matches no chip id, such as 'a_1'"
+    ):
         scenes_by_rule(["a_1", "b_2"], "scene.txt")
     with pytest.raises(ChipSetError, match=r"typo.csv: cannot read the scene table"):
         scenes_by_rule(["a_1"], "typo.csv")

@@ -156,7 +156,7 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
 )
 def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_chips, message):
     spec = make_spec(sampling=SamplingSpec(1.0, 0, 0.8, 1, samples, 0, None))
-    with pytest.raises(StoreError, match=message + "; no store can be made of it"):
+    with pytest.raises(StoreError, match=message + "; no store can be made from it"):
         AugmentStore.create(tmp_path / "s", spec, extent, shard_chips)
     assert list(tmp_path.iterdir()) == []
 

@@ -122,7 +122,7 @@ def test_scenes_that_changed_places_are_found(sound, name):
     store.array(name)[0] = "elsewhere" if name == "scene_id" else np.ones(6)
     assert verify(store) == [
         "chip a: scene, coordinate reference system or transform is not what it was announced with; "
-        "run the generate command again, which announces it anew"
+        "run the generate command again, which announces it again"
     ]
 
 
@@ -244,10 +244,10 @@ def test_changed_missing_and_new_chips(sound):
     write_folder_chips(chips.folder, ["d"])
     assert list(verify(store, ChipSet.open(chips.root))) == [
         f"chip d: in {chips.folder} but not in the store",
-        "chip b: of other content than the store was generated from",
+        "chip b: content differs from what the store was generated from",
         "chip c: missing on disk or unreadable",
     ]
-    both = r"1 chip \(c\): missing on disk or unreadable; 1 chip \(b\): of other content"
+    both = r"1 chip \(c\): missing on disk or unreadable; 1 chip \(b\): content differs"
     with pytest.raises(OtherChipsError, match=both):
         check_unchanged(store, chips)
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.units import Units
 from augment_store.schema import Extent
 from augment_store.spec import SamplingSpec
 from augment_store.store import AugmentStore
@@ -30,7 +31,6 @@ from generate.options import generate_options, generate_parser
 from generate.plan import build_spec, entries_to_announce, find_scenes
 from generate.store_writer import StoreWriter
 from generate.terramind import LoadedGenerator, Owner, load_generator
-from generate.units import Units
 from terramind_weights.catalog import PUBLISHED
 from tests.benchmarks.table import DEVICE, Row, paired
 from tests.chips import rasters

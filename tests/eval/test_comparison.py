@@ -240,7 +240,9 @@ def test_runs_that_make_no_arms():
     refused([run], [run], "the same weights")
     refused([run], [other], "the same weights", control=[other])
     refused(
-        [run, score(), score()], runs(), "baseline: .* both have seed 1; a repeated run is no second sample"
+        [run, score(), score()],
+        runs(),
+        "baseline: .* both have seed 1; a repeated run is not a second sample",
     )
     mixed = lambda key, one, two: [score(**{key: one}), score(seed=2, **{key: two})]  # noqa: E731
     refused([run], mixed("encoding", ("onehot",), ()), r"candidate: .* has encoding \('onehot',\)")
@@ -267,7 +269,7 @@ def test_bad_input():
     with pytest.raises(ComparisonError, match="lacks 2 test chips"):
         against(counts=part(whole, slice(2, None)))
     other = dataclasses.replace(whole, chip_ids=tuple(f"x{name}" for name in whole.chip_ids))
-    with pytest.raises(ComparisonError, match="different test splits: 24 chips are only in the first"):
+    with pytest.raises(ComparisonError, match="different test splits: 24 chips only in the first"):
         against(counts=other)
     with pytest.raises(ComparisonError, match=r"a, b.*one class list"):
         against(counts=make_counts(names=("a", "b")))
@@ -290,7 +292,7 @@ def test_arms_that_began_with_other_weights_claim_nothing():
     arms = {"baseline": runs(start=f"{BASE} {64 * chr(49)}"), "candidate": runs(0.1, luck=1, start=BASE)}
     arms["shuffle"] = runs(luck=2, start=f"{BASE} {64 * chr(49)}")
     assert (
-        "the same start of every arm: baseline began with bbbbbbbbbbbb + 111111111111, candidate with bbbbbbbbbbbb ("
+        "the same start for every arm: baseline started from bbbbbbbbbbbb + 111111111111, candidate from bbbbbbbbbbbb ("
         in lacks(compare_arms(arms))
     )
     arms["candidate"] = runs(0.1, luck=1, start=f"{BASE} {64 * chr(49)}")

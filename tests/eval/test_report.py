@@ -195,7 +195,7 @@ def written(runs, tmp_path):
             lambda r: r["candidate"]["metrics"]["overall"].update(pixel_accuracy=1.1),
             "less than or equal to 1",
         ),
-        (lambda r: r["candidate"].update(to_baseline=None), "lacks its difference to the baseline"),
+        (lambda r: r["candidate"].update(to_baseline=None), "lacks its difference from the baseline"),
         (lambda r: r["baseline"]["metrics"]["overall"].pop("pixel_accuracy"), "has the metrics"),
         (
             lambda r: r["candidate"]["to_baseline"]["overall"].update(speed=r["difference"]),
@@ -248,7 +248,7 @@ def test_sign_alone_is_said_to_be_no_evidence(tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.startswith("One run is not evidence: mIoU ")
     assert "[" in told.splitlines()[0]
-    assert "asks for the sign of the point estimate alone, while the interval covers zero" in told
+    assert "looks only at the sign of the point estimate, while the interval covers zero" in told
     assert status == (0 if document(tmp_path / "out")["difference"]["difference"] >= 0 else 1)
 
 
@@ -364,5 +364,5 @@ def test_a_folder_with_other_things_is_left_alone(runs, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.txt").write_text("mine")
     assert compare(runs, tmp_path / "out") == 2
-    assert "holds thesis.txt, which is no part of a report" in capsys.readouterr().err
+    assert "holds thesis.txt, which is not part of a report" in capsys.readouterr().err
     assert (tmp_path / "out/thesis.txt").read_text() == "mine"

@@ -136,7 +136,7 @@ def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):
 
 
 def test_options_that_contradict(tim, capsys):
-    assert "a file needs its --config" in refused(capsys, "score", tim, "--checkpoint", "x.ckpt")
+    assert "a file also needs its --config" in refused(capsys, "score", tim, "--checkpoint", "x.ckpt")
     assert "takes one folder" in refused(capsys, "score", tim, "--config", tim / "config.yaml")
 
 

@@ -84,7 +84,7 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     assert "only LULC maps are predictions" in refused(ndvi)
     part = tmp_path / "part"
     make_store(world, part, ids=("delta_0_0",))
-    assert "2 test chips are not complete, the first delta_0_1" in refused(part)
+    assert "2 test chips not complete, the first delta_0_1" in refused(part)
     plain = json.loads(legend.read_text())
     plain["classes"] = plain["classes"][1:]
     plain["mapping"] = {"2": 1}
@@ -95,7 +95,7 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     dem = other / "data/DEM"
     shutil.copy(dem / "alpha_0_0_DEM.tif", dem / "delta_0_0_DEM.tif")
     moved = type(world)(other, world.size, world.timesteps)
-    assert "1 chip (delta_0_0): of other content than the store was generated from" in refused(
+    assert "1 chip (delta_0_0): content differs from what the store was generated from" in refused(
         store, where=moved
     )
     (other / "split/impactmesh_flood_test.txt").unlink()

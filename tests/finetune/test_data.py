@@ -238,7 +238,7 @@ def test_impossible_statistics(means, stds, message):
     [
         (
             {"s1_unit": "linear"},
-            "'mine' holds S1GRD as linear power, which is not what means and stds terramind_v1",
+            "'mine' holds S1GRD as linear power, but means and stds terramind_v1",
         ),
         ({"s2_offset": 1000.0}, "'mine' holds S2L1C as values with an offset of 1000"),
     ],
@@ -258,7 +258,7 @@ def test_a_preset_is_not_taken_for_values_in_other_units(units, message):
 
 def test_a_scene_in_two_splits_stops_unless_it_is_allowed(tmp_path):
     world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("a_0_1",), "test": ("b_0_0",)})
-    with pytest.raises(SplitError, match=r"1 scenes are in two splits \(a\).*--allow-scene-overlap"):
+    with pytest.raises(SplitError, match=r"1 scene in two splits \(a\).*--allow-scene-overlap"):
         datamodule(world).setup("fit")
     allowed = datamodule(world, allow_scene_overlap=True)
     allowed.setup("fit")
@@ -268,7 +268,7 @@ def test_a_scene_in_two_splits_stops_unless_it_is_allowed(tmp_path):
 def test_a_chip_in_two_splits_stops_always(tmp_path):
     world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("b_0_0",), "test": ("c_0_0",)})
     (world.root / "split/impactmesh_flood_test.txt").write_text("a_0_0\n")
-    with pytest.raises(SplitError, match=r"1 chips are in both .*train.txt and .*test.txt \(a_0_0\)"):
+    with pytest.raises(SplitError, match=r"1 chip in both .*train.txt and .*test.txt \(a_0_0\)"):
         datamodule(world, allow_scene_overlap=True).setup("fit")
 
 
@@ -330,7 +330,7 @@ def test_shuffle_gives_every_chip_anothers_maps(world, plain_store):
     assert all(chip_id != donor for chip_id, donor in source.donor.items())
     same, other = (ShuffledMaps(None, world.ids, seed).donor for seed in (5, 6))
     assert same == ShuffledMaps(None, world.ids, 5).donor != other
-    with pytest.raises(ConfigError, match="split with one chip"):
+    with pytest.raises(ConfigError, match="the split has one chip"):
         ShuffledMaps(None, ("a",), 0)
 
 

@@ -117,7 +117,8 @@ def test_a_chip_that_has_changed_is_named(tmp_path):
     write_chip(world.root, "bravo_0_1", 32, 4, np.random.default_rng(99))
     message = refused(world.chips, world.ids, tmp_path / "store")
     assert (
-        "1 chip (bravo_0_1): of other content than the store was generated from. Restore the files" in message
+        "1 chip (bravo_0_1): content differs from what the store was generated from. Restore the files"
+        in message
     )
     assert message.endswith(f"into another --store (this one was made by: {MADE_BY})")
     assert "Generate them with" not in message
@@ -128,7 +129,7 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
     make_store(other, tmp_path / "store")
     message = refused(world.chips, world.ids, tmp_path / "store")
     assert "9 chips (alpha_0_0, alpha_0_1, " in message
-    assert "of other timesteps or another size, 4 × 32 px on disk, 1 × 64 px in the store" in message
+    assert "timesteps or size differ, 4 × 32 px on disk, 1 × 64 px in the store" in message
     assert "into another --store" in message
 
 

@@ -178,7 +178,7 @@ def test_a_store_that_does_not_fit_is_refused(fit, capsys, plain_store, ndvi_sto
 def test_chips_that_do_not_fit_are_refused(fit, capsys, plain_store, tmp_path):
     world = make_world(tmp_path / "other", seed=9)
     fit[fit.index("--chips") + 1] = str(world.root)
-    assert "of other content than the store was generated from" in refused(
+    assert "content differs from what the store was generated from" in refused(
         capsys, *fit, "--augment", str(plain_store)
     )
     mask = world.labels("alpha_0_0")

@@ -73,7 +73,7 @@ def test_value_is_what_the_stores_modality_calls_it():
         EncodingError, match=r"encoding value is for maps of NDVI, DEM.*LULC has classes; use onehot"
     ):
         named_in_full(["value"], MAPS["LULC"])
-    with pytest.raises(EncodingError, match="there is no store to say of what"):
+    with pytest.raises(EncodingError, match="there is no store to say which"):
         named_in_full(["value"], None)
 
 

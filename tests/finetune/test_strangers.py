@@ -84,7 +84,7 @@ def test_a_name_is_judged_as_python_judges_it(here, config, package):
 @pytest.mark.parametrize("key", ["optimizer", "lr_scheduler", "test_transform"])
 def test_values_written_as_one_text_are_refused(here, key, text):
     config = {"data": {"init_args": {key: text}}} if key == "test_transform" else {key: text}
-    with pytest.raises(ConfigError, match=rf"{key}: .* is values written as one text"):
+    with pytest.raises(ConfigError, match=rf"{key}: .* holds values written as one text"):
         check_trusted(config, Path("run/config.yaml"))
 
 
@@ -149,6 +149,8 @@ def test_a_strangers_run_is_refused_by_the_command(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert 'config.yaml: optimizer: {"class_path": "evil.Thing"} is values written as one text' in done.stderr
+    assert (
+        'config.yaml: optimizer: {"class_path": "evil.Thing"} holds values written as one text' in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "RAN").exists()

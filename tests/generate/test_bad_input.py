@@ -44,7 +44,7 @@ def nan_radar():
         ),
         (
             lambda root: write_folder_chips(root, ["c_r000c002"], size=48),
-            "1 timestep of 48 px, where the store holds 1 timestep of 32 px",
+            "1 timestep of 48 px, but the store holds 1 timestep of 32 px",
         ),
     ],
 )
@@ -148,7 +148,8 @@ def test_a_chip_that_changed_since_stops_the_run(command, broken, tmp_path, caps
     write_tif(broken / "DEM" / "c_r000c003.tif", rasters(40, 32)["DEM"][0])
     assert main(arguments) == 2
     assert (
-        "1 chip (c_r000c003): of other content than the store was generated from" in capsys.readouterr().err
+        "1 chip (c_r000c003): content differs from what the store was generated from"
+        in capsys.readouterr().err
     )
     assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
 

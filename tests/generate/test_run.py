@@ -94,7 +94,7 @@ def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tm
 
     monkeypatch.setattr(TerraMindGenerator, "_logits", uneven)
     assert main(command(tmp_path / "s", "--network-batch", "2")) == 0
-    assert "one image at a time: on this device results depend on the place" in capsys.readouterr().err
+    assert "one image at a time: on this device, results depend on the position" in capsys.readouterr().err
     assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1
 
 
@@ -231,7 +231,7 @@ def test_a_dry_run_needs_no_weights_and_compares_all_else_with_the_store(
     monkeypatch.setattr("generate.run.load_generator", no_weights)
     missing = ("--generator", "terramind_v1_base", "--weights", str(tmp_path / "nowhere"))
     assert main(command(tmp_path / "s", *missing, "--dry-run")) == 0
-    assert f"the weights ({tmp_path}/nowhere) are not looked at" in " ".join(capsys.readouterr().err.split())
+    assert f"the weights ({tmp_path}/nowhere) are not checked" in " ".join(capsys.readouterr().err.split())
     before = (reference / "zarr.json").read_bytes()
     assert main(command(reference, *SPEC, "--dry-run")) == 0
     assert f"resumes {reference}, 6 chips complete" in " ".join(capsys.readouterr().err.split())

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import Chip
+from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from generate.datamodule import find_sources
-from generate.units import Units, native_images, to_native
+from generate.units import native_images, to_native
 
 
 def test_linear_power_becomes_decibel_and_what_is_not_positive_is_missing():

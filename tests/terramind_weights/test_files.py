@@ -48,7 +48,7 @@ def test_safetensors_are_read(tmp_path):
 def test_files_that_ship_with_a_package_are_found_there(tmp_path):
     file = WeightFile("w.safetensors")
     source = GeneratorSource("x", "x_generate", file, {}, folder=tmp_path)
-    with pytest.raises(WeightsError, match="ships with its package; install that again"):
+    with pytest.raises(WeightsError, match="ships with its package; reinstall that"):
         locate(file, source, None)
     (tmp_path / "w.safetensors").touch()
     assert locate(file, source, None) == tmp_path / "w.safetensors"

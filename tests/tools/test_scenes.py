@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from augment_store.modalities import NYC_CLASSES
+from augment_store.legend import LegendTable
 from demo.world.fields import draw_cells, smooth_field
 from demo.world.landcover import PIXEL_SIZE, WATER, draw_landcover
 from demo.world.scenes import (
@@ -118,7 +118,7 @@ def test_labels_are_macro_classes_with_boundary_noise(scenes: list[Raster]) -> N
     for scene in scenes:
         macro = np.vectorize(MACRO_CLASS.get)(scene.lulc)
         known = scene.mask >= 0
-        assert set(np.unique(scene.mask)) <= {-1, *range(len(NYC_CLASSES))}
+        assert set(np.unique(scene.mask)) <= {-1, *range(len(LegendTable.load().classes))}
         assert 0.85 < (scene.mask == macro)[known].mean() < 1.0
         np.testing.assert_array_equal(known, scene.cloud.mean(axis=0) < 0.5)
 

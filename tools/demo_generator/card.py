@@ -58,9 +58,9 @@ def model_card(
     """Writes the card.
 
     Args:
-        scores: On held-out scenes.
-        parameters: Of the network.
-        seed: Of the training.
+        scores: Scores on held-out scenes.
+        parameters: Number of parameters of the network.
+        seed: Seed of the training.
         scenes: How many scenes it trained on.
         schedules: How long each part was trained, by its name.
 

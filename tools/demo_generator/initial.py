@@ -18,7 +18,7 @@ from tools.demo_generator.samples import INPUTS
 FREQUENCIES: Final = 6
 """Cosines along each axis of a patch that the first projection sees, the constant among them."""
 HARMONICS: Final = 4
-"""Cosines along each axis of the codebook that tell its levels apart."""
+"""Cosines along each axis of the codebook that distinguish its levels."""
 CODE_SCALE: Final = 0.05
 """Standard deviation of the initial token embeddings."""
 

@@ -85,7 +85,7 @@ def optical_rule(windows: Windows) -> NDArray[np.uint8]:
 
 
 def most_frequent(windows: Windows) -> NDArray[np.uint8]:
-    """Class maps [B, H, W] filled with the class that is most frequent in these very windows."""
+    """Class maps [B, H, W] filled with the class that is most frequent in these windows."""
     truth = np.stack([chip.lulc for chip, _ in windows])
     return np.full_like(truth, np.bincount(truth.ravel()).argmax())
 

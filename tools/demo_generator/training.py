@@ -42,7 +42,7 @@ TOKENS: Final = (CHIP_SIDE // PATCH_SIZE) ** 2
 """Tokens of one modality in a training window."""
 
 Report = Callable[[int, float], None]
-"""Told the step just done and its loss."""
+"""Called with the step just done and its loss."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def optimise(
     Args:
         parameters: What to train.
         loss_at: The loss of a step.
-        schedule: Steps and learning rate; the batch size is `loss_at`'s own affair.
+        schedule: Steps and learning rate; the batch size is up to `loss_at`.
         report: Called after each step.
     """
     optimiser = torch.optim.AdamW(parameters, lr=schedule.peak, betas=(0.9, 0.97), weight_decay=0.02)

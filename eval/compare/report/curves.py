@@ -1,4 +1,4 @@
-"""Learning curves of a run, out of the log that its training left."""
+"""Learning curves of a run, from the log that its training left."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from augment_store.files import read_text
 from eval.compare.report.model import Epoch
 from eval.errors import ScoreError
 
 LOGS: Final = "logs/fit_*/metrics.csv"
-"""Logs of a run directory: one of each time its training was started or resumed."""
+"""Logs of a run directory: one for each time its training was started or resumed."""
 
 COLUMNS: Final = {"train_loss": "train/loss", "val_loss": "val/loss", "val_miou": "val/mIoU"}
-"""What TerraTorch logs each value of an epoch as."""
+"""Names under which TerraTorch logs the values of an epoch."""
 
 
 def read_curve(run: Path) -> list[Epoch]:
-    """What was logged in each epoch, in order; nothing where the run directory has no log.
+    """What was logged in each epoch, in order; empty if the run directory has no log.
 
-    An epoch's last value counts, of a resumed run the one of the later log.
+    An epoch's last value counts; for a resumed run, the one in the later log.
 
     Raises:
         ScoreError: If a log is damaged.
@@ -44,7 +45,7 @@ def read_curve(run: Path) -> list[Epoch]:
 
 
 def _number(path: Path) -> tuple[int, str]:
-    """Logs in the order they were begun, the tenth after the ninth."""
+    """Sorts logs in the order they were started, the tenth after the ninth."""
     digits = path.parent.name.removeprefix("fit_")
     return (int(digits) if digits.isdecimal() else 0, path.parent.name)
 
@@ -52,12 +53,11 @@ def _number(path: Path) -> tuple[int, str]:
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     """The known values of each row; a value that diverged is left out."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
-                known = {key: value for key, value in values.items() if value and _is_finite(value)}
-                if known:
-                    yield {"epoch": row.get("epoch") or "", **known}
+        for row in csv.DictReader(read_text(path).splitlines()):
+            values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
+            known = {key: value for key, value in values.items() if value and _is_finite(value)}
+            if known:
+                yield {"epoch": row.get("epoch") or "", **known}
     except (OSError, ValueError, csv.Error) as error:
         raise ScoreError(
             f"{path}: cannot be read ({error}); remove the log to compare without learning curves"
@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _is_finite(value: str) -> bool:
-    """Whether a number is finite; what is no number is left to the model to refuse."""
+    """Whether a number is finite; anything else is left for the model to refuse."""
     try:
         return math.isfinite(float(value))
     except ValueError:

@@ -26,7 +26,7 @@ class Declared:
 
     Attributes:
         study_sha256: Digest of its settings, None for a comparison on its own.
-        comparisons: How many comparisons it declares.
+        comparisons: Number of comparisons it declares.
     """
 
     study_sha256: str | None = None
@@ -115,7 +115,7 @@ def _seeds(baseline: Sequence[Score], candidate: Sequence[Score]) -> list[model.
 
 
 def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
-    """MIoU of each seed that one run alone has."""
+    """MIoU of each seed that only one run has."""
     seeds = [score.origin.seed for score in scores]
     return {
         seed: float(mean_iou(score.counts.total))
@@ -158,7 +158,7 @@ def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
 
 
 def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
-    """MIoU over the other classes in the reference, mean over runs; None where there is no other."""
+    """MIoU over the other classes in the reference, mean over runs; None if there is no other."""
     totals = np.stack([score.counts.total for score in scores])
     names, present = scores[0].counts.class_names, totals[0].sum(axis=-1) > 0
     iou = class_iou(totals)

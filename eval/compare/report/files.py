@@ -20,13 +20,13 @@ FILES: Final = frozenset({REPORT, MARKDOWN, PAGE, TABLE})
 
 @contextlib.contextmanager
 def replaced(out: Path) -> Iterator[Path]:
-    """Gives a folder to write a report in, which takes the place of `out` at the end.
+    """Gives a folder to write a report in, which replaces `out` at the end.
 
-    The old report is moved aside, not overwritten, so that a crash never leaves files of two comparisons: one between
-    the two renames leaves the old report aside, and the next call puts it back.
+    The old report is moved aside, not overwritten, so that a crash never leaves files of two comparisons: a crash
+    between the two renames leaves the old report aside, and the next call puts it back.
 
     Raises:
-        ComparisonError: If `out` holds something that is no report and would be lost.
+        ComparisonError: If `out` holds something other than a report, which would be lost.
         OutputError: If a folder cannot be written.
     """
     place = out.resolve()
@@ -57,5 +57,5 @@ def _check_alone(out: Path) -> None:
     others = sorted(path.name for path in out.iterdir() if path.name not in FILES) if out.is_dir() else []
     if others:
         raise ComparisonError(
-            f"--out {out}: holds {others[0]}, which is no part of a report; choose a folder of its own"
+            f"--out {out}: holds {others[0]}, which is not part of a report; choose a separate folder"
         )

@@ -86,7 +86,7 @@ def _classes(report: Report) -> Iterator[str]:
 
 
 def _training(report: Report) -> Iterator[str]:
-    """What each arm's training took, as far as its runs have it on record."""
+    """What each arm's training cost, as far as its runs recorded it."""
     costs = {named(arm): arm.costs for arm in report.arms if arm.costs}
     if not costs:
         return
@@ -103,7 +103,7 @@ def _row(cells: Iterable[str]) -> Iterator[str]:
 
 
 def named(arm: Arm) -> str:
-    """An arm as tables have it: what it is in the comparison, and what its runs are called."""
+    """Name of an arm in tables: its role in the comparison, and the name of its runs."""
     return arm.name if arm.title == arm.name else f"{arm.name} ({arm.title})"
 
 

@@ -1,4 +1,4 @@
-"""The report as one typed model: what is written, what is read back, and the JSON schema are all made of it.
+"""The report as one typed model, from which it is written, read back, and its JSON schema generated.
 
 Shares throughout, so 0.01 is one percentage point. A value out of its range (p = 2, an interval upside down, a negative
 count) is refused on writing as on reading.
@@ -42,7 +42,7 @@ class Part(BaseModel):
 
 @dataclass(frozen=True)
 class Keyed:
-    """Lets a dict have a value for each of these metrics and nothing else, on reading and in the schema."""
+    """Requires a dict to have a value for each of these metrics and no others, on reading and in the schema."""
 
     metrics: tuple[Metric, ...]
 
@@ -52,7 +52,7 @@ class Keyed:
         return [metric.key for metric in self.metrics]
 
     def check(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The dict, after making sure of its keys."""
+        """The dict, after checking its keys."""
         if sorted(found) != sorted(self.keys):
             raise ValueError(f"has the metrics {sorted(found)}, expected {sorted(self.keys)}")
         return found
@@ -71,7 +71,7 @@ _COMPARED_BY_CLASS: Final = Keyed(tuple(metric for metric in INTERVALS if metric
 
 
 class VariancePart(Part):
-    """One source of a difference's variance: scenes, or seeds (of each arm, where runs are not paired by seed)."""
+    """One source of a difference's variance: scenes, or seeds (of each arm, if runs are not paired by seed)."""
 
     name: str
     units: PositiveInt = Field(description="How many were sampled")
@@ -79,13 +79,13 @@ class VariancePart(Part):
 
 
 class Estimate(Part):
-    """A difference and how certain it is, as `eval.compare.inference.Estimate` has it."""
+    """A difference and how certain it is, as in `eval.compare.inference.Estimate`."""
 
     difference: SignedShare
     low: float | None = Field(description="Lower end of the 95 % interval; null for a single scene")
     high: float | None
     standard_error: NonNegative | None = Field(description="Root of the sum of the parts' variances")
-    degrees_of_freedom: NonNegative | None = Field(description="Those of Student's t")
+    degrees_of_freedom: NonNegative | None = Field(description="Degrees of freedom of Student's t")
     resolvable: NonNegative | None = Field(description="Smallest difference found with 80 % power at 5 %")
     p_value: Share = Field(description="Two-sided, of the same Student's t as the interval")
     parts: tuple[VariancePart, ...] = Field(description="Where the variance comes from")
@@ -115,7 +115,7 @@ class Difference(Part):
 
     @property
     def miou(self) -> Estimate:
-        """The headline's."""
+        """Estimate of the headline metric."""
         return self.overall[MIOU.key]
 
 
@@ -124,10 +124,10 @@ class MetricEntry(Part):
 
     key: str
     label: str
-    policy: str = Field(description="Which classes it averages over; empty where it averages over none")
+    policy: str = Field(description="Which classes it averages over; empty if none")
     by_class: bool
     interval: bool = Field(description="Whether differences have an interval")
-    logged: str = Field(description="What terratorch test logs it as")
+    logged: str = Field(description="Name under which terratorch test logs it")
 
 
 class Metrics(Part):
@@ -166,7 +166,7 @@ class Arm(Part):
     """Runs of one training configuration."""
 
     name: str = Field(description="baseline, candidate, or the control's name")
-    title: str = Field(description="What its run directories are called")
+    title: str = Field(description="Name of its run directories")
     metrics: Metrics = Field(description="Mean over runs")
     miou_without_class: dict[str, Share | None] = Field(
         description="mIoU over the other classes in the reference, mean over runs"
@@ -181,12 +181,12 @@ class Arm(Part):
 
     @property
     def costs(self) -> list[CostRecord]:
-        """What the training of each run took, of the runs that have it on record."""
+        """What the training of each run cost, for the runs that recorded it."""
         return [run.origin.run.cost for run in self.runs if run.origin.run is not None]
 
 
 class Verdict(Part):
-    """What follows, as `eval.compare.verdict.Verdict` has it."""
+    """What follows, as in `eval.compare.verdict.Verdict`."""
 
     headline: str = Field(description="The outcome with its difference and interval, and what was compared")
     outcome: str
@@ -215,7 +215,7 @@ class Test(Part):
 
 
 class SeedRow(Part):
-    """One seed: mIoU of baseline and candidate, where both have just one run of it."""
+    """One seed: mIoU of baseline and candidate, if each has exactly one run with it."""
 
     seed: int
     baseline: Share
@@ -224,7 +224,7 @@ class SeedRow(Part):
 
 
 class Statistics(Part):
-    """How the numbers were computed, and what the gate asks for."""
+    """How the numbers were computed, and what the gate requires."""
 
     level: Share
     power: Share
@@ -241,7 +241,7 @@ class Statistics(Part):
 class Family(Part):
     """The study a comparison is part of: several questions asked of one test split."""
 
-    study_sha256: Sha256 | None = Field(description="Of the study's settings; null outside a study")
+    study_sha256: Sha256 | None = Field(description="SHA-256 of the study's settings; null outside a study")
     declared: PositiveInt = Field(description="Comparisons the study declares")
     p_family: Share = Field(description="p of the difference in mIoU times their number (Bonferroni)")
     words: str
@@ -268,12 +268,12 @@ class Report(Part):
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]
-    headline_metric: str = Field(description="Key of the metric that verdict, seeds and chips are of")
+    headline_metric: str = Field(description="Key of the metric used for verdict, seeds and chips")
     difference: Estimate = Field(description="Candidate minus baseline, in the headline metric")
     statistics: Statistics
     family: Family
     test: Test
-    seeds: list[SeedRow] = Field(description="Seeds that both baseline and candidate were run with, once")
+    seeds: list[SeedRow] = Field(description="Seeds with exactly one run each of baseline and candidate")
     baseline: Arm
     candidate: Arm
     controls: list[Arm]
@@ -290,14 +290,14 @@ class Report(Part):
         return (self.baseline, self.candidate, *self.controls)
 
     def compared(self) -> Difference:
-        """The candidate's difference to the baseline, which every report has."""
+        """The candidate's difference from the baseline, which every report has."""
         assert self.candidate.to_baseline is not None
         return self.candidate.to_baseline
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.candidate.to_baseline is None:
-            raise ValueError("the candidate lacks its difference to the baseline")
+            raise ValueError("the candidate lacks its difference from the baseline")
         return self
 
 

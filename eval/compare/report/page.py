@@ -21,7 +21,7 @@ def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence
     Args:
         path: File to write.
         report: What was compared.
-        shown: What pictures are made from, None where there are none.
+        shown: What pictures are made from, None for no pictures.
         chosen: Rows of the chips to show.
 
     Raises:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
-from augment_store.inspect.references import units_on_disk
-from augment_store.inspect.views import draw_input
+from augment_store.inspect.views import draw_first
 from augment_store.legend import LegendTable
 from augment_store.maps.drawing import NO_CODE
 from augment_store.modalities import (
@@ -64,15 +63,15 @@ class Shown:
 
 
 def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = None) -> Shown | None:
-    """What to make pictures from; None where the chips or predicted maps are no longer there.
+    """What to make pictures from; None if the chips or predicted maps are no longer there.
 
     Args:
         comparison: What was compared.
-        chips: Where the chip set lies, if not where it was scored.
-        layout: How it lies there, if not as it was scored.
+        chips: Where the chip set is, if it has moved since it was scored.
+        layout: Its layout, if that has changed since.
 
     Raises:
-        ChipSetError: If there are no chips where they should lie, or not in this layout.
+        ChipSetError: If there are no chips in that place, or not in this layout.
     """
     origin = comparison.candidate.scores[0].origin
     root = chips or Path(origin.chips)
@@ -91,7 +90,7 @@ def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = 
 
 
 def generated_legend(shown: Shown) -> tuple[LegendClass, ...]:
-    """Legend of the generated map; empty where it is that of the reference, or there is no map."""
+    """Legend of the generated map; empty if it is that of the reference, or there is no map."""
     if shown.store is None or shown.table is not None:
         return ()
     return shown.store.spec.map.legend
@@ -139,19 +138,18 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
 
 def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
     """The first optical and the first radar modality that a chip has, at its first timestep."""
-    layers, chips = {}, shown.chips
     inputs = () if shown.store is None else shown.store.spec.inputs
-    for layer, names in (("rgb", S2_MODALITIES), ("radar", S1_MODALITIES)):
-        name = next((name for name in names if chips.has(chip_id, name)), None)
-        if name is not None:
-            linear, _ = units_on_disk(name, chips, inputs)
-            picture = draw_input(chips.raster(chip_id, name)[0], name, linear=linear)
-            layers[layer] = photo_uri(picture, SIDE, QUALITY)
-    return layers
+    drawn = {
+        layer: draw_first(shown.chips, chip_id, names, inputs)
+        for layer, names in (("rgb", S2_MODALITIES), ("radar", S1_MODALITIES))
+    }
+    return {
+        layer: photo_uri(picture, SIDE, QUALITY) for layer, picture in drawn.items() if picture is not None
+    }
 
 
 def _generated(shown: Shown, chip_id: str) -> dict[str, str]:
-    """The generated map, in the reference's classes where the table to them is known: what is right looks right."""
+    """The generated map, in the reference's classes if the table to them is known: what is right looks right."""
     store = shown.store
     if store is None or chip_id not in store.chip_ids:
         return {}
@@ -167,7 +165,7 @@ def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _agreement(reference: NDArray[Any], baseline: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.uint8]:
-    """Code of `AGREEMENT` of each pixel."""
+    """Code of `AGREEMENT` for each pixel."""
     ours, theirs = candidate == reference, baseline == reference
     codes = np.select([ours & theirs, ours, theirs], [0, 1, 2], default=3)
     return np.where(reference == IGNORED_LABEL, NO_CODE, codes).astype(np.uint8)
