@@ -41,6 +41,8 @@ COLUMN_LEVEL: Final = 3
 whose repeated rows zstd misses up to level 8. Writing costs 1 ms a chip, and fewer bytes are read faster."""
 
 _NEVER_WRITTEN: Final = 2**64 - 1
+"""Offset and length, in a shard's table, of a chunk that was never written."""
+
 _CHECKSUM_BYTES: Final = 4
 _HELD_OBJECTS: Final = 8
 

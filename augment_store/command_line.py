@@ -84,7 +84,7 @@ def _epilog(examples: str) -> str | None:
 
 
 def add_layout_argument(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str = "found by the files"
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str = "detected from the files"
 ) -> None:
     """Adds `--layout`, which every command that takes `--chips` has; `default` says what applies without it."""
     parser.add_argument(
@@ -100,7 +100,7 @@ def add_places_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
     )
-    add_layout_argument(parser, "the run's, or else found by the files")
+    add_layout_argument(parser, "the run's, or else detected from the files")
     parser.add_argument(
         "--store",
         type=Path,

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--chips", type=Path, metavar="DIR", help="root folder of the chip set, with its own splits"
     )
-    add_layout_argument(made, "the YAML's, or else found by the files")
+    add_layout_argument(made, "the YAML's, or else detected from the files")
     add_scenes_argument(made)
     made.add_argument("--seed", type=int, metavar="N", help="seed for all random draws (default: the YAML's)")
     made.add_argument(

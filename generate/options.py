@@ -24,7 +24,7 @@ DEFAULT_MODALITY: Final = LULC.name
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
-Interrupted anywhere, the same command resumes.
+If interrupted, the same command resumes.
 
 There is one subcommand:
   audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)"""
@@ -97,7 +97,12 @@ def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chips", type=Path, required=True, metavar="DIR", help="root folder of the chip set")
     add_layout_argument(group)
     group.add_argument(
-        "--split", type=Path, nargs="+", default=[], metavar="FILE", help="only these split files' chips"
+        "--split",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="only the chips of these split files",
     )
     group.add_argument(
         "--inputs",
@@ -115,7 +120,7 @@ def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
         "--s2-offset",
         type=float,
         metavar="N",
-        help="subtracted from Sentinel-2, e.g. 1000 where baseline 04.00's offset was left in (default: the layout's, "
+        help="subtracted from Sentinel-2, e.g. 1000 if baseline 04.00's offset was left in (default: the layout's, "
         "or else 0)",
     )
 

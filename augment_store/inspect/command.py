@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
 
 _PAGE_CHIPS: Final = 60
-_MOST_PAGE_CHIPS: Final = 1000
 _SHEET_CHIPS: Final = 8
+"""Chips on a page and on a contact sheet by default; 60 share the page's budget of 1.5 MB (`inspect.html`)."""
+
+_MOST_PAGE_CHIPS: Final = 1000
 _CHECKED_CHIPS: Final = 3
+"""Chips whose inputs are compared with the store before any are shown: a wrong chip set differs in all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
