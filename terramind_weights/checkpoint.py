@@ -24,7 +24,7 @@ class MisfitError(WeightsError):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"{path}: not of this network's architecture: {what}; give the configuration it was trained with"
+            f"{path}: has another architecture than this network: {what}; give the configuration it was trained with"
         )
         self.what = what
 

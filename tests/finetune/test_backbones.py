@@ -107,7 +107,7 @@ def test_unknown_names_are_refused():
         terramind_tim_store(encoding=["onehot"], new_columns="one")
     with pytest.raises(ConfigError, match="'terramind_v1_tiny_tim' generates by itself"):
         terramind_tim_store(architecture="terramind_v1_tiny_tim", encoding=["onehot"])
-    with pytest.raises(ConfigError, match="bands of 'S1GRD', which is no input"):
+    with pytest.raises(ConfigError, match="bands of 'S1GRD', which is not an input"):
         build(bands={"S1GRD": ["VV"]})
 
 
