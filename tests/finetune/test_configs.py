@@ -164,7 +164,8 @@ data:
 
 
 @pytest.fixture
-def published(tmp_path):
+def published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where its logger writes output/
     config = yaml.safe_load(PHASE2_AS_PUBLISHED)
     shipped = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
     config |= {key: shipped[key] for key in ("model", "optimizer", "lr_scheduler")}
