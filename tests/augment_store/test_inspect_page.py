@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from augment_store.cli import main
-from tests.augment_store.stores import make_spec, make_store
+from tests.worlds import make_spec, make_store
 
 SIZE = 32
 

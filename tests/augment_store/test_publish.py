@@ -24,8 +24,7 @@ from augment_store.cli import main
 from augment_store.entries import ChipEntry
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
-from tests.augment_store.stores import WKT, make_spec, make_store
-from tests.chips import write_tif
+from tests.worlds import WKT, make_spec, make_store, write_tif
 
 SAID = ("--license", "CC-BY-4.0", "--attribution", "chips: someone")
 

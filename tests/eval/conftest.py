@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from finetune.__main__ import main
-from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world, tiny_options
+from tests.worlds import World, lulc_of_labels, make_spec, make_world, store_of, tiny_options
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def world(tmp_path_factory) -> World:
 def store(world, tmp_path_factory) -> Path:
     """LULC maps that predict the mask: class number is label + 1."""
     path = tmp_path_factory.mktemp("eval_stores") / "lulc"
-    make_store(world, path, make_spec(), arrays=labels_as_lulc(world))
+    store_of(world.chips, path, make_spec(), given=lulc_of_labels(world))
     return path
 
 

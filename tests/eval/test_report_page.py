@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -13,9 +12,12 @@ from selenium.webdriver.common.keys import Keys
 from eval.cli import main
 from eval.score.metrics import INTERVALS
 from tests.eval.scores import predict_world
-from tests.finetune.world import make_spec, make_store, make_world
+from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
 
 SPLITS = {"train": ("a_0_0",), "val": ("b_0_0",), "test": tuple(f"scene{n // 2}_0_{n % 2}" for n in range(8))}
+
+STANDS_FOR = (1, 5, 2, 9, 6, 0)
+"""Classes that the shipped legend table takes to the masks: water, built area, trees, rangeland, bare ground."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def html(tmp_path_factory):
     """Eight chips in four scenes; the candidate is better, a random-weights control as good, shuffling no help."""
     folder = tmp_path_factory.mktemp("report")
     world = make_world(folder / "world", splits=SPLITS)
-    make_store(world, folder / "store", make_spec(), arrays=right_maps(world))
+    store_of(world.chips, folder / "store", make_spec(), given=lulc_of_labels(world, STANDS_FOR))
     predict_world(world, folder / "phase2", 0.6, 1)
     write_log(folder / "phase2", [0.2, 0.4, 0.6])
     predict_world(world, folder / "tim_lulc", 0.75, 2, store=str(folder / "store"), fingerprint="f" * 64)
@@ -33,17 +35,6 @@ def html(tmp_path_factory):
     words += ["--control", f"random={folder / 'random'}", f"shuffle={folder / 'shuffle'}", "--pictures", 2]
     assert main([str(word) for word in (*words, "--out", folder / "out")]) == 0
     return folder / "out/report.html"
-
-
-def right_maps(world):
-    """LULC maps that the shipped legend table takes to the masks: water, built area, trees, rangeland, bare ground."""
-    stands_for = np.array([1, 5, 2, 9, 6, 0], np.uint8)  # the last for ignored pixels, whose label is −1
-
-    def arrays(chip_id, rng):
-        lulc = stands_for[world.labels(chip_id)]
-        return {"lulc": np.broadcast_to(lulc, (1, world.timesteps, *lulc.shape)).copy()}
-
-    return arrays
 
 
 def write_log(run, mious):

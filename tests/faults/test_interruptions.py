@@ -12,25 +12,19 @@ from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries
 from augment_store.errors import StoreError
 from augment_store.inspect.info import summarize
-from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore, ChipRecord
+from augment_store.schema import State
+from augment_store.store import AugmentStore
 from augment_store.verify import repair, verify
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from generate.plan import entries_to_announce
-from tests.augment_store.stores import make_arrays, make_spec
 from tests.faults.kills import killed_at
+from tests.worlds import EXTENT, make_record, make_spec
 
 STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "5"))
 """Every so many writes is one at which to kill; 1 for all of them."""
 
-EXTENT = Extent(2, 32)
 OLD = [ChipEntry(f"a_{i}", "a") for i in range(3)]
 NEW = [ChipEntry(f"b_{i}", "b") for i in range(4)]
-
-
-def record(spec, chip_id):
-    """What a chip gets depends on its id alone, as in generation."""
-    return ChipRecord(chip_id, make_arrays(np.random.default_rng(list(chip_id.encode())), spec, EXTENT))
 
 
 def make(path, entries):
@@ -45,7 +39,7 @@ def write_pending(store):
     for shard, positions in enumerate(store.shards()):
         ids = [store.chip_ids[position] for position in positions if store.chip_ids[position] in pending]
         if ids:
-            store.write_shard(shard, [record(store.spec, chip_id) for chip_id in ids])
+            store.write_shard(shard, [make_record(store.spec, chip_id) for chip_id in ids])
 
 
 def contents(store):

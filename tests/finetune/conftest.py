@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world
+from tests.worlds import World, lulc_of_labels, make_spec, make_world, store_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,7 +27,7 @@ def world(tmp_path_factory) -> World:
 def lulc_store(world, tmp_path_factory) -> Path:
     """Random LULC maps, with probabilities and two samples."""
     path = tmp_path_factory.mktemp("stores") / "lulc"
-    make_store(world, path, make_spec(samples=2, probabilities=True))
+    store_of(world.chips, path, make_spec(samples=2, probabilities=True))
     return path
 
 
@@ -35,7 +35,7 @@ def lulc_store(world, tmp_path_factory) -> Path:
 def plain_store(world, tmp_path_factory) -> Path:
     """LULC maps that predict the mask; one sample, no probabilities."""
     path = tmp_path_factory.mktemp("stores") / "plain"
-    make_store(world, path, make_spec(), arrays=labels_as_lulc(world))
+    store_of(world.chips, path, make_spec(), given=lulc_of_labels(world))
     return path
 
 
@@ -43,5 +43,5 @@ def plain_store(world, tmp_path_factory) -> Path:
 def ndvi_store(world, tmp_path_factory) -> Path:
     """Random NDVI maps."""
     path = tmp_path_factory.mktemp("stores") / "ndvi"
-    make_store(world, path, make_spec("NDVI"))
+    store_of(world.chips, path, make_spec("NDVI"))
     return path

@@ -7,8 +7,8 @@ from terratorch.tasks import SemanticSegmentationTask
 from augment_store.maps.registry import MAPS
 from finetune.augment.encodings import ENCODINGS
 from finetune.data.datamodule import TimStoreDataModule
-from tests.finetune.world import make_spec, make_store
 from tests.pretend_cuda import backward, pretended_cuda, watch
+from tests.worlds import make_spec, store_of
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def stores(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     for modality, kind in MAPS.items():
         spec = make_spec(modality, probabilities=not kind.continuous)
-        make_store(world, folder / kind.array, spec)
+        store_of(world.chips, folder / kind.array, spec)
     return folder
 
 
