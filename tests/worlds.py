@@ -223,7 +223,7 @@ def make_spec(
         "probabilities": False,
         "precision": "32-true",
         "device": "cpu",
-        "versions": {"torch": "2.9"},
+        "versions": {"torch": "2.9.1"},
     }
     return GenerationSpec(**{**fields, **changes})
 

@@ -28,7 +28,7 @@ def test_fingerprint_is_the_sha256_of_sorted_compact_json(spec):
     [
         ({"network_sha256": "c" * 64}, f"network_sha256: {'0' * 64} ≠ {'c' * 64}"),
         ({"sampling": make_sampling(temperature=0.7)}, "sampling.temperature: 1.0 ≠ 0.7"),
-        ({"versions": {"torch": "3.0"}}, "versions.torch: 2.9 ≠ 3.0"),
+        ({"versions": {"torch": "3.0"}}, "versions.torch: 2.9.1 ≠ 3.0"),
         (
             {"inputs": (InputSpec("S1RTC", "linear", 0.0, (-10.93, -17.329), (4.391, 4.459)),)},
             "inputs.S1RTC.unit: native ≠ linear",
