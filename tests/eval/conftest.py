@@ -1,17 +1,11 @@
-"""A world of chips, and one tiny run of each kind, trained once for all of evaluation's tests."""
+"""A store, and one tiny run of each kind, trained once for all of evaluation's tests."""
 
 from pathlib import Path
 
 import pytest
 
 from finetune.__main__ import main
-from tests.worlds import World, lulc_of_labels, make_spec, make_world, store_of, tiny_options
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    """Nine chips of 32 px and four timesteps in five scenes; three test chips in two."""
-    return make_world(tmp_path_factory.mktemp("eval_world") / "chips")
+from tests.worlds import World, lulc_of_labels, make_spec, store_of, tiny_options
 
 
 @pytest.fixture(scope="session")

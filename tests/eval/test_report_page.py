@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from eval.cli import main
 from eval.score.metrics import INTERVALS
+from tests.browser import assert_other_ground, by_id, phone
 from tests.eval.scores import predict_world
 from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
 
@@ -42,10 +43,6 @@ def write_log(run, mious):
     (run / "logs/fit_0").mkdir(parents=True)
     rows = "".join(f"{epoch},{3 * epoch},{miou}\n" for epoch, miou in enumerate(mious))
     (run / "logs/fit_0/metrics.csv").write_text(f"epoch,step,val/mIoU\n{rows}")
-
-
-def by_id(page, name):
-    return page.find_element(By.ID, name)
 
 
 def names(page):
@@ -164,24 +161,19 @@ def test_provenance_opens_by_keyboard(page):
 
 
 def test_phone_and_dark(page):
-    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    page.execute_script("dispatchEvent(new Event('resize'))")
-    wide = page.execute_script(
-        "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391 && "
-        "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
-    )
-    assert wide == []
-    crossed = page.execute_script(
-        "const box = (e) => e.getBoundingClientRect();"
-        "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
-        "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
-        "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
-        "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
-    )
-    assert crossed == []
-    ground = "return getComputedStyle(document.body).backgroundColor"
-    light = page.execute_script(ground)
-    by_id(page, "theme").click()
-    assert page.execute_script(ground) != light
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    with phone(page):
+        page.execute_script("dispatchEvent(new Event('resize'))")
+        wide = page.execute_script(
+            "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391 && "
+            "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
+        )
+        assert wide == []
+        crossed = page.execute_script(
+            "const box = (e) => e.getBoundingClientRect();"
+            "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
+            "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
+            "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
+            "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
+        )
+        assert crossed == []
+        assert_other_ground(page)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.worlds import World, lulc_of_labels, make_spec, make_world, store_of
+from tests.worlds import lulc_of_labels, make_spec, store_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,12 +15,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    """Nine chips of 32 px and four timesteps in five scenes."""
-    return make_world(tmp_path_factory.mktemp("world") / "chips")
 
 
 @pytest.fixture(scope="session")
