@@ -3,6 +3,7 @@
 A test module gives the fixture `html`, the path of its page, and uses `page`.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -53,3 +54,26 @@ def page(chromium, html):
     own = ("file:", "data:", "chrome:")  # the browser's own new tab may still be loading
     assert [url for url in asked if not url.startswith(own)] == []
     assert any(url.startswith("file:") for url in asked)
+
+
+def by_id(page, name):
+    return page.find_element("id", name)
+
+
+@contextlib.contextmanager
+def phone(page):
+    """The page on the screen of a phone."""
+    screen = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        yield
+    finally:  # the browser is the module's: the next test wants its own screen
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def assert_other_ground(page):
+    """The page's own switch of themes gives it another ground."""
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    before = page.execute_script(ground)
+    by_id(page, "theme").click()
+    assert page.execute_script(ground) != before

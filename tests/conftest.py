@@ -9,6 +9,8 @@ os.environ.setdefault(
 
 import pytest
 
+from tests.worlds import World, make_world
+
 pytest_plugins = ["tests.browser"]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +23,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real example chips at {folder}; set TIM_STORE_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """Nine chips of 32 px and four timesteps in five scenes; three test chips in two."""
+    return make_world(tmp_path_factory.mktemp("world") / "chips")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

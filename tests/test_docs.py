@@ -24,8 +24,8 @@ from finetune.augment.controls import CONTROLS
 from finetune.augment.encodings import ENCODINGS, VALUE
 from finetune.options import parser as finetune_parser
 from generate.options import audit_parser, generate_parser
-from tests.augment_store.stores import make_spec
 from tests.conftest import ROOT
+from tests.worlds import make_spec
 
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 GUIDES = [path for path in DOCUMENTS if path.name not in {"CHANGELOG.md", "log.md"}]  # those tell of the past

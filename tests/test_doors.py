@@ -16,9 +16,9 @@ from finetune.__main__ import main as finetune
 from generate import generate
 from generate.api import GenerateKeywords
 from generate.options import OptionsError, generate_parser
-from tests.chips import write_impactmesh_chips, write_tif
 from tests.conftest import ROOT
 from tests.eval.scores import make_score
+from tests.worlds import write_impactmesh_chips, write_tif
 
 PACKAGES = ("augment_store", "generate", "finetune", "eval")
 CONFIG = ROOT / "demo" / "configs" / "demo.yaml"

@@ -9,7 +9,7 @@ from zarr.storage import ZipStore
 from augment_store.chips.chip_set import Chip, ChipSet, select_timesteps
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError, ChipNotFoundError
-from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
+from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
 ALL = ("S2L2A", "S1RTC", "DEM")
 

@@ -23,7 +23,7 @@ def test_info_tells_what_is_in_a_store(store, capsys):
     assert (summary["chips"], summary["complete"], summary["pending"], summary["scenes"]) == (5, 4, 1, 3)
     assert summary["spec"] == store.spec.to_dict()
     assert main(["info", str(store.path)]) == 0
-    assert "terramind_v1_base" in capsys.readouterr().out
+    assert "terramind_v1_tiny" in capsys.readouterr().out
 
 
 def test_verify_as_a_subprocess_exits_1_with_a_line_per_problem(store):

@@ -11,7 +11,7 @@ from augment_store.chips.cut import deal_out, missing_share, own_no_data, starts
 from augment_store.chips.layouts import read_split
 from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.cli import main
-from tests.chips import rasters, write_tif
+from tests.worlds import rasters, write_tif
 
 SIDE = 80
 

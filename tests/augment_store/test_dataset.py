@@ -13,7 +13,7 @@ from augment_store.entries import ChipEntry
 from augment_store.errors import ChipNotFoundError, SelectionError
 from augment_store.maps.continuous import VALUE_FILL
 from augment_store.modalities import LULC_LEGEND
-from tests.augment_store.stores import make_spec, make_store
+from tests.worlds import make_spec, make_store
 
 CHIP = "scene0_r0c1"  # west 580,000 + 320 m, north 4,510,000 m, pixels of 10 m
 

@@ -16,7 +16,7 @@ from augment_store.cli import main
 from augment_store.entries import ChipEntry
 from augment_store.modalities import LULC_LEGEND
 from augment_store.store import AugmentStore
-from tests.augment_store.stores import make_spec, make_store, store_of_chips
+from tests.worlds import make_spec, make_store, store_of
 
 
 def export(store, out, *arguments) -> int:
@@ -182,7 +182,7 @@ def test_empty_store(tmp_path, capsys):
 @pytest.mark.shared_data
 def test_real_chip_lies_where_its_input_lies(tmp_path, shared_data):
     chips = ChipSet.open(shared_data / "terramesh_examples")
-    store = store_of_chips(tmp_path / "s", chips, ("S2L2A", "S1RTC", "DEM"), samples=1)
+    store = store_of(chips, tmp_path / "s")
     assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
     for chip_id in chips.ids:
         with (

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from augment_store.chips.georeference import Georeference
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
-from tests.augment_store.stores import make_spec, make_store
+from tests.worlds import make_spec, make_store
 
 GDAL = tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])
 

@@ -12,7 +12,7 @@ from augment_store.entries import ChipEntry
 from augment_store.errors import MosaicError, StoreError
 from augment_store.export import canvas as canvas_module
 from augment_store.export.canvas import mosaics
-from tests.augment_store.stores import WKT, grid_reference, make_spec, make_store
+from tests.worlds import WKT, grid_reference, make_spec, make_store
 
 SIZE = 32
 

@@ -10,7 +10,7 @@ from augment_store.entries import ChipEntry, read_entries
 from augment_store.schema import ENTRY_CHIPS, Extent, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
-from tests.augment_store.conftest import make_spec
+from tests.worlds import make_spec
 
 
 def opened(store):

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.rasters import read_raster
 from augment_store.cli import main
 from augment_store.entries import ChipEntry
 from augment_store.inspect.html import CHIP_BUDGET
 from augment_store.inspect.views import draw_input
 from augment_store.maps.drawing import draw_relief, draw_rgb
 from augment_store.store import AugmentStore
-from tests.augment_store.stores import make_spec, make_store, store_of_chips
-from tests.chips import write_folder_chips
+from tests.worlds import make_spec, make_store, store_of, write_folder_chips
 
 
 def inspect(*arguments) -> int:
@@ -176,7 +176,10 @@ def test_inputs_without_values_are_drawn_dark_or_flat():
 @pytest.mark.parametrize("layout", ["impactmesh_layout", "terramesh_examples"])
 def test_real_chips(tmp_path, shared_data, capsys, layout):
     chips = ChipSet.open(shared_data / layout)
-    store = store_of_chips(tmp_path / "s", chips, ("S2L2A", "S1RTC", "DEM"))
+    references = {i: read_raster(shared_data / "terramesh_examples/LULC" / f"{i}.tif") for i in chips.ids}
+    timesteps = chips.read(chips.ids[0], ["S2L2A"]).timesteps
+    given = {i: {"lulc": np.tile(lulc[None, :, 0], (2, timesteps, 1, 1))} for i, lulc in references.items()}
+    store = store_of(chips, tmp_path / "s", make_spec(samples=2), given=given)
     page, sheet = tmp_path / "p.html", tmp_path / "s.png"
     assert inspect(store.path, "--chips", chips.root, "--html", page, "--png", sheet) == 0
     assert "agreement with reference" in capsys.readouterr().out

@@ -10,7 +10,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from augment_store.cli import main
-from tests.augment_store.stores import make_spec, make_store
+from tests.browser import assert_other_ground, by_id, phone
+from tests.worlds import make_spec, make_store
 
 SIZE = 32
 
@@ -30,10 +31,6 @@ def html(tmp_path_factory):
 
 def shown(page):
     return [card.get_attribute("data-id") for card in page.find_elements(By.CSS_SELECTOR, ".card")]
-
-
-def by_id(page, name):
-    return page.find_element(By.ID, name)
 
 
 def put(page, name, value):
@@ -151,15 +148,10 @@ def test_keyboard(page):
 
 
 def test_phone_and_dark(page):
-    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    wide = page.execute_script(
-        "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391)"
-        ".map((e) => `${e.tagName} ${e.id} ${e.className}`)"
-    )
-    assert wide == []
-    ground = "return getComputedStyle(document.body).backgroundColor"
-    light = page.execute_script(ground)
-    by_id(page, "theme").click()
-    assert page.execute_script(ground) != light
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    with phone(page):
+        wide = page.execute_script(
+            "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391)"
+            ".map((e) => `${e.tagName} ${e.id} ${e.className}`)"
+        )
+        assert wide == []
+        assert_other_ground(page)

@@ -27,8 +27,7 @@ from augment_store.legend import LegendTable
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.registry import MAPS
 from augment_store.spec import InputSpec
-from tests.augment_store.stores import class_map, make_store
-from tests.chips import write_folder_chips, write_tif
+from tests.worlds import class_map, make_store, write_folder_chips, write_tif
 
 LULC, NDVI = MAPS["LULC"], MAPS["NDVI"]
 

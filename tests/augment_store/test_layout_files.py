@@ -10,7 +10,7 @@ from augment_store.chips.layouts import SHIPPED, find_layout, load_layout, root_
 from augment_store.cli import main
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError, RemotePathError
 from augment_store.modalities import S2L1C, S2L2A
-from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_sen1floods11, write_tif
+from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_sen1floods11, write_tif
 
 FLOODS = ("Ghana_1", "Ghana_2", "India_7", "Spain_8")
 

@@ -4,7 +4,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, list_ids, read_split
 from augment_store.errors import ChipSetError
 from augment_store.names import LONGEST_NAME
-from tests.chips import write_folder_chips, write_impactmesh_chips
+from tests.worlds import write_folder_chips, write_impactmesh_chips
 
 
 def test_layout_is_found_by_its_files(tmp_path):

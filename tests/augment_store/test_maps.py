@@ -16,7 +16,7 @@ from augment_store.schema import Extent, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
-from tests.augment_store.stores import make_spec, make_store
+from tests.worlds import make_spec, make_store
 
 FILL = -32768
 
@@ -175,7 +175,7 @@ def test_the_own_raster_is_the_reference_of_a_continuous_map(tmp_path):
     from augment_store.chips.chip_set import ChipSet
     from augment_store.inspect.references import References
     from augment_store.legend import LegendTable
-    from tests.chips import write_folder_chips, write_tif
+    from tests.worlds import write_folder_chips, write_tif
 
     write_folder_chips(tmp_path, ["a"])
     power = np.full((2, 32, 32), 0.1, np.float32)  # 10·log10(0.1) = −10 dB

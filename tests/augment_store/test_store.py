@@ -12,9 +12,9 @@ from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries, read_entry
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.schema import MOST_SHARD_CHIPS, Extent, State
-from augment_store.spec import MOST_SAMPLES, SamplingSpec
+from augment_store.spec import MOST_SAMPLES
 from augment_store.store import AugmentStore, ChipRecord
-from tests.augment_store.conftest import EXTENT, make_record, make_spec
+from tests.worlds import EXTENT, make_record, make_sampling, make_spec
 
 
 def test_what_is_written_is_read(store, spec):
@@ -155,7 +155,7 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
     ],
 )
 def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_chips, message):
-    spec = make_spec(sampling=SamplingSpec(1.0, 0, 0.8, 1, samples, 0, None))
+    spec = make_spec(samples=samples)
     with pytest.raises(StoreError, match=message + "; no store can be made from it"):
         AugmentStore.create(tmp_path / "s", spec, extent, shard_chips)
     assert list(tmp_path.iterdir()) == []
@@ -175,7 +175,7 @@ def test_appending_keeps_what_is_there(store, spec):
 
 
 def test_another_spec_is_refused_and_its_fields_named(store):
-    other = make_spec(sampling=SamplingSpec(0.5, 0, 0.8, 1, 1, 7, None))
+    other = make_spec(sampling=make_sampling(temperature=0.5, seed=7))
     with pytest.raises(SpecMismatchError, match=r"sampling.seed: 0 ≠ 7; sampling.temperature: 1.0 ≠ 0.5"):
         store.check_fits(other, EXTENT)
 

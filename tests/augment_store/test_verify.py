@@ -13,9 +13,7 @@ from augment_store.store import AugmentStore, ChipRecord
 from augment_store.verify import check_unchanged, repair
 from augment_store.verify import verify as find_problems
 from generate.plan import entries_to_announce
-from tests.augment_store.conftest import make_record, make_spec
-from tests.augment_store.stores import make_store
-from tests.chips import rasters, write_folder_chips, write_tif
+from tests.worlds import BANDS, make_record, make_spec, make_store, rasters, write_folder_chips, write_tif
 
 
 def verify(*arguments, **named):
@@ -26,15 +24,9 @@ def verify(*arguments, **named):
 def sound(tmp_path):
     """A complete store of two real chips on disk, and the chips."""
     chips = ChipSet.open(write_folder_chips(tmp_path / "chips", ["a", "b", "c"]))
-    spec, extent = make_spec(), Extent(1, 32)
-    store = AugmentStore.create(tmp_path / "store.zarr", spec, extent, shard_chips=2)
-    store.announce([ChipEntry(chip_id, "s") for chip_id in chips.ids])
-    for shard, positions in enumerate(store.shards()):
-        records = [make_record(spec, store.chip_ids[i], i, extent) for i in positions]
-        for record in records:
-            record.arrays["input_digest"][:] = chips.read(record.chip_id, ["S1RTC"]).digests()
-        store.write_shard(shard, records)
-    return store, chips
+    given = {chip_id: {"input_digest": chips.read(chip_id, list(BANDS)).digests()} for chip_id in chips.ids}
+    entries = [ChipEntry(chip_id, "s") for chip_id in chips.ids]
+    return make_store(tmp_path / "store.zarr", 3, entries=entries, given=given, shard_chips=2), chips
 
 
 def test_a_sound_store_has_no_problems(sound):
@@ -76,12 +68,11 @@ def test_probabilities_of_tokens_lie_between_0_and_1(sound):
 
 def rewrite(store, chips, chip_id, **changes):
     """Writes a chip again as a faulty generator would."""
-    shard, seed = divmod(store.index(chip_id), 2)[0], store.index(chip_id)
-    record = make_record(store.spec, chip_id, seed, store.extent)
-    record.arrays["input_digest"][:] = chips.read(chip_id, ["S1RTC"]).digests()
+    digests = chips.read(chip_id, list(BANDS)).digests()
+    record = make_record(store.spec, chip_id, extent=store.extent, input_digest=digests)
     for name, values in changes.items():
         record.arrays[name][...] = values
-    store.write_shard(shard, [record])
+    store.write_shard(store.index(chip_id) // 2, [record])
 
 
 def test_values_changed_behind_the_checksums_are_found(sound):
@@ -98,12 +89,8 @@ def test_values_changed_behind_the_checksums_are_found(sound):
 )
 def test_chunks_that_changed_places_are_found(tmp_path, name):
     """Each chunk is whole and has its right checksum; only it is another chip's."""
-    spec, extent = make_spec(), Extent(1, 32)
-    store = AugmentStore.create(tmp_path / "store.zarr", spec, extent, shard_chips=2)
-    store.announce([ChipEntry(chip_id, f"scene {chip_id}") for chip_id in "abcd"])
-    for shard in range(2):
-        ids = store.chip_ids[2 * shard : 2 * shard + 2]
-        store.write_shard(shard, [make_record(spec, chip_id, ord(chip_id), extent) for chip_id in ids])
+    entries = [ChipEntry(chip_id, f"scene {chip_id}") for chip_id in "abcd"]
+    store = make_store(tmp_path / "store.zarr", 4, entries=entries, shard_chips=2)
     assert verify(AugmentStore.open(store.path)) == []
     if name == "chip_id":  # all in one object
         store.array(name)[:] = np.array(["c", "d", "a", "b"], object)
@@ -259,21 +246,25 @@ def damage_first_object(store, column, how):
     chunk.write_bytes(content) if how == "flip" else chunk.unlink()
 
 
+def the_problem(store, column):
+    """The only one there is, and of this column."""
+    (problem,) = find_problems(store)
+    assert column in str(problem)
+    return problem
+
+
 @pytest.mark.parametrize("column", ["input_digest", "timestep_source", "output_digest", "state"])
 @pytest.mark.parametrize("damage", ["flip", "delete"])
 def test_damaged_results_are_found_and_made_again(sound, column, damage):
     store, chips = sound
     damage_first_object(store, column, damage)
     opened = AugmentStore.open(store.path, mode="r+")
-    problems = list(find_problems(opened))
     if (column, damage) == ("state", "delete"):  # never written or lost: either way to be generated
-        assert [str(problem) for problem in problems] == [
+        assert verify(opened) == [
             f"chip {chip_id}: pending; run the generate command again" for chip_id in "ab"
         ]
         return
-    assert len(problems) == 1
-    assert column in str(problems[0])
-    assert repair(opened, problems) == 2
+    assert repair(opened, [the_problem(opened, column)]) == 2
     opened.announce([ChipEntry(chip_id, "s") for chip_id in chips.ids])
     records = [make_record(store.spec, chip_id, i, store.extent) for i, chip_id in enumerate("ab")]
     opened.write_shard(0, records)
@@ -286,10 +277,7 @@ def test_damaged_entries_are_announced_again_and_cost_no_map(sound, column, dama
     store, chips = sound
     damage_first_object(store, column, damage)
     opened = AugmentStore.open(store.path, mode="r+")
-    problems = list(find_problems(opened))
-    assert len(problems) == 1
-    assert column in str(problems[0])
-    assert repair(opened, problems) == 0
+    assert repair(opened, [the_problem(opened, column)]) == 0
     scenes = dict.fromkeys(chips.ids, "s")
     entries = entries_to_announce(chips, scenes, opened)
     # written without a place, which is what fill values say: of the two columns of places nothing was lost

@@ -178,7 +178,7 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
     from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
     from finetune.data.datamodule import TimStoreDataModule
-    from tests.finetune.world import make_store, make_world
+    from tests.worlds import make_world, store_of
 
     steps = [FlattenTemporalIntoChannels(), albumentations.D4(p=1), ToTensorV2()]
     steps += [UnflattenTemporalFromChannels(n_timesteps=4)]
@@ -186,7 +186,7 @@ def compare_loading(rounds: int, size: int, batch: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         splits = {"train": tuple(f"a{n}_0_0" for n in range(16)), "val": ("b_0_0",), "test": ("c_0_0",)}
         world = make_world(Path(folder) / "chips", size=size, splits=splits)
-        make_store(world, Path(folder) / "store")
+        store_of(world.chips, Path(folder) / "store")
         stores = {"without a store": None, "with a store": str(Path(folder) / "store")}
         loaders = {}
         for name, store in stores.items():

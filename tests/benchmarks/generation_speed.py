@@ -23,7 +23,6 @@ import torch
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.schema import Extent
-from augment_store.spec import SamplingSpec
 from augment_store.store import AugmentStore
 from generate.datamodule import ChipDataModule, ChipReader
 from generate.module import GenerationModule
@@ -33,12 +32,12 @@ from generate.store_writer import StoreWriter
 from generate.terramind import LoadedGenerator, Owner, load_generator
 from terramind_weights.catalog import PUBLISHED
 from tests.benchmarks.table import DEVICE, Row, paired
-from tests.chips import rasters
+from tests.worlds import make_sampling, rasters
 
 INPUTS = ("S2L2A", "S1RTC", "DEM")
 SIZE, CHIPS = 224, 4
 BATCH = 16 if DEVICE == "cuda" else 1
-SAMPLING = SamplingSpec(1.0, 0, 0.8, 1, 1, 0, None)
+SAMPLING = make_sampling()
 
 
 def load(size: str = "tiny", batch: int = BATCH) -> LoadedGenerator:
@@ -116,7 +115,7 @@ class Pipeline:
 
 def write_chips(root: Path, ids: Sequence[str], *, identical: bool) -> None:
     """Chips of four timesteps, all different or all the same."""
-    from tests.chips import write_tif, write_zarr_zip
+    from tests.worlds import write_tif, write_zarr_zip
 
     for seed, chip_id in enumerate(ids):
         made = rasters(seed, SIZE, 1 if identical else 4)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.augment_store.stores import make_store
+from tests.worlds import make_store
 
 
 def measure(arguments: list[str]) -> tuple[float, float]:

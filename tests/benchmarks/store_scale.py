@@ -33,8 +33,8 @@ from augment_store.inspect.info import summarize
 from augment_store.schema import Extent, State
 from augment_store.store import AugmentStore
 from generate.plan import entries_to_announce
-from tests.augment_store.stores import WKT, class_map, make_spec, make_store
 from tests.benchmarks.table import Row
+from tests.worlds import WKT, class_map, make_spec, make_store
 
 SIZE, TIMESTEPS, MAPS = 256, 4, 128
 FEW, MANY, REPEATS = 1_000, 1_000_000, 5

@@ -1,24 +1,18 @@
-"""A world of chips, and one tiny run of each kind, trained once for all of evaluation's tests."""
+"""A store, and one tiny run of each kind, trained once for all of evaluation's tests."""
 
 from pathlib import Path
 
 import pytest
 
 from finetune.__main__ import main
-from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world, tiny_options
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    """Nine chips of 32 px and four timesteps in five scenes; three test chips in two."""
-    return make_world(tmp_path_factory.mktemp("eval_world") / "chips")
+from tests.worlds import World, lulc_of_labels, make_spec, store_of, tiny_options
 
 
 @pytest.fixture(scope="session")
 def store(world, tmp_path_factory) -> Path:
     """LULC maps that predict the mask: class number is label + 1."""
     path = tmp_path_factory.mktemp("eval_stores") / "lulc"
-    make_store(world, path, make_spec(), arrays=labels_as_lulc(world))
+    store_of(world.chips, path, make_spec(), given=lulc_of_labels(world))
     return path
 
 

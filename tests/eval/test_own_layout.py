@@ -19,7 +19,7 @@ from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places
 from generate.cli import main as generate
-from tests.chips import write_sen1floods11
+from tests.worlds import write_sen1floods11
 
 IDS = tuple(f"{place}_{number}" for place in ("Ghana", "India", "Mekong", "Spain") for number in (11, 12))
 SPLITS = {"train": IDS[:2], "val": IDS[2:4], "test": IDS[4:]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -12,10 +11,14 @@ from selenium.webdriver.common.keys import Keys
 
 from eval.cli import main
 from eval.score.metrics import INTERVALS
+from tests.browser import assert_other_ground, by_id, phone
 from tests.eval.scores import predict_world
-from tests.finetune.world import make_spec, make_store, make_world
+from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
 
 SPLITS = {"train": ("a_0_0",), "val": ("b_0_0",), "test": tuple(f"scene{n // 2}_0_{n % 2}" for n in range(8))}
+
+STANDS_FOR = (1, 5, 2, 9, 6, 0)
+"""Classes that the shipped legend table takes to the masks: water, built area, trees, rangeland, bare ground."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def html(tmp_path_factory):
     """Eight chips in four scenes; the candidate is better, a random-weights control as good, shuffling no help."""
     folder = tmp_path_factory.mktemp("report")
     world = make_world(folder / "world", splits=SPLITS)
-    make_store(world, folder / "store", make_spec(), arrays=right_maps(world))
+    store_of(world.chips, folder / "store", make_spec(), given=lulc_of_labels(world, STANDS_FOR))
     predict_world(world, folder / "phase2", 0.6, 1)
     write_log(folder / "phase2", [0.2, 0.4, 0.6])
     predict_world(world, folder / "tim_lulc", 0.75, 2, store=str(folder / "store"), fingerprint="f" * 64)
@@ -35,26 +38,11 @@ def html(tmp_path_factory):
     return folder / "out/report.html"
 
 
-def right_maps(world):
-    """LULC maps that the shipped legend table takes to the masks: water, built area, trees, rangeland, bare ground."""
-    stands_for = np.array([1, 5, 2, 9, 6, 0], np.uint8)  # the last for ignored pixels, whose label is −1
-
-    def arrays(chip_id, rng):
-        lulc = stands_for[world.labels(chip_id)]
-        return {"lulc": np.broadcast_to(lulc, (1, world.timesteps, *lulc.shape)).copy()}
-
-    return arrays
-
-
 def write_log(run, mious):
     """A log as TerraTorch's CSV logger leaves it."""
     (run / "logs/fit_0").mkdir(parents=True)
     rows = "".join(f"{epoch},{3 * epoch},{miou}\n" for epoch, miou in enumerate(mious))
     (run / "logs/fit_0/metrics.csv").write_text(f"epoch,step,val/mIoU\n{rows}")
-
-
-def by_id(page, name):
-    return page.find_element(By.ID, name)
 
 
 def names(page):
@@ -173,24 +161,19 @@ def test_provenance_opens_by_keyboard(page):
 
 
 def test_phone_and_dark(page):
-    phone = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    page.execute_script("dispatchEvent(new Event('resize'))")
-    wide = page.execute_script(
-        "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391 && "
-        "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
-    )
-    assert wide == []
-    crossed = page.execute_script(
-        "const box = (e) => e.getBoundingClientRect();"
-        "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
-        "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
-        "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
-        "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
-    )
-    assert crossed == []
-    ground = "return getComputedStyle(document.body).backgroundColor"
-    light = page.execute_script(ground)
-    by_id(page, "theme").click()
-    assert page.execute_script(ground) != light
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    with phone(page):
+        page.execute_script("dispatchEvent(new Event('resize'))")
+        wide = page.execute_script(
+            "return [...document.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 391 && "
+            "!e.closest('.scroll')).map((e) => `${e.tagName} ${e.id} ${e.textContent}`)"
+        )
+        assert wide == []
+        crossed = page.execute_script(
+            "const box = (e) => e.getBoundingClientRect();"
+            "const lines = [...document.querySelectorAll('#forest line.mark, #forest line.zero')].map(box);"
+            "return [...document.querySelectorAll('#forest text')].filter((text) => lines.some((line) => "
+            "line.left < box(text).right && line.right > box(text).left && line.top < box(text).bottom - 3 && "
+            "line.bottom > box(text).top + 3)).map((text) => text.textContent)"
+        )
+        assert crossed == []
+        assert_other_ground(page)

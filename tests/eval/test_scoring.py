@@ -123,9 +123,9 @@ def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage, told):
 
 
 def test_a_store_of_another_fingerprint(world, tim, tmp_path, capsys):
-    from tests.finetune.world import make_spec, make_store
+    from tests.worlds import make_spec, store_of
 
-    make_store(world, tmp_path / "other", make_spec(samples=2))
+    store_of(world.chips, tmp_path / "other", make_spec(samples=2))
     assert "was trained on one with" in refused(capsys, "score", tim, "--store", tmp_path / "other")
     run = tmp_path / "run"
     shutil.copytree(tim, run)

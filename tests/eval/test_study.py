@@ -14,7 +14,7 @@ from eval.study.plan import plan
 from eval.study.power import Spread, resolvable
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
-from tests.finetune.world import make_world
+from tests.worlds import make_world
 
 STUDY = {
     "out": "out",

@@ -8,7 +8,7 @@ from augment_store.chips.rasters import read_raster
 from eval.cli import main
 from eval.score.maps import vote
 from eval.score.record import Score, is_scored
-from tests.finetune.world import make_spec, make_store
+from tests.worlds import World, make_spec, store_of
 
 # LULC value → label such that the store of the fixture, whose maps hold label + 1, is right everywhere
 RIGHT = {str(label + 1): label for label in range(5)}
@@ -80,10 +80,10 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
         return capsys.readouterr().err
 
     ndvi = tmp_path / "ndvi"
-    make_store(world, ndvi, make_spec("NDVI"))
+    store_of(world.chips, ndvi, make_spec("NDVI"))
     assert "only LULC maps are predictions" in refused(ndvi)
     part = tmp_path / "part"
-    make_store(world, part, ids=("delta_0_0",))
+    store_of(world.chips, part, pending=[chip_id for chip_id in world.ids if chip_id != "delta_0_0"])
     assert "2 test chips not complete, the first delta_0_1" in refused(part)
     plain = json.loads(legend.read_text())
     plain["classes"] = plain["classes"][1:]
@@ -94,7 +94,7 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     shutil.copytree(world.root, other)
     dem = other / "data/DEM"
     shutil.copy(dem / "alpha_0_0_DEM.tif", dem / "delta_0_0_DEM.tif")
-    moved = type(world)(other, world.size, world.timesteps)
+    moved = World(other)
     assert "1 chip (delta_0_0): content differs from what the store was generated from" in refused(
         store, where=moved
     )

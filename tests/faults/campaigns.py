@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.augment_store.stores import make_store
 from tests.faults import attacks, interruptions, reading, scenarios, strangers
 from tests.faults.tally import Tally
+from tests.worlds import make_store
 
 
 def damage(kind: str, folder: Path) -> Tally:

@@ -8,9 +8,9 @@ import io
 from pathlib import Path
 
 from augment_store.cli import main
-from tests.augment_store.stores import make_store
 from tests.faults import operations
 from tests.faults.tally import Tally
+from tests.worlds import make_store
 
 COMMANDS = (
     ("verify",),

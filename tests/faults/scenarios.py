@@ -10,13 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries
-from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore, ChipRecord
+from augment_store.schema import State
+from augment_store.store import AugmentStore
 from augment_store.verify import repair, verify
 from eval.errors import ScoreError
 from eval.score.record import Score
@@ -31,10 +30,9 @@ from finetune.run.manifest import (
 )
 from generate.plan import entries_to_announce
 from terramind_weights.files import read_checkpoint
-from tests.augment_store.stores import make_arrays, make_spec
 from tests.eval.scores import make_score
+from tests.worlds import EXTENT, make_record, make_spec
 
-EXTENT = Extent(2, 32)
 OLD = [ChipEntry(f"a_{i}", "a") for i in range(3)]
 NEW = [ChipEntry(f"b_{i}", "b") for i in range(4)]
 
@@ -58,18 +56,13 @@ class Scenario:
     state: Callable[[Path], Any]
 
 
-def record(spec: Any, chip_id: str) -> ChipRecord:
-    """What a chip gets depends on its id alone, as in generation."""
-    return ChipRecord(chip_id, make_arrays(np.random.default_rng(list(chip_id.encode())), spec, EXTENT))
-
-
 def write_pending(store: AugmentStore) -> None:
     """Writes every pending chip, a shard at a time."""
     pending = set(store.chips_in(State.PENDING))
     for shard, positions in enumerate(store.shards()):
         ids = [store.chip_ids[position] for position in positions if store.chip_ids[position] in pending]
         if ids:
-            store.write_shard(shard, [record(store.spec, chip_id) for chip_id in ids])
+            store.write_shard(shard, [make_record(store.spec, chip_id) for chip_id in ids])
 
 
 def make_old(path: Path) -> None:

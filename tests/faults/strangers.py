@@ -37,11 +37,11 @@ from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
 from finetune.run.trust import check_trusted
 from terramind_weights.files import read_checkpoint
-from tests.chips import rasters, write_tif, write_zarr_zip
 from tests.eval.scores import make_counts, make_score
 from tests.faults import attacks
 from tests.faults.scenarios import MANIFEST
 from tests.faults.tally import Tally
+from tests.worlds import rasters, write_tif, write_zarr_zip
 
 SECONDS = 120
 """After which a reader is taken to hang."""

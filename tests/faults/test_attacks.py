@@ -21,10 +21,10 @@ from eval.study.config import Study
 from finetune.errors import ConfigError
 from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
-from tests.augment_store.stores import make_store
 from tests.eval.scores import make_score
 from tests.faults import attacks
 from tests.faults.scenarios import MANIFEST
+from tests.worlds import make_store
 
 
 @pytest.fixture(scope="module")

@@ -3,83 +3,41 @@
 import json
 import os
 import shutil
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from augment_store.chips.georeference import Georeference
-from augment_store.entries import ChipEntry, read_entries
+from augment_store.entries import ChipEntry
 from augment_store.errors import StoreError
 from augment_store.inspect.info import summarize
-from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore, ChipRecord
+from augment_store.schema import State
+from augment_store.store import AugmentStore
 from augment_store.verify import repair, verify
 from finetune.augment.augmentation import Augmentation, AugmentRequest
-from generate.plan import entries_to_announce
-from tests.augment_store.stores import make_arrays, make_spec
 from tests.faults.kills import killed_at
+from tests.faults.scenarios import OLD, contents, extend, make_old, mend, rename_scenes, write_pending
+from tests.worlds import EXTENT, make_spec
 
 STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "5"))
 """Every so many writes is one at which to kill; 1 for all of them."""
-
-EXTENT = Extent(2, 32)
-OLD = [ChipEntry(f"a_{i}", "a") for i in range(3)]
-NEW = [ChipEntry(f"b_{i}", "b") for i in range(4)]
-
-
-def record(spec, chip_id):
-    """What a chip gets depends on its id alone, as in generation."""
-    return ChipRecord(chip_id, make_arrays(np.random.default_rng(list(chip_id.encode())), spec, EXTENT))
-
-
-def make(path, entries):
-    store = AugmentStore.create(path, make_spec(), EXTENT, shard_chips=2)
-    store.announce(entries)
-    write_pending(store)
-    return store
-
-
-def write_pending(store):
-    pending = set(store.chips_in(State.PENDING))
-    for shard, positions in enumerate(store.shards()):
-        ids = [store.chip_ids[position] for position in positions if store.chip_ids[position] in pending]
-        if ids:
-            store.write_shard(shard, [record(store.spec, chip_id) for chip_id in ids])
-
-
-def contents(store):
-    """Every chip's values by its id."""
-    return {
-        (chip_id, name): store.read(name, chip_id)
-        for chip_id in store.chip_ids
-        for name in (*store.map_names, "input_digest", "state")
-    } | {(chip_id, "scene_id"): entry.scene_id for chip_id, entry in read_entries(store).items()}
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     """A complete store of three chips in two shards."""
-    return make(tmp_path_factory.mktemp("faults") / "old", OLD).path
+    path = tmp_path_factory.mktemp("faults") / "old"
+    make_old(path)
+    return path
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """What an extended store holds when nothing interrupts it."""
-    store = make(tmp_path_factory.mktemp("faults") / "whole", OLD)
-    store.announce([*OLD, *NEW])
-    write_pending(store)
-    return store
-
-
-def generate(path):
-    store = AugmentStore.open(path, mode="r+")
-    store.announce([*OLD, *NEW])
-    write_pending(store)
+    path = tmp_path_factory.mktemp("faults") / "whole"
+    make_old(path)
+    extend(path)
+    found = contents(path)
+    assert found["problems"] == []
+    return found
 
 
 def writes_of(action, path):
@@ -90,19 +48,17 @@ def writes_of(action, path):
 
 def test_killed_at_every_write_a_store_resumes_and_ends_the_same(old, whole, tmp_path):
     shutil.copytree(old, tmp_path / "counted")
-    writes = writes_of(generate, tmp_path / "counted")
+    writes = writes_of(extend, tmp_path / "counted")
     assert writes > 40
     for write in range(0, writes, STRIDE):
         path = tmp_path / f"killed_{write}"
         shutil.copytree(old, path)
         with killed_at(write):
-            generate(path)
+            extend(path)
         complete = set(AugmentStore.open(path).chips_in(State.COMPLETE))
         assert {entry.chip_id for entry in OLD} <= complete, write
-        generate(path)
-        again = AugmentStore.open(path)
-        assert list(verify(again)) == [], write
-        assert same(contents(again), contents(whole)), write
+        extend(path)
+        assert contents(path) == whole, write
         shutil.rmtree(path)
 
 
@@ -155,19 +111,13 @@ def test_a_repair_killed_at_every_write_can_be_repeated(old, whole, tmp_path, co
         shutil.rmtree(first) if first.is_dir() else first.unlink()
         return path
 
-    def mend(path):
-        store = AugmentStore.open(path, mode="r+", lost_ids=True)
-        repair(store, verify(store))
-
     for write in range(0, writes_of(mend, damaged("counted")), STRIDE):
         path = damaged(f"killed_{write}")
         with killed_at(write):
             mend(path)
         mend(path)
-        generate(path)
-        again = AugmentStore.open(path)
-        assert list(verify(again)) == [], write
-        assert same(contents(again), contents(whole)), write
+        extend(path)
+        assert contents(path) == whole, write
 
 
 def test_a_missing_map_is_refused_by_name(old, tmp_path):
@@ -196,21 +146,13 @@ def test_a_store_never_announced_is_not_called_sound(tmp_path):
 
 
 def test_a_change_of_scenes_killed_at_every_write_is_resumed(old, tmp_path):
-    """The command's own choice of what to announce, so that a half rewritten entry is chosen again."""
-    chips = SimpleNamespace(ids=tuple(entry.chip_id for entry in OLD), georeference=lambda _: Georeference())
-    scenes = {entry.chip_id: "elsewhere" for entry in OLD}
-
-    def change(path):
-        store = AugmentStore.open(path, mode="r+")
-        store.announce(entries_to_announce(chips, scenes, store))
-
     shutil.copytree(old, tmp_path / "counted")
-    for write in range(writes_of(change, tmp_path / "counted")):
+    for write in range(writes_of(rename_scenes, tmp_path / "counted")):
         path = tmp_path / f"killed_{write}"
         shutil.copytree(old, path)
         with killed_at(write):
-            change(path)
-        change(path)
+            rename_scenes(path)
+        rename_scenes(path)
         again = AugmentStore.open(path)
         assert list(verify(again)) == [], write
         assert set(again.values("scene_id")) == {"elsewhere"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.finetune.world import World, labels_as_lulc, make_spec, make_store, make_world
+from tests.worlds import lulc_of_labels, make_spec, store_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,16 +18,10 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> World:
-    """Nine chips of 32 px and four timesteps in five scenes."""
-    return make_world(tmp_path_factory.mktemp("world") / "chips")
-
-
-@pytest.fixture(scope="session")
 def lulc_store(world, tmp_path_factory) -> Path:
     """Random LULC maps, with probabilities and two samples."""
     path = tmp_path_factory.mktemp("stores") / "lulc"
-    make_store(world, path, make_spec(samples=2, probabilities=True))
+    store_of(world.chips, path, make_spec(samples=2, probabilities=True))
     return path
 
 
@@ -35,7 +29,7 @@ def lulc_store(world, tmp_path_factory) -> Path:
 def plain_store(world, tmp_path_factory) -> Path:
     """LULC maps that predict the mask; one sample, no probabilities."""
     path = tmp_path_factory.mktemp("stores") / "plain"
-    make_store(world, path, make_spec(), arrays=labels_as_lulc(world))
+    store_of(world.chips, path, make_spec(), given=lulc_of_labels(world))
     return path
 
 
@@ -43,5 +37,5 @@ def plain_store(world, tmp_path_factory) -> Path:
 def ndvi_store(world, tmp_path_factory) -> Path:
     """Random NDVI maps."""
     path = tmp_path_factory.mktemp("stores") / "ndvi"
-    make_store(world, path, make_spec("NDVI"))
+    store_of(world.chips, path, make_spec("NDVI"))
     return path

@@ -8,7 +8,7 @@ from finetune.__main__ import main
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
-from tests.finetune.world import tiny_options
+from tests.worlds import tiny_options
 
 STORES = {"nyc_tim_ndvi": "ndvi_store"}
 PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora"}

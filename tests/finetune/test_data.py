@@ -23,7 +23,7 @@ from finetune.data.splits import SceneRule
 from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, check_units, find_statistics
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from tests.finetune.world import make_spec, make_store, make_world, write_tif, write_zarr
+from tests.worlds import make_spec, make_world, store_of, write_tif, write_zarr_zip
 
 D4 = [
     FlattenTemporalIntoChannels(),
@@ -115,7 +115,7 @@ def test_missing_observations_are_replaced_before_standardising(tmp_path):
     values = world.chips.read("delta_0_0", ("S2L2A",)).rasters["S2L2A"].astype(np.float32)
     values[1] = np.nan
     values[2, 0] = -9999
-    write_zarr(path, values)
+    write_zarr_zip(path, values)
     module = datamodule(world, no_data_replace=7, means="terramind_v1")
     module.setup("test")
     image = module.datasets["test"][0]["image"]["S2L2A"]
@@ -312,7 +312,7 @@ def test_timesteps_that_are_not_there_stop(tmp_path):
 
 def test_tokens_need_sides_of_32_pixels(tmp_path):
     world = make_world(tmp_path / "w", size=48)
-    make_store(world, tmp_path / "store")
+    store_of(world.chips, tmp_path / "store")
     module = datamodule(world, augment=str(tmp_path / "store"), encoding=["tokens"])
     with pytest.raises(ConfigError, match="multiple of 32; these have 48"):
         module.setup("fit")
@@ -339,7 +339,7 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
     values = np.zeros((1, 12, 32, 32), dtype=np.int16)
     values[0, 3], values[0, 7] = 1000, 3000  # (3000 − 1000) / 4000 = 0.5
     values[0, :, 0, 0] = 0  # no light at all: no NDVI
-    write_zarr(world.chips.path("delta_0_0", "S2L2A"), values)
+    write_zarr_zip(world.chips.path("delta_0_0", "S2L2A"), values)
     ndvi = AnalyticNdvi(world.chips).read("ndvi", "delta_0_0")
     assert ndvi.shape == (1, 1, 32, 32)
     assert ndvi[0, 0, 5, 5] == 5000
@@ -354,7 +354,7 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
 
 
 def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
-    store = make_store(world, tmp_path / "s1", make_spec("S1RTC"))
+    store = store_of(world.chips, tmp_path / "s1", make_spec("S1RTC"))
     module = datamodule(world, augment=str(store.path), encoding=["value"])
     module.setup("test")
     assert module.augmentation.encoding == ("s1rtc",)
@@ -368,13 +368,7 @@ def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
 
 
 def test_encodings_of_a_single_token_refuse_several_codebooks(world, tmp_path):
-    spec = dataclasses.replace(make_spec(), codebooks=2)
-
-    def arrays(chip_id, rng):
-        shape = (1, world.timesteps, 2, 2, 2)
-        return {"tokens": np.zeros(shape, np.uint16), "token_probability": np.ones(shape, np.float32)}
-
-    store = make_store(world, tmp_path / "s", spec, arrays=arrays)
+    store = store_of(world.chips, tmp_path / "s", make_spec(codebooks=2))
     for encoding in ("tokens", "token_probability"):
         with pytest.raises(EncodingError, match=f"2 codebooks; encoding {encoding} takes one"):
             datamodule(world, augment=str(store.path), encoding=[encoding])
@@ -417,7 +411,7 @@ def test_the_root_may_be_the_data_folder(world):
 def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
     """What `generate --scenes` told the store counts, and contradicting it is an error."""
     path = tmp_path / "store"
-    make_store(world, path)
+    store_of(world.chips, path)
     store = AugmentStore.open(path, mode="r+")
     table = {chip_id: f"flight {chip_id.split('_')[0]}" for chip_id in world.ids}
     store.announce([ChipEntry(chip_id, scene) for chip_id, scene in table.items()])

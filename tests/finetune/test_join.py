@@ -17,7 +17,7 @@ from finetune.data.checks import SurveyRules, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.transforms import SampleTransform
 from finetune.errors import EncodingError
-from tests.finetune.world import make_spec, make_store, make_world, write_chip
+from tests.worlds import make_spec, make_world, rasters, store_of, write_impactmesh_chip
 
 RULES = SurveyRules(("S2L2A", "S1RTC", "DEM"), (0, 1, 2, 3), 5)
 MANY = 2**30
@@ -99,7 +99,7 @@ def refused(chips, ids, store):
 
 def test_chips_that_are_not_complete_are_named_with_the_command_that_made_the_store(world, tmp_path):
     store = tmp_path / "store"
-    make_store(world, store, ids=world.ids[2:])
+    store_of(world.chips, store, pending=world.ids[:2])
     expected = f"{store}: 2 chips (alpha_0_0, alpha_0_1): not complete in the store. Generate them with: "
     assert (
         refused(world.chips, world.ids, store)
@@ -112,9 +112,9 @@ def test_chips_that_are_not_complete_are_named_with_the_command_that_made_the_st
 def test_a_chip_that_has_changed_is_named(tmp_path):
     """Its store refuses other chips, so the command is not what to run again."""
     world = make_world(tmp_path / "chips")
-    make_store(world, tmp_path / "store")
+    store_of(world.chips, tmp_path / "store")
     with_history(tmp_path / "store")
-    write_chip(world.root, "bravo_0_1", 32, 4, np.random.default_rng(99))
+    write_impactmesh_chip(world.root, "bravo_0_1", rasters(99, 32, 4))
     message = refused(world.chips, world.ids, tmp_path / "store")
     assert (
         "1 chip (bravo_0_1): content differs from what the store was generated from. Restore the files"
@@ -126,7 +126,7 @@ def test_a_chip_that_has_changed_is_named(tmp_path):
 
 def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
     other = make_world(tmp_path / "chips", size=64, timesteps=1)
-    make_store(other, tmp_path / "store")
+    store_of(other.chips, tmp_path / "store")
     message = refused(world.chips, world.ids, tmp_path / "store")
     assert "9 chips (alpha_0_0, alpha_0_1, " in message
     assert "timesteps or size differ, 4 × 32 px on disk, 1 × 64 px in the store" in message
@@ -148,7 +148,7 @@ def test_a_missing_store_is_refused(tmp_path):
 
 
 def test_a_damaged_chunk_is_named(world, tmp_path):
-    make_store(world, tmp_path / "store")
+    store_of(world.chips, tmp_path / "store")
     shard = next(path for path in (tmp_path / "store/lulc/c").rglob("*") if path.is_file())
     content = bytearray(shard.read_bytes())
     content[10:40] = bytes(30)
@@ -159,7 +159,7 @@ def test_a_damaged_chunk_is_named(world, tmp_path):
 
 
 def test_the_digest_covers_the_generators_inputs_alone(world, tmp_path):
-    make_store(world, tmp_path / "store", make_spec(inputs=("S1RTC",)))
+    store_of(world.chips, tmp_path / "store", make_spec(inputs=("S1RTC",)))
     maps = maps_of(tmp_path / "store", "lulc")
     assert maps.inputs == ("S1RTC",)
     chip = world.chips.read(world.ids[0], ("S1RTC",))

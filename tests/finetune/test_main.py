@@ -20,7 +20,7 @@ from finetune.options import CONFIGS, Options, find_config, parse, shipped_confi
 from finetune.run.agreement import check_agreement, tell_model
 from finetune.run.checkpoints import WholeCheckpoints
 from finetune.run.config import read_yaml, resolve, with_our_datamodule
-from tests.finetune.world import make_world, tiny_options, write_tif
+from tests.worlds import make_world, tiny_options, write_tif
 
 
 def refused(capsys, *arguments):

@@ -13,8 +13,7 @@ from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
 from terramind_weights.files import read_checkpoint
-from tests.chips import write_folder_chips, write_tif
-from tests.finetune.world import tiny_options
+from tests.worlds import tiny_options, write_folder_chips, write_tif
 
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 CALLBACK = """\

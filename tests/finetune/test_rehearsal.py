@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.maps.registry import MAPS
 from finetune.augment.encodings import ENCODINGS
 from finetune.data.datamodule import TimStoreDataModule
-from tests.finetune.world import make_spec, make_store
+from tests.finetune.test_weights import make_task
 from tests.pretend_cuda import backward, pretended_cuda, watch
+from tests.worlds import make_spec, store_of
 
 
 @pytest.fixture(scope="module")
@@ -17,25 +17,8 @@ def stores(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     for modality, kind in MAPS.items():
         spec = make_spec(modality, probabilities=not kind.continuous)
-        make_store(world, folder / kind.array, spec)
+        store_of(world.chips, folder / kind.array, spec)
     return folder
-
-
-def make_task(encoding) -> SemanticSegmentationTask:
-    torch.manual_seed(0)
-    necks = [{"name": "SelectIndices", "indices": [2, 5, 8, 11]}]
-    necks += [{"name": "ReshapeTokensToImage", "remove_cls_token": False}]
-    arguments = {
-        "backbone": "terramind_tim_store",
-        "backbone_architecture": "terramind_v1_tiny",
-        "backbone_encoding": encoding,
-        "backbone_modalities": ["S2L2A", "S1RTC", "DEM"],
-        "necks": [*necks, {"name": "LearnedInterpolateToPyramidal"}],
-        "decoder": "UNetDecoder",
-        "decoder_channels": [16, 8, 8, 8],
-        "num_classes": 5,
-    }
-    return SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1).train()
 
 
 def to_cuda(value):
@@ -53,7 +36,7 @@ def test_a_training_step_under_autocast(world, stores, encoding):
     )
     module.setup("fit")
     batch = next(iter(module.train_dataloader()))
-    task = make_task(encoding)
+    task = make_task(encoding).train()
     seen = set()
     layer = next(part for part in task.modules() if isinstance(part, torch.nn.Conv2d))
     layer.register_forward_hook(lambda *arguments: seen.add(arguments[2].dtype))

@@ -16,7 +16,7 @@ from finetune.errors import RunError
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places, load_run
 from terramind_weights.files import WeightsError, sha256_of_file
-from tests.finetune.world import make_store, tiny_options
+from tests.worlds import store_of, tiny_options
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_validate_runs_on_the_best_checkpoint(finished):
 
 def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path):
     store = tmp_path / "moved"
-    make_store(world, store)
+    store_of(world.chips, store)
     _, datamodule = load_run(finished, "last", Places(chips=world.root, store=store))
     assert datamodule.augmentation.request.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):

@@ -11,7 +11,7 @@ from terratorch.datasets.transforms import FlattenTemporalIntoChannels, Unflatte
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.dataset import collate
 from tests.finetune.test_weights import NECKS, make_task
-from tests.finetune.world import labels_as_lulc, make_store, make_world
+from tests.worlds import lulc_of_labels, make_world, store_of
 
 D4 = [FlattenTemporalIntoChannels(), A.D4(p=1), ToTensorV2(), UnflattenTemporalFromChannels(n_timesteps=4)]
 TEMPORAL = {
@@ -105,8 +105,8 @@ def solvable(tmp_path_factory):
         "val": ("val_0_0",),
         "test": tuple(f"test{n}_0_0" for n in range(6)),
     }
-    made = make_world(folder / "chips", timesteps=1, splits=splits, brightness=(1500, 1700))
-    make_store(made, folder / "store", arrays=labels_as_lulc(made))
+    made = make_world(folder / "chips", timesteps=1, splits=splits, contrast=0.03)
+    store_of(made.chips, folder / "store", given=lulc_of_labels(made))
     return made, folder / "store"
 
 

@@ -4,7 +4,7 @@ import torch
 
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import terramind_tim_store
-from tests.finetune.world import make_world
+from tests.worlds import make_world
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 from augment_store.schema import State
-from augment_store.spec import SamplingSpec
 from augment_store.store import AugmentStore
 from generate.cli import main
-from tests.chips import write_impactmesh_chips
+from tests.worlds import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))
-
-
-def sampling(**changes) -> SamplingSpec:
-    fields = {"temperature": 1.0, "top_k": 0, "top_p": 0.8, "decoding_steps": 1, "samples": 1, "seed": 3}
-    return SamplingSpec(**{**fields, "diffusion_steps": None, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from augment_store.chips.layouts import load_layout
 from augment_store.chips.units import Units
 from generate.audit.audit import AuditError, audit_chips
 from generate.cli import main
-from tests.chips import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
+from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
 ALL = ["S2L2A", "S1RTC", "DEM"]
 

@@ -16,8 +16,8 @@ from augment_store.verify import verify
 from generate.cli import main
 from generate.options import AUDIT_EXAMPLES, EXAMPLES, audit_parser, generate_parser
 from generate.terramind import TerraMindGenerator
-from tests.chips import rasters, write_folder_chips, write_tif
 from tests.generate.conftest import assert_equal_stores, run_subprocess
+from tests.worlds import rasters, write_folder_chips, write_tif
 
 
 @pytest.fixture

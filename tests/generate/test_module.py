@@ -9,7 +9,7 @@ from augment_store.schema import Extent, map_arrays
 from generate.datamodule import ChipInput, ImageBatch
 from generate.module import GenerationModule, device_maps, stored
 from generate.terramind import Generated
-from tests.augment_store.stores import make_spec
+from tests.worlds import make_spec
 
 
 def test_classes_confidence_and_mean_probabilities():

@@ -15,14 +15,14 @@ from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
 from generate.terramind import TerraMindGenerator
-from tests.chips import (
+from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
+from tests.worlds import (
     rasters,
     write_folder_chips,
     write_impactmesh_chips,
     write_sen1floods11,
     write_tif,
 )
-from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 
 SPEC = ("--samples", "2", "--probabilities", "--network-batch", "3")
 

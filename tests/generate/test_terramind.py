@@ -10,9 +10,9 @@ from generate.probe import settle_network_batch
 from generate.sampling import StreamKey
 from generate.terramind import Generated, Owner, TerraMindGenerator, _rounds, load_generator, token_key
 from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
-from tests.generate.conftest import IDS, assert_equal_stores, sampling
+from tests.generate.conftest import IDS, assert_equal_stores
+from tests.worlds import make_sampling
 
-BANDS = {"S2L2A": 12, "S1RTC": 2, "S1GRD": 2, "DEM": 1}
 INPUTS = ["S2L2A", "S1RTC", "DEM"]
 
 
@@ -22,7 +22,7 @@ def images(module: TerraMindGenerator, size: int, seed: int = 0) -> dict[str, to
     made = {}
     for name in module.inputs:
         mean, std = (torch.tensor(v)[:, None, None] for v in module.statistics(name))
-        made[name] = torch.randn(BANDS[name], size, size, generator=stream) * std + mean
+        made[name] = torch.randn(len(mean), size, size, generator=stream) * std + mean
     return made
 
 
@@ -37,7 +37,7 @@ def load(**changes) -> TerraMindGenerator:
     inputs = changes.pop("inputs", INPUTS)
     modality = changes.pop("modality", "LULC")
     generator = find_generator(changes.pop("generator", "demo"))
-    module = load_generator(generator, inputs, modality, sampling(**changes), "random").module
+    module = load_generator(generator, inputs, modality, make_sampling(**changes), "random").module
     scatter_weights(module.network)
     return module
 
@@ -204,7 +204,8 @@ def test_any_subset_of_the_inputs(inputs):
 def test_random_weights_follow_the_seed_and_leave_global_randomness_alone():
     before = torch.get_rng_state()
     a, b, c = (
-        load_generator(find_generator("demo"), ["DEM"], "LULC", sampling(seed=s), "random") for s in (1, 1, 2)
+        load_generator(find_generator("demo"), ["DEM"], "LULC", make_sampling(seed=s), "random")
+        for s in (1, 1, 2)
     )
     assert torch.equal(torch.get_rng_state(), before)
     assert (a.network_sha256, a.tokenizer_sha256, a.weights) == (
@@ -245,7 +246,7 @@ def diffused(request):
         top_p=0.0,
         timesteps=2,
     )
-    ours = TerraMindGenerator(model, inputs, modality, sampling(top_k=1, top_p=0.0, diffusion_steps=2))
+    ours = TerraMindGenerator(model, inputs, modality, make_sampling(top_k=1, top_p=0.0, diffusion_steps=2))
     scatter_weights(ours.network)
     scatter_weights(ours.tokenizer)  # as initialised, the decoder's last layer is zero
     return model.eval(), ours

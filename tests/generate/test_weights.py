@@ -9,7 +9,7 @@ from generate.cli import main
 from generate.terramind import load_generator
 from terramind_weights.catalog import PUBLISHED
 from terramind_weights.files import WeightsError, locate
-from tests.generate.conftest import sampling
+from tests.worlds import make_sampling
 
 TINY = PUBLISHED["terramind_v1_tiny"]
 
@@ -36,7 +36,7 @@ def published(tmp_path_factory) -> Path:
 
 
 def load(weights, **changes):
-    return load_generator(TINY, ["S2L2A", "DEM"], "LULC", sampling(**changes), str(weights))
+    return load_generator(TINY, ["S2L2A", "DEM"], "LULC", make_sampling(**changes), str(weights))
 
 
 @pytest.mark.parametrize("steps", [1, 2])
