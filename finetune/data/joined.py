@@ -165,8 +165,8 @@ class JoinedDataModule(LightningDataModule):
         """
         if self.chips is None:
             rank_zero_warn(
-                f"{store.path}: joined by file name alone, so nothing tells whether the samples are what it was generated "
-                "from; to have them compared, name the chip set with chips"
+                f"{store.path}: joined by file name alone, so nothing tells whether the samples are what it was "
+                "generated from; to have them compared, name the chip set with chips"
             )
             return
         for sample in samples:
@@ -241,8 +241,8 @@ def _check_stays(augmentation: Any, name: str) -> None:
     for step in steps:
         if isinstance(step, moving):
             raise ConfigError(
-                f"the datamodule's {name} has Kornia's {type(step).__name__}, which would move the image without its maps; "
-                "use an Albumentations transform of the datamodule instead"
+                f"the datamodule's {name} has Kornia's {type(step).__name__}, which would move the image without its "
+                "maps; use an Albumentations transform of the datamodule instead"
             )
 
 
@@ -253,8 +253,8 @@ def _check_one_file_each(samples: Iterable[Sample]) -> None:
         first = seen.setdefault(sample.chip_id, sample)
         if first.files != sample.files:
             raise ConfigError(
-                f"{first.name} and {sample.name} are both chip {sample.chip_id}; correct chip_files, by which the id is "
-                "found in a file's name"
+                f"{first.file} and {sample.file} are both chip {sample.chip_id}; correct chip_files, the pattern that "
+                "finds the id in a file's name"
             )
 
 
@@ -275,5 +275,7 @@ def _check_known(store: StoreMaps, samples: Sequence[Sample]) -> None:
     else:
         example = next(iter(sorted(store.complete)), "none")
         what = "not in it"
-        remedy = f"It has chips such as {example}; say with chip_files how a file's name holds that id, as {{id}}_S2L2A.tif"
+        remedy = (
+            f"It has chips such as {example}; say with chip_files how names hold that id, as {{id}}_S2L2A.tif"
+        )
     raise OtherChipsError(f"{first.name}: chip {first.chip_id} of {store.path}: {what}{more}. {remedy}")

@@ -1,8 +1,8 @@
 """Samples of any TerraTorch dataset joined with cached maps, which go through its own transforms.
 
 TerraTorch's datasets apply their transforms inside ``__getitem__``. So a sample's maps are handed to the dataset's
-transform before the dataset is asked for the sample, and taken out again when it is done: whatever turns, flips or crops
-the image does the same to the maps, with the same random draws.
+transform before the dataset is asked for the sample, and taken out again when it is done: whatever turns, flips or
+crops the image does the same to the maps, with the same random draws.
 """
 
 from __future__ import annotations
@@ -40,13 +40,18 @@ class Sample:
 
     Attributes:
         files: Its files by modality, as the dataset names them; one that has no modalities is under ``image``.
-        chip_id: The chip it is, by the file's name.
-        name: The file's name that told.
+        file: The one of them whose name tells the chip.
+        chip_id: The chip.
     """
 
     files: Mapping[str, str]
+    file: str
     chip_id: str
-    name: str
+
+    @property
+    def name(self) -> str:
+        """Name of the file that tells the chip."""
+        return PurePath(self.file).name
 
 
 def list_samples(dataset: Any, split: str, pattern: str) -> tuple[Sample, ...]:
@@ -78,10 +83,10 @@ def _sample(entry: Any, split: str, pattern: str) -> Sample:
         for key, value in named.items()
         if isinstance(value, str | PurePath | int | np.integer) and key != "mask"
     }
-    for name in (PurePath(file).name for file in files.values()):
-        chip_id = find_id(name, pattern)
+    for file in files.values():
+        chip_id = find_id(PurePath(file).name, pattern)
         if chip_id:
-            return Sample(files, chip_id, name)
+            return Sample(files, file, chip_id)
     raise ConfigError(
         f"{split} split: no file name of sample {next(iter(files.values()), entry)!s} matches chip_files {pattern!r}; "
         "expected a pattern with {id} once, such as {id}_S2L2A.tif"
@@ -278,6 +283,6 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         times = seen.shape[1] if seen.ndim == 4 else 1
         if times != len(self._timesteps):
             raise _Apart(
-                f"the image has {counted(times, 'timestep')}, but {len(self._timesteps)} of the store are joined; name those "
-                "that stand for the image's with timesteps, such as [0]"
+                f"the image has {counted(times, 'timestep')}, but {len(self._timesteps)} of the store are joined; name "
+                "those that stand for the image's with timesteps, such as [0]"
             )

@@ -80,6 +80,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         options.run.mkdir(parents=True, exist_ok=True)
         write_whole(options.run / CONFIG, [yaml.safe_dump(cli.record, sort_keys=False).encode()])
         manifest.write(options.run)
+    for logger in cli.trainer.loggers:
+        logger.log_hyperparams({"manifest": manifest.known_at_start()})
     complete = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
