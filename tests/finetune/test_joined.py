@@ -480,7 +480,7 @@ def test_terratorch_fit_and_test_as_documented(tiles, store, tmp_path, monkeypat
     right = []
     for batch in batches(cli.datamodule, "test"):
         with torch.no_grad():
-            predicted = cli.model(batch["image"]).output.argmax(1)
+            predicted = cli.model.eval()(batch["image"]).output.argmax(1)
         right.append((predicted == batch["mask"]).float().mean())
     assert len(right) == 2
     found = float(cli.trainer.callback_metrics["test/Pixel_Accuracy"])
