@@ -170,16 +170,8 @@ class JoinedDataModule(LightningDataModule):
             )
             return
         for sample in samples:
-            chip = self.chips.read(sample.chip_id, store.inputs)
-            own = {name: self.chips.path(sample.chip_id, name).resolve() for name in self.chips.layout.images}
-            read = {Path(file).resolve() for file in sample.files.values()}
-            if not read <= set(own.values()) or not read & {own[name] for name in store.inputs}:
-                strange = next(iter(sorted(map(str, read - set(own.values())) or map(str, read))))
-                raise ConfigError(
-                    f"{strange}: not a file of chip {sample.chip_id} under {self.chips.root} that {store.path} was "
-                    f"generated from; name the chip set that is read, or leave chips out to join by name alone"
-                )
-            store.note(chip)
+            _check_files(self.chips, sample, store.path)
+            store.note(self.chips.read(sample.chip_id, store.inputs))
         store.check(self.chips)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -256,6 +248,24 @@ def _check_one_file_each(samples: Iterable[Sample]) -> None:
                 f"{first.file} and {sample.file} are both chip {sample.chip_id}; correct chip_files, the pattern that "
                 "finds the id in a file's name"
             )
+
+
+def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
+    """Makes sure that a sample's files are those of its chip, so that the chip's digests tell of them.
+
+    Raises:
+        ConfigError: If one is another chip's or another folder's.
+    """
+    own = {name: chips.path(sample.chip_id, name).resolve() for name in chips.layout.images}
+    read = {name: Path(file).resolve() for name, file in sample.files.items()}
+    apart = [file for name, file in read.items() if own.get(name, file) != file]
+    if not apart and not set(read.values()) & set(own.values()):
+        apart = list(read.values())
+    if apart:
+        raise ConfigError(
+            f"{apart[0]}: not a file of chip {sample.chip_id} under {chips.root}, with which {store} is compared; "
+            "name the chip set that is read with chips, or leave chips out to join by name alone"
+        )
 
 
 def _check_known(store: StoreMaps, samples: Sequence[Sample]) -> None:

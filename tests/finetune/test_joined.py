@@ -235,20 +235,19 @@ def test_a_chip_that_is_not_generated_yet(tiles, tmp_path):
 
 
 def test_inputs_that_are_not_the_stores(tiles, tmp_path):
-    path = tmp_path / "store"
-    made = make_store(tiles, path, make_spec(inputs=("S2L2A",)), arrays=as_lulc)
-    assert made.extent.size == 32
-    radar = make_spec(inputs=("S1RTC",))
-    make_store(tiles, tmp_path / "radar", radar, arrays=as_lulc)
-    kinds = tiles.root / "S1RTC/a_0_1_S1RTC.tif"
-    before = kinds.read_bytes()
-    write_tif(kinds, np.zeros((2, 32, 32), np.float32))
+    """The store was generated from radar, which this datamodule does not read: it is the chip that must be the same."""
+    path, radar = tmp_path / "radar", tiles.root / "S1RTC/a_0_1_S1RTC.tif"
+    make_store(tiles, path, make_spec(inputs=("S1RTC",)), arrays=as_lulc)
+    join(tiles, path, pixelwise(tiles)).setup("fit")
+    before = radar.read_bytes()
+    write_tif(radar, np.zeros((2, 32, 32), np.float32))
     try:
-        message = refused(join(tiles, tmp_path / "radar"))
+        message = refused(join(tiles, path, pixelwise(tiles)))
     finally:
-        kinds.write_bytes(before)
-    assert "1 chip (a_0_1): content differs from what the store was generated from" in message
-    assert str(tmp_path / "radar") in message
+        radar.write_bytes(before)
+    assert message.startswith(
+        f"{path}: 1 chip (a_0_1): content differs from what the store was generated from"
+    )
 
 
 def test_a_chip_set_that_is_not_the_one_read(tiles, store, tmp_path):
@@ -262,8 +261,12 @@ def test_a_chip_set_that_is_not_the_one_read(tiles, store, tmp_path):
             (tiles.root / f"S1RTC/{chip_id}_S1RTC.tif").read_bytes()
         )
     message = refused(join(tiles, store, chips=str(other)))
-    assert (
-        f"a_0_0_S1RTC.tif: not a file of chip a_0_0 under {other} that {store} was generated from" in message
+    read = tiles.root / "S2L2A/a_0_0_S2L2A.tif"
+    assert message.startswith(
+        f"{read}: not a file of chip a_0_0 under {other}, with which {store} is compared"
+    )
+    assert f"{read}: not a file of chip a_0_0" in refused(
+        join(tiles, store, pixelwise(tiles), chips=str(other))
     )
 
 
