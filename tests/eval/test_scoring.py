@@ -42,11 +42,10 @@ def test_equal_to_terratorchs_own_command(tim, scored, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["terratorch"])
+    before = {path: path.read_bytes() for path in tim.rglob("*") if path.is_file()}
     best = tim / "checkpoints/best.ckpt"
-    quiet = ["--trainer.logger", "false"]
-    cli = build_lightning_cli(
-        ["test", "--config", str(tim / "config.yaml"), "--ckpt_path", str(best), *quiet]
-    )
+    cli = build_lightning_cli(["test", "--config", str(tim / "config.yaml"), "--ckpt_path", str(best)])
+    assert {path: path.read_bytes() for path in tim.rglob("*") if path.is_file()} == before
     found = {key: float(value) for key, value in cli.trainer.callback_metrics.items()}
     by_class = scored.metrics.by_class["iou_by_class"]
     assert len(by_class) == 5
