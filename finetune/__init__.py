@@ -21,15 +21,17 @@ from typing import TYPE_CHECKING
 
 from augment_store.doors import offer
 
-__all__ = ["Places", "TimStoreDataModule", "load_run"]
+__all__ = ["JoinedDataModule", "Places", "TimStoreDataModule", "load_run"]
 
 if TYPE_CHECKING:
     from finetune.data.datamodule import TimStoreDataModule
+    from finetune.data.joined import JoinedDataModule
     from finetune.run.reopen import Places, load_run
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
+            "JoinedDataModule": "finetune.data.joined",
             "Places": "finetune.run.reopen",
             "TimStoreDataModule": "finetune.data.datamodule",
             "load_run": "finetune.run.reopen",

@@ -13,6 +13,7 @@ from augment_store.entries import read_entries
 from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import LULC
+from augment_store.schema import Extent
 from augment_store.store import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, Maps, Material
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
@@ -133,6 +134,11 @@ class Augmentation:
         """Modality whose tokens the encoding ``tokens`` feeds to the model: the store's, or LULC without a store."""
         return DEFAULT_MAP.name if self._opened is None else self._opened.spec.modality
 
+    @property
+    def extent(self) -> Extent | None:
+        """Timesteps and size of the named store's chips; None without a store."""
+        return None if self._opened is None else self._opened.extent
+
     @cached_property
     def scenes(self) -> dict[str, str]:
         """Scene of each chip in the named store, even if a control stands in for it; empty without a store."""
@@ -141,22 +147,22 @@ class Augmentation:
         entries = read_entries(self._opened)
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
-    def source(self, chips: ChipSet, ids: Sequence[str], size: int) -> JoinedMaps | None:
+    def source(self, chips: ChipSet | None, ids: Sequence[str], size: int) -> JoinedMaps | None:
         """Maps for the chips of a split; None if nothing is joined.
 
         Args:
-            chips: The chip set.
+            chips: The chip set; None if samples come from elsewhere.
             ids: Chips of the split, checked by `survey_chips`.
             size: Their side in pixels.
 
         Raises:
-            ConfigError: If the split is too small for the control.
+            ConfigError: If the split is too small for the control, or the control needs a chip set.
         """
         if not self.plan.arrays:
             return None
         return JoinedMaps(self._maps(chips, ids, size), self.plan.arrays)
 
-    def _maps(self, chips: ChipSet, ids: Sequence[str], size: int) -> Maps:
+    def _maps(self, chips: ChipSet | None, ids: Sequence[str], size: int) -> Maps:
         if self.store is not None:
             self.store.hold(ids)
         if self.control is not None:

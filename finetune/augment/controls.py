@@ -110,7 +110,7 @@ class Material:
     """What a control can make its maps from.
 
     Attributes:
-        chips: The chip set.
+        chips: The chip set; None if samples come from elsewhere.
         ids: Chips of the split.
         size: Their side in pixels.
         seed: Seed for random draws.
@@ -118,7 +118,7 @@ class Material:
         store: The store's maps, if the control needs them.
     """
 
-    chips: ChipSet
+    chips: ChipSet | None
     ids: Sequence[str]
     size: int
     seed: int
@@ -130,6 +130,12 @@ def _shuffled(given: Material) -> Maps:
     if given.store is None:
         raise ConfigError(f"--control {SHUFFLE} needs the maps of a store; name it with --augment")
     return ShuffledMaps(given.store, given.ids, given.seed)
+
+
+def _analytic_ndvi(given: Material) -> Maps:
+    if given.chips is None:
+        raise ConfigError(f"--control {ANALYTIC_NDVI} reads raw bands; name the chip set that holds them")
+    return AnalyticNdvi(given.chips)
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
             ANALYTIC_NDVI,
             False,
             ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
-            lambda given: AnalyticNdvi(given.chips),
+            _analytic_ndvi,
         ),
         Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.size)),
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from augment_store.maps.arrays import TOKENS
 from augment_store.modalities import PATCH_SIZE
-from finetune.augment.encodings import EncodingPlan
+from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of
 
 
 def make_planes(plan: EncodingPlan, maps: Mapping[str, Tensor]) -> Tensor:
@@ -35,3 +36,31 @@ def make_token_grid(tokens: Tensor) -> Tensor:
     """
     grid = tokens.long().repeat_interleave(PATCH_SIZE, dim=-1).repeat_interleave(PATCH_SIZE, dim=-2)
     return grid.unsqueeze(1)
+
+
+def join_images(
+    plan: EncodingPlan,
+    images: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
+    token_modality: str,
+) -> dict[str, Tensor]:
+    """Adds the cached modalities to the images of a batch, where the encoding puts them.
+
+    Args:
+        plan: Which planes, and where they go.
+        images: Standardised ``[B, C, T, H, W]``, or ``[B, C, H, W]`` for one timestep, by modality.
+        maps: Raw values ``[B, T, …]`` by the store's array name.
+        token_modality: Modality that takes the tokens.
+
+    Returns:
+        The images, with what is joined in the same number of dimensions.
+    """
+    if plan.placement is Placement.NOWHERE:
+        return dict(images)
+    carrier = carrier_of(tuple(images))
+    tokens = plan.placement is Placement.TOKENS
+    joined = make_token_grid(maps[TOKENS]) if tokens else make_planes(plan, maps)
+    joined = joined.squeeze(2) if images[carrier].ndim == 4 else joined
+    if plan.placement is Placement.BANDS:
+        return {**images, carrier: torch.cat([images[carrier], joined], dim=1)}
+    return {**images, token_modality if tokens else PLANES_MODALITY: joined}

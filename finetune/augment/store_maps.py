@@ -43,7 +43,7 @@ class StoreMaps:
         self._found: dict[str, Mismatch] = {}
         _check_arrays(opened, self.arrays)
         self.inputs = generator_inputs(opened)
-        self._complete = frozenset(opened.chips_in(State.COMPLETE))
+        self.complete = frozenset(opened.chips_in(State.COMPLETE))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": {}, "_opened": None}
@@ -61,7 +61,7 @@ class StoreMaps:
         Args:
             chip: The modalities named in `inputs`, raw.
         """
-        complete = chip.chip_id in self._complete
+        complete = chip.chip_id in self.complete
         what = find_mismatch(self.store, chip) if complete else Mismatch.PENDING
         if what is not None:
             self._found[chip.chip_id] = what

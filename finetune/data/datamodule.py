@@ -18,8 +18,8 @@ import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
 from finetune.augment.augmentation import Augmentation, AugmentRequest
-from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
-from finetune.augment.planes import make_planes, make_token_grid
+from finetune.augment.encodings import Placement
+from finetune.augment.planes import join_images
 from finetune.data.checks import Survey, SurveyRules, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
@@ -259,7 +259,9 @@ class TimStoreDataModule(LightningDataModule):
             ``filename``, and ``mask`` if there is one.
         """
         images = {name: self._standardise(name, image) for name, image in batch["image"].items()}
-        model = {"image": self._join(images, batch["maps"]), "filename": batch["filename"]}
+        augmentation = self.augmentation
+        joined = join_images(augmentation.plan, images, batch["maps"], augmentation.token_modality)
+        model = {"image": joined, "filename": batch["filename"]}
         return model | {"mask": batch["mask"]} if "mask" in batch else model
 
     def _standardise(self, modality: str, image: Tensor) -> Tensor:
@@ -269,20 +271,3 @@ class TimStoreDataModule(LightningDataModule):
             for table in (self.statistics.means, self.statistics.stds)
         )
         return (image - mean) / std
-
-    def _join(self, images: dict[str, Tensor], maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Adds the cached modalities to the images, where the encoding puts them."""
-        plan = self.augmentation.plan
-        if plan.placement is Placement.NOWHERE:
-            return images
-        if plan.placement is Placement.TOKENS:
-            name = self.augmentation.token_modality
-            return images | {name: self._without_time(make_token_grid(maps["tokens"]))}
-        planes = self._without_time(make_planes(plan, maps))
-        if plan.placement is Placement.MODALITY:
-            return images | {PLANES_MODALITY: planes}
-        carrier = carrier_of(tuple(images))
-        return images | {carrier: torch.cat([images[carrier], planes], dim=1)}
-
-    def _without_time(self, tensor: Tensor) -> Tensor:
-        return tensor.squeeze(2) if len(self.reading.timesteps) == 1 else tensor

@@ -142,23 +142,37 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return np.nan_to_num(picked, copy=False, nan=self.reading.replacement)
 
     def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
-        """One generated sample of each array at the timesteps in use; the same sample for all arrays."""
         if self._maps is None:
             return {}
-        values = {array: self._maps.source.read(array, chip_id) for array in self._maps.arrays}
-        samples = max(len(found) for found in values.values())
-        drawn = int(torch.randint(samples, ())) if self.members.training and samples > 1 else 0
-        return {array: self._at(found, drawn) for array, found in values.items()}
-
-    def _at(self, values: NDArray[Any], sample: int) -> NDArray[Any]:
-        """``[time, …]`` of one sample; an array without samples or time holds for all of them."""
-        chosen = values[sample % len(values)]
-        picked: NDArray[Any] = chosen[[step % len(chosen) for step in self.reading.timesteps]]
-        return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
+        return read_maps(self._maps, chip_id, self.reading.timesteps, training=self.members.training)
 
     def _filename(self, chip_id: str) -> str:
         """The GeoTIFF that says where the chip lies: the DEM, or else another."""
         return str(next(self.chips.geotiffs(chip_id), self.chips.folder / chip_id))
+
+
+def read_maps(
+    maps: JoinedMaps, chip_id: str, timesteps: Sequence[int], *, training: bool
+) -> dict[str, NDArray[Any]]:
+    """One generated sample of each array ``[time, …]`` at the timesteps in use; the same sample for all arrays.
+
+    Args:
+        maps: Where they come from, and which arrays.
+        chip_id: The chip.
+        timesteps: Timesteps in use.
+        training: Whether one of several samples is drawn from torch's generator; otherwise it is the first.
+    """
+    values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
+    samples = max(len(found) for found in values.values())
+    drawn = int(torch.randint(samples, ())) if training and samples > 1 else 0
+    return {array: _at(found, drawn, timesteps) for array, found in values.items()}
+
+
+def _at(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
+    """``[time, …]`` of one sample; an array without samples or time holds for all of them."""
+    chosen = values[sample % len(values)]
+    picked: NDArray[Any] = chosen[[step % len(chosen) for step in timesteps]]
+    return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class SampleTransform:
         self, transforms: Transforms, modalities: Sequence[str], arrays: Sequence[str], timesteps: int
     ) -> None:
         steps = list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
-        _check(steps, arrays, timesteps)
+        check_steps(steps, arrays, timesteps)
         targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys(arrays, "mask")
         self._first = modalities[0]
         self._compose = A.Compose(steps, is_check_shapes=False, additional_targets=targets) if steps else None
@@ -70,13 +70,13 @@ class SampleTransform:
         self._compose.set_random_seed(seed)
         given = {name: np.moveaxis(image, 0, -1) for name, image in images.items()}
         given["image"] = given.pop(self._first)
-        given |= {name: _flatten(values) for name, values in maps.items()}
+        given |= {name: flatten_maps(values) for name, values in maps.items()}
         moved = self._compose(**given, **({} if mask is None else {"mask": mask}))
         moved[self._first] = moved.pop("image")
         return (
             {name: _channels_first(moved[name]) for name in images},
             None if mask is None else torch.as_tensor(moved["mask"]),
-            {name: _unflatten(moved[name], values.shape[:-2]) for name, values in maps.items()},
+            {name: unflatten_maps(moved[name], values.shape[:-2]) for name, values in maps.items()},
         )
 
 
@@ -84,14 +84,14 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
-def _flatten(values: NDArray[Any]) -> NDArray[Any]:
+def flatten_maps(values: NDArray[Any]) -> NDArray[Any]:
     """``[…, H, W]`` as ``[H, W, channels]``."""
     planes = values.reshape(-1, *values.shape[-2:])
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
 
-def _unflatten(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> Tensor:
-    """The reverse of `_flatten`, whatever the size has become."""
+def unflatten_maps(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> Tensor:
+    """The reverse of `flatten_maps`, whatever the size has become."""
     tensor = torch.as_tensor(values)
     height, width = tensor.shape[:2]
     return tensor.reshape(height, width, -1).permute(2, 0, 1).reshape(*leading, height, width).contiguous()
@@ -104,17 +104,28 @@ def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
 
 
-def _walk(steps: Sequence[Any]) -> Iterator[Any]:
+def every_step(steps: Sequence[Any]) -> Iterator[Any]:
     """Every transform, including those inside OneOf and the like."""
     for step in steps:
         if isinstance(step, BaseCompose):
-            yield from _walk(step.transforms)
+            yield from every_step(step.transforms)
         else:
             yield step
 
 
-def _check(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> None:
-    flat = list(_walk(steps))
+def check_steps(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> None:
+    """Makes sure that images and maps can go through transforms together.
+
+    Args:
+        steps: Albumentations transforms.
+        arrays: Names of the cached maps.
+        timesteps: Number of timesteps.
+
+    Raises:
+        ConfigError: If a spatial transform would see four dimensions.
+        EncodingError: If a spatial transform is combined with tokens.
+    """
+    flat = list(every_step(steps))
     spatial = [type(step).__name__ for step in flat if isinstance(step, A.DualTransform)]
     if spatial and TOKENS in arrays:
         raise EncodingError(

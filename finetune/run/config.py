@@ -69,7 +69,8 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
         raise ConfigError(
             f"{origin}: data.class_path: {named or 'missing'}; expected {DATAMODULE}, with init_args data_root (folder "
             "of S2L2A/<id>.tif and so on by modality, MASK/<id>.tif, split/{train,val,test}.txt), modalities, "
-            "batch_size, class_names and the transforms as they are"
+            "batch_size, class_names and the transforms as they are; or keep yours under terratorch fit, joined with a "
+            "store by finetune.data.joined.JoinedDataModule"
         )
     if name != TAKEN[1]:
         say(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")

@@ -20,6 +20,7 @@ from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build
+from finetune.run.trainer import without_places
 from finetune.run.trust import CUSTOM_MODULES, check_trusted
 from terramind_weights.checkpoint import read_exact
 from terramind_weights.files import WeightsError
@@ -78,8 +79,11 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
         options.run.mkdir(parents=True, exist_ok=True)
-        write_whole(options.run / CONFIG, [yaml.safe_dump(cli.record, sort_keys=False).encode()])
+        recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
+        write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
         manifest.write(options.run)
+    for logger in cli.trainer.loggers:
+        logger.log_hyperparams({"manifest": manifest.known_at_start()})
     complete = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))

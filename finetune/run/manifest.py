@@ -177,6 +177,11 @@ class RunManifest:
         )
         write_whole(run / MANIFEST, [text.encode() + b"\n"])
 
+    def known_at_start(self) -> dict[str, Any]:
+        """Plain values without what only training tells, for loggers that take a value once."""
+        later = ("complete", "cost", "checkpoints", "checkpoint_sha256")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in later}
+
     def checkpoint(self, run: Path, name: str) -> Path:
         """A checkpoint file, checked to be the one that training left.
 

@@ -52,6 +52,26 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     trainer["callbacks"] = [*callbacks, _checkpoints(options.run)] if options.command == "fit" else callbacks
 
 
+def without_places(trainer: Config, run: Path) -> Config:
+    """A trainer's section as a run records it: without its own places for logs and checkpoints.
+
+    `terratorch test` with a run's configuration would otherwise delete the log of its training and replace the
+    configuration by its own, and `terratorch fit` would replace its checkpoints.
+
+    Args:
+        trainer: Section of the configuration, by `resolve_trainer`.
+        run: Run directory.
+    """
+    kept = {key: value for key, value in trainer.items() if key not in ("default_root_dir", "logger")}
+    if isinstance(trainer.get("logger"), bool):
+        return {**kept, "logger": trainer["logger"]}
+    own = str(run / CHECKPOINTS)
+    users = [entry for entry in _classes(trainer, "logger") if not _is_own(entry)]
+    callbacks = _classes(trainer, "callbacks")
+    kept["callbacks"] = [e for e in callbacks if (e.get("init_args") or {}).get("dirpath") != own]
+    return {**kept, "logger": users} if users else kept
+
+
 def _callbacks(trainer: Config, options: Options) -> list[Config]:
     """The YAML's callbacks, except those that a run provides itself or cannot have."""
     given = _classes(trainer, "callbacks")

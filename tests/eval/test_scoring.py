@@ -36,6 +36,26 @@ def test_equal_to_terratorch_test(tim, scored):
         assert (iou or 0.0) == pytest.approx(logged[f"test/IoU_{name}"], abs=1e-6)
 
 
+def test_equal_to_terratorchs_own_command(tim, scored, tmp_path, monkeypatch):
+    """The run's configuration and checkpoint, given to `terratorch test` as they are."""
+    from terratorch.cli_tools import build_lightning_cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["terratorch"])
+    before = {path: path.read_bytes() for path in tim.rglob("*") if path.is_file()}
+    best = tim / "checkpoints/best.ckpt"
+    cli = build_lightning_cli(["test", "--config", str(tim / "config.yaml"), "--ckpt_path", str(best)])
+    assert {path: path.read_bytes() for path in tim.rglob("*") if path.is_file()} == before
+    found = {key: float(value) for key, value in cli.trainer.callback_metrics.items()}
+    by_class = scored.metrics.by_class["iou_by_class"]
+    assert len(by_class) == 5
+    assert any(iou for iou in by_class.values())
+    for name, iou in by_class.items():
+        assert (iou or 0.0) == pytest.approx(found[f"test/IoU_{name}"], abs=1e-6)
+    assert scored.metrics.overall["pixel_accuracy"] == pytest.approx(found["test/Pixel_Accuracy"], abs=1e-6)
+    assert scored.metrics.overall["miou_macro_seen_classes"] == pytest.approx(found["test/mIoU"], abs=1e-6)
+
+
 def test_counts_are_those_of_the_predicted_maps(world, scored):
     for chip_id, counts in zip(scored.counts.chip_ids, scored.counts.values, strict=True):
         predicted = read_raster(scored.prediction(chip_id))[0, 0]

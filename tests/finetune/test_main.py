@@ -292,7 +292,8 @@ def test_another_datamodule_is_refused_with_how_to_write_the_section(tmp_path):
     path = tmp_path / "generic.yaml"
     path.write_text(yaml.safe_dump(config))
     with pytest.raises(
-        ConfigError, match=r"GenericMultiModalDataModule; expected finetune.*data_root .*MASK/<id>"
+        ConfigError,
+        match=r"GenericMultiModalDataModule; expected finetune.*data_root .*MASK/<id>.*by finetune\.data\.joined",
     ):
         resolved(config=str(path))
 
