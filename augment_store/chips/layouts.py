@@ -23,10 +23,10 @@ from augment_store.words import one_line
 
 SPLITS: Final = ("train", "val", "test")
 
-SHIPPED: Final = ("impactmesh", "sen1floods11", "terratorch", "terramesh", "folders")
+SHIPPED: Final = ("impactmesh", "sen1floods11", "pastis", "terratorch", "terramesh", "folders")
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
 
-SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip")
+SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
 """File types that chips are read from."""
 
 
@@ -90,6 +90,8 @@ class Layout:
         scenes: What gives a chip its scene, as `--scenes` takes it; None for the default.
         timesteps: Timesteps of every chip, or None where files may have any number; a GeoTIFF then holds the bands of
             the first, those of the second, and so on.
+        evenly_spaced: How many timesteps to take of each chip's series, from the first to the last in even steps, so
+            that series of different lengths give chips of one length; None for all of them.
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
         ignored_labels: Labels of a mask that do not count, besides −1.
@@ -105,6 +107,7 @@ class Layout:
     splits: Mapping[Literal["train", "val", "test"], Paths] = field(default_factory=dict)
     scenes: str | None = None
     timesteps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    evenly_spaced: Annotated[int, Field(ge=2, le=1000)] | None = None
     s1_unit: Literal["dB", "linear"] = "dB"
     s2_offset: float = 0.0
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
