@@ -25,7 +25,9 @@ def write_pastis(root: Path, size: int = 32) -> Path:
         labels = np.where(np.arange(size) % 4 == 3, 19, np.arange(size)[:, None] % 3)
         np.save(root / "DATA_S2" / f"S2_{patch}.npy", optical.astype(np.int16))
         np.save(root / "DATA_S1A" / f"S1A_{patch}.npy", np.concatenate([radar, ratio], axis=1))
-        np.save(root / "ANNOTATIONS" / f"TARGET_{patch}.npy", np.stack([labels, labels, labels]).astype(np.uint8))
+        np.save(
+            root / "ANNOTATIONS" / f"TARGET_{patch}.npy", np.stack([labels, labels, labels]).astype(np.uint8)
+        )
     patches = [{"properties": {"ID_PATCH": int(patch), "Fold": fold}} for patch, fold in FOLDS.items()]
     (root / "metadata.geojson").write_text(json.dumps({"features": patches}))
     return root

@@ -138,7 +138,9 @@ def flat(config):
 def test_a_shipped_yaml_differs_from_its_base_in_its_own_keys_alone(name):
     names = (name, BASES[layout_of(name)])
     ours, base = (flat(yaml.safe_load((CONFIGS / f"{n}.yaml").read_text())) for n in names)
-    differing = {key for key in {*ours, *base} if (key in ours, ours.get(key)) != (key in base, base.get(key))}
+    differing = {
+        key for key in {*ours, *base} if (key in ours, ours.get(key)) != (key in base, base.get(key))
+    }
     assert differing == OWN[name]
 
 
