@@ -271,7 +271,7 @@ class ChipSet:
         """The GeoTIFFs there are of a chip, its DEM first and its mask last."""
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
-            if path is not None and path.suffix in {".tif", ".tiff"} and path.is_file():
+            if path is not None and path.suffix.lower() in {".tif", ".tiff"} and path.is_file():
                 yield path
 
 

@@ -45,7 +45,7 @@ def _pattern(path: str) -> str:
     folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
     if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
         raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
-    if not name.endswith(SUFFIXES):
+    if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"expected a file of one of the types {', '.join(SUFFIXES)}")
     return path
 
@@ -251,7 +251,8 @@ def root_above(folder: Path) -> Path | None:
 
 def _what_is_there(root: Path) -> str:
     """A few of the files under a folder, for a message."""
-    found = (path for path in sorted(root.glob("*/*")) if path.is_file() and not path.name.startswith("."))
+    paths = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
+    found = (path for path in paths if path.is_file() and not path.name.startswith("."))
     names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]
     return f", found {', '.join(names)} …" if names else ""
 

@@ -29,7 +29,7 @@ def read_raster(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise ChipNotFoundError(f"{path}: no such file")
     try:
-        raster = READERS.get(path.suffix, _read_tif)(path)
+        raster = READERS.get(path.suffix.lower(), _read_tif)(path)
     except Exception as error:  # damaged files make zarr and GDAL raise anything; all mean the same
         reason = str(error) or type(error).__name__
         raise ChipDataError(f"{path}: cannot be read ({reason}); restore the file") from error
@@ -58,7 +58,7 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         )
     image = layout.images[modality.name]
     present = image.bands or modality.bands
-    times = layout.timesteps if path.suffix != ".zip" and modality.temporal else None
+    times = layout.timesteps if path.suffix.lower() != ".zip" and modality.temporal else None
     if times and raster.shape[:2] == (1, times * len(present)):
         raster = raster.reshape(times, len(present), *raster.shape[2:])
     found, bands, height, width = raster.shape
