@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer
-from augment_store.export.sidecar import write_sidecar
+from augment_store.export.sidecar import write_sidecars
 from augment_store.files import draft_of, write_whole
 from augment_store.store import AugmentStore
 
@@ -23,7 +23,7 @@ _BLOCK: Final = 512
 
 
 def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
-    """Writes a layer as GeoTIFF, with class names beside it in ``<file>.aux.xml``.
+    """Writes a layer as GeoTIFF, with class names and colours in files beside it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -33,7 +33,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     profile = _profile(canvas, layer)
     with draft_of(path) as draft, _quiet(), rasterio.open(draft, "w", **profile) as target:
         _fill(target, store, canvas, layer)
-    write_sidecar(path, layer.array.classes)
+    write_sidecars(path, layer.array.classes)
 
 
 def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
@@ -56,7 +56,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         with plain.open() as source:
             rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
         write_whole(path, [optimised.getbuffer()])  # GDAL's own errors of a full disk are no OSError
-    write_sidecar(path, layer.array.classes)
+    write_sidecars(path, layer.array.classes)
 
 
 def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
