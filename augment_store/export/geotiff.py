@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,7 +29,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     import rasterio
 
     profile = _profile(canvas, layer)
-    with draft_of(path) as draft, _quiet(), rasterio.open(draft, "w", **profile) as target:
+    with draft_of(path) as draft, rasterio.open(draft, "w", **profile) as target:
         _fill(target, store, canvas, layer)
     write_sidecars(path, layer.array.classes)
 
@@ -50,7 +48,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         "blocksize": _BLOCK,
         "overview_resampling": layer.array.resampling,
     }
-    with _quiet(), MemoryFile() as plain, MemoryFile() as optimised:
+    with MemoryFile() as plain, MemoryFile() as optimised:
         with plain.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
         with plain.open() as source:
@@ -116,13 +114,3 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
     return tags
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Chips without georeference are written without one on purpose; rasterio need not warn."""
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield

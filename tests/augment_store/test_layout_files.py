@@ -211,7 +211,9 @@ def test_no_chips_shows_what_is_there(tmp_path):
     (tmp_path / "s2").mkdir()
     (tmp_path / "s2" / "a.jp2").touch()
     (tmp_path / "S1_a.TIF").touch()
-    with pytest.raises(ChipSetError, match=r"no chips found; .*, found S1_a.TIF, s2/a.jp2 …\. .*--layout FILE"):
+    with pytest.raises(
+        ChipSetError, match=r"no chips found; .*, found S1_a.TIF, s2/a.jp2 …\. .*--layout FILE"
+    ):
         find_layout(tmp_path)
 
 

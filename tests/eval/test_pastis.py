@@ -46,6 +46,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.filterwarnings("error::rasterio.errors.NotGeoreferencedWarning")
 def test_from_the_audit_to_the_report(place, capsys):
     chips, inputs = ("--chips", "data/pastis"), ("--inputs", "S2L2A")
     assert generate(["audit", *chips, *inputs]) == 1
