@@ -88,7 +88,8 @@ def _evenly_spaced(raster: NDArray[Any], count: int, path: Path) -> NDArray[Any]
         raise ChipDataError(
             f"{path}: {found} timesteps; the layout takes {count}, evenly spaced (its key evenly_spaced)"
         )
-    return raster[np.linspace(0, found - 1, count).round().astype(int)]
+    picked: NDArray[Any] = raster[np.linspace(0, found - 1, count).round().astype(int)]
+    return picked
 
 
 def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:

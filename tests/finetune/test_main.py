@@ -418,6 +418,7 @@ def test_tokens_are_not_cut_into_tiles(world, plain_store):
 def with_classes(tmp_path, classes, *, data=None, model=None):
     config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
     model_args(config)["num_classes"] = classes
+    del config["model"]["init_args"]["class_weights"]  # of five classes
     for part, names in (("data", data), ("model", model)):
         config[part]["init_args"]["class_names"] = names
     path = tmp_path / "classes.yaml"
