@@ -22,6 +22,7 @@ from augment_store.files import printable
 from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
 from augment_store.publish import command as publish_command
+from augment_store.quiet import UNPLACED, quieten
 from augment_store.words import counted
 
 
@@ -156,4 +157,5 @@ def main(arguments: Sequence[str]) -> int:
     parser = new_parser("augment_store", DESCRIPTION, EXAMPLES)
     add_commands(parser, COMMANDS)
     parsed = parser.parse_args(arguments)
+    quieten([UNPLACED])
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

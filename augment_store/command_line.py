@@ -45,7 +45,8 @@ class Command:
 
 LEGEND_HELP: Final = (
     "legend table to the masks' classes, YAML with the keys name, classes (a list of value, name, rgb) and mapping "
-    "(TerraMind's class: the masks' label); default: augment_store/legends/nyc.yaml, a file to copy and edit"
+    "(TerraMind's class: the masks' label), or one that ships: nyc (default), flood; both are in "
+    "augment_store/legends, to copy and edit"
 )
 
 

@@ -16,6 +16,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.files import read_text
 from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, LegendClass
 from augment_store.typed import load_yaml
+from augment_store.words import shipped_or_given
 
 
 class LegendError(AugmentStoreError, ValueError):
@@ -41,13 +42,15 @@ class LegendTable:
         """Reads a table from YAML, of which JSON is a part.
 
         Args:
-            path: File with the keys ``name``, ``classes`` (value, name and, optionally, rgb) and ``mapping``; None
-                for the table that ships with the package: ten classes to the five of the Phase 2 NYC masks.
+            path: File with the keys ``name``, ``classes`` (value, name and, optionally, rgb) and ``mapping``, or the
+                name of a table that ships with the package, such as ``flood``; None for ``nyc``: ten classes to the
+                five of the Phase 2 NYC masks.
 
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
         """
-        source = Path(str(resources.files("augment_store") / "legends/nyc.yaml")) if path is None else path
+        shipped = Path(str(resources.files("augment_store") / "legends"))
+        source = shipped / "nyc.yaml" if path is None else shipped_or_given(str(path), shipped) or path
         try:
             return cls.from_dict(load_yaml(read_text(source)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable
+from typing import Final
+
+UNPLACED: Final = "Dataset has no geotransform"
+"""What rasterio says of every file without georeference; chips need none, and a map of one has none."""
 
 
 def quieten(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from augment_store.quiet import UNPLACED
+
 REMARKS: Final = (
+    UNPLACED,
     "LightningCLI's args parameter is intended to run from within",
     ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
     ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from augment_store.quiet import UNPLACED
+
 REMARKS: Final = (
+    UNPLACED,
     ".*does not have many workers.*",  # our own threads read ahead
     ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
 )

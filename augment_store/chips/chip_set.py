@@ -274,7 +274,7 @@ class ChipSet:
         """A chip's GeoTIFFs that exist, its DEM first and its mask last."""
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
-            if path is not None and path.suffix in {".tif", ".tiff"} and path.is_file():
+            if path is not None and path.suffix.lower() in {".tif", ".tiff"} and path.is_file():
                 yield path
 
 

@@ -24,10 +24,10 @@ from augment_store.words import one_line
 
 SPLITS: Final = ("train", "val", "test")
 
-SHIPPED: Final = ("impactmesh", "sen1floods11", "terratorch", "terramesh", "folders")
+SHIPPED: Final = ("impactmesh", "sen1floods11", "pastis", "terratorch", "terramesh", "folders")
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
 
-SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip")
+SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
 """File types that chips are read from."""
 
 
@@ -46,7 +46,7 @@ def _pattern(path: str) -> str:
     folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
     if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
         raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
-    if not name.endswith(SUFFIXES):
+    if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"expected a file of one of the types {', '.join(SUFFIXES)}")
     return path
 
@@ -91,6 +91,8 @@ class Layout:
         scenes: Rule for a chip's scene, as `--scenes` takes it; None for the default.
         timesteps: Timesteps of every chip, or None where files may have any number; a GeoTIFF then holds the bands of
             the first, those of the second, and so on.
+        evenly_spaced: How many timesteps to take of each chip's series, from the first to the last in even steps, so
+            that series of different lengths give chips of one length; None for all of them.
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
         ignored_labels: Mask labels to ignore, besides −1.
@@ -106,6 +108,7 @@ class Layout:
     splits: Mapping[Literal["train", "val", "test"], Paths] = field(default_factory=dict)
     scenes: str | None = None
     timesteps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    evenly_spaced: Annotated[int, Field(ge=2, le=1000)] | None = None
     s1_unit: Literal["dB", "linear"] = "dB"
     s2_offset: float = 0.0
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
@@ -240,7 +243,8 @@ def root_above(folder: Path) -> Path | None:
 
 def _what_is_there(root: Path) -> str:
     """A few of the files under a folder, for a message."""
-    found = (path for path in sorted(root.glob("*/*")) if path.is_file() and not path.name.startswith("."))
+    paths = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
+    found = (path for path in paths if path.is_file() and not path.name.startswith("."))
     names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]
     return f", found {', '.join(names)} …" if names else ""
 

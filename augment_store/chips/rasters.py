@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ LARGEST_RASTER: Final = 2**30
 
 
 def read_raster(path: Path) -> NDArray[Any]:
-    """Reads a GeoTIFF, or the array ``bands`` of a zipped Zarr group, as ``[T, C, H, W]``.
+    """Reads a GeoTIFF, a NumPy file, or the array ``bands`` of a zipped Zarr group, as ``[T, C, H, W]``.
 
     Raises:
         ChipNotFoundError: If there is no such file.
@@ -29,7 +29,7 @@ def read_raster(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise ChipNotFoundError(f"{path}: no such file")
     try:
-        raster = _read_zarr_zip(path) if path.suffix == ".zip" else _read_tif(path)
+        raster = READERS.get(path.suffix.lower(), _read_tif)(path)
     except Exception as error:  # damaged files make zarr and GDAL raise anything; all mean the same
         reason = str(error) or type(error).__name__
         raise ChipDataError(f"{path}: cannot be read ({reason}); restore the file") from error
@@ -58,7 +58,7 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         )
     image = layout.images[modality.name]
     present = image.bands or modality.bands
-    times = layout.timesteps if path.suffix != ".zip" and modality.temporal else None
+    times = layout.timesteps if path.suffix.lower() != ".zip" and modality.temporal else None
     if times and raster.shape[:2] == (1, times * len(present)):
         raster = raster.reshape(times, len(present), *raster.shape[2:])
     found, bands, height, width = raster.shape
@@ -66,6 +66,8 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         raise ChipDataError(f"{path}: {bands} bands; expected {_expected(bands, present, modality, layout)}")
     if layout.timesteps and modality.temporal and found != layout.timesteps:
         raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
+    if layout.evenly_spaced and modality.temporal:
+        raster = _evenly_spaced(raster, layout.evenly_spaced, path)
     if height != width or height % PATCH_SIZE:
         raise ChipDataError(
             f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}; "
@@ -77,6 +79,17 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         raster, present = _with_no_data(raster, modality.nodata[0]), (*present, *image.absent)
     last = raster.shape[1] - 1
     return np.ascontiguousarray(raster[:, [min(present.index(band), last) for band in modality.bands]])
+
+
+def _evenly_spaced(raster: NDArray[Any], count: int, path: Path) -> NDArray[Any]:
+    """`count` timesteps of a series ``[T, C, H, W]``, from the first to the last in even steps."""
+    found = raster.shape[0]
+    if found < count:
+        raise ChipDataError(
+            f"{path}: {found} timesteps; the layout takes {count}, evenly spaced (its key evenly_spaced)"
+        )
+    picked: NDArray[Any] = raster[np.linspace(0, found - 1, count).round().astype(int)]
+    return picked
 
 
 def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:
@@ -119,6 +132,15 @@ def _read_zarr_zip(path: Path) -> NDArray[Any]:
         return np.asarray(array[...])
 
 
+def _read_npy(path: Path) -> NDArray[Any]:
+    # A map of the file instead of a read: a header that declares more than there is takes no memory.
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype.kind not in "iufb":
+        raise ValueError(f"data type {array.dtype}, expected numbers")
+    _check_size(array.nbytes)
+    return np.array(array)
+
+
 def _check_size(declared: int) -> None:
     """Refuses a size before memory is allocated for it: a few bytes can declare any number of pixels."""
     if declared > LARGEST_RASTER:
@@ -137,3 +159,7 @@ def _read_tif(path: Path) -> NDArray[Any]:
             return np.asarray(source.read())
     except RasterioError as error:
         raise OSError(str(error)) from error
+
+
+READERS: Final[Mapping[str, Callable[[Path], NDArray[Any]]]] = {".zip": _read_zarr_zip, ".npy": _read_npy}
+"""Reader by file type, for all that GDAL does not read."""

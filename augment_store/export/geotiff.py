@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer
-from augment_store.export.sidecar import write_sidecar
+from augment_store.export.sidecar import write_sidecars
 from augment_store.files import draft_of, write_whole
 from augment_store.store import AugmentStore
 
@@ -23,7 +21,7 @@ _BLOCK: Final = 512
 
 
 def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
-    """Writes a layer as GeoTIFF, with class names beside it in ``<file>.aux.xml``.
+    """Writes a layer as GeoTIFF, with class names and colours in files beside it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -31,9 +29,9 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     import rasterio
 
     profile = _profile(canvas, layer)
-    with draft_of(path) as draft, _quiet(), rasterio.open(draft, "w", **profile) as target:
+    with draft_of(path) as draft, rasterio.open(draft, "w", **profile) as target:
         _fill(target, store, canvas, layer)
-    write_sidecar(path, layer.array.classes)
+    write_sidecars(path, layer.array.classes)
 
 
 def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
@@ -50,13 +48,13 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         "blocksize": _BLOCK,
         "overview_resampling": layer.array.resampling,
     }
-    with _quiet(), MemoryFile() as plain, MemoryFile() as optimised:
+    with MemoryFile() as plain, MemoryFile() as optimised:
         with plain.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
         with plain.open() as source:
             rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
         write_whole(path, [optimised.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
-    write_sidecar(path, layer.array.classes)
+    write_sidecars(path, layer.array.classes)
 
 
 def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
@@ -116,13 +114,3 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
     return tags
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Chips without georeference are written without one on purpose; rasterio need not warn."""
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield

@@ -1,4 +1,4 @@
-"""GDAL's auxiliary file beside a raster: category names and the raster attribute table."""
+"""Files beside a categorical raster: GDAL's, with category names and attribute table, and QGIS's style."""
 
 from __future__ import annotations
 
@@ -20,17 +20,32 @@ _COLUMNS: Final = (
 """Name, type (0 integer, 2 text) and usage of a column, in the numbers of GDAL's `GDALRATFieldUsage`."""
 
 
-def write_sidecar(raster: Path, classes: Sequence[LegendClass]) -> None:
-    """Writes ``<raster>.aux.xml`` for a categorical raster; removes an old one beside another.
+def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
+    """Writes ``<raster>.aux.xml`` and ``.qml`` for a categorical raster; removes old ones beside another.
+
+    Without the style, QGIS lists the unused entries of the colour table too, black and unnamed.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If one cannot be written.
     """
-    path = raster.with_name(f"{raster.name}.aux.xml")
-    if classes:
-        write_whole(path, [ElementTree.tostring(_document(classes), encoding="utf-8")])
-    else:
-        path.unlink(missing_ok=True)
+    documents = {raster.with_name(f"{raster.name}.aux.xml"): _document, raster.with_suffix(".qml"): _style}
+    for path, make in documents.items():
+        if classes:
+            write_whole(path, [ElementTree.tostring(make(classes), encoding="utf-8")])
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _style(classes: Sequence[LegendClass]) -> ElementTree.Element:
+    """What QGIS saves of a paletted raster, as far as it needs it."""
+    root = ElementTree.Element("qgis")
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1")
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for entry in classes:
+        shown = {"value": str(entry.value), "label": entry.name, "color": entry.hex, "alpha": "255"}
+        ElementTree.SubElement(palette, "paletteEntry", shown)
+    return root
 
 
 def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:

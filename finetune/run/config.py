@@ -140,6 +140,9 @@ def _class_names(data: Config, model: Config) -> list[str]:
     )
     if len(names) != classes:
         raise ConfigError(f"num_classes {classes}, but class_names names {len(names)}; make them agree")
+    weights = model.get("class_weights")
+    if isinstance(weights, list) and len(weights) != classes:
+        raise ConfigError(f"num_classes {classes}, but {len(weights)} class_weights; give one for each class")
     return list(names)
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -103,10 +104,21 @@ def test_only_complete_chips_are_exported(tmp_path, capsys):
 def test_old_class_names_do_not_stay_beside_other_pixels(tmp_path):
     store = make_store(tmp_path / "s", chips=1)
     (tmp_path / "out").mkdir()
-    stale = tmp_path / "out" / "scene0_r0c0_confidence.tif.aux.xml"
-    stale.write_text("<PAMDataset/>")
+    stale = [tmp_path / "out" / f"scene0_r0c0_confidence{end}" for end in (".tif.aux.xml", ".qml")]
+    for path in stale:
+        path.write_text("<PAMDataset/>")
     assert export(store.path, tmp_path / "out", "--format", "geotiff") == 0
-    assert not stale.exists()
+    assert not any(path.exists() for path in stale)
+
+
+def test_the_style_for_qgis_has_the_ten_classes_alone(tmp_path):
+    store = make_store(tmp_path / "s", chips=1)
+    assert export(store.path, tmp_path / "out", "--format", "geotiff", "--arrays", "lulc") == 0
+    style = ElementTree.parse(tmp_path / "out" / "scene0_r0c0_lulc.qml").getroot()
+    shown = [entry.attrib for entry in style.iter("paletteEntry")]
+    assert [(entry["value"], entry["label"]) for entry in shown[:2]] == [("0", "no data"), ("1", "water")]
+    assert shown[1] == {"value": "1", "label": "water", "color": "#3171ad", "alpha": "255"}
+    assert len(shown) == 10
 
 
 @pytest.mark.skipif(not shutil.which("gdalinfo"), reason="needs gdalinfo (Debian: gdal-bin)")
@@ -135,6 +147,7 @@ def test_cog_has_overviews_and_is_valid(tmp_path):
     with rasterio.open(path) as found:
         assert found.overviews(1) == [2, 4]
     assert [name for name in names(tmp_path / "out") if name.startswith("scene0_lulc")] == [
+        "scene0_lulc.qml",
         "scene0_lulc.tif",
         "scene0_lulc.tif.aux.xml",
     ]

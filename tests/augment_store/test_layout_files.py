@@ -120,6 +120,15 @@ def test_tiff_is_read_like_tif(tmp_path):
     assert "32618" in chips.georeference("b").crs_wkt
 
 
+def test_a_flat_folder_of_capital_suffixes_is_a_layout_too(tmp_path):
+    root = write_folder_chips(tmp_path / "chips", ["a"])
+    (root / "S2L2A" / "a.tif").rename(root / "scene_a_optical.TIF")
+    text = "name: mine\nimages: {S2L2A: {files: 'scene_{id}_optical.TIF'}}\n"
+    chips = ChipSet.open(root, str(layout_file(tmp_path, text)))
+    assert chips.read("a", ["S2L2A"]).size == 32
+    assert "32618" in chips.georeference("a").crs_wkt
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -201,7 +210,10 @@ def test_a_folder_near_the_root_of_the_disk_is_inside_nothing():
 def test_no_chips_shows_what_is_there(tmp_path):
     (tmp_path / "s2").mkdir()
     (tmp_path / "s2" / "a.jp2").touch()
-    with pytest.raises(ChipSetError, match=r"no chips found; .*, found s2/a.jp2 …\. .*--layout FILE"):
+    (tmp_path / "S1_a.TIF").touch()
+    with pytest.raises(
+        ChipSetError, match=r"no chips found; .*, found S1_a.TIF, s2/a.jp2 …\. .*--layout FILE"
+    ):
         find_layout(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,12 @@ def test_shipped_table_maps_every_class_as_agreed():
     assert [entry.name for entry in table.classes] == ["water", "developed", "forest", "herbaceous", "other"]
     lulc = np.array([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [255, 1, 1, 1, 1]], np.uint8)
     assert table.apply(lulc).tolist() == [[-1, 0, 2, 3, 3], [1, 4, -1, -1, 3], [-1, 0, 0, 0, 0]]
+
+
+def test_a_table_that_ships_is_found_by_its_name():
+    table = LegendTable.load(Path("flood"))
+    assert [entry.name for entry in table.classes] == ["other", "water"]
+    assert table.apply(np.arange(10, dtype=np.uint8)).tolist() == [-1, 1, 0, 1, 0, 0, 0, 0, -1, 0]
 
 
 def test_own_table_is_read(tmp_path):

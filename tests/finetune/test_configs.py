@@ -8,28 +8,53 @@ from finetune.__main__ import main
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
-from tests.worlds import tiny_options
+from tests.finetune.floods import make_floods
+from tests.worlds import make_spec, store_of, tiny_options
 
-STORES = {"nyc_tim_ndvi": "ndvi_store"}
-PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora"}
+STORES = {"nyc_tim_ndvi": "ndvi_store", "sen1floods11_s1_tim_lulc": "flood_store"}
+PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora", "sen1floods11_s1"}
+WORLDS = {None: "world", "sen1floods11": "floods"}
+"""Chip set by the layout that a YAML names."""
 
 
-def store_of(name, request):
+def layout_of(name):
+    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["data"]["init_args"].get("layout")
+
+
+@pytest.fixture(scope="module")
+def floods(tmp_path_factory):
+    return make_floods(tmp_path_factory.mktemp("floods") / "chips")
+
+
+@pytest.fixture(scope="module")
+def flood_store(floods, tmp_path_factory):
+    path = tmp_path_factory.mktemp("stores") / "floods"
+    store_of(floods.chips, path, make_spec(inputs=("S1GRD",)))
+    return path
+
+
+@pytest.fixture
+def chips(name, request):
+    """The chip set that a shipped YAML is for."""
+    return request.getfixturevalue(WORLDS[layout_of(name)])
+
+
+def named_store(name, request):
     return None if name in PLAIN else str(request.getfixturevalue(STORES.get(name, "plain_store")))
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_runs_through_python_m_finetune(name, world, request, tmp_path):
+def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
-        tiny = tiny_options(world, name, "terramind_v1_tiny_tim")
+        tiny = tiny_options(chips, name, "terramind_v1_tiny_tim")
         assert main(["fit", *tiny, "--smoke", "--run", str(tmp_path / "run")]) == 0
         return
-    store = store_of(name, request)
+    store = named_store(name, request)
     joined = ["--augment", store] if store else []
     batches = ["--trainer.limit_train_batches", "0.5"]
     run = tmp_path / "run"
     arguments = [*joined, *batches, "--trainer.max_epochs", "1", "--run", str(run)]
-    assert main(["fit", *tiny_options(world, name), *arguments]) == 0
+    assert main(["fit", *tiny_options(chips, name), *arguments]) == 0
     assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "0.5"]) == 0
     task, datamodule = load_run(run)
     assert not task.training
@@ -37,19 +62,19 @@ def test_runs_through_python_m_finetune(name, world, request, tmp_path):
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_runs_through_terratorch(name, world, request, tmp_path, monkeypatch):
+def test_runs_through_terratorch(name, chips, request, tmp_path, monkeypatch):
     from terratorch.cli_tools import build_lightning_cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["terratorch"])
-    store = store_of(name, request)
+    store = named_store(name, request)
     joined = ["--data.init_args.augment", store] if store else []
     key = "backbone_architecture" if store else "backbone"
     tiny = "terramind_v1_tiny_tim" if name == "nyc_inline_tim" else "terramind_v1_tiny"
     shrunk = [
         *(f"--model.init_args.model_args.{key}", tiny, "--model.init_args.model_args.backbone_pretrained="),
         *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
-        *("--data.init_args.data_root", str(world.root), "--data.init_args.num_workers", "0"),
+        *("--data.init_args.data_root", str(chips.root), "--data.init_args.num_workers", "0"),
         *(
             "--data.init_args.batch_size",
             "2",
@@ -89,9 +114,14 @@ OWN = {
     "nyc_tokens": JOINED | {"data.train_transform", "model.tiled_inference_parameters"},
     "nyc_phase2_lora": LORA,
     "nyc_tim_lulc_lora": LORA | JOINED,
+    "sen1floods11_s1": set(),
+    "sen1floods11_s1_tim_lulc": JOINED,
 }
-"""In which keys each shipped YAML may differ from Phase 2's. Each is whole, since TerraTorch replaces ``model_args`` as
+"""In which keys each shipped YAML may differ from its base. Each is whole, since TerraTorch replaces ``model_args`` as
 one value where a second ``--config`` names any key of it; this table keeps them from drifting."""
+
+BASES = {None: "nyc_phase2", "sen1floods11": "sen1floods11_s1"}
+"""What a YAML is a variant of, by the layout that it names."""
 
 
 def flat(config):
@@ -105,10 +135,11 @@ def flat(config):
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_a_shipped_yaml_differs_from_phase_2_in_its_own_keys_alone(name):
-    ours, phase2 = (flat(yaml.safe_load((CONFIGS / f"{n}.yaml").read_text())) for n in (name, "nyc_phase2"))
+def test_a_shipped_yaml_differs_from_its_base_in_its_own_keys_alone(name):
+    names = (name, BASES[layout_of(name)])
+    ours, base = (flat(yaml.safe_load((CONFIGS / f"{n}.yaml").read_text())) for n in names)
     differing = {
-        key for key in {*ours, *phase2} if (key in ours, ours.get(key)) != (key in phase2, phase2.get(key))
+        key for key in {*ours, *base} if (key in ours, ours.get(key)) != (key in base, base.get(key))
     }
     assert differing == OWN[name]
 

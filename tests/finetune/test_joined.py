@@ -21,14 +21,14 @@ from terratorch.datamodules import (
 )
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip_set import ChipSet
+from augment_store.entries import ChipEntry
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities import NDVI
 from finetune import JoinedDataModule
 from finetune.data.joined_dataset import find_id
 from finetune.options import CONFIGS
-from tests.chips import write_tif
-from tests.finetune.world import World, make_spec, make_store
+from tests.worlds import World, make_spec, make_store, store_of, write_tif
 
 SPLITS = {"train": ("a_0_0", "a_0_1", "b_0_0"), "val": ("c_0_0",), "test": ("d_0_0", "d_0_1")}
 MEANS = {"S2L2A": [200.0] * 12, "S1RTC": [-12.0, -18.0]}
@@ -49,8 +49,8 @@ def classes(chip_id, size=32):
     return np.random.default_rng(sum(chip_id.encode())).integers(0, 10, (size, size))
 
 
-def as_lulc(chip_id, rng):
-    return {"lulc": classes(chip_id).astype(np.uint8)[None, None]}
+def as_lulc(ids):
+    return {chip_id: {"lulc": classes(chip_id).astype(np.uint8)[None, None]} for chip_id in ids}
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,13 @@ def tiles(tmp_path_factory):
             write_tif(root / f"S2L2A/{chip_id}_S2L2A.tif", np.stack([100 * kinds] * 12).astype(np.int16))
             write_tif(root / f"S1RTC/{chip_id}_S1RTC.tif", radar)
             write_tif(root / f"MASK/{chip_id}_MASK.tif", (kinds % 2)[None].astype(np.int16))
-    return Tiles(root, 32, 1)
+    return Tiles(root)
 
 
 @pytest.fixture(scope="module")
 def store(tiles, tmp_path_factory):
     path = tmp_path_factory.mktemp("stores") / "lulc"
-    make_store(tiles, path, make_spec(inputs=("S2L2A", "S1RTC")), arrays=as_lulc)
+    store_of(tiles.chips, path, make_spec(inputs=("S2L2A", "S1RTC")), given=as_lulc(tiles.ids))
     return path
 
 
@@ -226,7 +226,8 @@ def test_names_that_are_no_chip(tiles, store):
 
 def test_a_chip_that_is_not_generated_yet(tiles, tmp_path):
     path = tmp_path / "store"
-    make_store(tiles, path, make_spec(inputs=("S2L2A",)), ids=("a_0_0", "b_0_0"), arrays=as_lulc)
+    pending = set(tiles.ids) - {"a_0_0", "b_0_0"}
+    store_of(tiles.chips, path, make_spec(inputs=("S2L2A",)), pending=pending, given=as_lulc(tiles.ids))
     message = refused(join(tiles, path))
     assert (
         f"a_0_1_S2L2A.tif: chip a_0_1 of {path}: not complete. Generate it with: the python -m generate"
@@ -237,7 +238,7 @@ def test_a_chip_that_is_not_generated_yet(tiles, tmp_path):
 def test_inputs_that_are_not_the_stores(tiles, tmp_path):
     """The store was generated from radar, which this datamodule does not read: it is the chip that must be the same."""
     path, radar = tmp_path / "radar", tiles.root / "S1RTC/a_0_1_S1RTC.tif"
-    make_store(tiles, path, make_spec(inputs=("S1RTC",)), arrays=as_lulc)
+    store_of(tiles.chips, path, make_spec(inputs=("S1RTC",)), given=as_lulc(tiles.ids))
     join(tiles, path, pixelwise(tiles)).setup("fit")
     before = radar.read_bytes()
     write_tif(radar, np.zeros((2, 32, 32), np.float32))
@@ -280,15 +281,15 @@ def test_without_chips_the_join_by_name_is_said(tiles, store):
 
 def test_sizes_and_times_that_differ(tiles, store, tmp_path):
     path = tmp_path / "small"
-    half = Small(tiles.ids, 1, 16)
-    make_store(half, path)
+    entries = [ChipEntry(chip_id, "s") for chip_id in tiles.ids]
+    make_store(path, len(entries), 16, entries=entries)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         message = refused(join(tiles, path, chips=None))
         assert message == (
             f"a_0_0_S2L2A.tif, chip a_0_0 of {path}: 32 × 32 px before its transforms, 16 × 16 px in the store"
         )
-        make_store(Small(tiles.ids, 3, 32), tmp_path / "three")
+        make_store(tmp_path / "three", len(entries), 32, 3, entries=entries)
         message = refused(
             join(tiles, tmp_path / "three", multimodal(tiles, train_transform=None), chips=None)
         )
@@ -347,16 +348,6 @@ def test_the_id_in_a_name(name, pattern, found):
     assert find_id(name, pattern) == found
 
 
-class Small:
-    """Chips that are nowhere but in a store."""
-
-    def __init__(self, ids, timesteps, size):
-        self.ids, self.timesteps, self.size, self.chips = ids, timesteps, size, self
-
-    def read(self, chip_id, modalities):
-        return Chip(chip_id, {"DEM": np.zeros((self.timesteps, 1, self.size, self.size), np.int16)})
-
-
 def write_pastis(root, patches, times, size=32):
     """Files as PASTIS has them: ten bands in time, and annotations of three layers."""
     features = []
@@ -385,11 +376,13 @@ def test_pastis_in_time(tmp_path):
     patches = (10000, 10001, 10002, 10003, 10004)  # one in each fold; the first three are for training
     write_pastis(tmp_path / "pastis", patches, times=3)
 
-    def lulc(chip_id, rng):
+    def lulc(chip_id):
         every = [classes(chip_id), 9 - classes(chip_id), classes(chip_id)]  # a class of its own in each time
         return {"lulc": np.stack(every).astype(np.uint8)[None]}
 
-    make_store(Small([str(patch) for patch in patches], 3, 32), tmp_path / "store", arrays=lulc)
+    ids = [str(patch) for patch in patches]
+    entries = [ChipEntry(chip_id, "s") for chip_id in ids]
+    make_store(tmp_path / "store", len(ids), 32, 3, entries=entries, given={name: lulc(name) for name in ids})
     steps = [
         FlattenTemporalIntoChannels(),
         A.D4(),

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from finetune.__main__ import main
 from finetune.options import find_config
 from finetune.run.manifest import RunManifest
-from tests.finetune.world import tiny_options
+from tests.worlds import tiny_options
 
 PARTS = '''\
 """A logger such as Weights & Biases has, that writes what it is told to one file; and a callback that uses it."""

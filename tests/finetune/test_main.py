@@ -19,7 +19,7 @@ from finetune.model.backbone import NEW_COLUMNS
 from finetune.options import CONFIGS, Options, find_config, parse, shipped_configs
 from finetune.run.agreement import check_agreement, tell_model
 from finetune.run.checkpoints import WholeCheckpoints
-from finetune.run.config import read_yaml, resolve, with_our_datamodule
+from finetune.run.config import normalise, read_yaml, resolve, with_our_datamodule
 from tests.worlds import make_world, tiny_options, write_tif
 
 
@@ -419,6 +419,7 @@ def test_tokens_are_not_cut_into_tiles(world, plain_store):
 def with_classes(tmp_path, classes, *, data=None, model=None):
     config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
     model_args(config)["num_classes"] = classes
+    del config["model"]["init_args"]["class_weights"]  # of five classes
     for part, names in (("data", data), ("model", model)):
         config[part]["init_args"]["class_names"] = names
     path = tmp_path / "classes.yaml"
@@ -440,6 +441,9 @@ def test_classes_have_the_names_they_are_given_or_numbers(tmp_path, data, model,
 
 
 def test_classes_are_as_many_as_their_names(tmp_path):
+    config = {"data": {}, "model": {"init_args": {"model_args": {"num_classes": 3}, "class_weights": [1, 1]}}}
+    with pytest.raises(ConfigError, match="num_classes 3, but 2 class_weights; give one for each class"):
+        normalise(config)
     with pytest.raises(ConfigError, match="num_classes 3, but class_names names 2; make them agree"):
         resolved(config=with_classes(tmp_path, 3, data=["dry", "wet"]))
     with pytest.raises(ConfigError, match="num_classes None; expected the number of classes in the masks"):
