@@ -15,6 +15,7 @@ from augment_store.errors import StoreError
 from augment_store.maps.arrays import MapArray
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
+from augment_store.modalities import PATCH_SIZE
 from augment_store.typed import STRICT, Unfit, parse
 
 MOST_SAMPLES = 1000
@@ -55,6 +56,7 @@ class SamplingSpec:
         samples: Independent generations per chip and timestep.
         seed: Run seed.
         diffusion_steps: Rounds of a diffusion tokenizer's decoder; None where the decoder is not one.
+        window: Side in pixels of the overlapping windows that a chip is generated in; None for the whole chip at once.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -66,6 +68,7 @@ class SamplingSpec:
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
     seed: int
     diffusion_steps: int | None
+    window: Annotated[int, Field(ge=PATCH_SIZE, multiple_of=PATCH_SIZE)] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,11 @@ class GenerationSpec:
     @property
     def arrays(self) -> tuple[MapArray, ...]:
         """The arrays of tokens and maps that it asks for."""
-        return self.map.all_arrays(probabilities=self.probabilities, codebooks=self.codebooks)
+        return self.map.all_arrays(
+            probabilities=self.probabilities,
+            codebooks=self.codebooks,
+            windows=self.sampling.window is not None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""

@@ -30,6 +30,7 @@ from generate.options import GenerateOptions, OptionsError
 from generate.plan import (
     build_spec,
     bytes_per_chip,
+    check_window,
     choose_network_batch,
     entries_to_announce,
     find_scenes,
@@ -88,6 +89,7 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     console = Console(stderr=True, quiet=not first)
     audit = audit_chips(chip_set, options.source.inputs, units)
     accepted = _judge(audit, options, console)
+    check_window(options.sampling.window, audit.extent)
     if options.dry_run:
         spec = planned_spec(options, units, trainer.precision, trainer.strategy.root_device.type)
         _show_plan(Run(options, chip_set, units, accepted, spec, audit.extent), console)

@@ -66,9 +66,9 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         raise ChipDataError(f"{path}: {bands} bands; expected {_expected(bands, present, modality, layout)}")
     if layout.timesteps and modality.temporal and found != layout.timesteps:
         raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
-    if height != width or height % PATCH_SIZE:
+    if height != width or height < PATCH_SIZE:
         raise ChipDataError(
-            f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}; "
+            f"{path}: {height} × {width} pixels; expected a square of {PATCH_SIZE} pixels or more; "
             "python -m augment_store cut makes such chips"
         )
     if present == modality.bands and not image.absent:

@@ -13,7 +13,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
-from augment_store.modalities import NDVI, PATCH_SIZE, S2L2A, native, ndvi_of
+from augment_store.modalities import NDVI, patches, S2L2A, native, ndvi_of
 from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
@@ -98,7 +98,7 @@ class ConstantMaps:
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
-        side = self._size // PATCH_SIZE if array == TOKENS else self._size
+        side = patches(self._size) if array == TOKENS else self._size
         return self._values[array].repeat(side, axis=-1).repeat(side, axis=-2)
 
 
