@@ -15,12 +15,14 @@ from augment_store.errors import StoreError
 from augment_store.maps.arrays import MapArray
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import PATCH_SIZE
 from augment_store.typed import STRICT, Unfit, parse
 
 MOST_SAMPLES = 1000
 MOST_CODEBOOKS = 1024
 """Samples and codebooks a store may declare, so that a damaged number is refused before memory is asked for it."""
+
+WINDOW_STEP = 32
+"""What the side of a window is a multiple of: two patches, as every decoder takes them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class SamplingSpec:
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
     seed: int
     diffusion_steps: int | None
-    window: Annotated[int, Field(ge=PATCH_SIZE, multiple_of=PATCH_SIZE)] | None = None
+    window: Annotated[int, Field(ge=WINDOW_STEP, multiple_of=WINDOW_STEP)] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from augment_store.errors import AugmentStoreError
 from augment_store.files import check_local
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES, LULC, PATCH_SIZE
+from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.schema import MOST_SHARD_CHIPS
-from augment_store.spec import MOST_SAMPLES, SamplingSpec
+from augment_store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
 from generate.units import Units
 from terramind_weights.catalog import HUB, check_generator, generator_names
 
@@ -320,9 +320,9 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
     for name, most in (("samples", MOST_SAMPLES), ("shard_chips", MOST_SHARD_CHIPS)):
         if getattr(parsed, name) > most:
             raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected at most {most}")
-    if parsed.window is not None and (parsed.window < PATCH_SIZE or parsed.window % PATCH_SIZE):
+    if parsed.window is not None and (parsed.window <= 0 or parsed.window % WINDOW_STEP):
         raise OptionsError(
-            f"--window {parsed.window}: expected a multiple of {PATCH_SIZE}; TerraMind's own is 224"
+            f"--window {parsed.window}: expected a multiple of {WINDOW_STEP}; TerraMind was pretrained at 224"
         )
     if parsed.top_k < 0:
         raise OptionsError(f"--top-k {parsed.top_k}: expected 0 or more")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from augment_store.modalities import PATCH_SIZE
-from augment_store.spec import SamplingSpec
+from augment_store.spec import WINDOW_STEP, SamplingSpec
 from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
 from generate.transfer import to_device
 from generate.windows import Blend, Windows
@@ -35,6 +35,10 @@ OUTPUT: Final = "output"
 
 ENCODER_PARTS: Final = ("encoder", "quant_proj")
 """Parts of a tokenizer that turn images into tokens, which generation never does."""
+
+
+DIFFUSION_STEP: Final = WINDOW_STEP
+"""What a published diffusion decoder, which halves an image again and again, needs its sides to be a multiple of."""
 
 
 class Owner(NamedTuple):
@@ -122,6 +126,7 @@ class TerraMindGenerator(nn.Module):
         self.network = upstream.sampler.model
         self.tokenizer = upstream.tokenizer[self.target]
         self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
+        self.step = DIFFUSION_STEP if self.diffuses else PATCH_SIZE
         for part in ENCODER_PARTS:
             delattr(self.tokenizer, part)
         for name, key in {**self.inputs, OUTPUT: self.target}.items():
@@ -147,7 +152,7 @@ class TerraMindGenerator(nn.Module):
             owners: Whose images they are, ``[B]``.
         """
         height, width = next(iter(images.values())).shape[-2:]
-        windows = Windows.of(height, width, self.sampling.window)
+        windows = Windows.of(height, width, self.sampling.window, self.step)
         padded = {name: windows.padded(self._standardise(name, image)) for name, image in images.items()}
         noise = self._noise(owners, windows.padded_shape)
         decoded, probability = Blend(windows), Blend(windows)
@@ -156,7 +161,7 @@ class TerraMindGenerator(nn.Module):
             shown = {name: windows.cut(image, window) for name, image in padded.items()}
             draws = self._draws(owners, windows.grid, number if windows.several else None)
             made = self._window(shown, draws, None if noise is None else windows.cut(noise, window))
-            tokens.append(made.tokens)
+            tokens.append(windows.tokens(made.tokens))
             finite.append(made.finite)
             decoded.add(window, made.decoded)
             probability.add_patches(window, made.token_probability)

@@ -29,15 +29,16 @@ class Side:
     starts: tuple[int, ...]
 
     @classmethod
-    def of(cls, length: int, window: int | None) -> Self:
-        """One window of whole patches, or evenly spaced ones that overlap by half or more.
+    def of(cls, length: int, window: int | None, step: int = PATCH_SIZE) -> Self:
+        """One window with the padding it needs, or evenly spaced ones that overlap by half or more.
 
         Args:
             length: Pixels of the image.
-            window: Side of a window, a multiple of `PATCH_SIZE`; None for the whole image.
+            window: Side of a window, a multiple of `step`; None for the whole image.
+            step: What the network and its decoder need a side to be a multiple of.
         """
         if window is None or length <= window:
-            return cls(length, patches(length) * PATCH_SIZE, (0,))
+            return cls(length, -(-length // step) * step, (0,))
         beyond = length - window
         steps = -(-beyond // (window // 2))
         return cls(length, window, tuple(step * beyond // steps for step in range(steps + 1)))
@@ -70,9 +71,9 @@ class Windows:
     columns: Side
 
     @classmethod
-    def of(cls, height: int, width: int, window: int | None) -> Self:
+    def of(cls, height: int, width: int, window: int | None, step: int = PATCH_SIZE) -> Self:
         """Windows of `window` pixels a side over an image, see `Side.of`."""
-        return cls(Side.of(height, window), Side.of(width, window))
+        return cls(Side.of(height, window, step), Side.of(width, window, step))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Which window along the rows, and which along the columns."""
@@ -99,6 +100,12 @@ class Windows:
         if not (self.rows.padding or self.columns.padding):
             return image
         return functional.pad(image, (0, self.columns.padding, 0, self.rows.padding), mode="replicate")
+
+    def tokens(self, tokens: Tensor) -> Tensor:
+        """Values ``[..., ty, tx]`` of one window's tokens, without those of nothing but padding."""
+        if self.several:
+            return tokens
+        return tokens[..., : patches(self.rows.length), : patches(self.columns.length)]
 
     def cut(self, padded: Tensor, window: tuple[int, int]) -> Tensor:
         """What one window shows of ``[..., padded y, padded x]``."""
@@ -143,5 +150,5 @@ class Blend:
     def patches(self) -> Tensor:
         """What `add_patches` gave ``[B, S, ty, tx]``: the mean over the pixels that the image has of each patch."""
         if not self._windows.several:
-            return self._made
+            return self._windows.tokens(self._made)
         return functional.avg_pool2d(self.image(), PATCH_SIZE, ceil_mode=True).clamp(0, 1)

@@ -13,7 +13,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
-from augment_store.modalities import NDVI, patches, S2L2A, native, ndvi_of
+from augment_store.modalities import NDVI, S2L2A, native, ndvi_of, patches
 from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
