@@ -10,6 +10,7 @@ from generate.datamodule import ChipInput, ImageBatch
 from generate.module import GenerationModule, device_maps, stored
 from generate.terramind import Generated
 from tests.augment_store.stores import make_spec
+from tests.generate.conftest import sampling as sampling_spec
 
 
 def test_classes_confidence_and_mean_probabilities():
@@ -43,6 +44,7 @@ class Stub(torch.nn.Module):
     """Generates the number of the timestep."""
 
     modality = "S2L2A"
+    sampling = sampling_spec()
 
     def generate(self, images, owners):
         numbers = torch.tensor([float(owner.timestep) for owner in owners]).view(-1, 1, 1, 1)
