@@ -246,8 +246,9 @@ def _show_plan(run: Run, console: Console) -> None:
     done = _count_complete(store, run) if store else 0
     count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
     chips, layout = f"{counted(count, 'chip')} of {counted(len(scenes), 'scene')}", run.chip_set.layout.name
+    window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
     lines = [
-        f"{chips} ({layout} layout), {run.extent}",
+        f"{chips} ({layout} layout), {run.extent}{window}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
         f"resumes {options.store}, {counted(done, 'chip')} complete" if store else f"makes {options.store}",
         f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not looked at",

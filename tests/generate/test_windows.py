@@ -282,3 +282,11 @@ def test_only_stores_of_the_same_chips_are_compared(odd, tmp_path, capsys):
     capsys.readouterr()
     assert store_main(["inspect", str(tmp_path / "lulc"), "--against", str(tmp_path / "changed_lulc")]) == 2
     assert "was generated from other pixels" in capsys.readouterr().err
+
+
+def test_the_plan_and_the_card_name_the_windows(odd, tmp_path, capsys):
+    assert run(odd, tmp_path / "w", "--window", "32", "--dry-run") == 0
+    assert "1 timestep of 40 px in windows of 32 px" in capsys.readouterr().err
+    assert run(odd, tmp_path / "w", "--window", "32") == 0
+    assert store_main(["publish", str(tmp_path / "w"), "--out", str(tmp_path / "out")]) == 0
+    assert "in blended windows of 32 px" in (tmp_path / "out" / "README.md").read_text()
