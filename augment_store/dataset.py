@@ -22,7 +22,7 @@ from augment_store.chips.georeference import (
 from augment_store.entries import read_entry
 from augment_store.errors import SelectionError
 from augment_store.maps.arrays import TOKENS, MapArray
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities import PATCH_SIZE, patches
 from augment_store.schema import State
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _places(georeference: Georeference, size: int) -> dict[str, Any]:
     """Coordinates that say where a chip lies; empty if unknown."""
     if not is_known(georeference):
         return {}
-    fine, side = pixel_centres(georeference, (size, size)), size // PATCH_SIZE
+    fine, side = pixel_centres(georeference, (size, size)), patches(size)
     coarse = pixel_centres(coarser(georeference, PATCH_SIZE), (side, side))
     attributes = {axis: axis_attributes(axis, georeference) for axis in fine}
     return {

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATCH_SIZE: Final = 16
-"""Side of a ViT token in pixels; chip sides are multiples of it."""
+"""Side of a ViT token in pixels."""
+
+
+def patches(pixels: int) -> int:
+    """Patches that it takes to cover so many pixels; the last one may reach beyond them."""
+    return -(-pixels // PATCH_SIZE)
 
 
 @dataclass(frozen=True)

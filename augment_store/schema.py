@@ -1,4 +1,4 @@
-"""Schema version 4 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
+"""Schema version 5 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
 
 Every timestep of every array is filled. Where timesteps have identical inputs, the first is generated and copied to
 the others; `timestep_source` says from where, and readers need not look at it. `verify` checks that copies are equal.
@@ -20,12 +20,12 @@ from pydantic import ConfigDict, Field
 from augment_store.chips.chip_set import DIGEST_BYTES
 from augment_store.errors import StoreError
 from augment_store.history import LONGEST_HISTORY
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities import PATCH_SIZE, patches
 from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT, Unfit, parse
 from augment_store.words import counted
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 COORDINATES: Final = ("chip_id", "scene_id")
 """Arrays that xarray takes for coordinates of the chips."""
@@ -98,7 +98,7 @@ class Extent:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
-    size: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP, multiple_of=PATCH_SIZE)]
+    size: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
 
     def __str__(self) -> str:
         return f"{counted(self.timesteps, 'timestep')} of {self.size} px"
@@ -209,7 +209,7 @@ def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySche
 
 def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with the generated tokens and maps that a spec asks for."""
-    size, side = extent.size, extent.size // PATCH_SIZE
+    size, side = extent.size, patches(extent.size)
     sizes = {"sample": spec.sampling.samples, "time": extent.timesteps}
     sizes |= {"y": size, "x": size, "ty": side, "tx": side}
     return tuple(

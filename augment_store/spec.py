@@ -21,6 +21,9 @@ MOST_SAMPLES = 1000
 MOST_CODEBOOKS = 1024
 """Samples and codebooks a store may declare, so that a damaged number is refused before memory is asked for it."""
 
+WINDOW_STEP = 32
+"""What the side of a window is a multiple of: two patches, as every decoder takes them."""
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -55,6 +58,7 @@ class SamplingSpec:
         samples: Independent generations per chip and timestep.
         seed: Run seed.
         diffusion_steps: Rounds of a diffusion tokenizer's decoder; None for other decoders.
+        window: Side in pixels of the overlapping windows that a chip is generated in; None for the whole chip at once.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -66,6 +70,7 @@ class SamplingSpec:
     samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
     seed: int
     diffusion_steps: int | None
+    window: Annotated[int, Field(ge=WINDOW_STEP, multiple_of=WINDOW_STEP)] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,11 @@ class GenerationSpec:
     @property
     def arrays(self) -> tuple[MapArray, ...]:
         """The arrays of tokens and maps that it asks for."""
-        return self.map.all_arrays(probabilities=self.probabilities, codebooks=self.codebooks)
+        return self.map.all_arrays(
+            probabilities=self.probabilities,
+            codebooks=self.codebooks,
+            windows=self.sampling.window is not None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""

@@ -30,6 +30,7 @@ class GenerateKeywords(TypedDict, total=False):
     samples: int
     seed: int
     diffusion_steps: int
+    window: int
     probabilities: bool
     network_batch: int
     workers: int

@@ -44,7 +44,9 @@ class GenerationModule(lightning.LightningModule):
         super().__init__()
         self.generator = generator
         self.kind = MAPS[generator.modality]
-        self.arrays = self.kind.all_arrays(probabilities=probabilities, codebooks=1)
+        self.arrays = self.kind.all_arrays(
+            probabilities=probabilities, codebooks=1, windows=generator.sampling.window is not None
+        )
         self._under_way: tuple[ImageBatch, Landing] | None = None
         self._made: list[dict[str, NDArray[Any]]] = []  # for the chip whose images are not all made yet
 

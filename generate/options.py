@@ -17,7 +17,7 @@ from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.schema import MOST_SHARD_CHIPS
-from augment_store.spec import MOST_SAMPLES, SamplingSpec
+from augment_store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
 from terramind_weights.catalog import HUB, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name
@@ -35,6 +35,7 @@ python -m generate --chips data/nyc --store stores/lulc --dry-run
 python -m generate --chips data/nyc --store stores/lulc
 python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
 python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
+python -m generate --chips data/large --store stores/windows --window 224
 python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
 """
 
@@ -150,6 +151,13 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="rounds of a continuous modality's diffusion decoder (default: 10, as in the published notebooks)",
+    )
+    group.add_argument(
+        "--window",
+        type=int,
+        metavar="N",
+        help="generate chips larger than N px in windows of N px that overlap by half, and blend them: no tokens are "
+        "kept then; TerraMind was pretrained at 224 px (default: the whole chip at once)",
     )
     group.add_argument(
         "--probabilities", action="store_true", help="keep the class probabilities (LULC: 10 × the space)"
@@ -268,6 +276,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
         samples=parsed.samples,
         seed=parsed.seed,
         diffusion_steps=parsed.diffusion_steps or kind.diffusion_steps,
+        window=parsed.window,
     )
     plain = ("store", "generator", "weights", "modality", "probabilities", "scenes")
     running = (
@@ -316,6 +325,10 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
     for name, most in (("samples", MOST_SAMPLES), ("shard_chips", MOST_SHARD_CHIPS)):
         if getattr(parsed, name) > most:
             raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected at most {most}")
+    if parsed.window is not None and (parsed.window <= 0 or parsed.window % WINDOW_STEP):
+        raise OptionsError(
+            f"--window {parsed.window}: expected a multiple of {WINDOW_STEP}; TerraMind was pretrained at 224"
+        )
     if parsed.top_k < 0:
         raise OptionsError(f"--top-k {parsed.top_k}: expected 0 or more")
     if not 0 <= parsed.seed < 2**63:

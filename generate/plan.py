@@ -18,7 +18,7 @@ from augment_store.errors import ChipDataError
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
-from generate.options import GenerateOptions
+from generate.options import GenerateOptions, OptionsError
 from generate.terramind import LoadedGenerator
 from terramind_weights.catalog import RANDOM
 
@@ -84,6 +84,18 @@ def planned_spec(options: GenerateOptions, units: Units, precision: str, device:
         versions={package: version(package) for package in PACKAGES},
         network_batch=choose_network_batch(options, torch.device(device)),
     )
+
+
+def check_window(window: int | None, extent: Extent) -> None:
+    """Makes sure that windows do something: where there is one, the tokens would be lost for nothing.
+
+    Raises:
+        OptionsError: If the chips are no larger than a window.
+    """
+    if window is not None and extent.size <= window:
+        raise OptionsError(
+            f"--window {window}: the chips have {extent.size} px, and windows are for larger ones; leave it out"
+        )
 
 
 def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:

@@ -31,6 +31,7 @@ from generate.options import GenerateOptions, OptionsError
 from generate.plan import (
     build_spec,
     bytes_per_chip,
+    check_window,
     choose_network_batch,
     entries_to_announce,
     find_scenes,
@@ -88,6 +89,7 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     console = Console(stderr=True, quiet=not first)
     audit = audit_chips(chip_set, options.source.inputs, units)
     accepted = _judge(audit, options, console)
+    check_window(options.sampling.window, audit.extent)
     if options.dry_run:
         spec = planned_spec(options, units, trainer.precision, trainer.strategy.root_device.type)
         _show_plan(Run(options, chip_set, units, accepted, spec, audit.extent), console)
@@ -244,8 +246,9 @@ def _show_plan(run: Run, console: Console) -> None:
     done = _count_complete(store, run) if store else 0
     count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
     chips, layout = f"{counted(count, 'chip')} of {counted(len(scenes), 'scene')}", run.chip_set.layout.name
+    window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
     lines = [
-        f"{chips} ({layout} layout), {run.extent}",
+        f"{chips} ({layout} layout), {run.extent}{window}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
         f"resumes {options.store}, {counted(done, 'chip')} complete" if store else f"makes {options.store}",
         f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not checked",

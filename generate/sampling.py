@@ -24,25 +24,31 @@ class StreamKey:
         chip_id: Chip to generate for.
         timestep: Timestep, counted from 0.
         sample: Which of the chip's samples, counted from 0.
+        window: Which of the chip's windows, counted from 0; None where it is generated whole. Noise is of the whole
+            chip always, so that windows have the same where they overlap.
     """
 
     seed: int
     chip_id: str
     timestep: int
     sample: int
+    window: int | None = None
 
     def _digest(self, purpose: str) -> int:
         words = f"{self.seed}|{self.timestep}|{self.sample}|{purpose}|{self.chip_id}"
         return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=16).digest(), "little")
 
+    def _windowed(self, purpose: str) -> str:
+        return purpose if self.window is None else f"{purpose} of window {self.window}"
+
     def uniforms(self, count: int) -> Tensor:
         """`count` float64 numbers in [0, 1), one per token position."""
-        stream = np.random.Generator(np.random.Philox(key=self._digest("tokens")))
+        stream = np.random.Generator(np.random.Philox(key=self._digest(self._windowed("tokens"))))
         return torch.from_numpy(stream.random(count))
 
     def order(self, count: int) -> Tensor:
         """A random order of `count` token positions, int64, for more than one decoding step."""
-        stream = np.random.Generator(np.random.Philox(key=self._digest("order")))
+        stream = np.random.Generator(np.random.Philox(key=self._digest(self._windowed("order"))))
         return torch.from_numpy(stream.permutation(count))
 
     def noise(self, shape: Sequence[int]) -> Tensor:

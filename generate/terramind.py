@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from augment_store.modalities import PATCH_SIZE
-from augment_store.spec import SamplingSpec
+from augment_store.spec import WINDOW_STEP, SamplingSpec
 from generate.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
 from generate.transfer import to_device
+from generate.windows import Blend, Windows
 from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
 from terramind_weights.empty import without_weights
 from terramind_weights.files import locate, read_state, sha256_of_file
@@ -34,6 +35,10 @@ OUTPUT: Final = "output"
 
 ENCODER_PARTS: Final = ("encoder", "quant_proj")
 """Parts of a tokenizer that turn images into tokens, which generation never does."""
+
+
+DIFFUSION_STEP: Final = WINDOW_STEP
+"""What a published diffusion decoder, which halves an image again and again, needs its sides to be a multiple of."""
 
 
 class Owner(NamedTuple):
@@ -53,8 +58,9 @@ class Generated:
     """Results for B images and S samples, on the network's device.
 
     Attributes:
-        tokens: Codebook indices, int64 ``[B, S, ty, tx]``.
-        token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``.
+        tokens: Codebook indices, int64 ``[B, S, ty, tx]``; those of several windows one below the other.
+        token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``; of
+            several windows the mean over the pixels of each patch, weighted as the map.
         decoded: The tokenizer decoder's output in float32, ``[B, S, C, H, W]``: class logits of a categorical
             modality, values in its unit of a continuous one.
         finite: Whether all outputs of the network and of the tokenizer's decoder are finite, bool ``[B, 2]``.
@@ -72,17 +78,17 @@ PARTS: Final = ("network", "tokenizer's decoder")
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers of a batch, on the network's device.
+    """Random numbers for the tokens of a batch, on the network's device.
 
     Attributes:
+        grid: Tokens along y and x, N together.
         uniforms: One for each token, float64 ``[B, S, N]``.
         orders: Orders in which tokens are drawn, int64 ``[B, S, N]``; None with one decoding step.
-        noise: Initial noise of a diffusion decoder, ``[B, S, C, H, W]``; None for other decoders.
     """
 
+    grid: tuple[int, int]
     uniforms: Tensor
     orders: Tensor | None
-    noise: Tensor | None
 
 
 class Drawn(NamedTuple):
@@ -120,6 +126,7 @@ class TerraMindGenerator(nn.Module):
         self.network = upstream.sampler.model
         self.tokenizer = upstream.tokenizer[self.target]
         self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
+        self.step = DIFFUSION_STEP if self.diffuses else PATCH_SIZE
         for part in ENCODER_PARTS:
             delattr(self.tokenizer, part)
         for name, key in {**self.inputs, OUTPUT: self.target}.items():
@@ -144,18 +151,39 @@ class TerraMindGenerator(nn.Module):
                 nothing was observed.
             owners: Owner of each image, ``[B]``.
         """
-        standardised = {name: self._standardise(name, image) for name, image in images.items()}
-        height, width = next(iter(standardised.values())).shape[-2:]
-        grid = (height // PATCH_SIZE, width // PATCH_SIZE)
-        draws = self._draws(owners, grid[0] * grid[1], (height, width))
-        drawn = self._draw_tokens(standardised, draws, grid[0] * grid[1])
+        height, width = next(iter(images.values())).shape[-2:]
+        windows = Windows.of(height, width, self.sampling.window, self.step)
+        padded = {name: windows.padded(self._standardise(name, image)) for name, image in images.items()}
+        noise = self._noise(owners, windows.padded_shape)
+        decoded, probability = Blend(windows), Blend(windows)
+        tokens, finite = [], []
+        for number, window in enumerate(windows):
+            shown = {name: windows.cut(image, window) for name, image in padded.items()}
+            draws = self._draws(owners, windows.grid, number if windows.several else None)
+            made = self._window(shown, draws, None if noise is None else windows.cut(noise, window))
+            tokens.append(windows.tokens(made.tokens))
+            finite.append(made.finite)
+            decoded.add(window, made.decoded)
+            probability.add_patches(window, made.token_probability)
+        count = len(owners)
+        return Generated(
+            torch.cat(tokens, dim=2)[:count],
+            probability.patches()[:count],
+            self._in_unit(decoded.image())[:count],
+            torch.stack(finite).all(dim=0)[:count],
+        )
+
+    def _window(self, shown: Mapping[str, Tensor], draws: Draws, noise: Tensor | None) -> Generated:
+        """What `network_batch` windows are given; what is shown and what is decoded is standardised."""
+        count = draws.uniforms.shape[-1]
+        drawn = self._draw_tokens(shown, draws, count)
         tokens, probability = (
-            torch.stack(parts, dim=1).view(self.network_batch, -1, *grid)
+            torch.stack(parts, dim=1).view(self.network_batch, -1, *draws.grid)
             for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
         decoded = torch.stack(
             [
-                self._decode_map(tokens[:, sample], None if draws.noise is None else draws.noise[:, sample])
+                self._decode_map(tokens[:, sample], None if noise is None else noise[:, sample])
                 for sample in range(self.sampling.samples)
             ],
             dim=1,
@@ -164,9 +192,11 @@ class TerraMindGenerator(nn.Module):
             [torch.stack([one.finite for one in drawn]).all(dim=0), decoded.isfinite().flatten(1).all(dim=1)],
             dim=1,
         )
-        decoded = decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
-        count = len(owners)
-        return Generated(tokens[:count], probability[:count], decoded[:count], finite[:count])
+        return Generated(tokens, probability, decoded, finite)
+
+    def _in_unit(self, decoded: Tensor) -> Tensor:
+        """Standardised values in the modality's unit; logits, whose mean is 0 and deviation 1, as they are."""
+        return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
 
     def _standardise(self, name: str, image: Tensor) -> Tensor:
         """``[network_batch, C, H, W]`` with pretraining mean 0 and deviation 1; what was not observed gets the mean."""
@@ -178,21 +208,30 @@ class TerraMindGenerator(nn.Module):
         missing = self.network_batch - len(values)
         return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
 
-    def _draws(self, owners: Sequence[Owner], count: int, size: tuple[int, int]) -> Draws:
-        """Random numbers for a batch; each image's come from its own streams."""
-        sampling = self.sampling
-        keys = [[StreamKey(sampling.seed, *owner, s) for s in range(sampling.samples)] for owner in owners]
-
-        def gather(draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
-            drawn = torch.stack([torch.stack([draw_one(key) for key in row]) for row in keys])
-            return self._padded(to_device(drawn, self.network.mask_token.device))
-
-        shape = (self.tokenizer.n_channels, *size)
+    def _draws(self, owners: Sequence[Owner], grid: tuple[int, int], window: int | None) -> Draws:
+        """Random numbers for a batch's tokens; each image's come from its own streams."""
+        count = grid[0] * grid[1]
+        uniforms = self._gather(owners, lambda key: replace(key, window=window).uniforms(count))
+        if self.sampling.decoding_steps == 1:
+            return Draws(grid, uniforms, None)
         return Draws(
-            gather(lambda key: key.uniforms(count)),
-            gather(lambda key: key.order(count)) if sampling.decoding_steps > 1 else None,
-            gather(lambda key: key.noise(shape)) if self.diffuses else None,
+            grid, uniforms, self._gather(owners, lambda key: replace(key, window=window).order(count))
         )
+
+    def _noise(self, owners: Sequence[Owner], size: tuple[int, int]) -> Tensor | None:
+        """Initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None where the decoder is not one.
+
+        It is drawn for whole images, so that windows begin with the same where they overlap.
+        """
+        if not self.diffuses:
+            return None
+        return self._gather(owners, lambda key: key.noise((self.tokenizer.n_channels, *size)))
+
+    def _gather(self, owners: Sequence[Owner], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
+        """What each image and sample draws, ``[network_batch, S, ...]``, on the network's device."""
+        seed, samples = self.sampling.seed, range(self.sampling.samples)
+        rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
+        return self._padded(to_device(torch.stack(rows), self.network.mask_token.device))
 
     def _draw_tokens(self, images: Mapping[str, Tensor], draws: Draws, count: int) -> list[Drawn]:
         """Tokens of each sample; with one decoding step all samples share one forward pass."""

@@ -253,7 +253,7 @@ def make_record(
     shapes = {array.name: array.shape for array in map_arrays(spec, extent)}
     kind = MAPS[spec.modality]
     arrays: dict[str, Array] = {
-        "tokens": rng.integers(0, 4375, shapes["tokens"]).astype(np.uint16),
+        "tokens": rng.integers(0, 4375, shapes.get("tokens", ())).astype(np.uint16),
         "token_probability": rng.uniform(0.01, 0.9, shapes["token_probability"]).astype(np.float32),
         "input_digest": rng.integers(0, 256, (extent.timesteps, 16)).astype(np.uint8),
         "timestep_source": np.arange(extent.timesteps, dtype=np.int16),
@@ -266,7 +266,7 @@ def make_record(
         arrays["confidence"] = rng.integers(120, 256, shapes["confidence"]).astype(np.uint8)
     if spec.probabilities:
         arrays["probabilities"] = rng.integers(0, 256, shapes["probabilities"]).astype(np.uint8)
-    arrays |= given
+    arrays = {name: values for name, values in arrays.items() if name != "tokens" or name in shapes} | given
     for array in spec.arrays:  # every timestep is filled, by a copy where another one stands for it
         arrays[array.name] = arrays[array.name].take(arrays["timestep_source"], axis=array.time_axis)
     return ChipRecord(chip_id, arrays)

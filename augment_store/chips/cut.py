@@ -171,8 +171,8 @@ def cut(request: CutRequest) -> Cut:
 
 def _check(request: CutRequest) -> None:
     check_id(request.scene, request.out)
-    if request.size < PATCH_SIZE or request.size % PATCH_SIZE:
-        raise ChipSetError(f"--size {request.size}: expected a multiple of {PATCH_SIZE}")
+    if request.size < PATCH_SIZE:
+        raise ChipSetError(f"--size {request.size}: expected {PATCH_SIZE} or more")
     if not 0 <= request.overlap < request.size:
         raise ChipSetError(f"--overlap {request.overlap}: expected 0 to {request.size - 1}, less than --size")
     if request.block is not None and request.block < request.size:

@@ -68,9 +68,9 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
     if layout.evenly_spaced and modality.temporal:
         raster = _evenly_spaced(raster, layout.evenly_spaced, path)
-    if height != width or height % PATCH_SIZE:
+    if height != width or height < PATCH_SIZE:
         raise ChipDataError(
-            f"{path}: {height} × {width} pixels; expected a square, its side a multiple of {PATCH_SIZE}; "
+            f"{path}: {height} × {width} pixels; expected a square of {PATCH_SIZE} pixels or more; "
             "python -m augment_store cut makes such chips"
         )
     if present == modality.bands and not image.absent:

@@ -45,6 +45,11 @@ class Canvas:
     shape: tuple[int, int]
     georeference: Georeference
 
+    def cells(self, pixels: int) -> tuple[int, int]:
+        """Rows and columns of cells of `pixels` × `pixels`; the last ones may reach beyond the canvas."""
+        height, width = (-(-side // pixels) for side in self.shape)
+        return height, width
+
     def read(self, store: AugmentStore, layer: Layer) -> NDArray[Any]:
         """Pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
 
@@ -53,7 +58,7 @@ class Canvas:
                 have more than `MOST_VALUES` values.
         """
         per_token = layer.array.pixels
-        height, width = (side // per_token for side in self.shape)
+        height, width = self.cells(per_token)
         shape = (len(layer.bands), height, width)
         if math.prod(shape) > MOST_VALUES:
             raise MosaicError(

@@ -61,7 +61,7 @@ def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     from rasterio.transform import Affine
 
     array, per_token = layer.array, layer.array.pixels
-    height, width = (side // per_token for side in canvas.shape)
+    height, width = canvas.cells(per_token)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": height,

@@ -120,7 +120,7 @@ def _write_canvas(root: zarr.Group, store: AugmentStore, canvas: Canvas, arrays:
 
 
 def _create(group: zarr.Group, canvas: Canvas, schema: ArraySchema, array: MapArray) -> zarr.Array[Any]:
-    height, width = (side // array.pixels for side in canvas.shape)
+    height, width = canvas.cells(array.pixels)
     lead = schema.shape[:-2]
     attributes = dict(schema.attributes)
     if is_known(canvas.georeference):
@@ -142,7 +142,7 @@ def _conventions(canvas: Canvas, dims: Sequence[str], pixels: int) -> dict[str, 
     from rasterio.transform import Affine, array_bounds
 
     transform = Affine(*coarser(canvas.georeference, pixels).transform)
-    height, width = (side // pixels for side in canvas.shape)
+    height, width = canvas.cells(pixels)
     west, south, east, north = array_bounds(height, width, transform)
     return {
         "zarr_conventions": list(CONVENTIONS),

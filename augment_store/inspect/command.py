@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from augment_store.inspect.statistics import ChipStatistics
     from augment_store.inspect.survey import Survey
+    from augment_store.store import AugmentStore
 
 SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
 
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
     parser.add_argument("--timestep", type=int, default=0, help="timestep to show (default: 0)")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="STORE",
+        help="compare with the maps of another store of the same chips instead of references",
+    )
     parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
     parser.add_argument(
         "--sample",
@@ -69,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from augment_store.inspect.selection import check_not_empty, draw, open_chips
+    from augment_store.inspect.references import OtherMaps
+    from augment_store.inspect.selection import Progress, check_not_empty, draw, open_chips
     from augment_store.inspect.survey import Survey
     from augment_store.inspect.terminal import print_summary
     from augment_store.legend import LegendTable
@@ -78,9 +86,12 @@ def run(args: argparse.Namespace) -> int:
     store = AugmentStore.open(args.store)
     table = LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
-    survey = Survey(store, chips, table)
-    check_not_empty(store, survey.progress)
-    _check_timestep(survey, args.timestep)
+    check_not_empty(store, Progress.read(store))
+    _check_timestep(store, args.timestep)
+    against = (
+        None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)
+    )
+    survey = Survey(store, chips, table, against)
     asked = _positions(survey, args)
     console = Console()
     seen = list(survey.measure(draw(survey.progress.complete, args.sample, args.seed)))
@@ -149,11 +160,11 @@ def _check_number(chosen: int, most: int, what: str) -> None:
         )
 
 
-def _check_timestep(survey: Survey, timestep: int) -> None:
+def _check_timestep(store: AugmentStore, timestep: int) -> None:
     from augment_store.errors import SelectionError
 
-    if not 0 <= timestep < survey.store.extent.timesteps:
-        raise SelectionError(f"--timestep {timestep}: the store has 0 to {survey.store.extent.timesteps - 1}")
+    if not 0 <= timestep < store.extent.timesteps:
+        raise SelectionError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
 
 
 def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augment_store.chips.georeference import footprint
 from augment_store.files import write_whole
@@ -17,6 +18,7 @@ from augment_store.inspect.images import colour_confidence, photo_uri
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.inspect.views import ChipView, view_chip
+from augment_store.modalities import PATCH_SIZE
 from augment_store.page.assembly import Assets, as_json, as_legend, assemble
 
 CHIP_BUDGET: Final = 21_500
@@ -100,6 +102,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "seen": len(seen),
         "complete": survey.progress.complete.size,
         "size": store.extent.size,
+        "cells": store.extent.size / PATCH_SIZE,
         "timesteps": store.extent.timesteps,
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
@@ -137,8 +140,7 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
         "flags": facts.flags,
         "ring": footprint(view.georeference, survey.store.extent.size),
         "referenceClasses": reference,
-        "tokens": [base64.b64encode(sample.astype("<u2").tobytes()).decode() for sample in view.tokens],
-        "side": view.tokens.shape[-1],
+        "tokens": None if view.tokens is None else [_as_text(sample) for sample in view.tokens],
         "layers": _layers(view, budget),
     }
 
@@ -172,6 +174,10 @@ def _encode(view: ChipView, level: Level) -> dict[str, list[str]]:
     if view.reference is not None:
         layers["reference"] = [view.reference.picture.uri(*closeness)]
     return layers
+
+
+def _as_text(tokens: NDArray[np.uint16]) -> str:
+    return base64.b64encode(tokens.astype("<u2").tobytes()).decode()
 
 
 def _shares(shares: Iterable[float]) -> list[float]:

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.chips.units import Units
-from augment_store.errors import ChipDataError
+from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
 from augment_store.inspect.images import MapPicture
 from augment_store.legend import LegendTable
 from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
 from augment_store.maps.drawing import NO_CODE
 from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, LegendClass, native
+from augment_store.schema import State
 from augment_store.spec import InputSpec
+from augment_store.store import AugmentStore
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,57 @@ class References:
             return float(agreed[valid].mean()) if valid.any() else np.nan
 
         return Reference(MapPicture.of(kind, stored[0]), compare)
+
+
+class OtherMaps:
+    """The maps of another store of the same chips, in place of references.
+
+    Args:
+        other: The other store.
+        store: The store whose maps are looked at.
+        timestep: Which timestep is shown.
+
+    Raises:
+        SelectionError: If it holds another modality, other sizes, or none of the chips.
+    """
+
+    def __init__(self, other: AugmentStore, store: AugmentStore, timestep: int) -> None:
+        self._other, self._store, self._timestep = other, store, timestep
+        ours, theirs = ((s.spec.modality, s.extent) for s in (store, other))
+        if ours != theirs:
+            raise SelectionError(
+                f"{other.path}: holds {theirs[0]} and {theirs[1]}, {store.path} {ours[0]} and {ours[1]}; "
+                "only maps of one modality and size can be compared"
+            )
+        self._complete = frozenset(other.chips_in(State.COMPLETE))
+        if self._complete.isdisjoint(store.chips_in(State.COMPLETE)):
+            raise SelectionError(f"{other.path}: has no complete chip that {store.path} has as well")
+        # Other inputs are a comparison in their own right; of the same ones the digests must agree.
+        self._same_inputs = store.spec.inputs == other.spec.inputs
+
+    def read(self, chip_id: str) -> Reference | None:
+        """The other store's maps of a chip, None where it has none.
+
+        Raises:
+            OtherChipsError: If the same inputs had other values.
+        """
+        if chip_id not in self._complete:
+            return None
+        if self._same_inputs:
+            ours, theirs = (s.read("input_digest", chip_id) for s in (self._store, self._other))
+            if not np.array_equal(ours, theirs):
+                raise OtherChipsError(
+                    f"chip {chip_id}: {self._other.path} was generated from other pixels than {self._store.path}; "
+                    "compare stores of one chip set"
+                )
+        kind = self._other.spec.map
+        values = self._other.read(kind.array, chip_id)
+
+        def compare(maps: NDArray[Any]) -> float:
+            both = min(len(maps), len(values))  # samples
+            return float(kind.same(maps[:both], values[:both]).mean())
+
+        return Reference(MapPicture.of(kind, values[0, self._timestep]), compare)
 
 
 def units_on_disk(modality: str, chips: ChipSet, inputs: Iterable[InputSpec]) -> tuple[bool, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.inspect.references import Reference, References
+from augment_store.inspect.references import OtherMaps, Reference, References
 from augment_store.inspect.selection import Progress
 from augment_store.inspect.statistics import (
     MEASURES,
@@ -53,10 +53,18 @@ class Survey:
         store: The store.
         chips: Its chip set, for splits and references; None to go without.
         table: Legend table to the masks' classes.
+        against: Maps of another store, which stand for the references.
     """
 
-    def __init__(self, store: AugmentStore, chips: ChipSet | None, table: LegendTable) -> None:
+    def __init__(
+        self,
+        store: AugmentStore,
+        chips: ChipSet | None,
+        table: LegendTable,
+        against: OtherMaps | None = None,
+    ) -> None:
         self.store = store
+        self._against = against
         self.chips = chips
         self.kind: GeneratedMap = store.spec.map
         inputs = store.spec.inputs
@@ -87,6 +95,8 @@ class Survey:
 
     def reference(self, chip_id: str) -> Reference | None:
         """A chip's reference, None if there is none."""
+        if self._against is not None:
+            return self._against.read(chip_id)
         if self._references is None or not self.has_inputs(chip_id):
             return None
         return self._references.read(chip_id, self.store.extent.size)

@@ -16,13 +16,12 @@ from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference, units_on_disk
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.maps.arrays import SHARE_SCALE, TOKENS
+from augment_store.maps.arrays import SHARE_SCALE, TOKENS, by_pixel
 from augment_store.maps.drawing import Picture
 from augment_store.maps.registry import CONTINUOUS
 from augment_store.modalities import (
     DEM,
     INPUT_MODALITIES,
-    PATCH_SIZE,
     S1_MODALITIES,
     S2_MODALITIES,
     S2L2A,
@@ -46,7 +45,8 @@ class ChipView:
         token_probability: ``[sample, y, x]`` in 0..1, the same over a token's patch.
         confidence: ``[sample, y, x]`` in 0..1, None if the store has none.
         reference: What the map is compared with, None if there is none.
-        tokens: ``[sample, ty, tx]`` codebook indices; of the first codebook where there are several.
+        tokens: ``[sample, ty, tx]`` codebook indices; of the first codebook where there are several,
+            None if the store has none.
     """
 
     statistics: ChipStatistics
@@ -59,7 +59,7 @@ class ChipView:
     token_probability: NDArray[np.float64]
     confidence: NDArray[np.float64] | None
     reference: Reference | None
-    tokens: NDArray[np.uint16]
+    tokens: NDArray[np.uint16] | None
 
 
 def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> ChipView:
@@ -75,7 +75,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
     )
     probability = maps.token_probability[:, timestep].astype(np.float64)
-    tokens = store.read(TOKENS, chip_id)[:, timestep]
+    tokens = store.read(TOKENS, chip_id)[:, timestep] if TOKENS in store.map_names else None
     return ChipView(
         statistics=statistics,
         scene_id=entry.scene_id,
@@ -84,10 +84,10 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, (DEM.name,)),
         maps=tuple(MapPicture.of(survey.kind, sample) for sample in maps.values[:, timestep]),
-        token_probability=probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2),
+        token_probability=by_pixel(probability, store.extent.size),
         confidence=confidence,
         reference=survey.reference(chip_id),
-        tokens=tokens[:, 0] if store.spec.codebooks > 1 else tokens,
+        tokens=tokens[:, 0] if tokens is not None and store.spec.codebooks > 1 else tokens,
     )
 
 

@@ -94,38 +94,45 @@ class MapArray:
         return f"{self.name} holds {worst:g}, outside {limits[0]:g} to {limits[1]:g}"
 
 
-def token_arrays(modality: str, codebooks: int) -> tuple[MapArray, MapArray]:
+def by_pixel(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Values of tokens ``[..., ty, tx]`` at each pixel ``[..., size, size]`` of the chip."""
+    return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)[..., :size, :size]
+
+
+def token_arrays(modality: str, codebooks: int, *, windows: bool = False) -> tuple[MapArray, ...]:
     """The tokens of a modality and the generator's probability of each.
 
     Args:
         modality: Name of the output modality.
         codebooks: Codebooks of its tokenizer; more than one has a dimension of its own.
+        windows: Whether maps are blended of windows. No token stands for a patch of such a map then, so there are
+            probabilities alone.
     """
     several = codebooks > 1
     dims = (*TOKEN_DIMS[:3], *(("codebook",) if several else ()), *TOKEN_DIMS[3:])
     tails = [f" of codebook {number}" for number in range(codebooks)] if several else [""]
     codes = {"long_name": f"{modality} codebook index", "_FillValue": TOKEN_FILL}
-    sure = {"long_name": "generator's probability of the token drawn, before any filter", "units": "1"}
-    return (
-        MapArray(
-            name=TOKENS,
-            dims=dims,
-            dtype="uint16",
-            fill=TOKEN_FILL,
-            bands=tuple(f"codebook index{tail}" for tail in tails),
-            attributes=codes,
-            limits=(0, TOKEN_FILL - 1),
-            nodata=TOKEN_FILL,
-        ),
-        MapArray(
-            name=TOKEN_PROBABILITY,
-            dims=dims,
-            dtype="float32",
-            fill=np.nan,
-            bands=tuple(f"probability of the token drawn{tail}" for tail in tails),
-            attributes=sure,
-            limits=(0, 1),
-            nodata=np.nan,
-            resampling="average",
-        ),
+    drawn = "tokens drawn there, weighted as the map" if windows else "token drawn"
+    sure = {"long_name": f"generator's probability of the {drawn}, before any filter", "units": "1"}
+    tokens = MapArray(
+        name=TOKENS,
+        dims=dims,
+        dtype="uint16",
+        fill=TOKEN_FILL,
+        bands=tuple(f"codebook index{tail}" for tail in tails),
+        attributes=codes,
+        limits=(0, TOKEN_FILL - 1),
+        nodata=TOKEN_FILL,
     )
+    probability = MapArray(
+        name=TOKEN_PROBABILITY,
+        dims=dims,
+        dtype="float32",
+        fill=np.nan,
+        bands=tuple(f"probability of the {drawn}{tail}" for tail in tails),
+        attributes=sure,
+        limits=(0, 1),
+        nodata=np.nan,
+        resampling="average",
+    )
+    return (probability,) if windows else (tokens, probability)

@@ -62,9 +62,12 @@ class GeneratedMap(ABC):
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
         """Arrays it has beside the tokens, the main one first."""
 
-    def all_arrays(self, *, probabilities: bool, codebooks: int) -> tuple[MapArray, ...]:
+    def all_arrays(
+        self, *, probabilities: bool, codebooks: int, windows: bool = False
+    ) -> tuple[MapArray, ...]:
         """Every array of tokens or maps in its store."""
-        return (*token_arrays(self.name, codebooks), *self.arrays(probabilities=probabilities))
+        tokens = token_arrays(self.name, codebooks, windows=windows)
+        return (*tokens, *self.arrays(probabilities=probabilities))
 
     @abstractmethod
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:

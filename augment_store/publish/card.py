@@ -53,7 +53,8 @@ def _content(facts: StoreFacts) -> Iterator[str]:
         f"SHA-256 of the {spec.modality} tokenizer": f"`{spec.tokenizer_sha256}`",
         "generated from": ", ".join(entry.name for entry in spec.inputs),
         "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
-        f"{counted(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}",
+        f"{counted(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
+        + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
         "chips": f"{facts.chips:,} of {facts.extent.size} × {facts.extent.size} pixels",
         "scenes": f"{facts.scenes:,}",
         "timesteps, samples of each": f"{facts.extent.timesteps}, {sampling.samples}",

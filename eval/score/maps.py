@@ -12,9 +12,9 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import wherever_run
 from augment_store.entries import read_entry
 from augment_store.legend import LegendError, LegendTable
-from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY
+from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, by_pixel
 from augment_store.maps.categorical import CONFIDENCE
-from augment_store.modalities import IGNORED_LABEL, LULC, PATCH_SIZE
+from augment_store.modalities import IGNORED_LABEL, LULC
 from augment_store.same_chips import check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
@@ -83,8 +83,7 @@ def _reliability(
     right = (labels[times] == reference)[counted]
     confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
     probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
-    by_pixel = probability.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)
-    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel}
+    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape[-1])}
     return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 
 

@@ -14,7 +14,7 @@ from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
-from augment_store.modalities import NDVI, PATCH_SIZE, S2L2A, native, ndvi_of
+from augment_store.modalities import NDVI, S2L2A, native, ndvi_of, patches
 from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
@@ -101,7 +101,7 @@ class ConstantMaps:
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
-        side = self._size // PATCH_SIZE if array == TOKENS else self._size
+        side = patches(self._size) if array == TOKENS else self._size
         return self._values[array].repeat(side, axis=-1).repeat(side, axis=-2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
-from augment_store.modalities import PATCH_SIZE
+from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
 from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
 from augment_store.schema import State
 from augment_store.store import AugmentStore
@@ -90,9 +90,7 @@ class StoreMaps:
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of one chip, ``[sample, time, …]``; for ``token_probability`` one per pixel."""
         values = self._read(array, chip_id)
-        if array != "token_probability":
-            return values
-        return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)
+        return by_pixel(values, self.store.extent.size) if array == TOKEN_PROBABILITY else values
 
     def _read(self, array: str, chip_id: str) -> NDArray[Any]:
         held = self._held.get((array, chip_id))
@@ -111,6 +109,10 @@ def _check_arrays(store: AugmentStore, arrays: Sequence[str]) -> None:
             missing = f"{store.path}: no array {array!r} in this {store.spec.modality} store"
             there = f"it has {', '.join(store.map_names)}"
             remedy = "choose another encoding or store"
+            if array == TOKENS and store.spec.sampling.window is not None:
+                remedy = (
+                    "its maps are blended of windows, which leaves none: generate a store without --window"
+                )
             if array == "probabilities":
                 remedy = "generate a store with --probabilities"
             raise EncodingError(f"{missing}, {there}; {remedy}")

@@ -104,7 +104,7 @@ def folder_chips(tmp_path):
     [
         ("S2L2A", np.zeros((11, 32, 32), np.int16), "11 bands; expected 12 "),
         ("S1RTC", np.zeros((2, 32, 48), np.float32), "32 × 48 pixels; expected a square"),
-        ("DEM", np.zeros((1, 40, 40), np.int16), "40 × 40 pixels; .* multiple of 16"),
+        ("DEM", np.zeros((1, 15, 15), np.int16), "15 × 15 pixels; .* of 16 pixels or more"),
         ("DEM", np.zeros((1, 48, 48), np.int16), "differ in size .*one pixel grid"),
         (
             "S1RTC",

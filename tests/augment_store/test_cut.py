@@ -147,7 +147,7 @@ def test_grids_may_differ_by_a_hundredth_of_a_pixel(scene, shift, status):
         (lambda scene: (scene / "dem.tif").write_bytes(b"II*"), (), "dem.tif: cannot be read as a raster"),
         (lambda scene: (scene / "dem.tif").unlink(), (), "dem.tif: cannot be read as a raster"),
         (None, ("--size", "96"), "80 × 80 pixels hold no chip of 96 px"),
-        (None, ("--size", "40"), "--size 40: expected a multiple of 16"),
+        (None, ("--size", "15"), "--size 15: expected 16 or more"),
         (None, ("--overlap", "32"), "--overlap 32: expected 0 to 31"),
         (None, ("--block", "16"), "--block 16: expected at least --size 32"),
         (None, ("--missing", "2"), "--missing 2: expected a share"),

@@ -9,7 +9,7 @@ from augment_store.schema import Extent, map_arrays
 from generate.datamodule import ChipInput, ImageBatch
 from generate.module import GenerationModule, device_maps, stored
 from generate.terramind import Generated
-from tests.worlds import make_spec
+from tests.worlds import make_sampling, make_spec
 
 
 def test_classes_confidence_and_mean_probabilities():
@@ -43,6 +43,7 @@ class Stub(torch.nn.Module):
     """Generates the number of the timestep."""
 
     modality = "S2L2A"
+    sampling = make_sampling()
 
     def generate(self, images, owners):
         numbers = torch.tensor([float(owner.timestep) for owner in owners]).view(-1, 1, 1, 1)

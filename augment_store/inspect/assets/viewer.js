@@ -65,7 +65,7 @@ function showLayers() {
     $(label).textContent = LAYERS[layer];
   }
   $("grid").hidden = !$("tokens").checked;
-  $("grid").style.setProperty("--side", chip.side);
+  $("grid").style.setProperty("--side", store.cells);
   viewer.pixels.clear();
   placeCell(viewer.cell);
 }
@@ -75,6 +75,9 @@ function setSwipe(value) {
   $("swipe").value = at;
   $("stage").style.setProperty("--at", `${at}%`);
 }
+
+// The last patch of a row may reach beyond the chip, so that a side has no whole number of cells.
+const lastCell = () => Math.ceil(store.cells) - 1;
 
 function tokensOf(chip) {
   const sample = Math.min(+$("sample").value || 0, chip.tokens.length - 1);
@@ -105,10 +108,11 @@ function placeCell(cell, x, y) {
   const words = [];
   if (cell) {
     const [row, column] = cell;
-    $("cell").style.left = `${100 * column / chip.side}%`;
-    $("cell").style.top = `${100 * row / chip.side}%`;
-    if (on) words.push(`token ${tokensOf(chip)[row * chip.side + column]}`, `row ${row}, column ${column}`);
-    const [px, py] = [x ?? (column + .5) / chip.side, y ?? (row + .5) / chip.side];
+    $("cell").style.left = `${100 * column / store.cells}%`;
+    $("cell").style.top = `${100 * row / store.cells}%`;
+    if (on && chip.tokens) words.push(`token ${tokensOf(chip)[row * (lastCell() + 1) + column]}`);
+    if (on) words.push(`row ${row}, column ${column}`);
+    const [px, py] = [x ?? (column + .5) / store.cells, y ?? (row + .5) / store.cells].map((part) => Math.min(part, .9999));
     words.push(className("under", $("left").value, px, py), className("over", $("right").value, px, py));
   }
   $("readout").textContent = [...new Set(words.filter(Boolean))].join(" · ");
@@ -118,14 +122,14 @@ function pointAt(event) {
   const box = $("stage").getBoundingClientRect();
   const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((part) => Math.min(Math.max(part, 0), .9999));
   if (event.buttons & 1) setSwipe(100 * x);
-  placeCell([Math.floor(y * current().side), Math.floor(x * current().side)], x, y);
+  placeCell([Math.floor(y * store.cells), Math.floor(x * store.cells)], x, y);
 }
 
 function moveCell(rows, columns) {
-  const side = current().side, [row, column] = viewer.cell ?? [0, -1 * columns];
+  const [row, column] = viewer.cell ?? [0, -1 * columns];
   $("tokens").checked = true;
   $("grid").hidden = false;
-  placeCell([row + rows, column + columns].map((place) => Math.min(Math.max(place, 0), side - 1)));
+  placeCell([row + rows, column + columns].map((place) => Math.min(Math.max(place, 0), lastCell())));
 }
 
 function exchange() {
