@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError, StoreError
+from augment_store.remote import RemotePath, as_path
 
 LONGEST_NAME: Final = 200
 """Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems take."""
@@ -38,21 +38,27 @@ def check_name(what: str, name: str) -> None:
     raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
 
 
-def check_local(option: str, path: Path) -> None:
-    """Makes sure that a path is one of this machine, since only such are read and written.
+WRITE_LOCALLY: Final = (
+    "a store is written to a local folder; copy it when it is complete, as aws s3 sync, rclone and python -m "
+    "augment_store publish --push do"
+)
+"""Remedy where a store at a URL is to be made or changed."""
+
+
+def check_local(option: str, path: Path, remedy: str) -> None:
+    """Makes sure that a path is one of this machine.
 
     Args:
         option: The option it was given with, for the message.
-        path: The path, as `Path` makes it of ``s3://bucket/x``.
+        path: The path.
+        remedy: What to do about it.
 
     Raises:
         RemotePathError: If it is a URL.
     """
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        url = str(path).replace(":/", "://", 1)
-        raise RemotePathError(
-            f"{option} {url}: only local paths work; copy the data to this machine, or mount the bucket as a folder"
-        )
+    place = as_path(path)
+    if isinstance(place, RemotePath):
+        raise RemotePathError(f"{option} {place}: {remedy}")
 
 
 def check_outside(out: Path, store: Path) -> None:

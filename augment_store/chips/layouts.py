@@ -16,8 +16,9 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
-from augment_store.files import check_local, check_name, read_text
+from augment_store.files import check_name, read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.remote import RemotePath
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 
@@ -213,7 +214,6 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
     Raises:
         ChipSetError: If there is no such folder, no such layout, or no chip of any layout in it.
     """
-    check_local("--chips", root)
     if not root.is_dir():
         raise ChipSetError(f"{root}: no such folder; --chips takes the root folder of a chip set")
     if name is not None:
@@ -232,7 +232,8 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
 
 def root_above(folder: Path) -> Path | None:
     """Root of the chip set of which `folder` is the data or a modality folder; None where it is neither."""
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
+    if not isinstance(folder, RemotePath):
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
             modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
@@ -247,7 +248,9 @@ def root_above(folder: Path) -> Path | None:
 
 
 def _what_is_there(root: Path) -> str:
-    """A few of the files under a folder, for a message."""
+    """A few of the files under a folder, for a message; at a URL nobody waits for a list of them."""
+    if isinstance(root, RemotePath):
+        return ""
     found = (path for path in sorted(root.glob("*/*")) if path.is_file() and not path.name.startswith("."))
     names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]
     return f", found {', '.join(names)} …" if names else ""

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from augment_store.files import read_text
+from augment_store.remote import as_path
 from augment_store.typed import load_yaml
 from augment_store.words import one_line
 from finetune.errors import ConfigError
@@ -181,7 +182,7 @@ def _resolve_data(data: Config, options: Options) -> None:
 def _store(named: str | None, options: Options) -> str | None:
     """The store of the command line, or of the YAML; one that is not there is refused by who named it."""
     store = str(options.augment) if options.augment is not None else named
-    if not store or (Path(store) / "zarr.json").is_file():
+    if not store or (as_path(store) / "zarr.json").is_file():
         return store
     if options.augment is not None:  # also where a control does not read it: a wrong path is an error
         raise ConfigError(
