@@ -17,7 +17,7 @@ from augment_store.command_line import (
     run_guarded,
 )
 from augment_store.export import command as export_command
-from augment_store.files import printable
+from augment_store.files import WRITE_LOCALLY, check_local, printable
 from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
 from augment_store.publish import command as publish_command
@@ -67,6 +67,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(parsed: argparse.Namespace) -> int:
     from augment_store.lock import exclusive
 
+    if parsed.repair:
+        check_local("--repair", parsed.store, WRITE_LOCALLY)
     if (
         not parsed.repair or not parsed.store.is_dir()
     ):  # of no folder, opening says so and makes no lock beside it

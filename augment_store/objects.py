@@ -97,6 +97,9 @@ def read_file(path: Path) -> bytes | None:
         RemotePathError: If it is at a URL that does not answer.
     """
     if isinstance(path, RemotePath):
-        return path.read_bytes() if path.is_file() else None
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
     with opened(path) as file:
         return None if file is None else file.read(file.stamp.size, 0)

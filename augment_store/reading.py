@@ -71,9 +71,7 @@ class StoreReader:
         if mode != "r":
             check_local("store", path, WRITE_LOCALLY)
         if not (path / "zarr.json").is_file():
-            raise StoreError(
-                f"{path}: not an augment store (no zarr.json); make one with python -m generate --store"
-            )
+            raise StoreError(f"{path}: {no_store_at(path)}")
         attributes = _group_attributes(path)
         version = attributes.get("schema_version")
         if version is None:
@@ -250,6 +248,16 @@ class StoreReader:
             return ()
         known = zip(self.chip_ids, (states == state).tolist(), strict=True)
         return tuple(chip_id for chip_id, found in known if chip_id and found)
+
+
+def no_store_at(path: Path) -> str:
+    """What to say, and advise, where a store was to be read and there is none."""
+    remedy = (
+        "check the bucket and the folder in the URL"
+        if isinstance(path, RemotePath)
+        else "make one with python -m generate --store"
+    )
+    return f"not an augment store (no zarr.json); {remedy}"
 
 
 def _for_zarr(path: Path) -> Path | str:

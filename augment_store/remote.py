@@ -165,17 +165,29 @@ def _answered(path: RemotePath) -> Iterator[None]:
     """Turns what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so."""
     try:
         yield
-    except (FileNotFoundError, AugmentStoreError):
+    except AugmentStoreError:
         raise
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec's HTTP client says so of a server that does not answer, too
+        if cause is None or path.protocol not in {"http", "https"} or getattr(cause, "status", 0) in _ABSENT:
+            raise
+        raise _refused(path, cause) from error
     except ImportError as error:
         package = '"terramind-tim-store[remote]"' if path.protocol in {"s3", "s3a"} else "the package named"
         raise RemotePathError(f"{path}: cannot be read ({one_line(error)}); pip install {package}") from error
     except Exception as error:  # each client has errors of its own, from which one can only learn the reason
-        raise RemotePathError(
-            f"{path}: cannot be read ({one_line(error) or type(error).__name__}); check the address, the network and "
-            f"your credentials{_CREDENTIALS.get(path.protocol, '')}"
-        ) from error
+        raise _refused(path, error) from error
 
+
+def _refused(path: RemotePath, reason: BaseException) -> RemotePathError:
+    return RemotePathError(
+        f"{path}: cannot be read ({one_line(reason) or type(reason).__name__}); check the address, the network and "
+        f"your credentials{_CREDENTIALS.get(path.protocol, '')}"
+    )
+
+
+_ABSENT: Final = {404, 410}
+"""Answers of HTTP that say that nothing is there."""
 
 _CREDENTIALS: Final = {
     "s3": " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or for a public bucket FSSPEC_S3='{\"anon\": true}')"

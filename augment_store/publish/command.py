@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store is not sound, or the folder or upload fails.
     """
     from augment_store.errors import PublishError
+    from augment_store.files import check_local
     from augment_store.inspect.selection import open_chips
     from augment_store.legend import LegendTable
     from augment_store.publish.folder import publish
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.store import AugmentStore
     from augment_store.words import counted
 
+    check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
     check_licence(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
         raise PublishError(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from augment_store.files import read_text
+from augment_store.reading import no_store_at
 from augment_store.remote import as_path
 from augment_store.typed import load_yaml
 from augment_store.words import one_line
@@ -185,9 +186,7 @@ def _store(named: str | None, options: Options) -> str | None:
     if not store or (as_path(store) / "zarr.json").is_file():
         return store
     if options.augment is not None:  # also where a control does not read it: a wrong path is an error
-        raise ConfigError(
-            f"--augment {store}: not an augment store (no zarr.json); make one with python -m generate --store"
-        )
+        raise ConfigError(f"--augment {store}: {no_store_at(options.augment)}")
     if options.control is None:
         raise ConfigError(
             f"{options.config}: data.init_args.augment: {store} is not an augment store (no zarr.json); name yours "
