@@ -44,6 +44,9 @@ WRITE_LOCALLY: Final = (
 )
 """Remedy where a store at a URL is to be made or changed."""
 
+OUTPUT_LOCALLY: Final = "a URL is only read; write to a local folder, and copy it there"
+"""Remedy for whatever else is to be written; to `Path` a URL would be a local folder called ``s3:``."""
+
 
 def check_local(option: str, path: Path, remedy: str) -> None:
     """Makes sure that a path is one of this machine.
@@ -114,7 +117,9 @@ def draft_of(path: Path) -> Iterator[Path]:
 
     Raises:
         OutputError: If the folder or file cannot be written; no draft is left behind.
+        RemotePathError: If it is a URL.
     """
+    check_local("output", path, OUTPUT_LOCALLY)
     draft = path.with_name(f".draft.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +140,9 @@ def draft_folder_of(path: Path) -> Iterator[Path]:
 
     Raises:
         OutputError: If something is there already, or it cannot be written; no draft is left behind.
+        RemotePathError: If it is a URL.
     """
+    check_local("output", path, OUTPUT_LOCALLY)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(path, "exists and is not empty")
     draft = path.with_name(f".draft.{path.name}")

@@ -43,9 +43,7 @@ class RemotePath(PosixPath):
         return _SCHEME.sub(r"\1://", super().__str__(), count=1)
 
     def __fspath__(self) -> str:
-        raise RemotePathError(
-            f"{self}: a URL is only read; write to a local folder, and copy it there when it is complete"
-        )
+        raise RemotePathError(f"{self}: a URL is only read; write to a local folder, and copy it there")
 
     @property
     def protocol(self) -> str:

@@ -1,13 +1,11 @@
 """Stores and chip sets at URLs: a local S3 server, and HTTP servers with and without ranges."""
 
 import functools
-import http.server
-import logging
 import multiprocessing
 import os
 import subprocess
 import sys
-import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +13,14 @@ import pytest
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli import main
 from augment_store.errors import RemotePathError, StoreError
+from augment_store.lock import exclusive
 from augment_store.objects import RemoteObject
 from augment_store.remote import RemotePath, as_path
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from tests.augment_store.stores import make_store
 from tests.chips import write_folder_chips, write_impactmesh_chips
+from tests.servers import Ranges, Whole, s3_bucket, web_site
 
 IDS = ("a_r0c0", "a_r0c1")
 
@@ -37,64 +37,16 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bucket(places):
-    """The same in a bucket of an S3 server of this machine; its address is in the environment, as a user sets it."""
-    pytest.importorskip("s3fs")
-    import fsspec
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        patch.setenv("AWS_ACCESS_KEY_ID", "x")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "y")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        files = fsspec.filesystem("s3", skip_instance_cache=True)
-        files.mkdir("bucket")
-        files.put(str(places), "bucket", recursive=True)
-        yield f"s3://bucket/{places.name}"
-    server.stop()
-
-
-class Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, the first and last byte of a range as asked for."""
-
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        path = self.translate_path(self.path)
-        if asked is None:
-            return super().do_GET()
-        first, last = (int(number) for number in asked.removeprefix("bytes=").split("-"))
-        with open(path, "rb") as file:  # noqa: PTH123 - a text
-            content = file.read()[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        return None
-
-    def log_message(self, *_):
-        pass
-
-
-class Whole(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and does not know ranges."""
-
-    def log_message(self, *_):
-        pass
+    """The same in a bucket."""
+    with s3_bucket(places) as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=[Ranges, Whole])
 def site(request, places):
     """The same on a web server."""
-    handler = functools.partial(request.param, directory=str(places))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with web_site(places, request.param) as url:
+        yield url
 
 
 def assert_same_store(found: AugmentStore, expected: AugmentStore) -> None:
@@ -173,12 +125,20 @@ def test_commands_read_a_bucket(bucket, tmp_path, capsys):
     assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
+def test_chips_on_a_web_server_that_lists_folders_are_the_chips_on_disk(site, places):
+    found, expected = ChipSet.open(f"{site}/chips"), ChipSet.open(places / "chips")
+    assert found.ids == expected.ids == IDS
+    np.testing.assert_array_equal(
+        found.read(IDS[0], ("S2L2A",)).digests(), expected.read(IDS[0], ("S2L2A",)).digests()
+    )
+
+
 def test_damage_in_a_bucket_is_named(bucket, places):
     """A flipped byte is damage, as on disk; the chips of the other shard are read all the same."""
     import fsspec
 
-    files = fsspec.filesystem("s3", skip_instance_cache=True)
-    source, target = f"{bucket}/store", "s3://bucket/damaged"
+    files = fsspec.filesystem("s3")
+    source, target = f"{bucket}/store", f"{bucket}/damaged"
     files.copy(source, target, recursive=True)
     content = bytearray(files.cat_file(f"{target}/lulc/c/0/0/0/0/0"))
     content[10] ^= 1
@@ -270,6 +230,10 @@ def test_a_store_at_a_url_is_not_written(tmp_path, monkeypatch, capsys, spec):
     ):
         with pytest.raises(RemotePathError, match="a URL is only read"):
             write(as_path(url))
+    export = ("export", str(tmp_path / "s"), "--format", "geotiff", "--out", url)
+    assert "a URL is only read; write to a local folder" in line_of(capsys, *export)
+    with pytest.raises(RemotePathError, match="a URL is only read"), exclusive(Path(url)):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
