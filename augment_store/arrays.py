@@ -9,12 +9,11 @@ as the shard has chips with a table of their places at the end
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import struct
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
@@ -26,7 +25,9 @@ from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
-from augment_store.errors import StoreError
+from augment_store.errors import RemotePathError, StoreError
+from augment_store.objects import NO_FILE, OpenFile, RemoteObject, Stamp, opened, read_file
+from augment_store.remote import RemotePath
 from augment_store.schema import ArraySchema, Role
 from augment_store.typed import load_json
 
@@ -45,6 +46,8 @@ _NEVER_WRITTEN: Final = 2**64 - 1
 
 _CHECKSUM_BYTES: Final = 4
 _HELD_OBJECTS: Final = 8
+_HELD_REMOTE: Final = 2**16
+"""Objects at URLs whose size and table are kept, some 1 kB each."""
 
 
 def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int) -> None:
@@ -84,19 +87,8 @@ def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: i
     return ""
 
 
-class Stamp(NamedTuple):
-    """What changes when a file is replaced or written to."""
-
-    inode: int
-    modified: int
-    size: int
-
-
-NO_FILE: Final = Stamp(0, 0, 0)
-
-
 class StoredArray:
-    """Reads an array of a store on a local disk.
+    """Reads an array of a store.
 
     Args:
         store: Folder of the store.
@@ -113,6 +105,7 @@ class StoredArray:
         self._folder = store / schema.name
         self._dtype = None if schema.dtype == "str" else np.dtype(schema.dtype).newbyteorder("<")
         self._held: dict[int, tuple[NDArray[Any], Stamp]] = {}
+        self._remote: dict[int, RemoteObject] = {}
         with damage_named(store, schema.name):
             content = read_file(self._folder / "zarr.json")
             if content is None:
@@ -167,18 +160,18 @@ class StoredArray:
         if self.schema.role is not Role.GENERATED:
             values, stamp = self._whole(number)
             return np.array(values[place]), stamp
-        with _opened(self.object(number)) as file:
+        with self._open(number) as file:
             if file is None:
                 return self._filled(()), NO_FILE
-            stamp, length = _stamp(file), 16 * self.chips
+            stamp, length = file.stamp, 16 * self.chips
             start = stamp.size - length - _CHECKSUM_BYTES
-            table = _checked(os.pread(file, length + _CHECKSUM_BYTES, max(0, start)))
+            table = _checked(file.read(length + _CHECKSUM_BYTES, max(0, start)))
             offset, count = struct.unpack_from("<QQ", table, 16 * place)
             if offset == count == _NEVER_WRITTEN:
                 return self._filled(()), stamp
             if offset + count > start:
                 raise ValueError("the place of the chunk lies outside its shard")
-            return self._decoded(os.pread(file, count, offset), self.schema.shape), stamp
+            return self._decoded(file.read(count, offset), self.schema.shape), stamp
 
     def region(self, first: int, last: int) -> NDArray[Any]:
         """Chips ``first`` to ``last - 1`` of the array, as a copy.
@@ -198,18 +191,31 @@ class StoredArray:
 
     def _whole(self, number: int) -> tuple[NDArray[Any], Stamp]:
         """An object of a column; the last ones read are kept in memory while their files stay the same."""
-        with _opened(self.object(number)) as file:
+        with self._open(number) as file:
             if file is None:
                 return self._filled((self.chips,)), NO_FILE
-            stamp = _stamp(file)
+            stamp = file.stamp
             if number in self._held and self._held[number][1] == stamp:
                 return self._held[number]
-            values = self._decoded(os.pread(file, stamp.size, 0), (self.chips, *self.schema.shape))
+            values = self._decoded(file.read(stamp.size, 0), (self.chips, *self.schema.shape))
         self._held.pop(number, None)
         while len(self._held) >= _HELD_OBJECTS:
             self._held.pop(next(iter(self._held)))
         self._held[number] = values, stamp
         return values, stamp
+
+    def _open(self, number: int) -> AbstractContextManager[OpenFile | RemoteObject | None]:
+        """An object of the array, None where there is none; one at a URL is looked at once."""
+        path = self.object(number)
+        if not isinstance(path, RemotePath):
+            return opened(path)
+        if number not in self._remote:
+            if not path.is_file():
+                return contextlib.nullcontext()
+            while len(self._remote) >= _HELD_REMOTE:
+                self._remote.pop(next(iter(self._remote)))
+            self._remote[number] = RemoteObject(path)
+        return contextlib.nullcontext(self._remote[number])
 
     def _decoded(self, content: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
         raw = Zstd().decode(_checked(content))
@@ -230,41 +236,6 @@ def _checked(content: bytes) -> bytes:
     return body
 
 
-def _stamp(file: int) -> Stamp:
-    found = os.fstat(file)
-    return Stamp(found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    """A file's descriptor, None if there is no file.
-
-    Raises:
-        StoreError: If it is not a regular file; reading a pipe would block forever.
-    """
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise StoreError(f"{path}: not a regular file; the store is damaged there")
-        yield file
-    finally:
-        os.close(file)
-
-
-def read_file(path: Path) -> bytes | None:
-    """Content of a file of a store, None if there is no file.
-
-    Raises:
-        StoreError: If it is not a regular file.
-    """
-    with _opened(path) as file:
-        return None if file is None else os.pread(file, os.fstat(file).st_size, 0)
-
-
 DAMAGE: Final = (
     *(OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, struct.error),
     *(IndexError, MemoryError, OverflowError, ExceptionGroup),
@@ -277,8 +248,8 @@ def damage_named(path: Path, what: str) -> Iterator[None]:
     """Turns any error of a damaged chunk or damaged metadata into one line that names what is damaged."""
     try:
         yield
-    except (StoreError, PermissionError):
-        raise
+    except (StoreError, RemotePathError, PermissionError):
+        raise  # a server that does not answer is no damage
     except DAMAGE as error:
         reason = error
         while isinstance(reason, ExceptionGroup):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from augment_store.chips import cut_command, layouts_command
@@ -18,16 +17,17 @@ from augment_store.command_line import (
     run_guarded,
 )
 from augment_store.export import command as export_command
-from augment_store.files import printable
+from augment_store.files import WRITE_LOCALLY, check_local, printable
 from augment_store.history import last_command
 from augment_store.inspect import command as inspect_command
 from augment_store.publish import command as publish_command
 from augment_store.quiet import UNPLACED, quieten
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    parser.add_argument("store", type=as_path, metavar="STORE", help="folder of the store, or its URL")
     parser.add_argument("--json", action="store_true", help="print plain JSON instead of tables")
 
 
@@ -48,8 +48,8 @@ def _info(parsed: argparse.Namespace) -> int:
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
-    parser.add_argument("--chips", type=Path, metavar="DIR", help="also compare with these chips")
+    parser.add_argument("store", type=as_path, metavar="STORE", help="folder of the store, or its URL")
+    parser.add_argument("--chips", type=as_path, metavar="DIR", help="also compare with these chips")
     add_layout_argument(parser)
     parser.add_argument(
         "--sample",
@@ -68,6 +68,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(parsed: argparse.Namespace) -> int:
     from augment_store.lock import exclusive
 
+    if parsed.repair:
+        check_local("--repair", parsed.store, WRITE_LOCALLY)
     # without a folder, opening it says so; locking would leave a lock file beside nothing
     if not parsed.repair or not parsed.store.is_dir():
         return _verified(parsed)

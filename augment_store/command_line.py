@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
 from augment_store.files import printable
+from augment_store.remote import as_path
 
 DISK: Final = frozenset(
     {
@@ -99,14 +99,17 @@ def add_layout_argument(
 def add_places_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--chips`, `--layout` and `--store`: where the chip set and the store of a run are now."""
     parser.add_argument(
-        "--chips", type=Path, metavar="DIR", help="where the chip set is now (default: where the run read it)"
+        "--chips",
+        type=as_path,
+        metavar="DIR",
+        help="where the chip set is now, a folder or a URL (default: where the run read it)",
     )
     add_layout_argument(parser, "the run's, or else detected from the files")
     parser.add_argument(
         "--store",
-        type=Path,
+        type=as_path,
         metavar="DIR",
-        help="where the augment store is now (default: where the run read it)",
+        help="where the augment store is now, a folder or a URL (default: where the run read it)",
     )
 
 

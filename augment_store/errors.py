@@ -14,7 +14,7 @@ class ChipSetError(AugmentStoreError, ValueError):
 
 
 class RemotePathError(AugmentStoreError, ValueError):
-    """A path is a URL; only local ones are read and written."""
+    """A URL was given where only a local path works, or what is at it does not answer."""
 
 
 class ChipNotFoundError(AugmentStoreError, FileNotFoundError):

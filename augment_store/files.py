@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
+from augment_store.remote import RemotePath, as_path
 
 LARGEST_TEXT: Final = 2**26
 """Bytes that a text file may have: a table of a million chips takes less."""
 
 
-def check_local(option: str, path: Path) -> None:
-    """Makes sure that a path is local, since no others are read or written.
+WRITE_LOCALLY: Final = (
+    "a store is written to a local folder; copy it when it is complete, as aws s3 sync, rclone and python -m "
+    "augment_store publish --push do"
+)
+"""Remedy if a store at a URL would be made or changed."""
+
+OUTPUT_LOCALLY: Final = "a URL is only read; write to a local folder, and copy it there"
+"""Remedy for every other output; `Path` would take a URL for a local folder called ``s3:``."""
+
+
+def check_local(option: str, path: Path, remedy: str) -> None:
+    """Makes sure that a path is one on this machine.
 
     Args:
         option: The option it was given with, for the message.
-        path: The path, as `Path` makes it of ``s3://bucket/x``.
+        path: The path.
+        remedy: What to do about it.
 
     Raises:
         RemotePathError: If it is a URL.
     """
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(path)):
-        url = str(path).replace(":/", "://", 1)
-        raise RemotePathError(
-            f"{option} {url}: only local paths work; copy the data to this machine, or mount the bucket as a folder"
-        )
+    place = as_path(path)
+    if isinstance(place, RemotePath):
+        raise RemotePathError(f"{option} {place}: {remedy}")
 
 
 def check_outside(out: Path, store: Path) -> None:
@@ -71,7 +80,9 @@ def draft_of(path: Path) -> Iterator[Path]:
 
     Raises:
         OutputError: If the folder or file cannot be written; no draft is left behind.
+        RemotePathError: If it is a URL.
     """
+    check_local("output", path, OUTPUT_LOCALLY)
     draft = path.with_name(f".draft.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +103,9 @@ def draft_folder_of(path: Path) -> Iterator[Path]:
 
     Raises:
         OutputError: If something is there already, or it cannot be written; no draft is left behind.
+        RemotePathError: If it is a URL.
     """
+    check_local("output", path, OUTPUT_LOCALLY)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(path, "exists and is not empty")
     draft = path.with_name(f".draft.{path.name}")

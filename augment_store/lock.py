@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from augment_store.errors import StoreError
+from augment_store.files import OUTPUT_LOCALLY, check_local
 
 
 class StoreBusyError(StoreError):
@@ -26,7 +27,9 @@ def exclusive(path: Path) -> Iterator[None]:
     Raises:
         StoreBusyError: If another run holds it.
         OSError: If the folder above it cannot be written.
+        RemotePathError: If it is a URL.
     """
+    check_local("output", path, OUTPUT_LOCALLY)
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:

@@ -10,10 +10,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from augment_store.arrays import WRITE_ALL_CHUNKS, Stamp, StoredArray, damage_named, read_file
+from augment_store.arrays import WRITE_ALL_CHUNKS, StoredArray, damage_named
 from augment_store.entries import digest_of
 from augment_store.errors import ChipNotFoundError, StoreError
+from augment_store.files import WRITE_LOCALLY, check_local
 from augment_store.ids import ChipIds
+from augment_store.objects import Stamp, read_file
+from augment_store.remote import RemotePath, as_path
 from augment_store.schema import (
     SCHEMA_VERSION,
     ArraySchema,
@@ -56,19 +59,20 @@ class StoreReader:
         """Opens an existing store.
 
         Args:
-            path: Folder of the store.
+            path: Folder of the store, or its URL to read it.
             mode: ``r`` to read, ``r+`` to write shards.
             lost_ids: Whether chips whose id cannot be read count as nameless, so that `verify` can name
                 and repair the damage; otherwise asking for one is an error.
 
         Raises:
             StoreError: If there is none, or it is of another schema version or damaged.
+            RemotePathError: If a URL is to be written to, or does not answer.
         """
-        path = Path(path)
+        path = as_path(path)
+        if mode != "r":
+            check_local("store", path, WRITE_LOCALLY)
         if not (path / "zarr.json").is_file():
-            raise StoreError(
-                f"{path}: not an augment store (no zarr.json); make one with python -m generate --store"
-            )
+            raise StoreError(f"{path}: {no_store_at(path)}")
         attributes = _group_attributes(path)
         version = attributes.get("schema_version")
         if version is None:
@@ -115,7 +119,10 @@ class StoreReader:
     def _group(self) -> zarr.Group:
         with damage_named(self.path, "zarr.json"):
             return zarr.open_group(
-                self.path, mode="r+" if self._mode == "r+" else "r", zarr_format=3, use_consolidated=False
+                _for_zarr(self.path),
+                mode="r+" if self._mode == "r+" else "r",
+                zarr_format=3,
+                use_consolidated=False,
             )
 
     def array(self, name: str) -> zarr.Array[Any]:
@@ -244,6 +251,21 @@ class StoreReader:
             return ()
         known = zip(self.chip_ids, (states == state).tolist(), strict=True)
         return tuple(chip_id for chip_id, found in known if chip_id and found)
+
+
+def no_store_at(path: Path) -> str:
+    """What to say, and advise, where a store was to be read and there is none."""
+    remedy = (
+        "check the bucket and the folder in the URL"
+        if isinstance(path, RemotePath)
+        else "make one with python -m generate --store"
+    )
+    return f"not an augment store (no zarr.json); {remedy}"
+
+
+def _for_zarr(path: Path) -> Path | str:
+    """A store's place as Zarr takes it, which has file systems of its own for URLs."""
+    return str(path) if isinstance(path, RemotePath) else path
 
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:

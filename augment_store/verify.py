@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from augment_store.arrays import metadata_problem
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import entry_chunks, rows
-from augment_store.errors import AugmentStoreError, StoreError
+from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
 from augment_store.files import read_text
 from augment_store.inspect.selection import draw
 from augment_store.maps.arrays import MapArray
@@ -177,6 +177,8 @@ def changed_chips(
     def compare(chip_id: str) -> Mismatch | None:
         try:
             chip = chip_set.read(chip_id, inputs)
+        except RemotePathError:
+            raise  # a server that does not answer says nothing about a chip
         except AugmentStoreError:
             return Mismatch.UNREADABLE
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
+from augment_store.remote import as_path
 from augment_store.words import shipped_or_given
 from finetune.errors import ConfigError
 
@@ -68,7 +69,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
     made.add_argument(
-        "--chips", type=Path, metavar="DIR", help="root folder of the chip set, with its own splits"
+        "--chips",
+        type=as_path,
+        metavar="DIR",
+        help="root folder of the chip set, or its URL, with its own splits",
     )
     add_layout_argument(made, "the YAML's, or else detected from the files")
     add_scenes_argument(made)
@@ -94,7 +98,10 @@ def parser() -> argparse.ArgumentParser:
 def _add_store_arguments(made: argparse.ArgumentParser) -> None:
     group = made.add_argument_group("what is joined to the chips")
     group.add_argument(
-        "--augment", type=Path, metavar="STORE", help="augment store; without it the plain fine-tune"
+        "--augment",
+        type=as_path,
+        metavar="STORE",
+        help="augment store, a folder or a URL; without it the plain fine-tune",
     )
     group.add_argument(
         "--encoding",

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
-from augment_store.errors import AugmentStoreError, ChipDataError
+from augment_store.errors import AugmentStoreError, ChipDataError, RemotePathError
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
 from augment_store.store import AugmentStore
@@ -59,7 +59,7 @@ def find_sources(digests: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 @dataclass(frozen=True)
 class ChipReader:
-    """Reads chips; one that cannot be used becomes a `ChipInput` with an error, never an exception.
+    """Reads chips; one that cannot be used becomes a `ChipInput` with an error, and only a silent server raises.
 
     Attributes:
         chip_set: Where the chips are.
@@ -77,6 +77,8 @@ class ChipReader:
         """Reads one chip."""
         try:
             return self._read(chip_id)
+        except RemotePathError:
+            raise  # a server that does not answer says nothing about a chip
         except AugmentStoreError as error:
             return ChipInput(chip_id, {}, np.empty((0, 0), np.uint8), np.empty(0, np.int16), str(error))
 

@@ -12,10 +12,11 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
-from augment_store.files import check_local
+from augment_store.files import WRITE_LOCALLY, check_local
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
+from augment_store.remote import as_path
 from augment_store.schema import MOST_SHARD_CHIPS
 from augment_store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
 from terramind_weights.catalog import HUB, check_generator, generator_names
@@ -95,11 +96,13 @@ class GenerateOptions:
 
 def _add_chip_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("chips")
-    group.add_argument("--chips", type=Path, required=True, metavar="DIR", help="root folder of the chip set")
+    group.add_argument(
+        "--chips", type=as_path, required=True, metavar="DIR", help="root folder of the chip set, or its URL"
+    )
     add_layout_argument(group)
     group.add_argument(
         "--split",
-        type=Path,
+        type=as_path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -266,7 +269,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     """
     _check_ranges(parsed)
     check_generator(parsed.generator)
-    check_local("--store", parsed.store)
+    check_local("--store", parsed.store, WRITE_LOCALLY)
     kind = _check_modality(parsed)
     sampling = SamplingSpec(
         temperature=parsed.temperature,

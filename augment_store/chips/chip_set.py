@@ -27,6 +27,7 @@ from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 DIGEST_BYTES = 16
@@ -105,14 +106,14 @@ class ChipSet:
         """Opens a chip set, detecting its layout if none is named.
 
         Args:
-            root: Root folder of the chip set.
+            root: Root folder of the chip set, or its URL.
             layout: Name of a shipped layout, path of a layout file, or None to detect it.
             splits: Split files to limit it to; empty for all chips.
 
         Raises:
             ChipSetError: If there are no chips, the layout is unknown or a split file is unusable.
         """
-        root = Path(root)
+        root = as_path(root)
         found = cls(root, find_layout(root, layout))
         return found.limited_to(splits) if splits else found
 

@@ -121,7 +121,7 @@ def _rasters(words: Sequence[str]) -> dict[str, Path]:
             raise ChipSetError(f"{word}: expected NAME=FILE, where NAME is one of {', '.join(KNOWN)}")
         if name in rasters:
             raise ChipSetError(f"{word}: {name} appears twice; cut each scene by a command of its own")
-        check_local(name, Path(file))
+        check_local(name, Path(file), "only local files are cut; copy it to this machine")
         rasters[name] = Path(file)
     return rasters
 

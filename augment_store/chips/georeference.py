@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.rasters import LARGEST_RASTER
 from augment_store.errors import ChipDataError
+from augment_store.remote import local_file
 
 Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""
@@ -43,7 +45,7 @@ def read_georeference(path: Path) -> Georeference:
     if not path.is_file():
         raise ChipDataError(f"{path}: not a file")
     try:
-        with rasterio.open(path) as source:
+        with local_file(path, LARGEST_RASTER) as local, rasterio.open(local) as source:
             wkt = source.crs.to_wkt() if source.crs else ""
             return Georeference(wkt, tuple(source.transform)[:6])
     except RasterioError as error:

@@ -16,9 +16,10 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
-from augment_store.files import check_local, read_text
+from augment_store.files import read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.names import check_name
+from augment_store.remote import RemotePath
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 
@@ -208,7 +209,6 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
     Raises:
         ChipSetError: If there is no such folder, no such layout, or no chip of any layout in it.
     """
-    check_local("--chips", root)
     if not root.is_dir():
         raise ChipSetError(f"{root}: no such folder; --chips takes the root folder of a chip set")
     if name is not None:
@@ -227,7 +227,8 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
 
 def root_above(folder: Path) -> Path | None:
     """Root of the chip set whose data folder or modality folder is `folder`; None if it is neither."""
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
+    if not isinstance(folder, RemotePath):
+        folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
             modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
@@ -242,7 +243,9 @@ def root_above(folder: Path) -> Path | None:
 
 
 def _what_is_there(root: Path) -> str:
-    """A few of the files under a folder, for a message."""
+    """A few of the files under a folder, for a message; none at a URL, where listing takes long."""
+    if isinstance(root, RemotePath):
+        return ""
     paths = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
     found = (path for path in paths if path.is_file() and not path.name.startswith("."))
     names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.files import printable
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
@@ -28,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("layout", metavar="NAME", help="layout that comes with the package")
     check = actions.add_parser("check", help="say what a layout finds in a folder; exit 1 on a problem")
     check.add_argument("layout", metavar="NAME|FILE", help="layout by name, or a YAML file")
-    check.add_argument("--chips", type=Path, required=True, metavar="DIR", help="root folder of the chip set")
+    check.add_argument(
+        "--chips", type=as_path, required=True, metavar="DIR", help="root folder of the chip set"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

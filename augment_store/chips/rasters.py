@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.layouts import Layout
-from augment_store.errors import ChipDataError, ChipNotFoundError
+from augment_store.errors import ChipDataError, ChipNotFoundError, RemotePathError
 from augment_store.modalities import PATCH_SIZE, S2L1C, Modality
+from augment_store.remote import local_file
 
 LARGEST_RASTER: Final = 2**30
 """Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
@@ -29,7 +30,10 @@ def read_raster(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise ChipNotFoundError(f"{path}: no such file")
     try:
-        raster = READERS.get(path.suffix.lower(), _read_tif)(path)
+        with local_file(path, LARGEST_RASTER) as local:
+            raster = READERS.get(path.suffix.lower(), _read_tif)(local)
+    except RemotePathError:
+        raise
     except Exception as error:  # damaged files make zarr and GDAL raise anything; all mean the same
         reason = str(error) or type(error).__name__
         raise ChipDataError(f"{path}: cannot be read ({reason}); restore the file") from error

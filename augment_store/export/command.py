@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.maps.registry import MAPS
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ARRAYS: Final = tuple(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `export`."""
     parser.add_argument(
-        "store", type=Path, metavar="STORE", help="folder of the store, even while it is being written"
+        "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
     )
     parser.add_argument("--format", choices=FORMATS, required=True, help="file format")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.command_line import LEGEND_HELP, add_layout_argument, positive
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ _CHECKED_CHIPS: Final = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `inspect`."""
     parser.add_argument(
-        "store", type=Path, metavar="STORE", help="folder of the store, even while it is being written"
+        "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
     )
     parser.add_argument(
         "--chips",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="the chip set it was generated from; shows inputs, splits and references",
     )

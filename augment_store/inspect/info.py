@@ -14,6 +14,7 @@ from augment_store.entries import iter_entries
 from augment_store.files import printable
 from augment_store.inspect.selection import Progress
 from augment_store.maps.drawing import NO_CODE
+from augment_store.remote import RemotePath
 from augment_store.schema import State
 from augment_store.store import AugmentStore
 
@@ -22,7 +23,7 @@ SHARES_CHIPS: Final = 1000
 
 
 def summarize(store: AugmentStore) -> dict[str, Any]:
-    """Counts, extent and spec of a store as plain JSON values."""
+    """Counts, extent and spec of a store as plain JSON values; ``bytes`` is None at a URL, where nobody counts them."""
     progress = Progress.read(store)
     scenes = {entry.scene_id for entry in iter_entries(store)}
     return {
@@ -33,7 +34,7 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
         "timesteps": store.extent.timesteps,
         "size": store.extent.size,
         "arrays": list(store.map_names),
-        "bytes": _bytes_under(store.path),
+        "bytes": None if isinstance(store.path, RemotePath) else _bytes_under(store.path),
         "fingerprint": store.fingerprint,
         "spec": store.spec.to_dict(),
         "audit": store.audit,
@@ -77,6 +78,8 @@ def render_info(store: AugmentStore) -> RenderableType:
     spec = summary.pop("spec")
     audit, history = summary.pop("audit"), summary.pop("history")
     about = Table("store", "", box=None, title_justify="left")
+    if summary["bytes"] is None:  # at a URL, where counting them would list every object
+        del summary["bytes"]
     for key, value in summary.items():
         about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
     made = Table("generation spec", "", box=None)

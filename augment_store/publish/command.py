@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.command_line import LEGEND_HELP, add_layout_argument
+from augment_store.remote import as_path
 
 SUMMARY: Final = "a store as a folder for others: data, STAC collection, dataset card, Croissant"
 
@@ -18,13 +19,15 @@ python -m augment_store publish stores/lulc --out nyc --license CC-BY-4.0 --attr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `publish`."""
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder of the store; complete and sound")
+    parser.add_argument(
+        "store", type=as_path, metavar="STORE", help="folder of the store; complete and sound"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to make; its name is the data set's"
     )
     parser.add_argument(
         "--chips",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="chip set it was generated from: compared with the store, and the maps with its references",
     )
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store is not sound, or the folder or upload fails.
     """
     from augment_store.errors import PublishError
+    from augment_store.files import check_local
     from augment_store.inspect.selection import open_chips
     from augment_store.legend import LegendTable
     from augment_store.publish.folder import publish
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.store import AugmentStore
     from augment_store.words import counted
 
+    check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
     check_licence(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
         raise PublishError(

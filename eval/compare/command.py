@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.command_line import add_layout_argument, positive
+from augment_store.remote import as_path
 
 if TYPE_CHECKING:
     from eval.compare.arms import Comparison
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chips",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="where the chip set is now, for pictures (default: where it was scored)",
     )

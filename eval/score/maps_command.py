@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.command_line import LEGEND_HELP, add_layout_argument
+from augment_store.remote import as_path
 
 SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `zero-shot`."""
-    parser.add_argument("store", type=Path, metavar="STORE", help="folder of a LULC store")
+    parser.add_argument("store", type=as_path, metavar="STORE", help="folder of a LULC store")
     parser.add_argument(
         "--chips",
-        type=Path,
+        type=as_path,
         required=True,
         metavar="DIR",
         help="chip set it was generated from, with a test split",

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict
 
 from augment_store.files import read_text
+from augment_store.remote import as_path
 from augment_store.typed import STRICT, Unfit, load_yaml, parse
 from augment_store.words import one_line
 from eval.errors import StudyError
@@ -191,7 +192,7 @@ class Study:
 
     def store(self, name: str) -> Path:
         """Folder of a store."""
-        return Path(self.stores[name].path or self.out / "stores" / name)
+        return as_path(self.stores[name].path or self.out / "stores" / name)
 
     def runs(self, name: str) -> tuple[Path, ...]:
         """Run directories of an arm, or the folder of a zero-shot row."""

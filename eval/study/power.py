@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.remote import as_path
 from augment_store.words import counted
 from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
 from eval.compare.verdict import ONE_RUN
@@ -58,9 +59,10 @@ def count_test_scenes(study: Study) -> int | None:
     Raises:
         ChipSetError: If it is there and holds no chips.
     """
-    if not study.chips.is_dir():
+    root = as_path(study.chips)
+    if not root.is_dir():
         return None
-    chips = ChipSet.open(study.chips, study.layout)
+    chips = ChipSet.open(root, study.layout)
     test = chips.splits.get("test")
     return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
+from augment_store.remote import as_path
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
@@ -103,7 +103,7 @@ class TimStoreDataModule(LightningDataModule):
         limit_chips: int | None = None,
     ) -> None:
         super().__init__()
-        self.data_root = Path(data_root)
+        self.data_root = as_path(data_root)
         self.files = {"train": train_split, "val": val_split, "test": test_split}
         self.predict_split = predict_split
         self.limit_chips = limit_chips
@@ -116,7 +116,7 @@ class TimStoreDataModule(LightningDataModule):
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
         self.transforms |= {"test": test_transform, "predict": test_transform}
         request = AugmentRequest(
-            store=Path(augment) if augment else None,
+            store=as_path(augment) if augment else None,
             encoding=None if encoding is None else tuple(encoding),
             control=control,
             seed=control_seed,
@@ -162,7 +162,7 @@ class TimStoreDataModule(LightningDataModule):
         Raises:
             ChipSetError: If a split file is missing or empty, or splits overlap.
         """
-        files = {split: Path(name) if name else None for split, name in self.files.items()}
+        files = {split: as_path(name) if name else None for split, name in self.files.items()}
         return read_splits(self.chips, files, self.scene_rule)
 
     def _members(self, split: str) -> Members:
@@ -170,7 +170,7 @@ class TimStoreDataModule(LightningDataModule):
             ids, scenes = require_split(self.splits, split, self.chips), self.splits.scenes
         else:
             named = (
-                self.chips.read_split(Path(self.predict_split))
+                self.chips.read_split(as_path(self.predict_split))
                 if self.predict_split
                 else self.splits.ids.get("test")
             )

@@ -9,6 +9,8 @@ from typing import Any, Final
 import yaml
 
 from augment_store.files import read_text
+from augment_store.reading import no_store_at
+from augment_store.remote import as_path
 from augment_store.typed import load_yaml
 from augment_store.words import one_line
 from finetune.errors import ConfigError
@@ -185,12 +187,10 @@ def _resolve_data(data: Config, options: Options) -> None:
 def _store(named: str | None, options: Options) -> str | None:
     """The store of the command line, or of the YAML; the error for a missing one says who named it."""
     store = str(options.augment) if options.augment is not None else named
-    if not store or (Path(store) / "zarr.json").is_file():
+    if not store or (as_path(store) / "zarr.json").is_file():
         return store
     if options.augment is not None:  # even if a control does not read it: a wrong path is an error
-        raise ConfigError(
-            f"--augment {store}: not an augment store (no zarr.json); make one with python -m generate --store"
-        )
+        raise ConfigError(f"--augment {store}: {no_store_at(options.augment)}")
     if options.control is None:
         raise ConfigError(
             f"{options.config}: data.init_args.augment: {store} is not an augment store (no zarr.json); name yours "

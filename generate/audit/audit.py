@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.units import Units
-from augment_store.errors import AugmentStoreError
+from augment_store.errors import AugmentStoreError, RemotePathError
 from augment_store.modalities import INPUT_MODALITIES, Modality
 from augment_store.schema import Extent
 from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
@@ -123,6 +123,8 @@ def _read_sample(
     for chip_id in ids:
         try:
             chips.append(chip_set.read(chip_id, modalities))
+        except RemotePathError:
+            raise
         except AugmentStoreError as error:
             unreadable.append((chip_id, str(error)))
     return chips, unreadable

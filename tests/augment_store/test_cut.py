@@ -175,7 +175,7 @@ def test_what_cannot_be_cut_is_one_line_and_leaves_nothing(scene, capsys, spoil,
         (("S9=flight.tif",), "S9=flight.tif: expected NAME=FILE, where NAME is one of S2L2A"),
         (("DEM=a.tif", "DEM=b.tif"), "DEM=b.tif: DEM appears twice"),
         (("MASK=labels.tif",), "no input raster given"),
-        (("DEM=s3://bucket/dem.tif",), "only local paths work"),
+        (("DEM=s3://bucket/dem.tif",), "DEM s3://bucket/dem.tif: only local files are cut"),
     ],
 )
 def test_rasters_are_named_once_by_a_modality(tmp_path, capsys, words, message):

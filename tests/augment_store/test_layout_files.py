@@ -8,7 +8,7 @@ import pytest
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SHIPPED, find_layout, load_layout, root_above, shipped_layout
 from augment_store.cli import main
-from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError, RemotePathError
+from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import S2L1C, S2L2A
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_sen1floods11, write_tif
 
@@ -215,11 +215,6 @@ def test_no_chips_shows_what_is_there(tmp_path):
         ChipSetError, match=r"no chips found; .*, found S1_a.TIF, s2/a.jp2 …\. .*--layout FILE"
     ):
         find_layout(tmp_path)
-
-
-def test_a_bucket_is_no_folder(tmp_path):
-    with pytest.raises(RemotePathError, match="--chips s3://bucket/x: only local paths work"):
-        find_layout(Path("s3://bucket/x"))
 
 
 def test_ids_that_differ_between_folders_show_one_that_is_there(tmp_path):

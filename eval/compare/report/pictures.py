@@ -24,6 +24,7 @@ from augment_store.modalities import (
     S2_MODALITIES,
     LegendClass,
 )
+from augment_store.remote import as_path
 from augment_store.store import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
@@ -74,7 +75,7 @@ def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = 
         ChipSetError: If there are no chips in that place, or not in this layout.
     """
     origin = comparison.candidate.scores[0].origin
-    root = chips or Path(origin.chips)
+    root = chips or as_path(origin.chips)
     if chips is None and not root.is_dir():
         return None
     chip_set = ChipSet.open(root, layout or origin.layout)
@@ -82,7 +83,7 @@ def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = 
     if baseline is None or candidate is None:
         return None
     place = candidate.origin.augment.store
-    store = AugmentStore.open(Path(place)) if place and (Path(place) / "zarr.json").is_file() else None
+    store = AugmentStore.open(place) if place and (as_path(place) / "zarr.json").is_file() else None
     shipped = LegendTable.load()
     known = tuple(entry.name for entry in shipped.classes) == comparison.class_names
     table = shipped if known and store is not None and store.spec.modality == LULC.name else None

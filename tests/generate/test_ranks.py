@@ -1,0 +1,71 @@
+"""Several processes on one store, started as torchrun starts them; what one of them loses."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from augment_store.schema import State
+from augment_store.store import AugmentStore
+from augment_store.verify import verify
+from generate.cli import main
+from tests.generate.conftest import assert_equal_stores
+from tests.worlds import write_impactmesh_chips
+
+CHIPS = tuple(f"c_r{i:03d}c000" for i in range(16))
+
+
+def start_ranks(arguments: list[str], count: int) -> list[subprocess.Popen[bytes]]:
+    """Processes with the environment that torchrun gives its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    command = [sys.executable, "-m", "generate", *arguments]
+    return [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(count)
+    ]
+
+
+def test_a_lost_rank_costs_its_unfinished_shards_only(command, tmp_path):
+    """Ranks own shards by turns, so shard 1 is the second one's; torchrun then ends the others, here by SIGTERM."""
+    root = write_impactmesh_chips(tmp_path / "chips", CHIPS)
+    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2")
+    ranks = start_ranks(command(tmp_path / "s", *more, "--devices", "2"), 2)
+    deadline = time.monotonic() + 120
+    first = tmp_path / "s" / "state" / "c" / "1"
+    while not first.is_file() and all(rank.poll() is None for rank in ranks) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    ranks[1].kill()
+    ranks[0].terminate()
+    assert ranks[1].wait() == -9
+    assert ranks[0].wait(timeout=120) != 0
+
+    lost = AugmentStore.open(tmp_path / "s")
+    done = lost.chips_in(State.COMPLETE)
+    assert {*CHIPS[2:4]} <= {*done}  # shard 1, which was written before the loss
+    assert len(done) < len(CHIPS)
+    assert all("pending" in str(problem) for problem in verify(lost))
+    kept = {chip_id: lost.read("tokens", chip_id) for chip_id in done}
+
+    assert main(command(tmp_path / "s", *more)) == 0
+    assert main(command(tmp_path / "whole", *more)) == 0
+    assert_equal_stores(tmp_path / "s", tmp_path / "whole")
+    resumed = AugmentStore.open(tmp_path / "s")
+    for chip_id, tokens in kept.items():
+        np.testing.assert_array_equal(resumed.read("tokens", chip_id), tokens)
