@@ -5,7 +5,7 @@ import torch
 
 from finetune.data.datamodule import TimStoreDataModule
 from tests.servers import Whole, s3_bucket, web_site
-from tests.worlds import make_world
+from tests.worlds import make_world, store_of
 
 
 def batches(place, **more):
