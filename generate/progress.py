@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import lightning
@@ -34,7 +35,12 @@ class ChipProgress(Callback):
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), _RateColumn())
         self._progress = Progress(
-            *columns, TimeRemainingColumn(compact=True), console=console, speed_estimate_period=120
+            *columns,
+            TimeRemainingColumn(compact=True),
+            console=console,
+            speed_estimate_period=120,
+            # in a notebook Rich draws with ipywidgets; without them it would warn and show nothing
+            disable=console.is_jupyter and find_spec("ipywidgets") is None,
         )
         self._task: Any = None
 

@@ -200,6 +200,7 @@ def commands(text: str) -> list[list[str]]:
         for line in block.splitlines()
     ]
     lines += [" ".join(span.split()) for span in re.findall(r"`(python -m [^`]+)`", text)]
+    lines = [re.sub(r"\$\w+", "1", line) for line in lines]  # variables of a job are numbers
     split = [shlex.split(line, comments=True) for line in lines if " -m " in line and " && " not in line]
     return [[word for word in words[words.index("-m") + 1 :] if word != "--"] for words in split]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import rasterio
 import zarr
 from numcodecs import Blosc
 from numpy.typing import NDArray
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer
 from zarr.core.common import JSON
 from zarr.storage import MemoryStore
 
@@ -45,9 +44,10 @@ def _add_array(
 
 def _series_group(
     bands: NDArray[Any], band_ids: Sequence[str], chip: Raster, masks: Mapping[str, NDArray[np.int8]]
-) -> MemoryStore:
-    """One chip's series as a consolidated Zarr v2 group in memory, with the members real files have."""
-    store = MemoryStore()
+) -> dict[str, Buffer]:
+    """Files of one chip's series as a consolidated Zarr v2 group, with the members real files have."""
+    files: dict[str, Buffer] = {}
+    store = MemoryStore(files)
     group = zarr.create_group(store, zarr_format=2)
     timesteps, count, height, width = bands.shape
     chunks = (-(-timesteps // 2), -(-count // 2), height // 2 if count > 2 else height, width)
@@ -61,20 +61,14 @@ def _series_group(
     _add_array(group, "y", chip.north - PIXEL_SIZE * (np.arange(height) + 0.5), (height,))
     _add_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), crs_wkt=CRS)
     zarr.consolidate_metadata(store, zarr_format=2)
-    return store
+    return files
 
 
-def _write_zip(store: MemoryStore, path: Path) -> None:
-    """Packs an in-memory Zarr store into an uncompressed zip, the same bytes for the same content."""
-
-    async def members() -> dict[str, bytes]:
-        keys = [key async for key in store.list()]
-        buffers = {key: await store.get(key, default_buffer_prototype()) for key in sorted(keys)}
-        return {key: buffer.to_bytes() for key, buffer in buffers.items() if buffer is not None}
-
+def _write_zip(files: Mapping[str, Buffer], path: Path) -> None:
+    """Packs files into an uncompressed zip, the same bytes for the same content."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for key, content in asyncio.run(members()).items():
-            archive.writestr(zipfile.ZipInfo(key, ZIP_TIME), content)
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), files[name].to_bytes())
 
 
 def _write_tif(path: Path, values: NDArray[Any], chip: Raster) -> None:

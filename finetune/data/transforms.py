@@ -133,6 +133,10 @@ def check_steps(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> 
             "leave spatial transforms out, or use another encoding"
         )
     names = [type(step).__name__ for step in flat]
+    if arrays and any(getattr(step, "transpose_mask", False) for step in flat):
+        raise ConfigError(
+            "ToTensorV2 with transpose_mask: cached maps expect masks as they are; leave it out"
+        )
     if spatial and timesteps > 1 and FLATTEN not in names:
         raise ConfigError(
             f"transform {spatial[0]} on {timesteps} timesteps needs {FLATTEN} before it and "

@@ -193,6 +193,15 @@ def test_tokens_refuse_spatial_transforms():
     SampleTransform([A.RandomBrightnessContrast()], ("S2",), ("tokens",), 1)
 
 
+def test_transposed_masks_are_refused(world, lulc_store):
+    steps = [ToTensorV2(transpose_mask=True)]
+    module = datamodule(world, augment=str(lulc_store), timesteps=[0], train_transform=steps)
+    with pytest.raises(
+        ConfigError, match="ToTensorV2 with transpose_mask: cached maps expect masks as they are"
+    ):
+        module.setup("fit")
+
+
 def test_spatial_transforms_of_several_timesteps_need_flattening():
     with pytest.raises(ConfigError, match="D4 on 4 timesteps needs FlattenTemporalIntoChannels"):
         SampleTransform([A.D4()], ("S2",), (), 4)
