@@ -70,7 +70,13 @@ def run_subprocess(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str
 
 def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
     """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status."""
-    process = subprocess.Popen([sys.executable, "-m", "generate", *arguments], stderr=subprocess.PIPE)
+    ignored = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # as in a suite that runs in the background
+    try:
+        process = subprocess.Popen([sys.executable, "-m", "generate", *arguments], stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     deadline = time.monotonic() + 120
     while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
