@@ -89,7 +89,7 @@ class Pipeline:
         )
         loaded = load()
         self.chips = ChipSet.open(root)
-        self.spec = build_spec(self.options, loaded, "32-true", DEVICE)
+        self.spec = build_spec(self.options, Units(), loaded, "32-true", DEVICE)
         self.module = GenerationModule(loaded.module, probabilities=False)
         self.folder, self.runs = folder, 0
 

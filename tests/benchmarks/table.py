@@ -96,13 +96,15 @@ def run(rows: Sequence[Row], into: Path, console: Console) -> bool:
         ratios = list(row.measure())
         found.append({"name": row.name, "ratio": median(ratios), "ratios": ratios, "bound": row.bound})
         found[-1]["holds"] = row.holds(median(ratios))
+        into.write_text(
+            json.dumps({**machine(), "rows": found}, indent=1) + "\n", encoding="utf-8"
+        )  # kept if a row fails
     table = Table("row", "what", "against", "bound", "found", "spread", title=machine()["device"])
     for row, line in zip(rows, found, strict=True):
         spread = f"{min(line['ratios']):.3f} to {max(line['ratios']):.3f}"
         mark = "" if line["holds"] else " missed"
         table.add_row(row.name, row.what, row.against, row.bound, f"{line['ratio']:.3f}{mark}", spread)
     console.print(table)
-    into.write_text(json.dumps({**machine(), "rows": found}, indent=1) + "\n", encoding="utf-8")
     return all(line["holds"] for line in found)
 
 
