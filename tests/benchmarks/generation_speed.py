@@ -98,7 +98,7 @@ class Pipeline:
         self.runs += 1
         extent, path = Extent(4, SIZE), self.folder / f"store{self.runs}"
         store = AugmentStore.create(path, self.spec, extent, 32)
-        store.announce(entries_to_announce(self.chips, find_scenes(self.chips, self.options, store), store))
+        store.announce(entries_to_announce(self.chips, find_scenes(self.chips, None, store), store))
         reader = ChipReader(self.chips, INPUTS, Units(), extent)
         trainer = lightning.Trainer(
             accelerator="gpu" if DEVICE == "cuda" else "cpu",
