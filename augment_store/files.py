@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
 from augment_store.remote import RemotePath, as_path
@@ -125,7 +126,9 @@ def draft_folder_of(path: Path) -> Iterator[Path]:
 
 
 def short_place(text: str) -> str:
-    """An absolute path cut down to its last two parts, for what leaves this machine; other text as it is."""
+    """An absolute path or a URL cut down to its last two parts, for what leaves this machine; other text as it is."""
+    if isinstance(as_path(text), RemotePath):
+        text = urlsplit(text).path or "/"  # neither the host nor a user and password before it
     return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 

@@ -81,11 +81,16 @@ class RemotePath(PosixPath):
 
         Raises:
             FileNotFoundError: If nothing is there.
+            RemotePathError: If the server does not say how large a file is.
         """
         found = self._look()
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
         kind = stat.S_IFREG if found["type"] == "file" else stat.S_IFDIR
+        if kind == stat.S_IFREG and found["size"] is None:  # limits and ranges need it
+            raise RemotePathError(
+                f"{self}: the server does not say how large it is; copy it to a local folder"
+            )
         return os.stat_result((kind, 0, 0, 0, 0, 0, int(found["size"] or 0), 0, 0, 0))
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]

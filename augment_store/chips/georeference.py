@@ -48,7 +48,7 @@ def read_georeference(path: Path) -> Georeference:
         with local_file(path, LARGEST_RASTER) as local, rasterio.open(local) as source:
             wkt = source.crs.to_wkt() if source.crs else ""
             return Georeference(wkt, tuple(source.transform)[:6])
-    except RasterioError as error:
+    except (RasterioError, ValueError) as error:  # ValueError: too large to be fetched
         raise ChipDataError(f"{path}: cannot be read ({error}); restore the file") from error
 
 

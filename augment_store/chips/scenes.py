@@ -11,6 +11,7 @@ from typing import Final
 from augment_store.errors import ChipSetError
 from augment_store.files import read_text
 from augment_store.names import LONGEST_NAME
+from augment_store.remote import as_path
 from augment_store.words import counted
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
@@ -28,7 +29,7 @@ def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
     Raises:
         ChipSetError: If the rule is neither, matches no id, or does not give every chip a scene.
     """
-    path, chip_ids = Path(rule), tuple(ids)
+    path, chip_ids = as_path(rule), tuple(ids)
     if path.suffix == ".csv" or path.is_file():
         return scenes_by_table(chip_ids, path)
     scenes = scenes_by_pattern(chip_ids, rule)

@@ -104,7 +104,11 @@ class Augmentation:
 
     def _open(self) -> AugmentStore | None:
         path = self.request.store
-        if path is None or not (self._reads_store or path.is_dir()):
+        if path is None:
+            return None
+        if not (
+            self._reads_store or path.is_dir() or (path / "zarr.json").is_file()
+        ):  # servers list no folders
             return None  # a control that reads no maps needs no store
         return AugmentStore.open(path)
 

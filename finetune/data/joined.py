@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +17,11 @@ import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import OtherChipsError
 from augment_store.history import last_command
+from augment_store.remote import as_path
 from augment_store.schema import Extent
 from augment_store.words import counted
 from finetune.augment.augmentation import Augmentation, AugmentRequest
+from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
 from finetune.augment.store_maps import StoreMaps
 from finetune.data.datamodule import STAGES
@@ -71,12 +74,22 @@ class JoinedDataModule(LightningDataModule):
         self.datamodule = datamodule
         self.chip_files = chip_files
         request = AugmentRequest(
-            Path(augment), None if encoding is None else tuple(encoding), control, control_seed
+            as_path(augment), None if encoding is None else tuple(encoding), control, control_seed
         )
         self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
+        if self.augmentation.plan.placement is Placement.TOKENS:
+            raise ConfigError(
+                "encoding tokens: samples of another datamodule are joined with planes; take another encoding, or use "
+                "finetune.data.datamodule.TimStoreDataModule"
+            )
         self.extent = _extent_of(self.augmentation, augment)
         self.timesteps = _timesteps_of(timesteps, self.extent, augment)
         self.chips = None if chips is None else ChipSet.open(chips, layout)
+        if self.chips is not None and self.chips.layout.evenly_spaced:
+            raise ConfigError(
+                f"{chips}: layout {self.chips.layout.name!r} takes dates in even steps, which another datamodule does "
+                "not; use finetune.data.datamodule.TimStoreDataModule for this chip set"
+            )
         self.samples: dict[str, tuple[Sample, ...]] = {}
         # Lightning hands these to every logger and puts them into each checkpoint
         self.save_hyperparameters({"joined": self._record()})
@@ -129,7 +142,7 @@ class JoinedDataModule(LightningDataModule):
         for name in ("aug", f"{split}_aug"):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
-        _check_one_file_each(samples)
+        _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
         store = self.augmentation.store
         if store is not None:
             _check_known(store, samples)
@@ -165,8 +178,8 @@ class JoinedDataModule(LightningDataModule):
         """
         if self.chips is None:
             rank_zero_warn(
-                f"{store.path}: joined by file name alone, so nothing tells whether the samples are what it was "
-                "generated from; to have them compared, name the chip set with chips"
+                f"{store.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
+                "what it was generated from; to have them compared, name the chip set with chips"
             )
             return
         for sample in samples:
@@ -256,6 +269,8 @@ def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
     Raises:
         ConfigError: If one is another chip's or another folder's.
     """
+    if not sample.files:  # the dataset names the chip, not its files
+        return
     own = {name: chips.path(sample.chip_id, name).resolve() for name in chips.layout.images}
     read = {name: Path(file).resolve() for name, file in sample.files.items()}
     apart = [file for name, file in read.items() if own.get(name, file) != file]

@@ -39,8 +39,9 @@ class Sample:
     """What is known of a sample before it is read.
 
     Attributes:
-        files: Its files by modality, as the dataset names them; one that has no modalities is under ``image``.
-        file: The one of them whose name tells the chip.
+        files: Its files by modality, as the dataset names them; one that has no modalities is under ``image``. Empty
+            where the dataset names its samples by id.
+        file: The one of them whose name tells the chip, or the id.
         chip_id: The chip.
     """
 
@@ -86,7 +87,7 @@ def _sample(entry: Any, split: str, pattern: str) -> Sample:
     for file in files.values():
         chip_id = find_id(PurePath(file).name, pattern)
         if chip_id:
-            return Sample(files, file, chip_id)
+            return Sample({} if isinstance(entry, int | np.integer) else files, file, chip_id)
     raise ConfigError(
         f"{split} split: no file name of sample {next(iter(files.values()), entry)!s} matches chip_files {pattern!r}; "
         "expected a pattern with {id} once, such as {id}_S2L2A.tif"

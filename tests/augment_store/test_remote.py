@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.scenes import scenes_by_rule
 from augment_store.cli import main
 from augment_store.errors import RemotePathError, StoreError
+from augment_store.files import short_place
 from augment_store.lock import exclusive
 from augment_store.objects import RemoteObject
 from augment_store.remote import RemotePath, as_path
@@ -274,3 +276,38 @@ def test_an_object_is_read_in_parts():
     fsspec.filesystem("memory").pipe_file("/parts", bytes(100))
     assert found.read(10, 95) == bytes(range(95, 100))  # its end is kept
     assert found.read(3, 10) == bytes(3)
+
+
+def test_a_layouts_scene_table_is_read_beside_the_chips(places, tmp_path):
+    (places / "scenes.csv").write_text("chip,scene\na_r0c0,here\na_r0c1,there\n")
+    with web_site(places, Ranges) as url:
+        assert scenes_by_rule(IDS, f"{url}/scenes.csv") == {"a_r0c0": "here", "a_r0c1": "there"}
+
+
+class Chunked(Ranges):
+    """Sends files without saying how large they are."""
+
+    def send_header(self, keyword, value):
+        if keyword != "Content-Length":
+            super().send_header(keyword, value)
+
+
+def test_a_server_that_tells_no_sizes_is_no_damage(places):
+    with (
+        web_site(places, Chunked) as url,
+        pytest.raises(RemotePathError, match="does not say how large it is"),
+    ):
+        as_path(f"{url}/store/zarr.json").stat()
+
+
+@pytest.mark.parametrize(
+    ("place", "short"),
+    [
+        ("/data/team/chips/nyc", "chips/nyc"),
+        ("s3://team-private/x/y/lulc", "y/lulc"),
+        ("ftp://me:secret@host/chips", "chips"),
+        ("nyc_tim_lulc", "nyc_tim_lulc"),
+    ],
+)
+def test_what_is_published_tells_no_host_and_no_password(place, short):
+    assert short_place(place) == short

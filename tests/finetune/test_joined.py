@@ -309,8 +309,42 @@ def test_transforms_that_cannot_take_maps_along(tiles, store):
     moving = multimodal(tiles)
     moving.train_aug = K.AugmentationSequential(K.RandomHorizontalFlip(p=1.0), data_keys=None)
     assert "train_aug has Kornia's RandomHorizontalFlip" in refused(join(tiles, store, moving))
-    assert "transform D4 with encoding tokens" in refused(join(tiles, store, encoding=["tokens"]))
+    with pytest.raises(
+        AugmentStoreError, match="encoding tokens: samples of another datamodule are joined with"
+    ):
+        join(tiles, store, encoding=["tokens"])
     assert "planes can only be bands" in refused(join(tiles, store, pixelwise(tiles), encoding=["modality"]))
+
+
+def test_one_name_in_two_splits_is_no_chip(tiles, store):
+    """As train/0001.tif and val/0001.tif, which would both be given the maps of one chip."""
+    moved = multimodal(tiles)
+    begin = moved.setup
+
+    def setup(stage):
+        begin(stage)
+        for dataset in (moved.train_dataset, moved.val_dataset):
+            dataset.samples = [
+                {name: str(file).replace("c_0_0", "a_0_0") for name, file in sample.items()}
+                for sample in dataset.samples
+            ]
+        moved.val_dataset.samples = [
+            {name: f"elsewhere/{file}" for name, file in sample.items()}
+            for sample in moved.val_dataset.samples
+        ]
+
+    moved.setup = setup
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # joined by file name alone
+        assert "are both chip a_0_0; correct chip_files" in refused(join(tiles, store, moved, chips=None))
+
+
+def test_a_layout_that_picks_dates_is_refused(tiles, store, tmp_path):
+    write_pastis(tmp_path / "pastis", (10000,), times=8)
+    with pytest.raises(
+        AugmentStoreError, match="layout 'pastis' takes dates in even steps, which another datamodule"
+    ):
+        join(tiles, store, chips=str(tmp_path / "pastis"), layout="pastis")
 
 
 def test_a_datamodule_that_tells_nothing_of_its_files(tiles, store):

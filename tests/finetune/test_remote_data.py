@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from augment_store.remote import as_path
+from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.datamodule import TimStoreDataModule
 from tests.servers import Whole, s3_bucket, web_site
 from tests.worlds import make_world, store_of
@@ -40,3 +42,12 @@ def test_two_workers_read_from_a_url_what_is_on_disk(url, tmp_path):
         assert one["image"].keys() == other["image"].keys()
         for name in other["image"]:
             assert torch.equal(one["image"][name], other["image"][name])
+
+
+def test_a_control_keeps_the_scenes_of_a_store_at_a_url(url, tmp_path):
+    """Though it reads no maps, and though web servers list no folders."""
+    places = (tmp_path / "served/store", as_path(f"{url}/store"))
+    here, there = (Augmentation(AugmentRequest(place, None, "constant"), 1) for place in places)
+    assert there.scenes == here.scenes
+    assert len(set(there.scenes.values())) == 5
+    assert there.extent == here.extent
