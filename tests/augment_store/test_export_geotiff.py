@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -127,7 +128,9 @@ def test_gdalinfo_shows_names_and_colours(tmp_path, file_format):
     store = make_store(tmp_path / "s", chips=1)
     assert export(store.path, tmp_path / "out", "--format", file_format) == 0
     path = tmp_path / "out" / "scene0_r0c0_lulc.tif"
-    text = subprocess.run(["gdalinfo", path], check=True, capture_output=True, text=True).stdout
+    # torchgeo, once imported, tells GDAL by the environment not to look for files beside the one it opens
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("GDAL_")}
+    text = subprocess.run(["gdalinfo", path], check=True, capture_output=True, text=True, env=plain).stdout
     categories = re.findall(r"^ {6}(\d): (.+)$", text, re.M)
     assert categories == [(str(entry.value), entry.name) for entry in LULC_LEGEND]
     for entry in LULC_LEGEND:
