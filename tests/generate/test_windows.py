@@ -149,23 +149,13 @@ def odd(tmp_path_factory):
     return write_folder_chips(tmp_path_factory.mktemp("odd") / "chips", ["a_0_0", "a_0_1", "b_0_0"], size=40)
 
 
-def run(chips, store, *more):
-    words = [
-        "--chips",
-        chips,
-        "--store",
-        store,
-        "--generator",
-        "demo",
-        "--weights",
-        "random",
-        "--accelerator",
-        "cpu",
-    ]
-    return main([str(word) for word in (*words, *more)])
+@pytest.fixture(scope="module")
+def run(command):
+    """Runs the command on other chips."""
+    return lambda chips, store, *more: main(command(store, "--chips", chips, *more))
 
 
-def test_a_store_holds_the_chips_own_size(odd, tmp_path, capsys):
+def test_a_store_holds_the_chips_own_size(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "one") == 0
     assert run(odd, tmp_path / "three", "--network-batch", "3") == 0
     store, other = AugmentStore.open(tmp_path / "one"), AugmentStore.open(tmp_path / "three")
@@ -198,7 +188,7 @@ def test_a_store_holds_the_chips_own_size(odd, tmp_path, capsys):
         assert (file.shape, file.transform.a) == ((3, 3), 160)
 
 
-def test_a_store_of_windows_has_maps_and_no_tokens(odd, tmp_path):
+def test_a_store_of_windows_has_maps_and_no_tokens(run, odd, tmp_path):
     assert run(odd, tmp_path / "w", "--window", "32", "--probabilities") == 0
     assert run(odd, tmp_path / "batch", "--window", "32", "--probabilities", "--network-batch", "2") == 0
     store = AugmentStore.open(tmp_path / "w")
@@ -215,7 +205,7 @@ def test_a_store_of_windows_has_maps_and_no_tokens(odd, tmp_path):
     assert "tokens" not in store.to_xarray("a_0_0")
 
 
-def test_windows_are_part_of_the_spec_and_a_run_resumes(odd, tmp_path, capsys):
+def test_windows_are_part_of_the_spec_and_a_run_resumes(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "w", "--window", "32") == 0
     assert run(odd, tmp_path / "again", "--window", "32") == 0
     store = AugmentStore.open(tmp_path / "again", mode="r+")
@@ -236,13 +226,13 @@ def test_windows_are_part_of_the_spec_and_a_run_resumes(odd, tmp_path, capsys):
         ("64", "--window 64: the chips have 40 px, and windows are for larger ones; leave it out"),
     ],
 )
-def test_windows_that_do_nothing_are_refused(odd, tmp_path, capsys, window, message):
+def test_windows_that_do_nothing_are_refused(run, odd, tmp_path, capsys, window, message):
     assert run(odd, tmp_path / "w", "--window", window) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "w").exists()
 
 
-def test_inspect_compares_windows_with_whole_chips(odd, tmp_path, capsys):
+def test_inspect_compares_windows_with_whole_chips(run, odd, tmp_path, capsys):
     """The share of pixels that agree, worked out from both stores."""
     whole, windows = tmp_path / "whole", tmp_path / "windows"
     assert run(odd, whole, "--temperature", "5", "--top-p", "0") == 0
@@ -262,7 +252,7 @@ def test_inspect_compares_windows_with_whole_chips(odd, tmp_path, capsys):
     assert {chip["measures"]["reference"] for chip in page_data(page, "chips")} == {1.0}
 
 
-def test_only_stores_of_the_same_chips_are_compared(odd, tmp_path, capsys):
+def test_only_stores_of_the_same_chips_are_compared(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "lulc") == 0
     larger = write_folder_chips(tmp_path / "larger_chips", ["a_0_0"], size=48)
     others = write_folder_chips(tmp_path / "other_chips", ["c_0_0"], size=40)
@@ -284,7 +274,7 @@ def test_only_stores_of_the_same_chips_are_compared(odd, tmp_path, capsys):
     assert "was generated from other pixels" in capsys.readouterr().err
 
 
-def test_the_plan_and_the_card_name_the_windows(odd, tmp_path, capsys):
+def test_the_plan_and_the_card_name_the_windows(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "w", "--window", "32", "--dry-run") == 0
     assert "1 timestep of 40 px in windows of 32 px" in capsys.readouterr().err
     assert run(odd, tmp_path / "w", "--window", "32") == 0
