@@ -378,3 +378,22 @@ def tiny_options(world: World, config: str, architecture: str = "terramind_v1_ti
         *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
         *("--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false"),
     ]
+
+
+def two_class_config(config: str, **data: Any) -> dict[str, Any]:
+    """A shipped YAML for two classes of one timestep, without New York's settings; `data` goes to its datamodule."""
+    made: dict[str, Any] = yaml.safe_load(find_config(config, Path()).read_text())
+    init, model = made["data"]["init_args"], made["model"]["init_args"]
+    for key in ("class_names", "timesteps", "train_transform", "augment", "encoding"):
+        init.pop(key, None)
+    init |= {"batch_size": 2, "num_workers": 0, **data}
+    for key in ("class_names", "class_weights", "tiled_inference_parameters"):
+        del model[key]
+    arguments = model["model_args"]
+    for key in ("encoding", "use_temporal", "temporal_pooling", "temporal_n_timestamps"):
+        arguments.pop(f"backbone_{key}", None)
+    key = "backbone_architecture" if "backbone_architecture" in arguments else "backbone"
+    arguments |= {key: "terramind_v1_tiny", "backbone_pretrained": False}
+    arguments |= {"num_classes": 2, "decoder_channels": [16, 8, 8, 8]}
+    made["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
+    return made

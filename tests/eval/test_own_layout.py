@@ -15,11 +15,10 @@ from eval.cli import main as evaluate
 from eval.score.opening import open_run
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
-from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import Places
 from generate.cli import main as generate
-from tests.worlds import write_sen1floods11
+from tests.worlds import two_class_config, write_sen1floods11
 
 IDS = tuple(f"{place}_{number}" for place in ("Ghana", "India", "Mekong", "Spain") for number in (11, 12))
 SPLITS = {"train": IDS[:2], "val": IDS[2:4], "test": IDS[4:]}
@@ -58,29 +57,12 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(place):
     """A two-class YAML for these chips."""
-    plain = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text(encoding="utf-8"))
-    data, model = plain["data"]["init_args"], plain["model"]["init_args"]
-    for key in ("timesteps", "train_transform", "augment", "encoding"):
-        del data[key]
-    data |= {
-        "modalities": ["S1GRD", "S2L1C"],
-        "class_names": ["dry", "water"],
-        "batch_size": 2,
-        "num_workers": 0,
-    }
-    data |= {"means": "terramind_v1", "stds": "terramind_v1"}
-    arguments = model["model_args"]
-    for key in ("encoding", "use_temporal", "temporal_pooling", "temporal_n_timestamps"):
-        del arguments[f"backbone_{key}"]
-    arguments |= {
-        "backbone_architecture": "terramind_v1_tiny",
-        "backbone_pretrained": False,
-        "num_classes": 2,
-    }
-    arguments |= {"backbone_modalities": ["S1GRD", "S2L1C"], "decoder_channels": [16, 8, 8, 8]}
-    model |= {"class_names": data["class_names"], "class_weights": [1, 1]}
-    del model["tiled_inference_parameters"]
-    plain["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
+    names, modalities = ["dry", "water"], ["S1GRD", "S2L1C"]
+    own = {"modalities": modalities, "class_names": names, "means": "terramind_v1", "stds": "terramind_v1"}
+    plain = two_class_config("nyc_tim_lulc", **own)
+    model = plain["model"]["init_args"]
+    model |= {"class_names": names, "class_weights": [1, 1]}
+    model["model_args"]["backbone_modalities"] = modalities
     (place / "mine_fit.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
     return place / "mine_fit.yaml"
 

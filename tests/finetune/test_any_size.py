@@ -6,9 +6,8 @@ import yaml
 
 from finetune.__main__ import main
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
-from tests.worlds import write_folder_chips, write_tif
+from tests.worlds import two_class_config, write_folder_chips, write_tif
 
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 SIZE = 40
@@ -52,24 +51,8 @@ def store(chips, tmp_path_factory):
 
 @pytest.fixture
 def config(chips, tmp_path):
-    config = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
-    data, model = config["data"]["init_args"], config["model"]["init_args"]
-    for key in ("timesteps", "train_transform", "class_names", "encoding"):
-        del data[key]
-    data |= {"data_root": str(chips), "batch_size": 2, "num_workers": 0}
-    for key in ("class_names", "class_weights", "tiled_inference_parameters"):
-        del model[key]
-    arguments = model["model_args"]
-    for key in ("use_temporal", "temporal_pooling", "temporal_n_timestamps"):
-        del arguments[f"backbone_{key}"]
-    arguments |= {"backbone_architecture": "terramind_v1_tiny", "backbone_pretrained": False}
-    arguments |= {"num_classes": 2, "decoder_channels": [16, 8, 8, 8]}
-    config["trainer"] |= {
-        "accelerator": "cpu",
-        "precision": 32,
-        "max_epochs": 1,
-        "enable_model_summary": False,
-    }
+    config = two_class_config("nyc_tim_lulc", data_root=str(chips))
+    config["trainer"]["precision"] = 32
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(config))
     return path

@@ -9,11 +9,10 @@ import yaml
 
 from augment_store.store import AugmentStore
 from finetune.__main__ import main
-from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
 from finetune.run.reopen import load_run
 from terramind_weights.files import read_checkpoint
-from tests.worlds import tiny_options, write_folder_chips, write_tif
+from tests.worlds import tiny_options, two_class_config, write_folder_chips, write_tif
 
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 CALLBACK = """\
@@ -44,19 +43,7 @@ def flood(tmp_path_factory):
 @pytest.fixture
 def own(flood, tmp_path):
     """A YAML of a two-class data set, and the options that train it for one epoch."""
-    config = yaml.safe_load((CONFIGS / "nyc_s1_only.yaml").read_text())
-    data, model = config["data"]["init_args"], config["model"]["init_args"]
-    for key in ("class_names", "timesteps", "train_transform"):
-        del data[key]
-    data |= {"data_root": str(flood), "batch_size": 2, "num_workers": 0}
-    del model["class_names"], model["class_weights"], model["tiled_inference_parameters"]
-    arguments = model["model_args"]
-    arguments |= {"num_classes": 2, "decoder_channels": [16, 8, 8, 8], "backbone_pretrained": False}
-    for key in ("use_temporal", "temporal_pooling", "temporal_n_timestamps"):
-        del arguments[f"backbone_{key}"]
-    arguments["backbone"] = "terramind_v1_tiny"
-    config["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
-    return config
+    return two_class_config("nyc_s1_only", data_root=str(flood))
 
 
 def fit(config, tmp_path, *words):

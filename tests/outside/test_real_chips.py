@@ -16,10 +16,10 @@ from augment_store.modalities import S2L2A, native, ndvi_of
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from finetune.__main__ import main as finetune_main
-from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
 from generate.audit.audit import audit_chips
 from generate.cli import main as generate_main
+from tests.worlds import two_class_config
 
 pytestmark = pytest.mark.outside
 
@@ -136,36 +136,12 @@ def test_generation_and_export_in_degrees(chips, clear, tmp_path):
 
 def test_a_control_arm_trains_on_real_imagery(chips, tmp_path):
     """Analytic NDVI joined to real Sentinel-2, water against land, from the layout's own splits."""
-    config = yaml.safe_load((CONFIGS / "nyc_tim_ndvi.yaml").read_text())
-    data, model = config["data"]["init_args"], config["model"]["init_args"]
-    for key in ("timesteps", "train_transform", "augment", "encoding"):
-        del data[key]
     names = ["land", "water"]
-    data |= {
-        "data_root": str(chips),
-        "modalities": ["S2L2A"],
-        "batch_size": 2,
-        "num_workers": 0,
-        "class_names": names,
-    }
-    for key in ("class_weights", "tiled_inference_parameters"):
-        del model[key]
-    arguments = model["model_args"]
-    for key in ("use_temporal", "temporal_pooling", "temporal_n_timestamps"):
-        del arguments[f"backbone_{key}"]
-    arguments |= {
-        "backbone_architecture": "terramind_v1_tiny",
-        "backbone_pretrained": False,
-        "num_classes": 2,
-    }
-    arguments |= {"backbone_modalities": ["S2L2A"], "decoder_channels": [16, 8, 8, 8]}
-    model["class_names"] = names
-    config["trainer"] |= {
-        "accelerator": "cpu",
-        "precision": 32,
-        "max_epochs": 1,
-        "enable_model_summary": False,
-    }
+    config = two_class_config("nyc_tim_ndvi", data_root=str(chips), modalities=["S2L2A"], class_names=names)
+    model = config["model"]["init_args"]
+    model |= {"class_names": names}
+    model["model_args"]["backbone_modalities"] = ["S2L2A"]
+    config["trainer"]["precision"] = 32
     path = tmp_path / "water.yaml"
     path.write_text(yaml.safe_dump(config))
     run = tmp_path / "run"
