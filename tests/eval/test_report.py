@@ -13,9 +13,11 @@ from eval.cli import main
 from eval.compare.report import files
 from eval.compare.report.model import Report, schema
 from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
+from eval.compare.verdict import points
+from eval.score.counts import Counts
 from eval.score.metrics import INTERVALS, METRICS, MIOU, OVERALL
 from eval.score.record import Score
-from tests.eval.scores import NAMES, make_counts, make_score
+from tests.eval.scores import NAMES, make_counts, make_origin, make_score
 
 
 @pytest.fixture
@@ -69,6 +71,29 @@ def test_report_json_follows_its_schema(runs, tmp_path):
     gains = [row["difference"] for row in report["chips"]]
     assert gains == sorted(gains)
     assert len(gains) == 24
+
+
+def test_scenes_are_compared_over_all_their_pixels(tmp_path):
+    """Two scenes of two classes; the first of two chips, whose counts add up before any average."""
+    chips = {
+        "b": [[[8, 2, 0], [0, 10, 0]], [[0, 0, 0], [10, 10, 0]], [[6, 4, 0], [4, 6, 0]]],
+        "c": [[[10, 0, 0], [0, 10, 0]], [[0, 0, 0], [0, 20, 0]], [[6, 4, 0], [5, 5, 0]]],
+    }
+    for name, values in chips.items():
+        counts = Counts(("p", "q", "r"), ("one", "one", "two"), ("x", "y"), np.array(values))
+        Score(tmp_path / name, counts, make_origin()).write()
+    words = ["compare", "--baseline", tmp_path / "b", "--candidate", tmp_path / "c", "--out", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    one, two = 8 / 20 / 2 + 20 / 32 / 2, 6 / 14  # the baseline's: x 8 of 8 + 2 + 10, y 20 of 20 + 2 + 10
+    lost, gained = document(tmp_path / "out")["scenes"]
+    assert (lost["scene"], lost["chips"], gained["scene"], gained["chips"]) == ("two", 1, "one", 2)
+    assert gained["baseline"] == pytest.approx(one)
+    assert gained["candidate"] == 1.0
+    assert lost["baseline"] == pytest.approx(two)
+    assert lost["candidate"] == pytest.approx((6 / 15 + 5 / 14) / 2)
+    assert lost["difference"] == pytest.approx((6 / 15 + 5 / 14) / 2 - two)
+    ahead = f"c is ahead in 1 of 2 scenes: from {points(lost['difference'])} in two to"
+    assert ahead in (tmp_path / "out/report.md").read_text()
 
 
 def test_markdown_says_the_verdict_first(runs, tmp_path):

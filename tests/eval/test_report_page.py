@@ -101,6 +101,21 @@ def test_plots(page):
     assert len(page.find_elements(By.CSS_SELECTOR, "#classes .bars")) == by_class * 5
 
 
+def test_scenes(page, html):
+    dots = page.find_elements(By.CSS_SELECTOR, "#scenes circle")
+    rows = json.loads((html.parent / "report.json").read_text())["scenes"]
+    told = [dot.find_element(By.TAG_NAME, "title").get_attribute("textContent") for dot in dots]
+    assert [words.split(",")[0] for words in told] == [row["scene"] for row in rows]
+    line = page.find_element(By.CSS_SELECTOR, "#scenes line.mark")
+    ends = [float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2")]
+    for dot, row in zip(dots, rows, strict=True):  # above the diagonal where the candidate is ahead
+        across, down = (float(dot.get_attribute(name)) for name in ("cx", "cy"))
+        even = ends[1] + (across - ends[0]) / (ends[2] - ends[0]) * (ends[3] - ends[1])
+        assert (down < even) == (row["candidate"] > row["baseline"])
+    ahead = sum(row["difference"] > 0 for row in rows)
+    assert by_id(page, "ahead").text == f"tim_lulc is ahead in {ahead} of 4 scenes."
+
+
 def test_training(page):
     assert (
         page.execute_script("return document.querySelector('#curves path').getAttribute('d')").count("L") == 2
@@ -152,6 +167,20 @@ def test_chips_are_flipped_through(page):
     assert by_id(page, "chip-name").text == first
     ActionChains(page).send_keys(Keys.ARROW_LEFT).perform()
     assert by_id(page, "chip-name").text == seen[-1]
+
+
+def test_all_chips_together(page):
+    alone = by_id(page, "chip-name").text
+    by_id(page, "together").click()
+    rows = page.find_elements(By.CSS_SELECTOR, "#grid tbody tr")
+    assert not by_id(page, "layers").is_displayed()
+    assert [len(row.find_elements(By.TAG_NAME, "img")) for row in rows] == [7] * 4
+    names = [row.find_element(By.TAG_NAME, "button") for row in rows]
+    other = next(name.text for name in names if name.text != alone)
+    next(name for name in names if name.text == other).click()
+    assert by_id(page, "chip-name").text == other
+    assert not by_id(page, "grid").is_displayed()
+    assert len(captions(page)) == 7
 
 
 def test_provenance_opens_by_keyboard(page):

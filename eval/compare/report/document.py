@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
 from eval.compare.report.curves import read_curve
 from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM, STRONG_ABOVE
+from eval.score.counts import Confusion, Counts
 from eval.score.metrics import METRICS, MIOU, TWO_AVERAGES, class_iou, known, mean_iou, row_normalised
 from eval.score.record import Score
 
@@ -57,6 +59,7 @@ def make_report(comparison: Comparison, created: str, declared: Declared) -> mod
         baseline=_arm(comparison, comparison.baseline, named[0]),
         candidate=_arm(comparison, comparison.candidate, named[1]),
         controls=[_arm(comparison, arm, arm.name) for arm in comparison.arms[2:]],
+        scenes=_scenes(comparison),
         chips=_chips(comparison),
     )
 
@@ -192,9 +195,25 @@ def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
     return means
 
 
+def _scenes(comparison: Comparison) -> list[model.SceneRow]:
+    counts = comparison.baseline.scores[0].counts
+    chips = Counter(counts.scene_ids)
+    baseline, candidate = _mious(comparison, Counts.by_scene)
+    return [
+        model.SceneRow(
+            scene=counts.scenes[index],
+            chips=chips[counts.scenes[index]],
+            baseline=float(baseline[index]),
+            candidate=float(candidate[index]),
+            difference=float(candidate[index] - baseline[index]),
+        )
+        for index in np.argsort(candidate - baseline, kind="stable")
+    ]
+
+
 def _chips(comparison: Comparison) -> list[model.Chip]:
     counts = comparison.baseline.scores[0].counts
-    baseline, candidate = (_by_chip(arm) for arm in (comparison.baseline, comparison.candidate))
+    baseline, candidate = _mious(comparison, lambda counts: counts.values)
     order = [
         index for index in np.argsort(candidate - baseline, kind="stable") if np.isfinite(baseline[index])
     ]
@@ -210,6 +229,17 @@ def _chips(comparison: Comparison) -> list[model.Chip]:
     ]
 
 
-def _by_chip(arm: arms.Arm) -> NDArray[np.float64]:
-    """MIoU ``[chip]``, mean over runs; NaN for a chip without reference."""
-    return np.asarray(mean_iou(np.stack([score.counts.values for score in arm.scores])).mean(axis=0))
+def _mious(
+    comparison: Comparison, by_unit: Callable[[Counts], Confusion]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """MIoU ``[unit]`` of baseline and candidate, mean over runs; NaN for a unit without reference.
+
+    Args:
+        comparison: What was compared.
+        by_unit: Gives a run's counts ``[unit, class, class + 1]``.
+    """
+
+    def of(arm: arms.Arm) -> NDArray[np.float64]:
+        return np.asarray(mean_iou(np.stack([by_unit(score.counts) for score in arm.scores])).mean(axis=0))
+
+    return of(comparison.baseline), of(comparison.candidate)

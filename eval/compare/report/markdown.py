@@ -19,6 +19,7 @@ def to_markdown(report: Report) -> str:
         _verdict(report),
         _arms(report),
         _seeds(report),
+        _scenes(report),
         _classes(report),
         _family(report),
         _training(report),
@@ -66,6 +67,15 @@ def _seeds(report: Report) -> Iterator[str]:
         yield from _row(
             (str(row.seed), percent(row.baseline), percent(row.candidate), points(row.difference))
         )
+
+
+def _scenes(report: Report) -> Iterator[str]:
+    ahead = sum(row.difference > 0 for row in report.scenes)
+    first, last = report.scenes[0], report.scenes[-1]
+    yield (
+        f"{report.candidate.title} is ahead in {ahead} of {counted(len(report.scenes), 'scene')}: from "
+        f"{points(first.difference)} in {first.scene} to {points(last.difference)} in {last.scene}."
+    )
 
 
 def _classes(report: Report) -> Iterator[str]:

@@ -26,7 +26,7 @@ from eval.score.metrics import BY_CLASS, INTERVALS, MIOU, OVERALL, Metric
 from eval.score.record import Origin
 from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Literal[3] = 3
+REPORT_VERSION: Literal[4] = 4
 
 Share = Annotated[float, Field(ge=0, le=1)]
 SignedShare = Annotated[float, Field(ge=-1, le=1)]
@@ -247,6 +247,16 @@ class Family(Part):
     words: str
 
 
+class SceneRow(Part):
+    """MIoU of a scene with a reference over the pixels of all its chips, mean over runs."""
+
+    scene: str
+    chips: PositiveInt
+    baseline: Share
+    candidate: Share
+    difference: SignedShare
+
+
 class Chip(Part):
     """MIoU of a chip with a reference, mean over runs."""
 
@@ -261,10 +271,11 @@ class Report(Part):
     """Report of `python -m eval compare`.
 
     Attributes:
-        chips: From most lost to most gained.
+        scenes: From most lost to most gained.
+        chips: Likewise.
     """
 
-    report_version: Literal[3]
+    report_version: Literal[4]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]
@@ -277,6 +288,7 @@ class Report(Part):
     baseline: Arm
     candidate: Arm
     controls: list[Arm]
+    scenes: list[SceneRow]
     chips: list[Chip]
 
     @property

@@ -1,6 +1,7 @@
 function draw() {
   gauge();
   forest();
+  scenes();
   const costly = costs(); // both, whatever the other finds
   $("training").hidden = !curves() && !costly;
 }

@@ -1,4 +1,4 @@
-// The forest plot, the gauge under the verdict and the bars by class.
+// The forest plot, the gauge under the verdict, the bars by class and the scatter of scenes.
 function shape(tag, attributes, text = "") {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -93,4 +93,27 @@ function curves() {
     mark({ x: left, y: height - 6 }, "epoch 0"), mark({ x: width - 10, y: height - 6, "text-anchor": "end" }, String(last)),
     ...lines.map(([arm, epochs]) => shape("path", { class: role(arm), d: epochs.map((entry, place) => `${place ? "L" : "M"}${x(entry.epoch)} ${y(entry.val_miou)}`).join("") })));
   return there;
+}
+
+function scenes() {
+  const svg = $("scenes"), width = Math.max(svg.clientWidth, 240), height = Math.min(width, 340), left = 52, bottom = height - 40;
+  const values = report.scenes.flatMap((row) => [row.baseline, row.candidate]), low = Math.min(...values), high = Math.max(...values);
+  const room = 0.06 * Math.max(high - low, 0.01), most = Math.max(...report.scenes.map((row) => row.chips));
+  const share = (value) => (value - low + room) / (high - low + 2 * room);
+  const x = (value) => left + share(value) * (width - left - 12), y = (value) => bottom - share(value) * (bottom - 10);
+  const mark = (attributes, words) => shape("text", { class: "quiet", ...attributes }, words);
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.style.height = `${height}px`;
+  svg.replaceChildren(
+    ...[low, (low + high) / 2, high].flatMap((value) => [
+      shape("line", { class: "axis", x1: left, x2: width - 12, y1: y(value), y2: y(value) }), mark({ x: left - 6, y: y(value) + 4, "text-anchor": "end" }, percent(value, 1)),
+      shape("line", { class: "axis", x1: x(value), x2: x(value), y1: 10, y2: bottom }), mark({ x: x(value), y: bottom + 16, "text-anchor": "middle" }, percent(value, 1))]),
+    shape("line", { class: "mark", x1: x(low - room), y1: y(low - room), x2: x(high + room), y2: y(high + room) }),
+    mark({ x: left, y: height - 6 }, `across: ${baseline.title}; upwards: ${candidate.title}`),
+    ...report.scenes.map((row) => {
+      const dot = shape("circle", { class: "scene", cx: x(row.baseline), cy: y(row.candidate), r: 3.5 + 4 * Math.sqrt(row.chips / most) });
+      dot.append(shape("title", {}, `${row.scene}, ${counted(row.chips, "chip")}: ${percent(row.baseline, 1)} → ${percent(row.candidate, 1)} (${points(row.difference)} pp)`));
+      return dot;
+    }));
+  $("ahead").textContent = `${candidate.title} is ahead in ${report.scenes.filter((row) => row.difference > 0).length} of ${counted(report.scenes.length, "scene")}.`;
 }
