@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import torch
 
 from generate.terramind import Owner
 from tests.benchmarks import generation_speed
-from tests.benchmarks.table import DEVICE, Row, seconds
+from tests.benchmarks.table import DEVICE, Row, peak_memory, seconds
 
 GENERATE, INLINE = "generate", "in-line TiM"
 STEPS = {
@@ -35,13 +34,6 @@ STEPS = {
     "tokens": {"backbone": "terramind_tim_store", "backbone_encoding": ["tokens"]},
     INLINE: {"backbone": "terramind_v1_base_tim"},
 }
-
-
-def peak_memory() -> float:
-    """Most memory used so far, in GB: the device's, or this process's on a CPU."""
-    if DEVICE == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Generator:

@@ -187,8 +187,8 @@ forward(model, images(1))
 
 def cost(script: str, generator: str, weights: Path) -> tuple[float, float]:
     """Processor seconds and peak memory in GB of a process that loads weights and makes one image."""
-    tail = "\nimport json, resource, time\nuse = resource.getrusage(resource.RUSAGE_SELF)\n"
-    tail += "print(json.dumps([use.ru_utime + use.ru_stime, use.ru_maxrss / 2**20]))"
+    tail = "\nimport json, time\nfrom tests.benchmarks.table import peak_memory\n"
+    tail += "print(json.dumps([time.process_time(), peak_memory()]))"
     words = [sys.executable, "-W", "ignore", "-c", script + tail, generator, str(weights)]
     found = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     used, peak = json.loads(found.splitlines()[-1])

@@ -82,6 +82,17 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+def peak_memory() -> float:
+    """Most memory used so far, in GB: the device's, or this process's on a CPU.
+
+    `resource.getrusage` would not do: a process that is started by a large one counts that one's memory as its own.
+    """
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
 def paired(one: Callable[[], Any], other: Callable[[], Any], repeats: int = 3) -> list[float]:
     """Seconds of `one` over seconds of `other`, by turns, after a turn of each that warms up."""
     one(), other()
