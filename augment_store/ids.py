@@ -22,9 +22,9 @@ _HELD_CHUNKS: Final = 256
 class ChipIds(Sequence[str]):
     """Ids by position, read by chunk when they are asked for; a pending chip may have none.
 
-    An id is found by bisection in `sorted_id`. The result is only a hint: if `chip_id` does not have the id at that
-    position, all ids are read. So a lookup that is damaged, or out of date because announcing was interrupted, costs
-    nothing but time.
+    An id is found by bisection, in `sorted_first` and then in one object of `sorted_id`. The result is only a hint: if
+    `chip_id` does not have the id at that position, all ids are read. So a lookup that is damaged, or out of date
+    because announcing was interrupted, costs nothing but time.
 
     Args:
         store: The store.
@@ -39,6 +39,7 @@ class ChipIds(Sequence[str]):
         self._lost_ids = lost_ids
         self._chunks: dict[int, list[str]] = {}
         self._sorted: dict[int, list[str]] = {}
+        self._firsts: list[str] | None = None
         self._all: dict[str, int] | None = None
 
     def __len__(self) -> int:
@@ -94,8 +95,9 @@ class ChipIds(Sequence[str]):
 
     def _hint(self, chip_id: str) -> int | None:
         try:
-            chunks = range(-(-self._store.length("sorted_id") // ENTRY_CHIPS))
-            number = bisect.bisect_right(chunks, chip_id, key=lambda n: self._sorted_chunk(n)[0]) - 1
+            if self._firsts is None:
+                self._firsts = self._store.values("sorted_first").tolist()
+            number = bisect.bisect_right(self._firsts, chip_id) - 1
             ids = self._sorted_chunk(number) if number >= 0 else []
             rank = bisect.bisect_left(ids, chip_id)
             if rank == len(ids) or ids[rank] != chip_id:

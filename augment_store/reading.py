@@ -269,7 +269,7 @@ def _for_zarr(path: Path) -> Path | str:
 
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:
-    """128-bit BLAKE2b digest of one chip's values of an array, bound to the chip and the spec."""
+    """128-bit digest of one chip's values of an array, bound to the chip and the spec."""
     plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     words = f"{fingerprint}|{name}|{plain.dtype.str}|{plain.shape}|{chip_id}|"
     return digest_of(words.encode(), plain.data)

@@ -1,4 +1,4 @@
-"""Schema version 5 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
+"""Schema version 6 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
 
 Every timestep of every array is filled. Where timesteps have identical inputs, the first is generated and copied to
 the others; `timestep_source` says from where, and readers need not look at it. `verify` checks that copies are equal.
@@ -25,7 +25,7 @@ from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT, Unfit, parse
 from augment_store.words import counted
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 COORDINATES: Final = ("chip_id", "scene_id")
 """Arrays that xarray takes for coordinates of the chips."""
@@ -36,9 +36,9 @@ LARGEST_CHIP: Final = 8192
 
 MOST_SHARD_CHIPS: Final = 65_536
 
-ENTRY_CHIPS: Final = 4096
-"""Chips per object of the columns that only the announcing process writes: a million chips are 245 objects a column,
-and one of them is decoded in about a millisecond."""
+ENTRY_CHIPS: Final = 2048
+"""Chips per object of the columns that only the announcing process writes: a million chips are 489 objects a column,
+and one of them is decoded in about half a millisecond."""
 
 
 class State(enum.IntEnum):
@@ -65,7 +65,8 @@ class ArraySchema:
 
     Attributes:
         name: Array name.
-        dims: Dimension names; the first is ``chip``, or ``rank`` for chips sorted by id.
+        dims: Dimension names; the first is ``chip``, ``rank`` for chips sorted by id, or ``rank_object`` for the
+            objects that hold those.
         shape: Sizes of the dimensions after the first.
         dtype: NumPy data type, ``str`` for text.
         fill: Value where nothing has been written.
@@ -80,6 +81,10 @@ class ArraySchema:
     fill: Any
     attributes: dict[str, Any] = field(default_factory=dict)
     role: Role = Role.GENERATED
+
+    def rows(self, chips: int) -> int:
+        """How long the array is in a store of so many chips."""
+        return -(-chips // ENTRY_CHIPS) if self.dims[0] == "rank_object" else chips
 
     def object_chips(self, shard_chips: int) -> int:
         """Chips that one object on disk holds."""
@@ -162,7 +167,7 @@ def _plain(name: str, value: Any) -> Any:
 def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with a few values per chip, in the order in which they grow and are written: `state` last."""
     time, made = extent.timesteps, digested_names(spec, extent)
-    output = {"long_name": f"BLAKE2b-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
+    output = {"long_name": f"XXH3-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
     inputs = {"long_name": "BLAKE2b-128 of the raw input rasters"}
     source = {"long_name": "timestep that this one is a copy of; its own number where it is none"}
     states = {
@@ -184,7 +189,7 @@ def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]
 def _entry_arrays() -> tuple[ArraySchema, ...]:
     """Who a chip is; `chip_id` after the others, since a chip without an id is not there yet."""
     affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
-    digest = {"long_name": "BLAKE2b-128 of chip id, scene, coordinate reference system and transform"}
+    digest = {"long_name": "XXH3-128 of chip id, scene, coordinate reference system and transform"}
     position = {"long_name": "position along chip of the id at the same rank of sorted_id"}
     by_byte, coefficients = ("chip", "digest_byte"), ("chip", "coefficient")
     return (
@@ -193,6 +198,7 @@ def _entry_arrays() -> tuple[ArraySchema, ...]:
         ArraySchema("transform", coefficients, (6,), "float64", np.nan, {"long_name": affine}, Role.ENTRY),
         ArraySchema("entry_digest", by_byte, (DIGEST_BYTES,), "uint8", 0, digest, Role.ENTRY),
         _text("chip_id", "chip", Role.ENTRY),
+        _text("sorted_first", "first id of each object of sorted_id", Role.LOOKUP, "rank_object"),
         _text("sorted_id", "chip ids in sorted order, those without one first", Role.LOOKUP, "rank"),
         ArraySchema("sorted_position", ("rank",), (), "int64", -1, position, Role.LOOKUP),
     )

@@ -144,8 +144,8 @@ class AugmentStore(StoreReader):
     def _grow(self, total: int) -> None:
         """Makes every array long enough, `state` last."""
         for schema in self.schemas():
-            if self.length(schema.name) != total:
-                self.array(schema.name).resize((total, *schema.shape))
+            if self.length(schema.name) != schema.rows(total):
+                self.array(schema.name).resize((schema.rows(total), *schema.shape))
         self._stored.clear()
 
     def _reset_new(self, positions: Sequence[int]) -> None:
@@ -171,9 +171,11 @@ class AugmentStore(StoreReader):
         ranked = sorted(positions)
         ids = [""] * len(nameless) + ranked
         places = [*nameless, *(positions[chip_id] for chip_id in ranked)]
-        for name, column in (("sorted_id", np.array(ids, object)), ("sorted_position", np.array(places))):
-            for start in range(0, total, ENTRY_CHIPS):
-                region = slice(start, min(start + ENTRY_CHIPS, total))
+        columns = {"sorted_id": ids, "sorted_first": ids[::ENTRY_CHIPS], "sorted_position": places}
+        for name, listed in columns.items():
+            column = np.array(listed, np.int64 if name == "sorted_position" else object)
+            for start in range(0, len(column), ENTRY_CHIPS):
+                region = slice(start, min(start + ENTRY_CHIPS, len(column)))
                 if not self._holds(name, region, column[region]):
                     self.array(name)[region] = column[region]
 

@@ -205,7 +205,7 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
         except StoreError as error:
             yield Problem(str(error))
             continue
-        shape = (len(store.chip_ids), *schema.shape)
+        shape = (schema.rows(len(store.chip_ids)), *schema.shape)
         if array.shape != shape:
             yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
         wrong = metadata_problem(array, schema, store.shard_chips)
@@ -256,18 +256,21 @@ def _id_problems(store: AugmentStore) -> Iterator[Problem]:
     if np.unique(hashes).size < hashes.size:
         yield Problem("a chip id appears twice in chip_id")
     expected = sum(map(hash, enumerate(store.chip_ids)))
-    found, last, in_order = 0, "", True
+    found, last, in_order, firsts = 0, "", True, []
     try:
         for ids, places in _sorted_chunks(store):
+            firsts.append(ids[0])
             found += sum(map(hash, zip(places, ids, strict=True)))
             in_order &= all(map(operator.le, itertools.chain([last], ids), ids))
             last = ids[-1]
+        in_order &= store.values("sorted_first").tolist() == firsts
     except StoreError as error:
         yield Problem(str(error))
         return
     if found != expected or not in_order:
         yield Problem(
-            "sorted_id is not chip_id in sorted order; the generate command or verify --repair rewrites it"
+            "sorted_id is not chip_id in sorted order, or sorted_first is not of it; the generate command or "
+            "verify --repair rewrites it"
         )
 
 

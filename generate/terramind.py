@@ -368,8 +368,10 @@ def load_generator(
     if files is None:
         digests = [sha256_of_tensors(part) for part in (module.network, module.tokenizer)]
         return LoadedGenerator(module, "random", *digests)
-    for part, path in zip((module.network, module.tokenizer), files, strict=True):
-        load_proven(part, read_state(path), path)
+    network, decoder = files
+    # The tokenizer first: half of its file is an encoder that is dropped, best before the network takes its memory.
+    load_proven(module.tokenizer, read_state(decoder), decoder)
+    load_proven(module.network, read_state(network), network)
     return LoadedGenerator(module, "checkpoint", *map(sha256_of_file, files))
 
 

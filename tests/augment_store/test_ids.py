@@ -42,19 +42,22 @@ def test_opening_reads_no_id_and_a_lookup_few(tmp_path, monkeypatch):
     assert read == [2]
     assert again.index("c000000") == 0
     assert read == [2, 0]
+    assert list(again.chip_ids._sorted) == [2, 0]
 
 
 def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
     store = AugmentStore.create(tmp_path / "s", make_spec(), Extent(1, 16), shard_chips=512)
-    wanted = [f"c{i * 7919 % 10_007:05d}" for i in range(ENTRY_CHIPS + 5)]
+    wanted = [f"c{i * 7919 % 10_007:05d}" for i in range(2 * ENTRY_CHIPS + 5)]
     store.announce([ChipEntry(chip_id, f"s{chip_id[-1]}") for chip_id in wanted])
     more = [f"b{i}" for i in range(ENTRY_CHIPS)]
     opened_again = AugmentStore.open(store.path, mode="r+")
     opened_again.announce([ChipEntry(chip_id, "b") for chip_id in more])
     again = opened(store)
     assert again.chip_ids == (*wanted, *more)
-    assert [again.index(chip_id) for chip_id in (wanted[4097], more[0], more[-1])] == [4097, 4101, 8196]
-    assert again.values("sorted_id").tolist() == sorted([*wanted, *more])
+    assert [again.index(chip_id) for chip_id in (wanted[4097], more[0], more[-1])] == [4097, 4101, 6148]
+    ranked = sorted([*wanted, *more])
+    assert again.values("sorted_id").tolist() == ranked
+    assert again.values("sorted_first").tolist() == ranked[::ENTRY_CHIPS]
     assert {entry.scene_id for entry in read_entries(again).values()} == {"b", *(f"s{i}" for i in range(10))}
     pending = [str(problem) for problem in verify(again)]
     assert len(pending) == len(wanted) + len(more)

@@ -288,14 +288,13 @@ def test_damaged_entries_are_announced_again_and_cost_no_map(sound, column, dama
     assert verify(AugmentStore.open(store.path)) == []
 
 
-@pytest.mark.parametrize("column", ["sorted_id", "sorted_position"])
+@pytest.mark.parametrize("column", ["sorted_first", "sorted_id", "sorted_position"])
 @pytest.mark.parametrize("damage", ["flip", "delete", "change"])
 def test_sorted_ids_that_are_wrong_mislead_nobody_and_are_made_anew(sound, column, damage):
     store, chips = sound
     if damage == "change":
-        store.array(column)[:] = (
-            np.array(["a", "c", "b"], object) if column == "sorted_id" else np.array([2, 1, 9])
-        )
+        others = {"sorted_first": ["b"], "sorted_id": ["a", "c", "b"], "sorted_position": [2, 1, 9]}
+        store.array(column)[:] = np.array(others[column], int if column == "sorted_position" else object)
     else:
         damage_first_object(store, column, damage)
     opened = AugmentStore.open(store.path, mode="r+")

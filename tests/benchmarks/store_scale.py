@@ -7,13 +7,14 @@
 - ``epoch-…``: every chip in shuffled order, after a first epoch.
 - ``bytes-…``: of the same maps on disk; ``same-bytes-…`` of maps whose timesteps are equal.
 
-Stores are synthetic; the maps that are read are class maps in blocks, an eighth of whose patches differs between
-timesteps. Files are read from a warm page cache.
+What a chip costs by size and to read is printed too. Stores are synthetic; the maps that are read are class maps in
+blocks, an eighth of whose patches differs between timesteps. Files are read from a warm page cache.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -85,7 +86,13 @@ def costs() -> tuple[dict[str, float], list[dict[str, float]]]:
     """Costs with many chips, and those of several stores of few."""
     with tempfile.TemporaryDirectory() as folder:
         few = [cost_by_size(Path(folder) / str(repeat), FEW) for repeat in range(REPEATS)]
-        return cost_by_size(Path(folder), MANY), few
+        many = cost_by_size(Path(folder), MANY)
+    for step, cost in many.items():
+        usual = median(one[step] for one in few)
+        sys.stdout.write(
+            f"{step}: {1e6 * cost:,.1f} µs with {MANY:,} chips, {1e6 * usual:,.1f} with {FEW:,}\n"
+        )
+    return many, few
 
 
 def by_size(step: str) -> list[float]:
@@ -169,7 +176,10 @@ def reading(*, identical: bool) -> Reading:
             "GeoTIFF": sum(file.stat().st_size for file in folder.glob("files/*.tif")),
             "npz": sum(file.stat().st_size for file in folder.glob("files/*.npz")),
         }
-        return Reading(read_in_turns(made.path, folder / "files", maps), sizes)
+        seconds = read_in_turns(made.path, folder / "files", maps)
+    for (row, way), each in seconds.items():
+        sys.stdout.write(f"{row}: {1e3 * median(each):.2f} ms from {way}\n")
+    return Reading(seconds, sizes)
 
 
 def read_in_turns(

@@ -82,8 +82,8 @@ def test_scenes_are_compared_over_all_their_pixels(tmp_path):
     for name, values in chips.items():
         counts = Counts(("p", "q", "r"), ("one", "one", "two"), ("x", "y"), np.array(values))
         Score(tmp_path / name, counts, make_origin()).write()
-    words = ["compare", "--baseline", tmp_path / "b", "--candidate", tmp_path / "c", "--out", tmp_path / "out"]
-    assert main([str(word) for word in words]) == 0
+    words = ["compare", "--baseline", tmp_path / "b", "--candidate", tmp_path / "c"]
+    assert main([str(word) for word in (*words, "--out", tmp_path / "out")]) == 0
     one, two = 8 / 20 / 2 + 20 / 32 / 2, 6 / 14  # the baseline's: x 8 of 8 + 2 + 10, y 20 of 20 + 2 + 10
     lost, gained = document(tmp_path / "out")["scenes"]
     assert (lost["scene"], lost["chips"], gained["scene"], gained["chips"]) == ("two", 1, "one", 2)
