@@ -17,6 +17,7 @@ from augment_store.chips.layouts import (
     SPLITS,
     Layout,
     check_id,
+    chip_file,
     data_folder,
     find_layout,
     list_ids,
@@ -64,8 +65,7 @@ class Chip:
 
     def series_index(self, modalities: Sequence[str]) -> NDArray[np.int32]:
         """Position in its file of each timestep, ``[modality, T]``; always 0 where one raster stands for all."""
-        whole = {name: np.arange(len(raster)) for name, raster in self.rasters.items()}
-        rows = [{**whole, **self.positions}[name] for name in modalities]
+        rows = [self.positions.get(name, np.arange(len(self.rasters[name]))) for name in modalities]
         return np.stack([np.broadcast_to(row, self.timesteps) for row in rows]).astype(np.int32)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -220,8 +220,9 @@ class ChipSet:
         return self._first(self.layout.mask, chip_id) if self.layout.mask else None
 
     def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
-        paths = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
-        return next((path for path in paths if path.is_file()), paths[0])
+        places = (chip_file(self.folder / pattern.format(id=chip_id)) for pattern in patterns)
+        missing = self.folder / patterns[0].format(id=chip_id)
+        return next((path for path in places if path.is_file()), missing)
 
     def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
         """Reads modalities of one chip, raw.
