@@ -50,7 +50,8 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         Arrays ``[sample, time, y, x]`` and ``[sample, time, ty, tx]`` by name, bands or classes between time and y.
         Coordinates: ``x``, ``y`` (``tx``, ``ty``: of a token's 16 × 16 pixels) in the unit of the chip's coordinate
         reference system, which ``spatial_ref`` holds, where the chip has one; ``time`` and ``sample`` as numbers, since
-        a store knows no dates; ``timestep_source``; names of ``band`` and ``class``.
+        a store knows no dates; ``timestep_source``; ``series_index`` ``[input, time]``; names of ``band``, ``class``
+        and ``input``.
 
     Raises:
         ChipNotFoundError: If the store does not know the chip.
@@ -65,6 +66,8 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         "sample": np.arange(store.spec.sampling.samples),
         "time": ("time", np.arange(store.extent.timesteps), {"long_name": "timestep"}),
         "timestep_source": ("time", store.read("timestep_source", chip_id)),
+        "series_index": (("input", "time"), store.read("series_index", chip_id)),
+        "input": [entry.name for entry in store.spec.inputs],
         **_places(entry.georeference, store.extent.size),
     }
     located = GRID_MAPPING in coordinates

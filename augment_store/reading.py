@@ -207,6 +207,16 @@ class StoreReader:
             self._prove(name, position, stamp)
         return values
 
+    def series_index(self, chip_id: str, timestep: int) -> dict[str, int]:
+        """Position of a complete chip's timestep in its file of each input modality, from 0.
+
+        Raises:
+            ChipNotFoundError: If the store does not know the chip.
+            StoreError: If the store is damaged there.
+        """
+        taken = self.read("series_index", chip_id)[:, timestep].tolist()
+        return dict(zip((entry.name for entry in self.spec.inputs), taken, strict=True))
+
     def to_xarray(self, chip_id: str) -> xr.Dataset:
         """A complete chip with coordinates, in units; see `augment_store.dataset.chip_dataset`."""
         from augment_store.dataset import chip_dataset  # xarray takes 0.5 s to import

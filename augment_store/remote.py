@@ -142,16 +142,16 @@ class RemotePath(PosixPath):
 
 @contextlib.contextmanager
 def local_file(path: Path, largest: int) -> Iterator[Path]:
-    """A file itself, or a temporary copy of one at a URL.
+    """A file itself, or a temporary copy of one at a URL or in an archive.
 
     Args:
         path: Where it is.
         largest: Bytes that a copy may take.
 
     Raises:
-        ValueError: If a file at a URL is larger.
+        ValueError: If a file to be copied is larger.
     """
-    if not isinstance(path, RemotePath):
+    if type(path) is type(Path()):  # what other kinds of path stand for has no name in the file system
         yield path
         return
     size = path.stat().st_size

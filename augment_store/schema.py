@@ -170,16 +170,19 @@ def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]
     output = {"long_name": f"XXH3-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
     inputs = {"long_name": "BLAKE2b-128 of the raw input rasters"}
     source = {"long_name": "timestep that this one is a copy of; its own number where it is none"}
+    series = {"long_name": "position of each timestep in the chip's file of each input modality, from 0"}
     states = {
         "flag_values": [int(state) for state in State],
         "flag_meanings": " ".join(state.name.lower() for state in State),
     }
     input_dims, output_dims = ("chip", "time", "digest_byte"), ("chip", "array", "digest_byte")
     rows = (time, DIGEST_BYTES), (len(made), DIGEST_BYTES)
+    by_input = (len(spec.inputs), time)
     return (
         *_entry_arrays(),
         ArraySchema("input_digest", input_dims, rows[0], "uint8", 0, inputs, Role.RESULT),
         ArraySchema("timestep_source", ("chip", "time"), (time,), "int16", -1, source, Role.RESULT),
+        ArraySchema("series_index", ("chip", "input", "time"), by_input, "int32", -1, series, Role.RESULT),
         ArraySchema("output_digest", output_dims, rows[1], "uint8", 0, output, Role.RESULT),
         _text("error", "why a chip failed", Role.STATUS),
         ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states, Role.STATUS),
@@ -206,7 +209,8 @@ def _entry_arrays() -> tuple[ArraySchema, ...]:
 
 def digested_names(spec: GenerationSpec, extent: Extent) -> tuple[str, ...]:
     """Arrays whose values of a chip have a digest, in the order of ``output_digest``."""
-    return (*(schema.name for schema in map_arrays(spec, extent)), "input_digest", "timestep_source")
+    maps = (schema.name for schema in map_arrays(spec, extent))
+    return (*maps, "input_digest", "timestep_source", "series_index")
 
 
 def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySchema:

@@ -45,8 +45,8 @@ class ChipRecord:
 
     Attributes:
         chip_id: Id of the chip.
-        arrays: The store's arrays for it (map arrays, ``input_digest``, ``timestep_source``), without the
-            chip dimension; empty if it failed.
+        arrays: The store's arrays for it (map arrays, ``input_digest``, ``timestep_source``, ``series_index``),
+            without the chip dimension; empty if it failed.
         error: Why it failed, empty if it is complete.
     """
 

@@ -325,6 +325,7 @@ def _shard_problems(
     for array in store.spec.arrays:
         yield from _map_problems(store, array, shard, complete)
     yield from _source_problems(store, positions, complete)
+    yield from _series_problems(store, positions, complete)
 
 
 def _map_problems(
@@ -365,7 +366,7 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
     columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
     rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
     for position in complete:
-        for name in ("timestep_source", "input_digest"):
+        for name in ("timestep_source", "input_digest", "series_index"):
             try:
                 store.read(name, store.chip_ids[position])
             except StoreError as error:
@@ -376,6 +377,19 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
             yield Problem(f"{shown} is outside the {store.extent.timesteps} timesteps", (position,))
         elif not np.array_equal(digests, digests[source]):
             yield Problem(f"{shown} joins timesteps of different input", (position,))
+
+
+def _series_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
+    """A series is taken in its order; a file of one timestep stands for each."""
+    rows = dict(zip(positions, store.values("series_index", _slice(positions)), strict=True))
+    for position in complete:
+        for taken, row in zip(store.spec.inputs, rows[position], strict=True):
+            if row.any() and (row[0] < 0 or (np.diff(row) <= 0).any()):
+                yield Problem(
+                    f"chip {store.chip_ids[position]}: series_index {row.tolist()} of {taken.name} is not in rising "
+                    "order from 0 or more",
+                    (position,),
+                )
 
 
 def _chip_set_problems(store: AugmentStore, chip_set: ChipSet, looked: Sequence[int]) -> Iterator[Problem]:

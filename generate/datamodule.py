@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import lightning
 import numpy as np
@@ -36,6 +37,7 @@ class ChipInput:
         images: ``[U, C, H, W]`` per modality in pretraining units, one image per distinct timestep.
         digests: Input digest of every timestep, ``[T, 16]``.
         sources: For every timestep, the first timestep with the same input, ``[T]``.
+        series_index: Position in its file of every timestep, ``[modality, T]``.
         error: Why the chip cannot be used; empty if it can.
     """
 
@@ -43,6 +45,7 @@ class ChipInput:
     images: Mapping[str, Tensor]
     digests: NDArray[np.uint8]
     sources: NDArray[np.int16]
+    series_index: NDArray[np.int32]
     error: str = ""
 
     @property
@@ -80,7 +83,7 @@ class ChipReader:
         except RemotePathError:
             raise  # a server that does not answer says nothing about a chip
         except AugmentStoreError as error:
-            return ChipInput(chip_id, {}, np.empty((0, 0), np.uint8), np.empty(0, np.int16), str(error))
+            return ChipInput(chip_id, {}, *_NOTHING_READ, str(error))
 
     def _read(self, chip_id: str) -> ChipInput:
         chip = self.chip_set.read(chip_id, self.modalities)
@@ -93,7 +96,11 @@ class ChipReader:
         sources = find_sources(digests)
         images = native_images(chip, [int(timestep) for timestep in np.unique(sources)], self.units)
         tensors = {name: torch.from_numpy(image) for name, image in images.items()}
-        return ChipInput(chip_id, tensors, digests, sources)
+        return ChipInput(chip_id, tensors, digests, sources, chip.series_index(self.modalities))
+
+
+_NOTHING_READ: Final = (np.empty((0, 0), np.uint8), np.empty(0, np.int16), np.empty((0, 0), np.int32))
+"""Digests, sources and positions of a chip that cannot be used."""
 
 
 @dataclass(frozen=True)

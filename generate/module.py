@@ -93,7 +93,11 @@ class GenerationModule(lightning.LightningModule):
             )
             for array in self.arrays
         }
-        arrays |= {"input_digest": chip.digests, "timestep_source": chip.sources}
+        arrays |= {
+            "input_digest": chip.digests,
+            "timestep_source": chip.sources,
+            "series_index": chip.series_index,
+        }
         return ChipRecord(chip.chip_id, arrays)
 
 

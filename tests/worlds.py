@@ -257,6 +257,7 @@ def make_record(
         "token_probability": rng.uniform(0.01, 0.9, shapes["token_probability"]).astype(np.float32),
         "input_digest": rng.integers(0, 256, (extent.timesteps, 16)).astype(np.uint8),
         "timestep_source": np.arange(extent.timesteps, dtype=np.int16),
+        "series_index": np.tile(np.arange(extent.timesteps, dtype=np.int32), (len(spec.inputs), 1)),
     }
     if isinstance(kind, ContinuousMap):
         mean, std = kind.modality.mean[0], kind.modality.std[0]
@@ -329,9 +330,14 @@ def store_of(
 ) -> AugmentStore:
     """A store that was generated from a chip set: its ids, scenes, places and digests; `options` of `make_store`."""
     spec, scenes = spec or make_spec(), scenes_by_pattern(chips.ids)
-    read = {chip_id: chips.read(chip_id, [taken.name for taken in spec.inputs]) for chip_id in chips.ids}
+    names = [taken.name for taken in spec.inputs]
+    read = {chip_id: chips.read(chip_id, names) for chip_id in chips.ids}
     arrays = {
-        chip_id: {"input_digest": chip.digests(), **(given or {}).get(chip_id, {})}
+        chip_id: {
+            "input_digest": chip.digests(),
+            "series_index": chip.series_index(names),
+            **(given or {}).get(chip_id, {}),
+        }
         for chip_id, chip in read.items()
     }
     entries = [ChipEntry(chip_id, scenes[chip_id], chips.georeference(chip_id)) for chip_id in chips.ids]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from augment_store.chips.layouts import (
     SPLITS,
     Layout,
     check_id,
+    chip_file,
     data_folder,
     find_layout,
     list_ids,
@@ -40,10 +41,13 @@ class Chip:
     Attributes:
         chip_id: Id of the chip.
         rasters: ``[T or 1, C, H, W]`` per modality, in the file's own data type and units.
+        positions: Position in its file of each timestep of a raster, ``[T or 1]``; of one that is not named, the
+            raster is the whole file.
     """
 
     chip_id: str
     rasters: Mapping[str, NDArray[Any]]
+    positions: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     @property
     def timesteps(self) -> int:
@@ -58,6 +62,11 @@ class Chip:
     def at(self, timestep: int) -> dict[str, NDArray[Any]]:
         """Rasters ``[C, H, W]`` of one timestep, by modality."""
         return {name: raster[timestep % raster.shape[0]] for name, raster in self.rasters.items()}
+
+    def series_index(self, modalities: Sequence[str]) -> NDArray[np.int32]:
+        """Position in its file of each timestep, ``[modality, T]``; always 0 where one raster stands for all."""
+        rows = [self.positions.get(name, np.arange(len(self.rasters[name]))) for name in modalities]
+        return np.stack([np.broadcast_to(row, self.timesteps) for row in rows]).astype(np.int32)
 
     def digests(self) -> NDArray[np.uint8]:
         """128-bit BLAKE2b digest of each timestep's raw input, ``[T, 16]``.
@@ -211,8 +220,9 @@ class ChipSet:
         return self._first(self.layout.mask, chip_id) if self.layout.mask else None
 
     def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
-        paths = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
-        return next((path for path in paths if path.is_file()), paths[0])
+        places = (chip_file(self.folder / pattern.format(id=chip_id)) for pattern in patterns)
+        missing = self.folder / patterns[0].format(id=chip_id)
+        return next((path for path in places if path.is_file()), missing)
 
     def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
         """Reads modalities of one chip, raw.
@@ -221,7 +231,8 @@ class ChipSet:
             ChipNotFoundError: If a file is missing.
             ChipDataError: If a file cannot be read, or bands, type, shape, size or timesteps are wrong.
         """
-        rasters = {name: self.raster(chip_id, name) for name in modalities}
+        picked = {name: self._picked(chip_id, name) for name in modalities}
+        rasters = {name: raster for name, (raster, _) in picked.items()}
         sizes = {name: raster.shape[-1] for name, raster in rasters.items()}
         if len(set(sizes.values())) > 1:
             raise ChipDataError(f"chip {chip_id}: modalities differ in size {sizes}; expected one pixel grid")
@@ -230,7 +241,7 @@ class ChipSet:
             raise ChipDataError(
                 f"chip {chip_id}: modalities differ in timesteps {times}; expected one number, or 1"
             )
-        return Chip(chip_id, rasters)
+        return Chip(chip_id, rasters, {name: positions for name, (_, positions) in picked.items()})
 
     def raster(self, chip_id: str, modality: str) -> NDArray[Any]:
         """One modality of a chip, raw, ``[T or 1, C, H, W]`` with TerraMind's bands in TerraMind's order.
@@ -239,6 +250,10 @@ class ChipSet:
             ChipNotFoundError: If the file is missing; the message names a chip that is there.
             ChipDataError: If it cannot be read, or bands, type, shape, size or timesteps are wrong.
         """
+        return self._picked(chip_id, modality)[0]
+
+    def _picked(self, chip_id: str, modality: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """One modality of a chip, as `raster`, and the position in its file of each timestep."""
         path = self.path(chip_id, modality)
         if not path.is_file():
             others = sorted(self.ids_of(modality))

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from augment_store.archives import SUFFIX as ARCHIVE
+from augment_store.archives import ArchivedPath, archived, is_archived
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.files import read_text
 from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
@@ -47,6 +49,8 @@ def _pattern(path: str) -> str:
     folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
     if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
         raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
+    if "*" in path and not (folder.name.endswith(ARCHIVE) and path.count("*") == folder.name.count("*") == 1):
+        raise ValueError("expected * only in the name of archives, as in S2L2A/*.tar/{id}.zarr.zip")
     if not name.lower().endswith(SUFFIXES):
         raise ValueError(f"expected a file of one of the types {', '.join(SUFFIXES)}")
     return path
@@ -64,7 +68,8 @@ class Image:
     """The files of one modality.
 
     Attributes:
-        files: Patterns of its file, relative to the layout's `data`.
+        files: Patterns of its file, relative to the layout's `data`; the file may be in an uncompressed tar archive, as
+            in ``S2L2A/*.tar/{id}.zarr.zip``.
         bands: Bands in the order of the file, by TerraTorch's names; others are ignored. Empty: TerraMind's
             own bands in their order.
         absent: Bands that the sensor or the data set does not have; they enter as no data, at which the input audit
@@ -176,12 +181,23 @@ def list_ids(folder: Path, pattern: str) -> set[str]:
 
 
 def _ids(path: Path) -> Iterator[str]:
-    if not path.parent.is_dir():
-        return
-    for entry in path.parent.iterdir():
-        found = None if entry.name.startswith(".") else _id_in(entry.name, path.name)
+    for name in _names(path):
+        found = None if name.startswith(".") else _id_in(name, path.name)
         if found:
             yield found
+
+
+def _names(path: Path) -> Iterable[str]:
+    """Names of the files in the folder, or the archives, of a pattern."""
+    if is_archived(path):
+        return archived(path)
+    return (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
+
+
+def chip_file(path: Path) -> Path:
+    """The file at a path, or the one in an archive of a path such as ``S2L2A/*.tar/a.zarr.zip``."""
+    archive = archived(path).get(path.name) if is_archived(path) else None
+    return path if archive is None else ArchivedPath(archive, path.name)
 
 
 def _id_in(name: str, pattern: str) -> str | None:

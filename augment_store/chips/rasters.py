@@ -42,8 +42,10 @@ def read_raster(path: Path) -> NDArray[Any]:
     return raster.reshape((1,) * (4 - raster.ndim) + raster.shape)
 
 
-def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Layout) -> NDArray[Any]:
-    """TerraMind's bands of a raster in TerraMind's order, ``[T, C, H, W]``.
+def pick_bands(
+    raster: NDArray[Any], path: Path, modality: Modality, layout: Layout
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """TerraMind's bands of a raster in TerraMind's order, ``[T, C, H, W]``, and each timestep's position in the file.
 
     Args:
         raster: As `read_raster` gives it.
@@ -70,30 +72,31 @@ def pick_bands(raster: NDArray[Any], path: Path, modality: Modality, layout: Lay
         raise ChipDataError(f"{path}: {bands} bands; expected {_expected(bands, present, modality, layout)}")
     if layout.timesteps and modality.temporal and found != layout.timesteps:
         raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
+    positions = np.arange(found, dtype=np.int32)
     if layout.evenly_spaced and modality.temporal:
-        raster = _evenly_spaced(raster, layout.evenly_spaced, path)
+        positions = _evenly_spaced(found, layout.evenly_spaced, path)
+        raster = raster[positions]
     if height != width or height < PATCH_SIZE:
         raise ChipDataError(
             f"{path}: {height} × {width} pixels; expected a square of {PATCH_SIZE} pixels or more; "
             "python -m augment_store cut makes such chips"
         )
     if present == modality.bands and not image.absent:
-        return raster
+        return raster, positions
     if image.absent:
         raster, present = _with_no_data(raster, modality.nodata[0]), (*present, *image.absent)
     last = raster.shape[1] - 1
-    return np.ascontiguousarray(raster[:, [min(present.index(band), last) for band in modality.bands]])
+    picked = raster[:, [min(present.index(band), last) for band in modality.bands]]
+    return np.ascontiguousarray(picked), positions
 
 
-def _evenly_spaced(raster: NDArray[Any], count: int, path: Path) -> NDArray[Any]:
-    """`count` timesteps of a series ``[T, C, H, W]``, from the first to the last in even steps."""
-    found = raster.shape[0]
+def _evenly_spaced(found: int, count: int, path: Path) -> NDArray[np.int32]:
+    """Positions of `count` timesteps of a series of `found`, from the first to the last in even steps."""
     if found < count:
         raise ChipDataError(
             f"{path}: {found} timesteps; the layout takes {count}, evenly spaced (its key evenly_spaced)"
         )
-    picked: NDArray[Any] = raster[np.linspace(0, found - 1, count).round().astype(int)]
-    return picked
+    return np.linspace(0, found - 1, count).round().astype(np.int32)
 
 
 def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:

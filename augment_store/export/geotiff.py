@@ -113,4 +113,5 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         sources = store.read("timestep_source", chip_ids[0])
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
+        tags["SERIES_INDEX"] = json.dumps(store.series_index(chip_ids[0], layer.timestep))
     return tags

@@ -138,6 +138,7 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
         "doubt": sum(facts.doubt),
         "mean": _number(facts.mean_value),
         "flags": facts.flags,
+        "series": view.series_index,
         "ring": footprint(view.georeference, survey.store.extent.size),
         "referenceClasses": reference,
         "tokens": None if view.tokens is None else [_as_text(sample) for sample in view.tokens],

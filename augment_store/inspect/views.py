@@ -38,6 +38,7 @@ class ChipView:
         statistics: Numbers about the chip.
         scene_id: Parent acquisition.
         georeference: Where it lies.
+        series_index: Position of the timestep in the chip's file of each input modality, from 0.
         rgb: Natural colours of Sentinel-2, None if the chip set has none.
         radar: VV, VH and VV of S1, or None.
         relief: Hillshaded DEM, or None.
@@ -52,6 +53,7 @@ class ChipView:
     statistics: ChipStatistics
     scene_id: str
     georeference: Georeference
+    series_index: dict[str, int]
     rgb: Picture | None
     radar: Picture | None
     relief: Picture | None
@@ -80,6 +82,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         statistics=statistics,
         scene_id=entry.scene_id,
         georeference=entry.georeference,
+        series_index=store.series_index(chip_id, timestep),
         rgb=_drawn(survey, chip_id, timestep, S2_MODALITIES),
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, (DEM.name,)),

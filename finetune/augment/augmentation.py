@@ -139,6 +139,11 @@ class Augmentation:
         return DEFAULT_MAP.name if self._opened is None else self._opened.spec.modality
 
     @property
+    def opened(self) -> AugmentStore | None:
+        """The named store, even if a control stands in for its maps; None without one."""
+        return self._opened
+
+    @property
     def extent(self) -> Extent | None:
         """Timesteps and size of the named store's chips; None without a store."""
         return None if self._opened is None else self._opened.extent

@@ -26,6 +26,7 @@ from finetune.augment.planes import join_images
 from finetune.augment.store_maps import StoreMaps
 from finetune.data.datamodule import STAGES
 from finetune.data.joined_dataset import JoinedDataset, Sample, list_samples
+from finetune.data.series import StoreDates, tells_dates
 from finetune.errors import ConfigError
 
 MEMORY_LIMIT_MB: Final = 2048
@@ -40,7 +41,8 @@ class JoinedDataModule(LightningDataModule):
 
     Args:
         datamodule: The datamodule, whose datasets list their files: in a YAML, its class_path and init_args.
-        augment: Folder of the augment store.
+        augment: Folder of the augment store; None for the datamodule's own samples, as a baseline's. What follows is
+            then of no effect.
         chip_files: How a file's name holds the chip's id, such as ``{id}_S2L2A.tif``; by default the name without
             its type.
         chips: Root folder of the chip set that the store was generated from. With it, the files that the datamodule
@@ -59,7 +61,7 @@ class JoinedDataModule(LightningDataModule):
     def __init__(
         self,
         datamodule: LightningDataModule,
-        augment: str,
+        augment: str | None,
         chip_files: str = "{id}",
         chips: str | None = None,
         layout: str | None = None,
@@ -71,10 +73,14 @@ class JoinedDataModule(LightningDataModule):
         super().__init__()
         if chip_files.count("{id}") != 1:
             raise ConfigError(f"chip_files {chip_files!r}; expected {{id}} once, as in {{id}}_S2L2A.tif")
+        if augment is None and control is not None:
+            raise ConfigError(f"control {control} without a store; name one with augment")
         self.datamodule = datamodule
         self.chip_files = chip_files
-        request = AugmentRequest(
-            as_path(augment), None if encoding is None else tuple(encoding), control, control_seed
+        request = (
+            AugmentRequest()
+            if augment is None
+            else AugmentRequest(as_path(augment), tuple(encoding or ()), control, control_seed)
         )
         self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
         if self.augmentation.plan.placement is Placement.TOKENS:
@@ -82,14 +88,8 @@ class JoinedDataModule(LightningDataModule):
                 "encoding tokens: samples of another datamodule are joined with planes; take another encoding, or use "
                 "finetune.data.datamodule.TimStoreDataModule"
             )
-        self.extent = _extent_of(self.augmentation, augment)
-        self.timesteps = _timesteps_of(timesteps, self.extent, augment)
-        self.chips = None if chips is None else ChipSet.open(chips, layout)
-        if self.chips is not None and self.chips.layout.evenly_spaced:
-            raise ConfigError(
-                f"{chips}: layout {self.chips.layout.name!r} takes dates in even steps, which another datamodule does "
-                "not; use finetune.data.datamodule.TimStoreDataModule for this chip set"
-            )
+        self.timesteps = () if augment is None else _timesteps_of(timesteps, self.extent, augment)
+        self.chips = None if chips is None or augment is None else ChipSet.open(chips, layout)
         self.samples: dict[str, tuple[Sample, ...]] = {}
         # Lightning hands these to every logger and puts them into each checkpoint
         self.save_hyperparameters({"joined": self._record()})
@@ -98,7 +98,7 @@ class JoinedDataModule(LightningDataModule):
         """What is joined, as plain values."""
         augmentation, store = self.augmentation, self.augmentation.store
         return {
-            "store": str(augmentation.request.store),
+            "store": str(augmentation.request.store or ""),
             "fingerprint": store.fingerprint if store else "",
             "encoding": list(augmentation.encoding),
             "planes": list(augmentation.plan.plane_names),
@@ -108,6 +108,15 @@ class JoinedDataModule(LightningDataModule):
             "chip_files": self.chip_files,
             "inputs_compared": store is not None and self.chips is not None,
         }
+
+    @property
+    def extent(self) -> Extent:
+        """Timesteps and size of the store's chips."""
+        if self.augmentation.extent is None:  # a control that reads no maps needs no store elsewhere
+            raise ConfigError(
+                f"augment {self._store_path}: no such folder; joined planes have the size and time of a store"
+            )
+        return self.augmentation.extent
 
     def __getattr__(self, name: str) -> Any:
         """What tasks and callbacks ask of the datamodule itself, such as ``val_dataset`` or ``plot``."""
@@ -128,7 +137,7 @@ class JoinedDataModule(LightningDataModule):
         """
         self.datamodule.trainer = self.trainer  # by which it tells training from validation
         self.datamodule.setup(stage)
-        for split in STAGES[stage]:
+        for split in STAGES[stage] if self.augmentation.plan.arrays else ():
             dataset = getattr(self.datamodule, f"{split}_dataset", None)
             if dataset is None:
                 raise ConfigError(
@@ -143,11 +152,12 @@ class JoinedDataModule(LightningDataModule):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
         _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
-        store = self.augmentation.store
+        store, opened = self.augmentation.store, self.augmentation.opened
+        ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
+        dates = StoreDates.read(opened, ids, self.timesteps) if opened else StoreDates(self.timesteps)
         if store is not None:
             _check_known(store, samples)
-            self._check_inputs(store, samples)
-        ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
+            self._check_inputs(store, samples, dates, told=tells_dates(dataset))
         maps = self.augmentation.source(self.chips, ids, self.extent.size)
         if maps is None:
             raise ConfigError("nothing to join; name an encoding")
@@ -155,7 +165,7 @@ class JoinedDataModule(LightningDataModule):
             dataset,
             samples,
             maps,
-            self.timesteps,
+            dates,
             self.augmentation.plan.placement,
             self._store_path,
             training=split == "train",
@@ -169,19 +179,33 @@ class JoinedDataModule(LightningDataModule):
     def _store_path(self) -> Path:
         return self.augmentation.request.store or Path()
 
-    def _check_inputs(self, store: StoreMaps, samples: Sequence[Sample]) -> None:
+    def _check_inputs(
+        self, store: StoreMaps, samples: Sequence[Sample], dates: StoreDates, *, told: bool
+    ) -> None:
         """Compares what the datamodule reads with what the generator saw, if a chip set tells.
+
+        Args:
+            store: The store's maps.
+            samples: Samples of a split.
+            dates: Which dates the store's timesteps are.
+            told: Whether samples tell theirs, so that they are compared when a sample is read.
 
         Raises:
             ConfigError: If a sample's files are not the chip's.
             OtherChipsError: If the chips are not those of the store.
         """
+        where = f" Its timesteps are those at the {dates.described()}" if dates.positions else ""
         if self.chips is None:
             rank_zero_warn(
                 f"{store.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
-                "what it was generated from; to have them compared, name the chip set with chips"
+                f"what it was generated from; to have them compared, name the chip set with chips.{where}"
             )
             return
+        if self.chips.layout.evenly_spaced and not told:
+            rank_zero_warn(
+                f"{store.path}: nothing tells which dates a sample has. One with the whole series gets the store's; "
+                f"one with as many dates as the store must have the same.{where}"
+            )
         for sample in samples:
             _check_files(self.chips, sample, store.path)
             store.note(self.chips.read(sample.chip_id, store.inputs))
@@ -189,8 +213,10 @@ class JoinedDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Standardises a batch as the datamodule does, then joins the planes; Lightning calls this on the device."""
-        maps = batch.pop("maps")
+        maps = batch.pop("maps", None)
         made: dict[str, Any] = self.datamodule.on_after_batch_transfer(batch, dataloader_idx)
+        if maps is None:
+            return made
         image: Tensor | dict[str, Tensor] = made["image"]
         by_modality = image if isinstance(image, dict) else {"image": image}
         augmentation = self.augmentation
@@ -222,12 +248,6 @@ class JoinedDataModule(LightningDataModule):
     def predict_dataloader(self) -> Any:
         """Batches of the samples to predict."""
         return self.datamodule.predict_dataloader()
-
-
-def _extent_of(augmentation: Augmentation, store: str) -> Extent:
-    if augmentation.extent is None:  # a control that reads no maps needs no store elsewhere
-        raise ConfigError(f"augment {store}: no such folder; joined planes have the size and time of a store")
-    return augmentation.extent
 
 
 def _timesteps_of(named: list[int] | None, extent: Extent, store: str) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from augment_store.words import counted
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
 from finetune.data.dataset import read_maps
+from finetune.data.series import Apart, StoreDates, take_dates
 from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
 from finetune.errors import ConfigError
 
@@ -186,11 +187,7 @@ def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> No
     ]
     for own in (values.shape[-2:] for values in maps.values()):
         if shapes and own != shapes[0]:
-            raise _Apart(f"{_pixels(shapes[0])} before its transforms, {_pixels(own)} in the store")
-
-
-class _Apart(Exception):  # noqa: N818 - it never leaves this module
-    """An image and its maps differ; the dataset adds which."""
+            raise Apart(f"{_pixels(shapes[0])} before its transforms, {_pixels(own)} in the store")
 
 
 def _pixels(shape: Sequence[int]) -> str:
@@ -204,7 +201,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         inner: The dataset; its transform is replaced by one that takes the maps along.
         samples: Its samples, by `list_samples`.
         maps: Where the maps come from, and the arrays that are read.
-        timesteps: The store's timesteps that stand for those of the image.
+        dates: The store's timesteps that are joined, and which dates of a chip's series they are.
         placement: Where the maps enter the model.
         store: The store, for messages.
         training: Whether one of several generated samples is drawn at random; otherwise it is the first.
@@ -218,7 +215,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         inner: Any,
         samples: Sequence[Sample],
         maps: JoinedMaps,
-        timesteps: Sequence[int],
+        dates: StoreDates,
         placement: Placement,
         store: Path,
         *,
@@ -226,11 +223,11 @@ class JoinedDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.inner = inner
         self.samples_joined = samples
-        self._maps, self._timesteps, self._placement = maps, timesteps, placement
+        self._maps, self._dates, self._placement = maps, dates, placement
         self._store, self._training = store, training
         self._transform: JoinedTransform | None = None
         if getattr(inner, "transform", None) is not None:
-            self._transform = JoinedTransform(inner.transform, maps.arrays, len(timesteps))
+            self._transform = JoinedTransform(inner.transform, maps.arrays, len(dates.timesteps))
             inner.transform = self._transform
         elif getattr(inner, "transforms", None) is not None:
             raise ConfigError(
@@ -247,7 +244,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         return len(self.samples_joined)
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
-        """The dataset's sample, with ``maps`` ``[T, …, H, W]`` by array, transformed alike.
+        """The dataset's sample, with ``maps`` ``[T, …, H, W]`` by array, transformed alike, and the maps' dates.
 
         Args:
             index: As the dataset takes it; a pair begins with the place.
@@ -255,8 +252,9 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         Raises:
             ConfigError: If image and maps differ in size or time; the message names file, chip and store.
         """
-        known = self.samples_joined[index[0] if isinstance(index, tuple) else index]
-        maps = read_maps(self._maps, known.chip_id, self._timesteps, training=self._training)
+        place = index[0] if isinstance(index, tuple) else index
+        known = self.samples_joined[place]
+        maps = read_maps(self._maps, known.chip_id, self._dates.timesteps, training=self._training)
         try:
             if self._transform is None:
                 sample = dict(self.inner[index])
@@ -265,25 +263,27 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 self._transform.given = maps
                 sample = dict(self.inner[index])
                 moved = self._transform.moved
+            sample = take_dates(self.inner, place, sample, self._dates, known.chip_id)
             self._check_same_grid(sample["image"], moved)
-        except _Apart as apart:
+        except Apart as apart:
             raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {apart}") from None
         return sample | {"maps": moved}
 
     def _check_same_grid(self, image: Tensor | Mapping[str, Tensor], maps: Mapping[str, Tensor]) -> None:
         if not isinstance(image, Mapping) and self._placement is not Placement.BANDS:
-            raise _Apart(
+            raise Apart(
                 "its image is not by modality, so that planes can only be bands; use another encoding"
             )
         seen = image[carrier_of(tuple(image))] if isinstance(image, Mapping) else image
         moved = next(iter(maps.values()))
         if seen.ndim not in (3, 4):
-            raise _Apart(f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]")
+            raise Apart(f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]")
         if tuple(seen.shape[-2:]) != tuple(moved.shape[-2:]):
-            raise _Apart(f"{_pixels(seen.shape[-2:])}, but its maps {_pixels(moved.shape[-2:])}")
+            raise Apart(f"{_pixels(seen.shape[-2:])}, but its maps {_pixels(moved.shape[-2:])}")
         times = seen.shape[1] if seen.ndim == 4 else 1
-        if times != len(self._timesteps):
-            raise _Apart(
-                f"the image has {counted(times, 'timestep')}, but {len(self._timesteps)} of the store are joined; name "
+        joined = len(self._dates.timesteps)
+        if times != joined:
+            raise Apart(
+                f"the image has {counted(times, 'timestep')}, but {joined} of the store are joined; name "
                 "those that stand for the image's with timesteps, such as [0]"
             )

@@ -103,6 +103,10 @@ def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding 
         f"constant: {', '.join(names)}; expected values that vary. Check how the chips were made, "
         f"or leave {modality.name} out with --inputs"
     )
+    if any(name.endswith("(empty)") for name in names):
+        message += (
+            "; if the data do not have the empty bands (a layout's absent), accept that with --accept-audit"
+        )
     return Finding("stop", "constant_band", modality.name, message)
 
 
@@ -237,7 +241,10 @@ def _missing(modality: Modality, pixels: Pixels, units: Units) -> Finding | None
     message = (
         f"{share:.0%} of the values are NaN or no data; they enter the generator as the pretraining mean"
     )
-    return Finding("stop" if share > 0.5 else "note", "missing", modality.name, message)
+    if share <= 0.5:
+        return Finding("note", "missing", modality.name, message)
+    remedy = f"leave {modality.name} out with --inputs, or accept that with --accept-audit"
+    return Finding("stop", "missing", modality.name, f"{message}; {remedy}")
 
 
 RULES: Final[tuple[Rule, ...]] = (

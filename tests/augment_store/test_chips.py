@@ -69,6 +69,7 @@ def test_timesteps_are_selected_and_no_data_becomes_nan():
     series = np.arange(1, 5, dtype=np.int16).reshape(4, 1, 1, 1) * np.ones((1, 12, 16, 16), np.int16)
     series[2, 0, 0, 0] = -9999
     chip = Chip("a", {"S2L2A": series, "DEM": np.full((1, 1, 16, 16), 7, np.int16)})
+    assert chip.series_index(["DEM", "S2L2A"]).tolist() == [[0] * len(series), [*range(len(series))]]
     picked = select_timesteps(chip, [2, 0])
     assert picked["S2L2A"].shape == (12, 2, 16, 16)
     assert np.isnan(picked["S2L2A"][0, 0, 0, 0])

@@ -36,6 +36,7 @@ def test_a_chip_has_coordinates_and_lies_where_it_lies(store):
     assert (chip.chip_id.item(), chip.scene_id.item()) == (CHIP, "scene0")
     assert chip["class"].values.tolist() == [entry.name for entry in LULC_LEGEND]
     assert chip.timestep_source.values.tolist() == [0, 1]
+    assert chip.series_index.sel(input="S1RTC").values.tolist() == [0, 1]
     assert json.loads(chip.attrs["spec"]) == store.spec.to_dict()
 
 

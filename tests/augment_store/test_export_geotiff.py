@@ -73,15 +73,19 @@ def test_ndvi_has_its_scale(tmp_path):
 
 
 def test_identical_timesteps_are_written_once(tmp_path):
-    same = {"timestep_source": np.array([0, 0, 2], np.int16)}
+    taken = np.array([[0, 11, 22], [0, 20, 40], [0, 0, 0]], np.int32)
+    same = {"timestep_source": np.array([0, 0, 2], np.int16), "series_index": taken}
     store = make_store(tmp_path / "s", 1, timesteps=3, spec=make_spec(samples=2), given={"scene0_r0c0": same})
     assert export(store.path, tmp_path / "out", "--format", "geotiff", "--arrays", "lulc") == 0
     tifs = [name for name in names(tmp_path / "out") if name.endswith(".tif")]
     assert tifs == [f"scene0_r0c0_lulc_s{sample}_t{time}.tif" for sample in (0, 1) for time in (0, 2)]
     with rasterio.open(tmp_path / "out" / tifs[2]) as found:
         assert found.tags()["STANDS_FOR_TIMESTEPS"] == "0 1"
+        assert json.loads(found.tags()["SERIES_INDEX"]) == {"S2L2A": 0, "S1RTC": 0, "DEM": 0}
         assert found.descriptions == ("generated LULC class (sample 1, timestep 0)",)
         np.testing.assert_array_equal(found.read(1), store.read("lulc", "scene0_r0c0")[1, 0])
+    with rasterio.open(tmp_path / "out" / tifs[3]) as found:
+        assert json.loads(found.tags()["SERIES_INDEX"]) == {"S2L2A": 22, "S1RTC": 40, "DEM": 0}
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -36,6 +36,14 @@ def test_store_still_being_written_shows_what_is_complete(tmp_path, capsys):
     assert len(page_data(tmp_path / "p.html", "chips")) == 4
 
 
+def test_a_chip_says_where_in_its_files_the_timestep_is(tmp_path):
+    taken = np.array([[0, 11, 22], [0, 20, 40], [0, 0, 0]], np.int32)
+    make_store(tmp_path / "s", 1, timesteps=3, given={"scene0_r0c0": {"series_index": taken}})
+    assert inspect(tmp_path / "s", "--timestep", 2, "--html", tmp_path / "p.html") == 0
+    [chip] = page_data(tmp_path / "p.html", "chips")
+    assert chip["series"] == {"S2L2A": 22, "S1RTC": 40, "DEM": 0}
+
+
 def test_numbers_from_a_sample_say_so(tmp_path, capsys):
     make_store(tmp_path / "s", chips=8)
     assert inspect(tmp_path / "s", "--sample", 3, "--worst", 2) == 0

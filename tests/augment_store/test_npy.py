@@ -24,10 +24,18 @@ def test_pastis_is_found_by_its_files(root):
     dates = [0, 1, 3, 4, 6, 7]
     optical, radar = (np.load(root / path) for path in ("DATA_S2/S2_10001.npy", "DATA_S1A/S1A_10001.npy"))
     np.testing.assert_array_equal(chip.rasters["S1GRD"], radar[dates, :2])
+    assert chip.series_index(["S1GRD", "S2L2A"]).tolist() == [dates, dates]
     present = [S2L2A.bands.index(band) for band in BANDS]
     np.testing.assert_array_equal(chip.rasters["S2L2A"][:, present], optical[dates])
     assert np.unique(chip.rasters["S2L2A"][:, [0, 9]]).tolist() == [-9999]
     assert chips.mask("10000")[1, :4].tolist() == [1, 1, 1, -1]
+
+
+def test_each_modality_has_dates_of_its_own(root):
+    radar = root / "DATA_S1A/S1A_10001.npy"
+    np.save(radar, np.concatenate([np.load(radar)] * 2)[:11])  # eleven dates, so every second one
+    chip = ChipSet.open(root).read("10001", ["S2L2A", "S1GRD"])
+    assert chip.series_index(["S2L2A", "S1GRD"]).tolist() == [[0, 1, 3, 4, 6, 7], [0, 2, 4, 6, 8, 10]]
 
 
 def test_every_chip_has_the_same_number_of_timesteps(root, capsys):

@@ -216,6 +216,18 @@ def test_a_timestep_may_not_stand_for_another_input(tmp_path):
     assert list(verify(store)) == ["chip a: timestep_source [0, 0] joins timesteps of different input"]
 
 
+@pytest.mark.parametrize(
+    ("row", "sound"),
+    [([0, 0], True), ([3, 9], True), ([-1, 0], False), ([4, 4], False), ([5, 2], False)],
+)
+def test_positions_in_a_series_rise(tmp_path, row, sound):
+    taken = np.array([[0, 1], row, [0, 0]], np.int32)
+    store = make_store(tmp_path / "s", 1, timesteps=2, given={"scene0_r0c0": {"series_index": taken}})
+    name = store.spec.inputs[1].name
+    message = f"chip scene0_r0c0: series_index {row} of {name} is not in rising order from 0 or more"
+    assert list(verify(store)) == ([] if sound else [message])
+
+
 def test_a_copy_that_differs_from_its_source_is_found(tmp_path):
     assert verify(store_of_copies(tmp_path / "sound.zarr", COPIED)) == []
     wrong = store_of_copies(tmp_path / "s.zarr", COPIED[:3])
@@ -253,7 +265,9 @@ def the_problem(store, column):
     return problem
 
 
-@pytest.mark.parametrize("column", ["input_digest", "timestep_source", "output_digest", "state"])
+@pytest.mark.parametrize(
+    "column", ["input_digest", "timestep_source", "series_index", "output_digest", "state"]
+)
 @pytest.mark.parametrize("damage", ["flip", "delete"])
 def test_damaged_results_are_found_and_made_again(sound, column, damage):
     store, chips = sound

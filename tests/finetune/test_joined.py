@@ -109,7 +109,8 @@ def pixelwise(tiles, **changed):
 
 def join(tiles, store, made=None, **changed):
     given = {"chip_files": "{id}_S2L2A.tif", "chips": str(tiles.root)}
-    return JoinedDataModule(made or multimodal(tiles), str(store), **given | changed)
+    augment = None if store is None else str(store)
+    return JoinedDataModule(made or multimodal(tiles), augment, **given | changed)
 
 
 def batches(joined, split):
@@ -339,12 +340,28 @@ def test_one_name_in_two_splits_is_no_chip(tiles, store):
         assert "are both chip a_0_0; correct chip_files" in refused(join(tiles, store, moved, chips=None))
 
 
-def test_a_layout_that_picks_dates_is_refused(tiles, store, tmp_path):
-    write_pastis(tmp_path / "pastis", (10000,), times=8)
-    with pytest.raises(
-        AugmentStoreError, match="layout 'pastis' takes dates in even steps, which another datamodule"
-    ):
-        join(tiles, store, chips=str(tmp_path / "pastis"), layout="pastis")
+@pytest.mark.parametrize("kind", [multimodal, pixelwise])
+def test_without_a_store_samples_are_the_datamodules_own(tiles, kind):
+    """A baseline under the same YAML: the store's other arguments stay, and are of no effect."""
+    baseline = join(tiles, None, kind(tiles, train_transform=None), encoding=["onehot"])
+    own = kind(tiles, train_transform=None)
+    for found, expected in zip(batches(baseline, "val"), own_batches(own), strict=True):
+        assert sorted(found) == sorted(expected)
+        for name in ("image", "mask"):
+            torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
+    assert (baseline.hparams["joined"]["store"], baseline.hparams["joined"]["planes"]) == ("", [])
+    with pytest.raises(AugmentStoreError, match="control shuffle without a store; name one with augment"):
+        join(tiles, None, control="shuffle")
+
+
+def own_batches(datamodule):
+    """Batches of the validation split without a join."""
+    datamodule.trainer = SimpleNamespace(
+        training=False, validating=True, testing=False, sanity_checking=False
+    )
+    datamodule.setup("fit")
+    for batch in datamodule.val_dataloader():
+        yield datamodule.on_after_batch_transfer(batch, 0)
 
 
 def test_a_datamodule_that_tells_nothing_of_its_files(tiles, store):
@@ -382,10 +399,16 @@ def test_the_id_in_a_name(name, pattern, found):
     assert find_id(name, pattern) == found
 
 
-def write_pastis(root, patches, times, size=32):
-    """Files as PASTIS has them: ten bands in time, and annotations of three layers."""
+def write_pastis(root, lengths, size=32):
+    """Files as PASTIS has them: ten bands in time, values 1000 × the date + the class, and annotations of three layers.
+
+    Args:
+        root: Folder to write to.
+        lengths: Number of dates of each patch.
+        size: Side in pixels.
+    """
     features = []
-    for fold, patch in enumerate(patches, start=1):
+    for fold, (patch, times) in enumerate(lengths.items(), start=1):
         dates = {str(step): 20190101 + step for step in range(times)}
         properties = {"ID_PATCH": patch, "Fold": fold, "dates-S2": json.dumps(dates)}
         features.append(
@@ -398,9 +421,10 @@ def write_pastis(root, patches, times, size=32):
         for folder in ("DATA_S2", "ANNOTATIONS"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         kinds = classes(str(patch))
-        np.save(
-            root / f"DATA_S2/S2_{patch}.npy", np.broadcast_to(kinds, (times, 10, size, size)).astype(np.int16)
+        series = 1000 * np.arange(times).reshape(-1, 1, 1, 1) + np.broadcast_to(
+            kinds, (times, 10, size, size)
         )
+        np.save(root / f"DATA_S2/S2_{patch}.npy", series.astype(np.int16))
         np.save(root / f"ANNOTATIONS/TARGET_{patch}.npy", np.stack([kinds] * 3).astype(np.uint8))
     (root / "metadata.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
@@ -408,7 +432,7 @@ def write_pastis(root, patches, times, size=32):
 @pytest.mark.filterwarnings("ignore:The inplace keyword in GeoDataFrame")  # terratorch, by geopandas
 def test_pastis_in_time(tmp_path):
     patches = (10000, 10001, 10002, 10003, 10004)  # one in each fold; the first three are for training
-    write_pastis(tmp_path / "pastis", patches, times=3)
+    write_pastis(tmp_path / "pastis", dict.fromkeys(patches, 3))
 
     def lulc(chip_id):
         every = [classes(chip_id), 9 - classes(chip_id), classes(chip_id)]  # a class of its own in each time
@@ -438,6 +462,7 @@ def test_pastis_in_time(tmp_path):
         image, maps = sample["image"], sample["maps"]["lulc"]
         assert (image.shape, maps.shape) == ((10, 3, 32, 32), (3, 32, 32))
         assert torch.equal(image[0, 0], maps[0].float())
+        assert image[0, :, 0, 0].div(1000, rounding_mode="floor").tolist() == [0, 1, 2]
         assert torch.equal(sample["mask"], maps[2].long())
         assert torch.equal(maps[1], 9 - maps[0])
     still = PASTISDataModule(
@@ -446,6 +471,63 @@ def test_pastis_in_time(tmp_path):
     joined = JoinedDataModule(still, str(tmp_path / "store"))
     with pytest.warns(UserWarning, match="by file name alone"):
         assert "transform D4 on 3 timesteps needs FlattenTemporalIntoChannels" in refused(joined)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword in GeoDataFrame")  # terratorch, by geopandas
+def test_pastis_with_the_whole_series_gets_the_dates_of_the_store(tmp_path):
+    lengths = {10000: 7, 10001: 8, 10002: 11, 10003: 6, 10004: 6}
+    taken = {10000: [0, 1, 2, 4, 5, 6], 10001: [0, 1, 3, 4, 6, 7], 10002: [0, 2, 4, 6, 8, 10]}
+    root = tmp_path / "pastis"
+    write_pastis(root, lengths)
+    chips = ChipSet.open(root)
+    store_of(chips, tmp_path / "store", make_spec(inputs=("S2L2A",)))
+
+    def joined(control=None, **given):
+        steps = [
+            FlattenTemporalIntoChannels(),
+            A.D4(),
+            ToTensorV2(),
+            UnflattenTemporalFromChannels(n_channels=10),
+        ]
+        given |= {"train_transform": steps, "val_transform": steps}
+        made = PASTISDataModule(batch_size=3, data_root=str(root), norm=False, **given)
+        return JoinedDataModule(made, str(tmp_path / "store"), chips=str(root), control=control)
+
+    for given in ({}, {"pad_image": 12}, {"control": "constant"}):
+        module = joined(**given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # dates are compared: there is nothing to say
+            module.setup("fit")
+        dataset = module.datamodule.train_dataset
+        for place, dates in enumerate(taken.values()):
+            image = dataset[place]["image"]
+            assert image.shape == (10, 6, 32, 32)
+            assert image[0, :, 0, 0].div(1000, rounding_mode="floor").tolist() == dates
+        batch = next(iter(module.train_dataloader()))  # series of three lengths make a batch
+        assert batch["image"].shape == (3, 10, 6, 32, 32)
+        assert batch["maps"]["lulc"].shape == (3, 6, 32, 32)
+    message = refused(joined(truncate_image=6))
+    assert "10000, chip 10000 of" in message
+    assert (
+        "its dates are at the positions 1 2 3 4 5 6 of the chip's series, those of the store at 0 1 2 4 5 6"
+        in message
+    )
+
+
+def test_what_is_known_of_dates_that_are_not_told_is_said(tiles, tmp_path):
+    """Three timesteps, as many as the store has: of which dates, nothing tells."""
+    series = torch.zeros(12, 3, 32, 32)
+    stacked = type("Stacked", (list,), {"image_files": ["a_0_0_S2L2A.tif"]})([{"image": series}])
+    made = multimodal(tiles)
+    made.setup = lambda stage: setattr(made, "test_dataset", stacked)
+    taken = {"a_0_0": {"series_index": np.array([[0, 11, 22]], np.int32)}}
+    spec, entries = make_spec(inputs=("S2L2A",)), [ChipEntry("a_0_0", "s")]
+    make_store(tmp_path / "three", 1, 32, 3, spec=spec, entries=entries, given=taken)
+    joined = join(tiles, tmp_path / "three", made, chips=None)
+    with pytest.warns(
+        UserWarning, match="Its timesteps are those at the positions S2L2A 0 11 22 in the files of"
+    ):
+        joined.setup("test")
 
 
 def shown(tiles, store, tmp_path):
@@ -513,5 +595,10 @@ def test_terratorch_fit_and_test_as_documented(tiles, store, tmp_path, monkeypat
             predicted = cli.model.eval()(batch["image"]).output.argmax(1)
         right.append((predicted == batch["mask"]).float().mean())
     assert len(right) == 2
+    baseline = ["--data.init_args.augment", "null", "--model.init_args.model_args.backbone_encoding", "[]"]
+    assert " ".join(baseline) in " ".join(DOCS.read_text(encoding="utf-8").split())
+    plain = build_lightning_cli(["fit", "--config", str(config), *baseline, "--trainer.fast_dev_run", "true"])
+    assert plain.trainer.state.finished
+    assert not any(name.endswith("added.weight") for name, _ in plain.model.named_parameters())
     found = float(cli.trainer.callback_metrics["test/Pixel_Accuracy"])
     assert found == pytest.approx(float(sum(right) / 2), abs=1e-6)

@@ -8,6 +8,7 @@ from augment_store.chips.layouts import load_layout
 from augment_store.chips.units import Units
 from generate.audit.audit import AuditError, audit_chips
 from generate.cli import main
+from tests.pastis import write_pastis
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
 ALL = ["S2L2A", "S1RTC", "DEM"]
@@ -74,6 +75,21 @@ def test_decibel_said_to_be_linear_is_found(tmp_path):
 )
 def test_each_fault_stops_a_run(tmp_path, change, rule):
     assert rule in rules(audited(tmp_path, change))
+
+
+def test_bands_that_the_data_do_not_have_name_the_flag_that_accepts_them(tmp_path):
+    chips = ChipSet.open(write_pastis(tmp_path / "pastis"))
+    [finding] = audit_chips(chips, ["S2L2A"], Units()).stops
+    assert finding.message == (
+        "constant: COASTAL_AEROSOL (empty), WATER_VAPOR (empty); expected values that vary. Check how the chips were "
+        "made, or leave S2L2A out with --inputs; if the data do not have the empty bands (a layout's absent), accept "
+        "that with --accept-audit"
+    )
+    stops = audited(tmp_path / "dark", lambda r: {**r, "DEM": r["DEM"] * np.nan}).stops
+    assert [finding.rule for finding in stops] == ["constant_band", "missing"]
+    assert all("--accept-audit" in finding.message for finding in stops)
+    [zero] = audited(tmp_path / "zero", lambda r: {**r, "DEM": r["DEM"] * 0}).stops
+    assert "--accept-audit" not in zero.message  # a fault of the chips, not of what the data set has
 
 
 def test_every_timestep_is_looked_at(tmp_path):

@@ -53,14 +53,15 @@ class Stub(torch.nn.Module):
 
 
 def test_a_timestep_is_generated_once_and_copied_to_those_with_the_same_input():
-    sources = np.array([0, 0, 2], np.int16)
-    chip = ChipInput("a", {"DEM": torch.zeros(2, 1, 32, 32)}, np.zeros((3, 16), np.uint8), sources)
+    sources, taken = np.array([0, 0, 2], np.int16), np.array([[0, 4, 9]], np.int32)
+    chip = ChipInput("a", {"DEM": torch.zeros(2, 1, 32, 32)}, np.zeros((3, 16), np.uint8), sources, taken)
     module = GenerationModule(Stub(), probabilities=False)
     images = {"DEM": torch.zeros(2, 1, 32, 32)}
     assert module.predict_step(ImageBatch([chip, chip], [0, 1], images, []), 0) == []  # it is under way
     [record] = module.predict_step(ImageBatch([], [], {}, []), 1)
     schemas = map_arrays(make_spec("S2L2A", samples=2), Extent(3, 32))
     assert {s.name: s.shape for s in schemas} == {s.name: record.arrays[s.name].shape for s in schemas}
+    assert record.arrays["series_index"].tolist() == [[0, 4, 9]]
     for name, scale in (("tokens", 1), ("token_probability", 10), ("s2l2a", 1)):
         in_time = record.arrays[name][1].reshape(3, -1)[:, 0] * scale
         assert in_time.tolist() == pytest.approx([0, 0, 2])

@@ -55,11 +55,12 @@ def test_a_run_waits_once_a_batch():
     module = GenerationModule(load(samples=2), probabilities=True)
     module.generator.network_batch = 3
     digests, sources = np.zeros((2, 16), np.uint8), np.array([0, 1], np.int16)
+    taken = np.zeros((3, 2), np.int32)
     chips = []
     for number, chip_id in enumerate("ab"):
         made = [images(module.generator, 32, 2 * number + step) for step in range(2)]
         stacked = {name: torch.stack([image[name] for image in made]) for name in made[0]}
-        chips.append(ChipInput(chip_id, stacked, digests, sources))
+        chips.append(ChipInput(chip_id, stacked, digests, sources, taken))
     batches = [
         _pack([(chips[0], 0), (chips[0], 1), (chips[1], 0)], []),
         _pack([(chips[1], 1)], []),

@@ -58,6 +58,7 @@ def test_identical_timesteps_are_generated_once_and_copied(reference):
     for place, chip_id in enumerate(IDS):
         expected = [0, 0] if place % 2 else [0, 1]
         assert store.read("timestep_source", chip_id).tolist() == expected
+        assert store.read("series_index", chip_id).tolist() == [[0, 1], [0, 1], [0, 0]]  # one DEM for both
         first, second = store.read("tokens", chip_id)[0]
         assert np.array_equal(first, second) == bool(place % 2)
 

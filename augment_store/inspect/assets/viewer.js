@@ -34,7 +34,9 @@ function showChip() {
   }
   $("title").textContent = chip.id;
   const where = chip.ring ? `${coordinate(chip.ring, 1, "N", "S")} ${coordinate(chip.ring, 0, "E", "W")}` : "no georeference";
-  $("subtitle").textContent = [`scene ${chip.scene}`, chip.split, where, `${viewer.at + 1} of ${viewer.list.length}`].filter(Boolean).join(" · ");
+  const taken = Object.entries(chip.series).map(([name, position]) => `${name} ${position}`).join(", ");
+  const series = store.timesteps > 1 && `position in the files' series: ${taken}`;
+  $("subtitle").textContent = [`scene ${chip.scene}`, chip.split, where, series, `${viewer.at + 1} of ${viewer.list.length}`].filter(Boolean).join(" · ");
   $("flags").replaceChildren(...chip.flags.map((flag) => element("span", { className: "flag" }, `⚑ ${flag} `)));
   const rows = MEASURES.map((key) => [store.measures[key], number(chip.measures[key])]);
   if (store.continuous) rows.push(["mean value", number(chip.mean)]);
