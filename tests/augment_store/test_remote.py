@@ -76,9 +76,9 @@ def test_a_chip_is_one_request_once_its_shard_is_known(bucket, monkeypatch):
     first, second = store.chip_ids[0], store.chip_ids[1]  # of one shard
     store.read("lulc", first)
     asked = []
-    ask = RemotePath._ask
+    ask = RemotePath.ask
     monkeypatch.setattr(
-        RemotePath, "_ask", lambda self, method, **more: asked.append(method) or ask(self, method, **more)
+        RemotePath, "ask", lambda self, method, **more: asked.append(method) or ask(self, method, **more)
     )
     store.read("lulc", second)
     assert asked == ["cat_file"]
