@@ -23,8 +23,8 @@ from augment_store.words import one_line
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
-_LOGIN: Final = re.compile(r"((?:https?|ftp):/+)[^/\s'\"]*@|([a-z][a-z0-9+.-]+:/+)[^/\s'\"]*:[^/\s'\"]*@")
-"""A user and password before the host; ``abfs://container@account`` has neither."""
+_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s'\"]*@|([a-z][a-z0-9+.-]+:/+)[^/\s'\"]*:[^/\s'\"]*@")
+"""A user and password before the host, or a token; ``abfs://container@account`` has neither."""
 
 _QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?[^\s'\"]*=[^\s'\"]*")
 
