@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -161,6 +162,7 @@ class AugmentStore(StoreReader):
                 with answered(self.path / schema.name, "written"):
                     self.array(schema.name).resize((total, *schema.shape))
         self._stored.clear()
+        self._arrays.clear()
 
     def _reset_new(self, positions: Sequence[int]) -> None:
         """Sets chips to pending before they get a name: what is there was made for another chip."""
@@ -233,10 +235,17 @@ class AugmentStore(StoreReader):
 
     # Writing -----------------------------------------------------------------------------------------
 
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array[Any]]:
+        """Arrays that have been written to, kept open: at a URL, looking one up takes two requests."""
+        return {}
+
     def _write(self, name: str, region: slice, values: Any) -> None:
         """Writes chips of an array; at a URL, what was read of them before is forgotten."""
         with answered(self.path / name, "written"):
-            self.array(name)[region] = values
+            if name not in self._arrays:
+                self._arrays[name] = self.array(name)
+            self._arrays[name][region] = values
         self._array(name).forget(region.start, region.stop)
 
     def write_shard(self, shard: int, records: Sequence[ChipRecord]) -> None:
@@ -259,8 +268,9 @@ class AugmentStore(StoreReader):
         states, errors = self.values("state", region), self.values("error", region)
         complete = {place: self._bound(record) for place, record in placed.items() if not record.error}
         if complete:
+            kept = sorted(set(np.flatnonzero(states == State.COMPLETE).tolist()).difference(complete))
             for schema in self._written():
-                self._merge(schema, region, complete)
+                self._merge(schema, region, complete, kept)
             self._flush(shard)  # before `state`: a power cut must not leave a complete chip without its maps
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
@@ -294,8 +304,10 @@ class AugmentStore(StoreReader):
                 finally:
                     os.close(handle)
 
-    def _merge(self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord]) -> None:
-        """Writes an array of a shard: the given chips anew, the other complete ones as they are."""
+    def _merge(
+        self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord], kept: Sequence[int]
+    ) -> None:
+        """Writes an array of a shard: the given chips anew, the other complete ones, `kept`, as they are."""
         values = np.full((region.stop - region.start, *schema.shape), schema.fill, schema.dtype)
         for place, record in complete.items():
             given = record.arrays.get(schema.name)
@@ -305,9 +317,8 @@ class AugmentStore(StoreReader):
                     f"chip {record.chip_id}: array {schema.name!r} {found}, expected {schema.shape}"
                 )
             values[place] = given
-        for kept in np.flatnonzero(self.values("state", region) == State.COMPLETE).tolist():
-            if kept not in complete:
-                values[kept] = self.read(schema.name, self.chip_ids[region.start + kept])
+        for place in kept:
+            values[place] = self.read(schema.name, self.chip_ids[region.start + place])
         self._write(schema.name, region, values)
 
     def reset(self, positions: Iterable[int]) -> None:
