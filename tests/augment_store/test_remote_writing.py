@@ -14,7 +14,7 @@ from augment_store.errors import RemotePathError, StoreError
 from augment_store.lock import StoreBusyError, exclusive_store
 from augment_store.objects import create, put, remove
 from augment_store.remote import as_path
-from augment_store.schema import State
+from augment_store.schema import Role, State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from tests.servers import s3_bucket
@@ -62,6 +62,25 @@ def test_what_a_writer_reads_is_what_it_wrote(bucket):
     store.write_shard(0, [make_record(store.spec, second, seed=1, extent=EXTENT)])
     expected = make_record(store.spec, second, seed=1, extent=EXTENT).arrays["lulc"]
     np.testing.assert_array_equal(store.read("lulc", second), expected)
+
+
+def test_a_shard_takes_a_put_for_each_array_and_few_other_requests(bucket, monkeypatch):
+    s3fs = pytest.importorskip("s3fs")
+    store = make_store(as_path(f"{bucket}/counted"), pending=4)
+    store.write_shard(1, [make_record(store.spec, store.chip_ids[4], extent=store.extent)])
+    asked = []
+    call = s3fs.S3FileSystem._call_s3
+
+    def count(self, method, *given, **named):
+        asked.append(method)
+        return call(self, method, *given, **named)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", count)
+    record = make_record(store.spec, store.chip_ids[4], seed=1, extent=store.extent)
+    store.write_shard(1, [record])
+    written = [schema for schema in store.schemas() if schema.role not in {Role.ENTRY, Role.LOOKUP}]
+    assert asked.count("put_object") == len(written)
+    assert len(asked) <= len(written) + 12
 
 
 def test_damage_in_a_bucket_is_repaired(bucket, capsys):
