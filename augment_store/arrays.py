@@ -173,6 +173,12 @@ class StoredArray:
                 raise ValueError("the place of the chunk lies outside its shard")
             return self._decoded(file.read(count, offset), self.schema.shape), stamp
 
+    def forget(self, first: int, last: int) -> None:
+        """Drops what is kept of the objects of chips ``first`` to ``last - 1``, which have been written to."""
+        for number in range(first // self.chips, -(-last // self.chips)):
+            self._held.pop(number, None)
+            self._remote.pop(number, None)
+
     def region(self, first: int, last: int) -> NDArray[Any]:
         """Chips ``first`` to ``last - 1`` of the array, as a copy.
 

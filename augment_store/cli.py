@@ -17,8 +17,8 @@ from augment_store.command_line import (
     run_guarded,
 )
 from augment_store.export import command as export_command
-from augment_store.files import WRITE_LOCALLY, check_local, printable
-from augment_store.history import last_command
+from augment_store.files import check_writable, printable
+from augment_store.history import command_line, last_command
 from augment_store.inspect import command as inspect_command
 from augment_store.publish import command as publish_command
 from augment_store.quiet import UNPLACED, quieten
@@ -66,14 +66,15 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    from augment_store.lock import exclusive
+    from augment_store.lock import exclusive_store
 
     if parsed.repair:
-        check_local("--repair", parsed.store, WRITE_LOCALLY)
+        check_writable("--repair", parsed.store)
     # without a folder, opening it says so; locking would leave a lock file beside nothing
     if not parsed.repair or not parsed.store.is_dir():
         return _verified(parsed)
-    with exclusive(parsed.store):  # what is repaired must still be what was found
+    command = command_line("augment_store", ["verify", str(parsed.store), "--repair"])
+    with exclusive_store(parsed.store, command):  # what is repaired must still be what was found
         return _verified(parsed)
 
 

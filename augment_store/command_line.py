@@ -13,7 +13,7 @@ from typing import Final
 
 from augment_store.errors import AugmentStoreError
 from augment_store.files import printable
-from augment_store.remote import as_path
+from augment_store.remote import as_path, without_secrets
 
 DISK: Final = frozenset(
     {
@@ -161,5 +161,5 @@ def run_guarded(run: Callable[[], int]) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {printable(message)}\n")
+    sys.stderr.write(f"error: {printable(without_secrets(message))}\n")
     return status

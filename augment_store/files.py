@@ -10,17 +10,23 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
-from augment_store.remote import RemotePath, as_path
+from augment_store.remote import RemotePath, as_path, without_secrets
 
 LARGEST_TEXT: Final = 2**26
 """Bytes that a text file may have: a table of a million chips takes less."""
 
 
+WRITABLE: Final = ("s3", "s3a", "gs", "gcs", "memory")
+"""Protocols whose clients create an object only if there is none, in one step, as the lock of a store needs.
+
+fsspec has that for every protocol, but its default first looks and then writes, and HTTP's ignores it.
+"""
+
 WRITE_LOCALLY: Final = (
-    "a store is written to a local folder; copy it when it is complete, as aws s3 sync, rclone and python -m "
-    "augment_store publish --push do"
+    "a store is written to a local folder or to s3:// and gs://; write it locally, and copy it when it is complete, as "
+    "rclone and python -m augment_store publish --push do"
 )
-"""Remedy if a store at a URL would be made or changed."""
+"""Remedy if a store would be made or changed at a URL where it cannot be locked."""
 
 OUTPUT_LOCALLY: Final = "a URL is only read; write to a local folder, and copy it there"
 """Remedy for every other output; `Path` would take a URL for a local folder called ``s3:``."""
@@ -40,6 +46,21 @@ def check_local(option: str, path: Path, remedy: str) -> None:
     place = as_path(path)
     if isinstance(place, RemotePath):
         raise RemotePathError(f"{option} {place}: {remedy}")
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Makes sure that a store can be written at a path: on this machine, or in a folder of a bucket.
+
+    Raises:
+        RemotePathError: If it is a URL of another protocol, or of a bucket itself.
+    """
+    place = as_path(path)
+    if not isinstance(place, RemotePath):
+        return
+    if place.protocol not in WRITABLE:
+        raise RemotePathError(f"{option} {place}: {WRITE_LOCALLY}")
+    if len(place.parts) < 3:  # the protocol, the bucket, and beside the folder there the lock
+        raise RemotePathError(f"{option} {place}: a whole bucket; name a folder in it, as in {place}/store")
 
 
 def check_outside(out: Path, store: Path) -> None:
@@ -128,7 +149,7 @@ def draft_folder_of(path: Path) -> Iterator[Path]:
 def short_place(text: str) -> str:
     """An absolute path or a URL cut down to its last two parts, for what leaves this machine; other text as it is."""
     if isinstance(as_path(text), RemotePath):
-        text = urlsplit(text).path or "/"  # neither the host nor a user and password before it
+        text = urlsplit(without_secrets(text)).path or "/"  # not the host either
     return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 

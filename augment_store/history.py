@@ -8,14 +8,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from augment_store.files import printable, short_place
+from augment_store.remote import without_secrets
 
 LONGEST_HISTORY: Final = 65_536
 """Characters that are kept and read; a command line takes about 200."""
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """A command as one line that a shell takes back, for example ``python -m generate --chips 'my chips'``."""
-    return printable(shlex.join(["python", "-m", module, *arguments]))
+    """A command as one line that a shell takes back, for example ``python -m generate --chips 'my chips'``.
+
+    URLs in it have no user and password and no query.
+    """
+    return printable(shlex.join(["python", "-m", module, *map(without_secrets, arguments)]))
 
 
 def with_line(history: str, command: str, moment: datetime | None = None) -> str:

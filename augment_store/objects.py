@@ -1,4 +1,4 @@
-"""One object of a store, read in parts: a file of a local disk, or what is at a URL."""
+"""Objects of a store: read in parts, from a local disk or a URL, and put at a URL whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_FILE: Final = Stamp(0, 0, 0)
 
 
 class RemoteObject:
-    """An object of a store as it was when first looked at: a store at a URL is taken to be complete.
+    """An object of a store as it was when first looked at: only its own process writes to it meanwhile.
 
     Args:
         path: Where it is.
@@ -103,3 +103,35 @@ def read_file(path: Path) -> bytes | None:
             return None
     with opened(path) as file:
         return None if file is None else file.read(file.stamp.size, 0)
+
+
+def put(path: RemotePath, content: bytes) -> None:
+    """Writes an object: readers see all of it or what was there before, which is what object stores promise.
+
+    Raises:
+        RemotePathError: If the server cannot be asked, or refuses.
+    """
+    path.ask("pipe_file", content, doing="written")
+
+
+def create(path: RemotePath, content: bytes) -> bool:
+    """Writes an object unless there is one, which the server decides; whether it did.
+
+    Raises:
+        RemotePathError: If the server cannot be asked, or refuses.
+    """
+    try:
+        path.ask("pipe_file", content, doing="written", mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def remove(path: RemotePath) -> None:
+    """Deletes an object, if there is one.
+
+    Raises:
+        RemotePathError: If the server cannot be asked, or refuses.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.ask("rm_file", doing="deleted")

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import FsspecStore
 
 from augment_store.arrays import WRITE_ALL_CHUNKS, StoredArray, damage_named
 from augment_store.entries import digest_of
 from augment_store.errors import ChipNotFoundError, StoreError
-from augment_store.files import WRITE_LOCALLY, check_local
+from augment_store.files import check_writable
 from augment_store.ids import ChipIds
 from augment_store.objects import Stamp, read_file
-from augment_store.remote import RemotePath, as_path
+from augment_store.remote import RemotePath, answered, as_path
 from augment_store.schema import (
     SCHEMA_VERSION,
     ArraySchema,
@@ -59,18 +60,18 @@ class StoreReader:
         """Opens an existing store.
 
         Args:
-            path: Folder of the store, or its URL to read it.
+            path: Folder of the store, or its URL.
             mode: ``r`` to read, ``r+`` to write shards.
             lost_ids: Whether chips whose id cannot be read count as nameless, so that `verify` can name
                 and repair the damage; otherwise asking for one is an error.
 
         Raises:
             StoreError: If there is none, or it is of another schema version or damaged.
-            RemotePathError: If a URL is to be written to, or does not answer.
+            RemotePathError: If a URL does not answer, or is to be written to and cannot be.
         """
         path = as_path(path)
         if mode != "r":
-            check_local("store", path, WRITE_LOCALLY)
+            check_writable("store", path)
         if not (path / "zarr.json").is_file():
             raise StoreError(f"{path}: {no_store_at(path)}")
         attributes = _group_attributes(path)
@@ -117,9 +118,9 @@ class StoreReader:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        with damage_named(self.path, "zarr.json"):
+        with damage_named(self.path, "zarr.json"), answered(self.path, "read", OSError):
             return zarr.open_group(
-                _for_zarr(self.path),
+                for_zarr(self.path, write=self._mode == "r+"),
                 mode="r+" if self._mode == "r+" else "r",
                 zarr_format=3,
                 use_consolidated=False,
@@ -132,7 +133,7 @@ class StoreReader:
             StoreError: If the store has none, or its shape is not what the extent says.
         """
         self.length(name)
-        with damage_named(self.path, name):
+        with damage_named(self.path, name), answered(self.path / name, "read", OSError):
             found = self._group[name]
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.path}: {name} is not an array; the store is damaged")
@@ -273,9 +274,13 @@ def no_store_at(path: Path) -> str:
     return f"not an augment store (no zarr.json); {remedy}"
 
 
-def _for_zarr(path: Path) -> Path | str:
+def for_zarr(path: Path, *, write: bool) -> Path | FsspecStore:
     """A store's place as Zarr takes it, which has file systems of its own for URLs."""
-    return str(path) if isinstance(path, RemotePath) else path
+    if not isinstance(path, RemotePath):
+        return path
+    # not an option of every file system; a listing that is kept misses what other clients and processes write
+    options = {"use_listings_cache": False} if write else None
+    return FsspecStore.from_url(path.address, storage_options=options, read_only=not write)
 
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:

@@ -1,7 +1,8 @@
 """Folders and files at a URL, read the way those on disk are, through fsspec.
 
 Stores and chip sets are read by `Path` everywhere; `RemotePath` is one whose reading goes to fsspec. The `UPath` of
-universal_pathlib is no `Path`, and keeps a file system that fsspec refuses in a forked worker.
+universal_pathlib is no `Path`, and keeps a file system that fsspec refuses in a forked worker. What a store writes at a
+URL goes through `augment_store.objects`.
 """
 
 from __future__ import annotations
@@ -22,24 +23,57 @@ from augment_store.words import one_line
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
+_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s'\"]*@|([a-z][a-z0-9+.-]+:/+)[^/\s'\"]*:[^/\s'\"]*@")
+"""A user and password before the host, or a token; ``abfs://container@account`` has neither."""
+
+_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?[^\s'\"]*=[^\s'\"]*")
+
+_logins: dict[str, str] = {}
+"""URLs up to the host that this process was given with a user and password, by what they are without."""
+
+
+def without_secrets(text: str) -> str:
+    """A text in which no URL has a user and password, or a query such as ``?token=…``.
+
+    Everything that is kept or shown goes through it: the history, manifests, messages, and what is published.
+    """
+    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1\2", text))
+
 
 def as_path(place: str | Path) -> Path:
-    """The path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``)."""
+    """The path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``).
+
+    A URL without a user and password gets those that this process was given for its host before: configurations hold
+    URLs as text, and that text has none.
+    """
+    if isinstance(place, RemotePath):
+        return place
     scheme = _SCHEME.match(str(place))
     if scheme is None:
         return Path(place)
     if scheme[1] == "file":
         return Path("/", str(place)[scheme.end() :])
-    return RemotePath(place)
+    host, slash, rest = str(place)[scheme.end() :].partition("/")
+    given = f"{scheme[1]}://{host}"
+    plain = without_secrets(given)
+    if plain != given:
+        _logins[plain] = given
+    return RemotePath(f"{_logins.get(plain, given)}{slash}{rest}")
 
 
 class RemotePath(PosixPath):
     """A folder or file at a URL, to be read only; what it was when first looked at is remembered.
 
-    Whatever would hand it to the operating system, as writing does, raises `RemotePathError`.
+    As a text it has no secrets; `address` has. Whatever would hand it to the operating system, as writing does, raises
+    `RemotePathError`.
     """
 
     def __str__(self) -> str:
+        return without_secrets(self.address)
+
+    @property
+    def address(self) -> str:
+        """The URL as it was given, for the client alone."""
         return _SCHEME.sub(r"\1://", super().__str__(), count=1)
 
     def __fspath__(self) -> str:
@@ -59,7 +93,7 @@ class RemotePath(PosixPath):
         known: dict[str, Any] | None = getattr(self, "_seen", None)
         if known is None:
             with contextlib.suppress(FileNotFoundError):
-                known = self._seen = self._ask("info")
+                known = self._seen = self.ask("info")
         return known
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
@@ -74,7 +108,7 @@ class RemotePath(PosixPath):
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Whether a folder is there: files whose names begin with its own."""
         found = self._look()
-        return found is not None and (found["type"] == "directory" or bool(self._ask("isdir")))
+        return found is not None and (found["type"] == "directory" or bool(self.ask("isdir")))
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Kind and size.
@@ -95,7 +129,7 @@ class RemotePath(PosixPath):
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         """Files and folders in a folder."""
-        for name in self._ask("ls", detail=False):
+        for name in self.ask("ls", detail=False):
             yield self / str(name).rstrip("/").rpartition("/")[2]
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, **__: Any) -> IO[Any]:  # type: ignore[override]
@@ -116,7 +150,7 @@ class RemotePath(PosixPath):
             FileNotFoundError: If there is no such file.
             RemotePathError: If the server cannot be asked, or refuses.
         """
-        content: bytes = self._ask("cat_file", start=start, end=stop)
+        content: bytes = self.ask("cat_file", start=start, end=stop)
         return content
 
     def resolve(self, strict: bool = False) -> RemotePath:
@@ -131,13 +165,31 @@ class RemotePath(PosixPath):
         """Yes."""
         return True
 
-    def _ask(self, method: str, **arguments: Any) -> Any:
+    def ask(self, method: str, *given: Any, doing: str = "read", **named: Any) -> Any:
+        """What a method of fsspec's file systems returns for it.
+
+        Args:
+            method: Name of the method.
+            given: Its arguments after the path.
+            doing: What is done to it, for the message.
+            named: Its keyword arguments.
+
+        Raises:
+            FileNotFoundError: If nothing is there to be read or deleted.
+            FileExistsError: If something is there that was to be created.
+            RemotePathError: If the server cannot be asked, or refuses.
+        """
         import fsspec
 
-        with _answered(self):
+        with answered(self, doing):
             # looked up each time: fsspec keeps file systems by process, and one made before a fork is refused after it
-            files, path = fsspec.core.url_to_fs(str(self))
-            return getattr(files, method)(path, **arguments)
+            files, path = fsspec.core.url_to_fs(self.address)
+            try:
+                return getattr(files, method)(path, *given, **named)
+            finally:
+                files.invalidate_cache(
+                    path
+                )  # a listing it keeps misses what other clients and processes write
 
 
 @contextlib.contextmanager
@@ -164,28 +216,48 @@ def local_file(path: Path, largest: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _answered(path: RemotePath) -> Iterator[None]:
-    """Turns what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so."""
+def answered(path: Path, doing: str, kinds: type[Exception] = Exception) -> Iterator[None]:
+    """Turns what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so.
+
+    Args:
+        path: What is asked for; errors of a path on disk are left alone.
+        doing: What is done to it: ``read``, ``written`` or ``deleted``.
+        kinds: Errors that are meant; each client has some of its own, from which one can only learn the reason.
+    """
     try:
         yield
-    except AugmentStoreError:
+    except (AugmentStoreError, FileExistsError):
         raise
     except FileNotFoundError as error:
-        cause = error.__cause__  # fsspec's HTTP client says so of a server that does not answer, too
-        if cause is None or path.protocol not in {"http", "https"} or getattr(cause, "status", 0) in _ABSENT:
+        if not isinstance(path, RemotePath) or (doing != "written" and not _is_silence(path, error)):
             raise
-        raise _refused(path, cause) from error
-    except ImportError as error:
+        raise _refused(path, doing, error.__cause__ or error) from error
+    except kinds as error:
+        if not isinstance(path, RemotePath):
+            raise
+        raise _refused(path, doing, error) from error
+
+
+def _is_silence(path: RemotePath, error: FileNotFoundError) -> bool:
+    """Whether nobody said that nothing is there: fsspec's HTTP client says so of a server that does not answer, too."""
+    cause = error.__cause__
+    return (
+        cause is not None
+        and path.protocol in {"http", "https"}
+        and getattr(cause, "status", 0) not in _ABSENT
+    )
+
+
+def _refused(path: RemotePath, doing: str, reason: BaseException) -> RemotePathError:
+    while isinstance(reason, ExceptionGroup):  # newer versions of zarr group them
+        reason = reason.exceptions[0]
+    told = without_secrets(one_line(reason) or type(reason).__name__)
+    if isinstance(reason, ImportError):
         package = '"terramind-tim-store[remote]"' if path.protocol in {"s3", "s3a"} else "the package named"
-        raise RemotePathError(f"{path}: cannot be read ({one_line(error)}); pip install {package}") from error
-    except Exception as error:  # each client has errors of its own, from which one can only learn the reason
-        raise _refused(path, error) from error
-
-
-def _refused(path: RemotePath, reason: BaseException) -> RemotePathError:
+        return RemotePathError(f"{path}: cannot be {doing} ({told}); pip install {package}")
     return RemotePathError(
-        f"{path}: cannot be read ({one_line(reason) or type(reason).__name__}); check the address, the network and "
-        f"your credentials{_CREDENTIALS.get(path.protocol, '')}"
+        f"{path}: cannot be {doing} ({told}); check the address, the network and your credentials"
+        f"{_CREDENTIALS.get(path.protocol, '')}"
     )
 
 

@@ -9,18 +9,24 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from augment_store.arrays import create_array
 from augment_store.entries import ChipEntry
 from augment_store.errors import SpecMismatchError, StoreError
+from augment_store.files import check_writable
 from augment_store.history import with_line
-from augment_store.reading import StoreReader, content_digest
+from augment_store.objects import put, remove
+from augment_store.reading import StoreReader, content_digest, for_zarr
+from augment_store.remote import RemotePath, answered, as_path
 from augment_store.schema import (
     COORDINATES,
     ENTRY_CHIPS,
@@ -71,8 +77,10 @@ class AugmentStore(StoreReader):
 
         Raises:
             StoreError: If the folder exists and is not empty, or readers would refuse what is asked for.
+            RemotePathError: If it is a URL that cannot be written to.
         """
-        path = path.resolve()
+        path = as_path(path).resolve()
+        check_writable("store", path)
         check_free(path)
         attributes = {
             "Conventions": "CF-1.11",
@@ -84,12 +92,16 @@ class AugmentStore(StoreReader):
         }
         # what its own reader refuses is never written, or nothing would open the store again
         Header.read(attributes, path, "no store can be made from it")
-        draft = path.with_name(f".{path.name}.draft")  # renamed when whole, so that no half-made store exists
-        shutil.rmtree(draft, ignore_errors=True)
-        group = zarr.create_group(draft, zarr_format=3, attributes=attributes)
-        for schema in (*chip_arrays(spec, extent), *map_arrays(spec, extent)):
-            create_array(group, schema, shard_chips)
-        draft.rename(path)
+        schemas = (*chip_arrays(spec, extent), *map_arrays(spec, extent))
+        if isinstance(path, RemotePath):
+            made: dict[str, Buffer] = {}
+            _fill(MemoryStore(made), attributes, schemas, shard_chips)
+            _upload(path, {key: value.to_bytes() for key, value in made.items()})
+        else:
+            draft = path.with_name(f".{path.name}.draft")  # renamed when whole: no half-made store exists
+            shutil.rmtree(draft, ignore_errors=True)
+            _fill(draft, attributes, schemas, shard_chips)
+            draft.rename(path)
         return cls.open(path, mode="r+")
 
     def check_fits(self, spec: GenerationSpec, extent: Extent) -> None:
@@ -145,8 +157,10 @@ class AugmentStore(StoreReader):
         """Makes every array long enough, `state` last."""
         for schema in self.schemas():
             if self.length(schema.name) != schema.rows(total):
-                self.array(schema.name).resize((schema.rows(total), *schema.shape))
+                with answered(self.path / schema.name, "written"):
+                    self.array(schema.name).resize((schema.rows(total), *schema.shape))
         self._stored.clear()
+        self._arrays.clear()
 
     def _reset_new(self, positions: Sequence[int]) -> None:
         """Sets chips to pending before they get a name: what is there was made for another chip."""
@@ -163,7 +177,7 @@ class AugmentStore(StoreReader):
             column = self.values(name, region)
             for place, entry in zip(places, entries, strict=True):
                 column[place - start] = value(entry)
-            self.array(name)[region] = column
+            self._write(name, region, column)
 
     def _write_lookup(self, positions: Mapping[str, int], total: int) -> None:
         """Writes the sorted ids where they differ from those on disk, as after an interruption."""
@@ -177,7 +191,7 @@ class AugmentStore(StoreReader):
             for start in range(0, len(column), ENTRY_CHIPS):
                 region = slice(start, min(start + ENTRY_CHIPS, len(column)))
                 if not self._holds(name, region, column[region]):
-                    self.array(name)[region] = column[region]
+                    self._write(name, region, column[region])
 
     def renew_ids(self) -> None:
         """Looks at the ids on disk again, and rewrites the sorted ones where they differ."""
@@ -196,7 +210,7 @@ class AugmentStore(StoreReader):
         new = [finding for finding in audit if finding not in self.audit]
         if new:
             self.audit = [*self.audit, *new]
-            self._group.update_attributes({"audit": json.dumps(self.audit)})
+            self._set_attribute("audit", json.dumps(self.audit))
         self.consolidate()  # even with nothing new: a kill may have come between the two
 
     def record_history(self, command: str) -> None:
@@ -206,16 +220,33 @@ class AugmentStore(StoreReader):
     def write_history(self, history: str) -> None:
         """Replaces the store's history."""
         self.history = history
-        self._group.update_attributes({"history": self.history})
+        self._set_attribute("history", history)
         self.consolidate()
+
+    def _set_attribute(self, name: str, value: str) -> None:
+        with answered(self.path, "written"):
+            self._group.update_attributes({name: value})
 
     def consolidate(self) -> None:
         """Repeats all metadata in the group's own, where xarray looks first."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), answered(self.path, "written"):
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-            zarr.consolidate_metadata(self.path, zarr_format=3)
+            zarr.consolidate_metadata(for_zarr(self.path, write=True), zarr_format=3)
 
     # Writing -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array[Any]]:
+        """Arrays that have been written to, kept open: at a URL, looking one up takes two requests."""
+        return {}
+
+    def _write(self, name: str, region: slice, values: Any) -> None:
+        """Writes chips of an array; at a URL, what was read of them before is forgotten."""
+        with answered(self.path / name, "written"):
+            if name not in self._arrays:
+                self._arrays[name] = self.array(name)
+            self._arrays[name][region] = values
+        self._array(name).forget(region.start, region.stop)
 
     def write_shard(self, shard: int, records: Sequence[ChipRecord]) -> None:
         """Writes records of chips of one shard and keeps its other chips as they are.
@@ -227,6 +258,7 @@ class AugmentStore(StoreReader):
         Raises:
             StoreError: If a record is of another shard, or lacks an array, or has it in another shape.
             OSError: If the disk fails; the chips' states then stay as they were.
+            RemotePathError: If the server fails; likewise.
         """
         positions = self.shard(shard)
         placed = {self.index(record.chip_id) - positions.start: record for record in records}
@@ -236,14 +268,15 @@ class AugmentStore(StoreReader):
         states, errors = self.values("state", region), self.values("error", region)
         complete = {place: self._bound(record) for place, record in placed.items() if not record.error}
         if complete:
+            kept = sorted(set(np.flatnonzero(states == State.COMPLETE).tolist()).difference(complete))
             for schema in self._written():
-                self._merge(schema, region, complete)
+                self._merge(schema, region, complete, kept)
             self._flush(shard)  # before `state`: a power cut must not leave a complete chip without its maps
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
             errors[place] = record.error
-        self.array("error")[region] = errors  # before `state`: a failed chip must never lack its reason
-        self.array("state")[region] = states
+        self._write("error", region, errors)  # before `state`: a failed chip must never lack its reason
+        self._write("state", region, states)
 
     def _written(self) -> list[ArraySchema]:
         """Arrays that a complete chip brings."""
@@ -261,8 +294,8 @@ class AugmentStore(StoreReader):
         return ChipRecord(record.chip_id, {**record.arrays, "output_digest": np.array(rows)})
 
     def _flush(self, shard: int) -> None:
-        """Flushes a shard's objects to disk."""
-        for schema in self._written():
+        """Flushes a shard's objects to disk; at a URL, a server that has answered has them."""
+        for schema in () if isinstance(self.path, RemotePath) else self._written():
             path = self._array(schema.name).object(shard)
             for place in (path, path.parent):
                 handle = os.open(place, os.O_RDONLY)
@@ -271,8 +304,10 @@ class AugmentStore(StoreReader):
                 finally:
                     os.close(handle)
 
-    def _merge(self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord]) -> None:
-        """Writes an array of a shard: the given chips anew, the other complete ones as they are."""
+    def _merge(
+        self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord], kept: Sequence[int]
+    ) -> None:
+        """Writes an array of a shard: the given chips anew, the other complete ones, `kept`, as they are."""
         values = np.full((region.stop - region.start, *schema.shape), schema.fill, schema.dtype)
         for place, record in complete.items():
             given = record.arrays.get(schema.name)
@@ -282,10 +317,9 @@ class AugmentStore(StoreReader):
                     f"chip {record.chip_id}: array {schema.name!r} {found}, expected {schema.shape}"
                 )
             values[place] = given
-        for kept in np.flatnonzero(self.values("state", region) == State.COMPLETE).tolist():
-            if kept not in complete:
-                values[kept] = self.read(schema.name, self.chip_ids[region.start + kept])
-        self.array(schema.name)[region] = values
+        for place in kept:
+            values[place] = self.read(schema.name, self.chip_ids[region.start + place])
+        self._write(schema.name, region, values)
 
     def reset(self, positions: Iterable[int]) -> None:
         """Sets chips back to pending, so that they are generated again."""
@@ -296,17 +330,21 @@ class AugmentStore(StoreReader):
             region = slice(start, min(start + self.shard_chips, self.length("state")))
             states = self.values("state", region)
             states[places[places // self.shard_chips == shard] - start] = State.PENDING
-            self.array("state")[region] = states
+            self._write("state", region, states)
 
     def write_ids(self, positions: range, ids: Mapping[int, str]) -> None:
         """Overwrites a whole object of ids, without reading it; a chip whose id is not given has none."""
         column = np.array([ids.get(position, "") for position in positions], object)
-        self.array("chip_id")[positions.start : positions.stop] = column
+        self._write("chip_id", slice(positions.start, positions.stop), column)
 
     def clear_column(self, name: str, positions: Sequence[int]) -> None:
         """Overwrites a whole object of an array with few values per chip with fill values, without reading it."""
-        array = self.array(name)
-        array[min(positions) : max(positions) + 1] = array.fill_value
+        self._write(name, slice(min(positions), max(positions) + 1), self.array(name).fill_value)
+
+    def remove_partial_writes(self) -> None:
+        """Deletes what writes that a crash cut short left on disk; at a URL, there is none."""
+        for leftover in () if isinstance(self.path, RemotePath) else self.path.rglob("*.partial"):
+            leftover.unlink()
 
 
 _ENTRY_VALUES: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
@@ -319,10 +357,43 @@ _ENTRY_VALUES: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
 
 
 def check_free(path: Path) -> None:
-    """Makes sure that a store can be made at a path: nothing is there, or an empty folder.
+    """Makes sure that a store can be made at a path: nothing is there, an empty folder, or what `_upload` began.
 
     Raises:
-        StoreError: If something is.
+        StoreError: If something else is.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not path.exists():
+        return
+    begun = isinstance(path, RemotePath) and path.is_dir() and _begun(path) is not None
+    if not begun and (not path.is_dir() or any(path.iterdir())):
         raise StoreError(f"{path}: exists and is not an augment store; choose another --store")
+
+
+def _fill(
+    place: Path | MemoryStore, attributes: dict[str, Any], schemas: Iterable[ArraySchema], shard_chips: int
+) -> None:
+    """Makes the group of a store and its empty arrays."""
+    group = zarr.create_group(place, zarr_format=3, attributes=attributes)
+    for schema in schemas:
+        create_array(group, schema, shard_chips)
+
+
+def _upload(path: RemotePath, objects: Mapping[str, bytes]) -> None:
+    """Writes the metadata of a new store to a URL, the group's last: nothing is a store without it."""
+    for leftover in _begun(path) or ():  # arrays that this store may not have
+        remove(leftover)
+    for key in sorted(objects, key=lambda key: key == "zarr.json"):
+        put(path / key, objects[key])
+
+
+def _begun(path: RemotePath) -> list[RemotePath] | None:
+    """What `_upload` wrote before it was interrupted: metadata of arrays; None if anything else is there."""
+    if (path / "zarr.json").is_file():
+        return None
+    found: list[RemotePath] = []
+    for folder in path.iterdir() if path.exists() else ():
+        inside = list(folder.iterdir())
+        if [place.name for place in inside] != ["zarr.json"]:
+            return None
+        found += inside
+    return found

@@ -115,8 +115,7 @@ def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
             store.write_ids(range(min(problem.positions), max(problem.positions) + 1), restored)
         else:
             store.clear_column(problem.array, problem.positions)
-    for leftover in store.path.rglob("*.partial"):  # of writes that a crash cut short
-        leftover.unlink()
+    store.remove_partial_writes()
     store.renew_ids()
     store.consolidate()
     return len(positions)

@@ -46,8 +46,8 @@ def generate(chips: str | Path, store: str | Path, **options: Unpack[GenerateKey
     """Generates what is missing from a store, as `python -m generate` does.
 
     Args:
-        chips: Root folder of the chip set.
-        store: Folder of the store to make or resume.
+        chips: Root folder of the chip set, or its URL.
+        store: Folder of the store to make or resume, or its s3:// or gs:// URL.
         **options: Any of `GenerateKeywords`, for example ``modality="NDVI"``, ``inputs=["S1RTC"]``, ``samples=4``;
             `python -m generate --help` says what each is for. Options left out, or None, take the command's default.
 

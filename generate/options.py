@@ -12,7 +12,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
-from augment_store.files import WRITE_LOCALLY, check_local
+from augment_store.files import check_writable
 from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC
@@ -37,6 +37,7 @@ python -m generate --chips data/nyc --store stores/lulc
 python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
 python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
 python -m generate --chips data/large --store stores/windows --window 224
+python -m generate --chips s3://chips/nyc --store s3://maps/nyc_lulc
 python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
 """
 
@@ -209,7 +210,11 @@ def generate_parser() -> argparse.ArgumentParser:
     """Parser of `python -m generate`."""
     parser = new_parser("generate", DESCRIPTION, EXAMPLES)
     parser.add_argument(
-        "--store", type=Path, required=True, metavar="DIR", help="augment store to make or resume"
+        "--store",
+        type=as_path,
+        required=True,
+        metavar="DIR",
+        help="augment store to make or resume: a folder, or its s3:// or gs:// URL",
     )
     group = parser.add_argument_group("generator")
     group.add_argument(
@@ -269,7 +274,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     """
     _check_ranges(parsed)
     check_generator(parsed.generator)
-    check_local("--store", parsed.store, WRITE_LOCALLY)
+    check_writable("--store", parsed.store)
     kind = _check_modality(parsed)
     sampling = SamplingSpec(
         temperature=parsed.temperature,

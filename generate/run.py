@@ -16,7 +16,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.files import printable
 from augment_store.inspect.info import class_shares, summarize
-from augment_store.lock import exclusive
+from augment_store.lock import exclusive_store
 from augment_store.quiet import quieten
 from augment_store.schema import Extent, State
 from augment_store.spec import GenerationSpec
@@ -105,7 +105,7 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     _settle(loaded.module, options, audit.extent, trainer, console)
     spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, units, accepted, spec, audit.extent)
-    with exclusive(options.store) if first else contextlib.nullcontext():
+    with exclusive_store(options.store, command) if first else contextlib.nullcontext():
         before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
         return _report(run, before, console) if first else 0
@@ -229,9 +229,10 @@ def _report(run: Run, before: int, console: Console) -> int:
         console.print(f"[bold]failed[/]: {escape(printable(str(errors[chip_id])))}", soft_wrap=True)
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
-    size = summarize(store)["bytes"] / 1e6
+    size = summarize(store)["bytes"]
+    space = "" if size is None else f", {size / 1e6:.1f} MB"
     counts = f"{complete - before} done, {before} skipped, {len(failed)} failed"
-    console.print(f"{store.path}: {counts}, {size:.1f} MB", soft_wrap=True)
+    console.print(f"{store.path}: {counts}{space}", soft_wrap=True)
     if shares:
         console.print(f"class shares: {shares}", soft_wrap=True)
     return 1 if failed else 0

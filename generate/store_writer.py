@@ -24,7 +24,7 @@ class StoreWriter(Callback):
     If a run is interrupted, it also writes what has been generated for unfinished shards.
 
     Args:
-        store: Folder of the store.
+        store: Folder of the store, or its URL.
     """
 
     def __init__(self, store: Path) -> None:

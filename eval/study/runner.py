@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.files import read_text, write_whole
+from augment_store.remote import without_secrets
 from augment_store.typed import load_json
 from eval.errors import StudyError
 from eval.study.config import Words
@@ -58,7 +59,7 @@ def forget(out: Path, steps: Sequence[Step]) -> None:
 
 def command_line(step: Step) -> str:
     """The command as a user would type it, with the checkpoint from which an interrupted training resumes."""
-    return shlex.join(["python", "-m", *_words(step)])
+    return without_secrets(shlex.join(["python", "-m", *_words(step)]))
 
 
 def run_step(out: Path, step: Step) -> None:
@@ -73,7 +74,7 @@ def run_step(out: Path, step: Step) -> None:
         # left by a run interrupted before its first checkpoint: nothing to resume
         manifest.unlink(missing_ok=True)
     if step.checkpoint is not None:
-        write_whole(_started(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
+        write_whole(_started(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
     if status or not step.product.exists():
         reason = f"ended with exit status {status}" if status else f"left no {step.product}"
@@ -81,7 +82,7 @@ def run_step(out: Path, step: Step) -> None:
             f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
             "done is kept"
         )
-    write_whole(_record(out, step), [json.dumps(step.words, indent=1).encode() + b"\n"])
+    write_whole(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
     _started(out, step).unlink(missing_ok=True)
 
 
@@ -89,6 +90,11 @@ def _words(step: Step) -> tuple[str, ...]:
     if step.checkpoint is None or not step.checkpoint.is_file():
         return step.words
     return (*step.words, "--ckpt_path", str(step.checkpoint))
+
+
+def _kept(step: Step) -> Words:
+    """The words of a step as they are recorded: their URLs without secrets."""
+    return tuple(map(without_secrets, step.words))
 
 
 def _record(out: Path, step: Step) -> Path:
@@ -104,7 +110,7 @@ def _check_started(out: Path, step: Step) -> None:
     record = _started(out, step)
     if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
         return
-    if _read(record) != step.words:
+    if _read(record) != _kept(step):
         raise StudyError(
             f"step {step.name} was interrupted, and had been started by another command than {shlex.join(step.words)}; "
             f"resumed, it would be neither of the two: choose another out, or remove {record} and "
@@ -123,7 +129,7 @@ def _is_done(out: Path, step: Step) -> bool:
     record = _record(out, step)
     if not record.is_file() or not step.product.exists():
         return False
-    same = _read(record) == step.words
+    same = _read(record) == _kept(step)
     if not same and step.costly:
         raise StudyError(
             f"step {step.name} was done by another command than {command_line(step)}; choose another out, or remove "

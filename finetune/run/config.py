@@ -10,7 +10,7 @@ import yaml
 
 from augment_store.files import read_text
 from augment_store.reading import no_store_at
-from augment_store.remote import as_path
+from augment_store.remote import as_path, without_secrets
 from augment_store.typed import load_yaml
 from augment_store.words import one_line
 from finetune.errors import ConfigError
@@ -173,6 +173,9 @@ def _resolve_data(data: Config, options: Options) -> None:
         data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
+    for key in ("data_root", "augment"):
+        if data.get(key):  # the run keeps its configuration; this process keeps the passwords
+            data[key] = without_secrets(str(as_path(data[key])))
     data["control"] = options.control or data.get("control")
     if options.encoding is not None:
         data["encoding"] = list(options.encoding)

@@ -76,3 +76,16 @@ def test_paths_of_a_machine_are_cut_down():
     )
     assert without_places("then: say 'what") == "then: …"
     assert without_places("") == ""
+
+
+def test_a_history_has_no_password_and_no_token():
+    words = [
+        "--chips",
+        "https://me:s3cret@host/c",
+        "--store=s3://k:s3cret@b/s",
+        "--scenes",
+        "https://h/s.csv?t=x",
+    ]
+    assert command_line("generate", words) == (
+        "python -m generate --chips https://host/c --store=s3://b/s --scenes https://h/s.csv"
+    )

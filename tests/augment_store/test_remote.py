@@ -1,8 +1,10 @@
 """Stores and chip sets at URLs: a local S3 server, and HTTP servers with and without ranges."""
 
 import functools
+import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,9 @@ from augment_store.chips.scenes import scenes_by_rule
 from augment_store.cli import main
 from augment_store.errors import RemotePathError, StoreError
 from augment_store.files import short_place
-from augment_store.lock import exclusive
+from augment_store.lock import exclusive, exclusive_store
 from augment_store.objects import RemoteObject
-from augment_store.remote import RemotePath, as_path
+from augment_store.remote import RemotePath, as_path, without_secrets
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from tests.servers import Ranges, Whole, s3_bucket, web_site
@@ -76,9 +78,9 @@ def test_a_chip_is_one_request_once_its_shard_is_known(bucket, monkeypatch):
     first, second = store.chip_ids[0], store.chip_ids[1]  # of one shard
     store.read("lulc", first)
     asked = []
-    ask = RemotePath._ask
+    ask = RemotePath.ask
     monkeypatch.setattr(
-        RemotePath, "_ask", lambda self, method, **more: asked.append(method) or ask(self, method, **more)
+        RemotePath, "ask", lambda self, method, **more: asked.append(method) or ask(self, method, **more)
     )
     store.read("lulc", second)
     assert asked == ["cat_file"]
@@ -211,17 +213,27 @@ def test_a_missing_client_is_named_with_the_extra(capsys, monkeypatch):
     assert line_of(capsys, "info", "s3://bucket/store") == expected
 
 
-def test_a_store_at_a_url_is_not_written(tmp_path, monkeypatch, capsys, spec):
-    """Nothing may become a local folder called s3: either."""
+def test_where_no_store_can_be_locked_none_is_written(tmp_path, monkeypatch, capsys, spec):
+    """Nothing may become a local folder called https: either."""
     monkeypatch.chdir(tmp_path)
-    url = "s3://bucket/store"
-    with pytest.raises(RemotePathError, match="written to a local folder; copy it when it is complete"):
+    url = "https://host/store"
+    with pytest.raises(RemotePathError, match="to s3:// and gs://; write it locally, and copy it"):
         AugmentStore.open(url, mode="r+")
-    with pytest.raises(RemotePathError):
+    with pytest.raises(RemotePathError, match="write it locally"):
         AugmentStore.create(as_path(url), spec, make_store(tmp_path / "s").extent)
-    assert "--repair s3://bucket/store: a store is written" in line_of(capsys, "verify", url, "--repair")
-    out = str(tmp_path / "out")
-    assert "publish copies a local folder" in line_of(capsys, "publish", url, "--out", out)
+    assert "--repair https://host/store: a store is written" in line_of(capsys, "verify", url, "--repair")
+    with pytest.raises(RemotePathError, match="write it locally"), exclusive_store(Path(url), "x"):
+        pass
+    with pytest.raises(RemotePathError, match="a whole bucket; name a folder in it, as in s3://bucket/store"):
+        AugmentStore.create(as_path("s3://bucket"), spec, make_store(tmp_path / "t").extent)
+    assert {path.name for path in tmp_path.iterdir()} == {"s", "t"}
+
+
+def test_other_outputs_are_not_written_to_a_url(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path / "s")
+    url = "s3://bucket/store"
+    assert "publish copies a local folder" in line_of(capsys, "publish", url, "--out", str(tmp_path / "out"))
     for write in (
         lambda path: path.mkdir(parents=True),
         lambda path: path.write_text("x"),
@@ -306,8 +318,70 @@ def test_a_server_that_tells_no_sizes_is_no_damage(places):
         ("/data/team/chips/nyc", "chips/nyc"),
         ("s3://team-private/x/y/lulc", "y/lulc"),
         ("ftp://me:secret@host/chips", "chips"),
+        ("https://host/a/b/chips?token=t0ken", "b/chips"),
         ("nyc_tim_lulc", "nyc_tim_lulc"),
     ],
 )
 def test_what_is_published_tells_no_host_and_no_password(place, short):
     assert short_place(place) == short
+
+
+SECRET = "https://me:s3cret@host:8080"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"{SECRET}/a/b", "https://host:8080/a/b"),
+        ("https://t0ken@host/a", "https://host/a"),
+        ("s3:/key:s3cret@bucket/a", "s3:/bucket/a"),  # what Path makes of it
+        ("https://host/a.tif?token=t0ken&x=/y", "https://host/a.tif"),
+        ("https://host/my chips?token=t0ken", "https://host/my chips"),
+        (f"401, url='{SECRET}/a?b=c': refused", "401, url='https://host:8080/a': refused"),
+        (f"--chips={SECRET}/a", "--chips=https://host:8080/a"),
+        ("abfs://container@account/a", "abfs://container@account/a"),  # no user
+        ("sftp://me@host/a", "sftp://me@host/a"),  # no password
+        ("is https://host/a there? b=c", "is https://host/a there? b=c"),
+        ("/data/a?b=c@d:e@f", "/data/a?b=c@d:e@f"),
+    ],
+)
+def test_no_text_has_a_password_or_a_token(text, shown):
+    assert without_secrets(text) == shown
+
+
+def test_a_path_keeps_its_password_for_the_client_alone():
+    path = as_path(f"{SECRET}/chips")
+    for made in (path, path / "x", path.parent, pickle.loads(pickle.dumps(path))):
+        assert made.address.startswith(SECRET)
+        assert "s3cret" not in f"{made}{made!r}{json.dumps(str(made))}"
+    assert (path / "x").address == f"{SECRET}/chips/x"
+
+
+def test_a_configurations_text_finds_the_password_of_its_host_again():
+    """A run writes its paths down as texts, and reads them back."""
+    path = as_path("https://you:s3cret@other/chips")
+    assert as_path(str(path)).address == as_path(path).address == "https://you:s3cret@other/chips"
+    assert as_path("https://third/chips").address == "https://third/chips"
+    assert as_path("s3://other/chips").address == "s3://other/chips"
+
+
+class Closed(Whole):
+    """Lets nobody in."""
+
+    def send_head(self):
+        self.send_error(401)
+
+
+def test_no_error_line_has_a_password_or_a_token(tmp_path, capsys):
+    with web_site(tmp_path, Closed) as site:
+        url = site.replace("http://", "http://me:s3cret@")
+        for command in (
+            ("info", f"{url}/store"),
+            ("info", f"{url}/store?token=t0ken"),
+            ("verify", f"{url}/store", "--repair"),
+            ("layouts", "check", "folders", "--chips", f"{url}/chips"),
+        ):
+            error = line_of(capsys, *command)
+            assert site in error
+            assert "s3cret" not in error
+            assert "t0ken" not in error

@@ -183,6 +183,18 @@ def test_changed_commands(folder, ran, capsys):
     assert "step fit_plain_1 was done by another command" in capsys.readouterr().err
 
 
+def test_no_record_has_the_password_that_the_steps_are_given(folder, ran, capsys):
+    write({**STUDY, "chips": "memory://key:s3cret@bucket/chips"})
+    assert study() == 0
+    assert "memory:/key:s3cret@bucket/chips" in ran.commands[0]
+    records = [path.read_text() for path in Path("out").rglob("*.json")]
+    assert any("memory:/bucket/chips" in text for text in records)
+    assert "s3cret" not in "".join([*records, *capsys.readouterr()])
+    ran.commands.clear()
+    assert study() == 0
+    assert ran.commands == []
+
+
 def test_a_step_that_leaves_nothing(folder, ran, capsys):
     ran.leave = False
     assert study() == 2

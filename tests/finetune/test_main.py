@@ -11,6 +11,7 @@ import yaml
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from augment_store.lock import exclusive
+from augment_store.remote import as_path
 from finetune.__main__ import main
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.datamodule import TimStoreDataModule
@@ -92,6 +93,20 @@ def test_scenes_and_layout_of_the_command_line_reach_the_configuration(fit):
     assert (data["layout"], data["scenes"]) == ("folders", "_0$")
     kept = resolve(given, parse([*fit[:5], "--run", "run"]), gpu=False)["data"]["init_args"]
     assert (kept["layout"], kept["scenes"]) == ("terramesh", "x$")
+
+
+def test_a_configuration_keeps_no_password(fit):
+    """The datamodule, which is made from it, still finds the password of the host."""
+    init_args = {"data_root": "https://me:s3cret@of-a-yaml/chips"}
+    given = {
+        "data": {"init_args": init_args},
+        "model": {"init_args": {"model_args": {"num_classes": 2}}},
+    }
+    options = parse([*fit[:3], "--run", "run"])
+    assert options.chips is None
+    data = resolve(given, options, gpu=False)["data"]["init_args"]
+    assert data["data_root"] == "https://of-a-yaml/chips"
+    assert as_path(data["data_root"]).address == init_args["data_root"]
 
 
 def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):

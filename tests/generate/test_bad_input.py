@@ -85,7 +85,10 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--scenes", "("), "neither a file nor a regular expression"),
         (("--accelerator", "abacus"), "--accelerator abacus"),
         (("--generator", "terramind_v9"), "known generators: terramind_v1_tiny, terramind_v1_small"),
-        (("--store", "s3://bucket/store"), "--store s3://bucket/store: a store is written to a local folder"),
+        (
+            ("--store", "https://host/store"),
+            "--store https://host/store: a store is written to a local folder",
+        ),
         (("--chips", "abc://bucket/chips"), "abc://bucket/chips: cannot be read (Protocol not known: abc)"),
         (("--layout", "tiles"), "unknown layout 'tiles'"),
         (("--inputs", "S2L2A", "S1GRD"), "--inputs S2L2A S1RTC DEM"),
