@@ -90,7 +90,9 @@ def take_dates(
         Apart: If the sample tells its dates and lacks one of the store's, or has a series of which the store knows
             nothing.
     """
-    rows = dates.of(chip_id)
+    rows = {
+        name: row for name, row in dates.of(chip_id).items() if row.any()
+    }  # a file of one timestep has no series
     if not rows:
         return sample
     optical = next((name for name in S2_MODALITIES if name in rows), None)
@@ -138,8 +140,15 @@ def _of_modality(
 
 def _cut(image: Tensor, row: NDArray[np.int32], timesteps: tuple[int, ...]) -> Tensor:
     """The timesteps of a whole series ``[C, T, H, W]``, whose length the last position tells: every layout takes it."""
-    whole = image.ndim == 4 and image.shape[1] == int(row[-1]) + 1 > len(timesteps)
-    return image[:, row[list(timesteps)].tolist()] if whole else image
+    times, length, wanted = image.shape[1] if image.ndim == 4 else 1, int(row[-1]) + 1, row[list(timesteps)]
+    if times <= len(timesteps):
+        return image
+    if times != length:
+        raise Apart(
+            f"its image has {times} timesteps, the series that the store was generated from {length}, of which those "
+            f"at {_listed(wanted)} are joined; let the datamodule take the whole series, or as many as are joined"
+        )
+    return image[:, wanted.tolist()]
 
 
 def _listed(positions: Iterable[int]) -> str:
