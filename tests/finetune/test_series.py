@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from augment_store.errors import StoreError
 from finetune.data.series import Apart, StoreDates, take_dates
 from tests.worlds import make_spec, make_store
 
@@ -127,5 +128,11 @@ def test_positions_are_read_of_complete_chips(tmp_path):
     dates = StoreDates.read(store, store.chip_ids, (1,))
     assert set(dates.positions) == set(store.chip_ids[:2])
     assert dates.described() == "positions S2L2A 3, S1RTC 5 in the files of chip scene0_r0c0"
+    first["scene0_r0c0"]["series_index"] = taken[:, ::-1]
+    wrong = make_store(tmp_path / "wrong", 1, timesteps=2, spec=spec, given=first)
+    with pytest.raises(
+        StoreError, match="series_index of chip scene0_r0c0 is not in order; look at it with verify"
+    ):
+        StoreDates.read(wrong, wrong.chip_ids, (1,))
     single = StoreDates.read(make_store(tmp_path / "one", 1), ["scene0_r0c0"], (0,))
     assert (single.of("scene0_r0c0"), single.described()) == ({}, "")
