@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from augment_store.chips.chip_set import DIGEST_BYTES
@@ -187,6 +188,11 @@ def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]
         _text("error", "why a chip failed", Role.STATUS),
         ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states, Role.STATUS),
     )
+
+
+def in_order(positions: NDArray[np.int32]) -> bool:
+    """Whether a row of ``series_index`` rises from 0 or more, or is 0 throughout (one raster stands for all)."""
+    return not positions.any() or bool(positions[0] >= 0 and (np.diff(positions) > 0).all())
 
 
 def _entry_arrays() -> tuple[ArraySchema, ...]:

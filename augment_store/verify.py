@@ -21,7 +21,7 @@ from augment_store.files import read_text
 from augment_store.inspect.selection import draw
 from augment_store.maps.arrays import MapArray
 from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
-from augment_store.schema import ArraySchema, Role, State
+from augment_store.schema import ArraySchema, Role, State, in_order
 from augment_store.store import AugmentStore
 from augment_store.typed import load_json
 
@@ -383,7 +383,7 @@ def _series_problems(store: AugmentStore, positions: range, complete: Sequence[i
     rows = dict(zip(positions, store.values("series_index", _slice(positions)), strict=True))
     for position in complete:
         for taken, row in zip(store.spec.inputs, rows[position], strict=True):
-            if row.any() and (row[0] < 0 or (np.diff(row) <= 0).any()):
+            if not in_order(row):
                 yield Problem(
                     f"chip {store.chip_ids[position]}: series_index {row.tolist()} of {taken.name} is not in rising "
                     "order from 0 or more",

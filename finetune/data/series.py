@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from augment_store.errors import StoreError
 from augment_store.modalities import S2_MODALITIES
 from augment_store.same_chips import generator_inputs
-from augment_store.schema import State
+from augment_store.schema import State, in_order
 from augment_store.store import AugmentStore
 from augment_store.words import counted
 from finetune.augment.encodings import carrier_of
@@ -54,6 +55,11 @@ class StoreDates:
         complete = store.chips_in(State.COMPLETE) if store.extent.timesteps > 1 else ()
         known = frozenset(complete)
         positions = {chip_id: store.read("series_index", chip_id) for chip_id in ids if chip_id in known}
+        for chip_id, rows in positions.items():
+            if not all(map(in_order, rows)):
+                raise StoreError(
+                    f"{store.path}: series_index of chip {chip_id} is not in order; look at it with verify"
+                )
         return cls(timesteps, generator_inputs(store), positions)
 
     def of(self, chip_id: str) -> dict[str, NDArray[np.int32]]:
@@ -90,7 +96,8 @@ def take_dates(
         Apart: If the sample tells its dates and lacks one of the store's, or has a series of which the store knows
             nothing.
     """
-    rows = dates.of(chip_id)
+    # a file of one timestep, which stands for each, has no series
+    rows = {name: row for name, row in dates.of(chip_id).items() if row.any()}
     if not rows:
         return sample
     optical = next((name for name in S2_MODALITIES if name in rows), None)
@@ -138,8 +145,15 @@ def _of_modality(
 
 def _cut(image: Tensor, row: NDArray[np.int32], timesteps: tuple[int, ...]) -> Tensor:
     """The timesteps of a whole series ``[C, T, H, W]``, whose length the last position tells: every layout takes it."""
-    whole = image.ndim == 4 and image.shape[1] == int(row[-1]) + 1 > len(timesteps)
-    return image[:, row[list(timesteps)].tolist()] if whole else image
+    times, length, wanted = image.shape[1] if image.ndim == 4 else 1, int(row[-1]) + 1, row[list(timesteps)]
+    if times <= len(timesteps):
+        return image
+    if times != length:
+        raise Apart(
+            f"its image has {times} timesteps, the series that the store was generated from {length}, of which those "
+            f"at {_listed(wanted)} are joined; let the datamodule take the whole series, or as many as are joined"
+        )
+    return image[:, wanted.tolist()]
 
 
 def _listed(positions: Iterable[int]) -> str:

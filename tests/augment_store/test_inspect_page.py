@@ -77,6 +77,17 @@ def test_filters(page):
     assert by_id(page, "count").text == "1 of 6 chips"
 
 
+def test_a_chip_says_which_dates_it_is_of(page, tmp_path):
+    page.find_element(By.CSS_SELECTOR, ".card").click()
+    assert "position" not in by_id(page, "subtitle").text  # files of one timestep
+    taken = {"series_index": np.array([[0, 11], [0, 20], [0, 0]], np.int32)}
+    make_store(tmp_path / "s", 1, size=SIZE, timesteps=2, given={"scene0_r0c0": taken})
+    assert main(["inspect", str(tmp_path / "s"), "--timestep", "1", "--html", str(tmp_path / "p.html")]) == 0
+    page.get((tmp_path / "p.html").as_uri())
+    page.find_element(By.CSS_SELECTOR, ".card").click()
+    assert "· positions in the series: S2L2A 11, S1RTC 20, DEM 0 ·" in by_id(page, "subtitle").text
+
+
 def test_sorting(page):
     put(page, "sort", "confidence")
     assert shown(page)[0] == "scene0_r0c1"

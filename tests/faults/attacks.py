@@ -25,7 +25,7 @@ from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from tests.faults.tally import Tally
 
-COLUMNS = ("input_digest", "timestep_source", "state")
+COLUMNS = ("input_digest", "timestep_source", "series_index", "state")
 
 Attack = tuple[str, Callable[[], Any]]
 """What it does, and doing it; the files are put back after."""

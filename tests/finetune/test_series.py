@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from augment_store.errors import StoreError
 from finetune.data.series import Apart, StoreDates, take_dates
 from tests.worlds import make_spec, make_store
 
@@ -66,6 +67,11 @@ def test_each_modality_is_cut_to_its_own_dates():
         take_dates(object(), 0, {"image": image}, store_dates(taken={"S2L2A": [0, 2, 6]}), "a")
 
 
+def test_an_image_without_a_modality_is_cut_by_one_that_has_a_series():
+    radar = store_dates(taken={"DEM": [0, 0, 0], "S1GRD": [0, 4, 8]})
+    assert dates_in(take_dates(object(), 0, {"image": numbered(*range(9))}, radar, "a")["image"]) == [0, 4, 8]
+
+
 def test_told_dates_are_found_wherever_they_are():
     padded = told(0, 0, 0, 1, 2, 6, days=[-1, -1, -1, 4, 9, 29])  # PASTIS pads in front, with day −1
     assert dates_in(take_dates(Told(), 0, padded, store_dates(), "a")["image"]) == [0, 2, 6]
@@ -89,7 +95,7 @@ def test_told_dates_that_are_others_are_refused():
     ("image", "taken", "chip_id"),
     [
         (numbered(4, 5, 6), TAKEN, "a"),  # as many as the store has: nothing tells which
-        (numbered(*range(6)), TAKEN, "a"),  # neither the whole series nor as many
+        (numbered(0, 1), TAKEN, "a"),  # fewer, which the dataset refuses
         (torch.zeros(1, 2, 2), TAKEN, "a"),  # one date
         (numbered(0, 1, 2), {"DEM": [0, 0, 0]}, "a"),  # a file of one timestep stands for each
         (numbered(*range(7)), TAKEN, "b"),  # a chip that the store does not have
@@ -97,6 +103,16 @@ def test_told_dates_that_are_others_are_refused():
 )
 def test_other_samples_stay_as_they_are(image, taken, chip_id):
     assert take_dates(object(), 0, {"image": image}, store_dates(taken=taken), chip_id)["image"] is image
+
+
+@pytest.mark.parametrize("times", [6, 8])
+def test_neither_the_whole_series_nor_as_many_is_refused(times):
+    with pytest.raises(Apart) as caught:
+        take_dates(object(), 0, {"image": numbered(*range(times))}, store_dates(), "a")
+    assert str(caught.value) == (
+        f"its image has {times} timesteps, the series that the store was generated from 7, of which those at 0 2 6 are "
+        "joined; let the datamodule take the whole series, or as many as are joined"
+    )
 
 
 def test_dates_of_radar_say_nothing_of_an_optical_image():
@@ -112,5 +128,11 @@ def test_positions_are_read_of_complete_chips(tmp_path):
     dates = StoreDates.read(store, store.chip_ids, (1,))
     assert set(dates.positions) == set(store.chip_ids[:2])
     assert dates.described() == "positions S2L2A 3, S1RTC 5 in the files of chip scene0_r0c0"
+    first["scene0_r0c0"]["series_index"] = taken[:, ::-1]
+    wrong = make_store(tmp_path / "wrong", 1, timesteps=2, spec=spec, given=first)
+    with pytest.raises(
+        StoreError, match="series_index of chip scene0_r0c0 is not in order; look at it with verify"
+    ):
+        StoreDates.read(wrong, wrong.chip_ids, (1,))
     single = StoreDates.read(make_store(tmp_path / "one", 1), ["scene0_r0c0"], (0,))
     assert (single.of("scene0_r0c0"), single.described()) == ({}, "")

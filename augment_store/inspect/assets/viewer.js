@@ -35,7 +35,7 @@ function showChip() {
   $("title").textContent = chip.id;
   const where = chip.ring ? `${coordinate(chip.ring, 1, "N", "S")} ${coordinate(chip.ring, 0, "E", "W")}` : "no georeference";
   const taken = Object.entries(chip.series).map(([name, position]) => `${name} ${position}`).join(", ");
-  const series = store.timesteps > 1 && `position in the files' series: ${taken}`;
+  const series = store.timesteps > 1 && `positions in the series: ${taken}`;
   $("subtitle").textContent = [`scene ${chip.scene}`, chip.split, where, series, `${viewer.at + 1} of ${viewer.list.length}`].filter(Boolean).join(" · ");
   $("flags").replaceChildren(...chip.flags.map((flag) => element("span", { className: "flag" }, `⚑ ${flag} `)));
   const rows = MEASURES.map((key) => [store.measures[key], number(chip.measures[key])]);
