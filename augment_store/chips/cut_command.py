@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from augment_store.words import counted
 
 if TYPE_CHECKING:
-    from augment_store.chips.cut import Cut, CutRequest
+    from augment_store.chips.cut import Cut, CutRequest, Edge
 
 SUMMARY: Final = "cut GeoTIFFs or COGs of any size into a chip set"
 
@@ -84,11 +84,21 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     )
     scenes = counted(len(made.chips), "scene")
     lines = [f"{request.out}: {counted(count, 'chip')} of {request.size} px in {scenes}{left}"]
+    lines += [_edge(edge, request) for edge in made.edges]
     lines += [f"{name}: {counted(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
         lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")
     return lines
+
+
+def _edge(edge: Edge, request: CutRequest) -> str:
+    where = (
+        f"{edge.pixels} px at the {edge.name} edge of {'the raster' if request.block is None else 'regions'}"
+    )
+    if edge.size is None:
+        return f"{where} are left out: too few for a region of their own"
+    return f"{where} are left out: a chip there would mostly repeat its neighbour; --size {edge.size} would keep them"
 
 
 def _request(args: argparse.Namespace) -> CutRequest:

@@ -67,7 +67,7 @@ def _title(survey: Survey, seen: int) -> Text:
 
 def _extent(survey: Survey) -> str:
     extent, samples = survey.store.extent, survey.store.spec.sampling.samples
-    return f"{extent.size} × {extent.size} px · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
+    return f"{extent.height} × {extent.width} px · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
 
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:

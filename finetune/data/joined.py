@@ -148,7 +148,7 @@ class JoinedDataModule(LightningDataModule):
             _check_known(store, samples)
             self._check_inputs(store, samples)
         ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
-        maps = self.augmentation.source(self.chips, ids, self.extent.size)
+        maps = self.augmentation.source(self.chips, ids, self.extent.shape)
         if maps is None:
             raise ConfigError("nothing to join; name an encoding")
         joined = JoinedDataset(
