@@ -47,8 +47,8 @@ def settle_network_batch(
             holds = _is_indifferent(module, shape)
     except torch.OutOfMemoryError as error:
         raise OptionsError(
-            f"--network-batch {wanted}: the device has too little memory for that many images of {sized(shape)} at a time; "
-            f"try --network-batch {wanted // 2}"
+            f"--network-batch {wanted}: the device has too little memory for that many images of {sized(shape)} at a "
+            f"time; try --network-batch {wanted // 2}"
         ) from error
     module.network_batch = wanted if holds else 1
     return holds

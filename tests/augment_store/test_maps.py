@@ -167,7 +167,7 @@ def test_a_spec_of_an_unknown_modality_or_without_codebooks_is_refused():
 def test_a_store_of_the_version_before_is_refused(tmp_path):
     store = make_store(tmp_path / "s", chips=1)
     zarr.open_group(store.path, mode="r+").update_attributes({"schema_version": 2})
-    with pytest.raises(StoreError, match="schema version 2, expected 5; generate into a new --store"):
+    with pytest.raises(StoreError, match="schema version 2, expected 6; generate into a new --store"):
         AugmentStore.open(store.path)
 
 
@@ -185,15 +185,15 @@ def test_the_own_raster_is_the_reference_of_a_continuous_map(tmp_path):
     maps = np.full((1, 1, 2, 32, 32), -1000, np.int16)
     maps[..., 0, :] = -2000  # a row of 32 differs, of which the first pixel does not count
     taken = InputSpec("S1RTC", "linear", 0.0, (), ())
-    found = References(chips, MAPS["S1RTC"], LegendTable.load(), (taken,)).read("a", 32)
+    found = References(chips, MAPS["S1RTC"], LegendTable.load(), (taken,)).read("a", (32, 32))
     assert found.agreement(maps) == pytest.approx(1 - 31 / 1023)
     own = ChipSet(
         tmp_path, dataclasses.replace(chips.layout, s1_unit="linear")
     )  # generated from other inputs
-    assert References(own, MAPS["S1RTC"], LegendTable.load()).read("a", 32).agreement(
+    assert References(own, MAPS["S1RTC"], LegendTable.load()).read("a", (32, 32)).agreement(
         maps
     ) == found.agreement(maps)
     height = chips.read("a", ["DEM"]).rasters["DEM"].astype(np.int16)
-    found = References(chips, MAPS["DEM"], LegendTable.load()).read("a", 32)
+    found = References(chips, MAPS["DEM"], LegendTable.load()).read("a", (32, 32))
     assert found.agreement(height) == 1.0
     assert found.agreement(height + np.int16(21)) == 0.0

@@ -287,7 +287,7 @@ def test_sizes_and_times_that_differ(tiles, store, tmp_path):
         warnings.simplefilter("ignore")
         message = refused(join(tiles, path, chips=None))
         assert message == (
-            f"a_0_0_S2L2A.tif, chip a_0_0 of {path}: 32 × 32 px before its transforms, 16 × 16 px in the store"
+            f"a_0_0_S2L2A.tif, chip a_0_0 of {path}: 32 px before its transforms, 16 px in the store"
         )
         make_store(tmp_path / "three", len(entries), 32, 3, entries=entries)
         message = refused(
