@@ -91,38 +91,38 @@ def test_with_windows_only_the_side_that_is_shorter_is_padded(shape):
 
 
 @pytest.fixture(scope="module")
-def chips(tmp_path_factory):
+def flat(tmp_path_factory):
     """Three chips of 24 × 56 px side by side."""
     root = tmp_path_factory.mktemp("shapes") / "chips"
     return write_folder_chips(root, ["a_0_0", "a_0_1", "b_0_0"], size=SHAPE)
 
 
 @pytest.fixture(scope="module")
-def store(command, chips, tmp_path_factory):
+def store(command, flat, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "s"
-    assert main(command(path, "--chips", chips, "--network-batch", "2")) == 0
+    assert main(command(path, "--chips", flat, "--network-batch", "2")) == 0
     return AugmentStore.open(path)
 
 
-def test_the_store_holds_height_and_width_and_verifies(store, chips, capsys):
+def test_the_store_holds_height_and_width_and_verifies(store, flat, capsys):
     assert store.extent == Extent(1, 24, 56)
     assert str(store.extent) == "1 timestep of 24 × 56 px"
     assert store.read("lulc", "a_0_0").shape == (1, 1, 24, 56)
     assert (
         store.read("tokens", "a_0_0").shape == store.read("token_probability", "a_0_0").shape == (1, 1, 2, 4)
     )
-    assert list(verify(store, ChipSet.open(chips))) == []
+    assert list(verify(store, ChipSet.open(flat))) == []
     assert store_main(["info", str(store.path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["height"], told["width"]) == (24, 56)
 
 
-def test_a_run_gives_the_maps_of_chips_padded_by_hand(store, chips, command, tmp_path):
+def test_a_run_gives_the_maps_of_chips_padded_by_hand(store, flat, command, tmp_path):
     """The same ids and weights, so the same draws; GeoTIFFs of 56 × 56 px written from the arrays."""
-    for path in chips.rglob("*.tif"):
+    for path in flat.rglob("*.tif"):
         with rasterio.open(path) as source:
             raster, profile = source.read(), source.profile
-        target = tmp_path / "square" / path.relative_to(chips)
+        target = tmp_path / "square" / path.relative_to(flat)
         target.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(target, "w", **{**profile, "height": 56}) as file:
             file.write(np.pad(raster, ((0, 0), (0, 32), (0, 0)), mode="edge"))
@@ -158,21 +158,21 @@ def test_xarray_and_export_place_rows_and_columns(store, tmp_path):
         assert file.shape == (24, 112)
         np.testing.assert_array_equal(file.read(1)[:, 56:], store.read("lulc", "a_0_1")[0, 0])
     assert store_main([*words, "zarr", "--out", str(tmp_path / "zarr")]) == 0
-    attributes = json.loads((tmp_path / "zarr" / "a_0_1" / "lulc" / "zarr.json").read_text())["attributes"]
+    attributes = json.loads(next((tmp_path / "zarr").rglob("a_0_1/lulc/zarr.json")).read_text())["attributes"]
     assert attributes["spatial:shape"] == [24, 56]
     west, south, east, north = attributes["spatial:bbox"]
     assert (east - west, north - south) == (560, 240)
 
 
-def test_inspect_draws_rectangles(store, chips, tmp_path, capsys):
-    words = ["inspect", str(store.path), "--chips", str(chips), "--png", str(tmp_path / "a.png")]
+def test_inspect_draws_rectangles(store, flat, tmp_path, capsys):
+    words = ["inspect", str(store.path), "--chips", str(flat), "--png", str(tmp_path / "a.png")]
     assert store_main([*words, "--html", str(tmp_path / "a.html")]) == 0
     assert "24 × 56 px · 1 timestep" in capsys.readouterr().out
     assert page_data(tmp_path / "a.html", "store")["cells"] == [1.5, 3.5]
     (west, north), (east, _), (_, south), _ = page_data(tmp_path / "a.html", "chips")[0]["ring"]
     metres = 111_320 * np.cos(np.radians(north))
-    assert (east - west) * metres / (560) == pytest.approx(1, abs=0.02)
-    assert (north - south) * 111_132 / 240 == pytest.approx(1, abs=0.02)
+    assert (east - west) * metres / 560 == pytest.approx(1, abs=0.05)
+    assert (north - south) * 111_132 / 240 == pytest.approx(1, abs=0.05)  # the grid is not quite north up
     with Image.open(tmp_path / "a.png") as image:
         columns = (
             6  # RGB, radar, relief, map, token probability, confidence: 24 px are 1.75 inches at 120 dots
@@ -188,7 +188,7 @@ def test_what_is_published_has_both_sides(store, tmp_path):
     assert {tuple(entry["input"]["shape"][2:]) for entry in collection["mlm:input"]} == {SHAPE}
 
 
-def test_chips_turned_are_chips_of_another_size(store, chips, command, tmp_path, capsys):
+def test_chips_turned_are_chips_of_another_size(store, command, tmp_path, capsys):
     turned = write_folder_chips(tmp_path / "turned", ["a_0_0"], size=SHAPE[::-1])
     assert main(command(store.path, "--chips", turned)) == 2
     assert (
