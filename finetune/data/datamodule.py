@@ -25,7 +25,7 @@ from finetune.data.checks import Survey, SurveyRules, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardisation import check_units, find_statistics
-from finetune.data.transforms import SampleTransform, Transforms
+from finetune.data.transforms import SampleTransform, Transforms, check_turns
 from finetune.errors import ConfigError
 from finetune.model.shapes import PADDED_TO, check_shape
 
@@ -195,7 +195,7 @@ class TimStoreDataModule(LightningDataModule):
         for split in STAGES[stage]:
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
-                self._check_fits(self.datasets[split])
+                self._check_fits(split)
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)
@@ -221,14 +221,15 @@ class TimStoreDataModule(LightningDataModule):
                 f"{sized(shape)}; take another encoding, or cut such chips (python -m augment_store cut)"
             )
 
-    def _check_fits(self, dataset: ChipDataset) -> None:
-        """Stops before anything is trained if the network does not take what the transforms make of a chip."""
-        task = self.task if self.trainer is None else self.trainer.lightning_module
-        if task is None:
-            return
+    def _check_fits(self, split: str) -> None:
+        """Stops before anything is trained if a batch or the network cannot take what transforms make of a chip."""
         with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
-            image = next(iter(dataset[0]["image"].values()))
-        check_shape(task, (image.shape[-2], image.shape[-1]))
+            image = next(iter(self.datasets[split][0]["image"].values()))
+        shape = (image.shape[-2], image.shape[-1])
+        check_turns(self.transforms[split], shape)
+        task = self.task if self.trainer is None else self.trainer.lightning_module
+        if task is not None:
+            check_shape(task, shape)
 
     # Loading -----------------------------------------------------------------------------------------
 

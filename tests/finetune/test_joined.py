@@ -112,10 +112,14 @@ def join(tiles, store, made=None, **changed):
     return JoinedDataModule(made or multimodal(tiles), str(store), **given | changed)
 
 
-def batches(joined, split):
+def batches(joined, split, task=None):
     """Batches of a split as the model gets them."""
     joined.trainer = SimpleNamespace(
-        training=split == "train", validating=split == "val", testing=split == "test", sanity_checking=False
+        training=split == "train",
+        validating=split == "val",
+        testing=split == "test",
+        sanity_checking=False,
+        lightning_module=task or nn.Identity(),
     )
     joined.setup("test" if split == "test" else "fit")
     for batch in getattr(joined, f"{split}_dataloader")():
