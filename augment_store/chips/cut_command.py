@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +84,7 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     )
     scenes = counted(len(made.chips), "scene")
     lines = [f"{request.out}: {counted(count, 'chip')} of {request.size} px in {scenes}{left}"]
-    lines += [_edge(edge, request) for edge in made.edges]
+    lines += _bare(made.edges, request)
     lines += [f"{name}: {counted(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
@@ -92,13 +92,19 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     return lines
 
 
-def _edge(edge: Edge, request: CutRequest) -> str:
-    where = (
-        f"{edge.pixels} px at the {edge.name} edge of {'the raster' if request.block is None else 'regions'}"
-    )
-    if edge.size is None:
-        return f"{where} are left out: too few for a region of their own"
-    return f"{where} are left out: a chip there would mostly repeat its neighbour; --size {edge.size} would keep them"
+def _bare(edges: Iterable[Edge], request: CutRequest) -> Iterator[str]:
+    """A line for edges alike."""
+    names: dict[tuple[int, int | None], list[str]] = {}
+    for edge in edges:
+        names.setdefault((edge.pixels, edge.size), []).append(edge.name)
+    whose = "the raster" if request.block is None else "regions"
+    for (pixels, size), sides in names.items():
+        why = (
+            "too few for a chip"
+            if size is None
+            else f"a chip there would mostly repeat its neighbour; --size {size} would keep them"
+        )
+        yield f"{pixels} px at the {' and '.join(sides)} edge of {whose} are left out: {why}"
 
 
 def _request(args: argparse.Namespace) -> CutRequest:

@@ -20,6 +20,7 @@ from terratorch.datamodules import (
     PASTISDataModule,
 )
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
+from terratorch.models.necks import ReshapeTokensToImage
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import ChipEntry
@@ -27,6 +28,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.modalities import NDVI
 from finetune import JoinedDataModule
 from finetune.data.joined_dataset import find_id
+from finetune.errors import ConfigError
 from finetune.options import CONFIGS
 from tests.worlds import World, make_spec, make_store, store_of, write_tif
 
@@ -119,7 +121,7 @@ def batches(joined, split, task=None):
         validating=split == "val",
         testing=split == "test",
         sanity_checking=False,
-        lightning_module=task or nn.Identity(),
+        lightning_module=task or torch.nn.Identity(),
     )
     joined.setup("test" if split == "test" else "fit")
     for batch in getattr(joined, f"{split}_dataloader")():
@@ -318,6 +320,12 @@ def test_transforms_that_cannot_take_maps_along(tiles, store):
     ):
         join(tiles, store, encoding=["tokens"])
     assert "planes can only be bands" in refused(join(tiles, store, pixelwise(tiles), encoding=["modality"]))
+
+
+def test_images_that_the_network_would_lay_out_wrongly(tiles, store):
+    neck = ReshapeTokensToImage([16], remove_cls_token=False, h=3)
+    with pytest.raises(ConfigError, match=r"images of 32 px have 2 × 2 tokens, .* would lay out in 3 rows"):
+        next(batches(join(tiles, store), "train", neck))
 
 
 def test_one_name_in_two_splits_is_no_chip(tiles, store):
