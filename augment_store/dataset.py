@@ -68,7 +68,7 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         "timestep_source": ("time", store.read("timestep_source", chip_id)),
         "series_index": (("input", "time"), store.read("series_index", chip_id)),
         "input": [entry.name for entry in store.spec.inputs],
-        **_places(entry.georeference, store.extent.size),
+        **_places(entry.georeference, store.extent.shape),
     }
     located = GRID_MAPPING in coordinates
     arrays = {array.name: _variable(store, chip_id, array, located=located) for array in store.spec.arrays}
@@ -87,12 +87,13 @@ def _check_complete(store: StoreReader, chip_id: str) -> None:
         )
 
 
-def _places(georeference: Georeference, size: int) -> dict[str, Any]:
+def _places(georeference: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
     """Coordinates that say where a chip lies; empty if unknown."""
     if not is_known(georeference):
         return {}
-    fine, side = pixel_centres(georeference, (size, size)), patches(size)
-    coarse = pixel_centres(coarser(georeference, PATCH_SIZE), (side, side))
+    rows, columns = map(patches, shape)
+    fine = pixel_centres(georeference, shape)
+    coarse = pixel_centres(coarser(georeference, PATCH_SIZE), (rows, columns))
     attributes = {axis: axis_attributes(axis, georeference) for axis in fine}
     return {
         GRID_MAPPING: ((), 0, grid_mapping(georeference)),

@@ -44,7 +44,7 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
     Raises:
         StoreError: If the chip's digests cannot be read.
     """
-    if Extent(chip.timesteps, chip.size) != store.extent:
+    if Extent.of(chip) != store.extent:
         return Mismatch.EXTENT
     equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
     return None if equal else Mismatch.INPUT
@@ -82,11 +82,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
         return ""
     first = next(chip_id for chip_id, other in found.items() if other is what)
     chip = chips.read(first, generator_inputs(store))
-    theirs = store.extent
-    return (
-        f", {chip.timesteps} × {chip.size} px on disk, {theirs.timesteps} × {theirs.size} px in the store "
-        "(timesteps × side)"
-    )
+    return f", {Extent.of(chip)} on disk, {store.extent} in the store"
 
 
 def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:

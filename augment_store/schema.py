@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from augment_store.chips.chip_set import DIGEST_BYTES
+from augment_store.chips.chip_set import DIGEST_BYTES, Chip
 from augment_store.errors import StoreError
 from augment_store.history import LONGEST_HISTORY
 from augment_store.modalities import PATCH_SIZE, patches
 from augment_store.spec import GenerationSpec
 from augment_store.typed import STRICT, Unfit, parse
-from augment_store.words import counted
+from augment_store.words import counted, sized
 
 SCHEMA_VERSION: Final = 6
 
@@ -98,16 +98,28 @@ class Extent:
 
     Attributes:
         timesteps: Number of timesteps.
-        size: Side of a chip in pixels.
+        height: Rows of a chip in pixels.
+        width: Columns of a chip in pixels.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
-    size: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
+    height: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
+    width: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
+
+    @classmethod
+    def of(cls, chip: Chip) -> Self:
+        """Sizes of a chip on disk."""
+        return cls(chip.timesteps, *chip.shape)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a chip in pixels."""
+        return self.height, self.width
 
     def __str__(self) -> str:
-        return f"{counted(self.timesteps, 'timestep')} of {self.size} px"
+        return f"{counted(self.timesteps, 'timestep')} of {sized(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -225,9 +237,9 @@ def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySche
 
 def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
     """Arrays with the generated tokens and maps that a spec asks for."""
-    size, side = extent.size, patches(extent.size)
     sizes = {"sample": spec.sampling.samples, "time": extent.timesteps}
-    sizes |= {"y": size, "x": size, "ty": side, "tx": side}
+    sizes |= {"y": extent.height, "x": extent.width}
+    sizes |= {"ty": patches(extent.height), "tx": patches(extent.width)}
     return tuple(
         ArraySchema(
             name=array.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,12 @@ def one_line(text: object) -> str:
 def counted(number: int, noun: str) -> str:
     """A number and its noun: ``1 scene``, ``2 scenes``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def sized(shape: Sequence[int]) -> str:
+    """Height and width in pixels: ``256 px`` of a square, ``192 × 224 px`` otherwise."""
+    height, width = shape
+    return f"{height} px" if height == width else f"{height} × {width} px"
 
 
 def now() -> str:

@@ -87,7 +87,7 @@ class ChipReader:
 
     def _read(self, chip_id: str) -> ChipInput:
         chip = self.chip_set.read(chip_id, self.modalities)
-        found = Extent(chip.timesteps, chip.size)
+        found = Extent.of(chip)
         if found != self.extent:
             raise ChipDataError(
                 f"chip {chip_id}: {found}, but the store holds {self.extent}; mixed sizes need separate stores"

@@ -18,6 +18,7 @@ from augment_store.errors import ChipDataError
 from augment_store.schema import Extent, State, chip_arrays, map_arrays
 from augment_store.spec import GenerationSpec, InputSpec
 from augment_store.store import AugmentStore
+from augment_store.words import sized
 from generate.options import GenerateOptions, OptionsError
 from generate.terramind import LoadedGenerator
 from terramind_weights.catalog import RANDOM
@@ -90,11 +91,11 @@ def check_window(window: int | None, extent: Extent) -> None:
     """Makes sure that windows do something: where there is one, the tokens would be lost for nothing.
 
     Raises:
-        OptionsError: If the chips are no larger than a window.
+        OptionsError: If the chips are no larger than a window in either direction.
     """
-    if window is not None and extent.size <= window:
+    if window is not None and max(extent.shape) <= window:
         raise OptionsError(
-            f"--window {window}: the chips have {extent.size} px, and windows are for larger ones; leave it out"
+            f"--window {window}: the chips have {sized(extent.shape)}, and windows are for larger ones; leave it out"
         )
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from augment_store.words import sized
 from generate.options import OptionsError
 from generate.terramind import Generated, Owner, TerraMindGenerator
 
@@ -15,7 +16,10 @@ Images = Mapping[str, Tensor]
 
 
 def settle_network_batch(
-    module: TerraMindGenerator, wanted: int, size: int, arithmetic: AbstractContextManager[object]
+    module: TerraMindGenerator,
+    wanted: int,
+    shape: tuple[int, int],
+    arithmetic: AbstractContextManager[object],
 ) -> bool:
     """Lets a generator see `wanted` images at a time if that changes no result, else one.
 
@@ -26,7 +30,7 @@ def settle_network_batch(
     Args:
         module: The generator on its device; `network_batch` is set.
         wanted: Images at a time.
-        size: Side of the chips in pixels.
+        shape: Height and width of the chips in pixels.
         arithmetic: Context of the precision that the run will use.
 
     Returns:
@@ -40,19 +44,19 @@ def settle_network_batch(
         return True
     try:
         with arithmetic:
-            holds = _is_indifferent(module, size)
+            holds = _is_indifferent(module, shape)
     except torch.OutOfMemoryError as error:
         raise OptionsError(
-            f"--network-batch {wanted}: the device has too little memory for that many images of {size} px at a time; "
-            f"try --network-batch {wanted // 2}"
+            f"--network-batch {wanted}: the device has too little memory for that many images of {sized(shape)} at a "
+            f"time; try --network-batch {wanted // 2}"
         ) from error
     module.network_batch = wanted if holds else 1
     return holds
 
 
-def _is_indifferent(module: TerraMindGenerator, size: int) -> bool:
+def _is_indifferent(module: TerraMindGenerator, shape: tuple[int, int]) -> bool:
     count = module.network_batch
-    images, owners = _images(module, size), [Owner(f"probe {slot}", 0) for slot in range(count)]
+    images, owners = _images(module, shape), [Owner(f"probe {slot}", 0) for slot in range(count)]
     first = module.generate(images, owners)
     moved = [(slot - 1) % count for slot in range(count)]
     second = module.generate(_taken(images, moved), [owners[slot] for slot in moved])
@@ -64,12 +68,12 @@ def _is_indifferent(module: TerraMindGenerator, size: int) -> bool:
     return _equal(first, second, moved, range(count)) and _equal(first, third, kept, kept)
 
 
-def _images(module: TerraMindGenerator, size: int) -> Images:
+def _images(module: TerraMindGenerator, shape: tuple[int, int]) -> Images:
     """Random images with the pretraining mean and deviation, the same in every run."""
     stream, images = torch.Generator().manual_seed(0), {}
     for name in module.inputs:
         mean, std = module.get_buffer(f"mean_{name}"), module.get_buffer(f"std_{name}")
-        noise = torch.randn((module.network_batch, len(mean), size, size), generator=stream)
+        noise = torch.randn((module.network_batch, len(mean), *shape), generator=stream)
         images[name] = noise.to(mean.device) * std + mean
     return images
 

@@ -122,7 +122,7 @@ def _settle(
     device = trainer.strategy.root_device
     wanted = choose_network_batch(options, device)
     arithmetic = trainer.precision_plugin.forward_context()
-    if not settle_network_batch(module.to(device), wanted, extent.size, arithmetic):
+    if not settle_network_batch(module.to(device), wanted, extent.shape, arithmetic):
         console.print(
             f"[bold]one image at a time[/]: on this device, results depend on the position in a batch of {wanted}",
             soft_wrap=True,

@@ -1,10 +1,10 @@
-"""How an image is laid out for the network: padded to whole patches and, where asked for, in overlapping windows."""
+"""How an image is laid out for the network: padded to a square or, where asked for, in overlapping square windows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -21,7 +21,8 @@ class Side:
     Attributes:
         length: Pixels of the image.
         window: Pixels that the network sees at a time.
-        starts: First pixel of each window; the last window ends where the image does, or beyond it by the padding.
+        starts: First pixel of each window; a single one ends beyond the image by the padding, the last of several where
+            the image does.
     """
 
     length: int
@@ -29,16 +30,15 @@ class Side:
     starts: tuple[int, ...]
 
     @classmethod
-    def of(cls, length: int, window: int | None, step: int = PATCH_SIZE) -> Self:
-        """One window with the padding it needs, or evenly spaced ones that overlap by half or more.
+    def of(cls, length: int, window: int) -> Self:
+        """One window where it is long enough, or else evenly spaced ones that overlap by half or more.
 
         Args:
             length: Pixels of the image.
-            window: Side of a window, a multiple of `step`; None for the whole image.
-            step: What the network and its decoder need a side to be a multiple of.
+            window: Pixels of a window.
         """
-        if window is None or length <= window:
-            return cls(length, -(-length // step) * step, (0,))
+        if length <= window:
+            return cls(length, window, (0,))
         beyond = length - window
         steps = -(-beyond // (window // 2))
         return cls(length, window, tuple(step * beyond // steps for step in range(steps + 1)))
@@ -48,19 +48,21 @@ class Side:
         """Pixels by which the last window ends beyond the image."""
         return self.starts[-1] + self.window - self.length
 
-    @cached_property
-    def weights(self) -> Tensor:
-        """Share of each window in each of its pixels, float64 ``[windows, window]``; the shares of a pixel add up to 1.
 
-        A Hann window, sin²(π (i + ½) / n), over the sum of all windows: it fades where the network sees least around
-        a pixel, and is exactly 1 where there is one window.
-        """
-        middles = (torch.arange(self.window, dtype=torch.float64) + 0.5) / self.window
-        ramp = (torch.pi * middles).sin().square()
-        total = torch.zeros(self.length + self.padding, dtype=torch.float64)
-        for start in self.starts:
-            total[start : start + self.window] += ramp
-        return torch.stack([ramp / total[start : start + self.window] for start in self.starts])
+@lru_cache(maxsize=16)
+def shares(side: Side, device: torch.device) -> Tensor:
+    """Share of each window in each of its pixels, float64 ``[windows, window]``; the shares of a pixel add up to 1.
+
+    A Hann window, sin²(π (i + ½) / n), over the sum of all windows: it fades where the network sees least around a
+    pixel, and is exactly 1 where there is one window. Made on the CPU, so that every device blends with the same bits,
+    and kept, since every batch of a run asks for the same.
+    """
+    middles = (torch.arange(side.window, dtype=torch.float64) + 0.5) / side.window
+    ramp = (torch.pi * middles).sin().square()
+    total = torch.zeros(side.length + side.padding, dtype=torch.float64)
+    for start in side.starts:
+        total[start : start + side.window] += ramp
+    return torch.stack([ramp / total[start : start + side.window] for start in side.starts]).to(device)
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,16 @@ class Windows:
 
     @classmethod
     def of(cls, height: int, width: int, window: int | None, step: int = PATCH_SIZE) -> Self:
-        """Windows of `window` pixels a side over an image, see `Side.of`."""
-        return cls(Side.of(height, window, step), Side.of(width, window, step))
+        """Squares, since TerraMind's embedding of tokens takes nothing else.
+
+        Args:
+            height: Rows of the image.
+            width: Columns of the image.
+            window: Side of a window, a multiple of `step`; None for one window around the whole image.
+            step: What the network and its decoder need a side to be a multiple of.
+        """
+        side = -(-max(height, width) // step) * step if window is None else window
+        return cls(Side.of(height, side), Side.of(width, side))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Which window along the rows, and which along the columns."""
@@ -112,9 +122,10 @@ class Windows:
         top, left = self.rows.starts[window[0]], self.columns.starts[window[1]]
         return padded[..., top : top + self.rows.window, left : left + self.columns.window]
 
-    def weight(self, window: tuple[int, int]) -> Tensor:
+    def weight(self, window: tuple[int, int], device: torch.device) -> Tensor:
         """Share of a window in each of its pixels, float64 ``[window y, window x]``."""
-        return self.rows.weights[window[0]][:, None] * self.columns.weights[window[1]]
+        rows, columns = shares(self.rows, device)[window[0]], shares(self.columns, device)[window[1]]
+        return rows[:, None] * columns
 
 
 class Blend:
@@ -135,7 +146,9 @@ class Blend:
             return
         if window == (0, 0):
             self._made = values.new_zeros((*values.shape[:-2], *self._windows.padded_shape))
-        self._windows.cut(self._made, window).add_(values * self._windows.weight(window).to(values))
+        self._windows.cut(self._made, window).add_(
+            values * self._windows.weight(window, values.device).to(values)
+        )
 
     def add_patches(self, window: tuple[int, int], values: Tensor) -> None:
         """Adds values ``[..., ty, tx]`` that stand for the patches of one window."""

@@ -47,23 +47,32 @@ SPLITS = {
 }
 
 
-def rasters(seed: int, size: int, timesteps: int = 1, contrast: float = 0.4) -> dict[str, Array]:
+Size = int | tuple[int, int]
+"""Side of a square, or height and width, in pixels."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def rasters(seed: int, size: Size, timesteps: int = 1, contrast: float = 0.4) -> dict[str, Array]:
     """Values ``[T, C, H, W]`` that pass the input audit: brightness common to all bands, radar in dB, a slope.
 
     Args:
         seed: Seed of this chip.
-        size: Side in pixels.
+        size: Side, or height and width, in pixels.
         timesteps: Number of timesteps of S2L2A and S1RTC; a DEM has one.
         contrast: Spread of the brightness, as a share of its mean.
     """
-    rng = np.random.default_rng(seed)
-    brightness = rng.normal(1, contrast, (timesteps, 1, size, size)).clip(0.05)
-    noise = rng.normal(1, 0.03, (timesteps, 12, size, size))
-    vv = rng.normal(-11, 4, (timesteps, 1, size, size))
+    rng, shape = np.random.default_rng(seed), sides(size)
+    brightness = rng.normal(1, contrast, (timesteps, 1, *shape)).clip(0.05)
+    noise = rng.normal(1, 0.03, (timesteps, 12, *shape))
+    vv = rng.normal(-11, 4, (timesteps, 1, *shape))
     return {
         "S2L2A": (S2_MEDIANS[:, None, None] * brightness * noise).astype(np.int16),
         "S1RTC": np.concatenate([vv, vv - 6], axis=1).astype(np.float16),
-        "DEM": (np.add.outer(np.arange(size), np.arange(size)) + seed).astype(np.int16)[None, None],
+        "DEM": (np.add.outer(*map(np.arange, shape)) + seed).astype(np.int16)[None, None],
     }
 
 
@@ -102,12 +111,12 @@ def write_zarr_zip(path: Path, raster: Array) -> None:
         array[...] = raster
 
 
-def write_folder_chips(root: Path, ids: Sequence[str], size: int = 32) -> Path:
+def write_folder_chips(root: Path, ids: Sequence[str], size: Size = 32) -> Path:
     """A chip set in the folder layout, one timestep."""
     for seed, chip_id in enumerate(ids):
         for name, raster in rasters(seed, size).items():
             stored = raster[0].astype(np.float32) if name == "S1RTC" else raster[0]
-            write_tif(root / name / f"{chip_id}.tif", stored, east=EAST + 10 * size * seed)
+            write_tif(root / name / f"{chip_id}.tif", stored, east=EAST + 10 * sides(size)[1] * seed)
     return root
 
 
@@ -170,7 +179,7 @@ class World:
 
 def make_world(
     root: Path,
-    size: int = 32,
+    size: Size = 32,
     timesteps: int = 4,
     splits: Mapping[str, Sequence[str]] = SPLITS,
     seed: int = 0,
@@ -182,7 +191,7 @@ def make_world(
         (root / "split" / f"impactmesh_flood_{split}.txt").write_text("\n".join(ids) + "\n")
     for position, chip_id in enumerate(chip_id for ids in splits.values() for chip_id in ids):
         own = 100 * seed + position
-        labels = blocks(np.random.default_rng(own), np.arange(5, dtype=np.int8), (size, size), 16)
+        labels = blocks(np.random.default_rng(own), np.arange(5, dtype=np.int8), sides(size), 16)
         labels[0, :3] = -1
         write_impactmesh_chip(root, chip_id, {**rasters(own, size, timesteps, contrast), "MASK": labels})
     return World(root)
@@ -190,7 +199,7 @@ def make_world(
 
 # Stores ----------------------------------------------------------------------------------------------
 
-EXTENT = Extent(timesteps=2, size=32)
+EXTENT = Extent(timesteps=2, height=32, width=32)
 
 WKT = (
     'PROJCS["WGS 84 / UTM zone 18N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
@@ -228,13 +237,14 @@ def make_spec(
     return GenerationSpec(**{**fields, **changes})
 
 
-def grid_reference(row: int, column: int, size: int) -> Georeference:
+def grid_reference(row: int, column: int, size: Size) -> Georeference:
     """Georeference of the chip at a place of a 10 m grid in UTM zone 18N."""
-    west, north = EAST + column * size * 10, NORTH - row * size * 10
+    height, width = sides(size)
+    west, north = EAST + column * width * 10, NORTH - row * height * 10
     return Georeference(WKT, (10.0, 0.0, west, 0.0, -10.0, north))
 
 
-def make_entries(chips: int, size: int, columns: int = 4, scenes: int = 2) -> list[ChipEntry]:
+def make_entries(chips: int, size: Size, columns: int = 4, scenes: int = 2) -> list[ChipEntry]:
     """Chips row by row on a grid; whole rows belong to a scene."""
     rows = -(-chips // columns)
     entries = []
@@ -276,7 +286,7 @@ def make_record(
 def make_store(
     path: Path,
     chips: int = 8,
-    size: int = 32,
+    size: Size = 32,
     timesteps: int = 1,
     *,
     spec: GenerationSpec | None = None,
@@ -292,7 +302,7 @@ def make_store(
     Args:
         path: Folder to write to.
         chips: Number of chips.
-        size: Side of a chip in pixels.
+        size: Side of a chip, or its height and width, in pixels.
         timesteps: Number of timesteps.
         spec: Generation spec; one sample of LULC where None.
         entries: The chips; on a grid where None.
@@ -302,7 +312,7 @@ def make_store(
         shard_chips: Chips per shard.
         seed: Seed for everything drawn.
     """
-    spec, extent, failed = spec or make_spec(), Extent(timesteps, size), failed or {}
+    spec, extent, failed = spec or make_spec(), Extent(timesteps, *sides(size)), failed or {}
     store = AugmentStore.create(path, spec, extent, shard_chips)
     store.announce(entries or make_entries(chips, size))
     left = set(store.chip_ids[chips - pending :] if isinstance(pending, int) else pending)
@@ -345,7 +355,7 @@ def store_of(
     return make_store(
         path,
         len(entries),
-        first.size,
+        first.shape,
         first.timesteps,
         spec=spec,
         entries=entries,

@@ -11,7 +11,7 @@ import numpy as np
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS, read_split
 from augment_store.errors import AugmentStoreError
-from augment_store.words import counted
+from augment_store.words import counted, sized
 
 READ_CHIPS: Final = 5
 """Chips that are read, evenly spread over the sorted ids."""
@@ -104,7 +104,7 @@ def _check_content(chips: ChipSet) -> Iterator[Found]:
             yield Found("reading", str(error), problem=True)
         else:
             types = ", ".join(f"{name} {raster.dtype}" for name, raster in chip.rasters.items())
-            good.append(f"{counted(chip.timesteps, 'timestep')} of {chip.size} px, {types}")
+            good.append(f"{counted(chip.timesteps, 'timestep')} of {sized(chip.shape)}, {types}")
     yield from (Found("reading", text) for text in dict.fromkeys(good))
     yield _check_place(chips, [chips.ids[pick] for pick in picks])
 

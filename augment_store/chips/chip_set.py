@@ -29,7 +29,7 @@ from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
 from augment_store.remote import as_path
-from augment_store.words import counted
+from augment_store.words import counted, sized
 
 DIGEST_BYTES = 16
 
@@ -55,9 +55,10 @@ class Chip:
         return max(int(raster.shape[0]) for raster in self.rasters.values())
 
     @property
-    def size(self) -> int:
-        """Side H = W in pixels."""
-        return int(next(iter(self.rasters.values())).shape[-1])
+    def shape(self) -> tuple[int, int]:
+        """Height H and width W in pixels."""
+        height, width = next(iter(self.rasters.values())).shape[-2:]
+        return int(height), int(width)
 
     def at(self, timestep: int) -> dict[str, NDArray[Any]]:
         """Rasters ``[C, H, W]`` of one timestep, by modality."""
@@ -233,9 +234,12 @@ class ChipSet:
         """
         picked = {name: self._picked(chip_id, name) for name in modalities}
         rasters = {name: raster for name, (raster, _) in picked.items()}
-        sizes = {name: raster.shape[-1] for name, raster in rasters.items()}
+        sizes = {name: sized(raster.shape[-2:]) for name, raster in rasters.items()}
         if len(set(sizes.values())) > 1:
-            raise ChipDataError(f"chip {chip_id}: modalities differ in size {sizes}; expected one pixel grid")
+            found = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ChipDataError(
+                f"chip {chip_id}: modalities differ in size: {found}; expected one pixel grid"
+            )
         times = {name: raster.shape[0] for name, raster in rasters.items() if raster.shape[0] > 1}
         if len(set(times.values())) > 1:
             raise ChipDataError(

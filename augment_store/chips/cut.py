@@ -75,21 +75,62 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """A strip of a raster, or of a region, that no chip covers.
+
+    Attributes:
+        name: ``lower`` or ``right``.
+        pixels: How wide it is.
+        size: Next larger side of chips that would cover it; None where chips are larger already.
+    """
+
+    name: str
+    pixels: int
+    size: int | None
+
+
+@dataclass(frozen=True)
 class Cut:
-    """What was cut: chips by scene, how many were left out, and chips by split."""
+    """What was cut: chips by scene, how many were left out, chips by split, and which edges no chip covers."""
 
     chips: Mapping[str, tuple[str, ...]]
     left_out: int
     splits: Mapping[str, tuple[str, ...]]
+    edges: tuple[Edge, ...] = ()
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:
-    """First pixels of windows that cover 0 to `length`; the last one is moved back so that it ends at the edge."""
+    """First pixels of windows along 0 to `length`.
+
+    The last one is moved back to end at the edge, unless it would show less than half of the new pixels that the others
+    do: such a chip would repeat its neighbour and count its pixels twice.
+    """
     if length < size:
         return []
     step = size - overlap
     found = list(range(0, length - size + 1, step))
-    return found if found[-1] == length - size else [*found, length - size]
+    beyond = length - size - found[-1]
+    return found if 2 * beyond < step else [*found, length - size]
+
+
+def bare_edges(request: CutRequest, height: int, width: int) -> tuple[Edge, ...]:
+    """Strips of a raster of `height` × `width` pixels, or of its regions, that no window covers."""
+    found: dict[Edge, None] = {}
+    for name, whole in (("lower", height), ("right", width)):
+        side = request.block or whole
+        for length in sorted({min(side, whole - first) for first in range(0, whole, side)}, reverse=True):
+            pixels = _bare(length, request.size, request.overlap)
+            larger = range(request.size + 1, length + 1)
+            covering = (size for size in larger if not _bare(length, size, request.overlap))
+            if pixels:
+                found[Edge(name, pixels, next(covering, None))] = None
+    return tuple(found)
+
+
+def _bare(length: int, size: int, overlap: int) -> int:
+    """Pixels beyond the last window."""
+    windows = starts(length, size, overlap)
+    return length - windows[-1] - size if windows else length
 
 
 def tiles(request: CutRequest, height: int, width: int) -> list[Tile]:
@@ -166,7 +207,8 @@ def cut(request: CutRequest) -> Cut:
         splits = deal_out(chips, request.shares, request.seed) if request.shares and chips else {}
         _publish(draft, request.out, splits)
     left_out = len(wanted) - sum(map(len, chips.values()))
-    return Cut(chips, left_out, {name: tuple(ids) for name, ids in splits.items()})
+    edges = bare_edges(request, first.height, first.width)
+    return Cut(chips, left_out, {name: tuple(ids) for name, ids in splits.items()}, edges)
 
 
 def _check(request: CutRequest) -> None:

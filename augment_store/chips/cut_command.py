@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.words import counted
 
 if TYPE_CHECKING:
-    from augment_store.chips.cut import Cut, CutRequest
+    from augment_store.chips.cut import Cut, CutRequest, Edge
 
 SUMMARY: Final = "cut GeoTIFFs or COGs of any size into a chip set"
 
@@ -84,11 +84,27 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
     )
     scenes = counted(len(made.chips), "scene")
     lines = [f"{request.out}: {counted(count, 'chip')} of {request.size} px in {scenes}{left}"]
+    lines += _bare(made.edges, request)
     lines += [f"{name}: {counted(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
         lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")
     return lines
+
+
+def _bare(edges: Iterable[Edge], request: CutRequest) -> Iterator[str]:
+    """A line for edges alike."""
+    names: dict[tuple[int, int | None], list[str]] = {}
+    for edge in edges:
+        names.setdefault((edge.pixels, edge.size), []).append(edge.name)
+    whose = "the raster" if request.block is None else "regions"
+    for (pixels, size), sides in names.items():
+        why = (
+            "too few for a chip"
+            if size is None
+            else f"a chip there would mostly repeat its neighbour; --size {size} would keep them"
+        )
+        yield f"{pixels} px at the {' and '.join(sides)} edge of {whose} are left out: {why}"
 
 
 def _request(args: argparse.Namespace) -> CutRequest:

@@ -63,8 +63,8 @@ def coarser(georeference: Georeference, pixels: int) -> Georeference:
     return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
 
 
-def footprint(georeference: Georeference, size: int) -> Ring | None:
-    """Corners of a chip of `size` pixels a side; None where the chip has no georeference.
+def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None:
+    """Corners of a chip of `shape`, its height and width in pixels; None where it has no georeference.
 
     Raises:
         ChipDataError: If the coordinate reference system cannot be used.
@@ -75,7 +75,8 @@ def footprint(georeference: Georeference, size: int) -> Ring | None:
     from rasterio.errors import RasterioError
 
     a, b, c, d, e, f = georeference.transform
-    corners = [(0, 0), (size, 0), (size, size), (0, size)]
+    height, width = shape
+    corners = [(0, 0), (width, 0), (width, height), (0, height)]
     xs, ys = ([p * col + q * row + o for col, row in corners] for p, q, o in ((a, b, c), (d, e, f)))
     try:
         longitudes, latitudes = rasterio.warp.transform(georeference.crs_wkt, "EPSG:4326", xs, ys)[:2]

@@ -76,10 +76,10 @@ def pick_bands(
     if layout.evenly_spaced and modality.temporal:
         positions = _evenly_spaced(found, layout.evenly_spaced, path)
         raster = raster[positions]
-    if height != width or height < PATCH_SIZE:
+    if min(height, width) < PATCH_SIZE:
         raise ChipDataError(
-            f"{path}: {height} × {width} pixels; expected a square of {PATCH_SIZE} pixels or more; "
-            "python -m augment_store cut makes such chips"
+            f"{path}: {height} × {width} pixels; expected {PATCH_SIZE} or more each way; cut larger chips of the "
+            "original raster (python -m augment_store cut)"
         )
     if present == modality.bands and not image.absent:
         return raster, positions

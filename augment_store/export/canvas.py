@@ -79,8 +79,8 @@ class Canvas:
 
 def single(store: AugmentStore, chip_id: str) -> Canvas:
     """One chip by itself, georeferenced or not."""
-    entry, size = read_entry(store, chip_id), store.extent.size
-    return Canvas(chip_id, entry.scene_id, {chip_id: (0, 0)}, (size, size), entry.georeference)
+    entry = read_entry(store, chip_id)
+    return Canvas(chip_id, entry.scene_id, {chip_id: (0, 0)}, store.extent.shape, entry.georeference)
 
 
 def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
@@ -125,7 +125,10 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
     offsets = {i: _pixel_offset(first, other, scene_id, i) for i, other in placed.items()}
     top, left = (min(offset[axis] for offset in offsets.values()) for axis in (0, 1))
     corners = {i: (row - top, column - left) for i, (row, column) in offsets.items()}
-    height, width = (max(corner[axis] for corner in corners.values()) + store.extent.size for axis in (0, 1))
+    height, width = (
+        max(corner[axis] for corner in corners.values()) + side
+        for axis, side in enumerate(store.extent.shape)
+    )
     if height * width > MOST_PIXELS:
         raise MosaicError(
             f"scene {scene_id}: its chips span {height} × {width} pixels, more than a mosaic may have; "

@@ -32,7 +32,7 @@ _ASSETS: Final = Assets("augment_store.inspect", ("chips.js", "footprints.js", "
 
 @dataclass(frozen=True)
 class Level:
-    """How much detail pictures keep: the RGB's side, the other inputs' side, WebP quality, stride of maps."""
+    """How much detail pictures keep: the RGB's longer side, the other inputs' one, WebP quality, stride of maps."""
 
     rgb: int
     others: int
@@ -101,8 +101,7 @@ def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dic
         "progress": str(survey.progress),
         "seen": len(seen),
         "complete": survey.progress.complete.size,
-        "size": store.extent.size,
-        "cells": store.extent.size / PATCH_SIZE,
+        "cells": [side / PATCH_SIZE for side in store.extent.shape],
         "timesteps": store.extent.timesteps,
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
@@ -139,7 +138,7 @@ def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
         "mean": _number(facts.mean_value),
         "flags": facts.flags,
         "series": view.series_index,
-        "ring": footprint(view.georeference, survey.store.extent.size),
+        "ring": footprint(view.georeference, survey.store.extent.shape),
         "referenceClasses": reference,
         "tokens": None if view.tokens is None else [_as_text(sample) for sample in view.tokens],
         "layers": _layers(view, budget),

@@ -45,7 +45,7 @@ class MapPicture:
         return palette(self.classes)[self.codes] if self.photo is None else self.photo
 
     def uri(self, size: int, quality: int, stride: int) -> str:
-        """As a data URI: every `stride`-th pixel as PNG, or at most `size` pixels a side as WebP."""
+        """As a data URI: every `stride`-th pixel as PNG, or as WebP of at most `size` pixels each way."""
         if self.photo is None:
             return map_uri(self.codes, self.classes, stride)
         return photo_uri(self.photo, size, quality)
@@ -68,10 +68,12 @@ def map_uri(codes: NDArray[np.uint8], classes: Sequence[LegendClass], stride: in
 
 
 def photo_uri(picture: Picture, size: int, quality: int) -> str:
-    """A picture ``[y, x, 3]`` as WebP of at most `size` pixels a side."""
+    """A picture ``[y, x, 3]`` as WebP of at most `size` pixels each way."""
     image = Image.fromarray(picture)
-    if size < image.width:
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    longer = max(image.size)
+    if size < longer:
+        width, height = (max(1, round(side * size / longer)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     return _uri(image, "webp", quality=quality, method=4)
 
 

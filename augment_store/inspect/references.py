@@ -22,6 +22,7 @@ from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, LegendClas
 from augment_store.schema import State
 from augment_store.spec import InputSpec
 from augment_store.store import AugmentStore
+from augment_store.words import sized
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,17 @@ class References:
     table: LegendTable
     inputs: tuple[InputSpec, ...] = ()
 
-    def read(self, chip_id: str, size: int) -> Reference | None:
+    def read(self, chip_id: str, shape: tuple[int, int]) -> Reference | None:
         """A chip's reference, None if it has none.
 
         Raises:
-            ChipDataError: If it cannot be read, or its size is not the maps' `size`.
+            ChipDataError: If it cannot be read, or its height and width are not the maps' `shape`.
         """
         kind = self.kind
         found = self._values(chip_id, kind) if isinstance(kind, ContinuousMap) else self._classes(chip_id)
-        if found is not None and found.picture.codes.shape != (size, size):
+        if found is not None and found.picture.codes.shape != shape:
             raise ChipDataError(
-                f"chip {chip_id}: the reference is {found.picture.codes.shape} pixels, the store's maps {(size, size)}"
+                f"chip {chip_id}: the reference has {sized(found.picture.codes.shape)}, the store's maps {sized(shape)}"
             )
         return found
 

@@ -29,7 +29,10 @@ MOST_ROWS: Final = 40
 """Chips a contact sheet can hold; more are for the page."""
 
 _CELL: Final = 1.75
-"""Side of a picture in inches."""
+"""Shorter side of a picture in inches: beside it there must be room for a chip's name and numbers."""
+
+_LONGEST: Final = 4.0
+"""Most times a picture's cell is longer than that; in it a longer picture is drawn smaller."""
 
 _SAMPLES: Final = 4
 """Samples that get a column."""
@@ -70,7 +73,8 @@ def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figu
     rows = [_pictures(view, survey) for view in views]
     columns = [name for name in _column_names(survey) if any(name in row for row in rows)]
     legends = _legends(survey, views)
-    figure = _empty_sheet(len(rows), len(columns), legends)
+    cell = _cell(survey.store.extent.shape)
+    figure = _empty_sheet((len(rows) * cell[0], len(columns) * cell[1]), legends)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, view, row in zip(axes, views, rows, strict=True):
         for place, name in zip(line, columns, strict=True):
@@ -83,13 +87,24 @@ def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figu
     return figure
 
 
-def _empty_sheet(rows: int, columns: int, legends: Legends) -> Figure:
-    """A figure with room for the pictures, the names to their left, the heading above, the legends below."""
+def _cell(shape: tuple[int, int]) -> tuple[float, float]:
+    """Height and width in inches of a picture's cell."""
+    height, width = (_CELL * min(side / min(shape), _LONGEST) for side in shape)
+    return height, width
+
+
+def _empty_sheet(pictures: tuple[float, float], legends: Legends) -> Figure:
+    """A figure with room for the pictures, the names to their left, the heading above, the legends below.
+
+    Args:
+        pictures: Height and width in inches of all pictures together.
+        legends: The legends.
+    """
     from matplotlib.figure import Figure
 
-    width = _CELL * columns + 1.9
+    width = pictures[1] + 1.9
     foot = sum(_lines(classes, width) * _LINE + 0.12 for classes in legends.values()) + 0.2
-    height = _CELL * rows + 0.75 + foot
+    height = pictures[0] + 0.75 + foot
     figure = Figure(figsize=(width, height))
     figure.subplots_adjust(
         left=1.75 / width,
@@ -147,21 +162,34 @@ def _describe(place: Axes, view: ChipView) -> None:
     lines += [f"! {flag}" for flag in facts.flags]
     at: dict[str, Any] = {"transform": place.transAxes, "ha": "right", "va": "top"}
     name = textwrap.wrap(facts.chip_id, _NAME_LETTERS)
-    below = 0.87 - 0.085 * (len(name) - 1)
-    place.text(-0.06, 0.99, "\n".join(name), fontsize=8, fontweight="bold", color=_INK, **at)
-    place.text(-0.06, below, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
+    shape = view.maps[0].codes.shape
+    down, aside = (
+        _CELL / side for side in _cell((shape[0], shape[1]))
+    )  # distances as parts of the shorter side
+    right, below = -0.06 * aside, 1 - (0.13 + 0.085 * (len(name) - 1)) * down
+    place.text(right, 1 - 0.01 * down, "\n".join(name), fontsize=8, fontweight="bold", color=_INK, **at)
+    place.text(right, below, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)
     metres = pixel_metres(view.georeference)
     if metres is not None:
-        _scale_bar(place, view.maps[0].codes.shape[-1] * metres)
+        _scale_bar(place, shape[1] * metres, (down, aside))
 
 
-def _scale_bar(place: Axes, across: float) -> None:
-    """Draws a round length of about a third of a chip `across` metres wide."""
-    length = max(step for step in _round_lengths(across) if step <= max(across / 3, 1))
-    left, right = -0.06 - length / across, -0.06
-    place.plot([left, right], [0.06, 0.06], color=_INK, lw=1.6, transform=place.transAxes, clip_on=False)
+def _scale_bar(place: Axes, across: float, parts: tuple[float, float]) -> None:
+    """Draws a round length, of about a third of a square's side, beside a chip `across` metres wide.
+
+    Args:
+        place: The chip's first picture.
+        across: Width of the chip.
+        parts: `_CELL` as a part of the picture's height and width.
+    """
+    down, aside = parts
+    length = max(step for step in _round_lengths(across) if step <= max(across * aside / 3, 1))
+    right = -0.06 * aside
+    ends, low = [right - length / across, right], 0.06 * down
+    place.plot(ends, [low, low], color=_INK, lw=1.6, transform=place.transAxes, clip_on=False)
     words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    place.text(right, 0.09, words, fontsize=7, color=_INK, ha="right", va="bottom", transform=place.transAxes)
+    at: dict[str, Any] = {"transform": place.transAxes, "ha": "right", "va": "bottom"}
+    place.text(right, 0.09 * down, words, fontsize=7, color=_INK, **at)
 
 
 def _round_lengths(across: float) -> Iterable[float]:

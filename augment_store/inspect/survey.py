@@ -99,7 +99,7 @@ class Survey:
             return self._against.read(chip_id)
         if self._references is None or not self.has_inputs(chip_id):
             return None
-        return self._references.read(chip_id, self.store.extent.size)
+        return self._references.read(chip_id, self.store.extent.shape)
 
     def maps(self, chip_id: str) -> ChipMaps:
         """A chip's generated maps."""

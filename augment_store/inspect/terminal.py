@@ -15,7 +15,7 @@ from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
 from augment_store.maps.family import GeneratedMap
 from augment_store.modalities import LegendClass
-from augment_store.words import counted
+from augment_store.words import counted, sized
 
 _LISTED: Final = 10
 _BAR: Final = 20
@@ -67,7 +67,7 @@ def _title(survey: Survey, seen: int) -> Text:
 
 def _extent(survey: Survey) -> str:
     extent, samples = survey.store.extent, survey.store.spec.sampling.samples
-    return f"{extent.size} × {extent.size} px · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
+    return f"{sized(extent.shape)} · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
 
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:

@@ -87,7 +87,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
         radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(survey, chip_id, timestep, (DEM.name,)),
         maps=tuple(MapPicture.of(survey.kind, sample) for sample in maps.values[:, timestep]),
-        token_probability=by_pixel(probability, store.extent.size),
+        token_probability=by_pixel(probability, store.extent.shape),
         confidence=confidence,
         reference=survey.reference(chip_id),
         tokens=tokens[:, 0] if tokens is not None and store.spec.codebooks > 1 else tokens,

@@ -94,9 +94,10 @@ class MapArray:
         return f"{self.name} holds {worst:g}, outside {limits[0]:g} to {limits[1]:g}"
 
 
-def by_pixel(values: NDArray[Any], size: int) -> NDArray[Any]:
-    """Values of tokens ``[..., ty, tx]`` at each pixel ``[..., size, size]`` of the chip."""
-    return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)[..., :size, :size]
+def by_pixel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Values of tokens ``[..., ty, tx]`` at each pixel ``[..., y, x]`` of a chip of `shape`, its height and width."""
+    height, width = shape
+    return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)[..., :height, :width]
 
 
 def token_arrays(modality: str, codebooks: int, *, windows: bool = False) -> tuple[MapArray, ...]:

@@ -55,7 +55,7 @@ def _content(facts: StoreFacts) -> Iterator[str]:
         "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
         f"{counted(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
         + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
-        "chips": f"{facts.chips:,} of {facts.extent.size} × {facts.extent.size} pixels",
+        "chips": f"{facts.chips:,} of {facts.extent.height} × {facts.extent.width} pixels",
         "scenes": f"{facts.scenes:,}",
         "timesteps, samples of each": f"{facts.extent.timesteps}, {sampling.samples}",
         "coordinate reference systems": ", ".join(places.systems) or "not known",

@@ -133,7 +133,7 @@ def read_places(store: AugmentStore) -> Places:
     code = functools.cache(authority_code)
     corners, systems, sides, chips = [], set(), set(), 0
     for entry in iter_entries(store):
-        ring = footprint(entry.georeference, store.extent.size)
+        ring = footprint(entry.georeference, store.extent.shape)
         if ring is not None:
             chips += 1
             corners += ring

@@ -109,14 +109,14 @@ def _classes(spec: GenerationSpec) -> list[Classification]:
 
 def _add_model(collection: pystac.Collection, facts: StoreFacts) -> None:
     """The generator, with what it saw and gave."""
-    spec, size = facts.spec, facts.extent.size
+    spec, shape = facts.spec, facts.extent.shape
     trained, version = spec.weights == "checkpoint", spec.versions.get("torch", "")
     MLMExtension.ext(collection, add_if_missing=True).apply(
         name=spec.generator,
         architecture="TerraMind",
         tasks=[TaskType.GENERATIVE],
-        input=[_input(entry, size) for entry in spec.inputs],
-        output=[_output(spec, size)],
+        input=[_input(entry, shape) for entry in spec.inputs],
+        output=[_output(spec, shape)],
         framework="PyTorch",
         framework_version=version if _SEMANTIC_VERSION.fullmatch(version) else None,
         pretrained=trained,
@@ -126,13 +126,13 @@ def _add_model(collection: pystac.Collection, facts: StoreFacts) -> None:
         del collection.extra_fields["mlm:pretrained_source"]
 
 
-def _input(entry: InputSpec, size: int) -> ModelInput:
+def _input(entry: InputSpec, shape: tuple[int, int]) -> ModelInput:
     bands = list(INPUT_MODALITIES[entry.name].bands)
-    shape = InputStructure.create([-1, len(bands), size, size], list(_ORDER), DataType.FLOAT32)
+    structure = InputStructure.create([-1, len(bands), *shape], list(_ORDER), DataType.FLOAT32)
     made = ModelInput.create(
         name=entry.name,
         bands=bands,
-        input=shape,
+        input=structure,
         description=f"unit on disk {entry.unit}, offset {entry.offset:g}",
     )
     made.properties["value_scaling"] = [  # a list by band in the extension, which pystac takes for one object
@@ -142,13 +142,13 @@ def _input(entry: InputSpec, size: int) -> ModelInput:
     return made
 
 
-def _output(spec: GenerationSpec, size: int) -> ModelOutput:
+def _output(spec: GenerationSpec, shape: tuple[int, int]) -> ModelOutput:
     kind = spec.map
     channels = len(kind.modality.bands) if kind.continuous else len(kind.legend)
     return ModelOutput.create(
         name=spec.modality,
         tasks=[TaskType.GENERATIVE],
-        result=ResultStructure.create([-1, channels, size, size], list(_ORDER), DataType.FLOAT32),
+        result=ResultStructure.create([-1, channels, *shape], list(_ORDER), DataType.FLOAT32),
         classes=[] if kind.continuous else _classes(spec),
     )
 

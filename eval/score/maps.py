@@ -83,7 +83,7 @@ def _reliability(
     right = (labels[times] == reference)[counted]
     confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
     probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
-    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape[-1])}
+    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
     return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 
 

@@ -156,26 +156,26 @@ class Augmentation:
         entries = read_entries(self._opened)
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
-    def source(self, chips: ChipSet | None, ids: Sequence[str], size: int) -> JoinedMaps | None:
+    def source(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> JoinedMaps | None:
         """Maps for the chips of a split; None if nothing is joined.
 
         Args:
             chips: The chip set; None if samples come from elsewhere.
             ids: Chips of the split, checked by `survey_chips`.
-            size: Their side in pixels.
+            shape: Their height and width in pixels.
 
         Raises:
             ConfigError: If the split is too small for the control, or the control needs a chip set.
         """
         if not self.plan.arrays:
             return None
-        return JoinedMaps(self._maps(chips, ids, size), self.plan.arrays)
+        return JoinedMaps(self._maps(chips, ids, shape), self.plan.arrays)
 
-    def _maps(self, chips: ChipSet | None, ids: Sequence[str], size: int) -> Maps:
+    def _maps(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> Maps:
         if self.store is not None:
             self.store.hold(ids)
         if self.control is not None:
-            given = Material(chips, ids, size, self.request.seed, self.plan.constants, self.store)
+            given = Material(chips, ids, shape, self.request.seed, self.plan.constants, self.store)
             return self.control.make(given)
         if self.store is None:
             raise ConfigError("there is no store to read maps from; name one with --augment, or a --control")

@@ -92,17 +92,17 @@ class ConstantMaps:
 
     Args:
         values: Raw value of each array, of size 1 in y and x, and one per band.
-        size: Side of the chips in pixels.
+        shape: Height and width of the chips in pixels.
     """
 
-    def __init__(self, values: Mapping[str, NDArray[Any]], size: int) -> None:
+    def __init__(self, values: Mapping[str, NDArray[Any]], shape: tuple[int, int]) -> None:
         self._values = values
-        self._size = size
+        self._shape = shape
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
-        side = patches(self._size) if array == TOKENS else self._size
-        return self._values[array].repeat(side, axis=-1).repeat(side, axis=-2)
+        height, width = map(patches, self._shape) if array == TOKENS else self._shape
+        return self._values[array].repeat(width, axis=-1).repeat(height, axis=-2)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Material:
     Attributes:
         chips: The chip set; None if samples come from elsewhere.
         ids: Chips of the split.
-        size: Their side in pixels.
+        shape: Their height and width in pixels.
         seed: Seed for random draws.
         constants: Raw value of each array that will be read.
         store: The store's maps, if the control needs them.
@@ -120,7 +120,7 @@ class Material:
 
     chips: ChipSet | None
     ids: Sequence[str]
-    size: int
+    shape: tuple[int, int]
     seed: int
     constants: Mapping[str, NDArray[Any]]
     store: Maps | None
@@ -167,7 +167,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
             ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
             _analytic_ndvi,
         ),
-        Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.size)),
+        Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.shape)),
     )
 }
 """By name."""

@@ -90,7 +90,7 @@ class StoreMaps:
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Raw values of one chip, ``[sample, time, …]``; for ``token_probability`` one per pixel."""
         values = self._read(array, chip_id)
-        return by_pixel(values, self.store.extent.size) if array == TOKEN_PROBABILITY else values
+        return by_pixel(values, self.store.extent.shape) if array == TOKEN_PROBABILITY else values
 
     def _read(self, array: str, chip_id: str) -> NDArray[Any]:
         held = self._held.get((array, chip_id))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.modalities import IGNORED_LABEL
+from augment_store.words import sized
 from finetune.augment.store_maps import StoreMaps
 from finetune.errors import LabelError
 
@@ -40,12 +41,12 @@ class Survey:
     Attributes:
         inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
         masks: SHA-256 over chip ids and masks, in hexadecimal; empty if none was read.
-        size: Side of the chips in pixels.
+        shape: Height and width of the chips in pixels.
     """
 
     inputs: str
     masks: str
-    size: int
+    shape: tuple[int, int]
 
 
 def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:
@@ -56,20 +57,22 @@ def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: 
             chips that do not belong to the store.
     """
     inputs, masks = hashlib.sha256(), hashlib.sha256()
-    sizes: dict[str, int] = {}
+    shapes: dict[str, tuple[int, int]] = {}
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
-        sizes[chip_id] = chip.size
+        shapes[chip_id] = chip.shape
         if store is not None:
             store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
         used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
         inputs.update(chip_id.encode() + used.digests().tobytes())
         if rules.masks:
-            masks.update(chip_id.encode() + _checked_mask(chips, chip_id, chip.size, rules.classes).tobytes())
+            masks.update(
+                chip_id.encode() + _checked_mask(chips, chip_id, chip.shape, rules.classes).tobytes()
+            )
     if store is not None:
         store.check(chips)
-    _check_sizes(sizes)
-    return Survey(inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(sizes.values())))
+    _check_shapes(shapes)
+    return Survey(inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values())))
 
 
 def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | None) -> Chip:
@@ -82,10 +85,12 @@ def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | N
     return chip
 
 
-def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int | None) -> NDArray[np.int64]:
+def _checked_mask(
+    chips: ChipSet, chip_id: str, shape: tuple[int, int], classes: int | None
+) -> NDArray[np.int64]:
     mask = chips.mask(chip_id)
-    if mask.shape != (size, size):
-        raise ChipDataError(f"chip {chip_id}: mask of {mask.shape} pixels; the images have {size} × {size}")
+    if mask.shape != shape:
+        raise ChipDataError(f"chip {chip_id}: mask of {sized(mask.shape)}; the images have {sized(shape)}")
     labels = [int(label) for label in np.unique(mask)]
     strange = [
         label
@@ -100,11 +105,11 @@ def _checked_mask(chips: ChipSet, chip_id: str, size: int, classes: int | None) 
     return mask
 
 
-def _check_sizes(sizes: dict[str, int]) -> None:
+def _check_shapes(shapes: dict[str, tuple[int, int]]) -> None:
     """One batch needs one size."""
-    if len(set(sizes.values())) > 1:
-        smallest, largest = min(sizes, key=lambda c: sizes[c]), max(sizes, key=lambda c: sizes[c])
+    if len(set(shapes.values())) > 1:
+        smallest, largest = min(shapes, key=lambda c: shapes[c]), max(shapes, key=lambda c: shapes[c])
         raise ChipDataError(
-            f"chips differ in size: {smallest} has {sizes[smallest]} pixels, {largest} {sizes[largest]}; "
+            f"chips differ in size: {smallest} has {sized(shapes[smallest])}, {largest} {sized(shapes[largest])}; "
             "train on chips of one size"
         )

@@ -10,13 +10,14 @@ from typing import Any, Final
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
 from augment_store.remote import as_path
+from augment_store.words import sized
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
@@ -24,8 +25,9 @@ from finetune.data.checks import Survey, SurveyRules, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardisation import check_units, find_statistics
-from finetune.data.transforms import SampleTransform, Transforms
+from finetune.data.transforms import SampleTransform, Transforms, check_turns
 from finetune.errors import ConfigError
+from finetune.model.shapes import PADDED_TO, check_shape
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """Splits that each of Lightning's stages needs."""
@@ -126,6 +128,9 @@ class TimStoreDataModule(LightningDataModule):
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, Survey] = {}
         self.datasets: dict[str, ChipDataset] = {}
+        self.task: nn.Module | None = (
+            None  # told by the command line; under Lightning's own, the trainer knows it
+        )
 
     # Data on disk ------------------------------------------------------------------------------------
 
@@ -190,6 +195,7 @@ class TimStoreDataModule(LightningDataModule):
         for split in STAGES[stage]:
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
+                self._check_fits(split)
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)
@@ -197,21 +203,33 @@ class TimStoreDataModule(LightningDataModule):
         classes = len(self.class_names) or None
         rules = SurveyRules(reading.modalities, reading.timesteps, classes, reading.mask)
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.store)
-        self._check_size(survey.size)
+        self._check_tokens(survey.shape)
         self.surveys[split] = survey
-        maps = self.augmentation.source(self.chips, members.ids, survey.size)
+        maps = self.augmentation.source(self.chips, members.ids, survey.shape)
         arrays = maps.arrays if maps else ()
         transform = SampleTransform(
             self.transforms[split], reading.modalities, arrays, len(reading.timesteps)
         )
         return ChipDataset(self.chips, members, reading, transform, maps)
 
-    def _check_size(self, size: int) -> None:
-        """TerraTorch pads images to a multiple of 32 pixels, which would shift them against a token grid."""
-        if self.augmentation.plan.placement is Placement.TOKENS and size % 32:
+    def _check_tokens(self, shape: tuple[int, int]) -> None:
+        """TerraTorch embeds tokens of squares only, and pads images, which would shift them against a token grid."""
+        height, width = shape
+        if self.augmentation.plan.placement is Placement.TOKENS and (height != width or height % PADDED_TO):
             raise ConfigError(
-                f"encoding tokens needs chips whose side is a multiple of 32; these have {size} pixels"
+                f"encoding tokens needs square chips whose side is a multiple of {PADDED_TO} px; these have "
+                f"{sized(shape)}; take another encoding, or cut such chips (python -m augment_store cut)"
             )
+
+    def _check_fits(self, split: str) -> None:
+        """Stops before anything is trained if a batch or the network cannot take what transforms make of a chip."""
+        with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
+            image = next(iter(self.datasets[split][0]["image"].values()))
+        shape = (image.shape[-2], image.shape[-1])
+        check_turns(self.transforms[split], shape)
+        task = self.task if self.trainer is None else self.trainer.lightning_module
+        if task is not None:
+            check_shape(task, shape)
 
     # Loading -----------------------------------------------------------------------------------------
 

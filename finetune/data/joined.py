@@ -28,6 +28,7 @@ from finetune.data.datamodule import STAGES
 from finetune.data.joined_dataset import JoinedDataset, Sample, list_samples
 from finetune.data.series import StoreDates, tells_dates
 from finetune.errors import ConfigError
+from finetune.model.shapes import check_shape
 
 MEMORY_LIMIT_MB: Final = 2048
 """Memory the store's maps may take; beyond it they are read each time."""
@@ -158,7 +159,7 @@ class JoinedDataModule(LightningDataModule):
         if store is not None:
             _check_known(store, samples)
             self._check_inputs(store, samples, dates, told=tells_dates(dataset))
-        maps = self.augmentation.source(self.chips, ids, self.extent.size)
+        maps = self.augmentation.source(self.chips, ids, self.extent.shape)
         if maps is None:
             raise ConfigError("nothing to join; name an encoding")
         joined = JoinedDataset(
@@ -171,7 +172,10 @@ class JoinedDataModule(LightningDataModule):
             training=split == "train",
         )
         with torch.random.fork_rng(devices=[]):  # training then shuffles as it would without a store
-            joined[0]  # sizes and times that differ stop here, and not in a worker
+            image = joined[0]["image"]  # sizes and times that differ stop here, and not in a worker
+        first: Tensor = next(iter(image.values())) if isinstance(image, dict) else image
+        if self.trainer is not None:
+            check_shape(self.trainer.lightning_module, (first.shape[-2], first.shape[-1]))
         self.samples[split] = samples
         return joined
 

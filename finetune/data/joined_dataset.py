@@ -20,7 +20,7 @@ from terratorch.datasets.transforms import MultimodalToTensor, MultimodalTransfo
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from augment_store.words import counted
+from augment_store.words import counted, sized
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
 from finetune.data.dataset import read_maps
@@ -187,11 +187,7 @@ def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> No
     ]
     for own in (values.shape[-2:] for values in maps.values()):
         if shapes and own != shapes[0]:
-            raise Apart(f"{_pixels(shapes[0])} before its transforms, {_pixels(own)} in the store")
-
-
-def _pixels(shape: Sequence[int]) -> str:
-    return f"{shape[0]} × {shape[1]} px"
+            raise Apart(f"{sized(shapes[0])} before its transforms, {sized(own)} in the store")
 
 
 class JoinedDataset(Dataset[dict[str, Any]]):
@@ -279,7 +275,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         if seen.ndim not in (3, 4):
             raise Apart(f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]")
         if tuple(seen.shape[-2:]) != tuple(moved.shape[-2:]):
-            raise Apart(f"{_pixels(seen.shape[-2:])}, but its maps {_pixels(moved.shape[-2:])}")
+            raise Apart(f"{sized(seen.shape[-2:])}, but its maps {sized(moved.shape[-2:])}")
         times = seen.shape[1] if seen.ndim == 4 else 1
         joined = len(self._dates.timesteps)
         if times != joined:

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.maps.arrays import TOKENS
+from augment_store.words import sized
 from finetune.errors import ConfigError, EncodingError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
 
 FLATTEN = "FlattenTemporalIntoChannels"
 """Transform of TerraTorch that makes ``[T, H, W, C]`` into ``[H, W, T·C]``."""
+
+TURNING = (A.D4, A.RandomRotate90, A.Transpose)
+"""Transforms that exchange height and width."""
 
 
 class SampleTransform:
@@ -41,7 +45,7 @@ class SampleTransform:
     def __init__(
         self, transforms: Transforms, modalities: Sequence[str], arrays: Sequence[str], timesteps: int
     ) -> None:
-        steps = list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
+        steps = steps_of(transforms)
         check_steps(steps, arrays, timesteps)
         targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys(arrays, "mask")
         self._first = modalities[0]
@@ -102,6 +106,29 @@ def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
     if isinstance(image, Tensor):
         return image.contiguous()
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
+
+
+def steps_of(transforms: Transforms) -> list[Any]:
+    """The transforms, however a YAML gives them."""
+    return list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
+
+
+def check_turns(transforms: Transforms, shape: tuple[int, int]) -> None:
+    """Makes sure that the images of a batch will have one shape.
+
+    Args:
+        transforms: Albumentations transforms, or None.
+        shape: Height and width that they made of a chip.
+
+    Raises:
+        ConfigError: If one of them turns some images by 90°, which are not square.
+    """
+    turning = [type(step).__name__ for step in every_step(steps_of(transforms)) if isinstance(step, TURNING)]
+    if turning and shape[0] != shape[1]:
+        raise ConfigError(
+            f"transform {turning[0]} turns some images of {sized(shape)} by 90°, so that they do not fit into a batch "
+            "with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
+        )
 
 
 def every_step(steps: Sequence[Any]) -> Iterator[Any]:

@@ -93,6 +93,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
             model.model_args["backbone_pretrained"] = False
         self.parser.add_instantiator(lambda _, *__, **___: made, TimStoreDataModule)
         super().instantiate_classes()
+        made.task = self.model
 
     def _plain(self, config: Namespace) -> Config:
         plain: Config = yaml.safe_load(self.parser.dump(config, skip_validation=True))

@@ -131,7 +131,7 @@ def _read_sample(
 
 
 def _most_common_extent(chips: Sequence[Chip]) -> Extent:
-    return Counter(Extent(chip.timesteps, chip.size) for chip in chips).most_common(1)[0][0]
+    return Counter(map(Extent.of, chips)).most_common(1)[0][0]
 
 
 def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:

@@ -37,7 +37,7 @@ def test_both_layouts_of_the_same_chips_agree_and_carry_their_georeference(share
     assert packed.ids == folders.ids
     for chip_id in packed.ids:
         a, b = packed.read(chip_id, ALL), folders.read(chip_id, ALL)
-        assert (a.timesteps, b.timesteps, a.size) == (4, 1, 224)
+        assert (a.timesteps, b.timesteps, a.shape) == (4, 1, (224, 224))
         np.testing.assert_array_equal(a.rasters["DEM"], b.rasters["DEM"])
         assert '"EPSG","32' in packed.georeference(chip_id).crs_wkt
         np.testing.assert_allclose(
@@ -104,9 +104,9 @@ def folder_chips(tmp_path):
     ("name", "raster", "message"),
     [
         ("S2L2A", np.zeros((11, 32, 32), np.int16), "11 bands; expected 12 "),
-        ("S1RTC", np.zeros((2, 32, 48), np.float32), "32 × 48 pixels; expected a square"),
-        ("DEM", np.zeros((1, 15, 15), np.int16), "15 × 15 pixels; .* of 16 pixels or more"),
-        ("DEM", np.zeros((1, 48, 48), np.int16), "differ in size .*one pixel grid"),
+        ("S1RTC", np.zeros((2, 32, 15), np.float32), "32 × 15 pixels; expected 16 or more each way"),
+        ("DEM", np.zeros((1, 15, 15), np.int16), "15 × 15 pixels; expected 16 or more each way"),
+        ("DEM", np.zeros((1, 48, 32), np.int16), "differ in size: .*DEM 48 × 32 px; expected one pixel grid"),
         (
             "S1RTC",
             np.zeros((2, 32, 32), np.complex64),

@@ -7,7 +7,15 @@ import pytest
 import rasterio
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.cut import deal_out, missing_share, own_no_data, starts
+from augment_store.chips.cut import (
+    CutRequest,
+    Edge,
+    bare_edges,
+    deal_out,
+    missing_share,
+    own_no_data,
+    starts,
+)
 from augment_store.chips.layouts import read_split
 from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.cli import main
@@ -39,10 +47,46 @@ def cut(scene, *more, names=("S2L2A=flight.tif", "DEM=dem.tif", "MASK=labels.tif
         (80, 32, 16, [0, 16, 32, 48]),
         (32, 32, 0, [0]),
         (31, 32, 0, []),
+        (79, 32, 0, [0, 32]),  # 15 px: a third chip would repeat more than half of the second
+        (45, 32, 16, [0, 13]),  # 13 px beyond the first, of the 16 that a chip adds
+        (39, 32, 16, [0]),  # 7 px
+        (33, 32, 31, [0, 1]),
     ],
 )
-def test_windows_cover_everything(length, size, overlap, expected):
+def test_windows_begin_where_they_show_something_new(length, size, overlap, expected):
     assert starts(length, size, overlap) == expected
+
+
+def test_edges_that_no_chip_covers_name_the_size_that_would(scene):
+    def edges(height, width, size, **more):
+        return bare_edges(CutRequest({}, scene, "s", size, **more), height, width)
+
+    assert edges(180, 180, 176) == (Edge("lower", 4, 180), Edge("right", 4, 180))
+    assert edges(352, 400, 176) == (Edge("right", 48, 200),)
+    # 22 chips of 224 px cover 4928 px; the next sides leave 50, 28 and 6, and 22 of 228 px reach the edge
+    assert edges(224, 5000, 224) == (Edge("right", 72, 228),)
+    assert edges(80, 80, 32) == ()
+    # regions of 44, 44 and 22 px: 12 px of the first two, and all of the last, which is smaller than a chip
+    assert edges(88, 110, 32, block=44) == (
+        Edge("lower", 12, 44),
+        Edge("right", 12, 44),
+        Edge("right", 22, None),
+    )
+
+
+def test_edges_that_are_left_out_are_said_once(scene, capsys):
+    assert cut(scene, "--size", "72") == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "8 px at the lower and right edge of the raster are left out: a chip there would mostly repeat its neighbour; "
+        "--size 80 would keep them"
+    )
+    assert ChipSet.open(scene / "chips").ids == ("flight_r000c000",)
+    assert cut(scene, "--scene", "whole", "--size", "80") == 0
+    assert "left out" not in capsys.readouterr().out
+    assert cut(scene, "--scene", "regions", "--block", "50") == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "30 px at the lower and right edge of regions are left out: too few for a chip"
+    )
 
 
 def test_chips_are_the_pixels_and_the_place_of_their_window(scene, capsys):

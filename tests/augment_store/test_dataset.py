@@ -104,6 +104,6 @@ def test_a_whole_store_as_netcdf_and_back(store, tmp_path):
     whole.to_netcdf(tmp_path / "store.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "store.nc", engine="h5netcdf", mask_and_scale=False) as found:
         assert json.loads(found.attrs["spec"]) == store.spec.to_dict()
-        assert json.loads(found.attrs["extent"]) == {"timesteps": 2, "size": 32}
+        assert json.loads(found.attrs["extent"]) == {"timesteps": 2, "height": 32, "width": 32}
         np.testing.assert_array_equal(found.lulc[1], store.read("lulc", CHIP))
         assert found.chip_id.values.tolist() == list(store.chip_ids)

@@ -105,30 +105,30 @@ def test_mask_is_compared_through_the_legend(tmp_path):
     mask[0, :4] = [0, 1, 3, 4]
     maps = np.full((1, 1, 32, 32), 2, np.uint8)
     maps[..., 0, :4] = [1, 5, 9, 8]  # water, developed and herbaceous are right; clouds have no counterpart
-    found = references(tmp_path, mask).read("a", 32)
+    found = references(tmp_path, mask).read("a", (32, 32))
     assert found.agreement(maps) == pytest.approx(3 / 4)
     assert found.picture.codes[0, :5].tolist() == [0, 1, 3, 4, NO_CODE]
 
 
 def test_mask_of_ignored_pixels_alone_says_nothing(tmp_path):
-    found = references(tmp_path, np.full((32, 32), -1)).read("a", 32)
+    found = references(tmp_path, np.full((32, 32), -1)).read("a", (32, 32))
     assert math.isnan(found.agreement(np.zeros((1, 1, 32, 32), np.uint8)))
 
 
 def test_lulc_raster_stands_in_where_there_is_no_mask(tmp_path):
     table = references(tmp_path, None)
-    assert table.read("a", 32) is None
+    assert table.read("a", (32, 32)) is None
     truth = class_map(np.random.default_rng(0), (1, 32, 32))
     write_tif(tmp_path / "LULC" / "a.tif", truth)
-    assert table.read("a", 32).agreement(truth[None]) == 1.0
+    assert table.read("a", (32, 32)).agreement(truth[None]) == 1.0
 
 
 def test_ndvi_is_compared_with_the_bands(tmp_path):
     table = references(tmp_path, None, NDVI)
     red, nir = (table.chips.read("a", ["S2L2A"]).rasters["S2L2A"][:, band].astype(float) for band in (3, 7))
     stored = np.round((nir - red) / (nir + red) * 1e4).astype(np.int16)
-    assert table.read("a", 32).agreement(stored[None]) == 1.0
-    assert table.read("a", 32).agreement(stored[None] - np.int16(2000)) == 0.0
+    assert table.read("a", (32, 32)).agreement(stored[None]) == 1.0
+    assert table.read("a", (32, 32)).agreement(stored[None] - np.int16(2000)) == 0.0
 
 
 def test_ndvi_of_the_bands_is_free_of_the_offset_that_the_generator_removed(tmp_path):
@@ -141,14 +141,14 @@ def test_ndvi_of_the_bands_is_free_of_the_offset_that_the_generator_removed(tmp_
     write_tif(tmp_path / "S2L2A" / "a.tif", values)
     for offset, expected in ((1000.0, 5000), (0.0, 3333)):
         taken = InputSpec("S2L2A", "native", offset, (), ())
-        found = dataclasses.replace(table, inputs=(taken,)).read("a", 32)
+        found = dataclasses.replace(table, inputs=(taken,)).read("a", (32, 32))
         assert found.agreement(np.full((1, 1, 32, 32), expected, np.int16)) == 1.0
         assert found.agreement(np.full((1, 1, 32, 32), expected + 1500, np.int16)) == 0.0
 
 
 def test_reference_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ChipDataError, match=r"chip a: the reference is \(16, 16\) pixels"):
-        references(tmp_path, np.zeros((16, 16))).read("a", 32)
+    with pytest.raises(ChipDataError, match="chip a: the reference has 16 px, the store's maps 32 px"):
+        references(tmp_path, np.zeros((16, 16))).read("a", (32, 32))
 
 
 def test_summary_groups_by_split(tmp_path):

@@ -116,7 +116,7 @@ def test_tiff_is_read_like_tif(tmp_path):
         path.rename(path.with_suffix(".tiff"))
     chips = ChipSet.open(root)
     assert chips.ids == ("a", "b")
-    assert chips.read("b", ["S2L2A", "DEM"]).size == 32
+    assert chips.read("b", ["S2L2A", "DEM"]).shape == (32, 32)
     assert "32618" in chips.georeference("b").crs_wkt
 
 
@@ -125,7 +125,7 @@ def test_a_flat_folder_of_capital_suffixes_is_a_layout_too(tmp_path):
     (root / "S2L2A" / "a.tif").rename(root / "scene_a_optical.TIF")
     text = "name: mine\nimages: {S2L2A: {files: 'scene_{id}_optical.TIF'}}\n"
     chips = ChipSet.open(root, str(layout_file(tmp_path, text)))
-    assert chips.read("a", ["S2L2A"]).size == 32
+    assert chips.read("a", ["S2L2A"]).shape == (32, 32)
     assert "32618" in chips.georeference("a").crs_wkt
 
 

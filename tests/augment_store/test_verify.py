@@ -196,7 +196,7 @@ def test_flipped_bits_are_named(sound):
 def store_of_copies(path, names, digests=1):
     """A store of one chip whose second timestep is said to be a copy of the first, as it is in arrays `names`."""
     spec = make_spec()
-    store = AugmentStore.create(path, spec, Extent(2, 32), 2)
+    store = AugmentStore.create(path, spec, Extent(2, 32, 32), 2)
     store.announce([ChipEntry("a", "s")])
     record = make_record(spec, "a", 0)
     record.arrays["timestep_source"][:] = 0

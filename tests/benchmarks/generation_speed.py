@@ -96,7 +96,7 @@ class Pipeline:
     def __call__(self) -> None:
         """Generates all chips into a new store."""
         self.runs += 1
-        extent, path = Extent(4, SIZE), self.folder / f"store{self.runs}"
+        extent, path = Extent(4, SIZE, SIZE), self.folder / f"store{self.runs}"
         store = AugmentStore.create(path, self.spec, extent, 32)
         store.announce(entries_to_announce(self.chips, find_scenes(self.chips, None, store), store))
         reader = ChipReader(self.chips, INPUTS, Units(), extent)

@@ -70,7 +70,7 @@ def cost_by_size(folder: Path, chips: int) -> dict[str, float]:
     """Processor time of each step on a store of so many chips: per chip, but for opening."""
     entries = entries_of(chips)
     path = folder / f"store_{chips}"
-    store = AugmentStore.create(path, make_spec(), Extent(1, 16))
+    store = AugmentStore.create(path, make_spec(), Extent(1, 16, 16))
     found = {"announce": processor_time(lambda: store.announce(entries)) / chips}
     finish(store)
     scenes = {entry.chip_id: entry.scene_id for entry in entries}

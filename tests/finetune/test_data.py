@@ -333,7 +333,7 @@ def test_tokens_need_sides_of_32_pixels(tmp_path):
 def test_shuffle_gives_every_chip_anothers_maps(world, plain_store):
     module = datamodule(world, augment=str(plain_store), control="shuffle", control_seed=5)
     module.setup("fit")
-    source, _ = module.augmentation.source(module.chips, module.splits.ids["train"], 32)
+    source, _ = module.augmentation.source(module.chips, module.splits.ids["train"], (32, 32))
     assert isinstance(source, ShuffledMaps)
     assert sorted(source.donor.values()) == sorted(module.splits.ids["train"])
     assert all(chip_id != donor for chip_id, donor in source.donor.items())
@@ -391,7 +391,7 @@ def test_constant_maps_carry_nothing(world):
     planes = batch["image"]["S2L2A"][:, 12:]
     assert planes.shape == (2, 21, 4, 32, 32)
     assert (planes == planes[:1, :, :1, :1, :1]).all()
-    tokens = ConstantMaps({"tokens": np.zeros((1, 1, 1, 1), np.uint16)}, 32).read("tokens", "any")
+    tokens = ConstantMaps({"tokens": np.zeros((1, 1, 1, 1), np.uint16)}, (32, 32)).read("tokens", "any")
     assert tokens.shape == (1, 1, 2, 2)
 
 

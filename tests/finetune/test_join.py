@@ -129,7 +129,9 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
     store_of(other.chips, tmp_path / "store")
     message = refused(world.chips, world.ids, tmp_path / "store")
     assert "9 chips (alpha_0_0, alpha_0_1, " in message
-    assert "timesteps or size differ, 4 × 32 px on disk, 1 × 64 px in the store" in message
+    assert (
+        "timesteps or size differ, 4 timesteps of 32 px on disk, 1 timestep of 64 px in the store" in message
+    )
     assert "into another --store" in message
 
 

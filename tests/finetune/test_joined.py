@@ -20,6 +20,7 @@ from terratorch.datamodules import (
     PASTISDataModule,
 )
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
+from terratorch.models.necks import ReshapeTokensToImage
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import ChipEntry
@@ -27,6 +28,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.modalities import NDVI
 from finetune import JoinedDataModule
 from finetune.data.joined_dataset import find_id
+from finetune.errors import ConfigError
 from finetune.options import CONFIGS
 from tests.worlds import World, make_spec, make_store, store_of, write_tif
 
@@ -113,10 +115,14 @@ def join(tiles, store, made=None, **changed):
     return JoinedDataModule(made or multimodal(tiles), augment, **given | changed)
 
 
-def batches(joined, split):
+def batches(joined, split, task=None):
     """Batches of a split as the model gets them."""
     joined.trainer = SimpleNamespace(
-        training=split == "train", validating=split == "val", testing=split == "test", sanity_checking=False
+        training=split == "train",
+        validating=split == "val",
+        testing=split == "test",
+        sanity_checking=False,
+        lightning_module=task or torch.nn.Identity(),
     )
     joined.setup("test" if split == "test" else "fit")
     for batch in getattr(joined, f"{split}_dataloader")():
@@ -288,7 +294,7 @@ def test_sizes_and_times_that_differ(tiles, store, tmp_path):
         warnings.simplefilter("ignore")
         message = refused(join(tiles, path, chips=None))
         assert message == (
-            f"a_0_0_S2L2A.tif, chip a_0_0 of {path}: 32 × 32 px before its transforms, 16 × 16 px in the store"
+            f"a_0_0_S2L2A.tif, chip a_0_0 of {path}: 32 px before its transforms, 16 px in the store"
         )
         make_store(tmp_path / "three", len(entries), 32, 3, entries=entries)
         message = refused(
@@ -315,6 +321,12 @@ def test_transforms_that_cannot_take_maps_along(tiles, store):
     ):
         join(tiles, store, encoding=["tokens"])
     assert "planes can only be bands" in refused(join(tiles, store, pixelwise(tiles), encoding=["modality"]))
+
+
+def test_images_that_the_network_would_lay_out_wrongly(tiles, store):
+    neck = ReshapeTokensToImage([16], remove_cls_token=False, h=3)
+    with pytest.raises(ConfigError, match=r"images of 32 px have 2 × 2 tokens, .* would lay out in 3 rows"):
+        next(batches(join(tiles, store), "train", neck))
 
 
 def test_one_name_in_two_splits_is_no_chip(tiles, store):

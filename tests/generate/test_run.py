@@ -31,7 +31,7 @@ def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, c
     ran = command(reference, *SPEC)
     store = AugmentStore.open(reference)
     assert store.chip_ids == IDS
-    assert store.extent == Extent(timesteps=2, size=32)
+    assert store.extent == Extent(timesteps=2, height=32, width=32)
     assert list(verify(store, ChipSet.open(chips))) == []
     assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
     assert '"EPSG","32618"' in store.values("crs_wkt")[0]

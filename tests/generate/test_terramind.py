@@ -11,18 +11,18 @@ from generate.sampling import StreamKey
 from generate.terramind import Generated, Owner, TerraMindGenerator, _rounds, load_generator, token_key
 from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
 from tests.generate.conftest import IDS, assert_equal_stores
-from tests.worlds import make_sampling
+from tests.worlds import Size, make_sampling, sides
 
 INPUTS = ["S2L2A", "S1RTC", "DEM"]
 
 
-def images(module: TerraMindGenerator, size: int, seed: int = 0) -> dict[str, torch.Tensor]:
+def images(module: TerraMindGenerator, size: Size, seed: int = 0) -> dict[str, torch.Tensor]:
     """Images in pretraining units with the pretraining mean and deviation."""
     stream = torch.Generator().manual_seed(seed)
     made = {}
     for name in module.inputs:
         mean, std = (torch.tensor(v)[:, None, None] for v in module.statistics(name))
-        made[name] = torch.randn(len(mean), size, size, generator=stream) * std + mean
+        made[name] = torch.randn(len(mean), *sides(size), generator=stream) * std + mean
     return made
 
 
@@ -337,7 +337,7 @@ class TestOnGpu:
     def test_slot_and_company(self, batch, changes):
         """Where this fails nothing is lost: the probe falls back to one image at a time, and a line says so."""
         module = load(**changes).cuda()
-        assert settle_network_batch(module, batch, 224, contextlib.nullcontext())
+        assert settle_network_batch(module, batch, (224, 224), contextlib.nullcontext())
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_autocast(self, dtype):

@@ -17,11 +17,13 @@ from generate.cli import main
 from generate.probe import settle_network_batch
 from generate.sampling import StreamKey
 from generate.terramind import Owner
-from generate.windows import Blend, Side, Windows
+from generate.windows import Blend, Side, Windows, shares
 from tests.augment_store.test_inspect_command import page_data
 from tests.generate.conftest import assert_equal_stores
 from tests.generate.test_terramind import generate_one, images, load, scatter_weights
 from tests.worlds import write_folder_chips
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
@@ -31,9 +33,7 @@ from tests.worlds import write_folder_chips
         (380, 224, (224, (0, 78, 156), 0)),  # 156 px beyond the first, in steps of at most 112
         (448, 224, (224, (0, 112, 224), 0)),
         (224, 224, (224, (0,), 0)),
-        (100, 224, (112, (0,), 12)),
-        (377, None, (384, (0,), 7)),
-        (256, None, (256, (0,), 0)),
+        (100, 224, (224, (0,), 124)),
     ],
 )
 def test_windows_begin_evenly_spaced_and_end_with_the_image(length, window, expected):
@@ -42,7 +42,7 @@ def test_windows_begin_evenly_spaced_and_end_with_the_image(length, window, expe
 
 
 def test_windows_fade_into_each_other_and_are_whole_where_they_are_alone():
-    first, second = Side.of(24, 16).weights
+    first, second = shares(Side.of(24, 16), CPU)
     fade = (
         np.sin(np.pi * (np.arange(8) + 0.5) / 16) ** 2
     )  # sin² of one window and cos² of the other add up to 1
@@ -55,8 +55,8 @@ def test_windows_fade_into_each_other_and_are_whole_where_they_are_alone():
 def test_the_shares_of_every_pixel_add_up_to_one():
     side = Side.of(203, 64)
     total = np.zeros(203)
-    for start, weights in zip(side.starts, side.weights, strict=True):
-        total[start : start + 64] += weights.numpy()
+    for start, share in zip(side.starts, shares(side, CPU), strict=True):
+        total[start : start + 64] += share.numpy()
     np.testing.assert_allclose(total, 1, rtol=1e-12)
 
 
@@ -132,7 +132,7 @@ def test_bits_are_the_same_whatever_the_batch(window, changes):
         for part in ("tokens", "token_probability", "decoded", "finite"):
             assert torch.equal(getattr(together, part)[slot], getattr(one, part))
     assert not torch.equal(together.decoded[0], together.decoded[1])
-    assert settle_network_batch(module, 3, 40, contextlib.nullcontext())
+    assert settle_network_batch(module, 3, (40, 40), contextlib.nullcontext())
 
 
 def test_windows_draw_their_own_tokens_from_the_same_noise():
@@ -159,7 +159,7 @@ def test_a_store_holds_the_chips_own_size(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "one") == 0
     assert run(odd, tmp_path / "three", "--network-batch", "3") == 0
     store, other = AugmentStore.open(tmp_path / "one"), AugmentStore.open(tmp_path / "three")
-    assert store.extent == Extent(1, 40)
+    assert store.extent == Extent(1, 40, 40)
     assert list(verify(store, ChipSet.open(odd))) == []
     assert store.read("lulc", "a_0_0").shape == (1, 1, 40, 40)
     assert store.read("tokens", "a_0_0").shape == (1, 1, 3, 3)

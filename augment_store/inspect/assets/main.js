@@ -100,6 +100,7 @@ function pageKey(event) {
   else if (event.key in ARROWS && document.activeElement === document.body && shown.length) { event.preventDefault(); cards.get(shown[0]).focus(); }
 }
 
+["rows", "columns"].forEach((name, axis) => document.body.style.setProperty(`--${name}`, store.cells[axis]));
 facts();
 overview();
 controls();

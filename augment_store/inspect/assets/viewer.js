@@ -67,7 +67,6 @@ function showLayers() {
     $(label).textContent = LAYERS[layer];
   }
   $("grid").hidden = !$("tokens").checked;
-  $("grid").style.setProperty("--side", store.cells);
   viewer.pixels.clear();
   placeCell(viewer.cell);
 }
@@ -78,8 +77,8 @@ function setSwipe(value) {
   $("stage").style.setProperty("--at", `${at}%`);
 }
 
-// The last patch of a row may reach beyond the chip, so that a side has no whole number of cells.
-const lastCell = () => Math.ceil(store.cells) - 1;
+// The last patch of a row may reach beyond the chip, so that neither side need have a whole number of cells.
+const lastCell = store.cells.map((cells) => Math.ceil(cells) - 1);
 
 function tokensOf(chip) {
   const sample = Math.min(+$("sample").value || 0, chip.tokens.length - 1);
@@ -110,11 +109,12 @@ function placeCell(cell, x, y) {
   const words = [];
   if (cell) {
     const [row, column] = cell;
-    $("cell").style.left = `${100 * column / store.cells}%`;
-    $("cell").style.top = `${100 * row / store.cells}%`;
-    if (on && chip.tokens) words.push(`token ${tokensOf(chip)[row * (lastCell() + 1) + column]}`);
+    const [rows, columns] = store.cells;
+    $("cell").style.left = `${100 * column / columns}%`;
+    $("cell").style.top = `${100 * row / rows}%`;
+    if (on && chip.tokens) words.push(`token ${tokensOf(chip)[row * (lastCell[1] + 1) + column]}`);
     if (on) words.push(`row ${row}, column ${column}`);
-    const [px, py] = [x ?? (column + .5) / store.cells, y ?? (row + .5) / store.cells].map((part) => Math.min(part, .9999));
+    const [px, py] = [x ?? (column + .5) / columns, y ?? (row + .5) / rows].map((part) => Math.min(part, .9999));
     words.push(className("under", $("left").value, px, py), className("over", $("right").value, px, py));
   }
   $("readout").textContent = [...new Set(words.filter(Boolean))].join(" · ");
@@ -124,14 +124,14 @@ function pointAt(event) {
   const box = $("stage").getBoundingClientRect();
   const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((part) => Math.min(Math.max(part, 0), .9999));
   if (event.buttons & 1) setSwipe(100 * x);
-  placeCell([Math.floor(y * store.cells), Math.floor(x * store.cells)], x, y);
+  placeCell([y, x].map((part, axis) => Math.floor(part * store.cells[axis])), x, y);
 }
 
 function moveCell(rows, columns) {
   const [row, column] = viewer.cell ?? [0, -1 * columns];
   $("tokens").checked = true;
   $("grid").hidden = false;
-  placeCell([row + rows, column + columns].map((place) => Math.min(Math.max(place, 0), lastCell())));
+  placeCell([row + rows, column + columns].map((place, axis) => Math.min(Math.max(place, 0), lastCell[axis])));
 }
 
 function exchange() {

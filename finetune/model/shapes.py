@@ -1,0 +1,71 @@
+"""Whether TerraTorch's network takes images of a shape; parts of it were written for squares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from terratorch.models.backbones.terramind.model.terramind_tim import TerraMindTiM
+from terratorch.models.necks import ReshapeTokensToImage
+from torch import nn
+
+from augment_store.modalities import PATCH_SIZE
+from augment_store.words import sized
+from finetune.errors import ConfigError
+
+PADDED_TO: Final = 2 * PATCH_SIZE
+"""TerraTorch pads the sides of an image to a multiple of two patches, since many decoders halve them."""
+
+DEFAULT_CROP: Final = 224
+"""Side of TerraTorch's tiles where none is named."""
+
+REMEDY: Final = "cut squares of the rasters (python -m augment_store cut), or crop in the transforms"
+
+
+def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
+    """Makes sure that a task takes images of a shape and puts their tokens back where they came from.
+
+    Args:
+        task: TerraTorch's task, with its network.
+        shape: Height and width in pixels, after the transforms.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    _check_tiles(getattr(task, "tiled_inference_parameters", None) or {}, shape)
+    rows, columns = (-(-side // PADDED_TO) * PADDED_TO // PATCH_SIZE for side in shape)
+    for module in task.modules():
+        if isinstance(module, TerraMindTiM) and rows != columns:
+            raise ConfigError(
+                f"images of {sized(shape)}: TerraTorch's in-line TiM takes squares only; {REMEDY}, or use a store"
+            )
+        if isinstance(module, ReshapeTokensToImage) and _rows_taken(module, rows * columns) not in (
+            None,
+            rows,
+        ):
+            raise ConfigError(
+                f"images of {sized(shape)} have {rows} × {columns} tokens, which TerraTorch's ReshapeTokensToImage "
+                f"would lay out in {_rows_taken(module, rows * columns)} rows: say h: {rows} at that neck in the "
+                f"YAML, or {REMEDY}"
+            )
+
+
+def _rows_taken(neck: ReshapeTokensToImage, tokens: int) -> int | None:
+    """Rows that the neck assumes, without a look at the image: those it is told, or those of a square."""
+    side = math.isqrt(tokens)
+    return neck.h or (side if side**2 == tokens else None)
+
+
+def _check_tiles(tiles: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    """TerraTorch cuts tiles as soon as one side is longer than a tile, and then fails if the other is shorter."""
+    if not tiles:
+        return
+    crop = tuple(tiles.get(f"{axis}_crop") or tiles.get("crop") or DEFAULT_CROP for axis in "hw")
+    longer = any(side > tile for side, tile in zip(shape, crop, strict=True))
+    if longer and any(side < tile for side, tile in zip(shape, crop, strict=True)):
+        raise ConfigError(
+            f"images of {sized(shape)} are longer than the tiles of {sized(crop)} of tiled_inference_parameters in one "
+            "direction and shorter in the other, which TerraTorch cannot tile; leave tiled_inference_parameters out, "
+            "or make h_crop and w_crop fit"
+        )

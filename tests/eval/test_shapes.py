@@ -1,0 +1,67 @@
+"""Chips that are no squares, from generation to the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+import rasterio
+import yaml
+
+from augment_store.cli import main as augment_store
+from eval.cli import main as evaluate
+from eval.score.record import Score
+from finetune.__main__ import main as finetune
+from finetune.run.manifest import RunManifest
+from generate.cli import main as generate
+from tests.worlds import make_world, two_class_config
+
+SHAPE = (32, 80)
+IDS = {
+    "train": ("a_0_0", "a_0_1", "a_1_0", "a_1_1"),
+    "val": ("b_0_0",),
+    "test": ("c_0_0", "c_0_1", "d_0_0", "e_0_0"),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with chips of five classes and a YAML for them."""
+    make_world(tmp_path / "chips", SHAPE, timesteps=1, splits=IDS)
+    made = two_class_config("nyc_tim_lulc", data_root="chips")
+    names = ["water", "developed", "forest", "herbaceous", "other"]
+    made["data"]["init_args"]["class_names"] = names
+    made["model"]["init_args"] |= {"class_names": names}
+    made["model"]["init_args"]["model_args"]["num_classes"] = 5
+    made["trainer"]["precision"] = 32
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(made))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_from_generation_to_the_report(place):
+    chips, store = ("--chips", "chips"), "store"
+    demo = ("--generator", "demo", "--weights", "random", "--accelerator", "cpu")
+    assert generate([*chips, "--store", store, *demo]) == 0
+    assert augment_store(["verify", store, *chips]) == 0
+    assert augment_store(["inspect", store, *chips, "--png", "sheet.png", "--html", "page.html"]) == 0
+    assert augment_store(["export", store, "--format", "cog", "--out", "maps"]) == 0
+    for arm, joined in {"plain": (), "tim": ("--augment", store, "--encoding", "onehot")}.items():
+        assert finetune(["fit", "--config", "own.yaml", "--weights", "random", *joined, "--run", arm]) == 0
+        assert RunManifest.read(Path(arm)).cost.steps == 2
+    assert finetune(["predict", "--run", "tim"]) == 0
+    assert evaluate(["score", "plain", "tim"]) == 0
+    assert evaluate(["zero-shot", store, *chips, "--out", "map"]) == 0
+    arms = ["--baseline", "plain", "--candidate", "tim", "--control", "map=map"]
+    assert evaluate(["compare", *arms, "--out", "report"]) == 0
+    with (
+        rasterio.open("tim/predictions/c_0_0.tif") as file,
+        rasterio.open("maps/c_0_0_lulc.tif") as generated,
+    ):
+        assert file.shape == generated.shape == SHAPE
+        assert file.transform == generated.transform
+    report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
+    assert {entry["id"] for entry in report["chips"]} == set(IDS["test"])
+    counted = 4 * (32 * 80 - 3)  # three pixels of each mask are ignored
+    assert {Score.read(arm).counts.total.sum() for arm in ("plain", "tim", "map")} == {counted}
+    calibration = json.loads(next(Path("map").rglob("calibration.json")).read_text(encoding="utf-8"))
+    assert set(calibration) == {"confidence", "token_probability"}
