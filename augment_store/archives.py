@@ -128,9 +128,7 @@ def _listed(archive: Path, changed: int, size: int) -> Mapping[str, Span]:
             if path.name in found:
                 raise ValueError(f"{path.name} appears twice")
             found[path.name] = Span(entry.offset_data, entry.size)
-        file.seek(tar.offset)
-        if file.read(tarfile.BLOCKSIZE) != bytes(
-            tarfile.BLOCKSIZE
-        ):  # tarfile takes a damaged header for the end
+        file.seek(tar.offset)  # tarfile takes a damaged header for the end
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise ValueError("it has no end mark where its files end")
     return MappingProxyType(found)

@@ -79,10 +79,11 @@ class Windows:
         Args:
             height: Rows of the image.
             width: Columns of the image.
-            window: Side of a window, a multiple of `step`; None for one window around the whole image.
+            window: Side of a window, a multiple of `step`; None, or more than the image needs, for one around it all.
             step: What the network and its decoder need a side to be a multiple of.
         """
-        side = -(-max(height, width) // step) * step if window is None else window
+        whole = -(-max(height, width) // step) * step
+        side = min(window or whole, whole)
         return cls(Side.of(height, side), Side.of(width, side))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -146,9 +147,8 @@ class Blend:
             return
         if window == (0, 0):
             self._made = values.new_zeros((*values.shape[:-2], *self._windows.padded_shape))
-        self._windows.cut(self._made, window).add_(
-            values * self._windows.weight(window, values.device).to(values)
-        )
+        weight = self._windows.weight(window, values.device).to(values)
+        self._windows.cut(self._made, window).add_(values * weight)
 
     def add_patches(self, window: tuple[int, int], values: Tensor) -> None:
         """Adds values ``[..., ty, tx]`` that stand for the patches of one window."""

@@ -129,7 +129,7 @@ class TimStoreDataModule(LightningDataModule):
         self.surveys: dict[str, Survey] = {}
         self.datasets: dict[str, ChipDataset] = {}
         self.task: nn.Module | None = (
-            None  # told by the command line; under Lightning's own, the trainer knows it
+            None  # our command tells it; under Lightning's own, the trainer knows it
         )
 
     # Data on disk ------------------------------------------------------------------------------------

@@ -41,6 +41,20 @@ def test_windows_begin_evenly_spaced_and_end_with_the_image(length, window, expe
     assert (side.window, side.starts, side.padding) == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "window", "step", "expected"),
+    [
+        ((377, 380), None, 16, 384),
+        ((40, 100), None, 32, 128),
+        ((180, 300), 224, 16, 224),
+        ((100, 90), 224, 16, 112),  # no more padding than the image needs
+    ],
+)
+def test_the_network_sees_the_smallest_squares_that_will_do(shape, window, step, expected):
+    windows = Windows.of(*shape, window, step)
+    assert (windows.rows.window, windows.columns.window) == (expected, expected)
+
+
 def test_windows_fade_into_each_other_and_are_whole_where_they_are_alone():
     first, second = shares(Side.of(24, 16), CPU)
     fade = (
