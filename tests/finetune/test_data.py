@@ -323,7 +323,7 @@ def test_tokens_need_sides_of_32_pixels(tmp_path):
     world = make_world(tmp_path / "w", size=48)
     store_of(world.chips, tmp_path / "store")
     module = datamodule(world, augment=str(tmp_path / "store"), encoding=["tokens"])
-    with pytest.raises(ConfigError, match="multiple of 32; these have 48"):
+    with pytest.raises(ConfigError, match="multiple of 32 px; these have 48 px"):
         module.setup("fit")
 
 
