@@ -52,7 +52,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chips", type=as_path, metavar="DIR", help="also compare with these chips")
     add_layout_argument(parser)
     parser.add_argument(
-        "--sample",
+        "--random",
         type=positive,
         metavar="N",
         help="read maps and inputs of N random chips only; everything else is checked for all chips (default: all)",
@@ -86,13 +86,13 @@ def _verified(parsed: argparse.Namespace) -> int:
     store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r", lost_ids=True)
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
     count, mendable = 0, []
-    for problem in verify(store, chip_set, sample=parsed.sample, seed=parsed.seed):
+    for problem in verify(store, chip_set, random=parsed.random, seed=parsed.seed):
         sys.stdout.write(f"{printable(str(problem))}\n")
         count += 1
         if problem.positions:  # chips that are only pending are not kept: there may be a million
             mendable.append(problem)
     total = len(store.chip_ids)
-    looked = f", maps read of {min(parsed.sample, total)} (seed {parsed.seed})" if parsed.sample else ""
+    looked = f", maps read of {min(parsed.random, total)} (seed {parsed.seed})" if parsed.random else ""
     found = counted(count, "problem") if count else "sound"
     sys.stdout.write(f"{store.path}: {found}, {counted(total, 'chip')}{looked}\n")
     if parsed.repair:

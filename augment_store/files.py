@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
@@ -162,3 +163,14 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     with draft_of(path) as draft, draft.open("wb") as file:
         for part in parts:
             file.write(part)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain values as JSON that people read: indented, in UTF-8.
+
+    Raises:
+        OutputError: If it cannot be written.
+        ValueError: If a number is NaN or infinite, which JSON does not have.
+    """
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+    write_whole(path, [f"{text}\n".encode()])

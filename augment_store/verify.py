@@ -49,14 +49,14 @@ class Problem:
 
 
 def verify(
-    store: AugmentStore, chip_set: ChipSet | None = None, *, sample: int | None = None, seed: int = 0
+    store: AugmentStore, chip_set: ChipSet | None = None, *, random: int | None = None, seed: int = 0
 ) -> Iterator[Problem]:
     """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
 
     Args:
         store: An open store.
         chip_set: Chips it should have been generated from; their input digests are compared too.
-        sample: Number of random chips whose maps and inputs are read; None for all. Everything else is
+        random: Number of random chips whose maps and inputs are read; None for all. Everything else is
             checked for all chips.
         seed: Seed for random draws.
     """
@@ -66,7 +66,7 @@ def verify(
         return  # what follows reads arrays that must be as the schema says
     yield from _consolidated_problems(store)
     total = len(store.chip_ids)
-    drawn = range(total) if sample is None else draw(np.arange(total), sample, seed).tolist()
+    drawn = range(total) if random is None else draw(np.arange(total), random, seed).tolist()
     damaged, nameless = False, []
     for positions in entry_chunks(store):
         found = list(_entry_problems(store, positions))

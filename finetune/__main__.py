@@ -18,10 +18,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    from finetune.run.execute import run  # heavy, so imported only when work starts
+    quieten(REMARKS)
+    from finetune.run.early import check_early  # Zarr is imported here, for a store
 
-    quieten(REMARKS, LOGGERS)  # after the imports, which set their own filters and levels
-    run(options)
+    given = check_early(options)
+    from finetune.run.execute import run  # torch and TerraTorch are imported here, when work starts
+
+    quieten(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels
+    run(options, given)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from augment_store.chips.layouts import find_layout
 from augment_store.command_line import run_guarded
-from augment_store.files import write_whole
+from augment_store.files import write_json
 from augment_store.history import command_line
 from augment_store.modalities import INPUT_MODALITIES
 from augment_store.words import counted
@@ -53,8 +52,7 @@ def run_audit(options: ChipOptions, json_path: Path | None) -> int:
     audit = audit_chips(chip_set, options.inputs, units)
     show_audit(audit, Console())
     if json_path is not None:
-        text = json.dumps(audit.to_dict(), indent=1, allow_nan=False) + "\n"
-        write_whole(json_path, [text.encode()])
+        write_json(json_path, audit.to_dict())
     return 1 if audit.stops else 0
 
 

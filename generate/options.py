@@ -147,7 +147,7 @@ def _add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
         "--decoding-steps", type=int, default=1, metavar="N", help="rounds of filling in (default: 1)"
     )
     group.add_argument(
-        "--samples", type=int, default=1, metavar="K", help="generations per chip (default: 1)"
+        "--samples", type=int, default=1, metavar="K", help="maps generated per chip (default: 1)"
     )
     group.add_argument("--seed", type=int, default=0, help="run seed (default: 0)")
     group.add_argument(

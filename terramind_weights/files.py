@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from augment_store.errors import AugmentStoreError
 from terramind_weights.catalog import PUBLISHED_FILES, GeneratorSource, WeightFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class WeightsError(AugmentStoreError, RuntimeError):
@@ -43,13 +44,19 @@ def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Pa
 
 
 def _download(file: WeightFile) -> Path:
-    """The file in the Hugging Face cache, fetched unless HF_HUB_OFFLINE is set."""
-    from huggingface_hub import hf_hub_download
+    """The file in the Hugging Face cache, fetched if it is not there, unless HF_HUB_OFFLINE is set."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    repo_id, filename = str(file.repo_id), file.filename
     try:
-        return Path(hf_hub_download(repo_id=str(file.repo_id), filename=file.filename))
-    except (OSError, ValueError, RuntimeError) as error:  # huggingface_hub's errors derive from these
-        reason = str(error).strip().splitlines()[0]
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return Path(hf_hub_download(repo_id, filename, local_files_only=True))
+        # asked once: without a network, hf_hub_download itself would retry for half a minute
+        get_hf_file_metadata(hf_hub_url(repo_id, filename))
+        return Path(hf_hub_download(repo_id, filename))
+    except Exception as error:  # each version's HTTP library has errors of its own; all mean the same
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{file.filename} is not in the Hugging Face cache ({reason}); {_how_to_get(file)}"
         ) from error
@@ -72,6 +79,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
+    import torch  # heavy, and whoever only locates or hashes a file does without it
+
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -101,6 +110,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: If it cannot be read, or is not a flat mapping of names to tensors.
     """
+    from torch import Tensor
+
     state = read_checkpoint(path)
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: expected a flat state dict of tensors, as published")

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
     which.add_argument(
-        "--worst", type=positive, metavar="N", help="show the N most doubtful chips of the sample"
+        "--worst", type=positive, metavar="N", help="show the N most doubtful of the chips summarised"
     )
     which.add_argument("--random", type=positive, metavar="N", help="show N random chips")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
@@ -60,11 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
     parser.add_argument(
-        "--sample",
+        "--summary-chips",
         type=positive,
         default=500,
         metavar="N",
-        help="number of chips to summarise (default: 500)",
+        help="number of random chips that the summary is of (default: 500)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: 0)")
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     survey = Survey(store, chips, table, against)
     asked = _positions(survey, args)
     console = Console()
-    seen = list(survey.measure(draw(survey.progress.complete, args.sample, args.seed)))
+    seen = list(survey.measure(draw(survey.progress.complete, args.summary_chips, args.seed)))
     chosen = _choose(survey, seen, asked, args.worst)
     _check_inputs(survey, chosen)
     print_summary(console, survey, seen)

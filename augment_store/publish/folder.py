@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
-from augment_store.files import check_outside, draft_folder_of
+from augment_store.files import check_outside, draft_folder_of, write_json
 from augment_store.history import without_places
 from augment_store.inspect.survey import Survey
 from augment_store.legend import LegendTable
@@ -59,9 +56,9 @@ def publish(
         survey = Survey(store, chips, table or LegendTable.load(None))
         facts = read_facts(survey, imprint, repo=repo, date=datetime.now(UTC).date().isoformat())
         _copy(store, draft / facts.folder)
-        _write_json(draft / COLLECTION, collection_json(facts))
+        write_json(draft / COLLECTION, collection_json(facts))
         digest = hashlib.sha256((draft / COLLECTION).read_bytes()).hexdigest()
-        _write_json(draft / CROISSANT, croissant_json(facts, digest))
+        write_json(draft / CROISSANT, croissant_json(facts, digest))
         (draft / "README.md").write_text(write_card(facts), encoding="utf-8")
     return facts
 
@@ -88,7 +85,3 @@ def _copy(store: AugmentStore, folder: Path) -> None:
     """Copies a store, without leftovers of killed writes and without places of this machine in its history."""
     shutil.copytree(store.path, folder, ignore=shutil.ignore_patterns("*.partial"))
     AugmentStore.open(folder, mode="r+").write_history(without_places(store.history))
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

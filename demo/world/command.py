@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.command_line import run_guarded
+from augment_store.command_line import new_parser, run_guarded
 from augment_store.errors import AugmentStoreError
 
 
@@ -18,14 +18,15 @@ class WorldError(AugmentStoreError, ValueError):
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status."""
-    parser = argparse.ArgumentParser("python -m demo.world", description=__doc__, allow_abbrev=False)
+    parser = new_parser("demo.world", __doc__)
     parser.add_argument("--chips", type=Path, required=True, metavar="DIR", help="folder to make")
     for split, scenes in (("train", 12), ("val", 3), ("test", 12)):
         help_ = f"scenes of four chips each (default: {scenes})"
         parser.add_argument(f"--{split}", type=int, default=scenes, metavar="N", help=help_)
     parser.add_argument("--timesteps", type=int, default=2, help="acquisitions over the year (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
-    return run_guarded(lambda: _write(parser.parse_args(arguments)))
+    parsed = parser.parse_args(arguments)
+    return run_guarded(lambda: _write(parsed))
 
 
 def _write(parsed: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE
 from eval.score.opening import Opened
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.model.backbone import BACKBONE
+from finetune.model import BACKBONE
 from finetune.run.config import read_yaml
 
 WEIGHTS: Final = "model.safetensors"

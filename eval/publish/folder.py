@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from augment_store.errors import PublishError
-from augment_store.files import draft_folder_of, read_text, short_place
+from augment_store.files import draft_folder_of, read_text, short_place, write_json
 from augment_store.publish.imprint import Imprint
 from augment_store.typed import load_json
 from eval.compare.report.files import REPORT
@@ -106,9 +104,9 @@ def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, 
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
     spec = augmentation.store.spec if augmentation.store else None
     bundle.write(folder)
-    _write_json(folder / REPORT, report.model_dump(mode="json"))
+    write_json(folder / REPORT, report.model_dump(mode="json"))
     if spec is not None:
-        _write_json(folder / "generation_spec.json", spec.to_dict())
+        write_json(folder / "generation_spec.json", spec.to_dict())
     facts = CardFacts(
         imprint=imprint,
         manifest=manifest,
@@ -120,7 +118,3 @@ def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, 
         spec=spec,
     )
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(dict(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from augment_store.entries import read_entries
 from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import LULC
+from augment_store.remote import as_path
 from augment_store.schema import Extent
 from augment_store.store import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, Maps, Material
@@ -41,6 +42,14 @@ class AugmentRequest:
     encoding: tuple[str, ...] | None = None
     control: str | None = None
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls, augment: str | None, encoding: Sequence[str] | None, control: str | None, seed: int = 0
+    ) -> AugmentRequest:
+        """What the datamodule's arguments of these names ask for."""
+        store = as_path(augment) if augment else None
+        return cls(store, None if encoding is None else tuple(encoding), control, seed)
 
 
 def _check(request: AugmentRequest) -> Control | None:

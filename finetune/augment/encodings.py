@@ -11,12 +11,10 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
 from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
@@ -25,6 +23,9 @@ from augment_store.maps.family import GeneratedMap
 from augment_store.maps.registry import MAPS
 from augment_store.modalities import INPUT_MODALITIES, LULC, S2_MODALITIES
 from finetune.errors import EncodingError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # imported where planes are made, so that names are checked at once
 
 VALUE: Final = "value"
 """What users may call the encoding of any continuous map; its full name is the map's array."""
@@ -58,6 +59,8 @@ def _raw(dtype: type[np.generic], *values: float) -> NDArray[Any]:
 
 def _onehot(raw: Tensor, classes: int) -> Tensor:
     """A plane per class, 1 where the pixel has that class; all are 0 where nothing was generated."""
+    import torch
+
     values = torch.arange(classes, device=raw.device, dtype=raw.dtype).view(1, -1, 1, 1, 1)
     return (raw.unsqueeze(1) == values).float()
 
@@ -65,7 +68,7 @@ def _onehot(raw: Tensor, classes: int) -> Tensor:
 def _index(raw: Tensor, classes: int) -> Tensor:
     """The class number scaled to 0..1; 0, which is "no data", where nothing was generated."""
     index = raw.unsqueeze(1).float()
-    return torch.where(index < classes, index / (classes - 1), 0.0)
+    return (index / (classes - 1)).where(index < classes, 0.0)
 
 
 def _share(raw: Tensor) -> Tensor:
@@ -78,6 +81,8 @@ def _shares(raw: Tensor) -> Tensor:
 
 def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Values standardised as TerraMind was pretrained with them; 0, the mean, where nothing was generated."""
+    import torch
+
     banded = (raw if raw.ndim == 5 else raw.unsqueeze(2)).transpose(1, 2)
     shift, spread = (torch.tensor(table, device=raw.device).view(1, -1, 1, 1, 1) for table in (mean, std))
     return torch.where(banded == VALUE_FILL, 0.0, (banded.float() * scale - shift) / spread)

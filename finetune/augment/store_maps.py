@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -43,7 +44,11 @@ class StoreMaps:
         self._found: dict[str, Mismatch] = {}
         _check_arrays(opened, self.arrays)
         self.inputs = generator_inputs(opened)
-        self.complete = frozenset(opened.chips_in(State.COMPLETE))
+
+    @cached_property
+    def complete(self) -> frozenset[str]:
+        """Chips whose maps are there."""
+        return frozenset(self.store.chips_in(State.COMPLETE))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": {}, "_opened": None}

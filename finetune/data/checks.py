@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.layouts import root_above
 from augment_store.errors import ChipDataError
 from augment_store.modalities import IGNORED_LABEL
 from augment_store.words import sized
@@ -47,6 +49,21 @@ class Survey:
     inputs: str
     masks: str
     shape: tuple[int, int]
+
+
+def open_chips(root: Path, layout: str | None) -> ChipSet:
+    """The chip set of a YAML's ``data_root``.
+
+    Args:
+        root: Its root, or its ``data`` folder if no layout is named.
+        layout: A layout that ships, or a YAML file; None to detect it.
+
+    Raises:
+        ChipSetError: If there is none, or the layout is unknown.
+    """
+    # ImpactMesh's own datamodule takes the folder `data`; a named layout says itself where its files are
+    above = root_above(root) if layout is None else None
+    return ChipSet.open(above or root, layout)
 
 
 def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:

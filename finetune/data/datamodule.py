@@ -15,13 +15,12 @@ from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import root_above
 from augment_store.remote import as_path
 from augment_store.words import sized
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
-from finetune.data.checks import Survey, SurveyRules, survey_chips
+from finetune.data.checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardisation import check_units, find_statistics
@@ -117,12 +116,7 @@ class TimStoreDataModule(LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
         self.transforms |= {"test": test_transform, "predict": test_transform}
-        request = AugmentRequest(
-            store=as_path(augment) if augment else None,
-            encoding=None if encoding is None else tuple(encoding),
-            control=control,
-            seed=control_seed,
-        )
+        request = AugmentRequest.of(augment, encoding, control, control_seed)
         self.augmentation = Augmentation(request, memory_limit_mb)
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
@@ -142,9 +136,7 @@ class TimStoreDataModule(LightningDataModule):
             ChipSetError: If there is none, or the layout is unknown.
             ConfigError: If its values are in other units than the statistics.
         """
-        # ImpactMesh's own datamodule takes the folder `data`; a named layout says itself where its files are.
-        above = root_above(self.data_root) if self.layout is None else None
-        found = ChipSet.open(above or self.data_root, self.layout)
+        found = open_chips(self.data_root, self.layout)
         check_units(self.statistics, found.layout)
         return found
 

@@ -24,9 +24,6 @@ from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement,
 from finetune.errors import ConfigError
 from terramind_weights.backbone import find_source, load_backbone
 
-BACKBONE: Final = "terramind_tim_store"
-"""Name under which TerraTorch finds the backbone."""
-
 NEW_COLUMNS: Final = ("zero", "random")
 """How the new columns of a widened patch embedding may start."""
 

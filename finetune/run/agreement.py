@@ -12,7 +12,7 @@ from finetune.augment.encodings import PLANES_MODALITY, Placement
 from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
 from finetune.data.dataset import find_bands
 from finetune.errors import ConfigError
-from finetune.model.backbone import BACKBONE
+from finetune.model import BACKBONE
 
 TRAINED_LAYERS: Final[Mapping[Placement, str]] = {
     Placement.BANDS: "added",

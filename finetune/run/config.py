@@ -14,7 +14,7 @@ from augment_store.remote import as_path, without_secrets
 from augment_store.typed import load_yaml
 from augment_store.words import one_line
 from finetune.errors import ConfigError
-from finetune.model.backbone import BACKBONE
+from finetune.model import BACKBONE
 from finetune.options import Options
 from finetune.run.trainer import resolve_trainer, say
 
@@ -161,14 +161,22 @@ def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
     """
     config = {**given, "seed_everything": options.seed} if options.seed is not None else given
     config = normalise(config)
-    _resolve_data(config["data"]["init_args"], options)
+    resolve_data(config["data"]["init_args"], options)
     _resolve_weights(config["model"]["init_args"]["model_args"], options)
     resolve_trainer(section(config, "trainer"), options, gpu=gpu)
     return config
 
 
-def _resolve_data(data: Config, options: Options) -> None:
-    """Sets what the datamodule reads and joins."""
+def resolve_data(data: Config, options: Options) -> None:
+    """Sets what the datamodule reads and joins.
+
+    Args:
+        data: Arguments of the datamodule; changed.
+        options: The command line, which wins.
+
+    Raises:
+        ConfigError: If the store is not there.
+    """
     if options.chips is not None:
         data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}

@@ -15,19 +15,23 @@ from augment_store.words import now
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
 from finetune.options import Options
-from finetune.run.config import Config, read_yaml, resolve, with_our_datamodule
-from finetune.run.manifest import CHECKPOINTS, CONFIG, MANIFEST, RunManifest
+from finetune.run.config import Config, resolve
+from finetune.run.early import check_free
+from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build
 from finetune.run.trainer import without_places
-from finetune.run.trust import CUSTOM_MODULES, check_trusted
 from terramind_weights.checkpoint import read_exact
 from terramind_weights.files import WeightsError
 
 
-def run(options: Options) -> None:
+def run(options: Options, yaml_given: Config) -> None:
     """Runs a command.
+
+    Args:
+        options: The command line.
+        yaml_given: The YAML, by `check_early`.
 
     Raises:
         AugmentStoreError: If options, YAML, data, store or weights are invalid; before anything is trained.
@@ -37,7 +41,7 @@ def run(options: Options) -> None:
         return resolve(given, options, gpu=torch.cuda.is_available())
 
     bare = options.command != "fit" or options.ckpt_path is not None
-    cli = build(_given(options), options.config, options.overrides, settle, bare=bare)
+    cli = build(yaml_given, options.config, options.overrides, settle, bare=bare)
     if options.command == "fit":
         with exclusive(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
             _fit(options, cli)
@@ -45,29 +49,10 @@ def run(options: Options) -> None:
         _evaluate(options, cli)
 
 
-def _given(options: Options) -> Config:
-    """The YAML; one found in a run, which may be someone else's, must not run any code of its own."""
-    given = read_yaml(options.config)
-    if options.config == options.run / CONFIG:  # a YAML named by the user is trusted
-        check_trusted(given, options.config, options.custom_modules_path)
-    if options.custom_modules_path is not None:
-        given[CUSTOM_MODULES] = options.custom_modules_path
-    return with_our_datamodule(given, options.config)
-
-
-def _check_free(options: Options) -> None:
-    """A run directory holds one run; one that left no checkpoint, such as a smoke run, may be replaced."""
-    left = sorted((options.run / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stem != "last")
-    if options.ckpt_path is None and left:
-        raise RunError(
-            f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path {left[0]}"
-        )
-
-
 def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
-        _check_free(options)
+        check_free(options)  # again: another process may have trained until the folder was ours
     check_trainable(cli.model)
     if options.init is not None:
         start_from(cli.model, options.init)

@@ -54,14 +54,14 @@ def test_repairing_what_is_no_store_makes_nothing(tmp_path, capsys):
 
 
 def test_verify_says_of_how_many_chips_the_maps_were_read(store, capsys):
-    assert main(["verify", str(store.path), "--sample", "2", "--seed", "5"]) == 1
+    assert main(["verify", str(store.path), "--random", "2", "--seed", "5"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "chip chip4: pending; run the generate command again",
         f"{store.path}: 1 problem, 5 chips, maps read of 2 (seed 5)",
     ]
     with pytest.raises(SystemExit, match="2"):
-        main(["verify", str(store.path), "--sample", "0"])
-    assert "argument --sample: 0; expected at least 1" in capsys.readouterr().err
+        main(["verify", str(store.path), "--random", "0"])
+    assert "argument --random: 0; expected at least 1" in capsys.readouterr().err
 
 
 def test_a_missing_store_is_a_line_and_exit_2(tmp_path):

@@ -46,11 +46,11 @@ def test_a_chip_says_where_in_its_files_the_timestep_is(tmp_path):
 
 def test_numbers_from_a_sample_say_so(tmp_path, capsys):
     make_store(tmp_path / "s", chips=8)
-    assert inspect(tmp_path / "s", "--sample", 3, "--worst", 2) == 0
+    assert inspect(tmp_path / "s", "--summary-chips", 3, "--worst", 2) == 0
     out = capsys.readouterr().out
     assert "seeded sample of 3 chips" in out
     first = out[out.index("chips asked for") :]
-    assert inspect(tmp_path / "s", "--sample", 3, "--worst", 2) == 0
+    assert inspect(tmp_path / "s", "--summary-chips", 3, "--worst", 2) == 0
     assert capsys.readouterr().out.endswith(first)
 
 
@@ -58,7 +58,7 @@ def test_no_more_chips_are_read_than_the_sample(tmp_path, monkeypatch):
     make_store(tmp_path / "s", chips=40, shard_chips=8)
     asked, read = [], AugmentStore.read
     monkeypatch.setattr(AugmentStore, "read", lambda store, *what: asked.append(what) or read(store, *what))
-    assert inspect(tmp_path / "s", "--sample", 5) == 0
+    assert inspect(tmp_path / "s", "--summary-chips", 5) == 0
     assert len({chip_id for _, chip_id in asked}) <= 5 + 8  # the sample, and the chips a sheet would show
 
 

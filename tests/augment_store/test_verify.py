@@ -328,7 +328,7 @@ def test_a_sample_reads_the_maps_of_as_many_chips_and_everything_else_of_all(tmp
         path = store.path / "lulc/c" / str(shard) / "0/0/0/0"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     pending = ["chip scene1_r2c3: pending; run the generate command again"]
-    assert verify(store, sample=0) == pending
+    assert verify(store, random=0) == pending
     found = [problem.positions for problem in find_problems(store, sample=4, seed=3) if problem.positions]
     drawn = np.sort(np.random.default_rng(3).choice(12, 4, replace=False)).tolist()
     assert found == [(position,) for position in drawn if position < 10]

@@ -1,12 +1,7 @@
-"""Trains the demo's generator from nothing: ``python -m tools.demo_generator --out DIR [--seed 0]``.
-
-Writes the network, the two tokenizers and the model card into DIR. The weights shipped with the package were
-made by this command; it is deterministic from the seed on one machine.
-"""
+"""Trains the demo's generator from nothing, and scores it."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,17 +140,11 @@ def evaluate(plan: Plan, seed: int, folder: Path, progress: Progress, console: C
     (folder / "CARD.md").write_text(card)
 
 
-def main() -> None:
-    """Trains, scores and writes."""
-    parser = argparse.ArgumentParser(prog="python -m tools.demo_generator", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the weight files and the model card"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of scenes, weights and batches")
-    arguments = parser.parse_args()
+def make(folder: Path, seed: int) -> None:
+    """Trains the generator, scores it, and writes weights and model card into a folder."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        train(PLAN, arguments.seed, arguments.out, bar)
-        evaluate(PLAN, arguments.seed, arguments.out, bar, console)
-    console.print(f"wrote {arguments.out}")
+        train(PLAN, seed, folder, bar)
+        evaluate(PLAN, seed, folder, bar, console)
+    console.print(f"wrote {folder}")
