@@ -362,6 +362,9 @@ def test_a_configurations_text_finds_the_password_of_its_host_again():
     path = as_path("https://you:s3cret@other/chips")
     assert as_path(str(path)).address == as_path(path).address == "https://you:s3cret@other/chips"
     assert as_path("https://third/chips").address == "https://third/chips"
+    table = as_path("https://third/scenes.csv?token=t0ken")
+    assert as_path(str(table)).address == "https://third/scenes.csv?token=t0ken"
+    assert as_path("https://third/other.csv").address == "https://third/other.csv"
     assert as_path("s3://other/chips").address == "s3://other/chips"
 
 
