@@ -23,10 +23,10 @@ from augment_store.words import one_line
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
-_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s'\"]*@|([a-z][a-z0-9+.-]+:/+)[^/\s'\"]*:[^/\s'\"]*@")
+_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s]*@|([a-z][a-z0-9+.-]+:/+)[^/\s]*:[^/\s]*@")
 """A user and password before the host, or a token; ``abfs://container@account`` has neither."""
 
-_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?[^\s'\"]*=[^\s'\"]*")
+_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?\S*=\S*")
 
 _given: dict[str, str] = {}
 """What this process was given with secrets, whole URLs and those up to the host, by what they are without."""

@@ -337,7 +337,8 @@ SECRET = "https://me:s3cret@host:8080"
         ("s3:/key:s3cret@bucket/a", "s3:/bucket/a"),  # what Path makes of it
         ("https://host/a.tif?token=t0ken&x=/y", "https://host/a.tif"),
         ("https://host/my chips?token=t0ken", "https://host/my chips"),
-        (f"401, url='{SECRET}/a?b=c': refused", "401, url='https://host:8080/a': refused"),
+        (f"401, url='{SECRET}/a?b=c' refused", "401, url='https://host:8080/a refused"),
+        ("https://me:pass'@\"word@host/a?b='c'", "https://host/a"),
         (f"--chips={SECRET}/a", "--chips=https://host:8080/a"),
         ("abfs://container@account/a", "abfs://container@account/a"),  # no user
         ("sftp://me@host/a", "sftp://me@host/a"),  # no password
