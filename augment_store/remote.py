@@ -23,13 +23,13 @@ from augment_store.words import one_line
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+")
 
-_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s'\"]*@|([a-z][a-z0-9+.-]+:/+)[^/\s'\"]*:[^/\s'\"]*@")
+_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s]*@|([a-z][a-z0-9+.-]+:/+)[^/\s]*:[^/\s]*@")
 """A user and password before the host, or a token; ``abfs://container@account`` has neither."""
 
-_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?[^\s'\"]*=[^\s'\"]*")
+_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?\S*=\S*")
 
-_logins: dict[str, str] = {}
-"""URLs up to the host that this process was given with a user and password, by what they are without."""
+_given: dict[str, str] = {}
+"""What this process was given with secrets, whole URLs and those up to the host, by what they are without."""
 
 
 def without_secrets(text: str) -> str:
@@ -43,8 +43,8 @@ def without_secrets(text: str) -> str:
 def as_path(place: str | Path) -> Path:
     """The path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``).
 
-    A URL without a user and password gets those that this process was given for its host before: configurations hold
-    URLs as text, and that text has none.
+    A URL without secrets gets those that this process was given for it or for its host before: configurations hold URLs
+    as text, and that text has none.
     """
     if isinstance(place, RemotePath):
         return place
@@ -53,12 +53,11 @@ def as_path(place: str | Path) -> Path:
         return Path(place)
     if scheme[1] == "file":
         return Path("/", str(place)[scheme.end() :])
-    host, slash, rest = str(place)[scheme.end() :].partition("/")
-    given = f"{scheme[1]}://{host}"
-    plain = without_secrets(given)
-    if plain != given:
-        _logins[plain] = given
-    return RemotePath(f"{_logins.get(plain, given)}{slash}{rest}")
+    name, slash, rest = str(place)[scheme.end() :].partition("/")
+    host = f"{scheme[1]}://{name}"
+    url = f"{host}{slash}{rest}"
+    _given.update({plain: text for text in (host, url) if (plain := without_secrets(text)) != text})
+    return RemotePath(_given.get(url) or f"{_given.get(host, host)}{slash}{rest}")
 
 
 class RemotePath(PosixPath):

@@ -181,9 +181,12 @@ def resolve_data(data: Config, options: Options) -> None:
         data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
-    for key in ("data_root", "augment"):
-        if data.get(key):  # the run keeps its configuration; this process keeps the passwords
-            data[key] = without_secrets(str(as_path(data[key])))
+    for key, url in data.items():
+        if (
+            isinstance(url, str) and "://" in url
+        ):  # the run keeps its configuration; this process keeps the secrets
+            as_path(url)
+            data[key] = without_secrets(url)
     data["control"] = options.control or data.get("control")
     if options.encoding is not None:
         data["encoding"] = list(options.encoding)

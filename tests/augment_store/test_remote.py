@@ -337,7 +337,8 @@ SECRET = "https://me:s3cret@host:8080"
         ("s3:/key:s3cret@bucket/a", "s3:/bucket/a"),  # what Path makes of it
         ("https://host/a.tif?token=t0ken&x=/y", "https://host/a.tif"),
         ("https://host/my chips?token=t0ken", "https://host/my chips"),
-        (f"401, url='{SECRET}/a?b=c': refused", "401, url='https://host:8080/a': refused"),
+        (f"401, url='{SECRET}/a?b=c' refused", "401, url='https://host:8080/a refused"),
+        ("https://me:pass'@\"word@host/a?b='c'", "https://host/a"),
         (f"--chips={SECRET}/a", "--chips=https://host:8080/a"),
         ("abfs://container@account/a", "abfs://container@account/a"),  # no user
         ("sftp://me@host/a", "sftp://me@host/a"),  # no password
@@ -362,6 +363,9 @@ def test_a_configurations_text_finds_the_password_of_its_host_again():
     path = as_path("https://you:s3cret@other/chips")
     assert as_path(str(path)).address == as_path(path).address == "https://you:s3cret@other/chips"
     assert as_path("https://third/chips").address == "https://third/chips"
+    table = as_path("https://third/scenes.csv?token=t0ken")
+    assert as_path(str(table)).address == "https://third/scenes.csv?token=t0ken"
+    assert as_path("https://third/other.csv").address == "https://third/other.csv"
     assert as_path("s3://other/chips").address == "s3://other/chips"
 
 

@@ -96,8 +96,11 @@ def test_scenes_and_layout_of_the_command_line_reach_the_configuration(fit):
 
 
 def test_a_configuration_keeps_no_password(fit):
-    """The datamodule, which is made from it, still finds the password of the host."""
-    init_args = {"data_root": "https://me:s3cret@of-a-yaml/chips"}
+    """The datamodule, which is made from it, still finds the password of the host and the token of the file."""
+    init_args = {
+        "data_root": "https://me:s3cret@of-a-yaml/chips",
+        "train_split": "https://lists/train.txt?token=t0ken",
+    }
     given = {
         "data": {"init_args": init_args},
         "model": {"init_args": {"model_args": {"num_classes": 2}}},
@@ -105,8 +108,9 @@ def test_a_configuration_keeps_no_password(fit):
     options = parse([*fit[:3], "--run", "run"])
     assert options.chips is None
     data = resolve(given, options, gpu=False)["data"]["init_args"]
-    assert data["data_root"] == "https://of-a-yaml/chips"
-    assert as_path(data["data_root"]).address == init_args["data_root"]
+    assert (data["data_root"], data["train_split"]) == ("https://of-a-yaml/chips", "https://lists/train.txt")
+    for key, address in init_args.items():
+        assert as_path(data[key]).address == address
 
 
 def test_a_bad_command_runs_as_a_process_in_one_line(tmp_path):
