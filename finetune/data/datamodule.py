@@ -128,7 +128,9 @@ class TimStoreDataModule(LightningDataModule):
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, Survey] = {}
         self.datasets: dict[str, ChipDataset] = {}
-        self.task: nn.Module | None = None  # set by our command line; under Lightning's, the trainer knows
+        self.task: nn.Module | None = (
+            None  # told by the command line; under Lightning's own, the trainer knows it
+        )
 
     # Data on disk ------------------------------------------------------------------------------------
 

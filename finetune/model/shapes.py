@@ -40,13 +40,15 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
             raise ConfigError(
                 f"images of {sized(shape)}: TerraTorch's in-line TiM takes squares only; {REMEDY}, or use a store"
             )
-        if isinstance(module, ReshapeTokensToImage):
-            taken = _rows_taken(module, rows * columns)
-            if taken not in (None, rows):
-                raise ConfigError(
-                    f"images of {sized(shape)} have {rows} × {columns} tokens, which TerraTorch's ReshapeTokensToImage "
-                    f"would lay out in {taken} rows: say h: {rows} at that neck in the YAML, or {REMEDY}"
-                )
+        if isinstance(module, ReshapeTokensToImage) and _rows_taken(module, rows * columns) not in (
+            None,
+            rows,
+        ):
+            raise ConfigError(
+                f"images of {sized(shape)} have {rows} × {columns} tokens, which TerraTorch's ReshapeTokensToImage "
+                f"would lay out in {_rows_taken(module, rows * columns)} rows: say h: {rows} at that neck in the "
+                f"YAML, or {REMEDY}"
+            )
 
 
 def _rows_taken(neck: ReshapeTokensToImage, tokens: int) -> int | None:
