@@ -1,7 +1,7 @@
 """Chips that are no squares, from generation to the report."""
 
+import contextlib
 import json
-from pathlib import Path
 
 import pytest
 import rasterio
@@ -23,22 +23,24 @@ IDS = {
 }
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder with chips of five classes and a YAML for them."""
-    make_world(tmp_path / "chips", SHAPE, timesteps=1, splits=IDS)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with chips of five classes, and all that was made of them up to the report."""
+    folder = tmp_path_factory.mktemp("shapes")
+    make_world(folder / "chips", SHAPE, timesteps=1, splits=IDS)
     made = two_class_config("nyc_tim_lulc", data_root="chips")
     names = ["water", "developed", "forest", "herbaceous", "other"]
     made["data"]["init_args"]["class_names"] = names
-    made["model"]["init_args"] |= {"class_names": names}
+    made["model"]["init_args"]["class_names"] = names
     made["model"]["init_args"]["model_args"]["num_classes"] = 5
     made["trainer"]["precision"] = 32
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(made))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (folder / "own.yaml").write_text(yaml.safe_dump(made))
+    with contextlib.chdir(folder):
+        run_everything()
+    return folder
 
 
-def test_from_generation_to_the_report(place):
+def run_everything():
     chips, store = ("--chips", "chips"), "store"
     demo = ("--generator", "demo", "--weights", "random", "--accelerator", "cpu")
     assert generate([*chips, "--store", store, *demo]) == 0
@@ -47,21 +49,35 @@ def test_from_generation_to_the_report(place):
     assert augment_store(["export", store, "--format", "cog", "--out", "maps"]) == 0
     for arm, joined in {"plain": (), "tim": ("--augment", store, "--encoding", "onehot")}.items():
         assert finetune(["fit", "--config", "own.yaml", "--weights", "random", *joined, "--run", arm]) == 0
-        assert RunManifest.read(Path(arm)).cost.steps == 2
     assert finetune(["predict", "--run", "tim"]) == 0
     assert evaluate(["score", "plain", "tim"]) == 0
     assert evaluate(["zero-shot", store, *chips, "--out", "map"]) == 0
     arms = ["--baseline", "plain", "--candidate", "tim", "--control", "map=map"]
     assert evaluate(["compare", *arms, "--out", "report"]) == 0
-    with (
-        rasterio.open("tim/predictions/c_0_0.tif") as file,
-        rasterio.open("maps/c_0_0_lulc.tif") as generated,
-    ):
-        assert file.shape == generated.shape == SHAPE
-        assert file.transform == generated.transform
-    report = json.loads(Path("report/report.json").read_text(encoding="utf-8"))
-    assert {entry["id"] for entry in report["chips"]} == set(IDS["test"])
+
+
+def test_every_pixel_is_predicted_and_counted(place):
+    assert {RunManifest.read(place / arm).cost.steps for arm in ("plain", "tim")} == {2}
+    predicted, generated = place / "tim/predictions/c_0_0.tif", place / "maps/c_0_0_lulc.tif"
+    with rasterio.open(predicted) as one, rasterio.open(generated) as other:
+        assert one.shape == other.shape == SHAPE
+        assert one.transform == other.transform
     counted = 4 * (32 * 80 - 3)  # three pixels of each mask are ignored
-    assert {Score.read(arm).counts.total.sum() for arm in ("plain", "tim", "map")} == {counted}
-    calibration = json.loads(next(Path("map").rglob("calibration.json")).read_text(encoding="utf-8"))
+    assert {Score.read(place / arm).counts.total.sum() for arm in ("plain", "tim", "map")} == {counted}
+    calibration = json.loads(next((place / "map").rglob("calibration.json")).read_text(encoding="utf-8"))
     assert set(calibration) == {"confidence", "token_probability"}
+    report = json.loads((place / "report/report.json").read_text(encoding="utf-8"))
+    assert {entry["id"] for entry in report["chips"]} == set(IDS["test"])
+
+
+@pytest.fixture(scope="module")
+def html(place):
+    return place / "report" / "report.html"
+
+
+def test_pictures_of_the_report_keep_their_shape(page):
+    sizes = page.execute_script(
+        "return [...document.querySelectorAll('#layers img')].map((i) => i.clientWidth / i.clientHeight)"
+    )
+    assert len(sizes) >= 6  # optical, radar, generated, reference, two predictions
+    assert sizes == pytest.approx([80 / 32] * len(sizes), rel=0.03)
