@@ -64,7 +64,9 @@ def place(tmp_path) -> Path:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "zarr.json").write_text("{")
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "zarr.json").write_text('{"attributes": {"schema_version": 1}}')
+    (tmp_path / "old" / "zarr.json").write_text(
+        '{"zarr_format": 3, "node_type": "group", "attributes": {"schema_version": 1}}'
+    )
     (tmp_path / "taken" / "checkpoints").mkdir(parents=True)
     (tmp_path / "taken" / "checkpoints" / "last.ckpt").touch()
     named = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
@@ -91,7 +93,6 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("finetune test --run run", "run/config.yaml: no such file; name a YAML with --config"),
         ("finetune fit --run taken --config nyc_phase2", "taken: holds a run already"),
         (f"{FIT} --chips none", "none: no such folder; --chips takes the root folder of a chip set"),
-        (f"{FIT} --chips empty --layout folders", "empty: no such folder"),
         (f"{FIT} --chips empty --layout unheard", "unheard"),
         (f"{FIT} --augment none", "--augment none: not an augment store"),
         (f"{FIT} --augment damaged", "damaged"),
@@ -106,7 +107,7 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("eval score out --config none.yaml --checkpoint x.ckpt", "none.yaml: cannot be read"),
         ("eval zero-shot none --chips empty --out out", "none: not an augment store"),
         (
-            "eval publish --run none --report empty --out out --license MIT",
+            "eval publish none --report empty --out out --license MIT",
             "empty/report.json: no such report",
         ),
         ("eval compare --baseline none --candidate none --out out", "none: not scored yet"),
