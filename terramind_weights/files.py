@@ -46,14 +46,16 @@ def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Pa
 def _download(file: WeightFile) -> Path:
     """The file in the Hugging Face cache, fetched if it is not there, unless HF_HUB_OFFLINE is set."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repo_id, filename = str(file.repo_id), file.filename
     try:
         with contextlib.suppress(LocalEntryNotFoundError):
             return Path(hf_hub_download(repo_id, filename, local_files_only=True))
-        # asked once: without a network, hf_hub_download itself would retry for half a minute
-        get_hf_file_metadata(hf_hub_url(repo_id, filename))
+        # Asked once: without a network, hf_hub_download itself would retry for half a minute. Where the Hub answers,
+        # if only that it is busy, retrying is right.
+        with contextlib.suppress(HfHubHTTPError):
+            get_hf_file_metadata(hf_hub_url(repo_id, filename))
         return Path(hf_hub_download(repo_id, filename))
     except Exception as error:  # each version's HTTP library has errors of its own; all mean the same
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

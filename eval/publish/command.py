@@ -47,15 +47,19 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.errors import PublishError
     from augment_store.publish.hub import push
     from augment_store.publish.imprint import Imprint
-    from eval.publish.card import claim
-    from eval.publish.folder import publish, read_report
-    from finetune.run.reopen import Places
+    from eval.publish.report import read_report
+    from finetune.run.manifest import RunManifest
 
     if args.push and not args.attribution:
         raise PublishError(
             f"--push {args.push}: say with --attribution who to credit for the chips and masks"
         )
     report = read_report(args.report)
+    RunManifest.read(args.run)
+    from eval.publish.card import claim  # torch and TerraTorch are imported from here on
+    from eval.publish.folder import publish
+    from finetune.run.reopen import Places
+
     imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
     places = Places(args.chips, args.store, args.layout)
     publish(args.run, report, args.out, places=places, imprint=imprint)

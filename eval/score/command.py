@@ -42,18 +42,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    from eval.errors import ScoreError
-    from eval.score.network import score
+    _check(args)
+    from eval.score.network import score  # torch and TerraTorch are imported from here on
     from eval.score.opening import open_checkpoint, open_run
     from finetune.run.reopen import Places
 
     places = Places(args.chips, args.store, args.layout)
-    if args.config is None and args.checkpoint not in ("best", "last"):
-        raise ScoreError(
-            f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
-        )
-    if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
-        raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
     for folder in args.runs:
         if args.config is None:
             opened = open_run(folder, args.checkpoint, places)
@@ -61,3 +55,25 @@ def run(args: argparse.Namespace) -> int:
             opened = open_checkpoint(args.config, Path(args.checkpoint), places)
         sys.stdout.writelines(f"{line}\n" for line in score(opened, folder).lines())
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Makes sure that every run is there before the first is scored.
+
+    Raises:
+        AugmentStoreError: If one is not, or options contradict each other.
+    """
+    from eval.errors import ScoreError
+    from finetune.run.config import read_yaml
+    from finetune.run.manifest import RunManifest
+
+    if args.config is None and args.checkpoint not in ("best", "last"):
+        raise ScoreError(
+            f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
+        )
+    if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
+        raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
+    if args.config is not None:
+        read_yaml(args.config)
+    for folder in args.runs if args.config is None else ():
+        RunManifest.read(folder)

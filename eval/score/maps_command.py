@@ -44,11 +44,13 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.chips.chip_set import ChipSet
     from augment_store.legend import LegendTable
     from augment_store.store import AugmentStore
-    from eval.score.calibration import describe
-    from eval.score.maps import score_store
 
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
-    made, calibration = score_store(store, chips, LegendTable.load(args.legend), args.out, args.layout)
+    table = LegendTable.load(args.legend)
+    from eval.score.calibration import describe  # torch is imported from here on
+    from eval.score.maps import score_store
+
+    made, calibration = score_store(store, chips, table, args.out, args.layout)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
     sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
     return 0

@@ -71,14 +71,6 @@ def test_a_missing_store_is_a_line_and_exit_2(tmp_path):
     assert found.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", ["augment_store.cli", "generate.cli"])
-def test_help_needs_no_heavy_import(module):
-    heavy = ["torch", "lightning", "terratorch", "zarr", "rasterio", "matplotlib"]
-    code = f"import sys, {module} as m\ntry:\n m.main(['--help'])\nexcept SystemExit: pass\n"
-    code += f"assert not [n for n in {heavy} if n in sys.modules], [n for n in {heavy} if n in sys.modules]"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_examples_that_its_parser_takes(command, capsys):
     with pytest.raises(SystemExit, match="0"):

@@ -329,7 +329,7 @@ def test_a_sample_reads_the_maps_of_as_many_chips_and_everything_else_of_all(tmp
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     pending = ["chip scene1_r2c3: pending; run the generate command again"]
     assert verify(store, random=0) == pending
-    found = [problem.positions for problem in find_problems(store, sample=4, seed=3) if problem.positions]
+    found = [problem.positions for problem in find_problems(store, random=4, seed=3) if problem.positions]
     drawn = np.sort(np.random.default_rng(3).choice(12, 4, replace=False)).tolist()
     assert found == [(position,) for position in drawn if position < 10]
     assert len(verify(store)) == 11

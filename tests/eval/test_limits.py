@@ -8,7 +8,7 @@ import pytest
 from augment_store.errors import PublishError
 from eval.compare.report.curves import read_curve
 from eval.errors import ScoreError, StudyError
-from eval.publish.folder import read_report
+from eval.publish.report import read_report
 from eval.score.record import Score
 from eval.study.plan import Step
 from eval.study.runner import missing

@@ -39,13 +39,10 @@ def fit(world, tmp_path):
     return ["fit", *tiny_options(world, "nyc_tim_lulc"), "--run", str(tmp_path / "run")]
 
 
-def test_help_loads_nothing_heavy():
-    heavy = ["torch", "terratorch", "lightning", "zarr"]
-    code = "import runpy, sys\nsys.argv = ['finetune', '--help']\n"
-    code += "try:\n    runpy.run_module('finetune', run_name='__main__')\nexcept SystemExit:\n"
-    code += f"    print('loaded', [name for name in {heavy} if name in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.endswith("loaded []\n")
+def test_help_names_the_yamls_that_ship(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    shown = capsys.readouterr().out
     assert all(name in shown for name in (*shipped_configs(), "--augment", "--new-columns"))
 
 

@@ -1,0 +1,52 @@
+"""The report that a bundle is published with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from augment_store.errors import PublishError
+from augment_store.files import read_text, short_place
+from augment_store.typed import load_json
+from eval.compare.report.files import REPORT
+from eval.compare.report.model import REPORT_VERSION, Report
+
+
+def read_report(folder: Path) -> Report:
+    """The report that `compare` wrote.
+
+    Raises:
+        PublishError: If there is none, or it is of another version.
+    """
+    path = folder / REPORT
+    if not path.is_file():
+        raise PublishError(f"{path}: no such report; make it with python -m eval compare --out {folder}")
+    try:
+        plain = load_json(read_text(path))
+        version = plain["report_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error
+    if version != REPORT_VERSION:
+        raise PublishError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
+    try:
+        return Report.model_validate(plain)
+    except ValidationError as error:
+        first, *_ = error.errors()
+        where = ".".join(map(str, first["loc"])) or "report"
+        raise PublishError(f"{path}: {where}: {first['msg']}; compare again") from error
+
+
+def without_places(report: Report) -> Report:
+    """A report in which paths of the machine it was made on are cut down to their last two parts."""
+    return Report.model_validate(_without_places(report.model_dump(mode="json")))
+
+
+def _without_places(value: Any) -> Any:
+    """Plain values with every absolute path shortened, wherever it is nested."""
+    if isinstance(value, dict):
+        return {key: _without_places(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_places(entry) for entry in value]
+    return short_place(value) if isinstance(value, str) else value

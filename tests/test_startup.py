@@ -1,0 +1,126 @@
+"""Help and mistakes are told before anything heavy is imported; seconds would depend on the machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from augment_store.cli import COMMANDS as STORE_COMMANDS
+from eval.cli import COMMANDS as EVAL_COMMANDS
+from finetune.options import CONFIGS
+from tests.conftest import ROOT
+
+MODULES = ("augment_store", "generate", "finetune", "eval", "demo", "demo.world", "tools.demo_generator")
+SUBCOMMANDS = [
+    "generate audit",
+    *(f"augment_store {name}" for name in STORE_COMMANDS),
+    *(f"eval {name}" for name in EVAL_COMMANDS),
+]
+TRAINING = ("torch", "lightning", "terratorch")
+HEAVY = (*TRAINING, "zarr", "rasterio", "matplotlib", "scipy", "xarray")
+
+
+def start(folder: Path, words: list[str], unwanted: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m WORDS` in a folder; the last line of stdout lists the unwanted modules that it imported."""
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = {words!r}\n"
+        f"try: runpy.run_module({words[0]!r}, run_name='__main__', alter_sys=True)\n"
+        f"finally: print('imported:', *[name for name in {unwanted!r} if name in sys.modules])\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", [*MODULES, *SUBCOMMANDS])
+def test_help_imports_nothing_heavy(command, tmp_path):
+    done = start(tmp_path, [*command.split(), "--help"], HEAVY)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ")
+    assert done.stdout.endswith("imported:\n")
+
+
+@pytest.mark.parametrize("command", MODULES)
+@pytest.mark.parametrize(("option", "status"), [("--version", 0), ("--unheard-of", 2)])
+def test_the_version_and_a_usage_error_import_nothing_heavy(command, option, status, tmp_path):
+    done = start(tmp_path, [*command.split(), option], HEAVY)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.endswith("imported:\n")
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder with the mistakes that the commands below run into."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.yaml").write_text("data: [1, 2")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "zarr.json").write_text("{")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "zarr.json").write_text(
+        '{"zarr_format": 3, "node_type": "group", "attributes": {"schema_version": 1}}'
+    )
+    (tmp_path / "taken" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "taken" / "checkpoints" / "last.ckpt").touch()
+    named = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    named["data"]["init_args"]["encoding"] = ["onehott"]
+    named["data"]["init_args"]["control"] = "constant"
+    (tmp_path / "typo.yaml").write_text(yaml.safe_dump(named))
+    return tmp_path
+
+
+FIT = "finetune fit --run run --config nyc_phase2"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("generate --chips none --store s", "none: no such folder"),
+        ("generate --chips empty --store s", "empty: no chips found"),
+        ("generate --chips empty --store s --generator terramind_v9", "unknown generator 'terramind_v9'"),
+        ("generate audit --chips none", "none: no such folder"),
+        ("finetune fit --run run --config nyc_phase3", "--config nyc_phase3: no such file; these ship"),
+        ("finetune fit --run run --config broken.yaml", "broken.yaml: cannot be read"),
+        ("finetune fit --run run --config typo.yaml", "unknown encoding 'onehott'; expected onehot"),
+        ("finetune fit --run run --config nyc_tim_lulc", "data.init_args.augment: stores/nyc_lulc is not an"),
+        ("finetune test --run run", "run/config.yaml: no such file; name a YAML with --config"),
+        ("finetune fit --run taken --config nyc_phase2", "taken: holds a run already"),
+        (f"{FIT} --chips none", "none: no such folder; --chips takes the root folder of a chip set"),
+        (f"{FIT} --chips empty --layout unheard", "unheard"),
+        (f"{FIT} --augment none", "--augment none: not an augment store"),
+        (f"{FIT} --augment damaged", "damaged"),
+        (f"{FIT} --augment old", "old: schema version 1"),
+        (f"{FIT} --control shufle", "unknown control 'shufle'; expected shuffle"),
+        (f"{FIT} --control shuffle", "--control shuffle takes the maps of a store"),
+        (f"{FIT} --encoding onehot", "encoding onehot without a store"),
+        (f"{FIT} --control analytic-ndvi --encoding onehot", "cannot make onehot; use --encoding ndvi"),
+        (f"{FIT} --control constant --encoding tokens onehot", "tokens are not planes"),
+        (f"{FIT} --chips none --data.init_args.batch_size 2", "none: no such folder"),
+        ("eval score taken empty", "taken/manifest.json: no such file"),
+        ("eval score out --config none.yaml --checkpoint x.ckpt", "none.yaml: cannot be read"),
+        ("eval zero-shot none --chips empty --out out", "none: not an augment store"),
+        (
+            "eval publish none --report empty --out out --license MIT",
+            "empty/report.json: no such report",
+        ),
+        ("eval compare --baseline none --candidate none --out out", "none: not scored yet"),
+        ("eval study --config none", "--config none: no such file"),
+        ("augment_store verify none", "none: not an augment store"),
+        ("demo --out taken", "taken: exists and is not empty"),
+        ("demo.world --chips taken", "taken: exists and is not empty"),
+    ],
+)
+def test_a_mistake_is_told_before_torch_is_imported(command, message, place):
+    done = start(place, command.split(), TRAINING)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.endswith("imported:\n")
+    assert not any((place / name).exists() for name in ("run", "s", "out"))
