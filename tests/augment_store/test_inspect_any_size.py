@@ -1,4 +1,4 @@
-"""The page of chips that are no squares, whose last patches reach beyond them."""
+"""The page of chips that are not square, whose last patches reach beyond them."""
 
 import numpy as np
 import pytest

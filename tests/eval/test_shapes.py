@@ -1,4 +1,4 @@
-"""Chips that are no squares, from generation to the report."""
+"""Chips that are not square, from generation to the report."""
 
 import contextlib
 import json

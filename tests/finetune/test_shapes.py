@@ -1,4 +1,4 @@
-"""Chips that are no squares in training: what TerraTorch takes, and what stops before a step."""
+"""Chips that are not square in training: what TerraTorch takes, and what stops before a step."""
 
 import pytest
 import torch

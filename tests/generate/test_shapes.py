@@ -1,4 +1,4 @@
-"""Chips that are no squares: their maps are those of the square they are padded to, everywhere in the store."""
+"""Chips that are not square: their maps are those of the square they are padded to, everywhere in the store."""
 
 import json
 
