@@ -80,8 +80,9 @@ def _verify(parsed: argparse.Namespace) -> int:
 
 def _verified(parsed: argparse.Namespace) -> int:
     from augment_store.chips.chip_set import ChipSet
+    from augment_store.repair import repair
     from augment_store.store import AugmentStore
-    from augment_store.verify import repair, verify
+    from augment_store.verify import verify
 
     store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r", lost_ids=True)
     chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None

@@ -8,9 +8,10 @@ import zarr
 from augment_store.chips.chip_set import ChipSet
 from augment_store.entries import ChipEntry
 from augment_store.errors import ChipNotFoundError, OtherChipsError, StoreError
+from augment_store.repair import repair
 from augment_store.schema import Extent
 from augment_store.store import AugmentStore, ChipRecord
-from augment_store.verify import check_unchanged, repair
+from augment_store.verify import check_unchanged
 from augment_store.verify import verify as find_problems
 from generate.plan import entries_to_announce
 from tests.worlds import BANDS, make_record, make_spec, make_store, rasters, write_folder_chips, write_tif

@@ -14,9 +14,10 @@ import torch
 
 from augment_store.chips.georeference import Georeference
 from augment_store.entries import ChipEntry, read_entries
+from augment_store.repair import repair
 from augment_store.schema import State
 from augment_store.store import AugmentStore
-from augment_store.verify import repair, verify
+from augment_store.verify import verify
 from eval.errors import ScoreError
 from eval.score.record import Score
 from finetune.run.checkpoints import WholeCheckpoints
