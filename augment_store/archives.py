@@ -92,7 +92,7 @@ def archived(path: Path) -> Mapping[str, Path]:
 def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str, Path]:
     """As `archived`; `changed` is when the folder last was, so that new archives are found."""
     found: dict[str, Path] = {}
-    for archive in sorted(path for path in folder.glob(pattern) if path.is_file()):
+    for archive in sorted(path for path in folder.glob(pattern) if path.is_file() and path.name[0] != "."):
         for name in _members(archive):
             if name.endswith(suffix) and found.setdefault(name, archive) is not archive:
                 raise ChipSetError(f"{archive}: holds {name}, as {found[name]} does; move one of them away")

@@ -16,7 +16,7 @@ from typing import ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from augment_store.errors import RemotePathError, StoreError
+from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
 from augment_store.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable
 from augment_store.objects import create, read_file, remove
 from augment_store.remote import RemotePath, as_path
@@ -79,13 +79,26 @@ def exclusive_store(path: Path, command: str) -> Iterator[None]:
     _take(place, lock, claim)
     try:
         yield
-    finally:
-        if read_file(lock) != claim:
-            raise StoreBusyError(
-                f"{lock}: deleted or replaced while this run was writing; make sure that no other run is, and look at "
-                f"the store with python -m augment_store verify {place}"
-            )
-        remove(lock)
+    except BaseException:
+        with contextlib.suppress(AugmentStoreError):  # what went wrong first is what has to be known
+            _release(place, lock, claim)
+        raise
+    _release(place, lock, claim)
+
+
+def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
+    """Deletes a lock that still holds.
+
+    Raises:
+        StoreBusyError: If it was deleted or replaced.
+        RemotePathError: If the server does not answer.
+    """
+    if read_file(lock) != claim:
+        raise StoreBusyError(
+            f"{lock}: deleted or replaced while this run was writing; make sure that no other run is, and look at "
+            f"the store with python -m augment_store verify {store}"
+        )
+    remove(lock)
 
 
 @dataclass(frozen=True)
@@ -128,12 +141,11 @@ def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
     It is created twice: a server that refuses neither has no conditional writes, and would not refuse another run. If
     the client repeats a request whose answer was lost, the first is refused too; so the content decides who holds it.
     """
-    first = create(lock, claim)
     try:
-        second = create(lock, claim)
+        first, second = create(lock, claim), create(lock, claim)
     except BaseException:
-        if first:
-            remove(lock)
+        with contextlib.suppress(AugmentStoreError):  # its answer may have been lost
+            _release(store, lock, claim)
         raise
     if first and second:
         remove(lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -280,7 +281,16 @@ def for_zarr(path: Path, *, write: bool) -> Path | FsspecStore:
         return path
     # not an option of every file system; a listing that is kept misses what other clients and processes write
     options = {"use_listings_cache": False} if write else None
-    return FsspecStore.from_url(path.address, storage_options=options, read_only=not write)
+    return _Listed.from_url(path.address, storage_options=options, read_only=not write)
+
+
+class _Listed(FsspecStore):
+    """Leaves out the object that stands for a folder, which Zarr would take for a folder in it, without end."""
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        async for name in super().list_dir(prefix):
+            if name.strip("/"):
+                yield name
 
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:

@@ -21,12 +21,17 @@ from typing import IO, Any, Final
 from augment_store.errors import AugmentStoreError, RemotePathError
 from augment_store.words import one_line
 
-_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+")
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 
-_LOGIN: Final = re.compile(r"(\b(?:https?|ftp):/+)[^/\s]*@|([a-z][a-z0-9+.-]+:/+)[^/\s]*:[^/\s]*@")
+_LOGIN: Final = re.compile(
+    r"(\b(?:https?|ftp):/+)[^/\s]*@|([a-z][a-z0-9+.-]+:/+)[^/\s]*:[^/\s]*@", re.IGNORECASE
+)
 """A user and password before the host, or a token; ``abfs://container@account`` has neither."""
 
-_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?\S*=\S*")
+_QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?\S*=\S*", re.IGNORECASE)
+
+_MIDDLE_QUERY: Final = re.compile(r"(https?://[^?]*)\?([^/]*=[^/]*)(/.*)", re.IGNORECASE)
+"""A query that stands before the end, since it was the folder's."""
 
 _given: dict[str, str] = {}
 """What this process was given with secrets, whole URLs and those up to the host, by what they are without."""
@@ -51,10 +56,10 @@ def as_path(place: str | Path) -> Path:
     scheme = _SCHEME.match(str(place))
     if scheme is None:
         return Path(place)
-    if scheme[1] == "file":
+    if scheme[1].lower() == "file":
         return Path("/", str(place)[scheme.end() :])
     name, slash, rest = str(place)[scheme.end() :].partition("/")
-    host = f"{scheme[1]}://{name}"
+    host = f"{scheme[1].lower()}://{name}"
     url = f"{host}{slash}{rest}"
     _given.update({plain: text for text in (host, url) if (plain := without_secrets(text)) != text})
     return RemotePath(_given.get(url) or f"{_given.get(host, host)}{slash}{rest}")
@@ -73,7 +78,7 @@ class RemotePath(PosixPath):
     @property
     def address(self) -> str:
         """The URL as it was given, for the client alone."""
-        return _SCHEME.sub(r"\1://", super().__str__(), count=1)
+        return _MIDDLE_QUERY.sub(r"\1\3?\2", _SCHEME.sub(r"\1://", super().__str__(), count=1))
 
     def __fspath__(self) -> str:
         raise RemotePathError(f"{self}: a URL is only read; write to a local folder, and copy it there")
@@ -128,8 +133,11 @@ class RemotePath(PosixPath):
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         """Files and folders in a folder."""
+        own = without_secrets(self.address).partition("://")[2].strip("/")
         for name in self.ask("ls", detail=False):
-            yield self / str(name).rstrip("/").rpartition("/")[2]
+            place = str(name).rpartition("://")[2].strip("/")
+            if place != own:  # object stores' consoles make an object for a folder, named like it
+                yield self / place.rpartition("/")[2]
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, **__: Any) -> IO[Any]:  # type: ignore[override]
         """A file's content, read whole.
@@ -247,10 +255,16 @@ def _is_silence(path: RemotePath, error: FileNotFoundError) -> bool:
     )
 
 
+def _without_login(path: RemotePath, told: str) -> str:
+    """What a client says of a URL, which may take its user and password for something else."""
+    login, at, _ = path.address.partition("://")[2].partition("/")[0].rpartition("@")
+    return told.replace(login + at, "") if at else told
+
+
 def _refused(path: RemotePath, doing: str, reason: BaseException) -> RemotePathError:
     while isinstance(reason, ExceptionGroup):  # newer versions of zarr group them
         reason = reason.exceptions[0]
-    told = without_secrets(one_line(reason) or type(reason).__name__)
+    told = without_secrets(_without_login(path, one_line(reason) or type(reason).__name__))
     if isinstance(reason, ImportError):
         package = '"terramind-tim-store[remote]"' if path.protocol in {"s3", "s3a"} else "the package named"
         return RemotePathError(f"{path}: cannot be {doing} ({told}); pip install {package}")

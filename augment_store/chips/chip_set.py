@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.archives import is_archived
 from augment_store.chips.georeference import Georeference, read_georeference
 from augment_store.chips.layouts import (
     SPLITS,
@@ -28,7 +29,7 @@ from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
-from augment_store.remote import as_path
+from augment_store.remote import RemotePath, as_path
 from augment_store.words import counted, sized
 
 DIGEST_BYTES = 16
@@ -107,6 +108,8 @@ class ChipSet:
             expected = ", ".join(str(self.folder / pattern) for pattern in layout.patterns()[:2])
             above = root_above(root)
             hint = f"; give the chip set's root, {above}" if above else ""
+            if isinstance(root, RemotePath) and any(map(is_archived, map(Path, layout.patterns()))):
+                hint = "; archives at a URL are not read, so copy them to a local folder"
             raise ChipSetError(
                 f"{root}: no chips found in the layout {layout.name!r}; expected files such as {expected}{hint}"
             )

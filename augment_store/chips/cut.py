@@ -81,11 +81,13 @@ class Edge:
     Attributes:
         name: ``lower`` or ``right``.
         pixels: How wide it is.
-        size: Next larger side of chips that would cover it; None where chips are larger already.
+        whole: Whether it is a whole region, smaller than a chip.
+        size: Next larger side of chips that would cover every other edge; None if there is none.
     """
 
     name: str
     pixels: int
+    whole: bool
     size: int | None
 
 
@@ -115,15 +117,19 @@ def starts(length: int, size: int, overlap: int) -> list[int]:
 
 def bare_edges(request: CutRequest, height: int, width: int) -> tuple[Edge, ...]:
     """Strips of a raster of `height` × `width` pixels, or of its regions, that no window covers."""
-    found: dict[Edge, None] = {}
+    lengths = {}
     for name, whole in (("lower", height), ("right", width)):
         side = request.block or whole
-        for length in sorted({min(side, whole - first) for first in range(0, whole, side)}, reverse=True):
-            pixels = _bare(length, request.size, request.overlap)
-            larger = range(request.size + 1, length + 1)
-            covering = (size for size in larger if not _bare(length, size, request.overlap))
-            if pixels:
-                found[Edge(name, pixels, next(covering, None))] = None
+        lengths[name] = sorted({min(side, whole - first) for first in range(0, whole, side)}, reverse=True)
+    every = {length for found in lengths.values() for length in found if length >= request.size}
+    larger = range(request.size + 1, min(every, default=0) + 1)
+    covering = (size for size in larger if not any(_bare(length, size, request.overlap) for length in every))
+    size = next(covering, None)  # for all edges at once: a size that covers one may bare another
+    found: dict[Edge, None] = {}
+    for name, length in ((axis, length) for axis in lengths for length in lengths[axis]):
+        pixels, too_small = _bare(length, request.size, request.overlap), length < request.size
+        if pixels:
+            found[Edge(name, pixels, too_small, None if too_small else size)] = None
     return tuple(found)
 
 

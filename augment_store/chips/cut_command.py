@@ -94,16 +94,13 @@ def _report(request: CutRequest, made: Cut) -> list[str]:
 
 def _bare(edges: Iterable[Edge], request: CutRequest) -> Iterator[str]:
     """A line for edges alike."""
-    names: dict[tuple[int, int | None], list[str]] = {}
+    names: dict[tuple[int, bool, int | None], list[str]] = {}
     for edge in edges:
-        names.setdefault((edge.pixels, edge.size), []).append(edge.name)
+        names.setdefault((edge.pixels, edge.whole, edge.size), []).append(edge.name)
     whose = "the raster" if request.block is None else "regions"
-    for (pixels, size), sides in names.items():
-        why = (
-            "too few for a chip"
-            if size is None
-            else f"a chip there would mostly repeat its neighbour; --size {size} would keep them"
-        )
+    for (pixels, whole, size), sides in names.items():
+        why = "too few for a chip" if whole else "a chip there would mostly repeat its neighbour"
+        why += "" if size is None else f"; --size {size} would keep them"
         yield f"{pixels} px at the {' and '.join(sides)} edge of {whose} are left out: {why}"
 
 

@@ -24,7 +24,7 @@ from finetune.data.checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardisation import check_units, find_statistics
-from finetune.data.transforms import SampleTransform, Transforms, check_turns
+from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import PADDED_TO, check_shape
 
@@ -215,10 +215,13 @@ class TimStoreDataModule(LightningDataModule):
 
     def _check_fits(self, split: str) -> None:
         """Stops before anything is trained if a batch or the network cannot take what transforms make of a chip."""
-        with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
+
+        def draw() -> tuple[int, int]:
             image = next(iter(self.datasets[split][0]["image"].values()))
-        shape = (image.shape[-2], image.shape[-1])
-        check_turns(self.transforms[split], shape)
+            return image.shape[-2], image.shape[-1]
+
+        with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
+            shape = one_shape(draw, self.transforms[split])
         task = self.task if self.trainer is None else self.trainer.lightning_module
         if task is not None:
             check_shape(task, shape)

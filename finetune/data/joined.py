@@ -25,8 +25,9 @@ from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
 from finetune.augment.store_maps import StoreMaps
 from finetune.data.datamodule import STAGES
-from finetune.data.joined_dataset import JoinedDataset, Sample, list_samples
+from finetune.data.joined_dataset import JoinedDataset, Sample, list_samples, transforms_of
 from finetune.data.series import StoreDates, tells_dates
+from finetune.data.transforms import one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import check_shape
 
@@ -42,8 +43,8 @@ class JoinedDataModule(LightningDataModule):
 
     Args:
         datamodule: The datamodule, whose datasets list their files: in a YAML, its class_path and init_args.
-        augment: Folder of the augment store; None for the datamodule's own samples, as a baseline's. What follows is
-            then of no effect.
+        augment: Folder of the augment store; None for the datamodule's own samples, as a baseline's. `encoding` then
+            has no effect, and a `control` is refused.
         chip_files: How a file's name holds the chip's id, such as ``{id}_S2L2A.tif``; by default the name without
             its type.
         chips: Root folder of the chip set that the store was generated from. With it, the files that the datamodule
@@ -74,6 +75,7 @@ class JoinedDataModule(LightningDataModule):
         super().__init__()
         if chip_files.count("{id}") != 1:
             raise ConfigError(f"chip_files {chip_files!r}; expected {{id}} once, as in {{id}}_S2L2A.tif")
+        augment = augment or None
         if augment is None and control is not None:
             raise ConfigError(f"control {control} without a store; name one with augment")
         self.datamodule = datamodule
@@ -138,17 +140,33 @@ class JoinedDataModule(LightningDataModule):
         """
         self.datamodule.trainer = self.trainer  # by which it tells training from validation
         self.datamodule.setup(stage)
-        for split in STAGES[stage] if self.augmentation.plan.arrays else ():
+        for split in STAGES[stage]:
             dataset = getattr(self.datamodule, f"{split}_dataset", None)
-            if dataset is None:
-                raise ConfigError(
-                    f"{type(self.datamodule).__name__} has no {split}_dataset after its setup, so there is nothing to "
-                    "join; check the datamodule's arguments for that split"
-                )
-            if not isinstance(dataset, JoinedDataset):
-                setattr(self.datamodule, f"{split}_dataset", self._join(dataset, split))
+            if self.augmentation.plan.arrays and not isinstance(dataset, JoinedDataset):
+                dataset = self._join(dataset, split)
+                setattr(self.datamodule, f"{split}_dataset", dataset)
+            if dataset is not None:  # a baseline's too, or a network could scramble its images without a word
+                self._check_fits(dataset)
+
+    def _check_fits(self, dataset: Any) -> None:
+        """Sizes, times and shapes that differ stop here, and not in a worker or in the network."""
+
+        def draw() -> tuple[int, int]:
+            image = dataset[0]["image"]
+            first: Tensor = next(iter(image.values())) if isinstance(image, dict) else image
+            return first.shape[-2], first.shape[-1]
+
+        with torch.random.fork_rng(devices=[]):  # training then shuffles as it would without a store
+            shape = one_shape(draw, transforms_of(dataset))
+        if self.trainer is not None:
+            check_shape(self.trainer.lightning_module, shape)
 
     def _join(self, dataset: Any, split: str) -> JoinedDataset:
+        if dataset is None:
+            raise ConfigError(
+                f"{type(self.datamodule).__name__} has no {split}_dataset after its setup, so there is nothing to "
+                "join; check the datamodule's arguments for that split"
+            )
         for name in ("aug", f"{split}_aug"):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
@@ -171,11 +189,6 @@ class JoinedDataModule(LightningDataModule):
             self._store_path,
             training=split == "train",
         )
-        with torch.random.fork_rng(devices=[]):  # training then shuffles as it would without a store
-            image = joined[0]["image"]  # sizes and times that differ stop here, and not in a worker
-        first: Tensor = next(iter(image.values())) if isinstance(image, dict) else image
-        if self.trainer is not None:
-            check_shape(self.trainer.lightning_module, (first.shape[-2], first.shape[-1]))
         self.samples[split] = samples
         return joined
 

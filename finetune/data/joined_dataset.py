@@ -145,6 +145,14 @@ class JoinedTransform:
         return made
 
 
+def transforms_of(dataset: Any) -> A.Compose | None:
+    """The Albumentations that all modalities of a dataset share, if it has any that one can find."""
+    transform = getattr(dataset, "transform", None)
+    inner = transform.inner if isinstance(transform, JoinedTransform) else transform
+    steps = inner.transforms if isinstance(inner, MultimodalTransforms) else inner
+    return steps if isinstance(steps, A.Compose) else None
+
+
 def _shared_compose(transform: Any) -> A.Compose | None:
     """The Albumentations that all modalities share; None if nothing of the transform moves a pixel.
 

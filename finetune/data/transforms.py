@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
@@ -23,6 +23,9 @@ FLATTEN = "FlattenTemporalIntoChannels"
 
 TURNING = (A.D4, A.RandomRotate90, A.Transpose)
 """Transforms that exchange height and width."""
+
+TRIES = 16
+"""A transform that turns half of the images is overlooked once in 65,536 times."""
 
 
 class SampleTransform:
@@ -113,22 +116,38 @@ def steps_of(transforms: Transforms) -> list[Any]:
     return list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
 
 
-def check_turns(transforms: Transforms, shape: tuple[int, int]) -> None:
-    """Makes sure that the images of a batch will have one shape.
+def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tuple[int, int]:
+    """Height and width of the images that transforms make; a batch needs one for all.
+
+    Where a turn is followed by a crop, only trying tells what comes out; so turns are tried, with and without.
 
     Args:
+        draw: Transforms an image, and gives its height and width.
         transforms: Albumentations transforms, or None.
-        shape: Height and width that they made of a chip.
 
     Raises:
-        ConfigError: If one of them turns some images by 90°, which are not square.
+        ConfigError: If some images are turned by 90°, which are not square.
     """
-    turning = [type(step).__name__ for step in every_step(steps_of(transforms)) if isinstance(step, TURNING)]
-    if turning and shape[0] != shape[1]:
+    shape = draw()
+    turning = [step for step in every_step(steps_of(transforms)) if isinstance(step, TURNING)]
+    if not turning or shape[0] == shape[1]:
+        return shape
+    usual = [step.p for step in turning]
+    shapes = {shape}
+    try:
+        for share in (0, 1):
+            for step in turning:
+                step.p = share
+            shapes |= {draw() for _ in range(TRIES)}
+    finally:
+        for step, share in zip(turning, usual, strict=True):
+            step.p = share
+    if len(shapes) > 1:
         raise ConfigError(
-            f"transform {turning[0]} turns some images of {sized(shape)} by 90°, so that they do not fit into a batch "
-            "with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
+            f"transform {type(turning[0]).__name__} turns some images of {sized(min(shapes))} by 90°, so that they do "
+            "not fit into a batch with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
         )
+    return shape
 
 
 def every_step(steps: Sequence[Any]) -> Iterator[Any]:

@@ -61,16 +61,20 @@ def test_edges_that_no_chip_covers_name_the_size_that_would(scene):
     def edges(height, width, size, **more):
         return bare_edges(CutRequest({}, scene, "s", size, **more), height, width)
 
-    assert edges(180, 180, 176) == (Edge("lower", 4, 180), Edge("right", 4, 180))
-    assert edges(352, 400, 176) == (Edge("right", 48, 200),)
+    assert edges(180, 180, 176) == (Edge("lower", 4, False, 180), Edge("right", 4, False, 180))
+    assert edges(400, 400, 176) == (Edge("lower", 48, False, 200), Edge("right", 48, False, 200))
+    assert edges(352, 400, 176) == (Edge("right", 48, False, 200),)
+    # a size that covers the right edge would leave some of the lower one
+    assert edges(230, 1000, 224) == (Edge("lower", 6, False, None), Edge("right", 104, False, None))
     # 22 chips of 224 px cover 4928 px; the next sides leave 50, 28 and 6, and 22 of 228 px reach the edge
-    assert edges(224, 5000, 224) == (Edge("right", 72, 228),)
+    assert edges(5000, 5000, 224)[0] == Edge("lower", 72, False, 228)
+    assert edges(224, 5000, 224) == (Edge("right", 72, False, None),)
     assert edges(80, 80, 32) == ()
     # regions of 44, 44 and 22 px: 12 px of the first two, and all of the last, which is smaller than a chip
     assert edges(88, 110, 32, block=44) == (
-        Edge("lower", 12, 44),
-        Edge("right", 12, 44),
-        Edge("right", 22, None),
+        Edge("lower", 12, False, 44),
+        Edge("right", 12, False, 44),
+        Edge("right", 22, True, None),
     )
 
 

@@ -369,6 +369,39 @@ def test_a_configurations_text_finds_the_password_of_its_host_again():
     assert as_path("s3://other/chips").address == "s3://other/chips"
 
 
+class Guarded(Whole):
+    """Lets in those who have the token."""
+
+    def send_head(self):
+        path, _, query = self.path.partition("?")
+        if query != "token=t0ken":
+            self.send_error(403)
+            return None
+        self.path = path
+        return super().send_head()
+
+
+def test_a_token_goes_along_to_every_file_of_a_folder(places):
+    with web_site(places, Guarded) as site:
+        store = AugmentStore.open(f"{site}/store?token=t0ken")
+        assert_same_store(store, AugmentStore.open(places / "store"))
+        assert str(store.path) == f"{site}/store"
+        with pytest.raises(RemotePathError, match="cannot be read"):
+            AugmentStore.open(f"{site}/store?token=other")
+
+
+def test_a_clients_own_words_have_no_password(bucket, capsys):
+    """S3's client takes a login for a part of the bucket's name."""
+    error = line_of(capsys, "info", "s3://AKIA:s3cret@bucket/store")
+    assert "s3cret" not in error
+    assert "s3://bucket/store" in error
+
+
+def test_a_scheme_in_capitals_is_a_scheme():
+    assert as_path("HTTPS://me:s3cret@host/st").address == "https://me:s3cret@host/st"
+    assert str(as_path("HTTPS://me:s3cret@host/st")) == "https://host/st"
+
+
 class Closed(Whole):
     """Lets nobody in."""
 

@@ -10,6 +10,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from augment_store.cli import main
+from augment_store.entries import ChipEntry
 from augment_store.errors import RemotePathError, StoreError
 from augment_store.lock import StoreBusyError, exclusive_store
 from augment_store.objects import create, put, remove
@@ -81,6 +82,19 @@ def test_a_shard_takes_a_put_for_each_array_and_few_other_requests(bucket, monke
     written = [schema for schema in store.schemas() if schema.role not in {Role.ENTRY, Role.LOOKUP}]
     assert asked.count("put_object") == len(written)
     assert len(asked) <= len(written) + 12
+
+
+def test_objects_that_stand_for_folders_are_no_harm(bucket, spec):
+    """As consoles and tools make them."""
+    files = fsspec.filesystem("s3")
+    files.pipe_file(f"{bucket}/console/", b"")
+    store = AugmentStore.create(as_path(f"{bucket}/console"), spec, EXTENT)
+    files.pipe_file(f"{bucket}/console/lulc/", b"")
+    store.announce([ChipEntry("a", "s")])
+    again = AugmentStore.open(f"{bucket}/console", mode="r+")
+    again.consolidate()
+    assert tuple(again.chip_ids) == ("a",)
+    assert [str(problem) for problem in verify(again)] == ["chip a: pending; run the generate command again"]
 
 
 def test_damage_in_a_bucket_is_repaired(bucket, capsys):
@@ -172,6 +186,29 @@ def test_a_lock_whose_answer_was_lost_is_held(lock, monkeypatch):
     with exclusive_store(STORE, "x"):
         assert b'"command": "x"' in lock.read_bytes()
     assert not lock.exists()
+
+
+def test_a_lock_whose_answer_was_an_error_is_not_left(lock, monkeypatch):
+    original = MemoryFileSystem.pipe_file
+
+    def fails(self, path, value, mode="overwrite"):
+        original(self, path, value, mode=mode)
+        raise OSError("timed out")
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", fails)
+    with pytest.raises(RemotePathError, match="timed out"), exclusive_store(STORE, "x"):
+        pass
+    assert not lock.exists()
+
+
+def test_what_went_wrong_first_is_what_is_said(lock):
+    def write():
+        with exclusive_store(STORE, "x"):
+            remove(lock)
+            raise StoreError("the disk is full")
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        write()
 
 
 def test_a_lock_that_somebody_took_away_is_reported(lock):

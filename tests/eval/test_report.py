@@ -92,7 +92,7 @@ def test_scenes_are_compared_over_all_their_pixels(tmp_path):
     assert lost["baseline"] == pytest.approx(two)
     assert lost["candidate"] == pytest.approx((6 / 15 + 5 / 14) / 2)
     assert lost["difference"] == pytest.approx((6 / 15 + 5 / 14) / 2 - two)
-    ahead = f"c is ahead in 1 of 2 scenes: from {points(lost['difference'])} in two to"
+    ahead = f"c is ahead in 1 of 2 scenes: from {points(lost['difference'])} in `two` to"
     assert ahead in (tmp_path / "out/report.md").read_text()
 
 

@@ -46,9 +46,9 @@ class Tiles(World):
         return ChipSet.open(self.root)
 
 
-def classes(chip_id, size=32):
+def classes(chip_id, shape=(32, 32)):
     """A class for each pixel, on which no turn of the chip is the chip again."""
-    return np.random.default_rng(sum(chip_id.encode())).integers(0, 10, (size, size))
+    return np.random.default_rng(sum(chip_id.encode())).integers(0, 10, shape)
 
 
 def as_lulc(ids):
@@ -58,13 +58,16 @@ def as_lulc(ids):
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
     """Every Sentinel-2 band is 100 × the class that the store has for the pixel; the mask is whether it is odd."""
-    root = tmp_path_factory.mktemp("tiles") / "mine"
+    return write_tiles(tmp_path_factory.mktemp("tiles") / "mine")
+
+
+def write_tiles(root, shape=(32, 32)):
     (root / "split").mkdir(parents=True)
     for split, ids in SPLITS.items():
         (root / f"split/{split}.txt").write_text("\n".join(ids) + "\n")
         for chip_id in ids:
-            kinds = classes(chip_id)
-            radar = np.random.default_rng(0).normal(-12, 4, (2, 32, 32)).astype(np.float32)
+            kinds = classes(chip_id, shape)
+            radar = np.random.default_rng(0).normal(-12, 4, (2, *shape)).astype(np.float32)
             write_tif(root / f"S2L2A/{chip_id}_S2L2A.tif", np.stack([100 * kinds] * 12).astype(np.int16))
             write_tif(root / f"S1RTC/{chip_id}_S1RTC.tif", radar)
             write_tif(root / f"MASK/{chip_id}_MASK.tif", (kinds % 2)[None].astype(np.int16))
@@ -323,10 +326,23 @@ def test_transforms_that_cannot_take_maps_along(tiles, store):
     assert "planes can only be bands" in refused(join(tiles, store, pixelwise(tiles), encoding=["modality"]))
 
 
-def test_images_that_the_network_would_lay_out_wrongly(tiles, store):
+@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+def test_images_that_the_network_would_lay_out_wrongly(tiles, store, arm):
     neck = ReshapeTokensToImage([16], remove_cls_token=False, h=3)
+    joined = join(tiles, store if arm == "candidate" else None)
     with pytest.raises(ConfigError, match=r"images of 32 px have 2 × 2 tokens, .* would lay out in 3 rows"):
-        next(batches(join(tiles, store), "train", neck))
+        next(batches(joined, "train", neck))
+
+
+@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+@pytest.mark.parametrize("kind", [multimodal, pixelwise])
+def test_turns_of_images_that_are_not_square(tmp_path, arm, kind):
+    """TerraTorch would set the batch size to 1, and a neck told its rows would scramble those that were turned."""
+    tiles = write_tiles(tmp_path / "mine", (32, 64))
+    store_of(tiles.chips, tmp_path / "store", make_spec(inputs=("S2L2A", "S1RTC")))
+    joined = join(tiles, tmp_path / "store" if arm == "candidate" else None, kind(tiles))
+    with pytest.raises(ConfigError, match="transform D4 turns some images of 32 × 64 px by 90°"):
+        next(batches(joined, "train"))
 
 
 def test_one_name_in_two_splits_is_no_chip(tiles, store):

@@ -139,7 +139,7 @@ def test_modules_that_cannot_be_imported_are_a_line(own, tmp_path, capsys):
     )
 
 
-def test_a_store_is_opened_to_check_and_to_train_and_a_checkpoint_read_once(world, plain_store, tmp_path, monkeypatch):
+def test_a_store_is_opened_twice_and_a_checkpoint_read_once(world, plain_store, tmp_path, monkeypatch):
     opened, read = [], []
     begin, load = AugmentStore.__init__, read_checkpoint
 
@@ -156,7 +156,7 @@ def test_a_store_is_opened_to_check_and_to_train_and_a_checkpoint_read_once(worl
     run = tmp_path / "run"
     once = ["--trainer.max_epochs", "1", "--run", str(run)]
     assert main(["fit", *tiny_options(world, "nyc_tim_lulc"), "--augment", str(plain_store), *once]) == 0
-    assert opened == [Path(plain_store)] * 2  # before torch is imported, which takes seconds, and by the datamodule
+    assert opened == [Path(plain_store)] * 2  # before torch is imported, and by the datamodule
     assert read == []
     load_run(run)
     assert opened == [Path(plain_store)] * 3

@@ -79,6 +79,14 @@ def test_a_turn_by_90_degrees_stops(fit, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_turn_before_a_crop_is_no_harm(fit, tmp_path):
+    """On 64 px squares every image is 48 × 64 px in the end; TerraTorch tests without a crop."""
+    wide = {"class_path": "albumentations.CenterCrop", "init_args": {"height": 48, "width": 64}}
+    world = make_world(tmp_path / "square", 64, timesteps=1, splits=IDS)
+    assert fit(root=world.root, joined=False, change=transformed(D4, wide)) == 0
+    assert RunManifest.read(tmp_path / "run").cost.steps == 2
+
+
 def test_tokens_need_squares(fit, tmp_path, capsys):
     assert fit("--encoding", "tokens", joined=True) == 2
     told = capsys.readouterr().err

@@ -72,9 +72,12 @@ def _seeds(report: Report) -> Iterator[str]:
 def _scenes(report: Report) -> Iterator[str]:
     ahead = sum(row.difference > 0 for row in report.scenes)
     first, last = report.scenes[0], report.scenes[-1]
+    ends = (
+        f"from {points(first.difference)} in `{first.scene}` to {points(last.difference)} in `{last.scene}`"
+    )
     yield (
-        f"{report.candidate.title} is ahead in {ahead} of {counted(len(report.scenes), 'scene')}: from "
-        f"{points(first.difference)} in {first.scene} to {points(last.difference)} in {last.scene}."
+        f"{report.candidate.title} is ahead in {ahead} of {counted(len(report.scenes), 'scene')}"
+        f"{f': {ends}' if len(report.scenes) > 1 else ''}."
     )
 
 
