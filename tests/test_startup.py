@@ -105,6 +105,9 @@ FIT = "finetune fit --run run --config nyc_phase2"
         (f"{FIT} --chips none --data.init_args.batch_size 2", "none: no such folder"),
         ("eval score taken empty", "taken/manifest.json: no such file"),
         ("eval score out --config none.yaml --checkpoint x.ckpt", "none.yaml: cannot be read"),
+        ("eval score out --config typo.yaml --checkpoint x.ckpt", "--checkpoint x.ckpt: no such file"),
+        ("eval score out --config typo.yaml --checkpoint typo.yaml --chips none", "none: no such folder"),
+        ("eval score out --config typo.yaml --checkpoint typo.yaml --store none", "not an augment store"),
         ("eval zero-shot none --chips empty --out out", "none: not an augment store"),
         (
             "eval publish none --report empty --out out --license MIT",
@@ -117,7 +120,7 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("demo.world --chips taken", "taken: exists and is not empty"),
     ],
 )
-def test_a_mistake_is_told_before_torch_is_imported(command, message, place):
+def test_a_mistake_is_reported_before_torch_is_imported(command, message, place):
     done = start(place, command.split(), TRAINING)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr

@@ -58,12 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Makes sure that every run is there before the first is scored.
+    """Makes sure that every run, and what the options name, is there before the first is scored.
 
     Raises:
         AugmentStoreError: If one is not, or options contradict each other.
     """
+    from augment_store.store import AugmentStore
     from eval.errors import ScoreError
+    from finetune.data.checks import open_chips
     from finetune.run.config import read_yaml
     from finetune.run.manifest import RunManifest
 
@@ -75,5 +77,11 @@ def _check(args: argparse.Namespace) -> None:
         raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
     if args.config is not None:
         read_yaml(args.config)
+        if not Path(args.checkpoint).is_file():
+            raise ScoreError(f"--checkpoint {args.checkpoint}: no such file")
+    if args.chips is not None:
+        open_chips(args.chips, args.layout)
+    if args.store is not None:
+        AugmentStore.open(args.store)
     for folder in args.runs if args.config is None else ():
         RunManifest.read(folder)

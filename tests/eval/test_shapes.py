@@ -13,6 +13,7 @@ from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
 from generate.cli import main as generate
+from tests.browser import by_id
 from tests.worlds import make_world, two_class_config
 
 SHAPE = (32, 80)
@@ -76,8 +77,16 @@ def html(place):
 
 
 def test_pictures_of_the_report_keep_their_shape(page):
-    sizes = page.execute_script(
-        "return [...document.querySelectorAll('#layers img')].map((i) => i.clientWidth / i.clientHeight)"
+    alone = shares_of_sides(page, "#layers img")
+    assert len(alone) >= 6  # optical, radar, generated, reference, two predictions
+    assert alone == pytest.approx([80 / 32] * len(alone), rel=0.03)
+    by_id(page, "together").click()
+    together = shares_of_sides(page, "#grid img")
+    assert len(together) >= len(alone)
+    assert together == pytest.approx([80 / 32] * len(together), rel=0.04)
+
+
+def shares_of_sides(page, pictures):
+    return page.execute_script(
+        f"return [...document.querySelectorAll('{pictures}')].map((i) => i.clientWidth / i.clientHeight)"
     )
-    assert len(sizes) >= 6  # optical, radar, generated, reference, two predictions
-    assert sizes == pytest.approx([80 / 32] * len(sizes), rel=0.03)
