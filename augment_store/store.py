@@ -364,8 +364,11 @@ def check_free(path: Path) -> None:
     """
     if not path.exists():
         return
-    begun = isinstance(path, RemotePath) and path.is_dir() and _begun(path) is not None
-    if not begun and (not path.is_dir() or any(path.iterdir())):
+    if isinstance(path, RemotePath):  # older clients call an object that stands for a folder an empty file
+        taken = (path.is_file() and path.stat().st_size > 0) or _begun(path) is None
+    else:
+        taken = not path.is_dir() or any(path.iterdir())
+    if taken:
         raise StoreError(f"{path}: exists and is not an augment store; choose another --store")
 
 
