@@ -10,7 +10,6 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -21,6 +20,7 @@ from augment_store.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, chec
 from augment_store.objects import create, read_file, remove
 from augment_store.remote import RemotePath, as_path
 from augment_store.typed import STRICT, Unfit, load_json, parse
+from augment_store.words import now
 
 
 class StoreBusyError(StoreError):
@@ -124,8 +124,7 @@ class Holder:
     @classmethod
     def here(cls, command: str) -> Self:
         """This process, now."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return cls(socket.gethostname(), os.getpid(), command, now, secrets.token_hex(8))
+        return cls(socket.gethostname(), os.getpid(), command, now(), secrets.token_hex(8))
 
     def written(self) -> bytes:
         """Content of its lock."""

@@ -53,6 +53,7 @@ class StoreReader:
         self._digested = {name: place for place, name in enumerate(digested_names(self.spec, self.extent))}
         self._schemas = {schema.name: schema for schema in self.schemas()}
         self._stored: dict[str, StoredArray] = {}
+        self._arrays: dict[str, zarr.Array[Any]] = {}  # written to; at a URL, opening takes two requests
         self._proven: dict[tuple[str, int], tuple[Stamp, int]] = {}  # by shard, a bit for each chip
         self.chip_ids = self._known_ids()
 

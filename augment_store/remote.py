@@ -193,10 +193,8 @@ class RemotePath(PosixPath):
             files, path = fsspec.core.url_to_fs(self.address)
             try:
                 return getattr(files, method)(path, *given, **named)
-            finally:
-                files.invalidate_cache(
-                    path
-                )  # a listing it keeps misses what other clients and processes write
+            finally:  # a listing that it keeps misses what other clients and processes write
+                files.invalidate_cache(path)
 
 
 @contextlib.contextmanager

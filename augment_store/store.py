@@ -9,7 +9,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -185,9 +184,12 @@ class AugmentStore(StoreReader):
         ranked = sorted(positions)
         ids = [""] * len(nameless) + ranked
         places = [*nameless, *(positions[chip_id] for chip_id in ranked)]
-        columns = {"sorted_id": ids, "sorted_first": ids[::ENTRY_CHIPS], "sorted_position": places}
-        for name, listed in columns.items():
-            column = np.array(listed, np.int64 if name == "sorted_position" else object)
+        columns = {
+            "sorted_id": np.array(ids, object),
+            "sorted_first": np.array(ids[::ENTRY_CHIPS], object),
+            "sorted_position": np.array(places, np.int64),
+        }
+        for name, column in columns.items():
             for start in range(0, len(column), ENTRY_CHIPS):
                 region = slice(start, min(start + ENTRY_CHIPS, len(column)))
                 if not self._holds(name, region, column[region]):
@@ -234,11 +236,6 @@ class AugmentStore(StoreReader):
             zarr.consolidate_metadata(for_zarr(self.path, write=True), zarr_format=3)
 
     # Writing -----------------------------------------------------------------------------------------
-
-    @cached_property
-    def _arrays(self) -> dict[str, zarr.Array[Any]]:
-        """Arrays that have been written to, kept open: at a URL, looking one up takes two requests."""
-        return {}
 
     def _write(self, name: str, region: slice, values: Any) -> None:
         """Writes chips of an array; at a URL, what was read of them before is forgotten."""

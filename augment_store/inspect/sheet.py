@@ -163,9 +163,8 @@ def _describe(place: Axes, view: ChipView) -> None:
     at: dict[str, Any] = {"transform": place.transAxes, "ha": "right", "va": "top"}
     name = textwrap.wrap(facts.chip_id, _NAME_LETTERS)
     shape = view.maps[0].codes.shape
-    down, aside = (
-        _CELL / side for side in _cell((shape[0], shape[1]))
-    )  # distances as parts of the shorter side
+    # distances are parts of the shorter side
+    down, aside = (_CELL / side for side in _cell((shape[0], shape[1])))
     right, below = -0.06 * aside, 1 - (0.13 + 0.085 * (len(name) - 1)) * down
     place.text(right, 1 - 0.01 * down, "\n".join(name), fontsize=8, fontweight="bold", color=_INK, **at)
     place.text(right, below, "\n".join(filter(None, lines)), fontsize=7, color=_QUIET, linespacing=1.35, **at)

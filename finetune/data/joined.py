@@ -17,7 +17,6 @@ import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import OtherChipsError
 from augment_store.history import last_command
-from augment_store.remote import as_path
 from augment_store.schema import Extent
 from augment_store.words import counted
 from finetune.augment.augmentation import Augmentation, AugmentRequest
@@ -80,11 +79,7 @@ class JoinedDataModule(LightningDataModule):
             raise ConfigError(f"control {control} without a store; name one with augment")
         self.datamodule = datamodule
         self.chip_files = chip_files
-        request = (
-            AugmentRequest()
-            if augment is None
-            else AugmentRequest(as_path(augment), tuple(encoding or ()), control, control_seed)
-        )
+        request = AugmentRequest.of(augment, encoding, control, control_seed) if augment else AugmentRequest()
         self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
         if self.augmentation.plan.placement is Placement.TOKENS:
             raise ConfigError(

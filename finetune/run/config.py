@@ -181,10 +181,8 @@ def resolve_data(data: Config, options: Options) -> None:
         data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
-    for key, url in data.items():
-        if (
-            isinstance(url, str) and "://" in url
-        ):  # the run keeps its configuration; this process keeps the secrets
+    for key, url in data.items():  # the run keeps its configuration; this process keeps the secrets
+        if isinstance(url, str) and "://" in url:
             as_path(url)
             data[key] = without_secrets(url)
     data["control"] = options.control or data.get("control")
