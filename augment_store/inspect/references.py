@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
-from augment_store.chips.units import Units
+from augment_store.chips.units import units_on_disk
 from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
 from augment_store.inspect.images import MapPicture
 from augment_store.legend import LegendTable
@@ -84,7 +84,7 @@ class References:
         if not self.chips.has(chip_id, kind.source):
             return None
         raster = self.chips.raster(chip_id, kind.source)
-        linear, offset = units_on_disk(kind.source, self.chips, self.inputs)
+        linear, offset = units_on_disk(kind.source, self.chips.layout, self.inputs)
         values = native(raster, INPUT_MODALITIES[kind.source], linear=linear, offset=offset)
         stored = kind.store(values if kind.derive is None else kind.derive(values))
         stored = stored if kind.banded else stored[:, 0]
@@ -148,15 +148,6 @@ class OtherMaps:
             return float(kind.same(maps[:both], values[:both]).mean())
 
         return Reference(MapPicture.of(kind, values[0, self._timestep]), compare)
-
-
-def units_on_disk(modality: str, chips: ChipSet, inputs: Iterable[InputSpec]) -> tuple[bool, float]:
-    """Whether a modality is linear power on disk, and its offset: as the generator took it, or by the layout."""
-    taken = next((entry for entry in inputs if entry.name == modality), None)
-    if taken is None:
-        units = Units.of(chips.layout)
-        return units.name(modality) == "linear", units.offset(modality)
-    return taken.unit == "linear", taken.offset
 
 
 def _labelled(

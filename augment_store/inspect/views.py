@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.chips.units import units_on_disk
 from augment_store.entries import read_entry
 from augment_store.inspect.images import MapPicture
-from augment_store.inspect.references import Reference, units_on_disk
+from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
 from augment_store.maps.arrays import SHARE_SCALE, TOKENS, by_pixel
@@ -109,7 +110,7 @@ def draw_first(
         chips: The chip set.
         chip_id: Id of the chip.
         modalities: Names of input modalities, the preferred one first.
-        inputs: How a generator took its inputs, see `units_on_disk`.
+        inputs: How a generator took its inputs, see `augment_store.chips.units.units_on_disk`.
         timestep: Which timestep, counted from 0.
 
     Raises:
@@ -119,7 +120,7 @@ def draw_first(
     if name is None:
         return None
     raster = chips.raster(chip_id, name)
-    linear, _ = units_on_disk(name, chips, inputs)
+    linear, _ = units_on_disk(name, chips.layout, inputs)
     return draw_input(raster[timestep % raster.shape[0]], name, linear=linear)
 
 

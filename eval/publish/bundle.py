@@ -18,6 +18,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
+from augment_store.chips.units import units_on_disk
 from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE
 from eval.score.opening import Opened
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
@@ -140,6 +141,13 @@ def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
     """What the network takes as input, by modality, without cached modalities."""
     statistics = datamodule.statistics
     return tuple(
-        InputBands(name, bands, INPUT_MODALITIES[name].unit, statistics.means[name], statistics.stds[name])
+        InputBands(name, bands, _unit(name, datamodule), statistics.means[name], statistics.stds[name])
         for name, bands in datamodule.reading.bands.items()
     )
+
+
+def _unit(modality: str, datamodule: TimStoreDataModule) -> str:
+    """Unit in which a modality was trained on: that on disk, as far as the layout or the store knows it."""
+    linear, offset = units_on_disk(modality, datamodule.chips.layout, datamodule.augmentation.inputs)
+    unit = "linear power" if linear else INPUT_MODALITIES[modality].unit
+    return f"{unit}, {offset:g} too high" if offset else unit

@@ -15,6 +15,7 @@ from augment_store.maps.registry import MAPS
 from augment_store.modalities import LULC
 from augment_store.remote import as_path
 from augment_store.schema import Extent
+from augment_store.spec import InputSpec
 from augment_store.store import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, Maps, Material
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
@@ -157,6 +158,11 @@ class Augmentation:
         """Timesteps and size of the named store's chips; None without a store."""
         return None if self._opened is None else self._opened.extent
 
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """How the inputs of the named store's chips entered the generator, in which units; empty without a store."""
+        return () if self._opened is None else self._opened.spec.inputs
+
     @cached_property
     def scenes(self) -> dict[str, str]:
         """Scene of each chip in the named store, even if a control stands in for it; empty without a store."""
@@ -184,7 +190,8 @@ class Augmentation:
         if self.store is not None:
             self.store.hold(ids)
         if self.control is not None:
-            given = Material(chips, ids, shape, self.request.seed, self.plan.constants, self.store)
+            seed, constants = self.request.seed, self.plan.constants
+            given = Material(chips, ids, shape, seed, constants, self.store, self.inputs)
             return self.control.make(given)
         if self.store is None:
             raise ConfigError("there is no store to read maps from; name one with --augment, or a --control")

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.units import Units
+from augment_store.chips.units import units_on_disk
 from augment_store.errors import ChipDataError
 from augment_store.maps.arrays import TOKENS
 from augment_store.maps.registry import CONTINUOUS
 from augment_store.modalities import NDVI, S2L2A, native, ndvi_of, patches
+from augment_store.spec import InputSpec
 from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
@@ -67,10 +68,12 @@ class AnalyticNdvi:
 
     Args:
         chips: Chip set with S2L2A.
+        inputs: How the named store's inputs entered the generator; empty without a store.
     """
 
-    def __init__(self, chips: ChipSet) -> None:
+    def __init__(self, chips: ChipSet, inputs: Sequence[InputSpec] = ()) -> None:
         self._chips = chips
+        _, self._offset = units_on_disk(S2L2A.name, chips.layout, inputs)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """NDVI ``[1, time, y, x]`` as int16 of scale 1e-4; the fill value where a band has no data.
@@ -83,7 +86,7 @@ class AnalyticNdvi:
                 f"--control {ANALYTIC_NDVI} has no array {array!r}; use it with --encoding {_NDVI_MAP.array}"
             )
         raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
-        bands = native(raw, S2L2A, offset=Units.of(self._chips.layout).offset(S2L2A.name))
+        bands = native(raw, S2L2A, offset=self._offset)
         return _NDVI_MAP.store(ndvi_of(bands))[:, 0][None]
 
 
@@ -116,6 +119,7 @@ class Material:
         seed: Seed for random draws.
         constants: Raw value of each array that will be read.
         store: The store's maps, if the control needs them.
+        inputs: How the named store's inputs entered the generator.
     """
 
     chips: ChipSet | None
@@ -124,6 +128,7 @@ class Material:
     seed: int
     constants: Mapping[str, NDArray[Any]]
     store: Maps | None
+    inputs: Sequence[InputSpec] = ()
 
 
 def _shuffled(given: Material) -> Maps:
@@ -135,7 +140,7 @@ def _shuffled(given: Material) -> Maps:
 def _analytic_ndvi(given: Material) -> Maps:
     if given.chips is None:
         raise ConfigError(f"--control {ANALYTIC_NDVI} reads raw bands; name the chip set that holds them")
-    return AnalyticNdvi(given.chips)
+    return AnalyticNdvi(given.chips, given.inputs)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +80,25 @@ class Members:
     training: bool = False
 
 
+class SampleDraw:
+    """Draws which of several generated samples a chip gets, from a stream of its own.
+
+    A draw from torch's generator would shift the order of chips and the dropout of all that follows, so that the
+    baseline of the same seed would no longer share them. The stream begins with the seed of the process, which the data
+    loader gives each worker anew in every epoch.
+    """
+
+    def __init__(self) -> None:
+        self._process: int | None = None
+        self._stream = np.random.default_rng(0)
+
+    def __call__(self, samples: int) -> int:
+        """One of so many samples, counted from 0."""
+        if self._process != os.getpid():
+            self._process, self._stream = os.getpid(), np.random.default_rng(torch.initial_seed())
+        return int(self._stream.integers(samples))
+
+
 class ChipDataset(Dataset[dict[str, Any]]):
     """Chips joined with maps.
 
@@ -103,12 +123,13 @@ class ChipDataset(Dataset[dict[str, Any]]):
         self.reading = reading
         self._transform = transform
         self._maps = maps
+        self._draw = SampleDraw() if members.training else None
 
     def __len__(self) -> int:
         return len(self.members.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample of one chip; random choices come from torch's generator, which seeds each worker.
+        """Sample of one chip; transforms draw from torch's generator, which seeds each worker.
 
         Returns:
             ``image`` (``[C, T, H, W]``, or ``[C, H, W]`` for one timestep, by modality; raw units), ``maps`` (raw,
@@ -144,7 +165,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
     def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
         if self._maps is None:
             return {}
-        return read_maps(self._maps, chip_id, self.reading.timesteps, training=self.members.training)
+        return read_maps(self._maps, chip_id, self.reading.timesteps, self._draw)
 
     def _filename(self, chip_id: str) -> str:
         """The GeoTIFF that says where the chip lies: the DEM, or else another."""
@@ -152,7 +173,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
 
 
 def read_maps(
-    maps: JoinedMaps, chip_id: str, timesteps: Sequence[int], *, training: bool
+    maps: JoinedMaps, chip_id: str, timesteps: Sequence[int], draw: SampleDraw | None
 ) -> dict[str, NDArray[Any]]:
     """One generated sample of each array ``[time, …]`` at the timesteps in use; the same sample for all arrays.
 
@@ -160,11 +181,10 @@ def read_maps(
         maps: Where they come from, and which arrays.
         chip_id: The chip.
         timesteps: Timesteps in use.
-        training: Whether one of several samples is drawn from torch's generator; otherwise it is the first.
+        draw: Draws one of several samples, for training; None takes the first.
     """
     values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
-    samples = max(len(found) for found in values.values())
-    drawn = int(torch.randint(samples, ())) if training and samples > 1 else 0
+    drawn = draw(max(map(len, values.values()))) if draw is not None else 0
     return {array: _at(found, drawn, timesteps) for array, found in values.items()}
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from augment_store.words import counted, sized
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
-from finetune.data.dataset import read_maps
+from finetune.data.dataset import SampleDraw, read_maps
 from finetune.data.series import Apart, StoreDates, take_dates
 from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
 from finetune.errors import ConfigError
@@ -228,7 +228,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         self.inner = inner
         self.samples_joined = samples
         self._maps, self._dates, self._placement = maps, dates, placement
-        self._store, self._training = store, training
+        self._store, self._draw = store, SampleDraw() if training else None
         self._transform: JoinedTransform | None = None
         if getattr(inner, "transform", None) is not None:
             self._transform = JoinedTransform(inner.transform, maps.arrays, len(dates.timesteps))
@@ -258,7 +258,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         """
         place = index[0] if isinstance(index, tuple) else index
         known = self.samples_joined[place]
-        maps = read_maps(self._maps, known.chip_id, self._dates.timesteps, training=self._training)
+        maps = read_maps(self._maps, known.chip_id, self._dates.timesteps, self._draw)
         try:
             if self._transform is None:
                 sample = dict(self.inner[index])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.layouts import Layout
 from augment_store.chips.units import Units
 from augment_store.modalities import INPUT_MODALITIES
+from augment_store.spec import InputSpec
 from finetune.errors import ConfigError
 
 
@@ -106,6 +107,25 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
             raise ConfigError(
                 f"layout {layout.name!r} holds {name} as {found}, but means and stds {statistics.preset} are for other "
                 "units; give both as numbers in the unit on disk, for every modality"
+            )
+
+
+def find_unit_doubts(statistics: Statistics, inputs: Sequence[InputSpec]) -> Iterator[str]:
+    """Modalities whose values on disk a store was told to convert, and which a preset standardises as they are.
+
+    The layout knows nothing of it, since a command said so. It stops nothing: Phase 2 was trained like that.
+
+    Args:
+        statistics: Statistics of the modalities in use.
+        inputs: How the store's inputs entered the generator.
+    """
+    for entry in inputs if statistics.preset is not None else ():
+        if entry.name in statistics.means and (entry.unit == "linear" or entry.offset):
+            found = "linear power" if entry.unit == "linear" else f"values with an offset of {entry.offset:g}"
+            yield (
+                f"the store was generated from {entry.name} as {found}, which the generator converted; the fine-tune "
+                f"does not, and means and stds {statistics.preset} are for other units. Keep it to repeat an earlier "
+                "fine-tune; otherwise give both as numbers in the unit on disk"
             )
 
 

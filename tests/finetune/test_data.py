@@ -23,7 +23,7 @@ from finetune.data.splits import SceneRule
 from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, check_units, find_statistics
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from tests.worlds import make_spec, make_world, store_of, write_tif, write_zarr_zip
+from tests.worlds import BANDS, make_spec, make_world, store_of, write_tif, write_zarr_zip
 
 D4 = [
     FlattenTemporalIntoChannels(),
@@ -127,19 +127,33 @@ def test_missing_observations_are_replaced_before_standardising(tmp_path):
 
 
 def test_training_draws_among_the_samples_and_evaluation_takes_the_first(world, lulc_store):
+    torch.manual_seed(0)
     module = datamodule(world, augment=str(lulc_store))
     module.setup("fit")
     first, second = module.augmentation.store.read("lulc", "charlie_0_0")
     assert all(np.array_equal(module.datasets["val"][0]["maps"]["lulc"], first) for _ in range(8))
-    torch.manual_seed(0)
     drawn = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
     first, second = module.augmentation.store.read("lulc", "alpha_0_0")
     counts = [sum(np.array_equal(maps, one) for maps in drawn) for one in (first, second)]
     assert min(counts) > 0
     assert sum(counts) == 16
     torch.manual_seed(0)
-    again = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
-    assert all(np.array_equal(one, other) for one, other in zip(drawn, again, strict=True))
+    again = datamodule(world, augment=str(lulc_store))
+    again.setup("fit")
+    assert all(np.array_equal(again.datasets["train"][0]["maps"]["lulc"], maps) for maps in drawn)
+
+
+def test_drawing_among_samples_shifts_nothing_that_the_baseline_draws(world, lulc_store):
+    """So that arms of one seed see the same chips in the same order, which is what pairs them."""
+    orders = []
+    for store in (None, str(lulc_store)):
+        module = datamodule(world, augment=store, batch_size=1)
+        module.setup("fit")
+        torch.manual_seed(0)
+        epochs = [[batch["chip_id"] for batch in module.train_dataloader()] for _ in range(4)]
+        orders.append((epochs, torch.rand(())))
+    assert orders[0] == orders[1]
+    assert len({str(epoch) for epoch in orders[0][0]}) > 1
 
 
 # Transforms ------------------------------------------------------------------------------------------
@@ -355,11 +369,45 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
     assert ndvi[0, 0, 0, 0] == -32768
     chips = type(world.chips)(world.root, dataclasses.replace(world.chips.layout, s2_offset=500.0))
     assert AnalyticNdvi(chips).read("ndvi", "delta_0_0")[0, 0, 5, 5] == 6667  # 2000 / 3000
+    taken = [dataclasses.replace(entry, offset=250.0) for entry in make_spec().inputs]
+    named = AnalyticNdvi(chips, taken).read("ndvi", "delta_0_0")
+    assert named[0, 0, 5, 5] == 5714  # 2000 / 3500, by the store's offset
     module = datamodule(world, control="analytic-ndvi", timesteps=[0])
     module.setup("test")
     image = module.model_batch(next(iter(module.test_dataloader())))["image"]["S2L2A"]
     assert image.shape[1] == 13
     assert image[0, 12, 5, 5] == pytest.approx((0.5 - 0.327) / 0.322)
+
+
+def converted(modality, name, **changes):
+    """Spec of a generator that took an input in another unit than the layout says."""
+    spec = make_spec(modality, inputs=[name])
+    return dataclasses.replace(spec, inputs=(dataclasses.replace(spec.inputs[0], **changes),))
+
+
+def test_the_controls_offset_is_the_named_stores(world, tmp_path):
+    spec = converted("NDVI", "S2L2A", offset=100.0)
+    store = store_of(world.chips, tmp_path / "s", spec)
+    module = datamodule(world, augment=str(store.path), control="analytic-ndvi")
+    with pytest.warns(UserWarning, match=r"generated from S2L2A as values with an offset of 100"):
+        module.setup("test")
+    own = module.datasets["test"][0]["maps"]["ndvi"]
+    raw = world.chips.read("delta_0_0", ("S2L2A",)).rasters["S2L2A"][0].astype(float) - 100
+    expected = np.round((raw[7] - raw[3]) / (raw[7] + raw[3]) * 1e4)
+    there = own[0].numpy() != -32768
+    assert there.any()
+    np.testing.assert_allclose(own[0].numpy()[there], expected[there], atol=1)
+
+
+def test_values_that_the_generator_converted_and_the_fine_tune_does_not(world, tmp_path):
+    """Phase 2's radar: linear power, which nothing but the generate command said, under statistics of dB."""
+    store = store_of(world.chips, tmp_path / "s", converted("LULC", "S1RTC", unit="linear"))
+    with pytest.warns(
+        UserWarning, match=r"S1RTC as linear power, which the generator converted; .* impactmesh_flood"
+    ):
+        assert datamodule(world, augment=str(store.path)).chips.ids
+    numbers = {key: {name: [1.0] * bands for name, bands in BANDS.items()} for key in ("means", "stds")}
+    assert datamodule(world, augment=str(store.path), **numbers).chips.ids  # a warning is an error here
 
 
 def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
