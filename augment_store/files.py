@@ -120,6 +120,18 @@ def draft_of(path: Path) -> Iterator[Path]:
             draft.unlink()
 
 
+def check_free(path: Path) -> None:
+    """Makes sure that a folder can be made.
+
+    Raises:
+        OutputError: If something is there already.
+        RemotePathError: If it is a URL.
+    """
+    check_local("output", path, OUTPUT_LOCALLY)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(path, "exists and is not empty")
+
+
 @contextlib.contextmanager
 def draft_folder_of(path: Path) -> Iterator[Path]:
     """Gives an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
@@ -128,9 +140,7 @@ def draft_folder_of(path: Path) -> Iterator[Path]:
         OutputError: If something is there already, or it cannot be written; no draft is left behind.
         RemotePathError: If it is a URL.
     """
-    check_local("output", path, OUTPUT_LOCALLY)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(path, "exists and is not empty")
+    check_free(path)
     draft = path.with_name(f".draft.{path.name}")
     shutil.rmtree(draft, ignore_errors=True)
     try:

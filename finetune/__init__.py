@@ -26,13 +26,14 @@ __all__ = ["JoinedDataModule", "Places", "TimStoreDataModule", "load_run"]
 if TYPE_CHECKING:
     from finetune.data.datamodule import TimStoreDataModule
     from finetune.data.joined import JoinedDataModule
-    from finetune.run.reopen import Places, load_run
+    from finetune.run.places import Places
+    from finetune.run.reopen import load_run
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
             "JoinedDataModule": "finetune.data.joined",
-            "Places": "finetune.run.reopen",
+            "Places": "finetune.run.places",
             "TimStoreDataModule": "finetune.data.datamodule",
             "load_run": "finetune.run.reopen",
         },

@@ -19,7 +19,7 @@ from augment_store.modalities import INPUT_MODALITIES, LULC
 from augment_store.remote import as_path
 from augment_store.schema import MOST_SHARD_CHIPS
 from augment_store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
-from terramind_weights.catalog import HUB, check_generator, generator_names
+from terramind_weights.catalog import HUB, RANDOM, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name
 
@@ -275,6 +275,7 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     _check_ranges(parsed)
     check_generator(parsed.generator)
     check_writable("--store", parsed.store)
+    _check_weights(parsed)
     kind = _check_modality(parsed)
     sampling = SamplingSpec(
         temperature=parsed.temperature,
@@ -300,6 +301,14 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     return GenerateOptions(
         source=chip_options(parsed), sampling=sampling, **{name: getattr(parsed, name) for name in names}
     )
+
+
+def _check_weights(parsed: argparse.Namespace) -> None:
+    if parsed.weights not in (HUB, RANDOM) and not parsed.dry_run and not Path(parsed.weights).is_dir():
+        raise OptionsError(
+            f"--weights {parsed.weights}: no such folder; expected {HUB}, {RANDOM}, or a folder with the published "
+            "files"
+        )
 
 
 def _check_modality(parsed: argparse.Namespace) -> GeneratedMap:

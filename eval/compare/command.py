@@ -142,7 +142,7 @@ def _score(folder: Path) -> Score:
     if not is_scored(folder):
         from eval.score.network import score as make_score
         from eval.score.opening import open_run
-        from finetune.run.reopen import Places
+        from finetune.run.places import Places
 
         make_score(open_run(folder, "best", Places()), folder)
     score = Score.read(folder)

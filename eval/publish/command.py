@@ -45,10 +45,12 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
     from augment_store.errors import PublishError
+    from augment_store.files import check_free
     from augment_store.publish.hub import push
     from augment_store.publish.imprint import Imprint
     from eval.publish.report import read_report
     from finetune.run.manifest import RunManifest
+    from finetune.run.places import Places
 
     if args.push and not args.attribution:
         raise PublishError(
@@ -56,12 +58,13 @@ def run(args: argparse.Namespace) -> int:
         )
     report = read_report(args.report)
     RunManifest.read(args.run)
+    places = Places(args.chips, args.store, args.layout)
+    places.check()
+    check_free(args.out)
     from eval.publish.card import claim  # torch and TerraTorch are imported from here on
     from eval.publish.folder import publish
-    from finetune.run.reopen import Places
 
     imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
-    places = Places(args.chips, args.store, args.layout)
     publish(args.run, report, args.out, places=places, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:

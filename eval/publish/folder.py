@@ -14,7 +14,7 @@ from eval.publish.card import CardFacts, write_card
 from eval.publish.report import without_places
 from eval.score.opening import Opened, open_run
 from finetune.run.manifest import RunManifest
-from finetune.run.reopen import Places
+from finetune.run.places import Places
 from terramind_weights.files import sha256_of_file
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from augment_store.command_line import add_places_arguments
+
+if TYPE_CHECKING:
+    from finetune.run.places import Places
 
 SUMMARY: Final = "confusion counts, metrics and predicted maps of runs on their test split"
 
@@ -42,12 +45,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    _check(args)
-    from eval.score.network import score  # torch and TerraTorch are imported from here on
-    from eval.score.opening import open_checkpoint, open_run
-    from finetune.run.reopen import Places
+    from finetune.run.places import Places
 
     places = Places(args.chips, args.store, args.layout)
+    _check(args, places)
+    from eval.score.network import score  # torch and TerraTorch are imported from here on
+    from eval.score.opening import open_checkpoint, open_run
+
     for folder in args.runs:
         if args.config is None:
             opened = open_run(folder, args.checkpoint, places)
@@ -57,15 +61,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, places: Places) -> None:
     """Makes sure that every run, and what the options name, is there before the first is scored.
 
     Raises:
         AugmentStoreError: If one is not, or options contradict each other.
     """
-    from augment_store.store import AugmentStore
     from eval.errors import ScoreError
-    from finetune.data.checks import open_chips
     from finetune.run.config import read_yaml
     from finetune.run.manifest import RunManifest
 
@@ -79,9 +81,6 @@ def _check(args: argparse.Namespace) -> None:
         read_yaml(args.config)
         if not Path(args.checkpoint).is_file():
             raise ScoreError(f"--checkpoint {args.checkpoint}: no such file")
-    if args.chips is not None:
-        open_chips(args.chips, args.layout)
-    if args.store is not None:
-        AugmentStore.open(args.store)
+    places.check()
     for folder in args.runs if args.config is None else ():
         RunManifest.read(folder)

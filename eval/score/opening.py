@@ -13,7 +13,8 @@ from eval.errors import ScoreError
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import read_yaml
 from finetune.run.manifest import CONFIG, RunManifest
-from finetune.run.reopen import Places, load_checkpoint, load_run
+from finetune.run.places import Places
+from finetune.run.reopen import load_checkpoint, load_run
 from terramind_weights.checkpoint import MisfitError
 
 

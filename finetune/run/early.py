@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
+from augment_store.chips.scenes import scenes_by_rule
 from augment_store.remote import as_path
 from augment_store.typed import Unfit, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
@@ -26,6 +27,7 @@ class _Joined:
     augment: str | None = None
     encoding: list[str] | None = None
     control: str | None = None
+    scenes: str | None = None
 
 
 READ: Final = frozenset(_Joined.__annotations__)
@@ -90,6 +92,8 @@ def _check_data(data: Any, options: Options) -> None:
         return  # of the wrong type, or missing: TerraTorch's parser names the key
     Augmentation(AugmentRequest.of(wanted.augment, wanted.encoding, wanted.control), memory_limit_mb=0)
     open_chips(as_path(wanted.data_root), wanted.layout)
+    if wanted.scenes is not None:
+        scenes_by_rule((), wanted.scenes)  # only the splits tell which chips need a scene
 
 
 def _joined(data: Any) -> _Joined:

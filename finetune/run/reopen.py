@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,24 +12,10 @@ from torch import Tensor
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import Config, normalise, read_yaml, with_our_datamodule
 from finetune.run.manifest import CONFIG, RunManifest
+from finetune.run.places import Places
 from finetune.run.task import build
 from finetune.run.trust import check_trusted
 from terramind_weights.checkpoint import read_exact
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where things are now, if they have moved since the run was made.
-
-    Attributes:
-        chips: Root folder of the chip set.
-        store: Folder of the augment store.
-        layout: Layout of the chips there, a name or a file.
-    """
-
-    chips: Path | None = None
-    store: Path | None = None
-    layout: str | None = None
 
 
 class Loaded(NamedTuple):

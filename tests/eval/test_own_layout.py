@@ -16,7 +16,7 @@ from eval.score.opening import open_run
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from finetune.run.reopen import Places
+from finetune.run.places import Places
 from generate.cli import main as generate
 from tests.worlds import two_class_config, write_sen1floods11
 
