@@ -16,6 +16,7 @@ from eval.errors import ComparisonError
 from eval.score.counts import Confusion
 from eval.score.metrics import INTERVALS, MIOU
 from eval.score.record import Origin, Score
+from finetune.run.recipe import describe, differences
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
@@ -141,7 +142,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         smoke=any(origin.smoke for origin in trained),
         overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
         limited=any(record.data.limited_to is not None for record in records),
-        data=(*_data_doubts(trained), *_start_doubts(aligned)),
+        data=(*_data_doubts(trained), *_start_doubts(aligned), *_recipe_doubts(aligned)),
         dropped=dropped,
         titles=titles(baseline, candidate),
     )
@@ -197,6 +198,15 @@ def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"the same start for every arm: baseline started from {shown[0]}, {name} from {shown[1]} (--init)"
 
 
+def _recipe_doubts(arms: Sequence[Arm]) -> Iterator[str]:
+    """Arms that were trained in another way than the baseline, which could explain a difference."""
+    baseline = arms[0].scores[0].origin.recipe
+    for arm in arms[1:]:
+        recipe = arm.scores[0].origin.recipe
+        if baseline and recipe and (apart := describe(differences(baseline, recipe), BASELINE, arm.name)):
+            yield f"the same training of every arm: {apart}"
+
+
 def _short(start: str) -> str:
     """A start with its digests shortened."""
     return " + ".join(word[:12] for word in start.split()) or "unknown"
@@ -228,6 +238,11 @@ def _check_arm(name: str, scores: Sequence[Score]) -> None:
                     f"{name}: {first.folder} has {key} {value or 'none'}, {other.folder} has {theirs or 'none'}; the "
                     "runs of an arm may differ only by seed"
                 )
+        apart = describe(
+            differences(first.origin.recipe, other.origin.recipe), str(first.folder), str(other.folder)
+        )
+        if apart:
+            raise ComparisonError(f"{name}: {apart}; the runs of an arm may differ only by seed")
 
 
 def _check_seeds(name: str, scores: Sequence[Score]) -> None:

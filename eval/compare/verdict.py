@@ -50,7 +50,7 @@ class Setting:
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
-        data: Reasons to doubt that the trained arms read the same chips and masks, a sentence each.
+        data: Reasons to doubt that the trained arms differ only in what is asked, a sentence each.
         dropped: Test scenes left out because none of their pixels has a reference.
         titles: Titles of baseline and candidate.
     """

@@ -20,9 +20,10 @@ from eval.errors import ScoreError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
 from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
+from finetune.run.recipe import Recipe
 from terramind_weights.files import sha256_of_file
 
-SCORE_VERSION: Final = 4
+SCORE_VERSION: Final = 5
 FOLDER: Final = "score"
 """Folder of a run directory that holds its score."""
 
@@ -93,7 +94,18 @@ class Origin:
             "encoding": self.augment.encoding,
             "control": self.augment.control,
             "fingerprint": self.augment.fingerprint,
+            "new_columns": self.augment.new_columns,
+            "architecture": "" if self.run is None else self.run.start.architecture,
         }
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it was trained and which of its checkpoints was taken; empty if unknown."""
+        if self.run is None:
+            return {}
+        digests = self.run.checkpoint_sha256.items()
+        taken = next((name for name, digest in digests if digest == self.checkpoint_sha256), "another")
+        return {**self.run.recipe, "checkpoint": taken}
 
     @property
     def smoke(self) -> bool:

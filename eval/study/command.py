@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.words import shipped_or_given
     from eval.errors import StudyError
     from eval.study.config import Study
-    from eval.study.plan import plan, unequal_starts
+    from eval.study.plan import plan, unequal_recipes, unequal_starts
     from eval.study.power import Spread, describe
     from eval.study.runner import command_line, forget, missing, run_step
 
@@ -51,11 +51,12 @@ def run(args: argparse.Namespace) -> int:
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
         )
     study = Study.load(path)
+    doubts = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
     left = missing(study.out, steps)
     if not args.dry_run:
         forget(study.out, left)
-    sys.stdout.writelines(f"# {line}\n" for line in unequal_starts(study))
+    sys.stdout.writelines(f"# {line}\n" for line in doubts)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from augment_store.words import shipped_or_given
 from eval.compare.report.files import REPORT
+from eval.errors import StudyError
 from eval.score.record import FOLDER, RECORD
 from eval.study.config import ComparisonEntry, Study, Words
+from finetune.options import CONFIGS, shipped_configs
+from finetune.run.config import read_yaml
 from finetune.run.manifest import CHECKPOINTS
+from finetune.run.recipe import Recipe, describe, differences, overridden, recipe_of
 
 STARTS: Final = ("--init", "--weights")
 """Arguments of a training that say where its weights start."""
@@ -59,6 +64,36 @@ def unequal_starts(study: Study) -> Iterator[str]:
                 f"warning: the arms of comparison {name} start from different weights, which "
                 f"could explain any difference: {listed}"
             )
+
+
+def unequal_recipes(study: Study) -> Iterator[str]:
+    """Comparisons whose arms are trained in different ways, as far as their YAMLs and arguments show.
+
+    Raises:
+        StudyError: If an arm's YAML is not there.
+        ConfigError: If it cannot be read.
+    """
+    for name, comparison in study.comparisons.items():
+        baseline = _recipe(study, comparison.baseline)
+        for arm in (comparison.candidate, *comparison.controls):
+            found = differences(baseline, _recipe(study, arm)) if arm in study.arms else []
+            if found:
+                yield (
+                    f"warning: comparison {name} will claim nothing, since its arms are trained in different ways: "
+                    f"{describe(found, comparison.baseline, arm)}"
+                )
+
+
+def _recipe(study: Study, arm: str) -> Recipe:
+    """How an arm is trained, by its YAML and arguments."""
+    entry = study.arms[arm]
+    path = shipped_or_given(entry.config, CONFIGS)
+    if path is None:
+        raise StudyError(
+            f"arm {arm}: config {entry.config}: no such file, and none of that name ships; expected a YAML of "
+            f"python -m finetune, or one of {', '.join(shipped_configs())}"
+        )
+    return recipe_of(overridden(read_yaml(path), (*study.finetune_arguments, *entry.arguments)))
 
 
 def _start(study: Study, arm: str) -> str:

@@ -59,7 +59,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     if options.ckpt_path is not None:
         _check_resumable(options.ckpt_path, cli)
     cli.datamodule.setup("fit")
-    manifest = make_manifest(options, cli.record, cli.datamodule, created)
+    manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:

@@ -17,7 +17,7 @@ from terramind_weights.files import sha256_of_file
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"
 CHECKPOINTS: Final = "checkpoints"
-MANIFEST_VERSION: Final = 2
+MANIFEST_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class RunManifest:
         smoke: Whether it was cut down to a few steps and chips.
         seed: Seed for all random draws.
         class_names: Names of the classes by label.
+        recipe: How it was trained, see `finetune.run.recipe`; runs that are compared must not differ in it.
         data: The chips.
         augment: What was joined to them.
         start: Where the weights came from.
@@ -161,6 +162,7 @@ class RunManifest:
     smoke: bool
     seed: int
     class_names: tuple[str, ...]
+    recipe: Mapping[str, str]
     data: DataRecord
     augment: AugmentRecord
     start: StartRecord

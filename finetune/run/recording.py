@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from finetune.run.manifest import (
     SplitRecord,
     StartRecord,
 )
+from finetune.run.recipe import LENGTH, recipe_of
 from terramind_weights.backbone import network_file
 from terramind_weights.files import sha256_of_file
 
@@ -41,7 +43,7 @@ PACKAGES: Final = (
 
 
 def make_manifest(
-    options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str
+    options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str, processes: int
 ) -> RunManifest:
     """Manifest of a run that is about to start; `finish` completes it.
 
@@ -50,6 +52,7 @@ def make_manifest(
         config: Final configuration as plain values.
         datamodule: Datamodule, set up for training.
         created: When the run started.
+        processes: Number of processes that train together.
     """
     model = config["model"]["init_args"]["model_args"]
     return RunManifest(
@@ -58,6 +61,7 @@ def make_manifest(
         smoke=options.smoke,
         seed=int(config["seed_everything"]),
         class_names=datamodule.class_names,
+        recipe=_recipe(config, processes),
         data=_data_record(datamodule),
         augment=augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
         start=_start_record(options, model),
@@ -67,6 +71,13 @@ def make_manifest(
         versions=versions(PACKAGES),
         git_commit=_git_commit(),
     )
+
+
+def _recipe(config: dict[str, Any], processes: int) -> dict[str, str]:
+    """The recipe, in which images are counted by step: whether one process or several see them changes nothing."""
+    recipe = recipe_of(config)
+    factors = (recipe.pop("data.batch_size"), recipe.pop("trainer.accumulate_grad_batches"))
+    return {**recipe, "images a step": str(math.prod(map(int, factors)) * processes)}
 
 
 def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
@@ -138,8 +149,8 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
     Raises:
         RunError: If it would be another run; the message names the fields that differ.
     """
-    theirs = _identity(earlier)
-    differing = [name for name, value in _identity(manifest).items() if theirs.get(name) != value]
+    ours, theirs = _identity(manifest), _identity(earlier)
+    differing = [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
     if differing:
         raise RunError(
             f"{run}: cannot be resumed as another run; its manifest has another {', '.join(differing)}; give what it "
@@ -159,10 +170,12 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
 def _identity(manifest: RunManifest) -> dict[str, object]:
     """What must not change when a run is resumed, by its name in the manifest."""
     splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
-    names = ("encoding", "control", "control_seed", "fingerprint")
-    return {"seed": manifest.seed, **splits} | {
-        f"augment.{name}": getattr(manifest.augment, name) for name in names
+    joined = {
+        f"augment.{name}": getattr(manifest.augment, name)
+        for name in ("encoding", "control", "control_seed", "fingerprint")
     }
+    recipe = {f"recipe.{name}": text for name, text in manifest.recipe.items() if name not in LENGTH}
+    return {"seed": manifest.seed, **splits, **joined, **recipe}
 
 
 def finish(

@@ -25,7 +25,7 @@ SPLIT = SplitRecord(4, 2, "i" * 64, "d" * 64, "d" * 64)
 
 
 def make_manifest(
-    seed=1, smoke=False, scene_overlap=(), limited_to=None, start="b" * 64, train=SPLIT
+    seed=1, smoke=False, scene_overlap=(), limited_to=None, start="b" * 64, train=SPLIT, recipe=None
 ) -> RunManifest:
     """A run's record; `start` as `StartRecord.digest` says it."""
     weights, _, init = start.partition(" ")
@@ -35,6 +35,7 @@ def make_manifest(
         smoke=smoke,
         seed=seed,
         class_names=NAMES,
+        recipe=recipe or {"trainer.max_epochs": "3"},
         data=DataRecord(
             "nowhere", ("S2L2A",), (0,), {"train": train, "val": SPLIT}, scene_overlap, limited_to
         ),

@@ -248,6 +248,13 @@ def test_runs_that_make_no_arms():
     refused([run], mixed("encoding", ("onehot",), ()), r"candidate: .* has encoding \('onehot',\)")
     refused([run], mixed("control", None, "shuffle"), "has control none, run_.* has shuffle")
     refused([run], mixed("fingerprint", "a", "b"), "fingerprint a, run_.* has b")
+    refused([run], mixed("new_columns", "zero", "random"), "new_columns zero, run_.* has random")
+    longer = mixed("recipe", {"trainer.max_epochs": "3"}, {"trainer.max_epochs": "6"})
+    refused(
+        [run],
+        longer,
+        r"candidate: trainer.max_epochs is 3 in run_\d+, 6 in run_\d+; the runs of an arm may differ",
+    )
 
 
 def test_counts_that_are_none():
@@ -297,3 +304,35 @@ def test_arms_that_began_with_other_weights_claim_nothing():
     )
     arms["candidate"] = runs(0.1, luck=1, start=f"{BASE} {64 * chr(49)}")
     assert compare_arms(arms).verdict.claimed
+
+
+def test_arms_that_were_trained_in_another_way_claim_nothing():
+    """Twice the epochs, no class weights or another rule for the checkpoint may be all that a gain is."""
+    usual = {"trainer.max_epochs": "20", "model.class_weights": "[1, 2]", "optimizer.lr": "0.001"}
+    arms = {"baseline": runs(recipe=usual), "candidate": runs(0.1, luck=1, recipe=usual)}
+    arms["shuffle"] = runs(luck=2, recipe=usual)
+    assert compare_arms(arms).verdict.claimed
+    longer = {"trainer.max_epochs": "40", "optimizer.lr": "0.001"}
+    found = compare_arms({**arms, "candidate": runs(0.1, luck=1, recipe=longer)})
+    assert not found.verdict.claimed
+    assert (
+        "the same training of every arm: model.class_weights is [1, 2] in baseline, none in candidate; "
+        "trainer.max_epochs is 20 in baseline, 40 in candidate"
+    ) in lacks(found)
+    found = compare_arms({**arms, "shuffle": runs(luck=2, recipe=longer)})
+    assert "trainer.max_epochs is 20 in baseline, 40 in shuffle" in lacks(found)
+
+
+def test_arms_scored_by_another_rule_for_the_checkpoint_claim_nothing():
+    def arm(gain, luck, name):
+        made = runs(gain, luck=luck)
+        for one in made:
+            digests = {"best": "1" * 64, "last": "2" * 64} | {name: one.origin.checkpoint_sha256}
+            run = dataclasses.replace(one.origin.run, checkpoint_sha256=digests)
+            yield dataclasses.replace(one, origin=dataclasses.replace(one.origin, run=run))
+
+    arms = {"baseline": list(arm(0, 0, "best")), "candidate": list(arm(0.1, 1, "best"))}
+    arms["shuffle"] = list(arm(0, 2, "best"))
+    assert compare_arms(arms).verdict.claimed
+    found = compare_arms({**arms, "candidate": list(arm(0.1, 1, "last"))})
+    assert "checkpoint is best in baseline, last in candidate" in lacks(found)

@@ -23,7 +23,7 @@ from eval.score.metrics import MIOU
 from eval.score.opening import open_run
 from eval.score.record import is_scored
 from finetune.model.backbone import WidenedProjection
-from finetune.run.reopen import Places
+from finetune.run.places import Places
 
 
 def run(*words):
@@ -200,7 +200,7 @@ def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
     (damaged / "report.json").write_text("[]")
     assert "not a report of compare" in refused(tim, damaged)
     (damaged / "report.json").write_text('{"report_version": 7}')
-    assert "report version 7, expected 4" in refused(tim, damaged)
+    assert "report version 7, expected 5" in refused(tim, damaged)
     made = json.loads((report / "report.json").read_text())
     made["difference"]["p_value"] = 2
     (damaged / "report.json").write_text(json.dumps(made))

@@ -175,7 +175,7 @@ def test_bad_input(runs, tmp_path, capsys):
     assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
-    assert "version 9, expected 4" in refused("--control", f"x={runs['shuffle1']}")
+    assert "version 9, expected 5" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text("{")
     assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text(whole.replace('"seed": 1', '"seed": 2'))

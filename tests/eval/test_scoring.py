@@ -199,3 +199,23 @@ def test_an_interrupted_scoring_leaves_no_score(tim, scored, tmp_path, monkeypat
 
 def test_no_run(tmp_path, capsys):
     assert "is not the directory of a run" in refused(capsys, "score", tmp_path)
+
+
+def test_chips_that_may_have_been_trained_on_are_not_a_test(world, baseline, tmp_path, capsys):
+    """A chip set that was split anew after the training: its own splits are apart, but not from those of the run."""
+    moved = tmp_path / "chips"
+    shutil.copytree(world.root, moved)
+    run = tmp_path / "run"
+    shutil.copytree(baseline, run)
+    splits = {name: world.chips.split_path(name).relative_to(world.root) for name in ("train", "val", "test")}
+    train, test = (moved / splits[name] for name in ("train", "test"))
+    kept = test.read_text()
+    test.write_text(kept.splitlines()[0])  # fewer test chips of the same splits: nothing was trained on
+    assert main(["score", str(run), "--chips", str(moved)]) == 0
+    train.write_text(kept)
+    test.write_text((world.root / splits["train"]).read_text())
+    assert main(["score", str(run), "--chips", str(moved)]) == 2
+    assert f"its splits (test, train) are not those that {run} was trained with" in capsys.readouterr().err
+    train.unlink()
+    test.write_text(kept)  # without the others, the test chips alone tell
+    assert main(["score", str(run), "--chips", str(moved)]) == 0

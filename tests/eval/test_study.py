@@ -10,7 +10,7 @@ from eval.cli import main
 from eval.study import runner
 from eval.study.command import CONFIGS
 from eval.study.config import Study
-from eval.study.plan import plan
+from eval.study.plan import plan, unequal_recipes
 from eval.study.power import Spread, resolvable
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
@@ -325,7 +325,8 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
         if module == "generate":
             generate_options(generate_parser().parse_args(words))
         elif module == "finetune":
-            assert parse_finetune(words).overrides == ()
+            overrides = parse_finetune(words).overrides
+            assert not overrides or "phase2_unturned" in step.name
 
 
 def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
@@ -340,3 +341,31 @@ def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
     write(STUDY)
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
     assert "start from different weights" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_the_arms_of_a_shipped_study_are_trained_alike(name):
+    assert list(unequal_recipes(Study.load(CONFIGS / f"{name}.yaml"))) == []
+
+
+def test_a_study_warns_where_arms_are_trained_in_different_ways(folder, capsys):
+    arms = {**STUDY["arms"], "tim": {**STUDY["arms"]["tim"], "arguments": ["--trainer.max_epochs", 40]}}
+    write({**STUDY, "arms": arms, "finetune_arguments": ["--optimizer.init_args.lr=1e-4"]})
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "# warning: comparison tim will claim nothing, since its arms are trained in different ways: "
+        "trainer.max_epochs is 20 in plain, 40 in tim\n"
+    ) in told
+    write(STUDY)
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    assert "trained in different ways" not in capsys.readouterr().out
+
+
+def test_a_study_whose_yaml_is_not_there_ends_before_anything_is_run(folder, ran, capsys):
+    write({**STUDY, "arms": {**STUDY["arms"], "tim": {"config": "missing.yaml", "store": "lulc"}}})
+    assert study() == 2
+    assert (
+        "arm tim: config missing.yaml: no such file, and none of that name ships" in capsys.readouterr().err
+    )
+    assert ran.commands == []

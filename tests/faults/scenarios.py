@@ -202,6 +202,7 @@ MANIFEST = RunManifest(
     smoke=False,
     seed=1,
     class_names=("a", "b"),
+    recipe={"optimizer.lr": "0.001"},
     data=DataRecord("chips", ("DEM",), (0,), {"train": SplitRecord(1, 1, "i")}, (), None),
     augment=AugmentRecord(("onehot",), ("P",), None, 0, "zero", None, "", ("lulc",)),
     start=StartRecord("terramind_v1_tiny", "random", "", None, "", None),

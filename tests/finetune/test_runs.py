@@ -14,7 +14,8 @@ import yaml
 from finetune.__main__ import main
 from finetune.errors import RunError
 from finetune.run.manifest import RunManifest
-from finetune.run.reopen import Places, load_run
+from finetune.run.places import Places
+from finetune.run.reopen import load_run
 from terramind_weights.files import WeightsError, sha256_of_file
 from tests.worlds import store_of, tiny_options
 
@@ -130,9 +131,9 @@ def test_a_manifest_reads_back_as_written(finished, tmp_path):
     changed.write(tmp_path)
     assert RunManifest.read(tmp_path) == changed
     (tmp_path / "manifest.json").write_text('{"manifest_version": 99}')
-    with pytest.raises(RunError, match="manifest version 99, expected 2"):
+    with pytest.raises(RunError, match="manifest version 99, expected 3"):
         RunManifest.read(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"manifest_version": 2}')
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 3}')
     with pytest.raises(RunError, match="not a manifest this version wrote"):
         RunManifest.read(tmp_path)
     with pytest.raises(RunError, match="is not the directory of a run"):
@@ -206,9 +207,10 @@ def test_a_run_is_not_resumed_as_another_one(finished, tmp_path, options, capsys
     last = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--run", str(run)]
     before = (run / "manifest.json").read_bytes()
     changes = ["--seed", "8", "--control", "shuffle", "--data.init_args.limit_chips", "2"]
+    changes += ["--optimizer.init_args.lr", "1e-2", "--data.init_args.batch_size", "1"]
     assert main(["fit", *options, *changes, *last]) == 2
     message = capsys.readouterr().err
-    names = ("seed", "data.splits.train", "augment.control")
+    names = ("seed", "data.splits.train", "augment.control", "recipe.optimizer.lr", "recipe.images a step")
     assert all(name in message for name in names), message
     assert "augment.encoding" not in message
     assert (run / "manifest.json").read_bytes() == before

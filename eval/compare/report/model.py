@@ -26,7 +26,7 @@ from eval.score.metrics import BY_CLASS, INTERVALS, MIOU, OVERALL, Metric
 from eval.score.record import Origin
 from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Literal[4] = 4
+REPORT_VERSION: Literal[5] = 5
 
 Share = Annotated[float, Field(ge=0, le=1)]
 SignedShare = Annotated[float, Field(ge=-1, le=1)]
@@ -275,7 +275,7 @@ class Report(Part):
         chips: Likewise.
     """
 
-    report_version: Literal[4]
+    report_version: Literal[5]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]
