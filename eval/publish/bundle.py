@@ -150,4 +150,4 @@ def _unit(modality: str, datamodule: TimStoreDataModule) -> str:
     """Unit in which a modality was trained on: that on disk, as far as the layout or the store knows it."""
     linear, offset = units_on_disk(modality, datamodule.chips.layout, datamodule.augmentation.inputs)
     unit = "linear power" if linear else INPUT_MODALITIES[modality].unit
-    return f"{unit}, {offset:g} too high" if offset else unit
+    return f"{unit}, with an offset of {offset:g}" if offset else unit

@@ -103,7 +103,7 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
 
 
 def _check_store(run: Path, manifest: RunManifest, datamodule: TimStoreDataModule) -> None:
-    store = datamodule.augmentation.store
+    store = datamodule.augmentation.decisive
     found = store.fingerprint if store else ""
     if found != manifest.augment.fingerprint:
         place = store.path if store else "no store"

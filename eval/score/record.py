@@ -101,11 +101,7 @@ class Origin:
     @property
     def recipe(self) -> Recipe:
         """How it was trained and which of its checkpoints was taken; empty if unknown."""
-        if self.run is None:
-            return {}
-        digests = self.run.checkpoint_sha256.items()
-        taken = next((name for name, digest in digests if digest == self.checkpoint_sha256), "another")
-        return {**self.run.recipe, "checkpoint": taken}
+        return {} if self.run is None else {**self.run.recipe, "checkpoint": Path(self.checkpoint).stem}
 
     @property
     def smoke(self) -> bool:

@@ -12,6 +12,7 @@ from eval.compare.report.files import REPORT
 from eval.errors import StudyError
 from eval.score.record import FOLDER, RECORD
 from eval.study.config import ComparisonEntry, Study, Words
+from finetune.errors import ConfigError
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.config import read_yaml
 from finetune.run.manifest import CHECKPOINTS
@@ -70,8 +71,7 @@ def unequal_recipes(study: Study) -> Iterator[str]:
     """Comparisons whose arms are trained in different ways, as far as their YAMLs and arguments show.
 
     Raises:
-        StudyError: If an arm's YAML is not there.
-        ConfigError: If it cannot be read.
+        StudyError: If an arm's YAML is not there, or is invalid.
     """
     for name, comparison in study.comparisons.items():
         baseline = _recipe(study, comparison.baseline)
@@ -79,7 +79,7 @@ def unequal_recipes(study: Study) -> Iterator[str]:
             found = differences(baseline, _recipe(study, arm)) if arm in study.arms else []
             if found:
                 yield (
-                    f"warning: comparison {name} will claim nothing, since its arms are trained in different ways: "
+                    f"warning: comparison {name} can claim nothing if its arms are trained as differently as it seems: "
                     f"{describe(found, comparison.baseline, arm)}"
                 )
 
@@ -93,7 +93,11 @@ def _recipe(study: Study, arm: str) -> Recipe:
             f"arm {arm}: config {entry.config}: no such file, and none of that name ships; expected a YAML of "
             f"python -m finetune, or one of {', '.join(shipped_configs())}"
         )
-    return recipe_of(overridden(read_yaml(path), (*study.finetune_arguments, *entry.arguments)))
+    words = (*study.finetune_arguments, *entry.arguments)
+    try:
+        return recipe_of(overridden(read_yaml(path), words), short_names=True)
+    except ConfigError as error:
+        raise StudyError(f"arm {arm}: config {entry.config}: {error}") from error
 
 
 def _start(study: Study, arm: str) -> str:

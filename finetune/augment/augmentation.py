@@ -159,6 +159,12 @@ class Augmentation:
         return None if self._opened is None else self._opened.extent
 
     @property
+    def decisive(self) -> AugmentStore | None:
+        """The named store if a sample depends on it: on its maps, or on the units of its inputs."""
+        takes_units = self.control is not None and self.control.takes_units
+        return self._opened if self.store is not None or takes_units else None
+
+    @property
     def inputs(self) -> tuple[InputSpec, ...]:
         """How the inputs of the named store's chips entered the generator, in which units; empty without a store."""
         return () if self._opened is None else self._opened.spec.inputs

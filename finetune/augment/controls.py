@@ -150,6 +150,7 @@ class Control:
     Attributes:
         name: What users call it.
         needs_store: Whether it needs the maps of a store.
+        takes_units: Whether it takes the units of a named store's inputs.
         encodings: Encodings whose arrays it has, the default first; empty for any.
         make: Its maps for the chips of a split.
     """
@@ -158,6 +159,7 @@ class Control:
     needs_store: bool
     encodings: tuple[tuple[str, ...], ...]
     make: Callable[[Material], Maps]
+    takes_units: bool = False
 
 
 _NDVI_ENCODING: Final = full_name(VALUE, _NDVI_MAP)
@@ -171,6 +173,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
             False,
             ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
             _analytic_ndvi,
+            takes_units=True,
         ),
         Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.shape)),
     )

@@ -156,6 +156,13 @@ class Placement(enum.Enum):
     TOKENS = "tokens"
 
 
+TRAINED_LAYERS: Final[Mapping[Placement, str]] = {
+    Placement.BANDS: "added",
+    Placement.MODALITY: f"encoder_embeddings.{PLANES_MODALITY}",
+}
+"""Layer that an encoding adds, which LoRA must train in full, since there is nothing pretrained to adapt."""
+
+
 @dataclass(frozen=True)
 class EncodingPlan:
     """What is read from the store and where it goes.

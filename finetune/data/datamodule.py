@@ -10,7 +10,6 @@ from typing import Any, Final
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -24,7 +23,7 @@ from finetune.augment.planes import join_images
 from finetune.data.checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardisation import check_units, find_statistics, find_unit_doubts
+from finetune.data.standardisation import check_units, find_statistics
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import PADDED_TO, check_shape
@@ -139,8 +138,6 @@ class TimStoreDataModule(LightningDataModule):
         """
         found = open_chips(self.data_root, self.layout)
         check_units(self.statistics, found.layout)
-        for doubt in find_unit_doubts(self.statistics, self.augmentation.inputs):
-            rank_zero_warn(f"{self.augmentation.request.store}: {doubt}")
         return found
 
     @cached_property

@@ -84,8 +84,8 @@ class SampleDraw:
     """Draws which of several generated samples a chip gets, from a stream of its own.
 
     A draw from torch's generator would shift the order of chips and the dropout of all that follows, so that the
-    baseline of the same seed would no longer share them. The stream begins with the seed of the process, which the data
-    loader gives each worker anew in every epoch.
+    baseline of the same seed would no longer share them. The stream begins with the seed of the process, which a data
+    loader gives each of its workers.
     """
 
     def __init__(self) -> None:

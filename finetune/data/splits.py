@@ -62,9 +62,13 @@ class Splits:
     scenes: Mapping[str, str]
     overlap: tuple[str, ...] = ()
 
-    def digest(self, split: str) -> str:
-        """SHA-256 of a split's sorted chip ids, in hexadecimal."""
-        return hashlib.sha256("\n".join(sorted(self.ids[split])).encode()).hexdigest()
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each split's sorted chip ids, in hexadecimal."""
+        return {
+            split: hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+            for split, ids in self.ids.items()
+        }
 
 
 def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from augment_store.maps.arrays import TOKENS
 from augment_store.words import counted
 from finetune.augment.augmentation import Augmentation
-from finetune.augment.encodings import PLANES_MODALITY, Placement
+from finetune.augment.encodings import TRAINED_LAYERS, Placement
 from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
 from finetune.data.dataset import find_bands
 from finetune.errors import ConfigError
 from finetune.model import BACKBONE
-
-TRAINED_LAYERS: Final[Mapping[Placement, str]] = {
-    Placement.BANDS: "added",
-    Placement.MODALITY: f"encoder_embeddings.{PLANES_MODALITY}",
-}
-"""Layer that an encoding adds, which LoRA must train in full, since there is nothing pretrained to adapt."""
 
 
 def tell_model(arguments: dict[str, Any], augmentation: Augmentation) -> None:

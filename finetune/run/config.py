@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import yaml
 
+from augment_store.chips.layouts import SPLITS
 from augment_store.files import read_text
+from augment_store.modalities import IGNORED_LABEL
 from augment_store.reading import no_store_at
 from augment_store.remote import as_path, without_secrets
 from augment_store.typed import load_yaml
@@ -109,12 +111,23 @@ def normalise(given: Config) -> Config:
     data, model = section(config, "data", "init_args"), section(config, "model", "init_args")
     data.setdefault("control_seed", config["seed_everything"])
     model.setdefault("plot_on_val", False)
+    _ignore_our_label(model)
     arguments = section(model, "model_args")
     _use_our_backbone(arguments)
     if data.get("bands") and arguments.get("backbone") == BACKBONE:
         arguments.setdefault("backbone_bands", data["bands"])
     data["class_names"] = _class_names(data, model)
     return config
+
+
+def _ignore_our_label(model: Config) -> None:
+    """Has the loss ignore what masks call ignored here, whatever label a file has for it; the layout names that one."""
+    given = model.get("ignore_index")
+    if given not in (None, IGNORED_LABEL):
+        say(
+            f"ignore_index {given} is replaced by {IGNORED_LABEL}, which masks have wherever a pixel is ignored"
+        )
+    model["ignore_index"] = IGNORED_LABEL
 
 
 def _use_our_backbone(arguments: Config) -> None:
@@ -177,8 +190,12 @@ def resolve_data(data: Config, options: Options) -> None:
     Raises:
         ConfigError: If the store is not there.
     """
-    if options.chips is not None:
-        data |= {"data_root": str(options.chips), "train_split": None, "val_split": None, "test_split": None}
+    if (
+        options.chips is not None
+    ):  # a chip set comes with its own splits, unless the command line names others
+        named = {word.split("=")[0].rsplit(".", 1)[-1] for word in options.overrides}
+        splits = {f"{split}_split" for split in SPLITS} - named
+        data |= {"data_root": str(options.chips), **dict.fromkeys(splits)}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
     for key, url in data.items():  # the run keeps its configuration; this process keeps the secrets

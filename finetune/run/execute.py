@@ -12,6 +12,7 @@ import yaml
 from augment_store.files import write_whole
 from augment_store.lock import exclusive
 from augment_store.words import now
+from finetune.data.standardisation import find_unit_doubts
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
 from finetune.options import Options
@@ -21,7 +22,7 @@ from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build
-from finetune.run.trainer import without_places
+from finetune.run.trainer import say, without_places
 from terramind_weights.checkpoint import read_exact
 from terramind_weights.files import WeightsError
 
@@ -63,6 +64,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
+        for doubt in find_unit_doubts(cli.datamodule.statistics, cli.datamodule.augmentation.inputs):
+            say(doubt)
         options.run.mkdir(parents=True, exist_ok=True)
         recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
         write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
@@ -92,6 +95,9 @@ def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     checkpoint = options.ckpt_path or _best(options.run)
     read_exact(checkpoint, cli.model)
     cli.datamodule.setup(options.command)
+    if options.command == "test" and (options.run / MANIFEST).is_file():
+        root, splits = cli.datamodule.chips.root, cli.datamodule.splits
+        RunManifest.read(options.run).check_held_out(options.run, root, splits.digests)
     if options.command == "predict":
         cli.trainer.callbacks.append(PredictionWriter(options.run / "predictions", cli.datamodule))
         cli.trainer.predict(

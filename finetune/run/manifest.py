@@ -212,6 +212,29 @@ class RunManifest:
             )
         return path
 
+    def check_held_out(self, run: Path, root: Path, digests: Mapping[str, str]) -> None:
+        """Makes sure that no test chip can have been trained on, if splits are no longer those of the training.
+
+        Present splits share no chip. So the test chips are safe if they are those that were the test split when the run
+        was trained, or if it was trained and validated on what are those splits now.
+
+        Args:
+            run: Run directory.
+            root: Root folder of the chip set as it is now.
+            digests: SHA-256 of the chip ids of its splits.
+
+        Raises:
+            RunError: If neither holds.
+        """
+        then = self.data.splits
+        same = {name: digests.get(name) == record.ids for name, record in then.items()}
+        if not (same.get("test") or (same.get("train") and same.get("val"))):
+            differing = ", ".join(name for name, held in same.items() if not held)
+            raise RunError(
+                f"{root}: its splits ({differing}) are not those that {run} was trained with, so test chips may have "
+                "been trained on; put the splits of the training back"
+            )
+
     @classmethod
     def read(cls, run: Path) -> Self:
         """Reads the manifest of a run directory.

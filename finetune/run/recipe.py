@@ -1,45 +1,53 @@
-"""The training recipe of a run: every setting that is not what its arm asks about, and could explain a difference."""
+"""The training recipe of a run: every setting that is not what its arm asks about, and could explain a difference.
+
+What an arm is about is left out by name, so that a setting which TerraTorch adds tomorrow counts.
+"""
 
 from __future__ import annotations
 
+import copy
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
+from augment_store.modalities import INPUT_MODALITIES
 from augment_store.words import LISTED
+from finetune.augment.encodings import TRAINED_LAYERS
+from finetune.data.standardisation import DEFAULT_PRESET
 from finetune.model import BACKBONE
+from finetune.run.config import Config, section
+from finetune.run.trainer import WHOLE_CHECKPOINTS
+
+Recipe = Mapping[str, str]
+"""Settings by their key in the YAML, without ``init_args``; one that has its default is left out."""
 
 LONGEST: Final = 100
 """Characters of a value that a message shows."""
 
-Recipe = Mapping[str, str]
-"""Settings by their key in the YAML, without ``init_args``."""
+TRAINER: Final[Mapping[str, Any]] = {
+    **{"precision": "32-true", "accumulate_grad_batches": 1, "gradient_clip_val": 0},
+    **{"gradient_clip_algorithm": None, "sync_batchnorm": False, "use_distributed_sampler": True},
+    **{"max_epochs": None, "min_epochs": None, "max_steps": -1, "min_steps": None, "max_time": None},
+    **{"limit_train_batches": 1.0, "limit_val_batches": 1.0, "overfit_batches": 0, "fast_dev_run": False},
+    **{"val_check_interval": 1.0, "check_val_every_n_epoch": 1, "callbacks": None, "plugins": None},
+}
+"""Keys of the trainer that decide what is learnt, and their defaults; the others say where it runs and what it
+prints."""
 
-TRAINER: Final = (
-    *(
-        "precision",
-        "accumulate_grad_batches",
-        "gradient_clip_val",
-        "gradient_clip_algorithm",
-        "sync_batchnorm",
-    ),
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"),
-    *("limit_train_batches", "limit_val_batches", "overfit_batches", "fast_dev_run"),
-    *("val_check_interval", "check_val_every_n_epoch", "callbacks"),
-)
-"""Keys of the trainer that decide what is learnt; the others say where it runs and what it prints."""
+PRECISIONS: Final = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""Lightning's short names."""
 
 LENGTH: Final = frozenset(f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time"))
 """Settings that a resumed run may change, to train for longer."""
 
-ONLOOKERS: Final = (
-    *("ProgressBar", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "DeviceStatsMonitor", "Timer"),
+ONLOOKERS: Final = re.compile(
+    r"((lightning|pytorch_lightning|terratorch)\.(\w+\.)*)?(RichProgressBar|TQDMProgressBar|LearningRateMonitor"
+    r"|\w*ModelCheckpoint|ModelSummary|RichModelSummary|DeviceStatsMonitor)"
 )
-"""Ends of the names of callbacks that change nothing; which checkpoint counts is the run's own rule."""
+"""Callbacks that change nothing; which checkpoint counts is the run's own rule."""
 
 DATA: Final = (
     *("bands", "timesteps", "no_data_value", "no_data_replace", "means", "stds", "batch_size"),
@@ -48,32 +56,42 @@ DATA: Final = (
 """Keys of the datamodule; what is joined is the question, and chips and masks are compared by digest."""
 
 ASKED: Final = re.compile(
-    r"model\.(class_names|plot_on_val|model_args\.(backbone_(encoding|token_modality|new_columns|modalities|bands"
-    r"|pretrained|weights|tim_modalities)|peft_config\.peft_config_kwargs\.modules_to_save))$"
+    r"model\.(class_names|plot_on_val|model_args\.backbone_(encoding|token_modality|new_columns|modalities|bands"
+    r"|pretrained|weights|tim_modalities))"
 )
 """Keys of the model that an arm is about, or that are compared elsewhere: the start by digest, modalities by inputs."""
 
+OVERRULED: Final = ("lr", "lr_overrides", "optimizer", "optimizer_hparams", "scheduler", "scheduler_hparams")
+"""Keys of the task that a section ``optimizer`` of the YAML overrules."""
 
-def recipe_of(config: Mapping[str, Any]) -> dict[str, str]:
+SUBCLASSES: Final = ("data", "model", "optimizer", "lr_scheduler")
+"""Sections that name a class; TerraTorch's parser takes their keys with and without ``init_args``."""
+
+
+def recipe_of(config: Config, *, short_names: bool = False) -> dict[str, str]:
     """The recipe of a configuration.
 
     Args:
         config: A YAML, or what a run keeps of it, as plain values.
+        short_names: Whether classes go by the last part of their names, as YAMLs may write them.
+
+    Raises:
+        ConfigError: If a section that has keys is something else.
     """
-    trainer, data = (_arguments(config.get(name)) for name in ("trainer", "data"))
+    plain = copy.deepcopy(config)
     sections = {
-        "trainer": {name: _without_onlookers(trainer.get(name)) for name in TRAINER},
-        "data": {name: data.get(name) for name in DATA},
-        "model": _with_plain_backbone(_arguments(config.get("model"))),
-        "optimizer": config.get("optimizer"),
-        "lr_scheduler": config.get("lr_scheduler"),
+        "trainer": _trainer(section(plain, "trainer")),
+        "data": _data(section(plain, "data", "init_args")),
+        "model": {"class_path": section(plain, "model").get("class_path"), **_model(plain)},
+        "optimizer": plain.get("optimizer"),
+        "lr_scheduler": plain.get("lr_scheduler"),
     }
-    return {key: text for key, text in _settings(sections, "") if not ASKED.match(key)}
+    return {key: text for key, text in _settings(sections, "", short=short_names) if not ASKED.fullmatch(key)}
 
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
     """Settings that differ: key, value of the one and of the other."""
-    pairs = ((key, one.get(key, "none"), other.get(key, "none")) for key in sorted({*one, *other}))
+    pairs = ((key, one.get(key, "default"), other.get(key, "default")) for key in sorted({*one, *other}))
     return [(key, ours, theirs) for key, ours, theirs in pairs if ours != theirs]
 
 
@@ -87,7 +105,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
-def overridden(config: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+def overridden(config: Config, words: Sequence[str]) -> Config:
     """A YAML with what a command line says of its keys, as in ``--trainer.max_epochs 5``.
 
     An estimate for a plan: TerraTorch's parser has the last word.
@@ -95,17 +113,24 @@ def overridden(config: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any
     Args:
         config: The YAML as plain values.
         words: Arguments of `python -m finetune fit`.
+
+    Raises:
+        ConfigError: If a key that has keys below it is something else.
     """
-    made: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    made = copy.deepcopy(config)
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else (word,))]
-    for option, value in itertools.pairwise(split):
-        if option.startswith("--") and "." in option:
-            *path, last = option[2:].split(".")
-            place: Any = made
-            for name in path:
-                place = place.setdefault(name, {}) if isinstance(place, dict) else None
-            if isinstance(place, dict):
-                place[last] = _value(value)
+    for option, text in itertools.pairwise(split):
+        if not option.startswith("--"):
+            continue
+        *path, last = option[2:].split(".")
+        if not path and last in SUBCLASSES:
+            section(made, last)["class_path"] = text
+        elif path:
+            if path[0] in SUBCLASSES and "init_args" not in path and last != "class_path":
+                path.insert(1, "init_args")
+            place, value = section(made, *path), _value(text)
+            name = last.removesuffix("+")
+            place[name] = [*_listed(place.get(name)), *_listed(value)] if last.endswith("+") else value
     return made
 
 
@@ -117,53 +142,82 @@ def _value(text: str) -> Any:
         return text
 
 
-def _arguments(section: Any) -> dict[str, Any]:
-    """Keys of a section, whether it names a class or not."""
-    plain = section if isinstance(section, dict) else {}
-    return dict(plain.get("init_args") or {}) if "class_path" in plain else dict(plain)
+def _listed(value: Any) -> list[Any]:
+    """The entries of a key that takes one or several."""
+    return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
-def _without_onlookers(value: Any) -> Any:
-    """A value; of callbacks, those that change the training."""
-    if not isinstance(value, list):
-        return value
-    return [entry for entry in value if not str(_class(entry)).endswith(ONLOOKERS)] or None
+def _class(entry: Any) -> str:
+    return str(entry.get("class_path") if isinstance(entry, dict) else entry)
 
 
-def _class(entry: Any) -> Any:
-    return entry.get("class_path") if isinstance(entry, dict) else entry
+def _trainer(given: Config) -> Config:
+    """What decides the training, without what has its default."""
+    named = {name: given.get(name) for name in TRAINER}
+    named["precision"] = PRECISIONS.get(str(named["precision"]), named["precision"])
+    callbacks = [e for e in _listed(named["callbacks"]) if not ONLOOKERS.fullmatch(_class(e))]
+    plugins = [entry for entry in _listed(named["plugins"]) if _class(entry) != WHOLE_CHECKPOINTS]
+    named |= {"callbacks": callbacks or None, "plugins": plugins or None}
+    return {name: value for name, value in named.items() if value != TRAINER[name]}
 
 
-def _with_plain_backbone(model: dict[str, Any]) -> dict[str, Any]:
-    """The network by its architecture alone: who generates, the network itself or a store, is what arms ask."""
-    arguments = dict(model.get("model_args") or {})
+def _data(given: Config) -> Config:
+    """What decides what a chip looks like: a preset counts for means and stds, as in the datamodule."""
+    named = {name: given.get(name) for name in DATA}
+    means, stds = named["means"], named["stds"]
+    if all(value is None or isinstance(value, str) for value in (means, stds)):
+        named["means"] = named["stds"] = means or stds or DEFAULT_PRESET
+    bands = named["bands"] if isinstance(named["bands"], dict) else {}
+    every = {name: list(modality.bands) for name, modality in INPUT_MODALITIES.items()}
+    named["bands"] = {name: chosen for name, chosen in bands.items() if chosen != every.get(name)}
+    named["no_data_replace"] = named["no_data_replace"] or None
+    return named
+
+
+def _model(plain: Config) -> Config:
+    """The task and its network, by its architecture: who generates, the network or a store, is what arms ask."""
+    task = dict(section(plain, "model", "init_args"))
+    arguments = section(plain, "model", "init_args", "model_args")
     architecture = arguments.pop("backbone_architecture", None)
     if arguments.get("backbone") in (None, BACKBONE):
         arguments["backbone"] = architecture
     arguments["backbone"] = str(arguments["backbone"]).removesuffix("_tim")
-    return {**model, "model_args": arguments}
+    if arguments.get("peft_config") is not None:
+        kwargs = section(arguments, "peft_config", "peft_config_kwargs")
+        saved = [
+            name for name in _listed(kwargs.get("modules_to_save")) if name not in TRAINED_LAYERS.values()
+        ]
+        kwargs["modules_to_save"] = saved or None
+    for name in OVERRULED if plain.get("optimizer") is not None else ():
+        task.pop(name, None)
+    return {**task, "model_args": arguments}
 
 
-def _settings(value: Any, key: str) -> Iterator[tuple[str, str]]:
+def _settings(value: Any, key: str, *, short: bool) -> Iterator[tuple[str, str]]:
     """Every setting with its key; what is not set is left out, and a list is one setting."""
     if isinstance(value, dict):
         for name, entry in value.items():
             here = key if name == "init_args" else ".".join(filter(None, (key, str(name))))
-            yield from _settings(entry, here)
+            yield from _settings(entry, here, short=short)
     elif value is not None:
-        yield key, _said(value)
+        named = _name(value, short=short) if key.endswith("class_path") else _said(value, short=short)
+        yield key, named
 
 
-def _said(value: Any) -> str:
+def _name(class_path: Any, *, short: bool) -> str:
+    return str(class_path).rsplit(".", 1)[-1] if short else str(class_path)
+
+
+def _said(value: Any, *, short: bool) -> str:
     """A value as a line, whatever the order of its keys; a class as its name with its arguments."""
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_said, value))}]"
+        return f"[{', '.join(_said(entry, short=short) for entry in value)}]"
     if isinstance(value, dict) and "class_path" in value:
-        name, given = str(value["class_path"]).rsplit(".", 1)[-1], value.get("init_args") or {}
-        listed = ", ".join(f"{key}={_said(given[key])}" for key in sorted(given))
+        name, given = _name(value["class_path"], short=short), value.get("init_args") or {}
+        listed = ", ".join(f"{key}={_said(given[key], short=short)}" for key in sorted(given))
         return f"{name}({listed})" if listed else name
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_said(value[key])}' for key in sorted(value))}}}"
+        return f"{{{', '.join(f'{key}: {_said(value[key], short=short)}' for key in sorted(value))}}}"
     try:
         return str(value).lower() if isinstance(value, bool) else f"{float(value):.12g}"
     except (TypeError, ValueError):  # no number; one that YAML takes for text, as 1e-4, is

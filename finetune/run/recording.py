@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +60,8 @@ def make_manifest(
         smoke=options.smoke,
         seed=int(config["seed_everything"]),
         class_names=datamodule.class_names,
-        recipe=_recipe(config, processes),
+        # processes count: each normalises its own part of a batch
+        recipe={**recipe_of(config), "processes": str(processes)},
         data=_data_record(datamodule),
         augment=augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
         start=_start_record(options, model),
@@ -73,13 +73,6 @@ def make_manifest(
     )
 
 
-def _recipe(config: dict[str, Any], processes: int) -> dict[str, str]:
-    """The recipe, in which images are counted by step: whether one process or several see them changes nothing."""
-    recipe = recipe_of(config)
-    factors = (recipe.pop("data.batch_size"), recipe.pop("trainer.accumulate_grad_batches"))
-    return {**recipe, "images a step": str(math.prod(map(int, factors)) * processes)}
-
-
 def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
     splits = datamodule.splits
     records = {}
@@ -88,7 +81,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
         records[name] = SplitRecord(
             chips=len(ids),
             scenes=len({splits.scenes[chip_id] for chip_id in ids}),
-            ids=splits.digest(name),
+            ids=splits.digests[name],
             inputs=survey.inputs if survey else "",
             masks=survey.masks if survey else "",
         )
@@ -106,7 +99,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
 def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
     """What a datamodule joins to its chips."""
     augmentation = datamodule.augmentation
-    store = augmentation.store
+    store, maps = augmentation.decisive, augmentation.store
     return AugmentRecord(
         encoding=augmentation.encoding,
         planes=augmentation.plan.plane_names,
@@ -115,7 +108,7 @@ def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentR
         new_columns=new_columns,
         store=str(store.path.resolve()) if store else None,
         fingerprint=store.fingerprint if store else "",
-        arrays=store.arrays if store else (),
+        arrays=maps.arrays if maps else (),
     )
 
 
@@ -154,7 +147,8 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
     if differing:
         raise RunError(
             f"{run}: cannot be resumed as another run; its manifest has another {', '.join(differing)}; give what it "
-            "was started with, or start an arm of its own with --init and another --run"
+            "was started with, on as many devices of the same kind, or start an arm of its own with --init and another "
+            "--run"
         )
     start = dataclasses.replace(earlier.start, resumed=manifest.start.resumed)
     return dataclasses.replace(

@@ -216,6 +216,8 @@ def test_chips_that_may_have_been_trained_on_are_not_a_test(world, baseline, tmp
     test.write_text((world.root / splits["train"]).read_text())
     assert main(["score", str(run), "--chips", str(moved)]) == 2
     assert f"its splits (test, train) are not those that {run} was trained with" in capsys.readouterr().err
+    assert finetune(["test", "--run", str(run), "--chips", str(moved)]) == 2
+    assert "test chips may have been trained on" in capsys.readouterr().err
     train.unlink()
     test.write_text(kept)  # without the others, the test chips alone tell
     assert main(["score", str(run), "--chips", str(moved)]) == 0

@@ -12,6 +12,7 @@ from eval.study.command import CONFIGS
 from eval.study.config import Study
 from eval.study.plan import plan, unequal_recipes
 from eval.study.power import Spread, resolvable
+from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
 from tests.worlds import make_world
@@ -354,12 +355,12 @@ def test_a_study_warns_where_arms_are_trained_in_different_ways(folder, capsys):
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert (
-        "# warning: comparison tim will claim nothing, since its arms are trained in different ways: "
+        "# warning: comparison tim can claim nothing if its arms are trained as differently as it seems: "
         "trainer.max_epochs is 20 in plain, 40 in tim\n"
     ) in told
     write(STUDY)
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
-    assert "trained in different ways" not in capsys.readouterr().out
+    assert "trained as differently" not in capsys.readouterr().out
 
 
 def test_a_study_whose_yaml_is_not_there_ends_before_anything_is_run(folder, ran, capsys):
@@ -368,4 +369,10 @@ def test_a_study_whose_yaml_is_not_there_ends_before_anything_is_run(folder, ran
     assert (
         "arm tim: config missing.yaml: no such file, and none of that name ships" in capsys.readouterr().err
     )
+    wrong = yaml.safe_load((FINETUNES / "nyc_phase2.yaml").read_text())
+    wrong["data"]["init_args"] = "hello"
+    Path("missing.yaml").write_text(yaml.safe_dump(wrong))
+    assert study() == 2
+    told = "arm tim: config missing.yaml: YAML section data.init_args: expected keys, found 'hello'"
+    assert told in capsys.readouterr().err
     assert ran.commands == []

@@ -15,15 +15,23 @@ from terratorch.datasets.transforms import FlattenTemporalIntoChannels, Unflatte
 from augment_store.chips.layouts import Image, Layout
 from augment_store.entries import ChipEntry
 from augment_store.errors import ChipDataError, ChipSetError
+from augment_store.modalities import DEM, S1RTC
 from augment_store.store import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.splits import SceneRule
-from finetune.data.standardisation import IMPACTMESH_FLOOD, TERRAMIND_V1, check_units, find_statistics
+from finetune.data.standardisation import (
+    IMPACTMESH_FLOOD,
+    TERRAMIND_V1,
+    check_units,
+    find_statistics,
+    find_unit_doubts,
+)
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from tests.worlds import BANDS, make_spec, make_world, store_of, write_tif, write_zarr_zip
+from finetune.run.recording import augment_record
+from tests.worlds import make_spec, make_world, store_of, write_tif, write_zarr_zip
 
 D4 = [
     FlattenTemporalIntoChannels(),
@@ -389,8 +397,10 @@ def test_the_controls_offset_is_the_named_stores(world, tmp_path):
     spec = converted("NDVI", "S2L2A", offset=100.0)
     store = store_of(world.chips, tmp_path / "s", spec)
     module = datamodule(world, augment=str(store.path), control="analytic-ndvi")
-    with pytest.warns(UserWarning, match=r"generated from S2L2A as values with an offset of 100"):
-        module.setup("test")
+    module.setup("test")
+    assert (
+        augment_record(module, "zero").fingerprint == store.fingerprint
+    )  # without it, the control is another
     own = module.datasets["test"][0]["maps"]["ndvi"]
     raw = world.chips.read("delta_0_0", ("S2L2A",)).rasters["S2L2A"][0].astype(float) - 100
     expected = np.round((raw[7] - raw[3]) / (raw[7] + raw[3]) * 1e4)
@@ -399,15 +409,17 @@ def test_the_controls_offset_is_the_named_stores(world, tmp_path):
     np.testing.assert_allclose(own[0].numpy()[there], expected[there], atol=1)
 
 
-def test_values_that_the_generator_converted_and_the_fine_tune_does_not(world, tmp_path):
+def test_values_that_the_generator_converted_and_the_fine_tune_does_not():
     """Phase 2's radar: linear power, which nothing but the generate command said, under statistics of dB."""
-    store = store_of(world.chips, tmp_path / "s", converted("LULC", "S1RTC", unit="linear"))
-    with pytest.warns(
-        UserWarning, match=r"S1RTC as linear power, which the generator converted; .* impactmesh_flood"
-    ):
-        assert datamodule(world, augment=str(store.path)).chips.ids
-    numbers = {key: {name: [1.0] * bands for name, bands in BANDS.items()} for key in ("means", "stds")}
-    assert datamodule(world, augment=str(store.path), **numbers).chips.ids  # a warning is an error here
+    inputs = converted("LULC", "S1RTC", unit="linear").inputs
+    radar = find_statistics(None, None, {"S1RTC": S1RTC.bands})
+    (doubt,) = find_unit_doubts(radar, inputs)
+    assert "generated from S1RTC as linear power" in doubt
+    assert "means and stds impactmesh_flood are for other units" in doubt
+    numbers = find_statistics({"S1RTC": [0.1, 0.2]}, {"S1RTC": [1.0, 1.0]}, {"S1RTC": S1RTC.bands})
+    assert not list(find_unit_doubts(numbers, inputs))
+    assert not list(find_unit_doubts(radar, make_spec(inputs=["S1RTC"]).inputs))
+    assert not list(find_unit_doubts(find_statistics(None, None, {"DEM": DEM.bands}), inputs))
 
 
 def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):

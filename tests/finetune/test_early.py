@@ -3,8 +3,10 @@
 import pytest
 import yaml
 
+from augment_store.errors import ChipSetError
 from finetune.errors import ConfigError, EncodingError
 from finetune.options import CONFIGS, parse
+from finetune.run.config import normalise, resolve_data
 from finetune.run.early import check_early
 
 
@@ -57,3 +59,33 @@ def test_impactmeshs_data_folder_stands_for_its_root(world, tmp_path):
     path = tmp_path / "inner.yaml"
     path.write_text(yaml.safe_dump(config))
     assert check_early(parse(["fit", "--config", str(path), "--run", "no_run"])) == config
+
+
+def test_scenes_and_weights_that_are_not_there(world):
+    with pytest.raises(ChipSetError, match=r"scenes.csv: cannot read the scene table"):
+        early(world, "--scenes", "scenes.csv")
+    with pytest.raises(ChipSetError, match="neither a file nor a regular expression"):
+        early(world, "--scenes", "(")
+    with pytest.raises(ConfigError, match="--weights gone: no such file or folder; expected hub, random"):
+        early(world, "--weights", "gone")
+    assert parse(["test", "--config", "nyc_phase2", "--run", "no_run", "--weights", "gone"]).weights == "gone"
+
+
+def test_splits_of_the_command_line_stay_those_of_the_yaml_go(world):
+    config = {"train_split": "theirs.txt", "test_split": "theirs.txt"}
+    words = ["--chips", str(world.root), "--data.init_args.test_split", "mine.txt"]
+    resolve_data(config, parse(["fit", "--config", "nyc_phase2", "--run", "no_run", *words]))
+    assert (config["train_split"], config["val_split"], config["test_split"]) == (None, None, "theirs.txt")
+
+
+@pytest.mark.parametrize(
+    ("given", "note"), [({}, False), ({"ignore_index": -1}, False), ({"ignore_index": 255}, True)]
+)
+def test_the_loss_ignores_what_masks_call_ignored(given, note, capsys):
+    """Whatever label a file has for it, masks have -1 there: with another, the first batch would end in a traceback."""
+    config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    model = config["model"]["init_args"]
+    model.pop("ignore_index")
+    model |= given
+    assert normalise(config)["model"]["init_args"]["ignore_index"] == -1
+    assert ("note: ignore_index 255 is replaced by -1" in capsys.readouterr().err) == note

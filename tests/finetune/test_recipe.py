@@ -5,6 +5,7 @@ import copy
 import pytest
 import yaml
 
+from finetune.errors import ConfigError
 from finetune.options import CONFIGS
 from finetune.run.recipe import describe, differences, overridden, recipe_of
 
@@ -38,7 +39,7 @@ def test_a_recipe_in_full():
             "logger": False,
             "callbacks": [
                 {"class_path": "lightning.pytorch.callbacks.RichProgressBar"},
-                {"class_path": "EarlyStopping", "init_args": {"monitor": "val/loss", "patience": 5}},
+                {"class_path": "mine.EarlyStopping", "init_args": {"monitor": "val/loss", "patience": 5}},
             ],
         },
         "data": {
@@ -55,6 +56,7 @@ def test_a_recipe_in_full():
             "class_path": "terratorch.tasks.SemanticSegmentationTask",
             "init_args": {
                 "loss": "ce",
+                "lr": 0.5,  # overruled by the section
                 "model_args": {
                     "backbone": "terramind_tim_store",
                     "backbone_architecture": "terramind_v1_base",
@@ -67,16 +69,25 @@ def test_a_recipe_in_full():
     }
     assert recipe_of(config) == {
         "trainer.max_epochs": "2",
-        "trainer.callbacks": "[EarlyStopping(monitor=val/loss, patience=5)]",
+        "trainer.callbacks": "[mine.EarlyStopping(monitor=val/loss, patience=5)]",
         "data.batch_size": "8",
         "data.means": "terramind_v1",
-        "data.train_transform": "[D4(p=1)]",
+        "data.stds": "terramind_v1",
+        "data.train_transform": "[albumentations.D4(p=1)]",
+        "model.class_path": "terratorch.tasks.SemanticSegmentationTask",
         "model.loss": "ce",
         "model.model_args.backbone": "terramind_v1_base",
         "model.model_args.decoder_channels": "[64, 32]",
         "optimizer.class_path": "torch.optim.AdamW",
         "optimizer.lr": "0.1",
     }
+
+
+def test_classes_of_one_name_are_one_only_where_yamls_are_compared():
+    short, full = ({"class_path": name, "init_args": {"lr": 1}} for name in ("AdamW", "torch.optim.AdamW"))
+    assert apart({**PHASE2, "optimizer": short}, {**PHASE2, "optimizer": full}) == {"optimizer.class_path"}
+    plans = (recipe_of({**PHASE2, "optimizer": entry}, short_names=True) for entry in (short, full))
+    assert differences(*plans) == []
 
 
 @pytest.mark.parametrize("arm", ["nyc_tim_lulc", "nyc_tim_ndvi", "nyc_inline_tim"])
@@ -89,6 +100,8 @@ def test_lora_arms_are_trained_alike_though_one_trains_a_layer_more():
     kwargs = joined["model"]["init_args"]["model_args"]["peft_config"]["peft_config_kwargs"]
     kwargs["modules_to_save"] = ["added"]  # as the run does
     assert apart(plain, joined) == set()
+    kwargs["modules_to_save"] = ["mlp", "added"]  # twice the weights to train
+    assert apart(plain, joined) == {"model.model_args.peft_config.peft_config_kwargs.modules_to_save"}
     assert apart(PHASE2, plain) >= {"trainer.max_epochs", "optimizer.lr"}
 
 
@@ -97,9 +110,18 @@ def test_lora_arms_are_trained_alike_though_one_trains_a_layer_more():
     [
         (changed("trainer", max_epochs=40), "trainer.max_epochs"),
         (changed("trainer", gradient_clip_val=1.0), "trainer.gradient_clip_val"),
+        (changed("trainer", accumulate_grad_batches=2), "trainer.accumulate_grad_batches"),
+        (
+            changed("trainer", callbacks={"class_path": "lightning.pytorch.callbacks.Timer"}),
+            "trainer.callbacks",
+        ),
+        (changed("trainer", callbacks=[{"class_path": "mine.EarlyStopping"}]), "trainer.callbacks"),
+        (changed("trainer", plugins=["mine.HalfPrecision"]), "trainer.plugins"),
+        (changed("data.init_args", batch_size=4), "data.batch_size"),
+        (changed("data.init_args", bands={"S2L2A": ["RED", "GREEN", "BLUE"]}), "data.bands.S2L2A"),
+        (changed("model", class_path="mine.WeightedTask"), "model.class_path"),
         (changed("data.init_args", timesteps=[0, 1]), "data.timesteps"),
         (changed("data.init_args", train_transform=None), "data.train_transform"),
-        (changed("data.init_args", means="terramind_v1"), "data.means"),
         (changed("model.init_args", class_weights=[1, 2, 1, 1, 1]), "model.class_weights"),
         (changed("model.init_args", freeze_backbone=True), "model.freeze_backbone"),
         (changed("model.init_args.model_args", backbone="terramind_v1_large"), "model.model_args.backbone"),
@@ -118,10 +140,20 @@ def test_what_could_explain_a_gain_is_part_of_it(other, key):
         changed("trainer", devices=4, accelerator="gpu", logger=False, log_every_n_steps=1),
         changed("data.init_args", num_workers=16, data_root="elsewhere", augment="store", control="shuffle"),
         changed("model.init_args.model_args", backbone_weights="elsewhere", backbone_encoding=["index"]),
+        changed(
+            "trainer",
+            precision="16",
+            limit_train_batches=1.0,
+            accumulate_grad_batches=1,
+            gradient_clip_val=0.0,
+        ),
+        changed("data.init_args", means=None, stds=None, no_data_replace=None, bands={"S1RTC": ["VV", "VH"]}),
+        changed("data.init_args", means=None),
+        changed("model.init_args", lr=0.5),
         {**PHASE2, "seed_everything": 7},
     ],
 )
-def test_places_seeds_and_what_is_joined_are_not(other):
+def test_places_seeds_what_is_joined_and_defaults_are_not(other):
     assert apart(PHASE2, other) == set()
 
 
@@ -135,6 +167,14 @@ def test_a_command_line_overrides_a_yaml():
     assert made["optimizer"]["init_args"]["lr"] == 1e-3
     assert made["model"]["init_args"]["loss"] == "[dice"  # no YAML: TerraTorch's parser will say so
     assert PHASE2["trainer"]["max_epochs"] == 20
+    made = overridden(
+        PHASE2, ["--data.batch_size", "2", "--trainer.callbacks+", "mine.Swa", "--optimizer", "SGD"]
+    )
+    assert made["data"]["init_args"]["batch_size"] == 2
+    assert made["trainer"]["callbacks"][-1] == "mine.Swa"
+    assert made["optimizer"]["class_path"] == "SGD"
+    with pytest.raises(ConfigError, match=r"YAML section trainer.callbacks: expected keys, found \["):
+        overridden(PHASE2, ["--trainer.callbacks.patience", "3"])
 
 
 def test_a_message_names_the_first_differences():

@@ -210,7 +210,7 @@ def test_a_run_is_not_resumed_as_another_one(finished, tmp_path, options, capsys
     changes += ["--optimizer.init_args.lr", "1e-2", "--data.init_args.batch_size", "1"]
     assert main(["fit", *options, *changes, *last]) == 2
     message = capsys.readouterr().err
-    names = ("seed", "data.splits.train", "augment.control", "recipe.optimizer.lr", "recipe.images a step")
+    names = ("seed", "data.splits.train", "augment.control", "recipe.optimizer.lr", "recipe.data.batch_size")
     assert all(name in message for name in names), message
     assert "augment.encoding" not in message
     assert (run / "manifest.json").read_bytes() == before
