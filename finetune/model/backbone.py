@@ -164,7 +164,8 @@ def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     find_source(architecture)  # a plug-in registers its backbones when it is loaded
     if architecture not in TERRATORCH_BACKBONE_REGISTRY:
         raise ConfigError(f"unknown backbone {architecture!r}; expected a TerraMind backbone of TerraTorch")
-    with warnings.catch_warnings():  # weights are loaded later, with proof
+    # Decoder and order of chips then begin with the same random numbers in every arm, whatever its backbone draws.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TerraMind TiM model not pre-trained")
         model: nn.Module = TERRATORCH_BACKBONE_REGISTRY.build(architecture, pretrained=False, **arguments)
     return model

@@ -49,7 +49,8 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
         return
     _write_whole_checkpoints(trainer)
     trainer["logger"] = _loggers(trainer, options)
-    trainer["callbacks"] = [*callbacks, _checkpoints(options.run)] if options.command == "fit" else callbacks
+    own = _checkpoints(options.run) if options.command == "fit" else []
+    trainer["callbacks"] = [*callbacks, *own]
 
 
 def without_places(trainer: Config, run: Path) -> Config:
@@ -86,7 +87,12 @@ def _callbacks(trainer: Config, options: Options) -> list[Config]:
 
 def _say_replaced(dropped: list[Config], run: Path) -> None:
     """Reports a ModelCheckpoint of the YAML that would have kept other files than the run's own does."""
-    own = _checkpoints(run)["init_args"] | {"save_weights_only": True}  # ours keep more than the weights
+    best, _ = _checkpoints(run)
+    own = {
+        **best["init_args"],
+        "save_last": True,
+        "save_weights_only": True,
+    }  # ours keep more than the weights
     asked = [
         entry.get("init_args") or {} for entry in dropped if entry["class_path"].endswith("ModelCheckpoint")
     ]
@@ -139,16 +145,16 @@ def _is_own(logger: Config) -> bool:
     return arguments.get("name") == LOGS and OWN_LOGS.fullmatch(str(arguments.get("version"))) is not None
 
 
-def _checkpoints(run: Path) -> Config:
-    """The best checkpoint by validation loss, and the last."""
-    return {
-        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-        "init_args": {
-            "dirpath": str(run / CHECKPOINTS),
-            "filename": "best",
-            "monitor": "val/loss",
-            "mode": "min",
-            "save_last": True,
-            "enable_version_counter": False,
-        },
-    }
+def _checkpoints(run: Path) -> list[Config]:
+    """The best checkpoint by validation loss, and the last.
+
+    They are two callbacks, since Lightning's ``save_last`` repeats the best: it saves only when the best is saved.
+    """
+    shared = {"dirpath": str(run / CHECKPOINTS), "enable_version_counter": False}
+    best = {"filename": "best", "monitor": "val/loss", "mode": "min"}
+    # without a monitor the mode means nothing; it keeps the state of this one apart from that of Lightning's default
+    last = {"filename": "last", "monitor": None, "mode": "max"}
+    return [
+        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {**shared, **arguments}}
+        for arguments in (best, last)
+    ]

@@ -159,7 +159,8 @@ def test_a_loaded_run_predicts_what_test_and_predict_report(finished, world, cap
     rows = (finished / "logs" / "test_0" / "metrics.csv").read_text().splitlines()
     reported = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     right = np.diag(confusion)
-    iou = right / (confusion.sum(0) + confusion.sum(1) - right)
+    seen = confusion.sum(0) + confusion.sum(1) > 0
+    iou = (right / np.maximum(confusion.sum(0) + confusion.sum(1) - right, 1))[seen]
     assert float(reported["test/Pixel_Accuracy"]) == pytest.approx(right.sum() / confusion.sum())
     assert float(reported["test/mIoU"]) == pytest.approx(iou.mean(), abs=1e-6)
     assert main(["predict", "--run", str(finished)]) == 0
@@ -257,3 +258,14 @@ def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_pa
     ours, theirs = weights(run)["state_dict"], weights(finished, "best")["state_dict"]
     names = [name for name in theirs if "running_" not in name and "num_batches" not in name]
     assert all(torch.equal(ours[name], theirs[name]) for name in names)
+
+
+def test_the_last_checkpoint_is_the_last_and_not_the_best_again(options, tmp_path):
+    """Where the loss rises, the two differ; an interrupted run resumes where it was."""
+    run = tmp_path / "run"
+    rising = ["--optimizer.init_args.maximize", "true", "--optimizer.init_args.lr", "1e-2"]
+    assert main(["fit", *options, *rising, "--run", str(run), "--trainer.max_epochs", "3"]) == 0
+    best, last = weights(run, "best"), weights(run)
+    assert (last["epoch"], last["global_step"]) == (2, RunManifest.read(run).cost.steps)
+    assert best["epoch"] < 2
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
