@@ -142,7 +142,12 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         smoke=any(origin.smoke for origin in trained),
         overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
         limited=any(record.data.limited_to is not None for record in records),
-        data=(*_data_doubts(trained), *_start_doubts(aligned), *_recipe_doubts(aligned)),
+        data=(
+            *_data_doubts(trained),
+            *_start_doubts(aligned),
+            *_recipe_doubts(aligned),
+            *_environment_doubts(trained),
+        ),
         dropped=dropped,
         titles=titles(baseline, candidate),
     )
@@ -205,6 +210,15 @@ def _recipe_doubts(arms: Sequence[Arm]) -> Iterator[str]:
         recipe = arm.scores[0].origin.recipe
         if baseline and recipe and (apart := describe(differences(baseline, recipe), BASELINE, arm.name)):
             yield f"the same training of every arm: {apart}"
+
+
+def _environment_doubts(origins: Sequence[Origin]) -> Iterator[str]:
+    """Devices and versions that are not those of all runs; another version may have other defaults."""
+    known = [origin.environment for origin in origins if origin.run is not None]
+    for key in dict.fromkeys(key for environment in known for key in environment):
+        found = sorted({environment.get(key, "none") for environment in known})
+        if len(found) > 1:
+            yield f"one environment for all runs; {key} is {' or '.join(found)}"
 
 
 def _short(start: str) -> str:

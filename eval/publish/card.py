@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -15,7 +16,15 @@ from eval.compare.report.markdown import percent, to_markdown
 from eval.compare.report.model import Metrics, Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from eval.score.metrics import METRICS, MIOU
+from finetune.augment.controls import ANALYTIC_NDVI, CONSTANT, SHUFFLE
 from finetune.run.manifest import RunManifest
+
+MADE_OF: Final = {
+    SHUFFLE: "the generated maps of *another* chip, drawn at random (the control `shuffle`),",
+    ANALYTIC_NDVI: "the chip's own bands without a generator (the control `analytic-ndvi`)",
+    CONSTANT: "a constant, without information (the control `constant`),",
+}
+"""What planes are made of where it is not the chip's own generated maps, by control."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,9 @@ def _use(facts: CardFacts) -> Iterator[str]:
     if not facts.bundle.native:
         yield "TerraTorch has no counterpart of this arm's inputs: `pip install terramind-tim-store` as well."
         yield ""
+    if facts.bundle.config["model"]["init_args"]["model_args"].get("peft_config"):
+        yield "It was trained with LoRA: `pip install terratorch[peft]` as well."
+        yield ""
     yield "```python"
     if not facts.bundle.native:
         yield "import finetune.model.backbone  # of terramind-tim-store: registers the backbone"
@@ -152,12 +164,15 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
             yield f"| {entry.modality} | {band} | {entry.unit} | {mean:g} | {std:g} |"
     if facts.manifest.augment.encoding:
         joined = (
-            f"{len(facts.planes)} planes ({', '.join(facts.planes)})" if facts.planes else "token indices"
+            f"{counted(len(facts.planes), 'plane')} ({', '.join(facts.planes)})"
+            if facts.planes
+            else "token indices"
         )
         yield ""
         encoding = ", ".join(facts.manifest.augment.encoding)
         maker = "`finetune.data.datamodule.TimStoreDataModule` of terramind-tim-store"
-        yield f"Joined to them, encoded as {encoding}: {joined}, made of the generated maps by {maker}."
+        made_of = MADE_OF.get(facts.manifest.augment.control or "", "the generated maps")
+        yield f"Joined to them, encoded as {encoding}: {joined}, made of {made_of} by {maker}."
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
@@ -185,7 +200,8 @@ def _origin(facts: CardFacts) -> Iterator[str]:
     start = facts.manifest.start
     yield "## Origin and licences"
     yield ""
-    yield f"- weights started from {start.weights.rsplit('/', 1)[-1]}, SHA-256 {start.weights_sha256 or 'none'}"
+    name, digest = (start.init, start.init_sha256) if start.init else (start.weights, start.weights_sha256)
+    yield f"- weights started from {name.rsplit('/', 1)[-1]}, SHA-256 {digest or 'none'}"
     if facts.spec is not None:
         source = (
             "random weights"

@@ -24,6 +24,9 @@ from finetune.run.recipe import Recipe
 from terramind_weights.files import sha256_of_file
 
 SCORE_VERSION: Final = 5
+DECIDING: Final = ("terramind-tim-store", "terratorch", "torch", "lightning", "albumentations")
+"""Packages whose version may change what a training learns, by their code or their defaults."""
+
 FOLDER: Final = "score"
 """Folder of a run directory that holds its score."""
 
@@ -102,6 +105,16 @@ class Origin:
     def recipe(self) -> Recipe:
         """How it was trained and which of its checkpoints was taken; empty if unknown."""
         return {} if self.run is None else {**self.run.recipe, "checkpoint": Path(self.checkpoint).stem}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Devices, and versions of the packages that decide what is trained and scored; empty if unknown."""
+        if self.run is None:
+            return {}
+        found = {"the device of the training": self.run.cost.device, "the device of the score": self.device}
+        for place, versions in (("training", self.run.versions), ("score", self.versions)):
+            found |= {f"{name} of the {place}": text for name, text in versions.items() if name in DECIDING}
+        return found
 
     @property
     def smoke(self) -> bool:

@@ -107,7 +107,11 @@ def normalise(given: Config) -> Config:
             other.
     """
     config = copy.deepcopy(given)
-    config.setdefault("seed_everything", DEFAULT_SEED)
+    seed = config.setdefault("seed_everything", DEFAULT_SEED)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ConfigError(
+            f"seed_everything: {seed}; expected a whole number, since arms are paired by their seeds"
+        )
     data, model = section(config, "data", "init_args"), section(config, "model", "init_args")
     data.setdefault("control_seed", config["seed_everything"])
     model.setdefault("plot_on_val", False)
@@ -121,11 +125,12 @@ def normalise(given: Config) -> Config:
 
 
 def _ignore_our_label(model: Config) -> None:
-    """Has the loss ignore what masks call ignored here, whatever label a file has for it; the layout names that one."""
-    given = model.get("ignore_index")
-    if given not in (None, IGNORED_LABEL):
-        say(
-            f"ignore_index {given} is replaced by {IGNORED_LABEL}, which masks have wherever a pixel is ignored"
+    """Has the loss ignore what masks call ignored here, whatever label a file has for it."""
+    if model.get("ignore_index") not in (None, IGNORED_LABEL):
+        raise ConfigError(
+            f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have wherever "
+            "a pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
+            "file (--layout)"
         )
     model["ignore_index"] = IGNORED_LABEL
 
@@ -150,9 +155,12 @@ def _class_names(data: Config, model: Config) -> list[str]:
         raise ConfigError(
             f"model.init_args.model_args: num_classes {classes!r}; expected the number of classes in the masks"
         )
-    names = (
-        data.get("class_names") or model.get("class_names") or [f"class {label}" for label in range(classes)]
-    )
+    ours, theirs = data.get("class_names"), model.get("class_names")
+    if ours and theirs and list(ours) != list(theirs):
+        raise ConfigError(
+            f"class_names: {', '.join(ours)} under data, but {', '.join(theirs)} under model; give one list, by label"
+        )
+    names = ours or theirs or [f"class {label}" for label in range(classes)]
     if len(names) != classes:
         raise ConfigError(f"num_classes {classes}, but class_names names {len(names)}; make them agree")
     weights = model.get("class_weights")

@@ -123,7 +123,7 @@ class CostRecord:
         epochs: Epochs finished.
         steps: Optimizer steps taken.
         wall_seconds: Seconds from start to end, reading and checking included; for a resumed run, over all its parts.
-        device: Kind of device.
+        device: Kind of device; of a resumed run all of them, one after another.
         precision: Lightning's name of the arithmetic.
     """
 
@@ -153,7 +153,8 @@ class RunManifest:
         cost: What it took.
         checkpoints: Checkpoint files relative to the run directory, ``best`` and ``last``.
         checkpoint_sha256: SHA-256 of each of those files, by the same names.
-        versions: Versions of Python and the packages that decide the result.
+        versions: Versions of Python and the packages that decide the result; of a resumed run all of them, one after
+            another.
         git_commit: Commit of this project, or None if it is not run from a checkout.
     """
 

@@ -156,8 +156,22 @@ def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunMan
         created=earlier.created,
         start=start,
         cost=earlier.cost,
+        versions={
+            name: _then(earlier.versions.get(name, ""), now) for name, now in manifest.versions.items()
+        },
         checkpoints=earlier.checkpoints,
         checkpoint_sha256=earlier.checkpoint_sha256,
+    )
+
+
+def _then(earlier: str, now: str) -> str:
+    """What a run was trained with, part by part."""
+    return (
+        now
+        if earlier in ("", now)
+        else earlier
+        if earlier.endswith(f"then {now}")
+        else f"{earlier}, then {now}"
     )
 
 
@@ -169,7 +183,7 @@ def _identity(manifest: RunManifest) -> dict[str, object]:
         for name in ("encoding", "control", "control_seed", "fingerprint")
     }
     recipe = {f"recipe.{name}": text for name, text in manifest.recipe.items() if name not in LENGTH}
-    return {"seed": manifest.seed, **splits, **joined, **recipe}
+    return {"seed": manifest.seed, "class_names": manifest.class_names, **splits, **joined, **recipe}
 
 
 def finish(
@@ -182,7 +196,7 @@ def finish(
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         wall_seconds=round(manifest.cost.wall_seconds + seconds, 3),
-        device=trainer.strategy.root_device.type,
+        device=_then(manifest.cost.device, trainer.strategy.root_device.type),
         precision=str(trainer.precision),
     )
     names = ("best", "last")

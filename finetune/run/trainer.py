@@ -23,6 +23,12 @@ NEED_A_LOGGER: Final = ("LearningRateMonitor",)
 
 SMOKE_STEPS: Final = 2
 
+PRECISION: Final = "32-true"
+"""Arithmetic of a YAML that names none."""
+
+PRECISIONS: Final = (PRECISION, "16-mixed", "bf16-mixed", "32", "16", "bf16")
+"""Lightning's names of those that weights of 32 bits allow."""
+
 
 def say(message: str) -> None:
     """Says on stderr which of the user's settings was changed."""
@@ -38,10 +44,13 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
         gpu: Whether there is a GPU to train on.
 
     Raises:
-        ConfigError: If callbacks, loggers or plugins are not a list of classes.
+        ConfigError: If callbacks, loggers or plugins are not a list of classes, or weights would not have 32 bits.
     """
     trainer["default_root_dir"] = str(options.run)
-    if not gpu and str(trainer.get("precision", "")).startswith("16"):
+    precision = str(trainer.get("precision") or PRECISION)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"trainer.precision {precision}; expected one of {', '.join(PRECISIONS)}")
+    if not gpu and precision.startswith("16"):
         trainer["precision"] = "32-true"  # CPUs have no float16 arithmetic
     callbacks = _callbacks(trainer, options)
     if options.smoke:

@@ -8,6 +8,7 @@ from finetune.errors import ConfigError, EncodingError
 from finetune.options import CONFIGS, parse
 from finetune.run.config import normalise, resolve_data
 from finetune.run.early import check_early
+from finetune.run.trainer import resolve_trainer
 
 
 def early(world, *words, config="nyc_phase2", run="no_run"):
@@ -78,14 +79,44 @@ def test_splits_of_the_command_line_stay_those_of_the_yaml_go(world):
     assert (config["train_split"], config["val_split"], config["test_split"]) == (None, None, "theirs.txt")
 
 
-@pytest.mark.parametrize(
-    ("given", "note"), [({}, False), ({"ignore_index": -1}, False), ({"ignore_index": 255}, True)]
-)
-def test_the_loss_ignores_what_masks_call_ignored(given, note, capsys):
-    """Whatever label a file has for it, masks have -1 there: with another, the first batch would end in a traceback."""
+def phase2(**changes):
+    """Phase 2's YAML with other keys of the task; None leaves one out."""
     config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
-    model = config["model"]["init_args"]
-    model.pop("ignore_index")
-    model |= given
-    assert normalise(config)["model"]["init_args"]["ignore_index"] == -1
-    assert ("note: ignore_index 255 is replaced by -1" in capsys.readouterr().err) == note
+    model = config["model"]["init_args"] | changes
+    config["model"]["init_args"] = {name: value for name, value in model.items() if value is not None}
+    return config
+
+
+def test_the_loss_ignores_what_masks_call_ignored():
+    """Whatever label a file has for it, masks have -1 there: with another, the first batch ends in a traceback."""
+    for given in (None, -1):
+        assert normalise(phase2(ignore_index=given))["model"]["init_args"]["ignore_index"] == -1
+    with pytest.raises(
+        ConfigError, match=r"ignore_index 255; expected -1, .* ignored_labels of a layout file"
+    ):
+        normalise(phase2(ignore_index=255))
+
+
+def test_class_names_are_the_same_under_data_and_model():
+    """Or the test logs one class' number under another's name."""
+    turned = ["developed", "water", "forest", "herbaceous", "other"]
+    with pytest.raises(
+        ConfigError, match="class_names: water, developed, .* under data, but developed, water, "
+    ):
+        normalise(phase2(class_names=turned))
+    assert normalise(phase2(class_names=None))["data"]["init_args"]["class_names"][0] == "water"
+
+
+@pytest.mark.parametrize("seed", [True, False, "7"])
+def test_a_seed_is_a_number(seed):
+    with pytest.raises(ConfigError, match=f"seed_everything: {seed}; expected a whole number"):
+        normalise({**phase2(), "seed_everything": seed})
+
+
+def test_weights_have_32_bits():
+    with pytest.raises(
+        ConfigError, match="trainer.precision bf16-true; expected one of 32-true, 16-mixed, bf16-mixed"
+    ):
+        resolve_trainer(
+            {"precision": "bf16-true"}, parse(["fit", "--config", "nyc_phase2", "--run", "r"]), gpu=True
+        )
