@@ -68,8 +68,15 @@ def run_subprocess(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str
     )
 
 
-def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
-    """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status."""
+def kill_when(condition, arguments: list[str], stop: signal.Signals, pause: float = 0.005) -> int:
+    """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status.
+
+    Args:
+        condition: Asked again after each pause.
+        arguments: Of the run.
+        stop: The signal.
+        pause: In seconds; longer where to ask takes a server's time.
+    """
     ignored = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # as in a suite that runs in the background
@@ -79,7 +86,7 @@ def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
         signal.signal(signal.SIGINT, ignored)
     deadline = time.monotonic() + 120
     while not condition() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(pause)
     os.kill(process.pid, stop)
     process.communicate()
     return process.returncode
