@@ -14,6 +14,7 @@ from generate.cli import main
 from tests.worlds import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))
+LONG = tuple(f"c_r{i:03d}c000" for i in range(16))
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,22 @@ def reference(command, tmp_path_factory) -> Path:
     """The store of an uninterrupted run of one process that sees three images at a time."""
     store = tmp_path_factory.mktemp("reference") / "store.zarr"
     assert main(command(store, "--samples", "2", "--probabilities", "--network-batch", "3")) == 0
+    return store
+
+
+@pytest.fixture(scope="session")
+def long_run(command, tmp_path_factory):
+    """Arguments of a run over sixteen chips, which can be stopped part way."""
+    root = write_impactmesh_chips(tmp_path_factory.mktemp("long") / "chips", LONG)
+    more = ("--samples", "2", "--decoding-steps", "2", "--network-batch", "3")
+    return lambda store, *last: command(store, "--chips", str(root), *more, *last)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(long_run, tmp_path_factory) -> Path:
+    """The store of that run, which nothing stopped."""
+    store = tmp_path_factory.mktemp("uninterrupted") / "store.zarr"
+    assert main(long_run(store)) == 0
     return store
 
 
