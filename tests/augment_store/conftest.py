@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 
 from augment_store.entries import ChipEntry
@@ -11,11 +14,18 @@ def spec() -> GenerationSpec:
     return make_spec()
 
 
-@pytest.fixture
-def store(tmp_path, spec) -> AugmentStore:
+@pytest.fixture(scope="session")
+def written_store(tmp_path_factory) -> Path:
     """Five chips in shards of two; the first four complete."""
-    made = AugmentStore.create(tmp_path / "store.zarr", spec, EXTENT, shard_chips=2)
+    path, spec = tmp_path_factory.mktemp("written") / "store.zarr", make_spec()
+    made = AugmentStore.create(path, spec, EXTENT, shard_chips=2)
     made.announce([ChipEntry(f"chip{i}", f"scene{i // 2}") for i in range(5)])
     for shard in (0, 1):
         made.write_shard(shard, [make_record(spec, f"chip{i}", i) for i in made.shards()[shard]])
-    return made
+    return path
+
+
+@pytest.fixture
+def store(written_store, tmp_path) -> AugmentStore:
+    """A copy of that store, to write to."""
+    return AugmentStore.open(shutil.copytree(written_store, tmp_path / "store.zarr"), mode="r+")

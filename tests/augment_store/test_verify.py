@@ -21,13 +21,22 @@ def verify(*arguments, **named):
     return [str(problem) for problem in find_problems(*arguments, **named)]
 
 
-@pytest.fixture
-def sound(tmp_path):
-    """A complete store of two real chips on disk, and the chips."""
-    chips = ChipSet.open(write_folder_chips(tmp_path / "chips", ["a", "b", "c"]))
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder with three chips and a complete store of them."""
+    folder = tmp_path_factory.mktemp("written")
+    chips = ChipSet.open(write_folder_chips(folder / "chips", ["a", "b", "c"]))
     given = {chip_id: {"input_digest": chips.read(chip_id, list(BANDS)).digests()} for chip_id in chips.ids}
     entries = [ChipEntry(chip_id, "s") for chip_id in chips.ids]
-    return make_store(tmp_path / "store.zarr", 3, entries=entries, given=given, shard_chips=2), chips
+    make_store(folder / "store.zarr", 3, entries=entries, given=given, shard_chips=2)
+    return folder
+
+
+@pytest.fixture
+def sound(written, tmp_path):
+    """A copy of the store and of its chips, to damage."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return AugmentStore.open(tmp_path / "store.zarr", mode="r+"), ChipSet.open(tmp_path / "chips")
 
 
 def test_a_sound_store_has_no_problems(sound):

@@ -10,9 +10,11 @@ import pytest
 import rasterio
 import torch
 import yaml
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from finetune.__main__ import main
 from finetune.errors import RunError
+from finetune.run.checkpoints import WholeCheckpoints
 from finetune.run.manifest import RunManifest
 from finetune.run.places import Places
 from finetune.run.reopen import load_run
@@ -91,6 +93,21 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     rows = [path.read_text() for path in sorted((run / "logs").glob("fit_*/metrics.csv"))]
     assert len(rows) == 2
     assert weights(run)["global_step"] == 6
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
+
+    def full(self, checkpoint, path, storage_options=None):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path) == {"epoch": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_the_manifest_says_what_was_done(finished, world, plain_store):

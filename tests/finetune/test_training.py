@@ -101,7 +101,7 @@ def solvable(tmp_path_factory):
     """Chips of noise whose labels are in the cached planes alone."""
     folder = tmp_path_factory.mktemp("solvable")
     splits = {
-        "train": tuple(f"train{n}_0_0" for n in range(32)),
+        "train": tuple(f"train{n}_0_0" for n in range(16)),
         "val": ("val_0_0",),
         "test": tuple(f"test{n}_0_0" for n in range(6)),
     }
@@ -117,15 +117,16 @@ def test_only_the_augmented_model_can_learn_what_is_in_the_planes(solvable, augm
     encoding = ["onehot"] if augmented else []
     module = TimStoreDataModule(
         data_root=str(world.root),
-        batch_size=8,
+        batch_size=4,
+        modalities=["S2L2A"],
         timesteps=[0],
         augment=str(store) if augmented else None,
         encoding=encoding,
         train_transform=[A.D4(p=1)],
     )
     shallow = [{"name": "SelectIndices", "indices": [0, 1, 2, 3]}, *NECKS[1:]]
-    task = make_task(encoding, necks=shallow).train()
-    task.hparams["lr"] = 2e-3
+    task = make_task(encoding, necks=shallow, backbone_modalities=["S2L2A"]).train()
+    task.hparams["lr"] = 4e-3
     trainer = Trainer(
         max_epochs=45,
         accelerator="cpu",

@@ -15,17 +15,30 @@ NECKS = [
     {"name": "ReshapeTokensToImage", "remove_cls_token": False},
     {"name": "LearnedInterpolateToPyramidal"},
 ]
+TOKENIZER = "tokenizer.tok_lulc@224."
 TINY = {"architecture": "terramind_v1_tiny", "modalities": MODALITIES}
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """A folder with a weight file such as is published: keys without prefix, and more than a backbone needs."""
+def whole(tmp_path_factory):
+    """A folder with weight files such as are published: keys without prefix, and more than a backbone needs."""
     torch.manual_seed(11)
     model = terramind_tim_store(architecture="terramind_v1_tiny", modalities=[*MODALITIES, "LULC"])
-    state = {name: value for name, value in model.state_dict().items() if not name.startswith("tokenizer.")}
+    network, tokenizer = {"decoder.0.attn.proj.weight": torch.zeros(3)}, {}
+    for name, value in model.state_dict().items():
+        tokenized = name.startswith(TOKENIZER)
+        (tokenizer if tokenized else network)[name.removeprefix(TOKENIZER)] = value
+    folder = tmp_path_factory.mktemp("whole")
+    torch.save(network, folder / "TerraMind_v1_tiny.pt")
+    torch.save(tokenizer, folder / "TerraMind_Tokenizer_LULC.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(whole, tmp_path_factory):
+    """A folder with the network's file alone."""
     folder = tmp_path_factory.mktemp("published")
-    torch.save(state | {"decoder.0.attn.proj.weight": torch.zeros(3)}, folder / "TerraMind_v1_tiny.pt")
+    (folder / "TerraMind_v1_tiny.pt").hardlink_to(whole / "TerraMind_v1_tiny.pt")
     return folder
 
 
@@ -85,22 +98,15 @@ def test_a_modality_of_the_users_own_keeps_its_start(published):
     assert all("SOIL" in name for name in new)
 
 
-def test_raw_land_cover_needs_its_tokenizer_too(published, tmp_path):
+def test_raw_land_cover_needs_its_tokenizer_too(whole, published):
     """Upstream leaves it random without a word."""
     given = {"architecture": "terramind_v1_tiny", "modalities": [*MODALITIES, "LULC"], "pretrained": True}
     with pytest.raises(WeightsError, match=r"TerraMind_Tokenizer_LULC.pt: no such weight file"):
         terramind_tim_store(**given, weights=str(published))
-    torch.manual_seed(5)
-    other = terramind_tim_store(architecture="terramind_v1_tiny", modalities=["LULC"])
-    prefix = "tokenizer.tok_lulc@224."
-    tokenizer = {n.removeprefix(prefix): v for n, v in other.state_dict().items() if n.startswith(prefix)}
-    torch.save(
-        torch.load(published / "TerraMind_v1_tiny.pt", weights_only=True), tmp_path / "TerraMind_v1_tiny.pt"
-    )
-    torch.save(tokenizer, tmp_path / "TerraMind_Tokenizer_LULC.pt")
-    model = terramind_tim_store(**given, weights=str(tmp_path))
+    tokenizer = torch.load(whole / "TerraMind_Tokenizer_LULC.pt", weights_only=True)
+    state = terramind_tim_store(**given, weights=str(whole)).state_dict()
     assert tokenizer
-    assert all(torch.equal(model.state_dict()[prefix + name], value) for name, value in tokenizer.items())
+    assert all(torch.equal(state[TOKENIZER + name], value) for name, value in tokenizer.items())
 
 
 def test_missing_and_unreadable_files_name_the_remedy(tmp_path):

@@ -14,6 +14,7 @@ from generate.cli import main
 from tests.worlds import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))
+LONG = tuple(f"c_r{i:03d}c000" for i in range(16))
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,22 @@ def reference(command, tmp_path_factory) -> Path:
     return store
 
 
+@pytest.fixture(scope="session")
+def long_run(command, tmp_path_factory):
+    """Arguments of a run over sixteen chips, which can be stopped part way."""
+    root = write_impactmesh_chips(tmp_path_factory.mktemp("long") / "chips", LONG)
+    more = ("--samples", "2", "--decoding-steps", "2", "--network-batch", "3")
+    return lambda store, *last: command(store, "--chips", str(root), *more, *last)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(long_run, tmp_path_factory) -> Path:
+    """The store of that run, which nothing stopped."""
+    store = tmp_path_factory.mktemp("uninterrupted") / "store.zarr"
+    assert main(long_run(store)) == 0
+    return store
+
+
 def assert_equal_stores(first: Path, second: Path) -> None:
     """Every array of both stores is equal, and complete."""
     a, b = AugmentStore.open(first), AugmentStore.open(second)
@@ -68,8 +85,15 @@ def run_subprocess(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str
     )
 
 
-def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
-    """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status."""
+def kill_when(condition, arguments: list[str], stop: signal.Signals, pause: float = 0.005) -> int:
+    """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status.
+
+    Args:
+        condition: Asked again after each pause.
+        arguments: Of the run.
+        stop: The signal.
+        pause: In seconds; longer where to ask takes a server's time.
+    """
     ignored = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # as in a suite that runs in the background
@@ -79,7 +103,7 @@ def kill_when(condition, arguments: list[str], stop: signal.Signals) -> int:
         signal.signal(signal.SIGINT, ignored)
     deadline = time.monotonic() + 120
     while not condition() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
+        time.sleep(pause)
     os.kill(process.pid, stop)
     process.communicate()
     return process.returncode

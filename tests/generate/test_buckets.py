@@ -50,7 +50,7 @@ def test_a_killed_run_leaves_its_lock_and_resumes_once_that_is_deleted(
 ):
     url = f"{bucket}/killed"
     first = as_path(f"{url}/state/c/0")
-    assert kill_when(first.exists, command(url, *SPEC), signal.SIGKILL) == -signal.SIGKILL
+    assert kill_when(first.exists, command(url, *SPEC), signal.SIGKILL, pause=0.03) == -signal.SIGKILL
     assert main(command(url, *SPEC)) == 2
     told = capsys.readouterr().err
     assert (

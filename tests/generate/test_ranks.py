@@ -12,10 +12,7 @@ from augment_store.schema import State
 from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
-from tests.generate.conftest import assert_equal_stores
-from tests.worlds import write_impactmesh_chips
-
-CHIPS = tuple(f"c_r{i:03d}c000" for i in range(16))
+from tests.generate.conftest import LONG, assert_equal_stores
 
 
 def start_ranks(arguments: list[str], count: int) -> list[subprocess.Popen[bytes]]:
@@ -42,11 +39,9 @@ def start_ranks(arguments: list[str], count: int) -> list[subprocess.Popen[bytes
     ]
 
 
-def test_a_lost_rank_costs_its_unfinished_shards_only(command, tmp_path):
+def test_a_lost_rank_costs_its_unfinished_shards_only(long_run, uninterrupted, tmp_path):
     """Ranks own shards by turns, so shard 1 is the second one's; torchrun then ends the others, here by SIGTERM."""
-    root = write_impactmesh_chips(tmp_path / "chips", CHIPS)
-    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2")
-    ranks = start_ranks(command(tmp_path / "s", *more, "--devices", "2"), 2)
+    ranks = start_ranks(long_run(tmp_path / "s", "--devices", "2"), 2)
     deadline = time.monotonic() + 120
     first = tmp_path / "s" / "state" / "c" / "1"
     while not first.is_file() and all(rank.poll() is None for rank in ranks) and time.monotonic() < deadline:
@@ -58,14 +53,13 @@ def test_a_lost_rank_costs_its_unfinished_shards_only(command, tmp_path):
 
     lost = AugmentStore.open(tmp_path / "s")
     done = lost.chips_in(State.COMPLETE)
-    assert {*CHIPS[2:4]} <= {*done}  # shard 1, which was written before the loss
-    assert len(done) < len(CHIPS)
+    assert {*LONG[2:4]} <= {*done}  # shard 1, which was written before the loss
+    assert len(done) < len(LONG)
     assert all("pending" in str(problem) for problem in verify(lost))
     kept = {chip_id: lost.read("tokens", chip_id) for chip_id in done}
 
-    assert main(command(tmp_path / "s", *more)) == 0
-    assert main(command(tmp_path / "whole", *more)) == 0
-    assert_equal_stores(tmp_path / "s", tmp_path / "whole")
+    assert main(long_run(tmp_path / "s")) == 0
+    assert_equal_stores(tmp_path / "s", uninterrupted)
     resumed = AugmentStore.open(tmp_path / "s")
     for chip_id, tokens in kept.items():
         np.testing.assert_array_equal(resumed.read("tokens", chip_id), tokens)

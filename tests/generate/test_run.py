@@ -15,7 +15,7 @@ from augment_store.store import AugmentStore
 from augment_store.verify import verify
 from generate.cli import main
 from generate.terramind import TerraMindGenerator
-from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
+from tests.generate.conftest import IDS, LONG, assert_equal_stores, kill_when, run_subprocess
 from tests.worlds import (
     rasters,
     write_folder_chips,
@@ -114,19 +114,16 @@ def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_pat
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_one_spec_stopped_part_way_and_resumed(command, tmp_path, stop):
-    root = write_impactmesh_chips(tmp_path / "chips", [f"c_r{i:03d}c000" for i in range(16)])
-    more = ("--chips", str(root), "--samples", "2", "--decoding-steps", "2", "--network-batch", "3")
-    status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, command(tmp_path / "s", *more), stop)
+def test_one_spec_stopped_part_way_and_resumed(long_run, uninterrupted, tmp_path, stop):
+    status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, long_run(tmp_path / "s"), stop)
     assert status == (-9 if stop == signal.SIGKILL else 130)
     stopped = AugmentStore.open(tmp_path / "s")
     done = stopped.chips_in(State.COMPLETE)
-    assert 0 < len(done) < 16
+    assert 0 < len(done) < len(LONG)
     kept = stopped.read("tokens", done[0])
     assert all("pending" in str(problem) for problem in verify(stopped))
-    assert main(command(tmp_path / "s", *more)) == 0
-    assert main(command(tmp_path / "whole", *more)) == 0
-    assert_equal_stores(tmp_path / "s", tmp_path / "whole")
+    assert main(long_run(tmp_path / "s")) == 0
+    assert_equal_stores(tmp_path / "s", uninterrupted)
     np.testing.assert_array_equal(AugmentStore.open(tmp_path / "s").read("tokens", done[0]), kept)
 
 

@@ -56,21 +56,25 @@ def test_shares_are_made_once_for_sides_that_are_equal():
     assert shares(Side.of(203, 64), cpu) is not shares(Side.of(202, 64), cpu)
 
 
-@pytest.mark.parametrize("shape", [SHAPE, SHAPE[::-1], (16, 33)])
-@pytest.mark.parametrize(
-    "changes",
-    [{"samples": 2}, {"decoding_steps": 3}, {"modality": "NDVI", "diffusion_steps": 2}],
+@pytest.fixture(
+    scope="module",
+    params=[{"samples": 2}, {"decoding_steps": 3}, {"modality": "NDVI", "diffusion_steps": 2}],
     ids=["one step", "three steps", "diffusion"],
 )
-def test_a_chip_gets_the_map_of_its_square(shape, changes):
-    module = load(generator="terramind_v1_tiny", **changes)
-    scatter_weights(module.tokenizer)
+def module(request):
+    made = load(generator="terramind_v1_tiny", **request.param)
+    scatter_weights(made.tokenizer)
+    return made
+
+
+@pytest.mark.parametrize("shape", [SHAPE, SHAPE[::-1], (16, 33)])
+def test_a_chip_gets_the_map_of_its_square(shape, module):
     made, side = images(module, shape), max(shape)
     found = generate_one(module, made, "c", 0)
     square = generate_one(module, by_hand(made, side, side), "c", 0)
     height, width = shape
     rows, columns = -(-height // 16), -(-width // 16)
-    assert found.tokens.shape == (changes.get("samples", 1), rows, columns)
+    assert found.tokens.shape == (module.sampling.samples, rows, columns)
     assert found.decoded.shape[-2:] == shape
     assert torch.equal(found.decoded, square.decoded[..., :height, :width])
     assert torch.equal(found.tokens, square.tokens[..., :rows, :columns])

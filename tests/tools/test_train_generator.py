@@ -1,4 +1,5 @@
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +34,32 @@ def quiet() -> Console:
     return Console(file=io.StringIO())
 
 
-def test_training_twice_gives_equal_bytes(tmp_path: Path) -> None:
-    for run in ("first", "second"):
-        with Progress(console=quiet()) as progress:
-            train(TINY, 4, tmp_path / run, progress)
-    files = sorted(path.name for path in (tmp_path / "first").iterdir())
+def train_tiny(folder: Path) -> Path:
+    with Progress(console=quiet()) as progress:
+        train(TINY, 4, folder, progress)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a training of a few steps leaves."""
+    return train_tiny(tmp_path_factory.mktemp("trained") / "weights")
+
+
+def test_training_twice_gives_equal_bytes(trained: Path, tmp_path: Path) -> None:
+    again = train_tiny(tmp_path / "again")
+    files = sorted(path.name for path in trained.iterdir())
     assert files == ["terramind_demo.safetensors", "tokenizer_lulc.safetensors", "tokenizer_ndvi.safetensors"]
+    assert sorted(path.name for path in again.iterdir()) == files
     for name in files:
-        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+        assert (again / name).read_bytes() == (trained / name).read_bytes(), name
 
 
-def test_evaluation_prints_and_writes_the_card(tmp_path: Path) -> None:
-    console = quiet()
+def test_evaluation_prints_and_writes_the_card(trained: Path, tmp_path: Path) -> None:
+    console, folder = quiet(), shutil.copytree(trained, tmp_path / "weights")
     with Progress(console=console) as progress:
-        train(TINY, 4, tmp_path, progress)
-        evaluate(TINY, 4, tmp_path, progress, console)
-    card = (tmp_path / "CARD.md").read_text()
+        evaluate(TINY, 4, folder, progress, console)
+    card = (folder / "CARD.md").read_text()
     for source in ("most frequent class", "nearest spectrum, S1RTC", "generated from S2L2A + S1RTC + DEM"):
         assert source in card
         assert source in console.file.getvalue()
