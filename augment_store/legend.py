@@ -6,21 +6,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from augment_store.errors import AugmentStoreError
 from augment_store.files import read_text
 from augment_store.modalities import IGNORED_LABEL, LULC_LEGEND, LegendClass
-from augment_store.typed import load_yaml
+from augment_store.typed import STRICT, load_yaml, parse
 from augment_store.words import shipped_or_given
 
 
 class LegendError(AugmentStoreError, ValueError):
     """A legend table cannot be read or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class as a file describes it; without a colour, that of the first class mapped to it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    value: int
+    name: str
+    rgb: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """A legend table as a file describes it; `source` and `target` are remarks."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    name: str
+    classes: tuple[_Class, ...]
+    mapping: Mapping[int, int]
+    source: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +78,7 @@ class LegendTable:
         source = shipped / "nyc.yaml" if path is None else shipped_or_given(str(path), shipped) or path
         try:
             return cls.from_dict(load_yaml(read_text(source)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise LegendError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
                 "name, classes (each with value, name, rgb) and mapping (LULC value: label), as in "
@@ -65,21 +90,20 @@ class LegendTable:
         """Builds a table from plain values.
 
         Raises:
+            Unfit: If a key is missing or unknown, or a value has another type.
             LegendError: If a value or label in the mapping is in neither legend.
         """
-        mapping = {int(value): int(label) for value, label in plain["mapping"].items()}
+        given = parse(_File, plain)
+        mapping = dict(given.mapping)
         classes = tuple(
-            LegendClass(
-                c["value"], c["name"], tuple(c["rgb"]) if "rgb" in c else _colour(c["value"], mapping)
-            )
-            for c in plain["classes"]
+            LegendClass(c.value, c.name, c.rgb or _colour(c.value, mapping)) for c in given.classes
         )
         values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
         if not mapping.keys() <= values or not set(mapping.values()) <= labels:
             raise LegendError(
                 f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
             )
-        return cls(str(plain["name"]), classes, mapping)
+        return cls(given.name, classes, mapping)
 
     def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Labels of a LULC map of any shape; −1 where a value has no counterpart."""

@@ -160,12 +160,6 @@ def parse(argv: Sequence[str]) -> Options:
         path = getattr(parsed, name)
         if path is not None and not path.is_file():
             raise ConfigError(f"--{name} {path}: no such file")
-    reads_weights = parsed.command == "fit" and parsed.ckpt_path is None
-    if reads_weights and parsed.weights not in (None, "hub", "random") and not Path(parsed.weights).exists():
-        raise ConfigError(
-            f"--weights {parsed.weights}: no such file or folder; expected hub, random, or the published file or its "
-            "folder"
-        )
     encoding = None if parsed.encoding is None else tuple(parsed.encoding)
     given = {**vars(parsed), "encoding": encoding, "config": find_config(parsed.config, parsed.run)}
     return Options(**given, overrides=tuple(rest))

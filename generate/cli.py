@@ -23,6 +23,7 @@ from generate.options import (
     ChipOptions,
     GenerateOptions,
     audit_parser,
+    check_weights,
     chip_options,
     generate_options,
     generate_parser,
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run_generate(options: GenerateOptions, command: str) -> int:
-    find_layout(options.source.chips, options.source.layout)  # so that an error in it is reported at once
+    find_layout(options.source.chips, options.source.layout)  # so that errors in these are reported at once
+    check_weights(options)
     from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
 
     return run_generate(options, command)

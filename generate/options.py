@@ -275,7 +275,6 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     _check_ranges(parsed)
     check_generator(parsed.generator)
     check_writable("--store", parsed.store)
-    _check_weights(parsed)
     kind = _check_modality(parsed)
     sampling = SamplingSpec(
         temperature=parsed.temperature,
@@ -303,11 +302,16 @@ def generate_options(parsed: argparse.Namespace) -> GenerateOptions:
     )
 
 
-def _check_weights(parsed: argparse.Namespace) -> None:
-    if parsed.weights not in (HUB, RANDOM) and not parsed.dry_run and not Path(parsed.weights).is_dir():
+def check_weights(options: GenerateOptions) -> None:
+    """Makes sure that a folder of weights is there, where one will be read.
+
+    Raises:
+        OptionsError: If it is not.
+    """
+    weights = options.weights
+    if weights not in (HUB, RANDOM) and not options.dry_run and not Path(weights).is_dir():
         raise OptionsError(
-            f"--weights {parsed.weights}: no such folder; expected {HUB}, {RANDOM}, or a folder with the published "
-            "files"
+            f"--weights {weights}: no such folder; expected {HUB}, {RANDOM}, or a folder with the published files"
         )
 
 

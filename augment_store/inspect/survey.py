@@ -70,11 +70,19 @@ class Survey:
         inputs = store.spec.inputs
         self._references = None if chips is None else References(chips, self.kind, table, inputs)
         self._present = frozenset() if chips is None else frozenset(chips.ids)
+        self._table = table
 
     @cached_property
     def progress(self) -> Progress:
         """How many chips are in which state."""
         return Progress.read(self.store)
+
+    @property
+    def legend(self) -> str:
+        """Name of the legend table by which masks are compared; empty if none are."""
+        mask = None if self.chips is None else self.chips.mask_path(self.chips.ids[0])
+        compared = self._against is None and not self.kind.continuous and mask is not None and mask.is_file()
+        return self._table.name if compared else ""
 
     @property
     def title(self) -> str:

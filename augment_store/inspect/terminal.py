@@ -34,6 +34,10 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
     console.print(_shares_table(survey.kind, groups))
     console.print(_measures_table(groups, survey.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
+    if survey.legend:
+        console.print(
+            f"references: masks by the legend {printable(survey.legend)} (--legend)", soft_wrap=True
+        )
     if wrong:
         console.print(
             chips_table(wrong[:_LISTED], f"looks wrong: {len(wrong)} of {counted(len(seen), 'chip')}")

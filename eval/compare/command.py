@@ -154,12 +154,11 @@ def _score(folder: Path) -> Score:
 def _check_current(score: Score) -> None:
     """Makes sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
     from eval.errors import ScoreError
-    from eval.score.opening import check_complete
     from finetune.run.manifest import RunManifest
     from terramind_weights.files import sha256_of_file
 
     manifest = RunManifest.read(score.folder)
-    check_complete(score.folder, manifest)
+    manifest.check_complete(score.folder)
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
         raise ScoreError(

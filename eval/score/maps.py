@@ -23,8 +23,8 @@ from eval.errors import ScoreError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from finetune.run.class_maps import write_classes
 from finetune.run.manifest import AugmentRecord
-from finetune.run.predictions import write_classes
 
 Calibration = dict[str, Reliability]
 """Reliability by the source of the probability, ``confidence`` or ``token_probability``."""
@@ -58,7 +58,7 @@ def score_store(
     discard(folder)
     for chip_id in ids:
         _check_input(store, chips, chip_id)
-        reference = chips.mask(chip_id)
+        reference = _checked_reference(chips, chip_id, table)
         masks.update(chip_id.encode() + reference.tobytes())
         labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
         predicted = vote(labels, len(names))
@@ -91,6 +91,19 @@ def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
     votes = np.stack([(labels == label).sum(axis=0) for label in range(classes)])
     return np.where(votes.any(axis=0), votes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
+
+
+def _checked_reference(chips: ChipSet, chip_id: str, table: LegendTable) -> NDArray[np.int64]:
+    """A chip's mask, all of whose labels the legend table has."""
+    reference = chips.mask(chip_id)
+    known = {entry.value for entry in table.classes} | {IGNORED_LABEL}
+    strange = sorted(set(np.unique(reference).tolist()) - known)
+    if strange:
+        raise ScoreError(
+            f"chip {chip_id}: mask holds label {strange[0]}; legend table {table.name} has the labels 0 to "
+            f"{len(table.classes) - 1}, and {IGNORED_LABEL} is ignored; give the legend of these masks with --legend"
+        )
+    return reference
 
 
 def _class_names(table: LegendTable) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from augment_store.words import now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.opening import Opened
 from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
-from finetune.run.predictions import write_classes
+from finetune.run.class_maps import write_classes
 from finetune.run.recording import augment_record
 from terramind_weights.files import sha256_of_file
 

@@ -48,28 +48,17 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
         places: Where chips and store are now.
 
     Raises:
-        ScoreError: If the run did not finish, or the store is not the one it was trained on.
+        ScoreError: If the store is not the one it was trained on.
+        RunError: If the run did not finish.
         AugmentStoreError: If the directory holds no run, or checkpoint, chips or store cannot be used.
     """
     manifest = RunManifest.read(run)
-    check_complete(run, manifest)
+    manifest.check_complete(run)
     path = run / manifest.checkpoints.get(checkpoint, checkpoint)
     with _named(path, run / CONFIG):
         task, datamodule = load_run(run, checkpoint, places)
     _check_store(run, manifest, datamodule)
     return Opened(task, datamodule, run / CONFIG, path, manifest.cost.precision, manifest)
-
-
-def check_complete(run: Path, manifest: RunManifest) -> None:
-    """Makes sure that a run finished its training.
-
-    Raises:
-        ScoreError: If it did not finish.
-    """
-    if not manifest.complete:
-        raise ScoreError(
-            f"{run}: its training did not finish; resume it with fit --ckpt_path, or train again"
-        )
 
 
 def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:

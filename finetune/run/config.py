@@ -128,8 +128,8 @@ def _ignore_our_label(model: Config) -> None:
     """Has the loss ignore what masks call ignored here, whatever label a file has for it."""
     if model.get("ignore_index") not in (None, IGNORED_LABEL):
         raise ConfigError(
-            f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have wherever "
-            "a pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
+            f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have where a "
+            "pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
             "file (--layout)"
         )
     model["ignore_index"] = IGNORED_LABEL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from augment_store.chips.scenes import scenes_by_rule
@@ -11,7 +12,7 @@ from augment_store.remote import as_path
 from augment_store.typed import Unfit, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.checks import open_chips
-from finetune.errors import RunError
+from finetune.errors import ConfigError, RunError
 from finetune.options import Options
 from finetune.run.config import Config, read_yaml, resolve_data, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, CONFIG
@@ -45,6 +46,7 @@ def check_early(options: Options) -> Config:
     given = _given(options)
     if options.command == "fit":
         check_free(options)
+        _check_weights(options)
     if not any(map(_says_what_is_read, options.overrides)):
         _check_data(given["data"].get("init_args"), options)
     return given
@@ -70,6 +72,15 @@ def check_free(options: Options) -> None:
     if options.ckpt_path is None and left:
         raise RunError(
             f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path {left[0]}"
+        )
+
+
+def _check_weights(options: Options) -> None:
+    """A run that resumes has its weights from the checkpoint."""
+    weights = options.weights
+    if weights not in (None, "hub", "random") and options.ckpt_path is None and not Path(weights).exists():
+        raise ConfigError(
+            f"--weights {weights}: no such file or folder; expected hub, random, or the published file or its folder"
         )
 
 

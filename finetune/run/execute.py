@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from augment_store.files import write_whole
 from augment_store.lock import exclusive
-from augment_store.words import now
+from augment_store.words import counted, now
 from finetune.data.standardisation import find_unit_doubts
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
@@ -81,6 +82,10 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         finished = finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete)
         if first:
             finished.write(options.run)
+    if first and not options.smoke:
+        cost = finished.cost
+        done = f"{counted(cost.epochs, 'epoch')}, {counted(cost.steps, 'step')}"
+        sys.stdout.write(f"{options.run}: {done}; next: python -m eval score {options.run}\n")
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:

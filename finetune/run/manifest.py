@@ -213,6 +213,17 @@ class RunManifest:
             )
         return path
 
+    def check_complete(self, run: Path) -> None:
+        """Makes sure that a run finished its training.
+
+        Raises:
+            RunError: If it did not.
+        """
+        if not self.complete:
+            raise RunError(
+                f"{run}: its training did not finish; resume it with fit --ckpt_path, or train again"
+            )
+
     def check_held_out(self, run: Path, root: Path, digests: Mapping[str, str]) -> None:
         """Makes sure that no test chip can have been trained on, if splits are no longer those of the training.
 

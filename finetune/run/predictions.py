@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
-from numpy.typing import NDArray
-from rasterio.transform import Affine
 
-from augment_store.chips.chip_set import ChipSet
 from finetune.data.datamodule import TimStoreDataModule
+from finetune.run.class_maps import write_classes
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -48,14 +45,3 @@ class PredictionWriter(BasePredictionWriter):
             write_classes(
                 self.folder, self.datamodule.chips, ids[index], pixels.cpu().numpy().astype(np.int16)
             )
-
-
-def write_classes(folder: Path, chips: ChipSet, chip_id: str, classes: NDArray[np.int16]) -> None:
-    """Writes one chip's classes ``[H, W]``."""
-    place = chips.georeference(chip_id)
-    profile = {"driver": "GTiff", "height": classes.shape[0], "width": classes.shape[1], "count": 1}
-    profile |= {"dtype": "int16", "nodata": -1, "compress": "deflate"}
-    if place.crs_wkt:
-        profile |= {"crs": place.crs_wkt, "transform": Affine(*place.transform)}
-    with rasterio.open(folder / f"{chip_id}.tif", "w", **profile) as target:
-        target.write(classes, 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from terratorch.tasks import SemanticSegmentationTask
 from torch import Tensor
 
+from augment_store.remote import as_path
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import Config, normalise, read_yaml, with_our_datamodule
 from finetune.run.manifest import CONFIG, RunManifest
@@ -47,7 +49,18 @@ def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = 
     weights = manifest.checkpoint(run, checkpoint)
     plain = read_yaml(run / CONFIG)
     check_trusted(plain, run / CONFIG)
-    return _load(plain, run / CONFIG, weights, places or Places())
+    return _load(plain, run / CONFIG, weights, _found(places or Places(), plain, manifest))
+
+
+def _found(places: Places, config: Config, manifest: RunManifest) -> Places:
+    """Places of chips and store: where a relative path leads nowhere from here, the manifest has the absolute one."""
+    data = config["data"].get("init_args") or {}
+    root, store = (as_path(str(data.get(name) or ".")) for name in ("data_root", "augment"))
+    if places.chips is None and not root.is_dir():
+        places = replace(places, chips=as_path(manifest.data.root))
+    if places.store is None and manifest.augment.store and not (store / "zarr.json").is_file():
+        places = replace(places, store=as_path(manifest.augment.store))
+    return places
 
 
 def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None) -> Loaded:

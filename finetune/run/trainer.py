@@ -95,20 +95,22 @@ def _callbacks(trainer: Config, options: Options) -> list[Config]:
 
 
 def _say_replaced(dropped: list[Config], run: Path) -> None:
-    """Reports a ModelCheckpoint of the YAML that would have kept other files than the run's own does."""
-    best, _ = _checkpoints(run)
-    own = {
-        **best["init_args"],
-        "save_last": True,
-        "save_weights_only": True,
-    }  # ours keep more than the weights
-    asked = [
-        entry.get("init_args") or {} for entry in dropped if entry["class_path"].endswith("ModelCheckpoint")
-    ]
-    if any(value != own.get(key) for arguments in asked for key, value in arguments.items()):
+    """Reports a ModelCheckpoint of the YAML that would have kept other files than the run's own do."""
+    # ours keep the last, too, and more than the weights
+    own = [{**e["init_args"], "save_last": True, "save_weights_only": True} for e in _checkpoints(run)]
+    asked = [entry.get("init_args") or {} for entry in dropped if _is_checkpoint(entry)]
+    if any(all(_asks_more(arguments, kept) for kept in own) for arguments in asked):
         say(
             f"the YAML's ModelCheckpoint is replaced: {run / CHECKPOINTS} keeps the best by val/loss and the last"
         )
+
+
+def _is_checkpoint(entry: Config) -> bool:
+    return str(entry["class_path"]).endswith("ModelCheckpoint")
+
+
+def _asks_more(arguments: Config, kept: Config) -> bool:
+    return any(value != kept.get(key) for key, value in arguments.items())
 
 
 def _classes(trainer: Config, key: str) -> list[Config]:

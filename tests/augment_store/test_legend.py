@@ -46,6 +46,25 @@ def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
         LegendTable.load(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"mapping": {"1": 0.7}}, "mapping.1"),
+        ({"sorce": "ours"}, "sorce: no such key"),
+        ({"classes": [{"value": 0.5, "name": "water"}]}, "classes.0.value"),
+        ({"classes": [{"value": 0, "name": "water", "rgb": [0, 0]}]}, "classes.0.rgb"),
+    ],
+)
+def test_a_table_is_read_by_its_types(tmp_path, change, key):
+    plain = {"name": "bad", "classes": [{"value": 0, "name": "water"}], "mapping": {"1": 0}}
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(plain))
+    assert LegendTable.load(path).mapping == {1: 0}
+    path.write_text(json.dumps(plain | change))
+    with pytest.raises(LegendError, match=key.replace(".", r"\.")):
+        LegendTable.load(path)
+
+
 def test_damaged_file_is_one_line(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("name: [wet\nclasses: {")

@@ -10,8 +10,8 @@ import numpy as np
 
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score
+from finetune.run.class_maps import write_classes
 from finetune.run.manifest import AugmentRecord, CostRecord, DataRecord, RunManifest, SplitRecord, StartRecord
-from finetune.run.predictions import write_classes
 
 DIGESTS = count()
 """So that no two runs are of the same weights."""

@@ -336,3 +336,18 @@ def test_arms_scored_by_another_rule_for_the_checkpoint_claim_nothing():
     assert "checkpoint is best in baseline, last in candidate" in lacks(
         compare_arms({**arms, "candidate": last})
     )
+
+
+def test_runs_of_other_versions_or_devices_claim_nothing():
+    """Another version may have other defaults, and scores of another device other roundings."""
+
+    def elsewhere(one):
+        run = dataclasses.replace(one.origin.run, versions={"torch": "2.0", "numpy": "1.0"})
+        return dataclasses.replace(one, origin=dataclasses.replace(one.origin, run=run, device="cuda"))
+
+    arms = {"baseline": runs(), "candidate": runs(0.1, luck=1), "shuffle": runs(luck=2)}
+    arms["candidate"][2] = elsewhere(arms["candidate"][2])
+    found = lacks(compare_arms(arms))
+    assert "one environment for all runs; the device of the score is cpu or cuda" in found
+    assert "torch of the training is 2.0 or test" in found
+    assert "numpy" not in found

@@ -1,6 +1,7 @@
 """Bundles: they load with TerraTorch alone and predict the same; cards claim what the comparison allows."""
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -15,15 +16,20 @@ import pytest
 import torch
 import yaml
 
+from augment_store.publish.imprint import Imprint
 from eval.cli import main
 from eval.compare.report.model import Report, Verdict, schema
-from eval.publish.bundle import merge_columns
-from eval.publish.card import claim
+from eval.publish.bundle import input_bands, make_bundle, merge_columns
+from eval.publish.card import MADE_OF, CardFacts, claim, write_card
+from eval.publish.report import read_report
 from eval.score.metrics import MIOU
 from eval.score.opening import open_run
 from eval.score.record import is_scored
+from finetune.augment.controls import CONTROLS
+from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import WidenedProjection
 from finetune.run.places import Places
+from tests.worlds import make_spec, store_of
 
 
 def run(*words):
@@ -205,3 +211,42 @@ def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
     made["difference"]["p_value"] = 2
     (damaged / "report.json").write_text(json.dumps(made))
     assert "difference.p_value: Input should be less than or equal to 1" in refused(tim, damaged)
+
+
+def test_a_card_says_what_the_planes_of_a_control_are_made_of(tim, report, bundle):
+    """A control's maps are another chip's, or none at all; its card must not call them the chip's own."""
+    assert set(MADE_OF) == set(CONTROLS)
+    opened = open_run(tim, "best", Places())
+    facts = CardFacts(
+        imprint=Imprint("name", "mit", ()),
+        manifest=opened.manifest,
+        report=read_report(report),
+        checkpoint_sha256=opened.manifest.checkpoint_sha256["best"],
+        bundle=make_bundle(opened),
+        inputs=input_bands(opened.datamodule),
+        planes=("NDVI",),
+        spec=None,
+    )
+    assert "onehot: 1 plane (NDVI), made of the generated maps by" in write_card(facts)
+    joined = dataclasses.replace(opened.manifest.augment, control="shuffle")
+    start = dataclasses.replace(opened.manifest.start, init="runs/phase1/best.ckpt", init_sha256="1" * 64)
+    shuffled = dataclasses.replace(
+        facts, manifest=dataclasses.replace(opened.manifest, augment=joined, start=start)
+    )
+    card = write_card(shuffled)
+    assert "made of the generated maps of *another* chip" in card
+    assert f"- weights started from best.ckpt, SHA-256 {'1' * 64}" in card
+    assert "generation_spec.json" not in card
+
+
+def test_units_on_a_card_are_those_on_disk(world, tmp_path):
+    def units(spec, name):
+        store = store_of(world.chips, tmp_path / name, spec)
+        module = TimStoreDataModule(str(world.root), modalities=["S1RTC", "DEM"], augment=str(store.path))
+        return [entry.unit for entry in input_bands(module)]
+
+    spec = make_spec(inputs=["S1RTC"])
+    assert units(spec, "plain") == ["dB", "m"]
+    taken = dataclasses.replace(spec.inputs[0], unit="linear", offset=2.5)
+    told = dataclasses.replace(spec, inputs=(taken,))
+    assert units(told, "told") == ["linear power, with an offset of 2.5", "m"]

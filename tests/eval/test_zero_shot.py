@@ -100,3 +100,17 @@ def test_bad_input(world, store, legend, tmp_path, capsys):
     )
     (other / "split/impactmesh_flood_test.txt").unlink()
     assert "no test split" in refused(store, where=moved)
+
+
+def test_a_mask_label_that_the_legend_lacks_is_named(world, store, legend, tmp_path, capsys):
+    plain = json.loads(legend.read_text())
+    plain["classes"] = plain["classes"][:2]
+    plain["mapping"] = {"1": 0, "2": 1}
+    legend.write_text(json.dumps(plain))
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 2
+    error = capsys.readouterr().err
+    assert (
+        "mask holds label 2; legend table right has the labels 0 to 1, and -1 is ignored; give the legend"
+        in error
+    )
+    assert not is_scored(tmp_path / "out")

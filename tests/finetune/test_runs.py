@@ -192,6 +192,34 @@ def test_validate_runs_on_the_best_checkpoint(finished):
     assert (finished / "logs" / "validate_0" / "metrics.csv").is_file()
 
 
+def test_a_run_is_opened_from_any_folder(finished, world, plain_store, tmp_path, monkeypatch):
+    """Its configuration has the paths as they were typed, its manifest has them whole."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["init_args"] |= {"data_root": "data/mine", "augment": "stores/mine"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    _, datamodule = load_run("run", "last")
+    assert datamodule.chips.root == world.root
+    assert datamodule.augmentation.request.store == plain_store
+
+
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
+def test_a_resumed_run_remembers_the_versions_of_its_first_part(finished, options, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = RunManifest.read(run)
+    versions, cost = {**before.versions, "torch": "2.0"}, dataclasses.replace(before.cost, device="cuda")
+    dataclasses.replace(before, versions=versions, cost=cost).write(run)
+    resumed = ["--ckpt_path", str(run / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "3"]
+    for _ in range(2):  # the second time, nothing is new
+        assert main(["fit", *options, "--run", str(run), *resumed]) == 0
+        after = RunManifest.read(run)
+        assert after.versions == {**before.versions, "torch": f"2.0, then {before.versions['torch']}"}
+        assert after.cost.device == "cuda, then cpu"
+
+
 def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path):
     store = tmp_path / "moved"
     store_of(world.chips, store)

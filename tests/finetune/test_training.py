@@ -57,6 +57,19 @@ def test_step_0_is_the_baseline_and_step_1_is_not(world, plain_store):
     assert not torch.equal(arm(joined["image"]).output, baseline(given["image"]).output)
 
 
+@pytest.mark.parametrize("encoding", [["modality"], ["tokens"]])
+def test_an_arm_with_a_modality_more_begins_as_the_baseline_of_its_seed(encoding):
+    """The decoder, and what is drawn next, such as the order of chips: or one seed would be two."""
+    states, following = [], []
+    for arm in ([], encoding):
+        states.append(make_task(arm, seed=5).state_dict())
+        following.append(torch.rand(()))
+    decoder = [name for name in states[0] if "encoder." not in name and "encoder_embeddings" not in name]
+    assert len(decoder) > 20
+    assert all(torch.equal(states[0][name], states[1][name]) for name in decoder)
+    assert following[0] == following[1]
+
+
 def test_a_step_under_d4_equals_the_step_on_what_was_turned_by_hand(world, lulc_store):
     plain = module_of(world, augment=str(lulc_store), encoding=["onehot", "confidence"])
     turned = module_of(world, augment=str(lulc_store), encoding=["onehot", "confidence"], train_transform=D4)
