@@ -55,22 +55,13 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
         check_free(options)  # again: another process may have trained until the folder was ours
-    check_trainable(cli.model)
-    if options.init is not None:
-        start_from(cli.model, options.init)
-    if options.ckpt_path is not None:
-        _check_resumable(options.ckpt_path, cli)
+    _prepare_weights(options, cli)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
     if first:
-        for doubt in find_unit_doubts(cli.datamodule.statistics, cli.datamodule.augmentation.inputs):
-            say(doubt)
-        options.run.mkdir(parents=True, exist_ok=True)
-        recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
-        write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
-        manifest.write(options.run)
+        _record(options, cli, manifest)
     for logger in cli.trainer.loggers:
         logger.log_hyperparams({"manifest": manifest.known_at_start()})
     complete = False
@@ -83,9 +74,31 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         if first:
             finished.write(options.run)
     if first and not options.smoke:
-        cost = finished.cost
-        done = f"{counted(cost.epochs, 'epoch')}, {counted(cost.steps, 'step')}"
-        sys.stdout.write(f"{options.run}: {done}; next: python -m eval score {options.run}\n")
+        _say_done(options.run, finished)
+
+
+def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
+    """Gives the network the weights that it starts from, and makes sure that it can train and resume."""
+    check_trainable(cli.model)
+    if options.init is not None:
+        start_from(cli.model, options.init)
+    if options.ckpt_path is not None:
+        _check_resumable(options.ckpt_path, cli)
+
+
+def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
+    """Writes what the run is, before it trains."""
+    for doubt in find_unit_doubts(cli.datamodule.statistics, cli.datamodule.augmentation.inputs):
+        say(doubt)
+    options.run.mkdir(parents=True, exist_ok=True)
+    recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
+    write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
+    manifest.write(options.run)
+
+
+def _say_done(run: Path, manifest: RunManifest) -> None:
+    done = f"{counted(manifest.cost.epochs, 'epoch')}, {counted(manifest.cost.steps, 'step')}"
+    sys.stdout.write(f"{run}: {done}; next: python -m eval score {run}\n")
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
