@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -16,15 +15,8 @@ from eval.compare.report.markdown import percent, to_markdown
 from eval.compare.report.model import Metrics, Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from eval.score.metrics import METRICS, MIOU
-from finetune.augment.controls import ANALYTIC_NDVI, CONSTANT, SHUFFLE
+from finetune.augment.controls import CONTROLS
 from finetune.run.manifest import RunManifest
-
-MADE_OF: Final = {
-    SHUFFLE: "the generated maps of *another* chip, drawn at random (the control `shuffle`),",
-    ANALYTIC_NDVI: "the chip's own bands without a generator (the control `analytic-ndvi`)",
-    CONSTANT: "a constant, without information (the control `constant`),",
-}
-"""What planes are made of where it is not the chip's own generated maps, by control."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +163,10 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
         yield ""
         encoding = ", ".join(facts.manifest.augment.encoding)
         maker = "`finetune.data.datamodule.TimStoreDataModule` of terramind-tim-store"
-        made_of = MADE_OF.get(facts.manifest.augment.control or "", "the generated maps")
+        control = facts.manifest.augment.control
+        made_of = (
+            "the generated maps" if control is None else f"{CONTROLS[control].made_of} (control {control})"
+        )
         yield f"Joined to them, encoded as {encoding}: {joined}, made of {made_of} by {maker}."
 
 

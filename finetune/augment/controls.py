@@ -153,12 +153,14 @@ class Control:
         takes_units: Whether it takes the units of a named store's inputs.
         encodings: Encodings whose arrays it has, the default first; empty for any.
         make: Its maps for the chips of a split.
+        made_of: What its planes are made of, for a model card.
     """
 
     name: str
     needs_store: bool
     encodings: tuple[tuple[str, ...], ...]
     make: Callable[[Material], Maps]
+    made_of: str
     takes_units: bool = False
 
 
@@ -167,15 +169,22 @@ _NDVI_ENCODING: Final = full_name(VALUE, _NDVI_MAP)
 CONTROLS: Final[Mapping[str, Control]] = {
     control.name: control
     for control in (
-        Control(SHUFFLE, True, (), _shuffled),
+        Control(SHUFFLE, True, (), _shuffled, "the generated maps of *another* chip, drawn at random"),
         Control(
             ANALYTIC_NDVI,
             False,
             ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
             _analytic_ndvi,
+            "the chip's own bands, without a generator",
             takes_units=True,
         ),
-        Control(CONSTANT, False, (), lambda given: ConstantMaps(given.constants, given.shape)),
+        Control(
+            CONSTANT,
+            False,
+            (),
+            lambda given: ConstantMaps(given.constants, given.shape),
+            "a constant, without information",
+        ),
     )
 }
 """By name."""
