@@ -111,13 +111,14 @@ def terramind_tim_store(
     """
     plan = plan_encoding(tuple(encoding))
     _check(architecture, plan, new_columns)
-    arguments = {
-        "modalities": [*modalities, *_added_modalities(plan, token_modality)],
-        **architecture_arguments,
-    }
     if pretrained:
-        _check_published(arguments)
-    model = _build(architecture, arguments)
+        _check_published(architecture_arguments)
+    added = _added_modalities(plan, token_modality)
+    # decoder and order of chips then begin with the baseline's random numbers, whatever more the backbone draws
+    with torch.random.fork_rng(devices=[], enabled=bool(added)):
+        model = _build(architecture, {"modalities": [*modalities, *added], **architecture_arguments})
+    if added:
+        _build(architecture, {"modalities": [*modalities], **architecture_arguments})
     if pretrained:
         named = [entry for entry in modalities if isinstance(entry, str)]
         own = [name for entry in modalities if isinstance(entry, dict) for name in entry]
@@ -164,8 +165,7 @@ def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     find_source(architecture)  # a plug-in registers its backbones when it is loaded
     if architecture not in TERRATORCH_BACKBONE_REGISTRY:
         raise ConfigError(f"unknown backbone {architecture!r}; expected a TerraMind backbone of TerraTorch")
-    # Decoder and order of chips then begin with the same random numbers in every arm, whatever its backbone draws.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with warnings.catch_warnings():  # weights are loaded later, with proof
         warnings.filterwarnings("ignore", message="TerraMind TiM model not pre-trained")
         model: nn.Module = TERRATORCH_BACKBONE_REGISTRY.build(architecture, pretrained=False, **arguments)
     return model

@@ -44,7 +44,10 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("study", type=Path, help="folder of a study that is done")
     parser.add_argument("--arm", default="baseline", help="arm compared with itself (default baseline)")
     args = parser.parse_args(words)
-    scores = [Score.read(run) for run in sorted((args.study / "runs" / args.arm).iterdir())]
+    runs = sorted(
+        run for run in (args.study / "runs" / args.arm).iterdir() if run.is_dir()
+    )  # not their locks
+    scores = [Score.read(run) for run in runs]
     if len(scores) < 2:
         parser.error(f"{args.study}: {len(scores)} runs of {args.arm}; expected two or more")
     claims = 0
