@@ -1,7 +1,8 @@
-"""Remarks of libraries during a fine-tune or its evaluation that nobody needs to read."""
+"""What a fine-tune says beside its results: notes, and none of the remarks of libraries that nobody needs to read."""
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from augment_store.quiet import UNPLACED
@@ -22,3 +23,8 @@ LOGGERS: Final = (
     "lightning.fabric.utilities.seed",  # listed by itself, because lightning.fabric sets its level on import
 )
 """Loggers that list the hardware, and the seed, which the run's configuration holds."""
+
+
+def say(message: str) -> None:
+    """Says on stderr what of the user's settings was changed, or is doubtful."""
+    sys.stderr.write(f"note: {message}\n")

@@ -24,7 +24,7 @@ from finetune.run.recipe import Recipe
 from terramind_weights.files import sha256_of_file
 
 SCORE_VERSION: Final = 5
-DECIDING: Final = ("terramind-tim-store", "terratorch", "torch", "lightning", "albumentations")
+DECIDING: Final = ("terramind-tim-store", "terratorch", "torch", "lightning", "albumentations", "peft")
 """Packages whose version may change what a training learns, by their code or their defaults."""
 
 FOLDER: Final = "score"

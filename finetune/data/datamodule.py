@@ -10,6 +10,7 @@ from typing import Any, Final
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -23,10 +24,11 @@ from finetune.augment.planes import join_images
 from finetune.data.checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardisation import check_units, find_statistics
+from finetune.data.standardisation import check_units, find_statistics, find_unit_doubts
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import PADDED_TO, check_shape
+from finetune.quiet import say
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """Splits that each of Lightning's stages needs."""
@@ -184,10 +186,17 @@ class TimStoreDataModule(LightningDataModule):
         Raises:
             AugmentStoreError: If a split, a chip, a mask or the store is invalid; the message names it.
         """
+        if stage == "fit":
+            self._doubt_units()
         for split in STAGES[stage]:
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
+
+    @rank_zero_only
+    def _doubt_units(self) -> None:
+        for doubt in find_unit_doubts(self.statistics, self.augmentation.inputs):
+            say(f"{self.augmentation.request.store}: {doubt}")
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)

@@ -18,7 +18,8 @@ from augment_store.words import one_line
 from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.options import Options
-from finetune.run.trainer import resolve_trainer, say
+from finetune.quiet import say
+from finetune.run.trainer import resolve_trainer
 
 Config = dict[str, Any]
 
@@ -108,31 +109,15 @@ def normalise(given: Config) -> Config:
     """
     config = copy.deepcopy(given)
     seed = config.setdefault("seed_everything", DEFAULT_SEED)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ConfigError(
-            f"seed_everything: {seed}; expected a whole number, since arms are paired by their seeds"
-        )
     data, model = section(config, "data", "init_args"), section(config, "model", "init_args")
-    data.setdefault("control_seed", config["seed_everything"])
+    data.setdefault("control_seed", seed if _is_number(seed) else DEFAULT_SEED)
     model.setdefault("plot_on_val", False)
-    _ignore_our_label(model)
     arguments = section(model, "model_args")
     _use_our_backbone(arguments)
     if data.get("bands") and arguments.get("backbone") == BACKBONE:
         arguments.setdefault("backbone_bands", data["bands"])
     data["class_names"] = _class_names(data, model)
     return config
-
-
-def _ignore_our_label(model: Config) -> None:
-    """Has the loss ignore what masks call ignored here, whatever label a file has for it."""
-    if model.get("ignore_index") not in (None, IGNORED_LABEL):
-        raise ConfigError(
-            f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have where a "
-            "pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
-            "file (--layout)"
-        )
-    model["ignore_index"] = IGNORED_LABEL
 
 
 def _use_our_backbone(arguments: Config) -> None:
@@ -155,12 +140,9 @@ def _class_names(data: Config, model: Config) -> list[str]:
         raise ConfigError(
             f"model.init_args.model_args: num_classes {classes!r}; expected the number of classes in the masks"
         )
-    ours, theirs = data.get("class_names"), model.get("class_names")
-    if ours and theirs and list(ours) != list(theirs):
-        raise ConfigError(
-            f"class_names: {', '.join(ours)} under data, but {', '.join(theirs)} under model; give one list, by label"
-        )
-    names = ours or theirs or [f"class {label}" for label in range(classes)]
+    names = (
+        data.get("class_names") or model.get("class_names") or [f"class {label}" for label in range(classes)]
+    )
     if len(names) != classes:
         raise ConfigError(f"num_classes {classes}, but class_names names {len(names)}; make them agree")
     weights = model.get("class_weights")
@@ -181,11 +163,44 @@ def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
         ConfigError: If the YAML lacks what is needed, or contradicts itself or the command line.
     """
     config = {**given, "seed_everything": options.seed} if options.seed is not None else given
+    _check_names(section(given, "data", "init_args"), section(given, "model", "init_args"))
     config = normalise(config)
+    _check_training(config, options)
     resolve_data(config["data"]["init_args"], options)
     _resolve_weights(config["model"]["init_args"]["model_args"], options)
     resolve_trainer(section(config, "trainer"), options, gpu=gpu)
     return config
+
+
+def _check_names(data: Config, model: Config) -> None:
+    """Two lists that differ would give one class' numbers another's name."""
+    ours, theirs = (list(map(str, part.get("class_names") or ())) for part in (data, model))
+    if ours and theirs and ours != theirs:
+        raise ConfigError(
+            f"class_names: {', '.join(ours)} under data, but {', '.join(theirs)} under model; give one list, by label"
+        )
+
+
+def _check_training(config: Config, options: Options) -> None:
+    """Makes sure that a training can be paired by its seed, and that its loss ignores what masks call ignored."""
+    seed, model = config["seed_everything"], config["model"]["init_args"]
+    if not _is_number(seed):
+        raise ConfigError(
+            f"{options.config}: seed_everything: {seed}; expected a whole number, since arms are paired by seed; give "
+            "it here or with --seed"
+        )
+    if model.get("ignore_index") not in (None, IGNORED_LABEL):
+        raise ConfigError(
+            f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have where a "
+            "pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
+            "file (--layout)"
+        )
+    if "jaccard" not in str(model.get("loss")):  # TerraTorch's takes none
+        model["ignore_index"] = IGNORED_LABEL
+
+
+def _is_number(seed: object) -> bool:
+    return isinstance(seed, int) and not isinstance(seed, bool)
 
 
 def resolve_data(data: Config, options: Options) -> None:
@@ -198,9 +213,8 @@ def resolve_data(data: Config, options: Options) -> None:
     Raises:
         ConfigError: If the store is not there.
     """
-    if (
-        options.chips is not None
-    ):  # a chip set comes with its own splits, unless the command line names others
+    # a chip set comes with its own splits, unless the command line names others
+    if options.chips is not None:
         named = {word.split("=")[0].rsplit(".", 1)[-1] for word in options.overrides}
         splits = {f"{split}_split" for split in SPLITS} - named
         data |= {"data_root": str(options.chips), **dict.fromkeys(splits)}

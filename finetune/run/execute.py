@@ -13,7 +13,6 @@ import yaml
 from augment_store.files import write_whole
 from augment_store.lock import exclusive
 from augment_store.words import counted, now
-from finetune.data.standardisation import find_unit_doubts
 from finetune.errors import RunError
 from finetune.model.starting import check_trainable, start_from
 from finetune.options import Options
@@ -23,7 +22,7 @@ from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.predictions import PredictionWriter
 from finetune.run.recording import carry_over, finish, make_manifest
 from finetune.run.task import FinetuneCLI, build
-from finetune.run.trainer import say, without_places
+from finetune.run.trainer import without_places
 from terramind_weights.checkpoint import read_exact
 from terramind_weights.files import WeightsError
 
@@ -88,8 +87,6 @@ def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
 
 def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
     """Writes what the run is, before it trains."""
-    for doubt in find_unit_doubts(cli.datamodule.statistics, cli.datamodule.augmentation.inputs):
-        say(doubt)
     options.run.mkdir(parents=True, exist_ok=True)
     recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
     write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])

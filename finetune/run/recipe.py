@@ -5,6 +5,7 @@ What an arm is about is left out by name, so that a setting which TerraTorch add
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import re
@@ -17,19 +18,23 @@ from augment_store.modalities import INPUT_MODALITIES
 from augment_store.words import LISTED
 from finetune.augment.encodings import TRAINED_LAYERS
 from finetune.data.standardisation import DEFAULT_PRESET
+from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.run.config import Config, section
 from finetune.run.trainer import WHOLE_CHECKPOINTS
 
 Recipe = Mapping[str, str]
-"""Settings by their key in the YAML, without ``init_args``; one that has its default is left out."""
+"""Settings by their key in the YAML, without ``init_args``; the trainer's are left out where they have their default.
+
+A run adds the number of its ``processes``, and a score which ``checkpoint`` it took.
+"""
 
 LONGEST: Final = 100
 """Characters of a value that a message shows."""
 
 TRAINER: Final[Mapping[str, Any]] = {
     **{"precision": "32-true", "accumulate_grad_batches": 1, "gradient_clip_val": 0},
-    **{"gradient_clip_algorithm": None, "sync_batchnorm": False, "use_distributed_sampler": True},
+    **{"gradient_clip_algorithm": "norm", "sync_batchnorm": False, "use_distributed_sampler": True},
     **{"max_epochs": None, "min_epochs": None, "max_steps": -1, "min_steps": None, "max_time": None},
     **{"limit_train_batches": 1.0, "limit_val_batches": 1.0, "overfit_batches": 0, "fast_dev_run": False},
     **{"val_check_interval": 1.0, "check_val_every_n_epoch": 1, "callbacks": None, "plugins": None},
@@ -37,7 +42,7 @@ TRAINER: Final[Mapping[str, Any]] = {
 """Keys of the trainer that decide what is learnt, and their defaults; the others say where it runs and what it
 prints."""
 
-PRECISIONS: Final = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+PRECISIONS: Final = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
 """Lightning's short names."""
 
 LENGTH: Final = frozenset(f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time"))
@@ -113,25 +118,26 @@ def overridden(config: Config, words: Sequence[str]) -> Config:
     Args:
         config: The YAML as plain values.
         words: Arguments of `python -m finetune fit`.
-
-    Raises:
-        ConfigError: If a key that has keys below it is something else.
     """
     made = copy.deepcopy(config)
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else (word,))]
     for option, text in itertools.pairwise(split):
-        if not option.startswith("--"):
-            continue
-        *path, last = option[2:].split(".")
-        if not path and last in SUBCLASSES:
-            section(made, last)["class_path"] = text
-        elif path:
-            if path[0] in SUBCLASSES and "init_args" not in path and last != "class_path":
-                path.insert(1, "init_args")
-            place, value = section(made, *path), _value(text)
-            name = last.removesuffix("+")
-            place[name] = [*_listed(place.get(name)), *_listed(value)] if last.endswith("+") else value
+        if option.startswith("--"):
+            with contextlib.suppress(ConfigError):  # below a list, or in another form that the parser knows
+                _override(made, option[2:].split("."), text)
     return made
+
+
+def _override(config: Config, key: list[str], text: str) -> None:
+    *path, last = key
+    if not path and last in SUBCLASSES:
+        section(config, last)["class_path"] = text
+    elif path:
+        if path[0] in SUBCLASSES and "init_args" not in path and last != "class_path":
+            path.insert(1, "init_args")
+        place, value = section(config, *path), _value(text)
+        name = last.removesuffix("+")
+        place[name] = [*_listed(place.get(name)), *_listed(value)] if last.endswith("+") else value
 
 
 def _value(text: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,18 +48,21 @@ def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = 
     weights = manifest.checkpoint(run, checkpoint)
     plain = read_yaml(run / CONFIG)
     check_trusted(plain, run / CONFIG)
-    return _load(plain, run / CONFIG, weights, _found(places or Places(), plain, manifest))
+    places = places or Places()
+    return _load(_with_whole_paths(plain, manifest, places), run / CONFIG, weights, places)
 
 
-def _found(places: Places, config: Config, manifest: RunManifest) -> Places:
-    """Places of chips and store: where a relative path leads nowhere from here, the manifest has the absolute one."""
-    data = config["data"].get("init_args") or {}
+def _with_whole_paths(config: Config, manifest: RunManifest, places: Places) -> Config:
+    """A run's configuration with the manifest's absolute paths, where its own were relative to another folder."""
+    data = dict(config["data"].get("init_args") or {})
     root, store = (as_path(str(data.get(name) or ".")) for name in ("data_root", "augment"))
     if places.chips is None and not root.is_dir():
-        places = replace(places, chips=as_path(manifest.data.root))
+        data["data_root"] = manifest.data.root
     if places.store is None and manifest.augment.store and not (store / "zarr.json").is_file():
-        places = replace(places, store=as_path(manifest.augment.store))
-    return places
+        data["augment"] = manifest.augment.store
+    if places.layout is None and data.get("layout") is not None:
+        data["layout"] = manifest.data.layout
+    return {**config, "data": {**config["data"], "init_args": data}}
 
 
 def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None) -> Loaded:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 from finetune.errors import ConfigError
 from finetune.options import COMMANDS, Options
+from finetune.quiet import say
 from finetune.run.manifest import CHECKPOINTS
 
 Config = dict[str, Any]
@@ -28,11 +28,6 @@ PRECISION: Final = "32-true"
 
 PRECISIONS: Final = (PRECISION, "16-mixed", "bf16-mixed", "32", "16", "bf16")
 """Lightning's names of those that weights of 32 bits allow."""
-
-
-def say(message: str) -> None:
-    """Says on stderr which of the user's settings was changed."""
-    sys.stderr.write(f"note: {message}\n")
 
 
 def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
@@ -163,8 +158,10 @@ def _checkpoints(run: Path) -> list[Config]:
     """
     shared = {"dirpath": str(run / CHECKPOINTS), "enable_version_counter": False}
     best = {"filename": "best", "monitor": "val/loss", "mode": "min"}
-    # without a monitor the mode means nothing; it keeps the state of this one apart from that of Lightning's default
-    last = {"filename": "last", "monitor": None, "mode": "max"}
+    last = {"filename": "last", "monitor": None, "save_on_train_epoch_end": True}
+    last["mode"] = (
+        "max"  # no effect without a monitor: it only gives another `state_key` than Lightning's default
+    )
     return [
         {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {**shared, **arguments}}
         for arguments in (best, last)

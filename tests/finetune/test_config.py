@@ -315,6 +315,9 @@ def test_a_checkpoint_callback_of_the_yaml_is_replaced_in_as_many_words(tmp_path
     callbacks = [entry["class_path"].rpartition(".")[2] for entry in config["trainer"]["callbacks"]]
     assert callbacks[:3] == ["RichProgressBar", "LearningRateMonitor", "EarlyStopping"]
     assert callbacks[3:] == ["ModelCheckpoint", "ModelCheckpoint"]  # the best, the last
+    assert callbacks_of_a_run()[1]["init_args"][
+        "save_on_train_epoch_end"
+    ]  # also of an epoch that is not validated
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     assert resolved(config=str(path)) == config

@@ -277,6 +277,18 @@ def test_a_preset_is_not_taken_for_values_in_other_units(units, message):
     check_units(find_statistics("terramind_v1", None, {"DEM": ("DEM",)}), layout)
 
 
+def test_a_fit_says_so_once(world, tmp_path, capsys):
+    spec = make_spec(inputs=["S1RTC"])
+    linear = dataclasses.replace(spec, inputs=(dataclasses.replace(spec.inputs[0], unit="linear"),))
+    module = datamodule(world, augment=str(store_of(world.chips, tmp_path / "s", linear).path))
+    module.setup("fit")
+    assert capsys.readouterr().err.startswith(
+        f"note: {tmp_path / 's'}: the store was generated from S1RTC as linear"
+    )
+    module.setup("test")
+    assert capsys.readouterr().err == ""
+
+
 def test_values_that_the_generator_converted_and_the_fine_tune_does_not():
     """Phase 2's radar: linear power, which nothing but the generate command said, under statistics of dB."""
     inputs = (dataclasses.replace(make_spec(inputs=["S1RTC"]).inputs[0], unit="linear"),)

@@ -6,7 +6,7 @@ import yaml
 from augment_store.errors import ChipSetError
 from finetune.errors import ConfigError, EncodingError
 from finetune.options import CONFIGS, parse
-from finetune.run.config import normalise, resolve_data
+from finetune.run.config import normalise, resolve, resolve_data
 from finetune.run.early import check_early
 from finetune.run.trainer import resolve_trainer
 
@@ -86,14 +86,20 @@ def phase2(**changes):
     return config
 
 
+def trained(config):
+    """The configuration of a training by a YAML."""
+    return resolve(config, parse(["fit", "--config", "nyc_phase2", "--run", "no_run"]), gpu=False)
+
+
 def test_the_loss_ignores_what_masks_call_ignored():
     """Whatever label a file has for it, masks have -1 there: with another, the first batch ends in a traceback."""
     for given in (None, -1):
-        assert normalise(phase2(ignore_index=given))["model"]["init_args"]["ignore_index"] == -1
+        assert trained(phase2(ignore_index=given))["model"]["init_args"]["ignore_index"] == -1
+    assert "ignore_index" not in trained(phase2(ignore_index=None, loss="jaccard"))["model"]["init_args"]
     with pytest.raises(
         ConfigError, match=r"ignore_index 255; expected -1, .* ignored_labels of a layout file"
     ):
-        normalise(phase2(ignore_index=255))
+        trained(phase2(ignore_index=255))
 
 
 def test_class_names_are_the_same_under_data_and_model():
@@ -102,14 +108,20 @@ def test_class_names_are_the_same_under_data_and_model():
     with pytest.raises(
         ConfigError, match=r"class_names: water, developed, .* under data, but developed, water, "
     ):
-        normalise(phase2(class_names=turned))
-    assert normalise(phase2(class_names=None))["data"]["init_args"]["class_names"][0] == "water"
+        trained(phase2(class_names=turned))
+    assert trained(phase2(class_names=None))["data"]["init_args"]["class_names"][0] == "water"
 
 
 @pytest.mark.parametrize("seed", [True, False, "7"])
 def test_a_seed_is_a_number(seed):
-    with pytest.raises(ConfigError, match=f"seed_everything: {seed}; expected a whole number"):
-        normalise({**phase2(), "seed_everything": seed})
+    with pytest.raises(ConfigError, match=f"seed_everything: {seed}; expected a whole number, .* --seed"):
+        trained({**phase2(), "seed_everything": seed})
+
+
+def test_what_only_training_needs_does_not_stop_a_score():
+    """Someone else's YAML is only opened to score its checkpoint."""
+    foreign = phase2(ignore_index=255, class_names=["a", "b", "c", "d", "e"]) | {"seed_everything": True}
+    assert normalise(foreign)["model"]["init_args"]["ignore_index"] == 255
 
 
 def test_weights_have_32_bits():

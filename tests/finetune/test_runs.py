@@ -197,12 +197,19 @@ def test_a_run_is_opened_from_any_folder(finished, world, plain_store, tmp_path,
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["init_args"] |= {"data_root": "data/mine", "augment": "stores/mine"}
+    splits = {"test_split": str(world.chips.split_path("val"))}  # stays the run's own
+    config["data"]["init_args"] |= {
+        "data_root": "data/mine",
+        "augment": "stores/mine",
+        "layout": "mine.yaml",
+        **splits,
+    }
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     _, datamodule = load_run("run", "last")
     assert datamodule.chips.root == world.root
     assert datamodule.augmentation.request.store == plain_store
+    assert datamodule.files["test"] == splits["test_split"]
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
