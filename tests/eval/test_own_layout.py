@@ -116,5 +116,5 @@ def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
     )  # pictures of these chips, which the score told where to find
     Path("mine.yaml").rename("moved.yaml")
     assert run(evaluate, "score", "tim") == 2
-    assert "unknown layout 'mine.yaml'" in capsys.readouterr().err
+    assert "mine.yaml'; expected one of" in capsys.readouterr().err
     assert open_run(Path("tim"), "best", Places(layout="moved.yaml")).datamodule.chips.layout.name == "mine"
