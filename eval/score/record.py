@@ -19,6 +19,7 @@ from augment_store.words import counted
 from eval.errors import ScoreError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
+from finetune.data.splits import digest_of_ids
 from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
 from finetune.run.recipe import Recipe
 from terramind_weights.files import sha256_of_file
@@ -247,7 +248,7 @@ def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:
         inputs: SHA-256 over their raw inputs; empty if they were not read.
         masks: SHA-256 over their masks.
     """
-    ids = hashlib.sha256("\n".join(sorted(counts.chip_ids)).encode()).hexdigest()
+    ids = digest_of_ids(counts.chip_ids)
     return SplitRecord(len(counts.chip_ids), len(counts.scenes), ids, inputs, masks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -65,10 +65,12 @@ class Splits:
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each split's sorted chip ids, in hexadecimal."""
-        return {
-            split: hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
-            for split, ids in self.ids.items()
-        }
+        return {split: digest_of_ids(ids) for split, ids in self.ids.items()}
+
+
+def digest_of_ids(ids: Iterable[str]) -> str:
+    """SHA-256 of sorted chip ids, in hexadecimal, by which a split is known in every record."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:

@@ -103,7 +103,7 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
     for name in statistics.means:
         linear, offset = units.name(name) == "linear", units.offset(name)
         if linear or offset:
-            found = "linear power" if linear else f"values with an offset of {offset:g}"
+            found = _named(linear, offset)
             raise ConfigError(
                 f"layout {layout.name!r} holds {name} as {found}, but means and stds {statistics.preset} are for other "
                 "units; give both as numbers in the unit on disk, for every modality"
@@ -120,13 +120,19 @@ def find_unit_doubts(statistics: Statistics, inputs: Sequence[InputSpec]) -> Ite
         inputs: How the store's inputs entered the generator.
     """
     for entry in inputs if statistics.preset is not None else ():
-        if entry.name in statistics.means and (entry.unit == "linear" or entry.offset):
-            found = "linear power" if entry.unit == "linear" else f"values with an offset of {entry.offset:g}"
+        linear = entry.unit == "linear"
+        if entry.name in statistics.means and (linear or entry.offset):
+            found = _named(linear, entry.offset)
             yield (
                 f"the store was generated from {entry.name} as {found}, which the generator converted; the fine-tune "
                 f"does not, and means and stds {statistics.preset} are for other units. Keep it to repeat an earlier "
                 "fine-tune; otherwise give both as numbers in the unit on disk"
             )
+
+
+def _named(linear: bool, offset: float) -> str:
+    """A unit on disk that is not the presets', in words."""
+    return "linear power" if linear else f"values with an offset of {offset:g}"
 
 
 def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:

@@ -74,14 +74,14 @@ def make_manifest(
 
 
 def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
-    splits = datamodule.splits
-    records = {}
+    splits, records = datamodule.splits, {}
+    digests = splits.digests
     for name, ids in splits.ids.items():
         survey = datamodule.surveys.get(name)
         records[name] = SplitRecord(
             chips=len(ids),
             scenes=len({splits.scenes[chip_id] for chip_id in ids}),
-            ids=splits.digests[name],
+            ids=digests[name],
             inputs=survey.inputs if survey else "",
             masks=survey.masks if survey else "",
         )
