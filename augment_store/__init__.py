@@ -35,21 +35,21 @@ __all__ = [
 if TYPE_CHECKING:
     from augment_store.chips.chip_set import ChipSet
     from augment_store.errors import AugmentStoreError
-    from augment_store.legend import LegendTable
-    from augment_store.schema import State
-    from augment_store.spec import GenerationSpec
-    from augment_store.store import AugmentStore
-    from augment_store.verify import verify as verify_store
+    from augment_store.integrity.verify import verify as verify_store
+    from augment_store.modalities.legend_table import LegendTable
+    from augment_store.store.schema import State
+    from augment_store.store.spec import GenerationSpec
+    from augment_store.store.writer import AugmentStore
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
-            "AugmentStore": "augment_store.store",
+            "AugmentStore": "augment_store.store.writer",
             "AugmentStoreError": "augment_store.errors",
             "ChipSet": "augment_store.chips.chip_set",
-            "GenerationSpec": "augment_store.spec",
-            "LegendTable": "augment_store.legend",
-            "State": "augment_store.schema",
-            "verify_store": "augment_store.verify:verify",  # the module has the name of the function
+            "GenerationSpec": "augment_store.store.spec",
+            "LegendTable": "augment_store.modalities.legend_table",
+            "State": "augment_store.store.schema",
+            "verify_store": "augment_store.integrity.verify:verify",  # the module has the name of the function
         },
     )

@@ -2,7 +2,7 @@
 
 import sys
 
-from augment_store.cli import main
+from augment_store.cli.main import main
 
 
 def script() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.command_line import new_parser, run_guarded
+from augment_store.cli.parser import new_parser, run_guarded
 from demo.recipe import stages
 from demo.world.command import WorldError
 

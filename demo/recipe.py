@@ -42,11 +42,11 @@ def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
     elif module == "generate":
         from generate.cli import main
     elif module == "augment_store":
-        from augment_store.cli import main
+        from augment_store.cli.main import main
     elif module == "finetune":
         from finetune.__main__ import main
     else:
-        from eval.cli import main
+        from eval.cli.main import main
     return main
 
 

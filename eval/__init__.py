@@ -21,14 +21,15 @@ from augment_store.doors import offer
 __all__ = ["Comparison", "Score", "compare_arms"]
 
 if TYPE_CHECKING:
-    from eval.compare.arms import Comparison, compare_arms
+    from eval.compare.arms import Comparison
+    from eval.compare.comparison import compare_arms
     from eval.score.record import Score
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
-            "Comparison": "eval.compare.arms",
+            "Comparison": "eval.compare.comparison",
             "Score": "eval.score.record",
-            "compare_arms": "eval.compare.arms",
+            "compare_arms": "eval.compare.comparison",
         },
     )

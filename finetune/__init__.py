@@ -25,16 +25,16 @@ __all__ = ["JoinedDataModule", "Places", "TimStoreDataModule", "load_run"]
 
 if TYPE_CHECKING:
     from finetune.data.datamodule import TimStoreDataModule
-    from finetune.data.joined import JoinedDataModule
-    from finetune.run.places import Places
-    from finetune.run.reopen import load_run
+    from finetune.data.joined.datamodule import JoinedDataModule
+    from finetune.run.load import load_run
+    from finetune.run.preflight import Places
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
-            "JoinedDataModule": "finetune.data.joined",
-            "Places": "finetune.run.places",
+            "JoinedDataModule": "finetune.data.joined.datamodule",
+            "Places": "finetune.run.preflight",
             "TimStoreDataModule": "finetune.data.datamodule",
-            "load_run": "finetune.run.reopen",
+            "load_run": "finetune.run.load",
         },
     )

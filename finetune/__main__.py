@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from augment_store.command_line import run_guarded
-from augment_store.quiet import quieten
+from augment_store.cli.parser import run_guarded
+from augment_store.utils.log_filters import quieten
+from finetune.log_filters import LOGGERS, REMARKS
 from finetune.options import parse
-from finetune.quiet import LOGGERS, REMARKS
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,10 +19,10 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     quieten(REMARKS)
-    from finetune.run.early import check_early  # Zarr is imported here, for a store
+    from finetune.run.preflight import check_early  # Zarr is imported here, for a store
 
     given = check_early(options)
-    from finetune.run.execute import run  # torch and TerraTorch are imported here, when work starts
+    from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
 
     quieten(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels
     run(options, given)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
-from augment_store.remote import as_path
-from augment_store.words import shipped_or_given
+from augment_store.cli.parser import add_layout_argument, add_scenes_argument, new_parser
+from augment_store.io.remote import as_path
+from augment_store.utils.text import shipped_or_given
 from finetune.errors import ConfigError
 
 COMMANDS: Final = ("fit", "validate", "test", "predict")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypedDict, Unpack
 
-from augment_store.history import command_line
-from augment_store.store import AugmentStore
+from augment_store.store.history import command_line
+from augment_store.store.writer import AugmentStore
 from generate.options import OptionsError, generate_options, generate_parser
 
 

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from augment_store.chips.layouts import find_layout
-from augment_store.command_line import run_guarded
-from augment_store.files import write_json
-from augment_store.history import command_line
-from augment_store.modalities import INPUT_MODALITIES
-from augment_store.words import counted
+from augment_store.cli.parser import run_guarded
+from augment_store.io.files import write_json
+from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.store.history import command_line
+from augment_store.utils.text import counted
 from generate.audit.audit import Audit, audit_chips
 from generate.audit.rules import BandStatistics
 from generate.options import (

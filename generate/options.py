@@ -10,15 +10,15 @@ from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
-from augment_store.command_line import add_layout_argument, add_scenes_argument, new_parser
+from augment_store.cli.parser import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.errors import AugmentStoreError
-from augment_store.files import check_writable
-from augment_store.maps.family import GeneratedMap
-from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES, LULC
-from augment_store.remote import as_path
-from augment_store.schema import MOST_SHARD_CHIPS
-from augment_store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
+from augment_store.io.files import check_writable
+from augment_store.io.remote import as_path
+from augment_store.modalities.definitions import INPUT_MODALITIES, LULC
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.registry import MAPS
+from augment_store.store.schema import MOST_SHARD_CHIPS
+from augment_store.store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
 from terramind_weights.catalog import HUB, RANDOM, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name

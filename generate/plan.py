@@ -13,14 +13,14 @@ import torch
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.units import Units
-from augment_store.entries import ChipEntry, entry_chunks, rows
 from augment_store.errors import ChipDataError
-from augment_store.schema import Extent, State, chip_arrays, map_arrays
-from augment_store.spec import GenerationSpec, InputSpec
-from augment_store.store import AugmentStore
-from augment_store.words import sized
+from augment_store.store.chip_index import ChipEntry, entry_chunks, rows
+from augment_store.store.schema import Extent, State, chip_arrays, map_arrays
+from augment_store.store.spec import GenerationSpec, InputSpec
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import sized
+from generate.model.terramind import LoadedGenerator
 from generate.options import GenerateOptions, OptionsError
-from generate.terramind import LoadedGenerator
 from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")

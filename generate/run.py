@@ -14,19 +14,22 @@ from rich.markup import escape
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
-from augment_store.files import printable
-from augment_store.inspect.info import class_shares, summarize
-from augment_store.lock import exclusive_store
-from augment_store.quiet import quieten
-from augment_store.schema import Extent, State
-from augment_store.spec import GenerationSpec
-from augment_store.store import AugmentStore, check_free
-from augment_store.verify import check_unchanged
-from augment_store.words import counted
+from augment_store.integrity.verify import check_unchanged
+from augment_store.io.files import printable
+from augment_store.io.lock import exclusive_store
+from augment_store.store.schema import Extent, State
+from augment_store.store.spec import GenerationSpec
+from augment_store.store.summary import class_shares, summarize
+from augment_store.store.writer import AugmentStore, check_free
+from augment_store.utils.log_filters import quieten
+from augment_store.utils.text import counted
 from generate.audit.audit import Audit, AuditError, audit_chips
 from generate.audit.rules import Finding
-from generate.datamodule import ChipDataModule, ChipReader
-from generate.module import GenerationModule
+from generate.data.datamodule import ChipDataModule, ChipReader
+from generate.lightning_module import GenerationModule
+from generate.log_filters import LOGGERS, REMARKS
+from generate.model.batch_invariance import settle_network_batch
+from generate.model.terramind import TerraMindGenerator, load_generator
 from generate.options import GenerateOptions, OptionsError
 from generate.plan import (
     build_spec,
@@ -38,11 +41,8 @@ from generate.plan import (
     like_store,
     planned_spec,
 )
-from generate.probe import settle_network_batch
-from generate.progress import ChipProgress
-from generate.quiet import LOGGERS, REMARKS
+from generate.progress_bar import ChipProgress
 from generate.store_writer import StoreWriter
-from generate.terramind import TerraMindGenerator, load_generator
 from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 

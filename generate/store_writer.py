@@ -12,7 +12,7 @@ from typing import Any, Final
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from augment_store.store import AugmentStore, ChipRecord
+from augment_store.store.writer import AugmentStore, ChipRecord
 
 QUEUE_BATCHES: Final = 16
 """Batches that may wait for the disk before the model waits for it."""

@@ -11,8 +11,8 @@ from typing import Final
 from torch import nn
 
 from terramind_weights.catalog import ENTRY_POINT_GROUP, PUBLISHED, GeneratorSource, find_generator
-from terramind_weights.files import WeightsError, locate, read_state
-from terramind_weights.proof import load_proven
+from terramind_weights.verified_loading import load_proven
+from terramind_weights.weight_files import WeightsError, locate, read_state
 
 SAMPLER: Final = "sampler.model."
 RAW_TOKENIZED: Final = frozenset({"LULC", "NDVI"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError
-from augment_store.maps.registry import MAPS
+from augment_store.modalities.registry import MAPS
 
 ENTRY_POINT_GROUP: Final = "terramind_tim_store.generators"
 """Entry points of this group add generators; each names a `GeneratorSource`."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from torch import Tensor, nn
 
-from terramind_weights.files import WeightsError, read_checkpoint
+from terramind_weights.weight_files import WeightsError, read_checkpoint
 
 NETWORK: Final = "model."
 """Prefix of the network's tensors in a task; other tensors, such as a criterion's, are not weights."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from augment_store.modalities import S2L2A
+from augment_store.modalities.definitions import S2L2A
 from tests.worlds import rasters
 
 BANDS = [band for band in S2L2A.bands if band not in {"COASTAL_AEROSOL", "WATER_VAPOR"}]

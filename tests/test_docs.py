@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from augment_store.chips.layouts import SPLITS, Image, Layout, load_layout, shipped_layout
-from augment_store.cli import COMMANDS as STORE_COMMANDS
-from augment_store.legend import LegendTable
-from augment_store.maps.arrays import token_arrays
-from augment_store.maps.registry import CONTINUOUS, MAPS
-from augment_store.modalities import INPUT_MODALITIES, LULC_LEGEND
-from augment_store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
-from augment_store.store import AugmentStore
-from eval.cli import COMMANDS as EVAL_COMMANDS
+from augment_store.cli.main import COMMANDS as STORE_COMMANDS
+from augment_store.modalities.definitions import INPUT_MODALITIES, LULC_LEGEND
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.map_arrays import token_arrays
+from augment_store.modalities.registry import CONTINUOUS, MAPS
+from augment_store.store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
+from augment_store.store.writer import AugmentStore
+from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from eval.study.config import Study
 from finetune.augment.controls import CONTROLS
 from finetune.augment.encodings import ENCODINGS, VALUE

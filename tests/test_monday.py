@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment_store.store import AugmentStore
+from augment_store.store.writer import AugmentStore
 from demo.recipe import Stage
 from eval.study.config import Study
 from finetune.options import parse as finetune_options

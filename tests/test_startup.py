@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment_store.cli import COMMANDS as STORE_COMMANDS
-from eval.cli import COMMANDS as EVAL_COMMANDS
+from augment_store.cli.main import COMMANDS as STORE_COMMANDS
+from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from finetune.options import CONFIGS
 from tests.conftest import ROOT
 

@@ -22,13 +22,13 @@ from zarr.storage import ZipStore
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.scenes import scenes_by_pattern
-from augment_store.entries import ChipEntry
-from augment_store.maps.continuous import ContinuousMap
-from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES
-from augment_store.schema import Extent, map_arrays
-from augment_store.spec import GenerationSpec, InputSpec, SamplingSpec
-from augment_store.store import AugmentStore, ChipRecord
+from augment_store.modalities.continuous import ContinuousMap
+from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.modalities.registry import MAPS
+from augment_store.store.chip_index import ChipEntry
+from augment_store.store.schema import Extent, map_arrays
+from augment_store.store.spec import GenerationSpec, InputSpec, SamplingSpec
+from augment_store.store.writer import AugmentStore, ChipRecord
 from finetune.options import find_config
 
 Array = NDArray[Any]

@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.archives import is_archived
 from augment_store.chips.georeference import Georeference, read_georeference
 from augment_store.chips.layouts import (
     SPLITS,
@@ -28,9 +27,11 @@ from augment_store.chips.layouts import (
 from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
-from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, missing
-from augment_store.remote import RemotePath, as_path
-from augment_store.words import counted, sized
+from augment_store.io.remote import RemotePath, as_path
+from augment_store.io.tar import is_archived
+from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES
+from augment_store.modalities.values import missing
+from augment_store.utils.text import counted, sized
 
 DIGEST_BYTES = 16
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.rasters import LARGEST_RASTER
 from augment_store.errors import ChipDataError
-from augment_store.remote import local_file
+from augment_store.io.remote import local_file
 
 Ring = list[tuple[float, float]]
 """Corners as longitude and latitude in degrees (WGS 84): upper left, upper right, lower right, lower left."""

@@ -15,15 +15,15 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from augment_store.archives import SUFFIX as ARCHIVE
-from augment_store.archives import ArchivedPath, archived, is_archived
 from augment_store.errors import ChipSetError, StoreError
-from augment_store.files import read_text
-from augment_store.modalities import INPUT_MODALITIES, REFERENCE_MODALITIES
-from augment_store.names import check_name
-from augment_store.remote import RemotePath
-from augment_store.typed import STRICT, Unfit, load_yaml, parse
-from augment_store.words import one_line
+from augment_store.io.files import read_text
+from augment_store.io.remote import RemotePath
+from augment_store.io.tar import SUFFIX as ARCHIVE
+from augment_store.io.tar import ArchivedPath, archived, is_archived
+from augment_store.modalities.definitions import INPUT_MODALITIES, REFERENCE_MODALITIES
+from augment_store.utils.identifiers import check_name
+from augment_store.utils.text import one_line
+from augment_store.utils.validation import STRICT, Unfit, load_yaml, parse
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -145,7 +145,7 @@ def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
 @functools.cache
 def shipped_layout(name: str) -> Layout:
     """One of the layouts that come with the package."""
-    source = resources.files("augment_store").joinpath(f"layouts/{name}.yaml")
+    source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")
     return parse(Layout, load_yaml(source.read_text(encoding="utf-8")))
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from augment_store.chips.layouts import Layout
 from augment_store.errors import ChipDataError, ChipNotFoundError, RemotePathError
-from augment_store.modalities import PATCH_SIZE, S2L1C, Modality
-from augment_store.remote import local_file
+from augment_store.io.remote import local_file
+from augment_store.modalities.definitions import PATCH_SIZE, S2L1C, Modality
 
 LARGEST_RASTER: Final = 2**30
 """Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import ChipSetError
-from augment_store.files import read_text
-from augment_store.names import LONGEST_NAME
-from augment_store.remote import as_path
-from augment_store.words import counted
+from augment_store.io.files import read_text
+from augment_store.io.remote import as_path
+from augment_store.utils.identifiers import LONGEST_NAME
+from augment_store.utils.text import counted
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """What is stripped from an id by default: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""

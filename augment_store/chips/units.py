@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 from augment_store.chips.layouts import Layout
-from augment_store.modalities import S1_MODALITIES, S2_MODALITIES
-from augment_store.spec import InputSpec
+from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES
 
 
 @dataclass(frozen=True)
@@ -43,18 +41,3 @@ class Units:
     def name(self, modality: str) -> str:
         """``linear`` or ``native``, as the generation spec records it."""
         return "linear" if modality in S1_MODALITIES and self.s1_linear else "native"
-
-
-def units_on_disk(modality: str, layout: Layout, inputs: Iterable[InputSpec]) -> tuple[bool, float]:
-    """Whether a modality is linear power on disk, and its offset.
-
-    Args:
-        modality: Name of an input modality.
-        layout: Layout of the chip set.
-        inputs: How a generator took its inputs, since a command may have said otherwise than the layout.
-    """
-    taken = next((entry for entry in inputs if entry.name == modality), None)
-    if taken is None:
-        units = Units.of(layout)
-        return units.name(modality) == "linear", units.offset(modality)
-    return taken.unit == "linear", taken.offset

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from augment_store.chips.georeference import coarser, is_known
-from augment_store.export.canvas import Canvas
 from augment_store.export.layers import Layer
-from augment_store.export.sidecar import write_sidecars
-from augment_store.files import draft_of, write_whole
-from augment_store.store import AugmentStore
+from augment_store.export.mosaic import Canvas
+from augment_store.export.sidecars import write_sidecars
+from augment_store.io.files import draft_of, write_whole
+from augment_store.store.writer import AugmentStore
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetWriter

@@ -25,11 +25,11 @@ from augment_store.chips.georeference import (
     pixel_centres,
 )
 from augment_store.errors import AugmentStoreError, ExportError, OutputError
-from augment_store.export.canvas import Canvas
 from augment_store.export.layers import layers
-from augment_store.maps.arrays import MapArray
-from augment_store.schema import ArraySchema, map_arrays
-from augment_store.store import AugmentStore
+from augment_store.export.mosaic import Canvas
+from augment_store.modalities.map_arrays import MapArray
+from augment_store.store.schema import ArraySchema, map_arrays
+from augment_store.store.writer import AugmentStore
 
 _CHUNK: Final = 512
 

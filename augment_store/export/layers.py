@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.errors import ExportError
-from augment_store.maps.arrays import MapArray
-from augment_store.store import AugmentStore
+from augment_store.modalities.map_arrays import MapArray
+from augment_store.store.writer import AugmentStore
 
 
 @dataclass(frozen=True)

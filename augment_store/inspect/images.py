@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment_store.maps.drawing import Picture, palette
-from augment_store.maps.family import GeneratedMap
-from augment_store.modalities import LegendClass
+from augment_store.modalities.definitions import LegendClass
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.rendering import Picture, palette
 
 _RAMP: Final = ((0.0, (68, 27, 84)), (0.35, (190, 74, 94)), (0.7, (247, 172, 104)), (1.0, (253, 246, 214)))
 """Probability from none (dark) to certain (light)."""

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
-from augment_store.chips.units import units_on_disk
 from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
 from augment_store.inspect.images import MapPicture
-from augment_store.legend import LegendTable
-from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
-from augment_store.maps.drawing import NO_CODE
-from augment_store.maps.family import GeneratedMap
-from augment_store.modalities import IGNORED_LABEL, INPUT_MODALITIES, LegendClass, native
-from augment_store.schema import State
-from augment_store.spec import InputSpec
-from augment_store.store import AugmentStore
-from augment_store.words import sized
+from augment_store.modalities.continuous import VALUE_FILL, ContinuousMap
+from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, LegendClass
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.rendering import NO_CODE
+from augment_store.modalities.values import native
+from augment_store.store.schema import State
+from augment_store.store.spec import InputSpec, units_on_disk
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import sized
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.inspect.references import Reference
-from augment_store.maps.arrays import SHARE_SCALE
-from augment_store.maps.drawing import NO_CODE
-from augment_store.maps.family import GeneratedMap
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.map_arrays import SHARE_SCALE
+from augment_store.modalities.rendering import NO_CODE
 
 ONE_CLASS_SHARE: Final = 0.99
 """A chip looks wrong if one class has this share of its pixels."""

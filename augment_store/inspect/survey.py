@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.inspect.references import OtherMaps, Reference, References
-from augment_store.inspect.selection import Progress
 from augment_store.inspect.statistics import (
     MEASURES,
     ChipMaps,
@@ -20,11 +19,12 @@ from augment_store.inspect.statistics import (
     class_shares,
     find_flags,
 )
-from augment_store.legend import LegendTable
-from augment_store.maps.arrays import TOKEN_PROBABILITY
-from augment_store.maps.categorical import CONFIDENCE
-from augment_store.maps.family import GeneratedMap
-from augment_store.store import AugmentStore
+from augment_store.modalities.categorical import CONFIDENCE
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.map_arrays import TOKEN_PROBABILITY
+from augment_store.store.chip_selection import Progress
+from augment_store.store.writer import AugmentStore
 
 
 @dataclass(frozen=True)

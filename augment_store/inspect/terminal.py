@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from augment_store.files import printable
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.survey import Group, Survey, summarise
-from augment_store.maps.family import GeneratedMap
-from augment_store.modalities import LegendClass
-from augment_store.words import counted, sized
+from augment_store.io.files import printable
+from augment_store.modalities.definitions import LegendClass
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.utils.text import counted, sized
 
 _LISTED: Final = 10
 _BAR: Final = 20

@@ -11,24 +11,17 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.units import units_on_disk
-from augment_store.entries import read_entry
 from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.survey import Survey
-from augment_store.maps.arrays import SHARE_SCALE, TOKENS, by_pixel
-from augment_store.maps.drawing import Picture
-from augment_store.maps.registry import CONTINUOUS
-from augment_store.modalities import (
-    DEM,
-    INPUT_MODALITIES,
-    S1_MODALITIES,
-    S2_MODALITIES,
-    S2L2A,
-    native,
-)
-from augment_store.spec import InputSpec
+from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES, S2L2A
+from augment_store.modalities.map_arrays import SHARE_SCALE, TOKENS, by_pixel
+from augment_store.modalities.registry import CONTINUOUS
+from augment_store.modalities.rendering import Picture
+from augment_store.modalities.values import native
+from augment_store.store.chip_index import read_entry
+from augment_store.store.spec import InputSpec, units_on_disk
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from augment_store.publish.attribution import UNSTATED
 from augment_store.publish.facts import StoreFacts
-from augment_store.publish.imprint import UNSTATED
 from augment_store.publish.stac import COLLECTION
 
 CROISSANT: Final = "croissant.json"

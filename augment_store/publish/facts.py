@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.georeference import authority_code, footprint, pixel_metres
-from augment_store.entries import iter_entries
-from augment_store.inspect.info import class_shares
-from augment_store.inspect.selection import draw
 from augment_store.inspect.survey import Survey, summarise
-from augment_store.publish.imprint import Imprint
-from augment_store.schema import Extent
-from augment_store.spec import GenerationSpec
-from augment_store.store import AugmentStore
+from augment_store.publish.attribution import Imprint
+from augment_store.store.chip_index import iter_entries
+from augment_store.store.chip_selection import draw
+from augment_store.store.schema import Extent
+from augment_store.store.spec import GenerationSpec
+from augment_store.store.summary import class_shares
+from augment_store.store.writer import AugmentStore
 
 MEASURED_CHIPS: Final = 500
 """Most chips that measures are averaged over; as many as `inspect` reads by default."""

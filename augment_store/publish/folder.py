@@ -10,17 +10,17 @@ from pathlib import Path
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
-from augment_store.files import check_outside, draft_folder_of, write_json
-from augment_store.history import without_places
 from augment_store.inspect.survey import Survey
-from augment_store.legend import LegendTable
-from augment_store.publish.card import write_card
+from augment_store.integrity.verify import verify
+from augment_store.io.files import check_outside, draft_folder_of, write_json
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.publish.attribution import Imprint
 from augment_store.publish.croissant import CROISSANT, croissant_json
+from augment_store.publish.dataset_card import write_card
 from augment_store.publish.facts import StoreFacts, read_facts
-from augment_store.publish.imprint import Imprint
 from augment_store.publish.stac import COLLECTION, collection_json
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.store.history import without_places
+from augment_store.store.writer import AugmentStore
 
 
 def publish(

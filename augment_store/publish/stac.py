@@ -26,9 +26,9 @@ from pystac.extensions.mlm import (
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType
 
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.publish.facts import StoreFacts
-from augment_store.spec import GenerationSpec, InputSpec
+from augment_store.store.spec import GenerationSpec, InputSpec
 
 COLLECTION: Final = "collection.json"
 ZARR: Final = "https://stac-extensions.github.io/zarr/v1.0.0/schema.json"

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from terratorch.models.backbones.terramind.tokenizer.models.vit_models import ViTDecoder, ViTEncoder
 from terratorch.models.backbones.terramind.tokenizer.vqvae import VQVAE
 
-from augment_store.modalities import LULC_LEGEND, PATCH_SIZE
+from augment_store.modalities.definitions import LULC_LEGEND, PATCH_SIZE
 
 IMAGE_SIZE: Final = 128
 """Side in pixels at which the tokenizers are trained; other multiples of 16 work by interpolation."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.command_line import new_parser, run_guarded
+from augment_store.cli.parser import new_parser, run_guarded
 from augment_store.errors import AugmentStoreError
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.modalities import IGNORED_LABEL
+from augment_store.modalities.definitions import IGNORED_LABEL
 from demo.world.fields import smooth_field
 from demo.world.landcover import (
     BARE,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from augment_store.words import counted, few
+from augment_store.utils.text import counted, few
 from eval.compare.inference import LEVEL, Estimate
 
 STRONG_ABOVE: Final = 0.02

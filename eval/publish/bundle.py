@@ -18,9 +18,9 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from augment_store.chips.units import units_on_disk
-from augment_store.modalities import INPUT_MODALITIES, PATCH_SIZE
-from eval.score.opening import Opened
+from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE
+from augment_store.store.spec import units_on_disk
+from eval.score.load import Opened
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model import BACKBONE

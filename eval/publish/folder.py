@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment_store.errors import PublishError
-from augment_store.files import draft_folder_of, write_json
-from augment_store.publish.imprint import Imprint
+from augment_store.io.files import draft_folder_of, write_json
+from augment_store.publish.attribution import Imprint
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.publish.bundle import input_bands, make_bundle
-from eval.publish.card import CardFacts, write_card
+from eval.publish.model_card import CardFacts, write_card
 from eval.publish.report import without_places
-from eval.score.opening import Opened, open_run
+from eval.score.load import Opened, open_run
 from finetune.run.manifest import RunManifest
-from finetune.run.places import Places
-from terramind_weights.files import sha256_of_file
+from finetune.run.preflight import Places
+from terramind_weights.weight_files import sha256_of_file
 
 
 def publish(

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from augment_store.errors import PublishError
-from augment_store.files import read_text, short_place
-from augment_store.typed import load_json
+from augment_store.io.files import read_text, short_place
+from augment_store.utils.validation import load_json
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import REPORT_VERSION, Report
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.files import write_whole
+from augment_store.io.files import write_whole
 
 BINS: Final = 10
 CALIBRATION: Final = "calibration.json"

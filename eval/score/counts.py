@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.files import draft_of
-from augment_store.modalities import IGNORED_LABEL
+from augment_store.io.files import draft_of
+from augment_store.modalities.definitions import IGNORED_LABEL
 from eval.errors import ScoreError
 
 _NAMES: Final = ("chip_id", "scene_id", "class_name")

@@ -13,16 +13,16 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from augment_store.files import read_text, write_whole
-from augment_store.typed import STRICT, load_json, parse
-from augment_store.words import counted
+from augment_store.io.files import read_text, write_whole
+from augment_store.utils.text import counted
+from augment_store.utils.validation import STRICT, load_json, parse
 from eval.errors import ScoreError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
 from finetune.data.splits import digest_of_ids
 from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
 from finetune.run.recipe import Recipe
-from terramind_weights.files import sha256_of_file
+from terramind_weights.weight_files import sha256_of_file
 
 SCORE_VERSION: Final = 5
 DECIDING: Final = ("terramind-tim-store", "terratorch", "torch", "lightning", "albumentations", "peft")

@@ -13,10 +13,10 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import yaml
 from pydantic import BeforeValidator, ConfigDict
 
-from augment_store.files import read_text
-from augment_store.remote import as_path
-from augment_store.typed import STRICT, Unfit, load_yaml, parse
-from augment_store.words import one_line
+from augment_store.io.files import read_text
+from augment_store.io.remote import as_path
+from augment_store.utils.text import one_line
+from augment_store.utils.validation import STRICT, Unfit, load_yaml, parse
 from eval.errors import StudyError
 
 

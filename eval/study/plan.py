@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from augment_store.words import shipped_or_given
+from augment_store.utils.text import shipped_or_given
 from eval.compare.report.files import REPORT
 from eval.errors import StudyError
 from eval.score.record import FOLDER, RECORD

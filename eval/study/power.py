@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.remote import as_path
-from augment_store.words import counted
+from augment_store.io.remote import as_path
+from augment_store.utils.text import counted
 from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
 from eval.compare.verdict import ONE_RUN
 from eval.study.config import Study

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.files import read_text, write_whole
-from augment_store.remote import without_secrets
-from augment_store.typed import load_json
+from augment_store.io.files import read_text, write_whole
+from augment_store.io.remote import without_secrets
+from augment_store.utils.validation import load_json
 from eval.errors import StudyError
 from eval.study.config import Words
 from eval.study.plan import Step

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.entries import read_entries
-from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS
-from augment_store.maps.registry import MAPS
-from augment_store.modalities import LULC
-from augment_store.remote import as_path
-from augment_store.schema import Extent
-from augment_store.spec import InputSpec
-from augment_store.store import AugmentStore
+from augment_store.io.remote import as_path
+from augment_store.modalities.definitions import LULC
+from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS
+from augment_store.modalities.registry import MAPS
+from augment_store.store.chip_index import read_entries
+from augment_store.store.schema import Extent
+from augment_store.store.spec import InputSpec
+from augment_store.store.writer import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, Maps, Material
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
 from finetune.augment.store_maps import StoreMaps

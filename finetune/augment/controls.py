@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.units import units_on_disk
 from augment_store.errors import ChipDataError
-from augment_store.maps.arrays import TOKENS
-from augment_store.maps.registry import CONTINUOUS
-from augment_store.modalities import NDVI, S2L2A, native, ndvi_of, patches
-from augment_store.spec import InputSpec
+from augment_store.modalities.definitions import NDVI, S2L2A, patches
+from augment_store.modalities.map_arrays import TOKENS
+from augment_store.modalities.registry import CONTINUOUS
+from augment_store.modalities.values import native, ndvi_of
+from augment_store.store.spec import InputSpec, units_on_disk
 from finetune.augment.encodings import MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.maps.arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
-from augment_store.maps.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
-from augment_store.maps.continuous import VALUE_FILL, ContinuousMap
-from augment_store.maps.family import GeneratedMap
-from augment_store.maps.registry import MAPS
-from augment_store.modalities import INPUT_MODALITIES, LULC, S2_MODALITIES
+from augment_store.modalities.categorical import CONFIDENCE, PROBABILITIES, CategoricalMap
+from augment_store.modalities.continuous import VALUE_FILL, ContinuousMap
+from augment_store.modalities.definitions import INPUT_MODALITIES, LULC, S2_MODALITIES
+from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
+from augment_store.modalities.registry import MAPS
 from finetune.errors import EncodingError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from augment_store.maps.arrays import TOKENS
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities.definitions import PATCH_SIZE
+from augment_store.modalities.map_arrays import TOKENS
 from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
-from augment_store.maps.arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
-from augment_store.same_chips import Mismatch, check_same, find_mismatch, generator_inputs
-from augment_store.schema import State
-from augment_store.store import AugmentStore
+from augment_store.integrity.input_match import Mismatch, check_same, find_mismatch, generator_inputs
+from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from finetune.errors import EncodingError
 
 

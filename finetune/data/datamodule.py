@@ -16,19 +16,19 @@ from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.remote import as_path
-from augment_store.words import sized
+from augment_store.io.remote import as_path
+from augment_store.utils.text import sized
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
-from finetune.data.checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
+from finetune.data.normalization import check_units, find_statistics, find_unit_doubts
+from finetune.data.split_checks import Survey, SurveyRules, open_chips, survey_chips
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardisation import check_units, find_statistics, find_unit_doubts
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
+from finetune.log_filters import say
 from finetune.model.shapes import PADDED_TO, check_shape
-from finetune.quiet import say
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """Splits that each of Lightning's stages needs."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from augment_store.chips.chip_set import ChipSet, select_timesteps
-from augment_store.modalities import INPUT_MODALITIES
+from augment_store.modalities.definitions import INPUT_MODALITIES
 from finetune.augment.augmentation import JoinedMaps
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError

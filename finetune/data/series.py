@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.errors import StoreError
-from augment_store.modalities import S2_MODALITIES
-from augment_store.same_chips import generator_inputs
-from augment_store.schema import State, in_order
-from augment_store.store import AugmentStore
-from augment_store.words import counted
+from augment_store.integrity.input_match import generator_inputs
+from augment_store.modalities.definitions import S2_MODALITIES
+from augment_store.store.schema import State, in_order
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import counted
 from finetune.augment.encodings import carrier_of
 
 OPTICAL: Final = "S2"

@@ -11,7 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
-from augment_store.words import counted, few
+from augment_store.utils.text import counted, few
 from finetune.errors import SplitError
 
 

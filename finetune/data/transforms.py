@@ -12,8 +12,8 @@ from albumentations.core.composition import BaseCompose
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment_store.maps.arrays import TOKENS
-from augment_store.words import sized
+from augment_store.modalities.map_arrays import TOKENS
+from augment_store.utils.text import sized
 from finetune.errors import ConfigError, EncodingError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None

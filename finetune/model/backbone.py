@@ -19,7 +19,7 @@ from terratorch.models.backbones.terramind.model.terramind_register import (
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 from torch import Tensor, nn
 
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities.definitions import PATCH_SIZE
 from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement, carrier_of, plan_encoding
 from finetune.errors import ConfigError
 from terramind_weights.backbone import find_source, load_backbone

@@ -10,8 +10,8 @@ from terratorch.models.backbones.terramind.model.terramind_tim import TerraMindT
 from terratorch.models.necks import ReshapeTokensToImage
 from torch import nn
 
-from augment_store.modalities import PATCH_SIZE
-from augment_store.words import sized
+from augment_store.modalities.definitions import PATCH_SIZE
+from augment_store.utils.text import sized
 from finetune.errors import ConfigError
 
 PADDED_TO: Final = 2 * PATCH_SIZE

@@ -9,16 +9,16 @@ from typing import Any, Final
 import yaml
 
 from augment_store.chips.layouts import SPLITS
-from augment_store.files import read_text
-from augment_store.modalities import IGNORED_LABEL
-from augment_store.reading import no_store_at
-from augment_store.remote import as_path, without_secrets
-from augment_store.typed import load_yaml
-from augment_store.words import one_line
+from augment_store.io.files import read_text
+from augment_store.io.remote import as_path, without_secrets
+from augment_store.modalities.definitions import IGNORED_LABEL
+from augment_store.store.reader import no_store_at
+from augment_store.utils.text import one_line
+from augment_store.utils.validation import load_yaml
 from finetune.errors import ConfigError
+from finetune.log_filters import say
 from finetune.model import BACKBONE
 from finetune.options import Options
-from finetune.quiet import say
 from finetune.run.trainer import resolve_trainer
 
 Config = dict[str, Any]

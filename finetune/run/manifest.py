@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from augment_store.files import read_text, write_whole
-from augment_store.typed import load_json, parse
+from augment_store.io.files import read_text, write_whole
+from augment_store.utils.validation import load_json, parse
 from finetune.errors import RunError
-from terramind_weights.files import sha256_of_file
+from terramind_weights.weight_files import sha256_of_file
 
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"

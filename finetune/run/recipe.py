@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import yaml
 
-from augment_store.modalities import INPUT_MODALITIES
-from augment_store.words import LISTED
+from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.utils.text import LISTED
 from finetune.augment.encodings import TRAINED_LAYERS
-from finetune.data.standardisation import DEFAULT_PRESET
+from finetune.data.normalization import DEFAULT_PRESET
 from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.run.config import Config, section

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetune.errors import ConfigError
+from finetune.log_filters import say
 from finetune.options import COMMANDS, Options
-from finetune.quiet import say
 from finetune.run.manifest import CHECKPOINTS
 
 Config = dict[str, Any]
 
-WHOLE_CHECKPOINTS: Final = "finetune.run.checkpoints.WholeCheckpoints"
+WHOLE_CHECKPOINTS: Final = "finetune.run.callbacks.WholeCheckpoints"
 LOGS: Final = "logs"
 OWN_LOGS: Final = re.compile(rf"({'|'.join(COMMANDS)})_\d+")
 """Names of the folders that our own loggers write to."""

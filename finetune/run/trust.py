@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from augment_store.words import one_line
+from augment_store.utils.text import one_line
 from finetune.errors import ConfigError
 
 TRUSTED: Final = frozenset(

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, RemotePathError
-from augment_store.modalities import INPUT_MODALITIES, Modality
-from augment_store.schema import Extent
+from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
+from augment_store.store.schema import Extent
 from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
-from generate.units import to_native
+from generate.data.preprocessing import to_native
 
 SAMPLE_CHIPS: Final = 32
 """Chips that are read, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.units import Units
-from augment_store.modalities import S1_MODALITIES, S2_MODALITIES, Modality
+from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES, Modality
 
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""

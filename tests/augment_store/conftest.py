@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from augment_store.entries import ChipEntry
-from augment_store.spec import GenerationSpec
-from augment_store.store import AugmentStore
+from augment_store.store.chip_index import ChipEntry
+from augment_store.store.spec import GenerationSpec
+from augment_store.store.writer import AugmentStore
 from tests.worlds import EXTENT, make_record, make_spec
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 
-from augment_store.words import now
-from eval.compare.arms import compare_arms
+from augment_store.utils.text import now
+from eval.compare.comparison import compare_arms
 from eval.compare.report.document import Declared, make_report
 from eval.compare.report.model import Report
 from eval.score.record import Score

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from generate.terramind import Owner
+from generate.model.terramind import Owner
 from tests.benchmarks import generation_speed
 from tests.benchmarks.table import DEVICE, Row, peak_memory, seconds
 

@@ -22,14 +22,14 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
-from augment_store.schema import Extent
-from augment_store.store import AugmentStore
-from generate.datamodule import ChipDataModule, ChipReader
-from generate.module import GenerationModule
+from augment_store.store.schema import Extent
+from augment_store.store.writer import AugmentStore
+from generate.data.datamodule import ChipDataModule, ChipReader
+from generate.lightning_module import GenerationModule
+from generate.model.terramind import LoadedGenerator, Owner, load_generator
 from generate.options import generate_options, generate_parser
 from generate.plan import build_spec, entries_to_announce, find_scenes
 from generate.store_writer import StoreWriter
-from generate.terramind import LoadedGenerator, Owner, load_generator
 from terramind_weights.catalog import PUBLISHED
 from tests.benchmarks.table import DEVICE, Row, paired
 from tests.worlds import make_sampling, rasters

@@ -29,10 +29,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import ChipEntry
-from augment_store.inspect.info import summarize
-from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore
+from augment_store.store.chip_index import ChipEntry
+from augment_store.store.schema import Extent, State
+from augment_store.store.summary import summarize
+from augment_store.store.writer import AugmentStore
 from generate.plan import entries_to_announce
 from tests.benchmarks.table import Row
 from tests.worlds import WKT, class_map, make_spec, make_store

@@ -10,7 +10,7 @@ from augment_store.chips.chip_set import ChipSet
 from demo.__main__ import main
 from demo.recipe import stages
 from demo.world.command import main as write_world
-from eval.cli import COMMANDS
+from eval.cli.main import COMMANDS
 from finetune.options import parse as parse_finetune
 from generate.options import audit_parser, generate_options, generate_parser
 

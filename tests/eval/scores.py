@@ -10,7 +10,7 @@ import numpy as np
 
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score
-from finetune.run.class_maps import write_classes
+from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord, CostRecord, DataRecord, RunManifest, SplitRecord, StartRecord
 
 DIGESTS = count()

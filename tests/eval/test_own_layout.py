@@ -8,15 +8,15 @@ import pytest
 import yaml
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.cli import main as augment_store
-from augment_store.entries import read_entries
-from augment_store.store import AugmentStore
-from eval.cli import main as evaluate
-from eval.score.opening import open_run
+from augment_store.cli.main import main as augment_store
+from augment_store.store.chip_index import read_entries
+from augment_store.store.writer import AugmentStore
+from eval.cli.main import main as evaluate
+from eval.score.load import open_run
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from finetune.run.places import Places
+from finetune.run.preflight import Places
 from generate.cli import main as generate
 from tests.worlds import two_class_config, write_sen1floods11
 
@@ -27,7 +27,7 @@ name: flood
 classes: [{value: 0, name: dry}, {value: 1, name: water}]
 mapping: {1: 1, 2: 0, 3: 1, 4: 0, 5: 0, 6: 0, 9: 0}
 """
-SHIPPED = Path(__file__).parents[2] / "augment_store" / "layouts" / "sen1floods11.yaml"
+SHIPPED = Path(__file__).parents[2] / "augment_store" / "chips" / "layout_files" / "sen1floods11.yaml"
 
 
 @pytest.fixture(scope="module")

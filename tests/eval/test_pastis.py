@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment_store.cli import main as augment_store
-from augment_store.store import AugmentStore
-from eval.cli import main as evaluate
+from augment_store.cli.main import main as augment_store
+from augment_store.store.writer import AugmentStore
+from eval.cli.main import main as evaluate
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.options import CONFIGS

@@ -7,8 +7,8 @@ import pytest
 import rasterio
 import yaml
 
-from augment_store.cli import main as augment_store
-from eval.cli import main as evaluate
+from augment_store.cli.main import main as augment_store
+from eval.cli.main import main as evaluate
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest

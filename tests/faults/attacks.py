@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import xarray
 
-from augment_store.entries import read_entry
 from augment_store.errors import AugmentStoreError
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.integrity.verify import verify
+from augment_store.store.chip_index import read_entry
+from augment_store.store.writer import AugmentStore
 from tests.faults.tally import Tally
 
 COLUMNS = ("input_digest", "timestep_source", "series_index", "state")

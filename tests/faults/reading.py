@@ -7,7 +7,7 @@ import errno
 import io
 from pathlib import Path
 
-from augment_store.cli import main
+from augment_store.cli.main import main
 from tests.faults import operations
 from tests.faults.tally import Tally
 from tests.worlds import make_store

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from augment_store.chips.georeference import Georeference
-from augment_store.entries import ChipEntry, read_entries
-from augment_store.repair import repair
-from augment_store.schema import State
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.integrity.repair import repair
+from augment_store.integrity.verify import verify
+from augment_store.store.chip_index import ChipEntry, read_entries
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from eval.errors import ScoreError
 from eval.score.record import Score
-from finetune.run.checkpoints import WholeCheckpoints
+from finetune.run.callbacks import WholeCheckpoints
 from finetune.run.manifest import (
     AugmentRecord,
     CostRecord,
@@ -30,7 +30,7 @@ from finetune.run.manifest import (
     StartRecord,
 )
 from generate.plan import entries_to_announce
-from terramind_weights.files import read_checkpoint
+from terramind_weights.weight_files import read_checkpoint
 from tests.eval.scores import make_score
 from tests.worlds import EXTENT, make_record, make_spec
 

@@ -29,14 +29,14 @@ from augment_store.chips.layouts import read_split
 from augment_store.chips.rasters import read_raster
 from augment_store.chips.scenes import scenes_by_table
 from augment_store.errors import AugmentStoreError
-from augment_store.legend import LegendTable
+from augment_store.modalities.legend_table import LegendTable
 from eval.score.counts import Counts
 from eval.score.record import Score
 from eval.study.config import Study
 from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
 from finetune.run.trust import check_trusted
-from terramind_weights.files import read_checkpoint
+from terramind_weights.weight_files import read_checkpoint
 from tests.eval.scores import make_counts, make_score
 from tests.faults import attacks
 from tests.faults.scenarios import MANIFEST

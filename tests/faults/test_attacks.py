@@ -13,9 +13,9 @@ from zarr.storage import ZipStore
 
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import AugmentStoreError, ChipDataError, StoreError
-from augment_store.schema import State
-from augment_store.store import AugmentStore
-from augment_store.typed import Unfit, load_yaml
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.validation import Unfit, load_yaml
 from eval.score.record import Score
 from eval.study.config import Study
 from finetune.errors import ConfigError
@@ -164,7 +164,7 @@ def test_chips_that_lack_chunks_or_declare_too_much_are_refused(tmp_path):
 
 
 def test_leftovers_of_a_crash_are_swept_by_repair(tmp_path):
-    from augment_store.repair import repair
+    from augment_store.integrity.repair import repair
 
     store = make_store(tmp_path / "s", chips=2)
     left = store.path / "lulc/c/0/0/0/0/0.abc.partial"
@@ -174,7 +174,7 @@ def test_leftovers_of_a_crash_are_swept_by_repair(tmp_path):
 
 
 def test_no_order_to_the_terminal_leaves_a_store(tmp_path, capsys):
-    from augment_store.cli import main
+    from augment_store.cli.main import main
 
     store = make_store(tmp_path / "s", chips=2, failed={"scene0_r0c1": "\x1b[2J[bold]gone[/bold]"})
     assert main(["verify", str(store.path)]) == 1

@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from augment_store.entries import ChipEntry
 from augment_store.errors import StoreError
-from augment_store.inspect.info import summarize
-from augment_store.repair import repair
-from augment_store.schema import State
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.integrity.repair import repair
+from augment_store.integrity.verify import verify
+from augment_store.store.chip_index import ChipEntry
+from augment_store.store.schema import State
+from augment_store.store.summary import summarize
+from augment_store.store.writer import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from tests.faults.kills import killed_at
 from tests.faults.scenarios import OLD, contents, extend, make_old, mend, rename_scenes, write_pending

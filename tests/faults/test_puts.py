@@ -4,9 +4,9 @@ import fsspec
 import pytest
 
 from augment_store.errors import RemotePathError
-from augment_store.lock import StoreBusyError, exclusive_store
-from augment_store.objects import remove
-from augment_store.remote import as_path
+from augment_store.io.lock import StoreBusyError, exclusive_store
+from augment_store.io.objects import remove
+from augment_store.io.remote import as_path
 from tests.faults.puts import failing_at, objects_under
 from tests.faults.scenarios import contents, extend, first, keeps_old, make_old, mend, readable
 

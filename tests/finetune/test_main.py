@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from augment_store.lock import exclusive
+from augment_store.io.lock import exclusive
 from finetune.__main__ import main
 from finetune.options import CONFIGS, parse, shipped_configs
 from tests.worlds import make_world, tiny_options, write_tif

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augment_store.schema import State
-from augment_store.store import AugmentStore
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from generate.cli import main
 from tests.worlds import write_impactmesh_chips
 

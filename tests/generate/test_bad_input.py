@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from augment_store.cli import main as store_main
-from augment_store.lock import exclusive
-from augment_store.schema import State
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.cli.main import main as store_main
+from augment_store.integrity.verify import verify
+from augment_store.io.lock import exclusive
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from generate.cli import main
+from generate.model.terramind import TerraMindGenerator
 from generate.options import AUDIT_EXAMPLES, EXAMPLES, audit_parser, generate_parser
-from generate.terramind import TerraMindGenerator
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 from tests.worlds import rasters, write_folder_chips, write_tif
 

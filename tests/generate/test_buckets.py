@@ -5,11 +5,11 @@ import signal
 import fsspec
 import pytest
 
-from augment_store.history import command_line, last_command
-from augment_store.objects import remove
-from augment_store.remote import as_path
-from augment_store.schema import State
-from augment_store.store import AugmentStore
+from augment_store.io.objects import remove
+from augment_store.io.remote import as_path
+from augment_store.store.history import command_line, last_command
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from generate import generate
 from generate.cli import main
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess

@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 
-from augment_store.schema import State
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.integrity.verify import verify
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
 from generate.cli import main
 from tests.generate.conftest import LONG, assert_equal_stores
 

@@ -8,13 +8,13 @@ import torch
 import xarray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.history import command_line, last_command
-from augment_store.modalities import S2L2A
-from augment_store.schema import Extent, State
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.integrity.verify import verify
+from augment_store.modalities.definitions import S2L2A
+from augment_store.store.history import command_line, last_command
+from augment_store.store.schema import Extent, State
+from augment_store.store.writer import AugmentStore
 from generate.cli import main
-from generate.terramind import TerraMindGenerator
+from generate.model.terramind import TerraMindGenerator
 from tests.generate.conftest import IDS, LONG, assert_equal_stores, kill_when, run_subprocess
 from tests.worlds import (
     rasters,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from generate.cli import main
-from generate.terramind import load_generator
+from generate.model.terramind import load_generator
 from terramind_weights.catalog import PUBLISHED
-from terramind_weights.files import WeightsError, locate
+from terramind_weights.weight_files import WeightsError, locate
 from tests.worlds import make_sampling
 
 TINY = PUBLISHED["terramind_v1_tiny"]

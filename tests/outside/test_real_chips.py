@@ -11,10 +11,11 @@ from rasterio.features import rasterize
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import read_split
 from augment_store.chips.units import Units
-from augment_store.cli import main as store_main
-from augment_store.modalities import S2L2A, native, ndvi_of
-from augment_store.store import AugmentStore
-from augment_store.verify import verify
+from augment_store.cli.main import main as store_main
+from augment_store.integrity.verify import verify
+from augment_store.modalities.definitions import S2L2A
+from augment_store.modalities.values import native, ndvi_of
+from augment_store.store.writer import AugmentStore
 from finetune.__main__ import main as finetune_main
 from finetune.run.manifest import RunManifest
 from generate.audit.audit import audit_chips

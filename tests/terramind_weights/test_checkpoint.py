@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from terramind_weights.checkpoint import Checkpoint, MisfitError, check_fit, read_exact
-from terramind_weights.files import WeightsError
+from terramind_weights.weight_files import WeightsError
 
 
 class Task(nn.Module):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from augment_store.legend import LegendTable
+from augment_store.modalities.legend_table import LegendTable
 from demo.world.fields import draw_cells, smooth_field
 from demo.world.landcover import PIXEL_SIZE, WATER, draw_landcover
 from demo.world.scenes import (

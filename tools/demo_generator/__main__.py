@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from augment_store.command_line import new_parser, run_guarded
+from augment_store.cli.parser import new_parser, run_guarded
 
 
 def main(arguments: Sequence[str]) -> int:

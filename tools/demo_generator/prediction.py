@@ -6,7 +6,7 @@ import torch
 from terratorch.models.backbones.terramind.model.terramind import TerraMind
 from terratorch.models.backbones.terramind.tokenizer.vqvae import VQVAE
 
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities.definitions import PATCH_SIZE
 from tools.demo_generator.samples import Batch
 
 

@@ -14,7 +14,7 @@ from terratorch.models.backbones.terramind.model.terramind_register import (
     v1_pretraining_std,
 )
 
-from augment_store.modalities import LULC_LEGEND
+from augment_store.modalities.definitions import LULC_LEGEND
 from demo.world.scenes import CHIP_SIDE, Raster
 
 S2, S1, DEM = "untok_sen2l2a@224", "untok_sen1rtc@224", "untok_dem@224"

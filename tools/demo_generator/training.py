@@ -14,7 +14,7 @@ from terratorch.models.backbones.terramind.tokenizer.vqvae import VQVAE
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own abbreviation
 
-from augment_store.modalities import PATCH_SIZE
+from augment_store.modalities.definitions import PATCH_SIZE
 from demo.world.scenes import CHIP_SIDE, Raster
 from tools.demo_generator.prediction import decode_expected, predict, tokenize
 from tools.demo_generator.samples import DEM, LULC, NDVI, S1, S2, Batch, draw_batch

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from augment_store.files import read_text
+from augment_store.io.files import read_text
 from eval.compare.report.model import Epoch
 from eval.errors import ScoreError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from augment_store.words import counted
+from augment_store.utils.text import counted
 from eval.compare.report.model import Arm, Report, Run
 from eval.compare.verdict import points, span
 

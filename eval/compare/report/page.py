@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from augment_store.files import write_whole
-from augment_store.page.assembly import Assets, as_json, as_legend, assemble
+from augment_store.inspect.page.assembly import Assets, as_json, as_legend, assemble
+from augment_store.io.files import write_whole
 from eval.compare.report.model import Chip, Report
 from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, generated_legend, legend
 from eval.compare.verdict import span

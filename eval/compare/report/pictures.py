@@ -14,9 +14,8 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
 from augment_store.inspect.views import draw_first
-from augment_store.legend import LegendTable
-from augment_store.maps.drawing import NO_CODE
-from augment_store.modalities import (
+from augment_store.io.remote import as_path
+from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     LULC,
     LULC_LEGEND,
@@ -24,8 +23,9 @@ from augment_store.modalities import (
     S2_MODALITIES,
     LegendClass,
 )
-from augment_store.remote import as_path
-from augment_store.store import AugmentStore
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.rendering import NO_CODE
+from augment_store.store.writer import AugmentStore
 from eval.compare.arms import Arm, Comparison
 from eval.score.record import Score
 

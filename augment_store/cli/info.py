@@ -1,0 +1,75 @@
+"""`python -m augment_store info`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from augment_store.io.files import printable
+from augment_store.io.remote import as_path
+from augment_store.store.summary import summarize
+from augment_store.store.writer import AugmentStore
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=as_path, metavar="STORE", help="folder of the store, or its URL")
+    parser.add_argument("--json", action="store_true", help="print plain JSON instead of tables")
+
+
+def _info(parsed: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from augment_store.store.summary import summarize
+    from augment_store.store.writer import AugmentStore
+
+    store = AugmentStore.open(parsed.store)
+    if parsed.json:
+        sys.stdout.write(json.dumps(summarize(store), indent=1) + "\n")
+    else:
+        Console().print(render_info(store))
+    return 0
+
+
+def render_info(store: AugmentStore) -> RenderableType:
+    """The summary as rich tables."""
+    summary = summarize(store)
+    spec = summary.pop("spec")
+    audit, history = summary.pop("audit"), summary.pop("history")
+    about = Table("store", "", box=None, title_justify="left")
+    if summary["bytes"] is None:  # at a URL, where counting them would list every object
+        del summary["bytes"]
+    for key, value in summary.items():
+        about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
+    made = Table("generation spec", "", box=None)
+    for key, value in _rows(spec):
+        made.add_row(_cell(key), _cell(value))
+    accepted = [
+        _cell(f"accepted by the user despite the input audit: {entry.get('message', entry)}")
+        for entry in audit
+    ]
+    runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
+    return Group(about, "", made, *accepted, *runs)
+
+
+def _cell(value: object) -> Text:
+    """A value of the store as text, in which nothing is markup or a control sequence."""
+    return Text(printable(str(value)))
+
+
+def _rows(spec: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for key, value in spec.items():
+        if key == "inputs":
+            rows += [(f"input {e['name']}", f"unit {e['unit']}, offset {e['offset']:g}") for e in value]
+        elif isinstance(value, dict):
+            rows += [(f"{key}.{name}", str(entry)) for name, entry in value.items()]
+        else:
+            rows.append((key, str(value)))
+    return rows

@@ -1,0 +1,177 @@
+"""`python -m augment_store inspect`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augment_store.cli.parser import LEGEND_HELP, add_layout_argument, positive
+from augment_store.io.remote import as_path
+from augment_store.utils.text import counted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from augment_store.inspect.statistics import ChipStatistics
+    from augment_store.inspect.survey import Survey
+    from augment_store.store.writer import AugmentStore
+
+SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
+
+_PAGE_CHIPS: Final = 60
+_SHEET_CHIPS: Final = 8
+"""Chips on a page and on a contact sheet by default; 60 share the page's budget of 1.5 MB (`inspect.html`)."""
+
+_MOST_PAGE_CHIPS: Final = 1000
+_CHECKED_CHIPS: Final = 3
+"""Chips whose inputs are compared with the store before any are shown: a wrong chip set differs in all of them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `inspect`."""
+    parser.add_argument(
+        "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
+    )
+    parser.add_argument(
+        "--chips",
+        type=as_path,
+        metavar="DIR",
+        help="the chip set it was generated from; shows inputs, splits and references",
+    )
+    add_layout_argument(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
+    which.add_argument(
+        "--worst", type=positive, metavar="N", help="show the N most doubtful of the chips summarised"
+    )
+    which.add_argument("--random", type=positive, metavar="N", help="show N random chips")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page for the browser")
+    parser.add_argument("--timestep", type=int, default=0, help="timestep to show (default: 0)")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="STORE",
+        help="compare with the maps of another store of the same chips instead of references",
+    )
+    parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
+    parser.add_argument(
+        "--summary-chips",
+        type=positive,
+        default=500,
+        metavar="N",
+        help="number of random chips that the summary is of (default: 500)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Looks at a store.
+
+    Raises:
+        AugmentStoreError: If the store, the chips, the choice or an output cannot be used.
+    """
+    from rich.console import Console
+
+    from augment_store.inspect.references import OtherMaps
+    from augment_store.inspect.survey import Survey
+    from augment_store.inspect.terminal import print_summary
+    from augment_store.integrity.input_match import open_chips
+    from augment_store.modalities.legend_table import LegendTable
+    from augment_store.store.chip_selection import Progress, check_not_empty, draw
+    from augment_store.store.writer import AugmentStore
+
+    store = AugmentStore.open(args.store)
+    table = LegendTable.load(args.legend)
+    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    check_not_empty(store, Progress.read(store))
+    _check_timestep(store, args.timestep)
+    against = (
+        None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)
+    )
+    survey = Survey(store, chips, table, against)
+    asked = _positions(survey, args)
+    console = Console()
+    seen = list(survey.measure(draw(survey.progress.complete, args.summary_chips, args.seed)))
+    chosen = _choose(survey, seen, asked, args.worst)
+    _check_inputs(survey, chosen)
+    print_summary(console, survey, seen)
+    _show(console, survey, seen, chosen, args)
+    return 0
+
+
+def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
+    """Positions of the chips asked for by id, or drawn at random."""
+    from augment_store.store.chip_selection import draw, positions_of
+
+    if args.ids is not None:
+        return positions_of(survey.store, args.ids, survey.progress)
+    usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
+    return draw(survey.progress.complete, args.random or usual, args.seed)
+
+
+def _choose(
+    survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
+) -> list[ChipStatistics]:
+    """Statistics of the chips to show; those of the summary are reused."""
+    if worst is not None:
+        return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
+    known = {entry.chip_id: entry for entry in seen}
+    ids = [survey.store.chip_ids[position] for position in asked]
+    return [known.get(chip_id) or survey.statistics(chip_id) for chip_id in ids]
+
+
+def _show(
+    console: Console,
+    survey: Survey,
+    seen: Sequence[ChipStatistics],
+    chosen: Sequence[ChipStatistics],
+    args: argparse.Namespace,
+) -> None:
+    from augment_store.inspect.contact_sheet import MOST_ROWS, write_sheet
+    from augment_store.inspect.html_page import write_page
+    from augment_store.inspect.terminal import chips_table
+    from augment_store.inspect.views import view_chip
+
+    if args.html is not None:
+        _check_number(len(chosen), _MOST_PAGE_CHIPS, "a page")
+    if args.png is not None:
+        _check_number(len(chosen), MOST_ROWS, "a contact sheet")
+        write_sheet(
+            args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
+        )
+        console.print(f"{args.png}: contact sheet of {counted(len(chosen), 'chip')}", soft_wrap=True)
+    if args.html is not None:
+        write_page(args.html, survey, seen, chosen, args.timestep)
+        size = args.html.stat().st_size / 1e6
+        console.print(f"{args.html}: page of {counted(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
+    if args.ids or args.worst or args.random:
+        console.print(chips_table(chosen, "chips asked for"))
+
+
+def _check_number(chosen: int, most: int, what: str) -> None:
+    from augment_store.errors import SelectionError
+
+    if chosen > most:
+        raise SelectionError(
+            f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random"
+        )
+
+
+def _check_timestep(store: AugmentStore, timestep: int) -> None:
+    from augment_store.errors import SelectionError
+
+    if not 0 <= timestep < store.extent.timesteps:
+        raise SelectionError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
+
+
+def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
+    from augment_store.integrity.input_match import check_inputs
+
+    if survey.chips is not None:
+        known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]
+        check_inputs(survey.store, survey.chips, known[:_CHECKED_CHIPS])

@@ -1,0 +1,88 @@
+"""`python -m augment_store layouts`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from augment_store.io.files import printable
+from augment_store.io.remote import as_path
+from augment_store.utils.text import counted
+
+SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
+
+EXAMPLES: Final = """
+python -m augment_store layouts
+python -m augment_store layouts show folders > my_layout.yaml
+python -m augment_store layouts check my_layout.yaml --chips tiles
+python -m augment_store layouts check sen1floods11 --chips sen1floods11/v1.1
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `layouts`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    show = actions.add_parser("show", help="print a layout's YAML file, to copy and edit")
+    show.add_argument("layout", metavar="NAME", help="layout that comes with the package")
+    check = actions.add_parser("check", help="say what a layout finds in a folder; exit 1 on a problem")
+    check.add_argument("layout", metavar="NAME|FILE", help="layout by name, or a YAML file")
+    check.add_argument(
+        "--chips", type=as_path, required=True, metavar="DIR", help="root folder of the chip set"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists, shows or checks layouts; returns the exit status.
+
+    Raises:
+        AugmentStoreError: If there is no such layout, or no chip of it in the folder.
+    """
+    if args.action == "show":
+        return _show(args.layout)
+    if args.action == "check":
+        return _check(args.layout, args.chips)
+    return _list()
+
+
+def _list() -> int:
+    from augment_store.chips.layouts import SHIPPED, shipped_layout
+
+    for layout in map(shipped_layout, SHIPPED):
+        sys.stdout.write(f"{layout.name}: {layout.description}\n")
+        data = "" if layout.data[0] == "." else f"{layout.data[0]}/"
+        inside = {name: image.files for name, image in layout.images.items()} | {"mask": layout.mask}
+        files = {name: f"{data}{patterns[0]}" for name, patterns in inside.items() if patterns}
+        files |= {split: paths[0] for split, paths in layout.splits.items()}
+        sys.stdout.writelines(f"  {name:6} {file}\n" for name, file in files.items())
+    sys.stdout.write(
+        "Another: python -m augment_store layouts show NAME prints a file to edit; --layout takes it\n"
+    )
+    return 0
+
+
+def _show(name: str) -> int:
+    from augment_store.chips.layouts import SHIPPED
+    from augment_store.errors import ChipSetError
+
+    if name not in SHIPPED:
+        raise ChipSetError(f"no layout {name!r} comes with the package; expected one of {', '.join(SHIPPED)}")
+    source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")
+    sys.stdout.write(source.read_text(encoding="utf-8"))
+    return 0
+
+
+def _check(layout: str, root: Path) -> int:
+    from augment_store.chips.chip_set import ChipSet
+    from augment_store.chips.layout_check import check_chips
+
+    problems = 0
+    for found in check_chips(ChipSet.open(root, layout)):
+        problems += found.problem
+        mark = "problem: " if found.problem else ""
+        sys.stdout.write(f"{found.subject:8} {mark}{printable(found.text)}\n")
+    told = counted(problems, "problem") if problems else "no problem"
+    sys.stdout.write(f"{root}: {told} with layout {layout}\n")
+    return 1 if problems else 0

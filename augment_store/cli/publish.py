@@ -1,0 +1,85 @@
+"""`python -m augment_store publish`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
+from augment_store.io.remote import as_path
+
+SUMMARY: Final = "a store as a folder for others: data, STAC collection, dataset card, Croissant"
+
+EXAMPLES: Final = """\
+python -m augment_store publish stores/lulc --out nyc --chips data/nyc --license CC-BY-4.0
+python -m augment_store publish stores/lulc --out nyc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `publish`."""
+    parser.add_argument(
+        "store", type=as_path, metavar="STORE", help="folder of the store; complete and sound"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to make; its name is the data set's"
+    )
+    parser.add_argument(
+        "--chips",
+        type=as_path,
+        metavar="DIR",
+        help="chip set it was generated from: compared with the store, and the maps with its references",
+    )
+    add_layout_argument(parser)
+    parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
+    parser.add_argument(
+        "--license",
+        default="other",
+        metavar="ID",
+        help="SPDX identifier (default: other, which is not stated)",
+    )
+    parser.add_argument(
+        "--attribution", nargs="+", default=[], metavar="TEXT", help="who to credit for the chips"
+    )
+    parser.add_argument(
+        "--push",
+        metavar="REPO",
+        help="upload to this Hugging Face data set, as owner/name; made private, needs --license and --attribution",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the folder, and uploads it where asked.
+
+    Raises:
+        AugmentStoreError: If the store is not sound, or the folder or upload fails.
+    """
+    from augment_store.errors import PublishError
+    from augment_store.integrity.input_match import open_chips
+    from augment_store.io.files import check_local
+    from augment_store.modalities.legend_table import LegendTable
+    from augment_store.publish.attribution import UNSTATED, Imprint, check_licence
+    from augment_store.publish.folder import publish
+    from augment_store.publish.hub import push
+    from augment_store.store.writer import AugmentStore
+    from augment_store.utils.text import counted
+
+    check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
+    check_licence(args.license)
+    if args.push and (not args.attribution or args.license == UNSTATED):
+        raise PublishError(
+            f"--push {args.push}: say with --attribution who to credit for the chips and with --license what others "
+            "may do with the maps"
+        )
+    store, table = AugmentStore.open(args.store), LegendTable.load(args.legend)
+    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    imprint = Imprint(args.out.resolve().name, args.license, tuple(args.attribution))
+    facts = publish(store, args.out, imprint, chips=chips, table=table, repo=args.push)
+    sys.stdout.write(
+        f"{args.out}: {counted(facts.chips, 'chip')} of {counted(facts.scenes, 'scene')}, generated, "
+    )
+    sys.stdout.write("not reference\n")
+    if args.push:
+        sys.stdout.write(f"{push(args.out, args.push, 'dataset')}\n")
+    return 0

@@ -1,0 +1,71 @@
+"""Files beside a categorical raster: GDAL's, with category names and attribute table, and QGIS's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+from augment_store.io.files import write_whole
+from augment_store.modalities.definitions import LegendClass
+
+_COLUMNS: Final = (
+    ("Value", 0, 5),
+    ("Class", 2, 2),
+    ("Red", 0, 6),
+    ("Green", 0, 7),
+    ("Blue", 0, 8),
+)
+"""Name, type (0 integer, 2 text) and usage of a column, in the numbers of GDAL's `GDALRATFieldUsage`."""
+
+
+def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
+    """Writes ``<raster>.aux.xml`` and ``.qml`` for a categorical raster; removes old ones beside another.
+
+    Without the style, QGIS lists the unused entries of the colour table too, black and unnamed.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    documents = {raster.with_name(f"{raster.name}.aux.xml"): _document, raster.with_suffix(".qml"): _style}
+    for path, make in documents.items():
+        if classes:
+            write_whole(path, [ElementTree.tostring(make(classes), encoding="utf-8")])
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _style(classes: Sequence[LegendClass]) -> ElementTree.Element:
+    """What QGIS saves of a paletted raster, as far as it needs it."""
+    root = ElementTree.Element("qgis")
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1")
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for entry in classes:
+        shown = {"value": str(entry.value), "label": entry.name, "color": entry.hex, "alpha": "255"}
+        ElementTree.SubElement(palette, "paletteEntry", shown)
+    return root
+
+
+def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = ElementTree.SubElement(band, "CategoryNames")
+    for entry in classes:
+        _text(names, "Category", entry.name)
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_COLUMNS):
+        column = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        _text(column, "Name", name)
+        _text(column, "Type", str(kind))
+        _text(column, "Usage", str(usage))
+    for index, entry in enumerate(classes):
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        for value in (entry.value, entry.name, *entry.rgb):
+            _text(row, "F", str(value))
+    return root
+
+
+def _text(parent: ElementTree.Element, tag: str, text: str) -> None:
+    ElementTree.SubElement(parent, tag).text = text

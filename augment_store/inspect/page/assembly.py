@@ -1,0 +1,64 @@
+"""Putting a page together: one file with its style, its data and its scripts, which loads nothing from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final
+
+from augment_store.modalities.definitions import LegendClass
+
+SHARED: Final = "augment_store.inspect.page"
+
+
+@dataclass(frozen=True)
+class Assets:
+    """The files of a page: ``body.html``, ``style.css`` and scripts.
+
+    Attributes:
+        package: Package whose folder ``assets`` holds them.
+        scripts: Names of the scripts in the order they are run, after `SHARED`'s own.
+    """
+
+    package: str
+    scripts: tuple[str, ...]
+
+    def read(self, name: str) -> str:
+        """Text of one of the files."""
+        return _read(self.package, f"assets/{name}")
+
+
+def assemble(assets: Assets, title: str, data: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """The page, part by part.
+
+    Args:
+        assets: Its files.
+        title: Its title until a script changes it; plain text.
+        data: JSON by the id under which `read` of ``dom.js`` finds it, in parts so that it need not be held at once.
+    """
+    head, body, end = _read(SHARED, "frame.html").split("<!--part-->")
+    yield head.replace("<!--title-->", title.replace("&", "&amp;").replace("<", "&lt;"))
+    yield f"<style>\n{_read(SHARED, 'base.css')}{assets.read('style.css')}</style>\n{body}"
+    yield assets.read("body.html")
+    for name, parts in data.items():
+        yield f'<script type="application/json" id="{name}">'
+        yield from parts
+        yield "</script>\n"
+    scripts = (_read(SHARED, "dom.js"), *map(assets.read, assets.scripts))
+    yield f"<script>\n(() => {{\n'use strict';\n{''.join(scripts)}}})();\n</script>\n{end}"
+
+
+def as_json(value: Any) -> str:
+    """JSON that is safe inside a script element: it holds no ``<``."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def as_legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
+    """Classes with their names, and colours as CSS writes them."""
+    return [{"name": entry.name, "colour": entry.hex} for entry in classes]
+
+
+def _read(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Can a store be trusted? Verify, repair, and compare with the chips it was made from."""

@@ -1,0 +1,132 @@
+"""Whether chips on disk are those that a store was generated from: every stage asks here, and one error answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.errors import OtherChipsError
+from augment_store.store.history import last_command
+from augment_store.store.schema import Extent
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import counted, few
+
+NAMED_CHIPS: Final = 10
+"""Most chips that a message names before it stops with an ellipsis."""
+
+
+class Mismatch(enum.Enum):
+    """Why a store has no maps for a chip as it is on disk."""
+
+    PENDING = "not complete in the store"
+    UNREADABLE = "missing on disk or unreadable"
+    DAMAGED = "damaged in the store"
+    EXTENT = "timesteps or size differ"
+    INPUT = "content differs from what the store was generated from"
+
+
+def generator_inputs(store: AugmentStore) -> tuple[str, ...]:
+    """Modalities that the generator saw, which its input digests cover."""
+    return tuple(entry.name for entry in store.spec.inputs)
+
+
+def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
+    """Compares a chip on disk with what a complete chip of a store was generated from; None where they agree.
+
+    Args:
+        store: The store.
+        chip: Its raw `generator_inputs`.
+
+    Raises:
+        StoreError: If the chip's digests cannot be read.
+    """
+    if Extent.of(chip) != store.extent:
+        return Mismatch.EXTENT
+    equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
+    return None if equal else Mismatch.INPUT
+
+
+def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:
+    """Stops where chips do not belong to a store.
+
+    Args:
+        store: The store.
+        chips: The chip set.
+        found: Chips that do not, by id.
+
+    Raises:
+        OtherChipsError: Naming the chips, what differs and the remedy.
+    """
+    if not found:
+        return
+    listed = "; ".join(
+        f"{_named(found, what)}: {what.value}{_sizes(store, chips, found, what)}"
+        for what in Mismatch
+        if what in found.values()
+    )
+    raise OtherChipsError(f"{store.path}: {listed}. {_remedy(store, chips, found)}")
+
+
+def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
+    ids = [chip_id for chip_id, other in found.items() if other is what]
+    return f"{counted(len(ids), 'chip')} ({few(ids, NAMED_CHIPS)})"
+
+
+def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:
+    """Both extents, if they differ."""
+    if what is not Mismatch.EXTENT:
+        return ""
+    first = next(chip_id for chip_id, other in found.items() if other is what)
+    chip = chips.read(first, generator_inputs(store))
+    return f", {Extent.of(chip)} on disk, {store.extent} in the store"
+
+
+def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
+    """The remedy; the command that made the store would be refused if the chips differ."""
+    command = last_command(store.history) or ""
+    if set(found.values()) == {Mismatch.PENDING}:
+        return f"Generate them with: {command or 'the python -m generate command that made the store'}"
+    if set(found.values()) == {Mismatch.DAMAGED}:
+        return f"python -m augment_store verify {store.path} --repair sets them back; then run: {command or 'generate'}"
+    made_by = f" (this one was made by: {command})" if command else ""
+    return (
+        f"Restore the files under {chips.folder}, name the chip set the store was generated from, or generate these "
+        f"chips into another --store{made_by}"
+    )
+
+
+def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
+    """Opens the chip set a store was generated from.
+
+    Raises:
+        ChipSetError: If the folder holds no chips.
+        OtherChipsError: If it holds none of the store's.
+    """
+    chips = ChipSet.open(root, layout)
+    if store.chip_ids.positions().keys().isdisjoint(chips.ids):
+        raise OtherChipsError(
+            f"{root}: holds none of the store's chips (it has {chips.ids[0]!r} …, the store "
+            f"{store.chip_ids[0]!r} …); give the chip set the store was generated from as --chips"
+        )
+    return chips
+
+
+def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -> None:
+    """Makes sure that chips have the content the store was generated from.
+
+    Chips whose inputs are not all on disk are skipped.
+
+    Raises:
+        OtherChipsError: If every chip that can be compared has another digest.
+    """
+    inputs = generator_inputs(store)
+    present = [i for i in chip_ids if all(chips.has(i, name) for name in inputs)]
+    found = {i: find_mismatch(store, chips.read(i, inputs)) for i in present}
+    differing = {chip_id: what for chip_id, what in found.items() if what is not None}
+    if len(differing) == len(present):
+        check_same(store, chips, differing)

@@ -1,0 +1,354 @@
+"""Whether a store can be trusted: schema, completeness, readable chunks, range of values, copies, input digests."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
+from augment_store.integrity.input_match import Mismatch, check_same, find_mismatch, generator_inputs
+from augment_store.io.files import read_text
+from augment_store.modalities.map_arrays import MapArray
+from augment_store.store.arrays import metadata_problem
+from augment_store.store.chip_index import entry_chunks, rows
+from augment_store.store.chip_selection import draw
+from augment_store.store.schema import ArraySchema, Role, State, in_order
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.validation import load_json
+
+COMPARED_AT_ONCE: Final = 1024
+"""Chips handed to the comparing threads at a time."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store.
+
+    Attributes:
+        message: What, and where.
+        positions: Chips to generate again to repair it, or to announce again where `array` belongs to their entries;
+            empty where neither helps.
+        array: Column whose values of these chips cannot be read.
+    """
+
+    message: str
+    positions: tuple[int, ...] = ()
+    array: str = ""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def verify(
+    store: AugmentStore, chip_set: ChipSet | None = None, *, random: int | None = None, seed: int = 0
+) -> Iterator[Problem]:
+    """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
+
+    Args:
+        store: An open store.
+        chip_set: Chips it should have been generated from; their input digests are compared too.
+        random: Number of random chips whose maps and inputs are read; None for all. Everything else is
+            checked for all chips.
+        seed: Seed for random draws.
+    """
+    problems = list(_schema_problems(store))
+    yield from problems
+    if problems:
+        return  # what follows reads arrays that must be as the schema says
+    yield from _consolidated_problems(store)
+    total = len(store.chip_ids)
+    drawn = range(total) if random is None else draw(np.arange(total), random, seed).tolist()
+    damaged, nameless = False, []
+    for positions in entry_chunks(store):
+        found = list(_entry_problems(store, positions))
+        yield from found
+        damaged |= any(problem.array for problem in found)
+        nameless += [positions] * any(problem.array == "chip_id" for problem in found)
+    yield from () if nameless else _id_problems(store)
+    for shard, positions in enumerate(store.shards()):
+        found = list(_column_problems(store, shard, positions))
+        yield from found
+        damaged |= bool(found)
+        if not found and not any(_overlap(positions, lost) for lost in nameless):
+            looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
+            yield from _shard_problems(store, shard, positions, looked)
+    if chip_set is not None and not damaged:
+        yield from _chip_set_problems(store, chip_set, drawn)
+
+
+def sorted_chunks(store: AugmentStore) -> Iterator[tuple[list[str], list[int]]]:
+    """Ids in sorted order and their positions, by object."""
+    for chunk in entry_chunks(store):
+        ids, places = (
+            store.values(name, _slice(chunk)).tolist() for name in ("sorted_id", "sorted_position")
+        )
+        if not len(ids) == len(places) == len(chunk):
+            raise StoreError(f"{store.path}: sorted_id or sorted_position is cut short; the store is damaged")
+        yield ids, places
+
+
+def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
+    """Makes sure that the complete chips of a store are still what they were generated from.
+
+    Raises:
+        OtherChipsError: Naming those that are not.
+    """
+    check_same(store, chip_set, changed_chips(store, chip_set))
+
+
+def changed_chips(
+    store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
+) -> dict[str, Mismatch]:
+    """Chips that are complete in the store but differ on disk from what it was generated from, and how.
+
+    Args:
+        store: The store.
+        chip_set: The chips.
+        positions: Chips of the store to look at; None for all.
+    """
+    looked = range(len(store.chip_ids)) if positions is None else positions
+    complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
+    present = set(chip_set.ids)
+    chips = sorted(store.chip_ids[p] for p in looked if complete[p] and store.chip_ids[p] in present)
+    inputs = generator_inputs(store)
+
+    def compare(chip_id: str) -> Mismatch | None:
+        try:
+            chip = chip_set.read(chip_id, inputs)
+        except RemotePathError:
+            raise  # a server that does not answer says nothing about a chip
+        except AugmentStoreError:
+            return Mismatch.UNREADABLE
+        try:
+            return find_mismatch(store, chip)
+        except StoreError:
+            return Mismatch.DAMAGED
+
+    changed: dict[str, Mismatch] = {}
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(chips), COMPARED_AT_ONCE):  # a million chips are not all queued at once
+            lot = chips[start : start + COMPARED_AT_ONCE]
+            found = zip(lot, pool.map(compare, lot), strict=True)
+            changed |= {chip_id: what for chip_id, what in found if what is not None}
+    return changed
+
+
+def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
+    found = store.attributes.get("fingerprint")
+    if found != store.fingerprint:
+        yield Problem(f"fingerprint {found} is not the spec's {store.fingerprint}")
+    for schema in store.schemas():
+        try:
+            array = store.array(schema.name)
+        except StoreError as error:
+            yield Problem(str(error))
+            continue
+        shape = (schema.rows(len(store.chip_ids)), *schema.shape)
+        if array.shape != shape:
+            yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
+        wrong = metadata_problem(array, schema, store.shard_chips)
+        if wrong:
+            yield Problem(f"array {schema.name}: {wrong}")
+    if not store.chip_ids:
+        yield Problem("no chip was ever announced; run the generate command")
+
+
+def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
+    """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
+    try:
+        group = load_json(read_text(store.path / "zarr.json"))
+        consolidated = dict(group["consolidated_metadata"])
+        copies = consolidated.pop("metadata")
+        names = {schema.name for schema in store.schemas()}
+        own = {name: load_json(read_text(store.path / name / "zarr.json")) for name in names}
+        differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
+        differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        differing = [f"({type(error).__name__})"]
+    if differing:
+        yield Problem(
+            f"consolidated metadata is missing or differs from the arrays' own: {', '.join(differing)}; "
+            "verify --repair rewrites it"
+        )
+
+
+def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
+    """Entries must be readable, exist for every chip, and be what the chip was announced with."""
+    damaged = False
+    for schema in store.schemas():
+        if schema.role is Role.ENTRY:
+            found = _unreadable(store, schema, positions, needed=True)
+            damaged |= found is not None
+            yield from () if found is None else (found,)
+    for _, entry, intact in () if damaged else rows(store, positions):
+        if not intact:
+            yield Problem(
+                f"chip {entry.chip_id}: scene, coordinate reference system or transform is not what it was announced "
+                "with; run the generate command again, which announces it again"
+            )
+
+
+def _id_problems(store: AugmentStore) -> Iterator[Problem]:
+    """Ids appear once, and the sorted ones are the same. Hashes are compared, to hold few bytes per chip."""
+    hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
+    if np.unique(hashes).size < hashes.size:
+        yield Problem("a chip id appears twice in chip_id")
+    expected = sum(map(hash, enumerate(store.chip_ids)))
+    found, last, in_order, firsts = 0, "", True, []
+    try:
+        for ids, places in sorted_chunks(store):
+            firsts.append(ids[0])
+            found += sum(map(hash, zip(places, ids, strict=True)))
+            in_order &= all(map(operator.le, itertools.chain([last], ids), ids))
+            last = ids[-1]
+        in_order &= store.values("sorted_first").tolist() == firsts
+    except StoreError as error:
+        yield Problem(str(error))
+        return
+    if found != expected or not in_order:
+        yield Problem(
+            "sorted_id is not chip_id in sorted order, or sorted_first is not of it; the generate command or "
+            "verify --repair rewrites it"
+        )
+
+
+def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
+    """Columns of a shard's owner must be readable, and exist for every chip of a shard that was written."""
+    for schema in store.schemas():
+        if schema.role in {Role.RESULT, Role.STATUS}:
+            found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
+            yield from () if found is None else (found,)
+
+
+def _unreadable(
+    store: AugmentStore, schema: ArraySchema, positions: range, *, needed: bool
+) -> Problem | None:
+    """Whether an object of a column is damaged, or missing although it is needed."""
+    try:
+        store.values(schema.name, _slice(positions))
+    except StoreError as error:
+        return Problem(str(error), tuple(positions), schema.name)
+    where = f"of chips {positions.start} to {positions.stop - 1}"
+    if needed and not store.has_object(schema.name, positions.start):
+        return Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
+    return None
+
+
+def _is_written(store: AugmentStore, positions: range) -> bool:
+    """Whether any chip of a shard is said to be complete or failed."""
+    try:
+        return bool((store.values("state", _slice(positions)) != State.PENDING).any())
+    except StoreError:
+        return False
+
+
+def _shard_problems(
+    store: AugmentStore, shard: int, positions: range, looked: Sequence[int]
+) -> Iterator[Problem]:
+    states, errors = (store.values(name, _slice(positions)) for name in ("state", "error"))
+    complete = []
+    for position, state, reason in zip(positions, states, errors, strict=True):
+        name = f"chip {store.chip_ids[position] or f'at position {position}, without an id'}"
+        if state == State.COMPLETE:
+            complete.append(position)
+        elif state == State.PENDING:
+            yield Problem(f"{name}: pending; run the generate command again")
+        elif state == State.FAILED:
+            yield Problem(f"{name}: failed: {reason}")
+        else:
+            yield Problem(
+                f"{name}: state {state} is invalid; expected one of {[int(s) for s in State]}", (position,)
+            )
+    complete = sorted({*complete} & {*looked})
+    for array in store.spec.arrays:
+        yield from _map_problems(store, array, shard, complete)
+    yield from _source_problems(store, positions, complete)
+    yield from _series_problems(store, positions, complete)
+
+
+def _map_problems(
+    store: AugmentStore, array: MapArray, shard: int, complete: Sequence[int]
+) -> Iterator[Problem]:
+    if complete and not store.has_shard(array.name, shard):
+        chips = f"{complete[0]} to {complete[-1]}"
+        yield Problem(f"array {array.name}: the shard of chips {chips} is missing", tuple(complete))
+        return
+    for position in complete:
+        chip_id = store.chip_ids[position]
+        try:
+            values = store.read(array.name, chip_id)
+            wrong = array.problem(values) or _copy_problem(array, values, _sources(store, position))
+        except StoreError as error:
+            wrong = str(error)
+        if wrong:
+            yield Problem(f"chip {chip_id}: {wrong}", (position,))
+
+
+def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
+    sources: NDArray[np.int16] = store.values("timestep_source", slice(position, position + 1))[0]
+    return sources
+
+
+def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
+    """Which timestep is not the copy that `sources` says it is, empty if all are."""
+    in_time = np.moveaxis(values, array.time_axis, 0)
+    for timestep, source in enumerate(sources.tolist()):
+        known = 0 <= source < len(in_time)  # `_source_problems` reports the others
+        if known and not np.array_equal(in_time[timestep], in_time[source]):
+            return f"{array.name} of timestep {timestep} is not a copy of timestep {source}, as timestep_source says"
+    return ""
+
+
+def _source_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
+    """A timestep may only stand for those with the same input digest."""
+    columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
+    rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
+    for position in complete:
+        for name in ("timestep_source", "input_digest", "series_index"):
+            try:
+                store.read(name, store.chip_ids[position])
+            except StoreError as error:
+                yield Problem(f"chip {store.chip_ids[position]}: {error}", (position,))
+        source, digests = rows[position]
+        shown = f"chip {store.chip_ids[position]}: timestep_source {source.tolist()}"
+        if source.min() < 0 or source.max() >= store.extent.timesteps:
+            yield Problem(f"{shown} is outside the {store.extent.timesteps} timesteps", (position,))
+        elif not np.array_equal(digests, digests[source]):
+            yield Problem(f"{shown} joins timesteps of different input", (position,))
+
+
+def _series_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
+    """A series is taken in its order; a file of one timestep stands for each."""
+    rows = dict(zip(positions, store.values("series_index", _slice(positions)), strict=True))
+    for position in complete:
+        for taken, row in zip(store.spec.inputs, rows[position], strict=True):
+            if not in_order(row):
+                yield Problem(
+                    f"chip {store.chip_ids[position]}: series_index {row.tolist()} of {taken.name} is not in rising "
+                    "order from 0 or more",
+                    (position,),
+                )
+
+
+def _chip_set_problems(store: AugmentStore, chip_set: ChipSet, looked: Sequence[int]) -> Iterator[Problem]:
+    for chip_id in sorted(set(chip_set.ids).difference(store.chip_ids.positions())):
+        yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
+    for chip_id, what in changed_chips(store, chip_set, looked).items():
+        yield Problem(f"chip {chip_id}: {what.value}")
+
+
+def _overlap(first: range, other: range) -> bool:
+    return first.start < other.stop and other.start < first.stop
+
+
+def _slice(positions: range) -> slice:
+    return slice(positions.start, positions.stop)

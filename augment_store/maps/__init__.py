@@ -1,1 +1,0 @@
-"""What a generated map is, by family: categorical or continuous. A new modality is one entry of `registry.MAPS`."""

@@ -1,0 +1,1 @@
+"""Modalities of TerraMind, and the maps that are generated of them."""

@@ -1,0 +1,123 @@
+"""Legend tables: which class of a reference legend each of TerraMind's ten LULC classes stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+
+from augment_store.errors import AugmentStoreError
+from augment_store.io.files import read_text
+from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
+from augment_store.utils.text import shipped_or_given
+from augment_store.utils.validation import STRICT, load_yaml, parse
+
+
+class LegendError(AugmentStoreError, ValueError):
+    """A legend table cannot be read or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A class as a file describes it; without a colour, that of the first class mapped to it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    value: int
+    name: str
+    rgb: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """A legend table as a file describes it; `source` and `target` are remarks."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    name: str
+    classes: tuple[_Class, ...]
+    mapping: Mapping[int, int]
+    source: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class LegendTable:
+    """Maps TerraMind's LULC classes to the labels of a reference.
+
+    Attributes:
+        name: What users call the table.
+        classes: The reference's classes, by label value.
+        mapping: Label of each LULC value; values not listed have no counterpart.
+    """
+
+    name: str
+    classes: tuple[LegendClass, ...]
+    mapping: Mapping[int, int]
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """Reads a table from YAML, of which JSON is a part.
+
+        Args:
+            path: File with the keys ``name``, ``classes`` (value, name and, optionally, rgb) and ``mapping``, or the
+                name of a table that ships with the package, such as ``flood``; None for ``nyc``: ten classes to the
+                five of the Phase 2 NYC masks.
+
+        Raises:
+            LegendError: If the file cannot be read, or maps values that no legend has.
+        """
+        shipped = Path(str(resources.files("augment_store.modalities") / "legend_files"))
+        source = shipped / "nyc.yaml" if path is None else shipped_or_given(str(path), shipped) or path
+        try:
+            return cls.from_dict(load_yaml(read_text(source)))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise LegendError(
+                f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
+                "name, classes (each with value, name, rgb) and mapping (LULC value: label), as in "
+                "augment_store/modalities/legend_files/nyc.yaml"
+            ) from error
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Builds a table from plain values.
+
+        Raises:
+            Unfit: If a key is missing or unknown, or a value has another type.
+            LegendError: If a value or label in the mapping is in neither legend.
+        """
+        given = parse(_File, plain)
+        mapping = dict(given.mapping)
+        classes = tuple(
+            LegendClass(c.value, c.name, c.rgb or _colour(c.value, mapping)) for c in given.classes
+        )
+        values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
+        if not mapping.keys() <= values or not set(mapping.values()) <= labels:
+            raise LegendError(
+                f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
+            )
+        return cls(given.name, classes, mapping)
+
+    def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Labels of a LULC map of any shape; −1 where a value has no counterpart."""
+        lookup = np.full(256, IGNORED_LABEL, dtype=np.int64)
+        for value, label in self.mapping.items():
+            lookup[value] = label
+        labels: NDArray[np.int64] = lookup[lulc]
+        return labels
+
+
+def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:
+    """Colour of the first LULC class that a table maps to a label, so that a map which is right looks right."""
+    colours = {entry.value: entry.rgb for entry in LULC_LEGEND}
+    found = [colours[value] for value, target in mapping.items() if target == label and value in colours]
+    if not found:
+        raise LegendError(f"class {label} has no rgb and no LULC class to take its colour from")
+    return found[0]

@@ -1,0 +1,80 @@
+"""Raster values: which are missing, conversion to pretraining units, and NDVI."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.modalities.definitions import S2_MODALITIES, S2L2A, Modality
+
+IMPOSSIBLE: Final = 1e6
+"""No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
+
+
+def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
+    """Where a raster holds no observation; every stage asks this function.
+
+    Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
+    raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band that has an
+    observation is no data; 0 in some bands is a dark surface.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``, for Sentinel-2 all its bands.
+        modality: Their modality.
+
+    Returns:
+        bool of the same shape.
+    """
+    nodata = np.array(modality.nodata)
+    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    found: NDArray[np.bool_] = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
+    if modality.name in S2_MODALITIES:
+        found |= (found | (values == 0)).all(axis=-3, keepdims=True)
+    return found
+
+
+def native(
+    raster: NDArray[Any], modality: Modality, *, linear: bool = False, offset: float = 0.0
+) -> NDArray[np.float32]:
+    """A raster in pretraining units, NaN where nothing was observed.
+
+    Args:
+        raster: Raw values ``[..., C, H, W]``.
+        modality: Their modality.
+        linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
+        offset: Subtracted from every valid value, in the unit after that conversion.
+
+    Returns:
+        float32 of the same shape.
+    """
+    invalid = missing(raster, modality)
+    with np.errstate(over="ignore"):
+        values = raster.astype(np.float32)
+    if linear:
+        invalid |= values <= 0
+        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
+    values -= np.float32(offset)
+    values[invalid] = np.nan
+    return values
+
+
+def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
+
+    The control `analytic-ndvi` and the reference for generated NDVI both use this function.
+
+    Args:
+        bands: ``[..., 12, H, W]`` in any scale of reflectance, NaN where nothing was observed.
+
+    Returns:
+        ``[..., 1, H, W]`` in −1..1; NaN where a band is missing or negative, or both are 0.
+    """
+    red, nir = (bands[..., S2L2A.bands.index(name), :, :] for name in ("RED", "NIR_BROAD"))
+    valid = (red >= 0) & (nir >= 0) & (red + nir > 0)
+    ratio = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=valid)
+    banded: NDArray[np.float32] = ratio[..., None, :, :]
+    return banded

@@ -1,0 +1,129 @@
+"""The dataset card: what the maps are, how far to trust them, how to open them, where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Final
+
+from huggingface_hub import DatasetCardData
+
+from augment_store.inspect.statistics import MEASURES
+from augment_store.publish.attribution import ATTRIBUTIONS, UNSTATED
+from augment_store.publish.croissant import CROISSANT
+from augment_store.publish.facts import StoreFacts
+from augment_store.publish.stac import COLLECTION
+from augment_store.utils.text import counted
+
+_SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""Hugging Face's size categories, each below a number of chips."""
+
+
+def write_card(facts: StoreFacts) -> str:
+    """The card as Markdown with Hugging Face's YAML header."""
+    sections = (_first(facts), _content(facts), _trust(facts), _use(facts), _origin(facts))
+    body = "\n\n".join("\n".join(section) for section in sections)
+    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
+
+
+def _header(facts: StoreFacts) -> DatasetCardData:
+    spec = facts.spec
+    return DatasetCardData(
+        license=facts.imprint.licence.lower(),
+        annotations_creators="machine-generated",
+        pretty_name=facts.imprint.name,
+        size_categories=next((words for most, words in _SIZES if facts.chips < most), "1M<n<10M"),
+        tags=["earth-observation", "terramind", "generated", "zarr", "stac", spec.modality.lower()],
+    )
+
+
+def _first(facts: StoreFacts) -> Iterator[str]:
+    yield "**These maps are generated, not reference.**"
+    yield ""
+    yield facts.summary
+    yield "Do not score a model against them, and do not train on them as if they were labels that someone checked."
+
+
+def _content(facts: StoreFacts) -> Iterator[str]:
+    spec, places = facts.spec, facts.places
+    sampling = spec.sampling
+    rows = {
+        "generator": spec.generator if spec.weights == "checkpoint" else f"{spec.generator}, random weights",
+        "SHA-256 of its weights": f"`{spec.network_sha256}`",
+        f"SHA-256 of the {spec.modality} tokenizer": f"`{spec.tokenizer_sha256}`",
+        "generated from": ", ".join(entry.name for entry in spec.inputs),
+        "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
+        f"{counted(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
+        + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
+        "chips": f"{facts.chips:,} of {facts.extent.height} × {facts.extent.width} pixels",
+        "scenes": f"{facts.scenes:,}",
+        "timesteps, samples of each": f"{facts.extent.timesteps}, {sampling.samples}",
+        "coordinate reference systems": ", ".join(places.systems) or "not known",
+        "pixel": "not known" if places.metres is None else f"{places.metres:g} m",
+        "extent (west, south, east, north)": "not known"
+        if places.box is None
+        else ", ".join(map(str, places.box)),
+        "fingerprint of the spec": f"`{spec.fingerprint}`",
+    }
+    yield "## What is in it"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    yield from (f"| {key} | {value} |" for key, value in rows.items())
+    if facts.shares:
+        yield ""
+        yield (
+            "Shares of the classes: "
+            + ", ".join(f"{name} {share:.1%}" for name, share in facts.shares.items())
+            + "."
+        )
+
+
+def _trust(facts: StoreFacts) -> Iterator[str]:
+    yield "## How far to trust them"
+    yield ""
+    yield f"Means over {counted(facts.measured, 'chip')}; shares are fractions, 0 to 1."
+    yield ""
+    yield "| measure | mean |"
+    yield "|---|---|"
+    for name, label in MEASURES.items():
+        value = facts.measures[name]
+        yield f"| {label} | {f'{value:#.3g}' if isfinite(value) else '–'} |"
+    yield ""
+    if not isfinite(facts.measures["reference"]):
+        yield "They were compared with no reference."
+    yield (
+        "Confidence is the tokenizer decoder's, given the token, and is high even where the generator guesses; token "
+        "probability and agreement between samples say how sure the generator was. None says whether it was right."
+    )
+    for finding in facts.audit:
+        yield ""
+        yield f"Accepted despite the input audit: {finding}"
+
+
+def _use(facts: StoreFacts) -> Iterator[str]:
+    array = facts.spec.map.array
+    yield "## Open it"
+    yield ""
+    yield "```python"
+    yield "import xarray"
+    yield ""
+    yield f"store = xarray.open_zarr({facts.folder!r}, mask_and_scale=False)  # else xarray turns classes into floats"
+    yield f"maps = store.set_xindex('chip_id').sel(chip_id={facts.first_chip!r})[{array!r}]"
+    yield "```"
+    yield ""
+    yield (
+        "With `terramind-tim-store`, `augment_store.AugmentStore.open(FOLDER).to_xarray(CHIP)` gives a chip with its "
+        "coordinates and in units, checked against the digests written with it. "
+        f"`{COLLECTION}` is a STAC collection, `{CROISSANT}` Croissant with GeoCroissant's fields."
+    )
+
+
+def _origin(facts: StoreFacts) -> Iterator[str]:
+    licence = facts.imprint.licence
+    yield "## Origin and licences"
+    yield ""
+    yield f"- licence of these maps: {'not stated; ask who published them' if licence == UNSTATED else licence}"
+    versions = ", ".join(f"{name} {version}" for name, version in facts.spec.versions.items())
+    yield f"- made with {versions}; {facts.spec.precision} on {facts.spec.device}; published {facts.date}"
+    yield from (f"- {words}" for words in (*ATTRIBUTIONS, *facts.imprint.attributions))

@@ -1,0 +1,1 @@
+"""The Zarr store: spec, schema, index, reader and writer."""

@@ -1,0 +1,60 @@
+"""A store's `history`, as the CF conventions have it: a line for every run that wrote to it, its time and command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from augment_store.io.files import printable, short_place
+from augment_store.io.remote import without_secrets
+
+LONGEST_HISTORY: Final = 65_536
+"""Characters that are kept and read; a command line takes about 200."""
+
+
+def command_line(module: str, arguments: Sequence[str]) -> str:
+    """A command as one line that a shell takes back, for example ``python -m generate --chips 'my chips'``.
+
+    URLs in it have no user and password and no query.
+    """
+    return printable(shlex.join(["python", "-m", module, *map(without_secrets, arguments)]))
+
+
+def with_line(history: str, command: str, moment: datetime | None = None) -> str:
+    """A history with one more line; the oldest lines are dropped if it would grow too long.
+
+    Args:
+        history: What is there already, oldest line first.
+        command: One line, as `command_line` gives it.
+        moment: When it was run, now by default.
+    """
+    time = (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = f"{time}: {command}"
+    if len(line) > LONGEST_HISTORY:
+        return f"{line[: LONGEST_HISTORY - 2]} …"
+    kept = f"{history}\n{line}" if history else line
+    while len(kept) > LONGEST_HISTORY:
+        kept = kept.partition("\n")[2]
+    return kept
+
+
+def without_places(history: str) -> str:
+    """A history in which paths of the machine it was written on are cut down to their last two parts."""
+    return "\n".join(map(_without_places, history.splitlines()))
+
+
+def _without_places(line: str) -> str:
+    time, colon, command = line.partition(": ")
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not a line that `with_line` wrote whole
+        return f"{time}{colon}…"
+    pairs = (word.rpartition("=") for word in words)
+    return f"{time}{colon}{shlex.join(f'{option}{equals}{short_place(value)}' for option, equals, value in pairs)}"
+
+
+def last_command(history: str) -> str | None:
+    """The command of the last line, None if there is none."""
+    return history.rpartition("\n")[2].partition(": ")[2] or None

@@ -1,0 +1,69 @@
+"""What is in a store, from what, by which spec: for people, as a rich table, and as plain values."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import numpy as np
+
+from augment_store.io.remote import RemotePath
+from augment_store.modalities.rendering import NO_CODE
+from augment_store.store.chip_index import iter_entries
+from augment_store.store.chip_selection import Progress
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
+
+SHARES_CHIPS: Final = 1000
+"""Most chips that class shares are counted over, so that a large store does not have to be read whole."""
+
+
+def summarize(store: AugmentStore) -> dict[str, Any]:
+    """Counts, extent and spec of a store as plain JSON values; ``bytes`` is None at a URL, where nobody counts them."""
+    progress = Progress.read(store)
+    scenes = {entry.scene_id for entry in iter_entries(store)}
+    return {
+        "path": str(store.path),
+        "chips": len(store.chip_ids),
+        **{state.name.lower(): progress.count(state) for state in State},
+        "scenes": len(scenes),
+        "timesteps": store.extent.timesteps,
+        "height": store.extent.height,
+        "width": store.extent.width,
+        "arrays": list(store.map_names),
+        "bytes": None if isinstance(store.path, RemotePath) else _bytes_under(store.path),
+        "fingerprint": store.fingerprint,
+        "spec": store.spec.to_dict(),
+        "audit": store.audit,
+        "history": store.history.splitlines(),
+    }
+
+
+def _bytes_under(folder: str | os.PathLike[str]) -> int:
+    """Bytes of the files in a folder; a store of a million chips has 300,000, so each is looked up only once."""
+    with os.scandir(folder) as found:
+        return sum(
+            _bytes_under(entry) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
+            for entry in found
+        )
+
+
+def class_shares(store: AugmentStore) -> dict[str, float]:
+    """Share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
+
+    If more than `SHARES_CHIPS` chips are complete, that many evenly spread ones are counted.
+    """
+    kind, complete = store.spec.map, store.chips_in(State.COMPLETE)
+    if kind.continuous or not complete:
+        return {}
+    picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
+    counts = np.zeros(NO_CODE + 1, dtype=np.int64)
+    for pick in picks:
+        codes = kind.codes(store.read(kind.array, complete[pick])[0])
+        counts += np.bincount(codes.ravel(), minlength=NO_CODE + 1)
+    there = counts[: len(kind.legend)]
+    return {
+        entry.name: int(count) / int(there.sum())
+        for entry, count in zip(kind.legend, there, strict=True)
+        if count
+    }

@@ -1,0 +1,1 @@
+"""Command line of evaluation: one module per subcommand."""

@@ -1,0 +1,197 @@
+"""`python -m eval compare`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augment_store.cli.parser import add_layout_argument, positive
+from augment_store.io.remote import as_path
+
+if TYPE_CHECKING:
+    from eval.compare.arms import Comparison
+    from eval.compare.verdict import Verdict
+    from eval.score.record import Score
+
+SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, intervals, report"
+
+REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
+
+SIGN_ALONE: Final = "looks only at the sign of the point estimate, while the interval covers zero"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `compare`."""
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="RUN",
+        help="runs of the baseline, one per seed",
+    )
+    parser.add_argument(
+        "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
+    )
+    parser.add_argument(
+        "--control",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=RUN",
+        help="runs that could explain a difference away; repeat the name for each seed",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "--require",
+        choices=REQUIREMENTS,
+        nargs="+",
+        default=[],
+        help="exit with 1 unless the point estimate is not negative, whatever its interval (acceptable), the interval "
+        "excludes zero (conclusive), an improvement is claimed (improvement), or one of more than +2 pp (strong)",
+    )
+    parser.add_argument(
+        "--chips",
+        type=as_path,
+        metavar="DIR",
+        help="where the chip set is now, for pictures (default: where it was scored)",
+    )
+    add_layout_argument(parser, "the one it was scored with")
+    parser.add_argument(
+        "--pictures",
+        type=_count,
+        default=4,
+        metavar="N",
+        help="number of chips to show that gained most, and that lost most (default: 4)",
+    )
+    parser.add_argument(
+        "--declared",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="number of comparisons declared beforehand on this test split (default: 1; a study passes its own)",
+    )
+    parser.add_argument(
+        "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study passes it)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares, writes the report and prints the verdict.
+
+    Returns:
+        0 with any verdict; 1 if it falls short of `--require`.
+
+    Raises:
+        AugmentStoreError: If runs cannot be compared, or the report cannot be written.
+    """
+    from eval.compare.comparison import compare_arms
+
+    arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
+    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()})
+    _write(comparison, args)
+    verdict = comparison.verdict
+    sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
+    if "acceptable" in args.require and verdict.inconclusive:
+        sys.stdout.write(f"  --require acceptable: {SIGN_ALONE}.\n")
+    sys.stdout.write(f"{args.out / 'report.html'}\n")
+    return 0 if all(_holds(verdict, wanted) for wanted in args.require) else 1
+
+
+def _holds(verdict: Verdict, wanted: str) -> bool:
+    from eval.compare.verdict import Grade
+
+    if wanted == "conclusive":
+        return not verdict.inconclusive
+    if wanted == "acceptable":
+        return verdict.grade.reaches(Grade.ACCEPTABLE)
+    return verdict.claimed and (wanted == "improvement" or verdict.grade is Grade.STRONG)
+
+
+def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
+    """Runs of each control, by name."""
+    from eval.errors import ComparisonError
+
+    controls: dict[str, list[Path]] = {}
+    for entry in entries:
+        name, _, folder = entry.partition("=")
+        if not name or not folder or name in ("baseline", "candidate"):
+            raise ComparisonError(f"--control {entry}: expected NAME=RUN, the name not baseline or candidate")
+        controls.setdefault(name, []).append(Path(folder))
+    return controls
+
+
+def _score(folder: Path) -> Score:
+    """The score of a run's present weights; a run without a score is scored now."""
+    from eval.errors import ScoreError
+    from eval.score.record import Kind, Score, is_scored
+    from finetune.run.manifest import MANIFEST
+
+    if not (folder / MANIFEST).is_file():
+        score = Score.read(folder)
+        if score.origin.kind is Kind.RUN:
+            raise ScoreError(
+                f"{folder}: holds the score of a run but no {MANIFEST}, so there is no record of what was trained; "
+                "copy the whole run directory"
+            )
+        return score
+    if not is_scored(folder):
+        from eval.score.load import open_run
+        from eval.score.predict import score as make_score
+        from finetune.run.preflight import Places
+
+        make_score(open_run(folder, "best", Places()), folder)
+    score = Score.read(folder)
+    if score.origin.kind is Kind.RUN:
+        _check_current(score)
+    return score
+
+
+def _check_current(score: Score) -> None:
+    """Makes sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
+    from eval.errors import ScoreError
+    from finetune.run.manifest import RunManifest
+    from terramind_weights.weight_files import sha256_of_file
+
+    manifest = RunManifest.read(score.folder)
+    manifest.check_complete(score.folder)
+    there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
+    if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
+        raise ScoreError(
+            f"{score.folder}: its score is of weights that it no longer has; run python -m eval score {score.folder}"
+        )
+
+
+def _write(comparison: Comparison, args: argparse.Namespace) -> None:
+    from augment_store.utils.text import now
+    from eval.compare.report import files
+    from eval.compare.report.document import Declared, make_report
+    from eval.compare.report.markdown import to_markdown
+    from eval.compare.report.page import write_page
+    from eval.compare.report.pictures import choose, find_shown
+    from eval.compare.report.table import to_csv
+
+    report = make_report(comparison, now(), Declared(args.study, args.declared))
+    shown = find_shown(comparison, args.chips, args.layout)
+    with files.replaced(args.out) as folder:
+        (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")
+        (folder / files.TABLE).write_text(to_csv(comparison), encoding="utf-8")
+        write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text}; expected a SHA-256 in hexadecimal")
+    return text
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number}; expected 0 or more")
+    return number

@@ -1,0 +1,72 @@
+"""`python -m eval publish`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from augment_store.cli.parser import add_places_arguments
+
+SUMMARY: Final = "a run as a folder for Hugging Face: weights, configuration, model card, report"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `publish`."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory; one of the report's candidates")
+    parser.add_argument(
+        "--report", type=Path, required=True, metavar="DIR", help="folder that compare wrote its report to"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
+    parser.add_argument("--name", help="name of the model (default: the bundle's folder)")
+    parser.add_argument(
+        "--license", default="apache-2.0", help="licence of the weights (default: apache-2.0)"
+    )
+    parser.add_argument(
+        "--attribution",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="who to credit for the chip set and its masks",
+    )
+    parser.add_argument(
+        "--push",
+        metavar="REPO",
+        help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
+    )
+    add_places_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the bundle, and uploads it where asked.
+
+    Raises:
+        AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
+    """
+    from augment_store.errors import PublishError
+    from augment_store.io.files import check_free
+    from augment_store.publish.attribution import Imprint
+    from augment_store.publish.hub import push
+    from eval.publish.report import read_report
+    from finetune.run.manifest import RunManifest
+    from finetune.run.preflight import Places
+
+    if args.push and not args.attribution:
+        raise PublishError(
+            f"--push {args.push}: say with --attribution who to credit for the chips and masks"
+        )
+    report = read_report(args.report)
+    RunManifest.read(args.run)
+    places = Places(args.chips, args.store, args.layout)
+    places.check()
+    check_free(args.out)
+    from eval.publish.folder import publish
+    from eval.publish.model_card import claim  # torch and TerraTorch are imported from here on
+
+    imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
+    publish(args.run, report, args.out, places=places, imprint=imprint)
+    sys.stdout.write(f"{args.out}: {claim(report)}\n")
+    if args.push:
+        sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")
+    return 0

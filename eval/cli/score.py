@@ -1,0 +1,86 @@
+"""`python -m eval score`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augment_store.cli.parser import add_places_arguments
+
+if TYPE_CHECKING:
+    from finetune.run.preflight import Places
+
+SUMMARY: Final = "confusion counts, metrics and predicted maps of runs on their test split"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `score`."""
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run directories; each score goes into RUN/score. With --config, a folder to make",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="best",
+        metavar="best|last|FILE",
+        help="which weights; with --config, the checkpoint's file (default: best)",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="YAML",
+        help="score any TerraTorch checkpoint, with the YAML it was trained by",
+    )
+    add_places_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores runs one after another and prints the metrics of each.
+
+    Raises:
+        AugmentStoreError: If a run, its data or its checkpoint cannot be used.
+    """
+    from finetune.run.preflight import Places
+
+    places = Places(args.chips, args.store, args.layout)
+    _check(args, places)
+    from eval.score.load import open_checkpoint, open_run
+    from eval.score.predict import score  # torch and TerraTorch are imported from here on
+
+    for folder in args.runs:
+        if args.config is None:
+            opened = open_run(folder, args.checkpoint, places)
+        else:
+            opened = open_checkpoint(args.config, Path(args.checkpoint), places)
+        sys.stdout.writelines(f"{line}\n" for line in score(opened, folder).lines())
+    return 0
+
+
+def _check(args: argparse.Namespace, places: Places) -> None:
+    """Makes sure that every run, and what the options name, is there before the first is scored.
+
+    Raises:
+        AugmentStoreError: If one is not, or options contradict each other.
+    """
+    from eval.errors import ScoreError
+    from finetune.run.config import read_yaml
+    from finetune.run.manifest import RunManifest
+
+    if args.config is None and args.checkpoint not in ("best", "last"):
+        raise ScoreError(
+            f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
+        )
+    if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
+        raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
+    if args.config is not None:
+        read_yaml(args.config)
+        if not Path(args.checkpoint).is_file():
+            raise ScoreError(f"--checkpoint {args.checkpoint}: no such file")
+    places.check()
+    for folder in args.runs if args.config is None else ():
+        RunManifest.read(folder)

@@ -1,0 +1,85 @@
+"""`python -m eval study`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+SUMMARY: Final = "arms × seeds with their controls: runs what is missing, from generation to report"
+CONFIGS: Final = Path(str(resources.files("eval.study") / "configs"))
+"""Folder of the studies that ship with the package."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `study`."""
+    parser.add_argument(
+        "--config", required=True, metavar="YAML", help=f"a file, or the name of a study; {_shipped()}"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the commands still to run and what the design can resolve, and stop",
+    )
+    spreads = (("scene", "scenes", "2"), ("seed", "seeds, paired", "0.64, the demo's"))
+    for name, what, default in spreads:
+        parser.add_argument(
+            f"--{name}-spread",
+            type=_points,
+            metavar="PP",
+            help=f"with --dry-run: assumed SD of the difference in mIoU over {what}, in points (default: {default})",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs or prints what is missing from a study.
+
+    Raises:
+        StudyError: If the YAML is invalid, or a step fails.
+    """
+    from augment_store.utils.text import shipped_or_given
+    from eval.errors import StudyError
+    from eval.study.config import Study
+    from eval.study.plan import plan, unequal_recipes, unequal_starts
+    from eval.study.power import Spread, describe
+    from eval.study.runner import command_line, forget, missing, run_step
+
+    path = shipped_or_given(args.config, CONFIGS)
+    if path is None:
+        raise StudyError(
+            f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
+        )
+    study = Study.load(path)
+    doubts = [*unequal_starts(study), *unequal_recipes(study)]
+    steps = plan(study)
+    left = missing(study.out, steps)
+    if not args.dry_run:
+        forget(study.out, left)
+    sys.stdout.writelines(f"# {line}\n" for line in doubts)
+    sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
+    for step in left:
+        sys.stdout.write(f"{command_line(step)}\n")
+        sys.stdout.flush()
+        if not args.dry_run:
+            run_step(study.out, step)
+    if args.dry_run:
+        given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
+        spread = Spread(**{key: value for key, value in given.items() if value is not None})
+        sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
+    for name in study.comparisons:
+        sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")
+    return 0
+
+
+def _shipped() -> str:
+    return f"these ship: {', '.join(sorted(path.stem for path in CONFIGS.glob('*.yaml')))}"
+
+
+def _points(text: str) -> float:
+    """A spread in percentage points, as a share."""
+    number = float(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text}; expected points from 0 to 100")
+    return number / 100

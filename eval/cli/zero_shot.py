@@ -1,0 +1,56 @@
+"""`python -m eval zero-shot`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
+from augment_store.io.remote import as_path
+
+SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `zero-shot`."""
+    parser.add_argument("store", type=as_path, metavar="STORE", help="folder of a LULC store")
+    parser.add_argument(
+        "--chips",
+        type=as_path,
+        required=True,
+        metavar="DIR",
+        help="chip set it was generated from, with a test split",
+    )
+    add_layout_argument(parser)
+    parser.add_argument(
+        "--legend",
+        type=Path,
+        metavar="FILE",
+        help=LEGEND_HELP,
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores a store and prints the metrics.
+
+    Raises:
+        AugmentStoreError: If the store, the chips or the table cannot be used.
+    """
+    from augment_store.chips.chip_set import ChipSet
+    from augment_store.modalities.legend_table import LegendTable
+    from augment_store.store.writer import AugmentStore
+
+    store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
+    table = LegendTable.load(args.legend)
+    from eval.score.calibration import describe  # torch is imported from here on
+    from eval.score.zero_shot import score_store
+
+    made, calibration = score_store(store, chips, table, args.out, args.layout)
+    sys.stdout.writelines(f"{line}\n" for line in made.lines())
+    sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
+    return 0

@@ -1,0 +1,108 @@
+"""Compare baseline, candidate and controls on the same test chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from eval.compare.arms import CANDIDATE, Arm, Comparison, Difference, titles
+from eval.compare.comparability import (
+    _check_runs,
+    _check_same,
+    _data_doubts,
+    _environment_doubts,
+    _recipe_doubts,
+    _start_doubts,
+    unpaired_because,
+)
+from eval.compare.inference import PairedArms, compare, holm
+from eval.compare.verdict import Setting, judge
+from eval.errors import ComparisonError
+from eval.score.metrics import INTERVALS
+from eval.score.record import Score
+
+
+def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
+    """Compares arms.
+
+    Args:
+        arms: Scores of the runs of each arm; ``baseline`` and ``candidate``, then controls.
+
+    Raises:
+        ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, the
+            reference holds no class, a run or a seed appears twice, or runs of one arm were trained on different
+            things.
+    """
+    _check_runs(arms)
+    aligned, dropped = _align(arms)
+    baseline, candidate, *controls = aligned
+    differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
+    against = {control.name: _difference(candidate, control) for control in controls}
+    trained = [score.origin for arm in aligned for score in arm.scores if score.origin.trained]
+    records = [origin.run for origin in trained if origin.run is not None]
+    setting = Setting(
+        scenes=baseline.counts.shape[1],
+        runs=(len(baseline.scores), len(candidate.scores)),
+        pairing=unpaired_because(baseline, candidate),
+        smoke=any(origin.smoke for origin in trained),
+        overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
+        limited=any(record.data.limited_to is not None for record in records),
+        data=(
+            *_data_doubts(trained),
+            *_start_doubts(aligned),
+            *_recipe_doubts(aligned),
+            *_environment_doubts(trained),
+        ),
+        dropped=dropped,
+        titles=titles(baseline, candidate),
+    )
+    verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
+    return Comparison(aligned, differences, against, verdict, setting)
+
+
+def paired(arm: Arm, other: Arm) -> PairedArms:
+    """Counts of two arms, `arm` as the candidate, their runs in the order of their seeds if they are paired."""
+    if unpaired_because(other, arm):
+        return PairedArms(other.counts, arm.counts)
+    order = [score.origin.seed for score in other.scores]
+    place = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
+    return PairedArms(other.counts, arm.counts[place], by_seed=True)
+
+
+def _difference(arm: Arm, other: Arm) -> Difference:
+    names = arm.scores[0].counts.class_names
+    present = other.scores[0].counts.total.sum(axis=-1) > 0
+    overall, by_class, adjusted = {}, {}, {}
+    found = compare(paired(arm, other))
+    for metric in INTERVALS:
+        estimates = found[metric.key]
+        if not metric.by_class:
+            (overall[metric.key],) = estimates
+            continue
+        kept = {name: entry for name, entry, there in zip(names, estimates, present, strict=True) if there}
+        raised = holm(np.array([entry.p_value for entry in kept.values()]))
+        by_class[metric.key] = kept
+        adjusted[metric.key] = dict(zip(kept, map(float, raised), strict=True))
+    return Difference(overall, by_class, adjusted)
+
+
+def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
+    """The arms with all chips in the order of the first run, and the scenes left out because they have no reference."""
+    first = next(iter(arms.values()))[0]
+    if not first.counts.total.sum():
+        raise ComparisonError(
+            f"{first.folder}: no reference pixel of any class in the test split; all of its masks are ignored"
+        )
+    for scores in arms.values():
+        for score in scores:
+            _check_same(first, score)
+    referenced = first.counts.by_scene().sum(axis=(1, 2)) > 0
+    empty = {scene for scene, there in zip(first.counts.scenes, referenced, strict=True) if not there}
+    chips = zip(first.counts.chip_ids, first.counts.scene_ids, strict=True)
+    ids = [chip_id for chip_id, scene in chips if scene not in empty]
+    aligned = tuple(
+        Arm(name, tuple(Score(s.folder, s.counts.ordered(ids), s.origin) for s in scores))
+        for name, scores in arms.items()
+    )
+    return aligned, tuple(sorted(empty))

@@ -1,0 +1,102 @@
+"""Scoring: one forward pass over the test split, kept as confusion counts and predicted maps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from numpy.typing import NDArray
+from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
+
+from augment_store.chips.layouts import wherever_run
+from augment_store.utils.text import now, versions
+from eval.score.counts import Counts, count_pixels
+from eval.score.load import Opened
+from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from finetune.run.geotiff import write_classes
+from finetune.run.manifest_builder import augment_record
+from terramind_weights.weight_files import sha256_of_file
+
+PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
+HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
+"""Chip id, scene id, reference and predicted classes ``[H, W]``."""
+
+
+def score(opened: Opened, folder: Path) -> Score:
+    """Scores a network on its test split and writes counts, record and predicted maps.
+
+    Args:
+        opened: The network and its data.
+        folder: Run directory to write to.
+
+    Raises:
+        AugmentStoreError: If a test chip, its mask or its maps cannot be used.
+        OutputError: If the score cannot be written.
+    """
+    opened.datamodule.setup("test")
+    if opened.manifest is not None:
+        root, splits = opened.datamodule.chips.root, opened.datamodule.splits
+        opened.manifest.check_held_out(opened.config.parent, root, splits.digests)
+    names = opened.datamodule.class_names
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    predictions = folder / FOLDER / PREDICTIONS
+    predictions.mkdir(parents=True, exist_ok=True)
+    discard(folder)
+    chips, scenes, rows = [], [], []
+    for chip_id, scene_id, reference, predicted in _judge(opened, device):
+        rows.append(count_pixels(reference, predicted, len(names)))
+        chips.append(chip_id)
+        scenes.append(scene_id)
+        write_classes(predictions, opened.datamodule.chips, chip_id, predicted.astype(np.int16))
+    counts = Counts(tuple(chips), tuple(scenes), names, np.stack(rows))
+    made = Score(folder, counts, _origin(opened, folder, counts, device))
+    made.write()
+    return made
+
+
+@torch.inference_mode()
+def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
+    """Predicts chip by chip, by the same steps as TerraTorch's `test_step`."""
+    task = opened.task.to(device)
+    for loaded in opened.datamodule.test_dataloader():
+        batch = opened.datamodule.model_batch(move_data_to_device(loaded, device))
+        with _arithmetic(opened.precision, device):
+            output = task.handle_full_or_tiled_inference(batch["image"], task.tiled_inference_on_testing)
+        predicted = to_segmentation_prediction(output).cpu().numpy()
+        reference = task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
+        yield from zip(loaded["chip_id"], loaded["scene_id"], reference, predicted, strict=True)
+
+
+def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Half precision where the trainer would use it; CPUs have no float16 arithmetic."""
+    half = HALF.get(precision)
+    if half is None or (half is torch.float16 and device.type == "cpu"):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, half)
+
+
+def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Origin:
+    manifest, datamodule = opened.manifest, opened.datamodule
+    survey = datamodule.surveys["test"]
+    return Origin(
+        kind=Kind.CHECKPOINT if manifest is None else Kind.RUN,
+        created=now(),
+        source=str((opened.config if manifest is None else folder).resolve()),
+        checkpoint=str(opened.checkpoint.resolve()),
+        checkpoint_sha256=sha256_of_file(opened.checkpoint),
+        chips=str(datamodule.chips.root.resolve()),
+        test=split_record(counts, inputs=survey.inputs, masks=survey.masks),
+        augment=augment_record(datamodule, "" if manifest is None else manifest.augment.new_columns),
+        seed=None if manifest is None else manifest.seed,
+        device=device.type,
+        versions=versions(PACKAGES),
+        run=manifest,
+        layout=wherever_run(datamodule.layout),
+    )

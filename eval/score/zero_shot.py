@@ -1,0 +1,154 @@
+"""The generated map itself as a prediction, through a legend table: a row that needs no training."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import wherever_run
+from augment_store.integrity.input_match import check_same, find_mismatch, generator_inputs
+from augment_store.modalities.categorical import CONFIDENCE
+from augment_store.modalities.definitions import IGNORED_LABEL, LULC
+from augment_store.modalities.legend_table import LegendError, LegendTable
+from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, by_pixel
+from augment_store.store.chip_index import read_entry
+from augment_store.store.schema import State
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import counted, now
+from eval.errors import ScoreError
+from eval.score.calibration import Reliability, write_calibration
+from eval.score.counts import Counts, count_pixels
+from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from finetune.run.geotiff import write_classes
+from finetune.run.manifest import AugmentRecord
+
+Calibration = dict[str, Reliability]
+"""Reliability by the source of the probability, ``confidence`` or ``token_probability``."""
+
+
+def score_store(
+    store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path, layout: str | None = None
+) -> tuple[Score, Calibration]:
+    """Scores a store's LULC maps on the test split of its chips and writes counts, record, maps and calibration.
+
+    With several timesteps the most frequent class counts; with several samples, the first one. A pixel to which no
+    timestep gives a class with a counterpart is a miss. Calibration covers timesteps that were generated, not copied.
+
+    Args:
+        store: A LULC store.
+        chips: The chip set it was generated from.
+        table: From TerraMind's legend to the masks' classes.
+        folder: Folder to write to.
+        layout: Layout that was named to open the chip set, for the record.
+
+    Raises:
+        ScoreError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
+        OtherChipsError: If a test chip is not what the store was generated from.
+        LegendError: If the table's labels are not 0 to one less than their number.
+        AugmentStoreError: If a chip or a mask cannot be read.
+    """
+    names = _class_names(table)
+    ids = _test_chips(store, chips)
+    masks, rows, kept = hashlib.sha256(), [], []
+    (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+    discard(folder)
+    for chip_id in ids:
+        _check_input(store, chips, chip_id)
+        reference = _checked_reference(chips, chip_id, table)
+        masks.update(chip_id.encode() + reference.tobytes())
+        labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
+        predicted = vote(labels, len(names))
+        rows.append(count_pixels(reference, predicted, len(names)))
+        kept.append(_reliability(store, chip_id, labels, reference))
+        write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
+    scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
+    counts = Counts(ids, scenes, names, np.stack(rows))
+    made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
+    found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
+    write_calibration(folder / FOLDER, found)
+    made.write()
+    return made, found
+
+
+def _reliability(
+    store: AugmentStore, chip_id: str, labels: NDArray[np.int64], reference: NDArray[np.int64]
+) -> Calibration:
+    """Probabilities stated by a chip's first sample, labels ``[T, H, W]``, against the reference ``[H, W]``."""
+    times = np.unique(store.read("timestep_source", chip_id))
+    counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
+    right = (labels[times] == reference)[counted]
+    confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
+    probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
+    stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
+    return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
+
+
+def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
+    votes = np.stack([(labels == label).sum(axis=0) for label in range(classes)])
+    return np.where(votes.any(axis=0), votes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
+
+
+def _checked_reference(chips: ChipSet, chip_id: str, table: LegendTable) -> NDArray[np.int64]:
+    """A chip's mask, all of whose labels the legend table has."""
+    reference = chips.mask(chip_id)
+    known = {entry.value for entry in table.classes} | {IGNORED_LABEL}
+    strange = sorted(set(np.unique(reference).tolist()) - known)
+    if strange:
+        raise ScoreError(
+            f"chip {chip_id}: mask holds label {strange[0]}; legend table {table.name} has the labels 0 to "
+            f"{len(table.classes) - 1}, and {IGNORED_LABEL} is ignored; give the legend of these masks with --legend"
+        )
+    return reference
+
+
+def _class_names(table: LegendTable) -> tuple[str, ...]:
+    values = [entry.value for entry in table.classes]
+    if sorted(values) != list(range(len(values))):
+        raise LegendError(f"legend table {table.name}: labels {values}; expected 0 to {len(values) - 1}")
+    return tuple(entry.name for entry in sorted(table.classes, key=lambda entry: entry.value))
+
+
+def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
+    """Chips of the test split in the order of their ids, all complete in the store."""
+    if store.spec.modality != LULC.name:
+        raise ScoreError(
+            f"{store.path}: holds {store.spec.modality}; only {LULC.name} maps are predictions of classes"
+        )
+    if "test" not in chips.splits:
+        raise ScoreError(f"no test split: {chips.split_path('test')} does not exist")
+    ids = tuple(sorted(chips.splits["test"]))
+    missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
+    if missing:
+        raise ScoreError(
+            f"{store.path}: {counted(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
+            "generate again"
+        )
+    return ids
+
+
+def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
+    what = find_mismatch(store, chips.read(chip_id, generator_inputs(store)))
+    check_same(store, chips, {} if what is None else {chip_id: what})
+
+
+def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str, layout: str | None) -> Origin:
+    spec, place = store.spec, str(store.path.resolve())
+    return Origin(
+        kind=Kind.ZERO_SHOT,
+        created=now(),
+        source=place,
+        checkpoint="",
+        checkpoint_sha256="",
+        chips=str(chips.root.resolve()),
+        test=split_record(counts, inputs="", masks=masks),
+        augment=AugmentRecord((), (), None, 0, "", place, store.fingerprint, (spec.map.array,)),
+        seed=spec.sampling.seed,
+        device=spec.device,
+        versions=spec.versions,
+        layout=wherever_run(layout),
+    )

@@ -1,0 +1,338 @@
+"""Any TerraTorch datamodule joined with an augment store, by the names of its files, for plain ``terratorch fit``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from kornia.augmentation import GeometricAugmentationBase2D, GeometricAugmentationBase3D
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+
+import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
+from augment_store.chips.chip_set import ChipSet
+from augment_store.errors import OtherChipsError
+from augment_store.store.history import last_command
+from augment_store.store.schema import Extent
+from augment_store.utils.text import counted
+from finetune.augment.augmentation import Augmentation, AugmentRequest
+from finetune.augment.encodings import Placement
+from finetune.augment.planes import join_images
+from finetune.augment.store_maps import StoreMaps
+from finetune.data.datamodule import STAGES
+from finetune.data.joined.dataset import JoinedDataset, Sample, list_samples, transforms_of
+from finetune.data.series import StoreDates, tells_dates
+from finetune.data.transforms import one_shape
+from finetune.errors import ConfigError
+from finetune.model.shapes import check_shape
+
+MEMORY_LIMIT_MB: Final = 2048
+"""Memory the store's maps may take; beyond it they are read each time."""
+
+
+class JoinedDataModule(LightningDataModule):
+    """A datamodule of TerraTorch's whose samples gain the cached planes of a store.
+
+    Maps go through the datamodule's own transforms together with the image, so that they turn with it. Planes are made
+    of them and joined after the datamodule has standardised the image.
+
+    Args:
+        datamodule: The datamodule, whose datasets list their files: in a YAML, its class_path and init_args.
+        augment: Folder of the augment store; None for the datamodule's own samples, as a baseline's. `encoding` then
+            has no effect, and a `control` is refused.
+        chip_files: How a file's name holds the chip's id, such as ``{id}_S2L2A.tif``; by default the name without
+            its type.
+        chips: Root folder of the chip set that the store was generated from. With it, the files that the datamodule
+            reads are compared by digest with what the generator saw; without it, samples are joined by name alone.
+        layout: How that chip set lies on disk: a layout that ships, or a YAML file; by default detected.
+        timesteps: The store's timesteps that stand for those of the image, counted from 0; by default all.
+        encoding: How cached modalities enter, see `finetune.augment.encodings`; by default as the store suggests. The
+            model's ``backbone_encoding`` says the same.
+        control: What stands in for the store's maps, see `finetune.augment.controls`.
+        control_seed: Seed for random draws of the control.
+
+    Raises:
+        AugmentStoreError: If an argument is invalid; `setup` raises the errors that only the data reveal.
+    """
+
+    def __init__(
+        self,
+        datamodule: LightningDataModule,
+        augment: str | None,
+        chip_files: str = "{id}",
+        chips: str | None = None,
+        layout: str | None = None,
+        timesteps: list[int] | None = None,
+        encoding: list[str] | None = None,
+        control: str | None = None,
+        control_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if chip_files.count("{id}") != 1:
+            raise ConfigError(f"chip_files {chip_files!r}; expected {{id}} once, as in {{id}}_S2L2A.tif")
+        augment = augment or None
+        if augment is None and control is not None:
+            raise ConfigError(f"control {control} without a store; name one with augment")
+        self.datamodule = datamodule
+        self.chip_files = chip_files
+        request = AugmentRequest.of(augment, encoding, control, control_seed) if augment else AugmentRequest()
+        self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
+        if self.augmentation.plan.placement is Placement.TOKENS:
+            raise ConfigError(
+                "encoding tokens: samples of another datamodule are joined with planes; take another encoding, or use "
+                "finetune.data.datamodule.TimStoreDataModule"
+            )
+        self.timesteps = () if augment is None else _timesteps_of(timesteps, self.extent, augment)
+        self.chips = None if chips is None or augment is None else ChipSet.open(chips, layout)
+        self.samples: dict[str, tuple[Sample, ...]] = {}
+        # Lightning hands these to every logger and puts them into each checkpoint
+        self.save_hyperparameters({"joined": self._record()})
+
+    def _record(self) -> dict[str, Any]:
+        """What is joined, as plain values."""
+        augmentation, store = self.augmentation, self.augmentation.store
+        return {
+            "store": str(augmentation.request.store or ""),
+            "fingerprint": store.fingerprint if store else "",
+            "encoding": list(augmentation.encoding),
+            "planes": list(augmentation.plan.plane_names),
+            "control": augmentation.request.control or "",
+            "control_seed": augmentation.request.seed,
+            "timesteps": list(self.timesteps),
+            "chip_files": self.chip_files,
+            "inputs_compared": store is not None and self.chips is not None,
+        }
+
+    @property
+    def extent(self) -> Extent:
+        """Timesteps and size of the store's chips."""
+        if self.augmentation.extent is None:  # a control that reads no maps needs no store elsewhere
+            raise ConfigError(
+                f"augment {self._store_path}: no such folder; joined planes have the size and time of a store"
+            )
+        return self.augmentation.extent
+
+    def __getattr__(self, name: str) -> Any:
+        """What tasks and callbacks ask of the datamodule itself, such as ``val_dataset`` or ``plot``."""
+        if name.startswith("_") or name == "datamodule":  # unpickling asks before there is any
+            raise AttributeError(name)
+        return getattr(self.datamodule, name)
+
+    # Joining -----------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Sets the datamodule up and joins the datasets that a stage needs.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            AugmentStoreError: If a sample has no maps in the store, or is not what the store was generated from.
+        """
+        self.datamodule.trainer = self.trainer  # by which it tells training from validation
+        self.datamodule.setup(stage)
+        for split in STAGES[stage]:
+            dataset = getattr(self.datamodule, f"{split}_dataset", None)
+            if self.augmentation.plan.arrays and not isinstance(dataset, JoinedDataset):
+                dataset = self._join(dataset, split)
+                setattr(self.datamodule, f"{split}_dataset", dataset)
+            if dataset is not None:  # a baseline's too, or a network could scramble its images without a word
+                self._check_fits(dataset)
+
+    def _check_fits(self, dataset: Any) -> None:
+        """Sizes, times and shapes that differ stop here, and not in a worker or in the network."""
+
+        def draw() -> tuple[int, int]:
+            image = dataset[0]["image"]
+            first: Tensor = next(iter(image.values())) if isinstance(image, dict) else image
+            return first.shape[-2], first.shape[-1]
+
+        with torch.random.fork_rng(devices=[]):  # training then shuffles as it would without a store
+            shape = one_shape(draw, transforms_of(dataset))
+        if self.trainer is not None:
+            check_shape(self.trainer.lightning_module, shape)
+
+    def _join(self, dataset: Any, split: str) -> JoinedDataset:
+        if dataset is None:
+            raise ConfigError(
+                f"{type(self.datamodule).__name__} has no {split}_dataset after its setup, so there is nothing to "
+                "join; check the datamodule's arguments for that split"
+            )
+        for name in ("aug", f"{split}_aug"):
+            _check_stays(getattr(self.datamodule, name, None), name)
+        samples = list_samples(dataset, split, self.chip_files)
+        _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
+        store, opened = self.augmentation.store, self.augmentation.opened
+        ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
+        dates = StoreDates.read(opened, ids, self.timesteps) if opened else StoreDates(self.timesteps)
+        if store is not None:
+            _check_known(store, samples)
+            self._check_inputs(store, samples, dates, told=tells_dates(dataset))
+        maps = self.augmentation.source(self.chips, ids, self.extent.shape)
+        if maps is None:
+            raise ConfigError("nothing to join; name an encoding")
+        joined = JoinedDataset(
+            dataset,
+            samples,
+            maps,
+            dates,
+            self.augmentation.plan.placement,
+            self._store_path,
+            training=split == "train",
+        )
+        self.samples[split] = samples
+        return joined
+
+    @property
+    def _store_path(self) -> Path:
+        return self.augmentation.request.store or Path()
+
+    def _check_inputs(
+        self, store: StoreMaps, samples: Sequence[Sample], dates: StoreDates, *, told: bool
+    ) -> None:
+        """Compares what the datamodule reads with what the generator saw, if a chip set tells.
+
+        Args:
+            store: The store's maps.
+            samples: Samples of a split.
+            dates: Which dates the store's timesteps are.
+            told: Whether samples tell theirs, so that they are compared when a sample is read.
+
+        Raises:
+            ConfigError: If a sample's files are not the chip's.
+            OtherChipsError: If the chips are not those of the store.
+        """
+        where = f" Its timesteps are those at the {dates.described()}" if dates.positions else ""
+        if self.chips is None:
+            rank_zero_warn(
+                f"{store.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
+                f"what it was generated from; to have them compared, name the chip set with chips.{where}"
+            )
+            return
+        if self.chips.layout.evenly_spaced and not told:
+            rank_zero_warn(
+                f"{store.path}: nothing tells which dates a sample has. One with the whole series gets the store's; "
+                f"one with as many dates as the store must have the same.{where}"
+            )
+        for sample in samples:
+            _check_files(self.chips, sample, store.path)
+            store.note(self.chips.read(sample.chip_id, store.inputs))
+        store.check(self.chips)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Standardises a batch as the datamodule does, then joins the planes; Lightning calls this on the device."""
+        maps = batch.pop("maps", None)
+        made: dict[str, Any] = self.datamodule.on_after_batch_transfer(batch, dataloader_idx)
+        if maps is None:
+            return made
+        image: Tensor | dict[str, Tensor] = made["image"]
+        by_modality = image if isinstance(image, dict) else {"image": image}
+        augmentation = self.augmentation
+        joined = join_images(augmentation.plan, by_modality, maps, augmentation.token_modality)
+        return {**made, "image": joined if isinstance(image, dict) else joined["image"]}
+
+    # Left to the datamodule ---------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Downloads and prepares data."""
+        self.datamodule.prepare_data()
+
+    def teardown(self, stage: str) -> None:
+        """Ends a stage."""
+        self.datamodule.teardown(stage)
+
+    def train_dataloader(self) -> Any:
+        """Batches of the training split."""
+        return self.datamodule.train_dataloader()
+
+    def val_dataloader(self) -> Any:
+        """Batches of the validation split."""
+        return self.datamodule.val_dataloader()
+
+    def test_dataloader(self) -> Any:
+        """Batches of the test split."""
+        return self.datamodule.test_dataloader()
+
+    def predict_dataloader(self) -> Any:
+        """Batches of the samples to predict."""
+        return self.datamodule.predict_dataloader()
+
+
+def _timesteps_of(named: list[int] | None, extent: Extent, store: str) -> tuple[int, ...]:
+    steps = tuple(range(extent.timesteps)) if named is None else tuple(named)
+    if not steps or min(steps) < 0 or max(steps) >= extent.timesteps:
+        raise ConfigError(
+            f"timesteps {list(steps)}; {store} has {counted(extent.timesteps, 'timestep')}, from 0"
+        )
+    return steps
+
+
+def _check_stays(augmentation: Any, name: str) -> None:
+    """Batches must not be turned on the device, where the planes have not met the image yet."""
+    steps = augmentation.modules() if isinstance(augmentation, nn.Module) else ()
+    moving = (GeometricAugmentationBase2D, GeometricAugmentationBase3D)
+    for step in steps:
+        if isinstance(step, moving):
+            raise ConfigError(
+                f"the datamodule's {name} has Kornia's {type(step).__name__}, which would move the image without its "
+                "maps; use an Albumentations transform of the datamodule instead"
+            )
+
+
+def _check_one_file_each(samples: Iterable[Sample]) -> None:
+    """Two files with one id tell of a wrong pattern."""
+    seen: dict[str, Sample] = {}
+    for sample in samples:
+        first = seen.setdefault(sample.chip_id, sample)
+        if first.files != sample.files:
+            raise ConfigError(
+                f"{first.file} and {sample.file} are both chip {sample.chip_id}; correct chip_files, the pattern that "
+                "finds the id in a file's name"
+            )
+
+
+def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
+    """Makes sure that a sample's files are those of its chip, so that the chip's digests tell of them.
+
+    Raises:
+        ConfigError: If one is another chip's or another folder's.
+    """
+    if not sample.files:  # the dataset names the chip, not its files
+        return
+    own = {name: chips.path(sample.chip_id, name).resolve() for name in chips.layout.images}
+    read = {name: Path(file).resolve() for name, file in sample.files.items()}
+    apart = [file for name, file in read.items() if own.get(name, file) != file]
+    if not apart and not set(read.values()) & set(own.values()):
+        apart = list(read.values())
+    if apart:
+        raise ConfigError(
+            f"{apart[0]}: not a file of chip {sample.chip_id} under {chips.root}, with which {store} is compared; "
+            "name the chip set that is read with chips, or leave chips out to join by name alone"
+        )
+
+
+def _check_known(store: StoreMaps, samples: Sequence[Sample]) -> None:
+    """Makes sure that every sample has maps.
+
+    Raises:
+        OtherChipsError: Naming file, chip and store.
+    """
+    missing = [sample for sample in samples if sample.chip_id not in store.complete]
+    if not missing:
+        return
+    first = missing[0]
+    more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
+    if first.chip_id in store.store.chip_ids:
+        command = last_command(store.store.history) or "the python -m generate command that made the store"
+        what, remedy = "not complete", f"Generate it with: {command}"
+    else:
+        example = next(iter(sorted(store.complete)), "none")
+        what = "not in it"
+        remedy = (
+            f"It has chips such as {example}; say with chip_files how names hold that id, as {{id}}_S2L2A.tif"
+        )
+    raise OtherChipsError(f"{first.name}: chip {first.chip_id} of {store.path}: {what}{more}. {remedy}")

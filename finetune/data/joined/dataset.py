@@ -1,0 +1,293 @@
+"""Samples of any TerraTorch dataset joined with cached maps, which go through its own transforms.
+
+TerraTorch's datasets apply their transforms inside ``__getitem__``. So a sample's maps are handed to the dataset's
+transform before the dataset is asked for the sample, and taken out again when it is done: whatever turns, flips or
+crops the image does the same to the maps, with the same random draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import albumentations as A  # noqa: N812 - the name everyone knows it by
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from terratorch.datasets.transforms import MultimodalToTensor, MultimodalTransforms
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from augment_store.utils.text import counted, sized
+from finetune.augment.augmentation import JoinedMaps
+from finetune.augment.encodings import Placement, carrier_of
+from finetune.data.dataset import SampleDraw, read_maps
+from finetune.data.series import Apart, StoreDates, take_dates
+from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
+from finetune.errors import ConfigError
+
+LISTS: Final = ("samples", "image_files", "id_patches")
+"""Attributes under which TerraTorch's datasets list what they read, a sample an entry."""
+
+PREFIX: Final = "cached_"
+"""Of the maps' names in a transform, so that a modality of the same name is another."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of a sample before it is read.
+
+    Attributes:
+        files: Its files by modality, as the dataset names them; one that has no modalities is under ``image``. Empty
+            where the dataset names its samples by id.
+        file: The one of them whose name tells the chip, or the id.
+        chip_id: The chip.
+    """
+
+    files: Mapping[str, str]
+    file: str
+    chip_id: str
+
+    @property
+    def name(self) -> str:
+        """Name of the file that tells the chip."""
+        return PurePath(self.file).name
+
+
+def list_samples(dataset: Any, split: str, pattern: str) -> tuple[Sample, ...]:
+    """Samples of a dataset in its order.
+
+    Args:
+        dataset: A dataset of TerraTorch's.
+        split: Its split, for messages.
+        pattern: How a file's name holds the chip's id, such as ``{id}_S2L2A.tif``; ``{id}`` alone for a name without
+            its type.
+
+    Raises:
+        ConfigError: If the dataset does not list its files, or a name does not match the pattern.
+    """
+    found = next((getattr(dataset, name) for name in LISTS if hasattr(dataset, name)), None)
+    if found is None or len(found) != len(dataset):
+        raise ConfigError(
+            f"{split} split: {type(dataset).__name__} does not list what it reads, a file a sample, under "
+            f"{', '.join(LISTS)}, so that nothing tells which chip a sample is; wrap another datamodule"
+        )
+    return tuple(_sample(entry, split, pattern) for entry in found)
+
+
+def _sample(entry: Any, split: str, pattern: str) -> Sample:
+    named = entry if isinstance(entry, Mapping) else {"image": entry}
+    # tabular modalities are arrays; a mask names its labels, not the image
+    files = {
+        str(key): str(value)
+        for key, value in named.items()
+        if isinstance(value, str | PurePath | int | np.integer) and key != "mask"
+    }
+    for file in files.values():
+        chip_id = find_id(PurePath(file).name, pattern)
+        if chip_id:
+            return Sample({} if isinstance(entry, int | np.integer) else files, file, chip_id)
+    raise ConfigError(
+        f"{split} split: no file name of sample {next(iter(files.values()), entry)!s} matches chip_files {pattern!r}; "
+        "expected a pattern with {id} once, such as {id}_S2L2A.tif"
+    )
+
+
+def find_id(name: str, pattern: str) -> str | None:
+    """The chip's id in a file's name; None if the name does not match the pattern."""
+    if pattern == "{id}":
+        return name.removesuffix(".zarr.zip") if name.endswith(".zarr.zip") else PurePath(name).stem
+    prefix, suffix = pattern.split("{id}")
+    fits = name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
+    return name[len(prefix) : len(name) - len(suffix)] if fits else None
+
+
+class JoinedTransform:
+    """A dataset's transform, through which the maps of a sample go too.
+
+    Args:
+        inner: The dataset's transform.
+        arrays: Names of the cached maps.
+        timesteps: Number of timesteps.
+
+    Attributes:
+        given: Maps of the sample that is about to be read, ``[T, …, H, W]`` by array.
+        moved: The same maps behind the transform.
+
+    Raises:
+        ConfigError: If the maps cannot go along.
+    """
+
+    def __init__(self, inner: Any, arrays: Sequence[str], timesteps: int) -> None:
+        self.inner = inner
+        self.given: dict[str, NDArray[Any]] = {}
+        self.moved: dict[str, Tensor] = {}
+        self._compose = _shared_compose(inner)
+        if self._compose is not None:
+            check_steps(self._compose.transforms, arrays, timesteps)
+            self._compose.add_targets({f"{PREFIX}{name}": "mask" for name in arrays})
+
+    def __call__(self, *positional: dict[str, Any], **named: Any) -> dict[str, Any]:
+        """Transforms a sample, given as one dict or by name, as the dataset calls it."""
+        data = positional[0] if positional else named
+        _check_size(data, self.given)
+        if self._compose is not None:
+            data = {**data, **{f"{PREFIX}{name}": flatten_maps(maps) for name, maps in self.given.items()}}
+        made: dict[str, Any] = self.inner(data) if positional else self.inner(**data)
+        self.moved = {
+            name: unflatten_maps(made.pop(f"{PREFIX}{name}"), maps.shape[:-2])
+            if self._compose is not None
+            else torch.from_numpy(maps)
+            for name, maps in self.given.items()
+        }
+        return made
+
+
+def transforms_of(dataset: Any) -> A.Compose | None:
+    """The Albumentations that all modalities of a dataset share, if it has any that one can find."""
+    transform = getattr(dataset, "transform", None)
+    inner = transform.inner if isinstance(transform, JoinedTransform) else transform
+    steps = inner.transforms if isinstance(inner, MultimodalTransforms) else inner
+    return steps if isinstance(steps, A.Compose) else None
+
+
+def _shared_compose(transform: Any) -> A.Compose | None:
+    """The Albumentations that all modalities share; None if nothing of the transform moves a pixel.
+
+    Raises:
+        ConfigError: If modalities are moved one by one, or what the transform does is unknown.
+    """
+    if isinstance(transform, MultimodalTransforms):
+        if transform.shared:
+            return transform.transforms
+        steps = [
+            step for single in transform.transforms.values() for step in getattr(single, "transforms", ())
+        ]
+        spatial = [type(step).__name__ for step in every_step(steps) if isinstance(step, A.DualTransform)]
+        if spatial:
+            raise ConfigError(
+                f"transform {spatial[0]} moves each modality by itself, so that cached maps have nothing to move with; "
+                "give one list of transforms for all modalities, and leave shared_transforms at its default"
+            )
+        return None
+    if isinstance(transform, A.Compose):
+        return transform
+    if isinstance(transform, MultimodalToTensor) or _of_terratorch(transform):
+        return None
+    raise ConfigError(
+        f"transform {transform!r}: whether it moves pixels is unknown; expected a list of Albumentations"
+    )
+
+
+def _of_terratorch(transform: Any) -> bool:
+    """Whether it is one of the functions by which TerraTorch makes tensors where no transform is named."""
+    return str(getattr(transform, "__module__", "")).startswith("terratorch.") and hasattr(
+        transform, "__code__"
+    )
+
+
+def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> None:
+    """An image, ``[…, H, W, C]`` here, and its maps must begin on the same pixels."""
+    shapes = [
+        value.shape[-3:-1] for value in data.values() if isinstance(value, np.ndarray) and value.ndim > 2
+    ]
+    for own in (values.shape[-2:] for values in maps.values()):
+        if shapes and own != shapes[0]:
+            raise Apart(f"{sized(shapes[0])} before its transforms, {sized(own)} in the store")
+
+
+class JoinedDataset(Dataset[dict[str, Any]]):
+    """A dataset of TerraTorch's whose samples have cached maps, raw, under ``maps``.
+
+    Args:
+        inner: The dataset; its transform is replaced by one that takes the maps along.
+        samples: Its samples, by `list_samples`.
+        maps: Where the maps come from, and the arrays that are read.
+        dates: The store's timesteps that are joined, and which dates of a chip's series they are.
+        placement: Where the maps enter the model.
+        store: The store, for messages.
+        training: Whether one of several generated samples is drawn at random; otherwise it is the first.
+
+    Raises:
+        ConfigError: If the maps cannot go through the dataset's transform.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        samples: Sequence[Sample],
+        maps: JoinedMaps,
+        dates: StoreDates,
+        placement: Placement,
+        store: Path,
+        *,
+        training: bool,
+    ) -> None:
+        self.inner = inner
+        self.samples_joined = samples
+        self._maps, self._dates, self._placement = maps, dates, placement
+        self._store, self._draw = store, SampleDraw() if training else None
+        self._transform: JoinedTransform | None = None
+        if getattr(inner, "transform", None) is not None:
+            self._transform = JoinedTransform(inner.transform, maps.arrays, len(dates.timesteps))
+            inner.transform = self._transform
+        elif getattr(inner, "transforms", None) is not None:
+            raise ConfigError(
+                f"{type(inner).__name__} keeps its transforms where cached maps cannot go through them"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        """What tasks ask of the dataset itself, such as ``plot``."""
+        if name.startswith("_") or name == "inner":  # unpickling asks before there is any
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def __len__(self) -> int:
+        return len(self.samples_joined)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        """The dataset's sample, with ``maps`` ``[T, …, H, W]`` by array, transformed alike, and the maps' dates.
+
+        Args:
+            index: As the dataset takes it; a pair begins with the place.
+
+        Raises:
+            ConfigError: If image and maps differ in size or time; the message names file, chip and store.
+        """
+        place = index[0] if isinstance(index, tuple) else index
+        known = self.samples_joined[place]
+        maps = read_maps(self._maps, known.chip_id, self._dates.timesteps, self._draw)
+        try:
+            if self._transform is None:
+                sample = dict(self.inner[index])
+                moved = {name: torch.from_numpy(values) for name, values in maps.items()}
+            else:
+                self._transform.given = maps
+                sample = dict(self.inner[index])
+                moved = self._transform.moved
+            sample = take_dates(self.inner, place, sample, self._dates, known.chip_id)
+            self._check_same_grid(sample["image"], moved)
+        except Apart as apart:
+            raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {apart}") from None
+        return sample | {"maps": moved}
+
+    def _check_same_grid(self, image: Tensor | Mapping[str, Tensor], maps: Mapping[str, Tensor]) -> None:
+        if not isinstance(image, Mapping) and self._placement is not Placement.BANDS:
+            raise Apart(
+                "its image is not by modality, so that planes can only be bands; use another encoding"
+            )
+        seen = image[carrier_of(tuple(image))] if isinstance(image, Mapping) else image
+        moved = next(iter(maps.values()))
+        if seen.ndim not in (3, 4):
+            raise Apart(f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]")
+        if tuple(seen.shape[-2:]) != tuple(moved.shape[-2:]):
+            raise Apart(f"{sized(seen.shape[-2:])}, but its maps {sized(moved.shape[-2:])}")
+        times = seen.shape[1] if seen.ndim == 4 else 1
+        joined = len(self._dates.timesteps)
+        if times != joined:
+            raise Apart(
+                f"the image has {counted(times, 'timestep')}, but {joined} of the store are joined; name "
+                "those that stand for the image's with timesteps, such as [0]"
+            )

@@ -1,0 +1,132 @@
+"""Checking every chip of a split before anything is trained on it, and its digest for the record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.layouts import root_above
+from augment_store.errors import ChipDataError
+from augment_store.modalities.definitions import IGNORED_LABEL
+from augment_store.utils.text import sized
+from finetune.augment.store_maps import StoreMaps
+from finetune.errors import LabelError
+
+
+@dataclass(frozen=True)
+class SurveyRules:
+    """What every chip must satisfy.
+
+    Attributes:
+        modalities: Modalities that are read.
+        timesteps: Timesteps asked for.
+        classes: Number of classes, so that labels are 0 to classes − 1, or −1; None if unknown.
+        masks: Whether a mask is needed.
+    """
+
+    modalities: Sequence[str]
+    timesteps: Sequence[int]
+    classes: int | None
+    masks: bool = True
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found about the chips of a split.
+
+    Attributes:
+        inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
+        masks: SHA-256 over chip ids and masks, in hexadecimal; empty if none was read.
+        shape: Height and width of the chips in pixels.
+    """
+
+    inputs: str
+    masks: str
+    shape: tuple[int, int]
+
+
+def open_chips(root: Path, layout: str | None) -> ChipSet:
+    """The chip set of a YAML's ``data_root``.
+
+    Args:
+        root: Its root, or its ``data`` folder if no layout is named.
+        layout: A layout that ships, or a YAML file; None to detect it.
+
+    Raises:
+        ChipSetError: If there is none, or the layout is unknown.
+    """
+    # ImpactMesh's own datamodule takes the folder `data`; a named layout says itself where its files are
+    above = root_above(root) if layout is None else None
+    return ChipSet.open(above or root, layout)
+
+
+def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:
+    """Reads every chip once: checks sizes, timesteps and labels, and the digests of a store if there is one.
+
+    Raises:
+        AugmentStoreError: Naming the first chip that cannot be used, and why; see `StoreMaps.check` for
+            chips that do not belong to the store.
+    """
+    inputs, masks = hashlib.sha256(), hashlib.sha256()
+    shapes: dict[str, tuple[int, int]] = {}
+    for chip_id in sorted(ids):
+        chip = _read(chips, chip_id, rules, store)
+        shapes[chip_id] = chip.shape
+        if store is not None:
+            store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
+        used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
+        inputs.update(chip_id.encode() + used.digests().tobytes())
+        if rules.masks:
+            masks.update(
+                chip_id.encode() + _checked_mask(chips, chip_id, chip.shape, rules.classes).tobytes()
+            )
+    if store is not None:
+        store.check(chips)
+    _check_shapes(shapes)
+    return Survey(inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values())))
+
+
+def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | None) -> Chip:
+    names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
+    chip = chips.read(chip_id, tuple(names))
+    if max(rules.timesteps) >= chip.timesteps:
+        raise ChipDataError(
+            f"chip {chip_id}: timesteps {list(rules.timesteps)} asked for; it has {chip.timesteps}"
+        )
+    return chip
+
+
+def _checked_mask(
+    chips: ChipSet, chip_id: str, shape: tuple[int, int], classes: int | None
+) -> NDArray[np.int64]:
+    mask = chips.mask(chip_id)
+    if mask.shape != shape:
+        raise ChipDataError(f"chip {chip_id}: mask of {sized(mask.shape)}; the images have {sized(shape)}")
+    labels = [int(label) for label in np.unique(mask)]
+    strange = [
+        label
+        for label in labels
+        if label != IGNORED_LABEL and (label < 0 or (classes is not None and label >= classes))
+    ]
+    if strange:
+        expected = "0 or more" if classes is None else f"0 to {classes - 1}"
+        raise LabelError(
+            f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored)"
+        )
+    return mask
+
+
+def _check_shapes(shapes: dict[str, tuple[int, int]]) -> None:
+    """One batch needs one size."""
+    if len(set(shapes.values())) > 1:
+        smallest, largest = min(shapes, key=lambda c: shapes[c]), max(shapes, key=lambda c: shapes[c])
+        raise ChipDataError(
+            f"chips differ in size: {smallest} has {sized(shapes[smallest])}, {largest} {sized(shapes[largest])}; "
+            "train on chips of one size"
+        )

@@ -1,0 +1,30 @@
+"""What a fine-tune says beside its results: notes, and none of the remarks of libraries that nobody needs to read."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from augment_store.utils.log_filters import UNPLACED
+
+REMARKS: Final = (
+    UNPLACED,
+    "LightningCLI's args parameter is intended to run from within",
+    ".*does not have many workers.*",  # lightning: reading ahead is ours to decide
+    ".*isinstance.treespec, LeafSpec.*",  # lightning uses torch's old name
+    ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*The ``compute`` method of metric .* was called before the ``update`` method.*",  # terratorch
+    ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
+)
+
+LOGGERS: Final = (
+    *("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"),
+    "lightning.fabric.utilities.seed",  # listed by itself, because lightning.fabric sets its level on import
+)
+"""Loggers that list the hardware, and the seed, which the run's configuration holds."""
+
+
+def say(message: str) -> None:
+    """Says on stderr what of the user's settings was changed, or is doubtful."""
+    sys.stderr.write(f"note: {message}\n")

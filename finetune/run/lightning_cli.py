@@ -1,0 +1,233 @@
+"""LightningCLI over TerraTorch's segmentation task, built from one YAML and one command line."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser
+from terratorch.cli_tools import MyLightningCLI, import_custom_modules
+from terratorch.tasks import SemanticSegmentationTask
+
+from augment_store.errors import AugmentStoreError
+from augment_store.modalities.map_arrays import TOKENS
+from augment_store.utils.log_filters import quieten
+from augment_store.utils.text import counted, one_line
+from finetune.augment.augmentation import Augmentation
+from finetune.augment.encodings import TRAINED_LAYERS, Placement
+from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
+from finetune.data.dataset import find_bands
+from finetune.errors import ConfigError
+from finetune.log_filters import REMARKS
+from finetune.model import BACKBONE
+from finetune.run.trust import CUSTOM_MODULES
+
+Config = dict[str, Any]
+
+
+BUILD_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    ImportError,
+    MisconfigurationException,
+)
+"""Errors that TerraTorch and the classes a YAML names raise on values they do not accept."""
+
+
+NOISE: Final = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+"""Beginnings of lines in which the parser talks about its own types."""
+
+
+class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
+    """TerraTorch's command line, so that it takes the same YAMLs, restricted to the task and datamodule of stage 2.
+
+    It parses and instantiates, and leaves running to `finetune.run`. The datamodule comes first: it settles what is
+    joined, and then tells the model.
+
+    Args:
+        args: A YAML and what overrides it.
+        settle: Turns what these two say into the configuration of the run.
+        bare: Whether a checkpoint is about to replace the published weights, which then need not be there.
+
+    Attributes:
+        record: The final configuration as plain values.
+    """
+
+    task: SemanticSegmentationTask
+    datamodule: TimStoreDataModule
+
+    def __init__(self, args: Sequence[str], settle: Callable[[Config], Config], *, bare: bool) -> None:
+        self._settle = settle
+        self._bare = bare
+        self.record: Config = {}
+        super().__init__(
+            model_class=SemanticSegmentationTask,
+            datamodule_class=TimStoreDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
+            args=list(args),
+            run=False,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Settles what was given, with overrides and without defaults, before it becomes the configuration."""
+        given = parser.parse_args(args, defaults=False)
+        self.config = parser.parse_object(self._settle(self._plain(given)))
+
+    def instantiate_classes(self) -> None:
+        """Builds the datamodule, tells the model, and builds the rest."""
+        alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
+        made = self.parser.instantiate_classes(alone).data
+        data, model = self.config.data.init_args, self.config.model.init_args
+        tell_model(model.model_args, made.augmentation)
+        check_agreement(model, made)
+        data.encoding = list(made.augmentation.encoding)
+        data.timesteps = list(made.reading.timesteps)
+        self.record = self._plain(self.config)
+        if self._bare:
+            model.model_args["backbone_pretrained"] = False
+        self.parser.add_instantiator(lambda _, *__, **___: made, TimStoreDataModule)
+        super().instantiate_classes()
+        made.task = self.model
+
+    def _plain(self, config: Namespace) -> Config:
+        plain: Config = yaml.safe_load(self.parser.dump(config, skip_validation=True))
+        return plain
+
+
+def build(
+    given: Mapping[str, Any],
+    origin: Path,
+    overrides: Sequence[str] = (),
+    settle: Callable[[Config], Config] = dict,
+    *,
+    bare: bool = False,
+) -> FinetuneCLI:
+    """Task, datamodule and trainer of a configuration.
+
+    Args:
+        given: The YAML, with our datamodule.
+        origin: Where it came from, for messages.
+        overrides: Further options for TerraTorch's parser.
+        settle: Turns the YAML with these options into the configuration of the run.
+        bare: Whether to leave out the published weights, which a checkpoint is about to replace.
+
+    Raises:
+        ConfigError: If the configuration has an unknown key or a wrong value, in one line.
+        AugmentStoreError: If the datamodule or the backbone raises it.
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        quieten(REMARKS)  # again, because importing TerraTorch puts its own filter in front
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
+        try:
+            # TerraTorch looks for it only under a subcommand
+            import_custom_modules(given.get(CUSTOM_MODULES))
+            return FinetuneCLI(["--config", str(path), *overrides], settle, bare=bare)
+        except Exception as error:  # the parser and TerraTorch wrap errors from inside in errors of any kind
+            ours = _our_error(error)
+            if ours is not None:
+                raise ours from None
+            if isinstance(error, ArgumentError):
+                raise ConfigError(_parsers_message(str(error), origin)) from error
+            if isinstance(error, BUILD_ERRORS):
+                raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
+            raise
+
+
+def _our_error(error: BaseException | None) -> AugmentStoreError | None:
+    """The first of this project's errors in the chain that led to an error."""
+    while error is not None and not isinstance(error, AugmentStoreError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _parsers_message(message: str, origin: Path) -> str:
+    """What is wrong and where, from the parser's account of all the types it tried."""
+    said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
+    lines = (line.strip(" -") for line in message.splitlines())
+    told = " ".join(line for line in lines if line and not line.startswith(NOISE))
+    return f"{'command line' if said_there else origin}: {told}"
+
+
+def tell_model(arguments: dict[str, Any], augmentation: Augmentation) -> None:
+    """Tells the backbone what is joined to its inputs, overriding the YAML.
+
+    Args:
+        arguments: The model's arguments, ``model_args``; changed.
+        augmentation: What is joined.
+
+    Raises:
+        ConfigError: If the backbone takes no cached modalities.
+    """
+    for key in ("backbone_encoding", "backbone_token_modality"):
+        arguments.pop(key, None)
+    placement = augmentation.plan.placement
+    if placement is Placement.NOWHERE:
+        return
+    architecture = str(arguments.get("backbone_architecture", arguments.get("backbone")))
+    if architecture.endswith("_tim") or arguments.get("backbone") != BACKBONE:
+        raise ConfigError(
+            f"backbone {architecture!r} cannot take cached modalities; use a plain TerraMind backbone such as "
+            "terramind_v1_base"
+        )
+    arguments["backbone_encoding"] = list(augmentation.encoding)
+    if placement is Placement.TOKENS:
+        arguments["backbone_token_modality"] = augmentation.token_modality
+    if arguments.get("peft_config") and placement in TRAINED_LAYERS:
+        kwargs = arguments["peft_config"].setdefault("peft_config_kwargs", {})
+        layers = kwargs.get("modules_to_save") or []
+        kwargs["modules_to_save"] = [*dict.fromkeys([*layers, TRAINED_LAYERS[placement]])]
+
+
+def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) -> None:
+    """Makes sure that data and model of a configuration agree on the inputs.
+
+    Args:
+        model: Arguments of the task, with ``model_args``.
+        datamodule: The data.
+
+    Raises:
+        ConfigError: Naming both keys.
+        ChipSetError: If no timesteps are named and there are no chips to tell.
+    """
+    arguments = model["model_args"]
+    if arguments.get("backbone") == BACKBONE:
+        ours = datamodule.bands
+        theirs = find_bands(
+            arguments.get("backbone_modalities") or INPUT_MODALITIES_BY_DEFAULT,
+            arguments.get("backbone_bands"),
+        )
+        for key, found, expected in (("modalities", list(ours), list(theirs)), ("bands", ours, theirs)):
+            if found != expected:
+                raise ConfigError(
+                    f"data has {key} {found}, model_args has backbone_{key} {expected}; make them agree"
+                )
+    _check_time(len(datamodule.reading.timesteps), arguments)
+    if TOKENS in datamodule.augmentation.encoding and model.get("tiled_inference_parameters"):
+        raise ConfigError(
+            "tiled_inference_parameters with encoding tokens: tiles are not cut along the token grid, so tokens "
+            "would shift; leave it out"
+        )
+
+
+def _check_time(timesteps: int, arguments: Mapping[str, Any]) -> None:
+    """TerraTorch's temporal wrapper wants several timesteps, and their number."""
+    temporal = bool(arguments.get("backbone_use_temporal"))
+    expected = arguments.get("backbone_temporal_n_timestamps")
+    if temporal != (timesteps > 1) or (temporal and expected not in (None, timesteps)):
+        raise ConfigError(
+            f"data has {counted(timesteps, 'timestep')}, model_args has backbone_use_temporal {temporal} and "
+            f"backbone_temporal_n_timestamps {expected}; the wrapper is for two or more, and their number must agree"
+        )

@@ -1,0 +1,1 @@
+"""Chips on their way into the generator."""

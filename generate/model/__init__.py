@@ -1,0 +1,1 @@
+"""TerraMind in generate mode: network, sampling, windows."""

@@ -1,0 +1,90 @@
+"""Does an image get the same result in every slot and next to any others? Tested on the device in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from augment_store.utils.text import sized
+from generate.model.terramind import Generated, Owner, TerraMindGenerator
+from generate.options import OptionsError
+
+Images = Mapping[str, Tensor]
+
+
+def settle_network_batch(
+    module: TerraMindGenerator,
+    wanted: int,
+    shape: tuple[int, int],
+    arithmetic: AbstractContextManager[object],
+) -> bool:
+    """Lets a generator see `wanted` images at a time if that changes no result, else one.
+
+    Three batches are compared. The second has every image one slot further on, so that equal results mean that
+    neighbouring slots behave alike, and so all of them; the third has infinite images in every second slot, which
+    must not affect those beside them.
+
+    Args:
+        module: The generator on its device; `network_batch` is set.
+        wanted: Images at a time.
+        shape: Height and width of the chips in pixels.
+        arithmetic: Context of the precision that the run will use.
+
+    Returns:
+        Whether the results were equal to the last bit.
+
+    Raises:
+        OptionsError: If the device has too little memory for that many images.
+    """
+    module.network_batch = wanted
+    if wanted == 1:
+        return True
+    try:
+        with arithmetic:
+            holds = _is_indifferent(module, shape)
+    except torch.OutOfMemoryError as error:
+        raise OptionsError(
+            f"--network-batch {wanted}: the device has too little memory for that many images of {sized(shape)} at a "
+            f"time; try --network-batch {wanted // 2}"
+        ) from error
+    module.network_batch = wanted if holds else 1
+    return holds
+
+
+def _is_indifferent(module: TerraMindGenerator, shape: tuple[int, int]) -> bool:
+    count = module.network_batch
+    images, owners = _images(module, shape), [Owner(f"probe {slot}", 0) for slot in range(count)]
+    first = module.generate(images, owners)
+    moved = [(slot - 1) % count for slot in range(count)]
+    second = module.generate(_taken(images, moved), [owners[slot] for slot in moved])
+    strangers = {name: image.clone() for name, image in images.items()}
+    for image in strangers.values():
+        image[1::2] = torch.inf
+    third = module.generate(strangers, owners)
+    kept = list(range(0, count, 2))
+    return _equal(first, second, moved, range(count)) and _equal(first, third, kept, kept)
+
+
+def _images(module: TerraMindGenerator, shape: tuple[int, int]) -> Images:
+    """Random images with the pretraining mean and deviation, the same in every run."""
+    stream, images = torch.Generator().manual_seed(0), {}
+    for name in module.inputs:
+        mean, std = module.get_buffer(f"mean_{name}"), module.get_buffer(f"std_{name}")
+        noise = torch.randn((module.network_batch, len(mean), *shape), generator=stream)
+        images[name] = noise.to(mean.device) * std + mean
+    return images
+
+
+def _taken(images: Images, slots: Sequence[int]) -> Images:
+    return {name: image[torch.tensor(slots, device=image.device)] for name, image in images.items()}
+
+
+def _equal(one: Generated, other: Generated, slots: Sequence[int], places: Sequence[int]) -> bool:
+    """Whether what `one` has in `slots` is what `other` has in `places`, to the last bit."""
+    return all(
+        torch.equal(getattr(one, part)[list(slots)], getattr(other, part)[list(places)])
+        for part in ("tokens", "token_probability", "decoded", "finite")
+    )

@@ -1,0 +1,393 @@
+"""TerraMind in generate mode. The only file of stage 1 that touches TerraTorch's internals.
+
+Upstream's `TerraMindGeneration.forward` samples across the batch, seeds itself from the global `random`,
+returns images without tokens and fails with more than one decoding step. So its published sub-modules are
+driven here: encode, decode the masked target tokens, draw them from the chip's own random stream, decode
+them to a map. A kernel chooses its arithmetic by the shape of its input, so the network always sees the same
+number of images, `network_batch`: once `generate.model.batch_invariance` has shown that slot and neighbours do not
+matter, a chip's result is the same to the last bit in any batch, order or process. Nothing here waits for the device:
+whether a result is finite is a tensor, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from augment_store.modalities.definitions import PATCH_SIZE
+from augment_store.store.spec import WINDOW_STEP, SamplingSpec
+from generate.model.async_copy import to_device
+from generate.model.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
+from generate.model.windows import Blend, Windows
+from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
+from terramind_weights.meta_init import without_weights
+from terramind_weights.verified_loading import load_proven, sha256_of_tensors
+from terramind_weights.weight_files import locate, read_state, sha256_of_file
+
+OUTPUT: Final = "output"
+"""Name of the output modality's buffers of statistics, since it may be an input as well."""
+
+ENCODER_PARTS: Final = ("encoder", "quant_proj")
+"""Parts of a tokenizer that turn images into tokens, which generation never does."""
+
+
+DIFFUSION_STEP: Final = WINDOW_STEP
+"""What a published diffusion decoder, which halves an image again and again, needs its sides to be a multiple of."""
+
+
+class Owner(NamedTuple):
+    """The chip and timestep of an image; keys its random streams.
+
+    Attributes:
+        chip_id: Id of the chip.
+        timestep: Its timestep.
+    """
+
+    chip_id: str
+    timestep: int
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Results for B images and S samples, on the network's device.
+
+    Attributes:
+        tokens: Codebook indices, int64 ``[B, S, ty, tx]``; those of several windows one below the other.
+        token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``; of
+            several windows the mean over the pixels of each patch, weighted as the map.
+        decoded: The tokenizer decoder's output in float32, ``[B, S, C, H, W]``: class logits of a categorical
+            modality, values in its unit of a continuous one.
+        finite: Whether all outputs of the network and of the tokenizer's decoder are finite, bool ``[B, 2]``.
+    """
+
+    tokens: Tensor
+    token_probability: Tensor
+    decoded: Tensor
+    finite: Tensor
+
+
+PARTS: Final = ("network", "tokenizer's decoder")
+"""Columns of `Generated.finite`."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the tokens of a batch, on the network's device.
+
+    Attributes:
+        grid: Tokens along y and x, N together.
+        uniforms: One for each token, float64 ``[B, S, N]``.
+        orders: Orders in which tokens are drawn, int64 ``[B, S, N]``; None with one decoding step.
+    """
+
+    grid: tuple[int, int]
+    uniforms: Tensor
+    orders: Tensor | None
+
+
+class Drawn(NamedTuple):
+    """Tokens of a batch, the network's probability of each, and whether all logits are finite.
+
+    `tokens` and `probability` are ``[B, N]``, `finite` is ``[B]``.
+    """
+
+    tokens: Tensor
+    probability: Tensor
+    finite: Tensor
+
+
+class TerraMindGenerator(nn.Module):
+    """TerraMind's network and one output tokenizer's decoder.
+
+    Args:
+        upstream: TerraTorch's `TerraMindGeneration`, whose parts are taken over.
+        inputs: Input modalities in the order the network sees them.
+        modality: Output modality.
+        sampling: How tokens are drawn.
+
+    Attributes:
+        network_batch: Images that the network sees at a time; fewer are padded.
+    """
+
+    network_batch = 1
+
+    def __init__(self, upstream: Any, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> None:
+        super().__init__()
+        self.inputs = {name: upstream.mod_name_mapping[name] for name in inputs}
+        # Upstream knows a modality that is both by its key as an input; as output it is another one, of tokens.
+        self.target = next(key for key, name in upstream.output_mod_name_mapping.items() if name == modality)
+        self.sampling = sampling
+        self.network = upstream.sampler.model
+        self.tokenizer = upstream.tokenizer[self.target]
+        self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
+        self.step = DIFFUSION_STEP if self.diffuses else PATCH_SIZE
+        for part in ENCODER_PARTS:
+            delattr(self.tokenizer, part)
+        for name, key in {**self.inputs, OUTPUT: self.target}.items():
+            self.register_buffer(f"mean_{name}", upstream.pretraining_mean[key][0].clone(), persistent=False)
+            self.register_buffer(f"std_{name}", upstream.pretraining_std[key][0].clone(), persistent=False)
+        self.modality = modality
+        self.eval().requires_grad_(requires_grad=False)
+
+    def statistics(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per band with which an input modality is standardised."""
+        mean, std = self.get_buffer(f"mean_{name}"), self.get_buffer(f"std_{name}")
+        return tuple(round(float(v), 6) for v in mean.flatten()), tuple(
+            round(float(v), 6) for v in std.flatten()
+        )
+
+    @torch.inference_mode()
+    def generate(self, images: Mapping[str, Tensor], owners: Sequence[Owner]) -> Generated:
+        """Generates the output modality for up to `network_batch` images.
+
+        Args:
+            images: ``[B, C, H, W]`` per input modality in pretraining units on the network's device, NaN where
+                nothing was observed.
+            owners: Owner of each image, ``[B]``.
+        """
+        height, width = next(iter(images.values())).shape[-2:]
+        windows = Windows.of(height, width, self.sampling.window, self.step)
+        padded = {name: windows.padded(self._standardise(name, image)) for name, image in images.items()}
+        noise = self._noise(owners, windows.padded_shape)
+        decoded, probability = Blend(windows), Blend(windows)
+        tokens, finite = [], []
+        for number, window in enumerate(windows):
+            shown = {name: windows.cut(image, window) for name, image in padded.items()}
+            draws = self._draws(owners, windows.grid, number if windows.several else None)
+            made = self._window(shown, draws, None if noise is None else windows.cut(noise, window))
+            tokens.append(windows.tokens(made.tokens))
+            finite.append(made.finite)
+            decoded.add(window, made.decoded)
+            probability.add_patches(window, made.token_probability)
+        count = len(owners)
+        return Generated(
+            torch.cat(tokens, dim=2)[:count],
+            probability.patches()[:count],
+            self._in_unit(decoded.image())[:count],
+            torch.stack(finite).all(dim=0)[:count],
+        )
+
+    def _window(self, shown: Mapping[str, Tensor], draws: Draws, noise: Tensor | None) -> Generated:
+        """What `network_batch` windows are given; what is shown and what is decoded is standardised."""
+        count = draws.uniforms.shape[-1]
+        drawn = self._draw_tokens(shown, draws, count)
+        tokens, probability = (
+            torch.stack(parts, dim=1).view(self.network_batch, -1, *draws.grid)
+            for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
+        )
+        decoded = torch.stack(
+            [
+                self._decode_map(tokens[:, sample], None if noise is None else noise[:, sample])
+                for sample in range(self.sampling.samples)
+            ],
+            dim=1,
+        )
+        finite = torch.stack(
+            [torch.stack([one.finite for one in drawn]).all(dim=0), decoded.isfinite().flatten(1).all(dim=1)],
+            dim=1,
+        )
+        return Generated(tokens, probability, decoded, finite)
+
+    def _in_unit(self, decoded: Tensor) -> Tensor:
+        """Standardised values in the modality's unit; logits, whose mean is 0 and deviation 1, as they are."""
+        return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
+
+    def _standardise(self, name: str, image: Tensor) -> Tensor:
+        """``[network_batch, C, H, W]`` with pretraining mean 0 and deviation 1; what was not observed gets the mean."""
+        standardised = (image - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
+        return self._padded(standardised.nan_to_num(nan=0.0))
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """Values ``[B, ...]`` with zeros for the slots without an image."""
+        missing = self.network_batch - len(values)
+        return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
+
+    def _draws(self, owners: Sequence[Owner], grid: tuple[int, int], window: int | None) -> Draws:
+        """Random numbers for a batch's tokens; each image's come from its own streams."""
+        count = grid[0] * grid[1]
+        uniforms = self._gather(owners, lambda key: replace(key, window=window).uniforms(count))
+        if self.sampling.decoding_steps == 1:
+            return Draws(grid, uniforms, None)
+        return Draws(
+            grid, uniforms, self._gather(owners, lambda key: replace(key, window=window).order(count))
+        )
+
+    def _noise(self, owners: Sequence[Owner], size: tuple[int, int]) -> Tensor | None:
+        """Initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None where the decoder is not one.
+
+        It is drawn for whole images, so that windows begin with the same where they overlap.
+        """
+        if not self.diffuses:
+            return None
+        return self._gather(owners, lambda key: key.noise((self.tokenizer.n_channels, *size)))
+
+    def _gather(self, owners: Sequence[Owner], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
+        """What each image and sample draws, ``[network_batch, S, ...]``, on the network's device."""
+        seed, samples = self.sampling.seed, range(self.sampling.samples)
+        rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
+        return self._padded(to_device(torch.stack(rows), self.network.mask_token.device))
+
+    def _draw_tokens(self, images: Mapping[str, Tensor], draws: Draws, count: int) -> list[Drawn]:
+        """Tokens of each sample; with one decoding step all samples share one forward pass."""
+        embedded = [
+            self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
+        ]
+        if draws.orders is None:
+            positions = torch.arange(count, device=draws.uniforms.device).expand(self.network_batch, count)
+            logits = self._logits(embedded, positions, count)
+            return [self._pick(logits, uniforms) for uniforms in draws.uniforms.unbind(dim=1)]
+        rounds = _rounds(self.sampling.decoding_steps, count)
+        return [
+            self._draw_in_rounds(embedded, uniforms, order, rounds)
+            for uniforms, order in zip(draws.uniforms.unbind(dim=1), draws.orders.unbind(dim=1), strict=True)
+        ]
+
+    def _draw_in_rounds(
+        self, embedded: list[dict[str, Tensor]], uniforms: Tensor, order: Tensor, rounds: Sequence[int]
+    ) -> Drawn:
+        """Random-order autoregression: each round's tokens are shown to the encoder in the next."""
+        tokens = torch.zeros_like(order)
+        probability, finite = torch.zeros_like(uniforms), torch.ones_like(order[:, 0], dtype=torch.bool)
+        for round_, positions in enumerate(torch.split(order, list(rounds), dim=1)):
+            known = order[:, : sum(rounds[:round_])]
+            shown = [*embedded, self._embed_known(tokens, known)] if round_ else embedded
+            logits = self._logits(shown, positions, order.shape[1])
+            drawn = self._pick(logits, uniforms.gather(1, positions))
+            tokens.scatter_(1, positions, drawn.tokens)
+            probability.scatter_(1, positions, drawn.probability)
+            finite &= drawn.finite
+        return Drawn(tokens, probability, finite)
+
+    def _pick(self, logits: Tensor, uniforms: Tensor) -> Drawn:
+        """A draw from logits ``[B, N, V]`` with random numbers ``[B, N]``, image by image to bound the memory."""
+        sampling, drawn = self.sampling, []
+        for own, numbers in zip(logits, uniforms, strict=True):
+            filtered = filtered_probabilities(own, sampling.temperature, sampling.top_k, sampling.top_p)
+            tokens = draw(filtered, numbers)
+            drawn.append((tokens, token_probabilities(own, tokens), own.isfinite().all()))
+        return Drawn(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
+
+    def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
+        """Encoder input for the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``."""
+        side = int(tokens.shape[1] ** 0.5)
+        embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(-1, side, side)})
+        return {part: _at(embedded[part], known) for part in ("x", "emb")}
+
+    def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
+        """Logits ``[B, N, V]`` of the codes of masked target tokens ``[B, N]``, in one forward pass."""
+        embeddings = torch.cat([part["emb"] for part in embedded], dim=1)
+        encoded = self.network.forward_encoder(
+            torch.cat([part["x"] for part in embedded], dim=1) + embeddings, None
+        )
+        context = self.network.decoder_proj_context(encoded) + embeddings
+        head = self.network.decoder_embeddings[self.target]
+        blank = torch.zeros((len(positions), count), dtype=torch.long, device=positions.device)
+        queries = self.network.mask_token + _at(head.forward_embed({"tensor": blank})["emb"], positions)
+        logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))
+        return logits
+
+    def _decode_map(self, tokens: Tensor, noise: Tensor | None) -> Tensor:
+        """The tokenizer decoder's output ``[B, C, H, W]``, standardised, for tokens ``[B, ty, tx]``."""
+        if noise is None:
+            height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
+            decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
+            return decoded.float()
+        return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
+
+    def _denoise(self, image: Tensor, condition: Tensor) -> Tensor:
+        """As TerraTorch's `PipelineCond`, but from each image's own noise instead of one drawn for the batch."""
+        scheduler = self.tokenizer.noise_scheduler
+        scheduler.set_timesteps(self.sampling.diffusion_steps, mode="trailing")
+        for step in scheduler.timesteps:
+            predicted = self.tokenizer.decoder(image, step, condition)
+            with torch.autocast(image.device.type, enabled=False):
+                image = scheduler.step(predicted.float(), step, image).prev_sample
+        return image
+
+
+def _at(embedded: Tensor, positions: Tensor) -> Tensor:
+    """Embeddings ``[B, K, D]`` at positions ``[B, K]`` of ``[B, N, D]``."""
+    return embedded.gather(1, positions.unsqueeze(-1).expand(-1, -1, embedded.shape[-1]))
+
+
+def _rounds(steps: int, count: int) -> list[int]:
+    """Tokens to fill in per decoding step, upstream's linear schedule; never more steps than tokens."""
+    from terratorch.models.backbones.terramind.model.generate import linear_schedule
+
+    return [int(tokens) for tokens in linear_schedule(steps, count)]
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A generator with proven weights.
+
+    Attributes:
+        module: The generator.
+        weights: ``checkpoint`` or ``random``.
+        network_sha256: SHA-256 of the weight file, or of the tensors if weights are random.
+        tokenizer_sha256: The same for the tokenizer.
+    """
+
+    module: TerraMindGenerator
+    weights: str
+    network_sha256: str
+    tokenizer_sha256: str
+
+
+def load_generator(
+    source: GeneratorSource, inputs: Sequence[str], modality: str, sampling: SamplingSpec, weights: str
+) -> LoadedGenerator:
+    """Builds a generator and loads its weights with proof.
+
+    Args:
+        source: Which generator.
+        inputs: Input modalities.
+        modality: Output modality.
+        sampling: How tokens are drawn.
+        weights: ``hub``, a folder with the published files, or ``random`` (seeded by the run seed).
+
+    Raises:
+        UnknownGeneratorError: If the generator does not make the modality.
+        WeightsError: If weights are missing, unreadable or not provably in use.
+    """
+    tokenizer = source.tokenizer(modality)
+    files = None
+    if weights != RANDOM:  # before the slow build, so that a missing file is reported at once
+        folder = None if weights == HUB else Path(weights)
+        files = [locate(file, source, folder) for file in (source.network, tokenizer)]
+    with contextlib.nullcontext() if files is None else without_weights():
+        upstream = _build(source.architecture, inputs, modality, sampling)
+    module = TerraMindGenerator(upstream, inputs, modality, sampling)
+    del upstream  # frees the parts of its tokenizer that are not kept
+    if files is None:
+        digests = [sha256_of_tensors(part) for part in (module.network, module.tokenizer)]
+        return LoadedGenerator(module, "random", *digests)
+    network, decoder = files
+    # The tokenizer first: half of its file is an encoder that is dropped, best before the network takes its memory.
+    load_proven(module.tokenizer, read_state(decoder), decoder)
+    load_proven(module.network, read_state(network), network)
+    return LoadedGenerator(module, "checkpoint", *map(sha256_of_file, files))
+
+
+def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> Any:
+    """TerraTorch's `TerraMindGeneration`, initialised from the run seed without touching global randomness."""
+    from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
+
+    # Several decoding steps show drawn tokens to the encoder, which needs their embedding.
+    shown = [token_key(modality)] if sampling.decoding_steps > 1 else []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sampling.seed)
+        return TERRATORCH_FULL_MODEL_REGISTRY.build(
+            architecture, modalities=[*inputs, *shown], output_modalities=[modality], pretrained=False
+        )
+
+
+def token_key(modality: str) -> str:
+    """TerraTorch's key of a modality's tokens, for example ``tok_sen2l2a@224``."""
+    return f"tok_{modality.lower().replace('s1', 'sen1').replace('s2', 'sen2')}@224"

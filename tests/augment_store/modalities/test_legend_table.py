@@ -1,0 +1,93 @@
+"""The legend table, by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from augment_store.modalities.definitions import LULC_LEGEND
+from augment_store.modalities.legend_table import LegendError, LegendTable
+
+
+def test_shipped_table_maps_every_class_as_agreed():
+    table = LegendTable.load()
+    assert [entry.name for entry in table.classes] == ["water", "developed", "forest", "herbaceous", "other"]
+    lulc = np.array([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [255, 1, 1, 1, 1]], np.uint8)
+    assert table.apply(lulc).tolist() == [[-1, 0, 2, 3, 3], [1, 4, -1, -1, 3], [-1, 0, 0, 0, 0]]
+
+
+def test_a_table_that_ships_is_found_by_its_name():
+    table = LegendTable.load(Path("flood"))
+    assert [entry.name for entry in table.classes] == ["other", "water"]
+    assert table.apply(np.arange(10, dtype=np.uint8)).tolist() == [-1, 1, 0, 1, 0, 0, 0, 0, -1, 0]
+
+
+def test_own_table_is_read(tmp_path):
+    path = tmp_path / "wet.yaml"
+    path.write_text(
+        "name: wet\nclasses:\n  - {value: 7, name: wet, rgb: [0, 0, 255]}\nmapping:\n  1: 7  # water: wet\n"
+    )
+    assert LegendTable.load(path).apply(np.array([0, 1], np.uint8)).tolist() == [-1, 7]
+    path = tmp_path / "wet.json"
+    classes = [{"value": 7, "name": "wet", "rgb": [0, 0, 255]}]
+    path.write_text(json.dumps({"name": "wet", "classes": classes, "mapping": {"1": 7}}))
+    assert LegendTable.load(path).apply(np.array([0, 1], np.uint8)).tolist() == [-1, 7]
+
+
+@pytest.mark.parametrize("mapping", [{"10": 0}, {"1": 5}, {"water": 0}])
+def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
+    path = tmp_path / "bad.json"
+    classes = [{"value": 0, "name": "water", "rgb": [0, 0, 255]}]
+    path.write_text(json.dumps({"name": "bad", "classes": classes, "mapping": mapping}))
+    with pytest.raises(LegendError, match=r"bad\.json"):
+        LegendTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"mapping": {"1": 0.7}}, "mapping.1"),
+        ({"sorce": "ours"}, "sorce: no such key"),
+        ({"classes": [{"value": 0.5, "name": "water"}]}, "classes.0.value"),
+        ({"classes": [{"value": 0, "name": "water", "rgb": [0, 0]}]}, "classes.0.rgb"),
+    ],
+)
+def test_a_table_is_read_by_its_types(tmp_path, change, key):
+    plain = {"name": "bad", "classes": [{"value": 0, "name": "water"}], "mapping": {"1": 0}}
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(plain))
+    assert LegendTable.load(path).mapping == {1: 0}
+    path.write_text(json.dumps(plain | change))
+    with pytest.raises(LegendError, match=key.replace(".", r"\.")):
+        LegendTable.load(path)
+
+
+def test_damaged_file_is_one_line(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: [wet\nclasses: {")
+    with pytest.raises(
+        LegendError, match=r"bad\.yaml: cannot be read as a legend table \(.+\); expected .*mapping"
+    ) as caught:
+        LegendTable.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_one_line(tmp_path):
+    with pytest.raises(LegendError, match=r"nowhere\.json: cannot be read"):
+        LegendTable.load(tmp_path / "nowhere.json")
+
+
+def test_a_class_is_drawn_in_the_colour_of_the_first_class_mapped_to_it(tmp_path):
+    lulc = {entry.value: entry.rgb for entry in LULC_LEGEND}
+    table = LegendTable.load()
+    assert [entry.rgb for entry in table.classes] == [lulc[value] for value in (1, 5, 2, 9, 6)]
+    classes = [{"value": 0, "name": "green"}, {"value": 1, "name": "wet", "rgb": [0, 0, 255]}]
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"4": 0, "2": 0, "1": 1}}))
+    assert [entry.rgb for entry in LegendTable.load(path).classes] == [lulc[4], (0, 0, 255)]
+    path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"1": 1}}))
+    with pytest.raises(LegendError, match=r"own\.json: .*class 0 has no rgb and no LULC class"):
+        LegendTable.load(path)

@@ -1,0 +1,44 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import BinaryCalibrationError
+
+from eval.score.calibration import Reliability, describe
+from tests.eval.score.test_zero_shot import legend, score  # noqa: F401 - a fixture
+
+
+def test_reliability_by_hand():
+    """Stated 0.15 (wrong), 0.25 (right), and 0.95 thrice, of which two are right."""
+    stated = np.array([0.15, 0.25, 0.95, 0.95, 0.95])
+    found = Reliability.of(stated, np.array([False, True, True, True, False]))
+    assert [part.pixels for part in found.bins] == [0, 1, 1, 0, 0, 0, 0, 0, 0, 3]
+    assert found.right == pytest.approx(0.6)
+    assert found.stated == pytest.approx(3.25 / 5)
+    assert found.error == pytest.approx((0.15 + 0.75 + 3 * abs(2 / 3 - 0.95)) / 5)
+
+
+def test_parts_add_up_and_equal_torchmetrics():
+    rng = np.random.default_rng(0)
+    stated, right = rng.uniform(0.001, 0.999, 5000), rng.random(5000) < 0.4
+    parts = Reliability.of(stated[:1000], right[:1000]) + Reliability.of(stated[1000:], right[1000:])
+    metric = BinaryCalibrationError(n_bins=10, norm="l1")
+    expected = float(metric(torch.from_numpy(stated), torch.from_numpy(right.astype(int))))
+    assert parts.error == pytest.approx(expected, abs=1e-6)
+    assert parts.error == pytest.approx(Reliability.of(stated, right).error)
+
+
+def test_zero_shot_says_what_the_probabilities_are_worth(world, store, legend, tmp_path, capsys):  # noqa: F811
+    """The maps of the fixture are right everywhere, whatever they state."""
+    assert score(store, world, tmp_path / "out", "--legend", legend) == 0
+    told = capsys.readouterr().out
+    plain = json.loads((tmp_path / "out/score/calibration.json").read_text())
+    counted = sum(int((world.labels(chip) >= 0).sum()) for chip in world.chips.splits["test"])
+    for name in ("confidence", "token_probability"):
+        assert plain[name]["right"] == pytest.approx(1.0)
+        assert plain[name]["pixels"] == counted * 4  # timesteps
+        assert plain[name]["expected_calibration_error"] == pytest.approx(1 - plain[name]["mean_stated"])
+        assert f"{name}: states" in told
+    told = next(iter(describe({"x": Reliability.of(np.array([0.5]), np.array([True]))})))
+    assert told.startswith("x: states 50.0 %")

@@ -1,0 +1,378 @@
+"""Studies: what is run and in which order, resuming, and invalid configurations."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from eval.cli.main import main
+from eval.cli.study import CONFIGS
+from eval.study import runner
+from eval.study.config import Study
+from eval.study.plan import plan, unequal_recipes
+from eval.study.power import Spread, resolvable
+from finetune.options import CONFIGS as FINETUNES
+from finetune.options import parse as parse_finetune
+from generate.options import generate_options, generate_parser
+from tests.worlds import make_world
+
+STUDY = {
+    "out": "out",
+    "chips": "chips",
+    "seeds": [1, 2],
+    "stores": {"lulc": {"arguments": ["--top-k", 1]}},
+    "arms": {
+        "plain": {"config": "nyc_phase2"},
+        "tim": {"config": "nyc_tim_lulc", "store": "lulc"},
+    },
+    "zero_shot": {"zero": {"store": "lulc"}},
+    "comparisons": {"tim": {"baseline": "plain", "candidate": "tim", "controls": ["zero"]}},
+}
+ORDER = [
+    "generate",
+    *["finetune"] * 4,
+    *["score"] * 4,
+    "zero-shot",
+    "compare",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(STUDY)
+    return tmp_path
+
+
+def write(study):
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Commands that a stub ran instead of a process; it makes the product of each, unless told to fail."""
+    ran = SimpleNamespace(commands=[], fail=None, leave=True)
+    products = lambda: {step.words: step for step in plan(Study.load(Path("study.yaml")))}  # noqa: E731
+
+    def run(command, check):
+        assert not check
+        words = tuple(command[2:])
+        ran.commands.append(words)
+        if ran.fail and ran.fail in words:
+            return SimpleNamespace(returncode=2)
+        plain = words[: words.index("--ckpt_path")] if "--ckpt_path" in words else words
+        product = products()[plain].product
+        if ran.leave:
+            product.parent.mkdir(parents=True, exist_ok=True)
+            product.touch()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(runner.subprocess, "run", run)
+    return ran
+
+
+def study(*more):
+    return main(["study", "--config", "study.yaml", *more])
+
+
+def kinds(commands):
+    return [words[1] if words[0] == "eval" else words[0] for words in commands]
+
+
+def test_commands(folder, capsys):
+    assert study("--dry-run") == 0
+    printed = capsys.readouterr().out.splitlines()
+    commands = [line for line in printed if not line.startswith("#")]
+    lines = [printed[0], *commands, printed[-1]]
+    assert lines[0] == "# 0 of 11 steps are done"
+    assert lines[1] == "python -m generate --chips chips --store out/stores/lulc --top-k 1"
+    assert lines[4] == (
+        "python -m finetune fit --config nyc_tim_lulc --chips chips --augment out/stores/lulc --seed 1 "
+        "--run out/runs/tim/seed_1"
+    )
+    assert lines[-2] == (
+        "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
+        "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim "
+        f"--declared 1 --study {Study.load(Path('study.yaml')).digest}"
+    )
+    assert not Path("out").exists()
+
+
+def test_runs_everything_once(folder, ran):
+    assert study() == 0
+    assert kinds(ran.commands) == ORDER
+    ran.commands.clear()
+    assert study() == 0
+    assert ran.commands == []
+
+
+def test_resumes_where_it_failed(folder, ran, capsys):
+    ran.fail = "out/runs/tim/seed_1"
+    assert study() == 2
+    assert "step fit_tim_1 ended with exit status 2" in capsys.readouterr().err
+    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    ran.fail = None
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ORDER[3:]
+    assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
+
+
+def test_an_interrupted_training_is_not_resumed_by_another_command(folder, ran, capsys):
+    ran.fail = "out/runs/tim/seed_1"
+    assert study() == 2
+    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
+    last.parent.mkdir(parents=True)
+    last.touch()
+    ran.fail = None
+    changed = {**STUDY["arms"], "tim": {**STUDY["arms"]["tim"], "arguments": ["--trainer.max_epochs", 9]}}
+    write({**STUDY, "arms": changed})
+    ran.commands.clear()
+    assert study() == 2
+    assert "fit_tim_1 was interrupted, and had been started by another command" in capsys.readouterr().err
+    assert ran.commands == []
+    last.unlink()  # nothing to resume: it starts again
+    assert study() == 0
+    assert not list(Path("out/started").iterdir())
+
+
+def test_a_run_without_a_checkpoint_starts_again(folder, ran):
+    manifest = Path("out/runs/plain/seed_1/manifest.json")
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    assert study() == 0
+    assert not manifest.exists()
+
+
+def test_what_reads_a_new_product_is_made_again(folder, ran):
+    assert study() == 0
+    Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["finetune", "score", "compare"]
+
+
+def test_an_interruption_leaves_no_record_of_an_old_product(folder, ran):
+    assert study() == 0
+    Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
+    ran.fail = "score"
+    assert study() == 2
+    ran.fail = None
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["score", "compare"]
+
+
+def test_runs_whose_store_is_gone_are_not_trained_on_another(folder, ran, capsys):
+    assert study() == 0
+    Path("out/stores/lulc/zarr.json").unlink()
+    assert study() == 2
+    assert "fit_tim_1 was done from what generate_lulc made" in capsys.readouterr().err
+
+
+def test_changed_commands(folder, ran, capsys):
+    assert study() == 0
+    write({**STUDY, "comparisons": {"tim": {**STUDY["comparisons"]["tim"], "controls": []}}})
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ["compare"]
+    write({**STUDY, "finetune_arguments": ["--smoke"]})
+    assert study() == 2
+    assert "step fit_plain_1 was done by another command" in capsys.readouterr().err
+
+
+def test_no_record_has_the_password_that_the_steps_are_given(folder, ran, capsys):
+    write({**STUDY, "chips": "memory://key:s3cret@bucket/chips"})
+    assert study() == 0
+    assert "memory:/key:s3cret@bucket/chips" in ran.commands[0]
+    records = [path.read_text() for path in Path("out").rglob("*.json")]
+    assert any("memory:/bucket/chips" in text for text in records)
+    assert "s3cret" not in "".join([*records, *capsys.readouterr()])
+    ran.commands.clear()
+    assert study() == 0
+    assert ran.commands == []
+
+
+def test_a_step_that_leaves_nothing(folder, ran, capsys):
+    ran.leave = False
+    assert study() == 2
+    assert "left no out/stores/lulc/zarr.json" in capsys.readouterr().err
+
+
+def test_a_damaged_record(folder, ran, capsys):
+    assert study() == 0
+    Path("out/done/fit_plain_1.json").write_text("{")
+    assert study() == 2
+    assert "remove it to do the step again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "seed: no such key"),
+        ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
+        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, found '1'; "),
+        ({"seeds": [1, 1]}, "a seed appears twice"),
+        ({"arms": {"plain": {}}}, "arms.plain.config: Field required"),
+        (
+            {"arms": {**STUDY["arms"], "tim": {"config": "x", "store": "no"}}},
+            "'no' is not defined; there is lulc",
+        ),
+        ({"arms": {**STUDY["arms"], "zero": {"config": "x"}}}, "zero is both an arm and a zero-shot row"),
+        (
+            {"comparisons": {"a": {"baseline": "plain", "candidate": "b"}}},
+            "'b' is not defined; there is plain, tim",
+        ),
+        ({"arms": ["plain"]}, "arms: Input should be an object"),
+        (
+            {"stores": {"lulc": {"arguments": [{"a": 1}]}}},
+            "stores.lulc.arguments.0: Input should be a valid string",
+        ),
+    ],
+)
+def test_invalid_configurations(folder, capsys, changes, message):
+    write({**STUDY, "chips": "chips", **{key: value for key, value in changes.items() if value is not None}})
+    assert study("--dry-run") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_study(folder, capsys):
+    assert main(["study", "--config", "nothing"]) == 2
+    assert "no study of that name ships" in capsys.readouterr().err
+    Path("study.yaml").write_text("a: [")
+    assert study() == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+# Power ------------------------------------------------------------------------------------------------
+
+
+def test_power_by_hand():
+    """Scenes alone: t(11) at 97.5 % and 80 % are 2.201 and 0.876; the standard error of 2 pp is 0.577 pp."""
+    assert resolvable(12, 3, Spread(0.02, 0.0)) == pytest.approx(
+        0.02 / 12**0.5 * (2.20099 + 0.87553), rel=1e-4
+    )
+    # seeds alone: t(2) at 97.5 % and 80 % are 4.303 and 1.061
+    assert resolvable(12, 3, Spread(0.0, 0.01)) == pytest.approx(
+        0.01 / 3**0.5 * (4.30265 + 1.06066), rel=1e-4
+    )
+
+
+def test_more_scenes_and_more_seeds_resolve_more():
+    spread = Spread(0.02, 0.0064)
+    assert resolvable(24, 3, spread) < resolvable(12, 3, spread)
+    assert resolvable(12, 6, spread) < resolvable(12, 3, spread)
+    assert resolvable(12, 1, spread) is None
+    assert resolvable(1, 3, spread) is None
+
+
+def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys):
+    world = make_world(
+        tmp_path / "chips",
+        splits={
+            "train": ("a_0_0",),
+            "val": ("b_0_0",),
+            "test": ("c_0_0", "c_0_1", "d_0_0", "e_0_0"),
+        },
+    )
+    monkeypatch.chdir(tmp_path)
+    write({**STUDY, "chips": str(world.root)})
+    assert study("--dry-run", "--scene-spread", "1", "--seed-spread", "0.5") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
+    assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
+    (row,) = (line.split() for line in lines if line.startswith("#     2 "))
+    assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
+
+
+def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkeypatch, capsys):
+    world = make_world(tmp_path / "chips", splits={"train": ("a_0_0",), "test": ("c_0_0", "c_0_1", "d_0_0")})
+    monkeypatch.chdir(tmp_path)
+    layout = world.chips.layout.name
+    write({**STUDY, "chips": str(world.root), "layout": layout, "scenes": "_[01]$"})
+    assert study("--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = f"--chips {world.root} --layout {layout}"
+    for line in lines:
+        if line.startswith(("python -m generate", "python -m finetune")):
+            assert f"{named} --scenes '_[01]$'" in line
+        if line.startswith("python -m eval zero-shot"):
+            assert named in line
+            assert "--scenes" not in line  # they are the store's
+    assert "# power: 2 test scenes, 2 seeds, 1 comparison declared" in lines
+    write({**STUDY, "chips": str(world.root), "layout": "folders"})
+    assert study("--dry-run") == 2
+    assert "no chips found in the layout 'folders'" in capsys.readouterr().err
+
+
+def test_a_dry_run_without_chips_says_so(folder, capsys):
+    assert study("--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "no test split at chips yet: shown for 4, 12, 20 scenes" in out
+    with pytest.raises(SystemExit):
+        study("--dry-run", "--seed-spread", "-1")
+    assert "expected points from 0 to 100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "--config", name, "--dry-run"]) == 0
+    for step in plan(Study.load(CONFIGS / f"{name}.yaml")):
+        module, *words = step.words
+        if module == "generate":
+            generate_options(generate_parser().parse_args(words))
+        elif module == "finetune":
+            overrides = parse_finetune(words).overrides
+            assert not overrides or "phase2_unturned" in step.name
+
+
+def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
+    arms = {**STUDY["arms"], "plain": {"config": "nyc_phase2", "arguments": ["--init=phase1.ckpt"]}}
+    write({**STUDY, "arms": arms})
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "comparison tim start from different weights, which could explain any difference: plain with --init phase1.ckpt"
+        in told
+    )
+    write(STUDY)
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    assert "start from different weights" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_the_arms_of_a_shipped_study_are_trained_alike(name):
+    assert list(unequal_recipes(Study.load(CONFIGS / f"{name}.yaml"))) == []
+
+
+def test_a_study_warns_where_arms_are_trained_in_different_ways(folder, capsys):
+    arms = {**STUDY["arms"], "tim": {**STUDY["arms"]["tim"], "arguments": ["--trainer.max_epochs", 40]}}
+    write({**STUDY, "arms": arms, "finetune_arguments": ["--optimizer.init_args.lr=1e-4"]})
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "# warning: comparison tim can claim nothing if its arms are trained as differently as it seems: "
+        "trainer.max_epochs is 20 in plain, 40 in tim\n"
+    ) in told
+    write(STUDY)
+    assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0
+    assert "trained as differently" not in capsys.readouterr().out
+
+
+def test_a_study_whose_yaml_is_not_there_ends_before_anything_is_run(folder, ran, capsys):
+    write({**STUDY, "arms": {**STUDY["arms"], "tim": {"config": "missing.yaml", "store": "lulc"}}})
+    assert study() == 2
+    assert (
+        "arm tim: config missing.yaml: no such file, and none of that name ships" in capsys.readouterr().err
+    )
+    wrong = yaml.safe_load((FINETUNES / "nyc_phase2.yaml").read_text())
+    wrong["data"]["init_args"] = "hello"
+    Path("missing.yaml").write_text(yaml.safe_dump(wrong))
+    assert study() == 2
+    told = "arm tim: config missing.yaml: YAML section data.init_args: expected keys, found 'hello'"
+    assert told in capsys.readouterr().err
+    assert ran.commands == []
