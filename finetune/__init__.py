@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 
 from augment_store.doors import offer
 
-__all__ = ["JoinedDataModule", "Places", "TimStoreDataModule", "load_run"]
+__all__ = ["JoinedDataModule", "PathOverrides", "TimStoreDataModule", "load_run"]
 
 if TYPE_CHECKING:
     from finetune.data.datamodule import TimStoreDataModule
     from finetune.data.joined.datamodule import JoinedDataModule
     from finetune.run.load import load_run
-    from finetune.run.preflight import Places
+    from finetune.run.preflight import PathOverrides
 else:
     __getattr__, __dir__ = offer(
         __name__,
         {
             "JoinedDataModule": "finetune.data.joined.datamodule",
-            "Places": "finetune.run.preflight",
+            "PathOverrides": "finetune.run.preflight",
             "TimStoreDataModule": "finetune.data.datamodule",
             "load_run": "finetune.run.load",
         },

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from augment_store.cli.parser import run_guarded
-from augment_store.utils.log_filters import quieten
+from augment_store.utils.log_filters import filter_warnings
 from finetune.log_filters import LOGGERS, REMARKS
 from finetune.options import parse
 
@@ -18,13 +18,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    quieten(REMARKS)
+    filter_warnings(REMARKS)
     from finetune.run.preflight import check_early  # Zarr is imported here, for a store
 
     given = check_early(options)
     from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
 
-    quieten(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels
+    filter_warnings(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels
     run(options, given)
     return 0
 

@@ -25,6 +25,6 @@ LOGGERS: Final = (
 """Loggers that list the hardware, and the seed, which the run's configuration holds."""
 
 
-def say(message: str) -> None:
+def notify(message: str) -> None:
     """Says on stderr what of the user's settings was changed, or is doubtful."""
     sys.stderr.write(f"note: {message}\n")

@@ -16,7 +16,7 @@ from augment_store.cli.parser import run_guarded
 from augment_store.io.files import write_json
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.store.history import command_line
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, audit_chips
 from generate.audit.rules import BandStatistics
 from generate.options import (
@@ -61,7 +61,7 @@ def run_audit(options: ChipOptions, json_path: Path | None) -> int:
 def show_audit(audit: Audit, console: Console) -> None:
     """Prints an audit as a table per modality and its findings as lines."""
     console.print(
-        f"{counted(len(audit.chips), 'chip')}, in pretraining units; shift: mean against the pretraining mean, in its"
+        f"{pluralize(len(audit.chips), 'chip')}, in pretraining units; shift: mean against the pretraining mean, in its"
     )
     console.print("standard deviations; missing: share of the pixels that are NaN or no data")
     for modality, bands in itertools.groupby(audit.bands, key=lambda band: band.modality):

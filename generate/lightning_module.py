@@ -20,8 +20,8 @@ from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, 
 from augment_store.modalities.registry import MAPS
 from augment_store.store.writer import ChipRecord
 from generate.data.datamodule import ChipInput, ImageBatch
-from generate.model.async_copy import Landing
-from generate.model.terramind import PARTS, Owner, TerraMindGenerator
+from generate.model.async_copy import AsyncDeviceToHost
+from generate.model.terramind import PARTS, ImageKey, TerraMindGenerator
 
 FINITE: Final = "finite"
 NOT_FINITE: Final = (
@@ -47,7 +47,7 @@ class GenerationModule(lightning.LightningModule):
         self.arrays = self.kind.all_arrays(
             probabilities=probabilities, codebooks=1, windows=generator.sampling.window is not None
         )
-        self._under_way: tuple[ImageBatch, Landing] | None = None
+        self._under_way: tuple[ImageBatch, AsyncDeviceToHost] | None = None
         self._made: list[dict[str, NDArray[Any]]] = []  # for the chip whose images are not all made yet
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[ChipRecord]:
@@ -56,10 +56,10 @@ class GenerationModule(lightning.LightningModule):
         records = [ChipRecord(chip.chip_id, {}, chip.error) for chip in batch.unusable]
         return records if before is None else [*self._records(*before), *records]
 
-    def _start(self, batch: ImageBatch) -> tuple[ImageBatch, Landing]:
+    def _start(self, batch: ImageBatch) -> tuple[ImageBatch, AsyncDeviceToHost]:
         """Sets the device to work; nothing here waits for it."""
         owners = [
-            Owner(chip.chip_id, chip.distinct[place])
+            ImageKey(chip.chip_id, chip.distinct[place])
             for chip, place in zip(batch.chips, batch.places, strict=True)
         ]
         generated = self.generator.generate(batch.images, owners)
@@ -69,11 +69,11 @@ class GenerationModule(lightning.LightningModule):
             **device_maps(self.kind, generated.decoded),
         }
         wanted = {array.name: maps[array.name] for array in self.arrays}
-        return dataclasses.replace(batch, images={}), Landing({**wanted, FINITE: generated.finite})
+        return dataclasses.replace(batch, images={}), AsyncDeviceToHost({**wanted, FINITE: generated.finite})
 
-    def _records(self, batch: ImageBatch, landing: Landing) -> Iterator[ChipRecord]:
+    def _records(self, batch: ImageBatch, landing: AsyncDeviceToHost) -> Iterator[ChipRecord]:
         """Records of the chips whose last image is in a batch."""
-        landed = landing.wait()
+        landed = landing.result()
         for slot, (chip, place) in enumerate(zip(batch.chips, batch.places, strict=True)):
             self._made.append({name: values[slot] for name, values in landed.items()})
             if place == len(chip.distinct) - 1:

@@ -17,8 +17,8 @@ from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES, LULC
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.registry import MAPS
-from augment_store.store.schema import MOST_SHARD_CHIPS
-from augment_store.store.spec import MOST_SAMPLES, WINDOW_STEP, SamplingSpec
+from augment_store.store.schema import MAX_SHARD_CHIPS
+from augment_store.store.spec import MAX_SAMPLES, WINDOW_STEP, SamplingSpec
 from terramind_weights.catalog import HUB, RANDOM, check_generator, generator_names
 
 DEFAULT_MODALITY: Final = LULC.name
@@ -343,7 +343,7 @@ def _check_ranges(parsed: argparse.Namespace) -> None:
         value = getattr(parsed, name)
         if value is not None and value < 1:
             raise OptionsError(f"--{name.replace('_', '-')} {value}: expected at least 1")
-    for name, most in (("samples", MOST_SAMPLES), ("shard_chips", MOST_SHARD_CHIPS)):
+    for name, most in (("samples", MAX_SAMPLES), ("shard_chips", MAX_SHARD_CHIPS)):
         if getattr(parsed, name) > most:
             raise OptionsError(f"--{name.replace('_', '-')} {getattr(parsed, name)}: expected at most {most}")
     if parsed.window is not None and (parsed.window <= 0 or parsed.window % WINDOW_STEP):

@@ -15,10 +15,10 @@ from augment_store.chips.georeference import Georeference
 from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.store.chip_index import ChipEntry, entry_chunks, rows
-from augment_store.store.schema import Extent, State, chip_arrays, map_arrays
+from augment_store.store.schema import ChipShape, State, chip_arrays, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 from generate.model.terramind import LoadedGenerator
 from generate.options import GenerateOptions, OptionsError
 from terramind_weights.catalog import RANDOM
@@ -87,7 +87,7 @@ def planned_spec(options: GenerateOptions, units: Units, precision: str, device:
     )
 
 
-def check_window(window: int | None, extent: Extent) -> None:
+def check_window(window: int | None, extent: ChipShape) -> None:
     """Makes sure that windows do something: where there is one, the tokens would be lost for nothing.
 
     Raises:
@@ -95,7 +95,8 @@ def check_window(window: int | None, extent: Extent) -> None:
     """
     if window is not None and max(extent.shape) <= window:
         raise OptionsError(
-            f"--window {window}: the chips have {sized(extent.shape)}, and windows are for larger ones; leave it out"
+            f"--window {window}: the chips have {format_size(extent.shape)}, and windows are for larger ones; "
+            "leave it out"
         )
 
 
@@ -162,7 +163,7 @@ def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
                 yield position, entry
 
 
-def bytes_per_chip(spec: GenerationSpec, extent: Extent) -> int:
+def bytes_per_chip(spec: GenerationSpec, extent: ChipShape) -> int:
     """Uncompressed bytes a chip takes in the store."""
     schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(spec, extent) if s.dtype != "str"))
     return sum(int(np.prod(schema.shape)) * np.dtype(schema.dtype).itemsize for schema in schemas)

@@ -16,19 +16,19 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.integrity.verify import check_unchanged
 from augment_store.io.files import printable
-from augment_store.io.lock import exclusive_store
-from augment_store.store.schema import Extent, State
+from augment_store.io.lock import store_lock
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.summary import class_shares, summarize
 from augment_store.store.writer import AugmentStore, check_free
-from augment_store.utils.log_filters import quieten
-from augment_store.utils.text import counted
+from augment_store.utils.log_filters import filter_warnings
+from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips
 from generate.audit.rules import Finding
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.lightning_module import GenerationModule
 from generate.log_filters import LOGGERS, REMARKS
-from generate.model.batch_invariance import settle_network_batch
+from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.terramind import TerraMindGenerator, load_generator
 from generate.options import GenerateOptions, OptionsError
 from generate.plan import (
@@ -64,7 +64,7 @@ class Run:
     units: Units
     accepted: Sequence[Finding]
     spec: GenerationSpec
-    extent: Extent
+    extent: ChipShape
 
 
 def run_generate(options: GenerateOptions, command: str) -> int:
@@ -80,7 +80,7 @@ def run_generate(options: GenerateOptions, command: str) -> int:
     Raises:
         AugmentStoreError: If the options, chips, weights or store are invalid.
     """
-    quieten(REMARKS, LOGGERS)
+    filter_warnings(REMARKS, LOGGERS)
     torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
     torch.backends.cudnn.allow_tf32 = False
     chip_set, units = options.source.open()
@@ -102,19 +102,19 @@ def run_generate(options: GenerateOptions, command: str) -> int:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     if published := published_name(loaded.network_sha256):
         console.print(f"network: {published} as published")
-    _settle(loaded.module, options, audit.extent, trainer, console)
+    _choose_batch_size(loaded.module, options, audit.extent, trainer, console)
     spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
     run = Run(options, chip_set, units, accepted, spec, audit.extent)
-    with exclusive_store(options.store, command) if first else contextlib.nullcontext():
+    with store_lock(options.store, command) if first else contextlib.nullcontext():
         before = _prepare_store(run, command, console) if first else 0
         _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
         return _report(run, before, console) if first else 0
 
 
-def _settle(
+def _choose_batch_size(
     module: TerraMindGenerator,
     options: GenerateOptions,
-    extent: Extent,
+    extent: ChipShape,
     trainer: lightning.Trainer,
     console: Console,
 ) -> None:
@@ -122,7 +122,7 @@ def _settle(
     device = trainer.strategy.root_device
     wanted = choose_network_batch(options, device)
     arithmetic = trainer.precision_plugin.forward_context()
-    if not settle_network_batch(module.to(device), wanted, extent.shape, arithmetic):
+    if not choose_network_batch_by_probe(module.to(device), wanted, extent.shape, arithmetic):
         console.print(
             f"[bold]one image at a time[/]: on this device, results depend on the position in a batch of {wanted}",
             soft_wrap=True,
@@ -246,12 +246,15 @@ def _show_plan(run: Run, console: Console) -> None:
     scenes = {found[chip_id] for chip_id in run.chip_set.ids}
     done = _count_complete(store, run) if store else 0
     count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
-    chips, layout = f"{counted(count, 'chip')} of {counted(len(scenes), 'scene')}", run.chip_set.layout.name
+    chips, layout = (
+        f"{pluralize(count, 'chip')} of {pluralize(len(scenes), 'scene')}",
+        run.chip_set.layout.name,
+    )
     window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
     lines = [
         f"{chips} ({layout} layout), {run.extent}{window}",
         f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
-        f"resumes {options.store}, {counted(done, 'chip')} complete" if store else f"makes {options.store}",
+        f"resumes {options.store}, {pluralize(done, 'chip')} complete" if store else f"makes {options.store}",
         f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not checked",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)

@@ -16,7 +16,7 @@ from augment_store.modalities.definitions import INPUT_MODALITIES, LULC_LEGEND
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.map_arrays import token_arrays
 from augment_store.modalities.registry import CONTINUOUS, MAPS
-from augment_store.store.schema import ENTRY_CHIPS, SCHEMA_VERSION, Extent, Role, chip_arrays, map_arrays
+from augment_store.store.schema import ENTRY_CHIPS, SCHEMA_VERSION, ChipShape, Role, chip_arrays, map_arrays
 from augment_store.store.writer import AugmentStore
 from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from eval.study.config import Study
@@ -59,7 +59,7 @@ def names(cell: str) -> list[str]:
 
 def schemas() -> dict[str, tuple[object, bool]]:
     """Every array that a store can have, and whether it holds maps."""
-    extent = Extent(2, 32, 32)
+    extent = ChipShape(2, 32, 32)
     specs = [make_spec(name, 2, probabilities=not entry.continuous) for name, entry in MAPS.items()]
     maps = {schema.name: (schema, True) for spec in specs for schema in map_arrays(spec, extent)}
     return maps | {schema.name: (schema, False) for spec in specs for schema in chip_arrays(spec, extent)}
@@ -110,7 +110,7 @@ def test_the_stores_page_explains_every_dimension_and_attribute(tmp_path):
     tokens, _ = token_arrays("LULC", codebooks=2)
     assert set(dims) == {*tokens.dims, *(dim for schema, _ in schemas().values() for dim in schema.dims)}
     assert len(set(dims)) == len(dims)
-    store = AugmentStore.create(tmp_path / "store", make_spec(), Extent(1, 32, 32))
+    store = AugmentStore.create(tmp_path / "store", make_spec(), ChipShape(1, 32, 32))
     assert {names(row[0])[0] for row in rows(page, "attribute", "what")} == set(store.attributes)
     assert f"**schema version {SCHEMA_VERSION}**" in page
     missing = [f.name for f in dataclasses.fields(store.spec) if f"`{f.name}`" not in page]

@@ -26,7 +26,7 @@ from augment_store.modalities.continuous import ContinuousMap
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.modalities.registry import MAPS
 from augment_store.store.chip_index import ChipEntry
-from augment_store.store.schema import Extent, map_arrays
+from augment_store.store.schema import ChipShape, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec, SamplingSpec
 from augment_store.store.writer import AugmentStore, ChipRecord
 from finetune.options import find_config
@@ -199,7 +199,7 @@ def make_world(
 
 # Stores ----------------------------------------------------------------------------------------------
 
-EXTENT = Extent(timesteps=2, height=32, width=32)
+EXTENT = ChipShape(timesteps=2, height=32, width=32)
 
 WKT = (
     'PROJCS["WGS 84 / UTM zone 18N",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563,'
@@ -256,7 +256,7 @@ def make_entries(chips: int, size: Size, columns: int = 4, scenes: int = 2) -> l
 
 
 def make_record(
-    spec: GenerationSpec, chip_id: str, seed: int = 0, extent: Extent = EXTENT, **given: Array
+    spec: GenerationSpec, chip_id: str, seed: int = 0, extent: ChipShape = EXTENT, **given: Array
 ) -> ChipRecord:
     """Every array of one chip, which follows from its id and the seed alone; `given` replaces what is drawn."""
     rng = np.random.default_rng([seed, *chip_id.encode()])
@@ -312,7 +312,7 @@ def make_store(
         shard_chips: Chips per shard.
         seed: Seed for everything drawn.
     """
-    spec, extent, failed = spec or make_spec(), Extent(timesteps, *sides(size)), failed or {}
+    spec, extent, failed = spec or make_spec(), ChipShape(timesteps, *sides(size)), failed or {}
     store = AugmentStore.create(path, spec, extent, shard_chips)
     store.announce(entries or make_entries(chips, size))
     left = set(store.chip_ids[chips - pending :] if isinstance(pending, int) else pending)

@@ -31,7 +31,7 @@ from augment_store.io.remote import RemotePath, as_path
 from augment_store.io.tar import is_archived
 from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES
 from augment_store.modalities.values import missing
-from augment_store.utils.text import counted, sized
+from augment_store.utils.text import format_size, pluralize
 
 DIGEST_BYTES = 16
 
@@ -238,7 +238,7 @@ class ChipSet:
         """
         picked = {name: self._picked(chip_id, name) for name in modalities}
         rasters = {name: raster for name, (raster, _) in picked.items()}
-        sizes = {name: sized(raster.shape[-2:]) for name, raster in rasters.items()}
+        sizes = {name: format_size(raster.shape[-2:]) for name, raster in rasters.items()}
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise ChipDataError(
@@ -266,7 +266,7 @@ class ChipSet:
         if not path.is_file():
             others = sorted(self.ids_of(modality))
             there = (
-                f"that folder has {counted(len(others), 'chip')}, such as {others[0]!r}"
+                f"that folder has {pluralize(len(others), 'chip')}, such as {others[0]!r}"
                 if others
                 else "none is there"
             )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.rasters import LARGEST_RASTER
+from augment_store.chips.rasters import MAX_RASTER_BYTES
 from augment_store.errors import ChipDataError
 from augment_store.io.remote import local_file
 
@@ -45,7 +45,7 @@ def read_georeference(path: Path) -> Georeference:
     if not path.is_file():
         raise ChipDataError(f"{path}: not a file")
     try:
-        with local_file(path, LARGEST_RASTER) as local, rasterio.open(local) as source:
+        with local_file(path, MAX_RASTER_BYTES) as local, rasterio.open(local) as source:
             wkt = source.crs.to_wkt() if source.crs else ""
             return Georeference(wkt, tuple(source.transform)[:6])
     except (RasterioError, ValueError) as error:  # ValueError: too large to be fetched

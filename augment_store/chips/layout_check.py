@@ -11,14 +11,14 @@ import numpy as np
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS, read_split
 from augment_store.errors import AugmentStoreError
-from augment_store.utils.text import counted, sized
+from augment_store.utils.text import format_size, pluralize
 
 READ_CHIPS: Final = 5
 """Chips that are read, evenly spread over the sorted ids."""
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckResult:
     """One thing that was looked for.
 
     Attributes:
@@ -32,9 +32,9 @@ class Found:
     problem: bool = False
 
 
-def check_chips(chips: ChipSet) -> Iterator[Found]:
+def check_chips(chips: ChipSet) -> Iterator[CheckResult]:
     """Looks at a chip set through its layout."""
-    yield Found("chips", f"{len(chips.ids)} in {chips.folder}, such as {chips.ids[0]}")
+    yield CheckResult("chips", f"{len(chips.ids)} in {chips.folder}, such as {chips.ids[0]}")
     yield from _check_images(chips)
     yield from _check_masks(chips)
     for split in SPLITS:
@@ -43,57 +43,59 @@ def check_chips(chips: ChipSet) -> Iterator[Found]:
     yield from _check_content(chips)
 
 
-def _check_images(chips: ChipSet) -> Iterator[Found]:
+def _check_images(chips: ChipSet) -> Iterator[CheckResult]:
     for name, image in chips.layout.images.items():
         ids = chips.ids_of(name)
         missing = sorted(set(chips.ids) - ids)
         if not ids:
-            yield Found(name, f"none; looked for {' or '.join(image.files)}")
+            yield CheckResult(name, f"none; looked for {' or '.join(image.files)}")
         elif missing:
-            text = (
-                f"{counted(len(ids), 'file')}; none for {counted(len(missing), 'chip')}, such as {missing[0]}"
-            )
-            yield Found(name, text, problem=name in chips.modalities)
+            text = f"{pluralize(len(ids), 'file')}; none for {pluralize(len(missing), 'chip')}, such as {missing[0]}"
+            yield CheckResult(name, text, problem=name in chips.modalities)
         else:
-            yield Found(name, counted(len(ids), "file"))
+            yield CheckResult(name, pluralize(len(ids), "file"))
 
 
-def _check_masks(chips: ChipSet) -> Iterator[Found]:
+def _check_masks(chips: ChipSet) -> Iterator[CheckResult]:
     if not chips.layout.mask:
-        yield Found("masks", "the layout names none")
+        yield CheckResult("masks", "the layout names none")
         return
     paths = (chips.mask_path(chip_id) for chip_id in chips.ids)
     there = sum(path is not None and path.is_file() for path in paths)
-    yield Found("masks", f"{there:,} of {counted(len(chips.ids), 'chip')}; {' or '.join(chips.layout.mask)}")
+    yield CheckResult(
+        "masks", f"{there:,} of {pluralize(len(chips.ids), 'chip')}; {' or '.join(chips.layout.mask)}"
+    )
 
 
-def _check_split(chips: ChipSet, split: str) -> Found:
+def _check_split(chips: ChipSet, split: str) -> CheckResult:
     path = chips.split_path(split)
     if path is None or not path.is_file():
-        return Found(split, f"no file {path}" if path else "the layout names no file")
+        return CheckResult(split, f"no file {path}" if path else "the layout names no file")
     try:
         ids = read_split(path, chips.layout)
     except AugmentStoreError as error:
-        return Found(split, str(error), problem=True)
+        return CheckResult(split, str(error), problem=True)
     unknown = sorted(set(ids) - set(chips.ids))
     if unknown:
-        return Found(
+        return CheckResult(
             split,
-            f"{path}: no file for {counted(len(unknown), 'chip')}, such as {unknown[0]!r}",
+            f"{path}: no file for {pluralize(len(unknown), 'chip')}, such as {unknown[0]!r}",
             problem=True,
         )
-    return Found(split, f"{counted(len(ids), 'chip')} by {path}")
+    return CheckResult(split, f"{pluralize(len(ids), 'chip')} by {path}")
 
 
-def _check_scenes(chips: ChipSet) -> Found:
+def _check_scenes(chips: ChipSet) -> CheckResult:
     try:
         scenes = chips.scenes()
     except AugmentStoreError as error:
-        return Found("scenes", str(error), problem=True)
-    return Found("scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}")
+        return CheckResult("scenes", str(error), problem=True)
+    return CheckResult(
+        "scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}"
+    )
 
 
-def _check_content(chips: ChipSet) -> Iterator[Found]:
+def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
     """Reads a few chips, each with the modalities that it has."""
     picks = np.linspace(0, len(chips.ids) - 1, min(READ_CHIPS, len(chips.ids))).round().astype(int)
     good = []
@@ -101,18 +103,18 @@ def _check_content(chips: ChipSet) -> Iterator[Found]:
         try:
             chip = chips.read(chip_id, [name for name in chips.modalities if chips.has(chip_id, name)])
         except AugmentStoreError as error:
-            yield Found("reading", str(error), problem=True)
+            yield CheckResult("reading", str(error), problem=True)
         else:
             types = ", ".join(f"{name} {raster.dtype}" for name, raster in chip.rasters.items())
-            good.append(f"{counted(chip.timesteps, 'timestep')} of {sized(chip.shape)}, {types}")
-    yield from (Found("reading", text) for text in dict.fromkeys(good))
+            good.append(f"{pluralize(chip.timesteps, 'timestep')} of {format_size(chip.shape)}, {types}")
+    yield from (CheckResult("reading", text) for text in dict.fromkeys(good))
     yield _check_place(chips, [chips.ids[pick] for pick in picks])
 
 
-def _check_place(chips: ChipSet, ids: Iterable[str]) -> Found:
+def _check_place(chips: ChipSet, ids: Iterable[str]) -> CheckResult:
     try:
         places = {chips.georeference(chip_id).crs_wkt.partition("[")[2].partition(",")[0] for chip_id in ids}
     except AugmentStoreError as error:
-        return Found("place", str(error), problem=True)
+        return CheckResult("place", str(error), problem=True)
     known = sorted(name.strip('"') for name in places if name)
-    return Found("place", ", ".join(known) or "no georeference; maps cannot be overlaid on others")
+    return CheckResult("place", ", ".join(known) or "no georeference; maps cannot be overlaid on others")

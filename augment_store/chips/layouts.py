@@ -22,8 +22,8 @@ from augment_store.io.tar import SUFFIX as ARCHIVE
 from augment_store.io.tar import ArchivedPath, archived, is_archived
 from augment_store.modalities.definitions import INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.utils.identifiers import check_name
-from augment_store.utils.text import one_line
-from augment_store.utils.validation import STRICT, Unfit, load_yaml, parse
+from augment_store.utils.text import single_line
+from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -60,7 +60,7 @@ Paths = Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], BeforeVal
 """Alternative paths; the first that exists is used."""
 Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_listed)]
 """Alternative file names, with ``{id}`` for the chip; the first that exists is used."""
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+StringList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Image:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     files: Annotated[Patterns, Field(min_length=1)]
-    bands: Words = ()
-    absent: Words = ()
+    bands: StringList = ()
+    absent: StringList = ()
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,12 @@ def load_layout(name: str) -> Layout:
         raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
     try:
         return parse(Layout, load_yaml(read_text(path)))
-    except Unfit as error:
+    except ValidationError as error:
         raise ChipSetError(
             f"{path}: not a layout: {error}; compare with python -m augment_store layouts show folders"
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ChipSetError(f"{path}: cannot be read as YAML ({one_line(error)})") from error
+        raise ChipSetError(f"{path}: cannot be read as YAML ({single_line(error)})") from error
 
 
 def wherever_run(name: str | None) -> str | None:

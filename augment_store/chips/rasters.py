@@ -16,7 +16,7 @@ from augment_store.errors import ChipDataError, ChipNotFoundError, RemotePathErr
 from augment_store.io.remote import local_file
 from augment_store.modalities.definitions import PATCH_SIZE, S2L1C, Modality
 
-LARGEST_RASTER: Final = 2**30
+MAX_RASTER_BYTES: Final = 2**30
 """Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
 
 
@@ -30,7 +30,7 @@ def read_raster(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise ChipNotFoundError(f"{path}: no such file")
     try:
-        with local_file(path, LARGEST_RASTER) as local:
+        with local_file(path, MAX_RASTER_BYTES) as local:
             raster = READERS.get(path.suffix.lower(), _read_tif)(local)
     except RemotePathError:
         raise
@@ -150,9 +150,9 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 def _check_size(declared: int) -> None:
     """Refuses a size before memory is allocated for it: a few bytes can declare any number of pixels."""
-    if declared > LARGEST_RASTER:
+    if declared > MAX_RASTER_BYTES:
         raise ValueError(
-            f"declares {declared / 2**30:.1f} GiB, at most {LARGEST_RASTER / 2**30:.0f} are read"
+            f"declares {declared / 2**30:.1f} GiB, at most {MAX_RASTER_BYTES / 2**30:.0f} are read"
         )
 
 

@@ -11,8 +11,8 @@ from typing import Final
 from augment_store.errors import ChipSetError
 from augment_store.io.files import read_text
 from augment_store.io.remote import as_path
-from augment_store.utils.identifiers import LONGEST_NAME
-from augment_store.utils.text import counted
+from augment_store.utils.identifiers import MAX_NAME_BYTES
+from augment_store.utils.text import pluralize
 
 SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 """What is stripped from an id by default: ``_r<row>c<col>``, or the ``_<row>_<col>`` of TerraMesh ids."""
@@ -80,7 +80,7 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
     missing = [chip_id for chip_id in ids if not known.get(chip_id)]
     if missing:
         raise ChipSetError(
-            f"{table}: no scene for {counted(len(missing), 'chip')}, the first {missing[0]!r}; add a row for each"
+            f"{table}: no scene for {pluralize(len(missing), 'chip')}, the first {missing[0]!r}; add a row for each"
         )
     scenes = {chip_id: known[chip_id] for chip_id in ids}
     _check_scenes(str(table), scenes.values())
@@ -90,8 +90,9 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
 def _check_scenes(source: str, scenes: Iterable[str]) -> None:
     """Makes sure that exported files can be named after scenes; the export replaces path separators."""
     for scene in dict.fromkeys(scenes):
-        if not scene.isprintable() or len(scene.encode()) > LONGEST_NAME:
+        if not scene.isprintable() or len(scene.encode()) > MAX_NAME_BYTES:
             raise ChipSetError(
-                f"{source}: scene {scene[:60]!r} is invalid: it is not printable, or longer than {LONGEST_NAME} bytes; "
+                f"{source}: scene {scene[:60]!r} is invalid: it is not printable, or longer than "
+                f"{MAX_NAME_BYTES} bytes; "
                 "rename the scene"
             )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.layouts import SPLITS, check_id, read_split, shipped_layout
 from augment_store.errors import ChipDataError, ChipSetError
-from augment_store.io.files import write_whole
+from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     INPUT_MODALITIES,
@@ -75,7 +75,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Edge:
+class UncoveredStrip:
     """A strip of a raster, or of a region, that no chip covers.
 
     Attributes:
@@ -92,13 +92,13 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutResult:
     """What was cut: chips by scene, how many were left out, chips by split, and which edges no chip covers."""
 
     chips: Mapping[str, tuple[str, ...]]
     left_out: int
     splits: Mapping[str, tuple[str, ...]]
-    edges: tuple[Edge, ...] = ()
+    edges: tuple[UncoveredStrip, ...] = ()
 
 
 def starts(length: int, size: int, overlap: int) -> list[int]:
@@ -115,7 +115,7 @@ def starts(length: int, size: int, overlap: int) -> list[int]:
     return found if 2 * beyond < step else [*found, length - size]
 
 
-def bare_edges(request: CutRequest, height: int, width: int) -> tuple[Edge, ...]:
+def uncovered_strips(request: CutRequest, height: int, width: int) -> tuple[UncoveredStrip, ...]:
     """Strips of a raster of `height` × `width` pixels, or of its regions, that no window covers."""
     lengths = {}
     for name, whole in (("lower", height), ("right", width)):
@@ -125,11 +125,11 @@ def bare_edges(request: CutRequest, height: int, width: int) -> tuple[Edge, ...]
     larger = range(request.size + 1, min(every, default=0) + 1)
     covering = (size for size in larger if not any(_bare(length, size, request.overlap) for length in every))
     size = next(covering, None)  # for all edges at once: a size that covers one may bare another
-    found: dict[Edge, None] = {}
+    found: dict[UncoveredStrip, None] = {}
     for name, length in ((axis, length) for axis in lengths for length in lengths[axis]):
         pixels, too_small = _bare(length, request.size, request.overlap), length < request.size
         if pixels:
-            found[Edge(name, pixels, too_small, None if too_small else size)] = None
+            found[UncoveredStrip(name, pixels, too_small, None if too_small else size)] = None
     return tuple(found)
 
 
@@ -168,7 +168,9 @@ def _tiles_of(
     ]
 
 
-def deal_out(chips: Mapping[str, Sequence[str]], shares: Sequence[float], seed: int) -> dict[str, list[str]]:
+def assign_splits(
+    chips: Mapping[str, Sequence[str]], shares: Sequence[float], seed: int
+) -> dict[str, list[str]]:
     """Chips of each split: whole scenes, in random order, each to the split furthest below its share.
 
     Args:
@@ -184,7 +186,7 @@ def deal_out(chips: Mapping[str, Sequence[str]], shares: Sequence[float], seed: 
     return splits
 
 
-def cut(request: CutRequest) -> Cut:
+def cut(request: CutRequest) -> CutResult:
     """Cuts rasters into chips; if it fails, it leaves nothing in the chip set.
 
     Raises:
@@ -210,11 +212,11 @@ def cut(request: CutRequest) -> Cut:
         for tile in wanted:
             if _write_chip(tile, sources, request, draft):
                 chips[tile.scene] = (*chips.get(tile.scene, ()), tile.chip_id)
-        splits = deal_out(chips, request.shares, request.seed) if request.shares and chips else {}
+        splits = assign_splits(chips, request.shares, request.seed) if request.shares and chips else {}
         _publish(draft, request.out, splits)
     left_out = len(wanted) - sum(map(len, chips.values()))
-    edges = bare_edges(request, first.height, first.width)
-    return Cut(chips, left_out, {name: tuple(ids) for name, ids in splits.items()}, edges)
+    edges = uncovered_strips(request, first.height, first.width)
+    return CutResult(chips, left_out, {name: tuple(ids) for name, ids in splits.items()}, edges)
 
 
 def _check(request: CutRequest) -> None:
@@ -298,7 +300,7 @@ def _write_chip(tile: Tile, sources: Mapping[str, DatasetReader], request: CutRe
     rasters = {}
     for name, source in sources.items():
         try:
-            rasters[name] = own_no_data(name, source.read(window=window), source.nodata)
+            rasters[name] = normalize_nodata(name, source.read(window=window), source.nodata)
         except RasterioError as error:
             raise ChipDataError(f"{source.name}: cannot be read ({error})") from error
     if any(missing_share(name, raster) > request.most_missing for name, raster in rasters.items()):
@@ -308,7 +310,7 @@ def _write_chip(tile: Tile, sources: Mapping[str, DatasetReader], request: CutRe
     return True
 
 
-def own_no_data(name: str, raster: NDArray[Any], declared: float | None) -> NDArray[Any]:
+def normalize_nodata(name: str, raster: NDArray[Any], declared: float | None) -> NDArray[Any]:
     """A raster ``[C, H, W]`` with its file's no-data value replaced by one that readers of chips recognise.
 
     Args:
@@ -356,7 +358,7 @@ def _publish(draft: Path, out: Path, splits: Mapping[str, Sequence[str]]) -> Non
         file = out / shipped_layout("folders").splits[name][0]  # type: ignore[index]
         before = read_split(file) if file.is_file() else ()
         if ids:
-            write_whole(file, ["".join(f"{chip_id}\n" for chip_id in (*before, *ids)).encode()])
+            atomic_write(file, ["".join(f"{chip_id}\n" for chip_id in (*before, *ids)).encode()])
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 if TYPE_CHECKING:
-    from augment_store.chips.tiling import Cut, CutRequest, Edge
+    from augment_store.chips.tiling import CutRequest, CutResult, UncoveredStrip
 
 SUMMARY: Final = "cut GeoTIFFs or COGs of any size into a chip set"
 
@@ -77,22 +77,22 @@ def run(args: argparse.Namespace) -> int:
     return 0 if made.chips else 1
 
 
-def _report(request: CutRequest, made: Cut) -> list[str]:
+def _report(request: CutRequest, made: CutResult) -> list[str]:
     count = sum(map(len, made.chips.values()))
     left = (
         f", {made.left_out} left out (more than {request.most_missing:.0%} missing)" if made.left_out else ""
     )
-    scenes = counted(len(made.chips), "scene")
-    lines = [f"{request.out}: {counted(count, 'chip')} of {request.size} px in {scenes}{left}"]
+    scenes = pluralize(len(made.chips), "scene")
+    lines = [f"{request.out}: {pluralize(count, 'chip')} of {request.size} px in {scenes}{left}"]
     lines += _bare(made.edges, request)
-    lines += [f"{name}: {counted(len(ids), 'chip')}" for name, ids in made.splits.items()]
+    lines += [f"{name}: {pluralize(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
         lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")
     return lines
 
 
-def _bare(edges: Iterable[Edge], request: CutRequest) -> Iterator[str]:
+def _bare(edges: Iterable[UncoveredStrip], request: CutRequest) -> Iterator[str]:
     """A line for edges alike."""
     names: dict[tuple[int, bool, int | None], list[str]] = {}
     for edge in edges:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from augment_store.io.remote import as_path
 from augment_store.modalities.registry import MAPS
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     chip_ids = [store.chip_ids[position] for position in positions]
     console = Console()
     done = _export(console, store, chip_ids, arrays, args)
-    console.print(f"{args.out}: {done} of {counted(len(chip_ids), 'chip')} ({progress})", soft_wrap=True)
+    console.print(f"{args.out}: {done} of {pluralize(len(chip_ids), 'chip')} ({progress})", soft_wrap=True)
     return 0
 
 
@@ -92,7 +92,7 @@ def _export(
         count += 1
         nowhere += not is_known(canvas.georeference)
     noun = "group" if args.format == "zarr" else "file"
-    return f"{counted(count, noun)}{f' ({nowhere} without georeference)' if nowhere else ''}"
+    return f"{pluralize(count, noun)}{f' ({nowhere} without georeference)' if nowhere else ''}"
 
 
 def _target(store: AugmentStore, args: argparse.Namespace) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from augment_store.cli.parser import LEGEND_HELP, add_layout_argument, positive
 from augment_store.io.remote import as_path
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from augment_store.inspect.statistics import ChipStatistics
-    from augment_store.inspect.survey import Survey
+    from augment_store.inspect.store_inspector import StoreInspector
     from augment_store.store.writer import AugmentStore
 
 SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
@@ -26,7 +26,7 @@ _PAGE_CHIPS: Final = 60
 _SHEET_CHIPS: Final = 8
 """Chips on a page and on a contact sheet by default; 60 share the page's budget of 1.5 MB (`inspect.html`)."""
 
-_MOST_PAGE_CHIPS: Final = 1000
+_MAX_PAGE_CHIPS: Final = 1000
 _CHECKED_CHIPS: Final = 3
 """Chips whose inputs are compared with the store before any are shown: a wrong chip set differs in all of them."""
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from augment_store.inspect.references import OtherMaps
-    from augment_store.inspect.survey import Survey
+    from augment_store.inspect.store_inspector import StoreInspector
     from augment_store.inspect.terminal import print_summary
     from augment_store.integrity.input_match import open_chips
     from augment_store.modalities.legend_table import LegendTable
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     against = (
         None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)
     )
-    survey = Survey(store, chips, table, against)
+    survey = StoreInspector(store, chips, table, against)
     asked = _positions(survey, args)
     console = Console()
     seen = list(survey.measure(draw(survey.progress.complete, args.summary_chips, args.seed)))
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
+def _positions(survey: StoreInspector, args: argparse.Namespace) -> NDArray[np.int64]:
     """Positions of the chips asked for by id, or drawn at random."""
     from augment_store.store.chip_selection import draw, positions_of
 
@@ -115,7 +115,7 @@ def _positions(survey: Survey, args: argparse.Namespace) -> NDArray[np.int64]:
 
 
 def _choose(
-    survey: Survey, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
+    survey: StoreInspector, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
 ) -> list[ChipStatistics]:
     """Statistics of the chips to show; those of the summary are reused."""
     if worst is not None:
@@ -127,28 +127,28 @@ def _choose(
 
 def _show(
     console: Console,
-    survey: Survey,
+    survey: StoreInspector,
     seen: Sequence[ChipStatistics],
     chosen: Sequence[ChipStatistics],
     args: argparse.Namespace,
 ) -> None:
-    from augment_store.inspect.contact_sheet import MOST_ROWS, write_sheet
+    from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
     from augment_store.inspect.html_page import write_page
     from augment_store.inspect.terminal import chips_table
     from augment_store.inspect.views import view_chip
 
     if args.html is not None:
-        _check_number(len(chosen), _MOST_PAGE_CHIPS, "a page")
+        _check_number(len(chosen), _MAX_PAGE_CHIPS, "a page")
     if args.png is not None:
-        _check_number(len(chosen), MOST_ROWS, "a contact sheet")
+        _check_number(len(chosen), MAX_ROWS, "a contact sheet")
         write_sheet(
             args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
         )
-        console.print(f"{args.png}: contact sheet of {counted(len(chosen), 'chip')}", soft_wrap=True)
+        console.print(f"{args.png}: contact sheet of {pluralize(len(chosen), 'chip')}", soft_wrap=True)
     if args.html is not None:
         write_page(args.html, survey, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
-        console.print(f"{args.html}: page of {counted(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
+        console.print(f"{args.html}: page of {pluralize(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 
@@ -169,7 +169,7 @@ def _check_timestep(store: AugmentStore, timestep: int) -> None:
         raise SelectionError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
 
 
-def _check_inputs(survey: Survey, chosen: Sequence[ChipStatistics]) -> None:
+def _check_inputs(survey: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:
     from augment_store.integrity.input_match import check_inputs
 
     if survey.chips is not None:

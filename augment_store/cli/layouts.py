@@ -10,7 +10,7 @@ from typing import Final
 
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
 
@@ -83,6 +83,6 @@ def _check(layout: str, root: Path) -> int:
         problems += found.problem
         mark = "problem: " if found.problem else ""
         sys.stdout.write(f"{found.subject:8} {mark}{printable(found.text)}\n")
-    told = counted(problems, "problem") if problems else "no problem"
+    told = pluralize(problems, "problem") if problems else "no problem"
     sys.stdout.write(f"{root}: {told} with layout {layout}\n")
     return 1 if problems else 0

@@ -18,7 +18,7 @@ from augment_store.cli.parser import (
     run_guarded,
 )
 from augment_store.cli.verify import _verify, _verify_arguments
-from augment_store.utils.log_filters import UNPLACED, quieten
+from augment_store.utils.log_filters import UNPLACED, filter_warnings
 
 DESCRIPTION: Final = """\
 An augment store holds what TerraMind generated for each chip: tokens, maps, confidence and where they came from, in
@@ -79,5 +79,5 @@ def main(arguments: Sequence[str]) -> int:
     parser = new_parser("augment_store", DESCRIPTION, EXAMPLES)
     add_commands(parser, COMMANDS)
     parsed = parser.parse_args(arguments)
-    quieten([UNPLACED])
+    filter_warnings([UNPLACED])
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     from augment_store.integrity.input_match import open_chips
     from augment_store.io.files import check_local
     from augment_store.modalities.legend_table import LegendTable
-    from augment_store.publish.attribution import UNSTATED, Imprint, check_licence
+    from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_licence
     from augment_store.publish.folder import publish
     from augment_store.publish.hub import push
     from augment_store.store.writer import AugmentStore
-    from augment_store.utils.text import counted
+    from augment_store.utils.text import pluralize
 
     check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
     check_licence(args.license)
@@ -74,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
         )
     store, table = AugmentStore.open(args.store), LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
-    imprint = Imprint(args.out.resolve().name, args.license, tuple(args.attribution))
+    imprint = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
     facts = publish(store, args.out, imprint, chips=chips, table=table, repo=args.push)
     sys.stdout.write(
-        f"{args.out}: {counted(facts.chips, 'chip')} of {counted(facts.scenes, 'scene')}, generated, "
+        f"{args.out}: {pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}, generated, "
     )
     sys.stdout.write("not reference\n")
     if args.push:

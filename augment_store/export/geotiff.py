@@ -11,7 +11,7 @@ from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.layers import Layer
 from augment_store.export.mosaic import Canvas
 from augment_store.export.sidecars import write_sidecars
-from augment_store.io.files import draft_of, write_whole
+from augment_store.io.files import atomic_path, atomic_write
 from augment_store.store.writer import AugmentStore
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     import rasterio
 
     profile = _profile(canvas, layer)
-    with draft_of(path) as draft, rasterio.open(draft, "w", **profile) as target:
+    with atomic_path(path) as draft, rasterio.open(draft, "w", **profile) as target:
         _fill(target, store, canvas, layer)
     write_sidecars(path, layer.array.classes)
 
@@ -53,7 +53,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
             _fill(source, store, canvas, layer)
         with plain.open() as source:
             rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
-        write_whole(path, [optimised.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
+        atomic_write(path, [optimised.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
     write_sidecars(path, layer.array.classes)
 
 

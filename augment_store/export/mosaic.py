@@ -19,8 +19,8 @@ from augment_store.store.chip_index import read_entry
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.identifiers import check_name
 
-MOST_PIXELS: Final = 2**28
-MOST_VALUES: Final = 2**30
+MAX_PIXELS: Final = 2**28
+MAX_VALUES: Final = 2**30
 """Pixels a mosaic may have, and values that all bands of a layer may have, so that a layer stays below 2.2 GB."""
 
 _GRID_TOLERANCE: Final = 0.01
@@ -55,12 +55,12 @@ class Canvas:
 
         Raises:
             MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet, or its bands
-                have more than `MOST_VALUES` values.
+                have more than `MAX_VALUES` values.
         """
         per_token = layer.array.pixels
         height, width = self.cells(per_token)
         shape = (len(layer.bands), height, width)
-        if math.prod(shape) > MOST_VALUES:
+        if math.prod(shape) > MAX_VALUES:
             raise MosaicError(
                 f"{self.name}: {shape[0]} bands of {height} × {width} pixels of {layer.array.name} are too many for "
                 "memory; choose neighbouring chips with --ids, or export without --mosaic"
@@ -129,7 +129,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
         max(corner[axis] for corner in corners.values()) + side
         for axis, side in enumerate(store.extent.shape)
     )
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_PIXELS:
         raise MosaicError(
             f"scene {scene_id}: its chips span {height} × {width} pixels, more than a mosaic may have; "
             "choose neighbouring chips with --ids, or export without --mosaic"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
-from augment_store.io.files import write_whole
+from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import LegendClass
 
 _COLUMNS: Final = (
@@ -31,7 +31,7 @@ def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
     documents = {raster.with_name(f"{raster.name}.aux.xml"): _document, raster.with_suffix(".qml"): _style}
     for path, make in documents.items():
         if classes:
-            write_whole(path, [ElementTree.tostring(make(classes), encoding="utf-8")])
+            atomic_write(path, [ElementTree.tostring(make(classes), encoding="utf-8")])
         else:
             path.unlink(missing_ok=True)
 

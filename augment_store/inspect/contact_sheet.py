@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from augment_store.chips.georeference import pixel_metres
 from augment_store.inspect.images import colour_confidence
 from augment_store.inspect.statistics import MEASURES
-from augment_store.inspect.survey import Survey
+from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.inspect.views import ChipView
-from augment_store.io.files import write_whole
+from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import LegendClass
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Legends = dict[str, tuple[LegendClass, ...]]
 
-MOST_ROWS: Final = 40
+MAX_ROWS: Final = 40
 """Chips a contact sheet can hold; more are for the page."""
 
 _CELL: Final = 1.75
 """Shorter side of a picture in inches: beside it there must be room for a chip's name and numbers."""
 
-_LONGEST: Final = 4.0
+_MAX_LENGTH: Final = 4.0
 """Most times a picture's cell is longer than that; in it a longer picture is drawn smaller."""
 
 _SAMPLES: Final = 4
@@ -50,13 +50,13 @@ _INK: Final = "#22282c"
 _QUIET: Final = "#626b70"
 
 
-def write_sheet(path: Path, survey: Survey, views: Sequence[ChipView], timestep: int) -> None:
+def write_sheet(path: Path, survey: StoreInspector, views: Sequence[ChipView], timestep: int) -> None:
     """Writes a contact sheet as PNG.
 
     Args:
         path: File to write.
         survey: The store.
-        views: The chips, at most `MOST_ROWS`.
+        views: The chips, at most `MAX_ROWS`.
         timestep: The timestep they show, for the heading.
 
     Raises:
@@ -65,10 +65,10 @@ def write_sheet(path: Path, survey: Survey, views: Sequence[ChipView], timestep:
     figure = draw_sheet(survey, views, timestep)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
-    write_whole(path, [buffer.getvalue()])
+    atomic_write(path, [buffer.getvalue()])
 
 
-def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figure:
+def draw_sheet(survey: StoreInspector, views: Sequence[ChipView], timestep: int) -> Figure:
     """Draws a contact sheet; columns that no chip has are left out."""
     rows = [_pictures(view, survey) for view in views]
     columns = [name for name in _column_names(survey) if any(name in row for row in rows)]
@@ -89,7 +89,7 @@ def draw_sheet(survey: Survey, views: Sequence[ChipView], timestep: int) -> Figu
 
 def _cell(shape: tuple[int, int]) -> tuple[float, float]:
     """Height and width in inches of a picture's cell."""
-    height, width = (_CELL * min(side / min(shape), _LONGEST) for side in shape)
+    height, width = (_CELL * min(side / min(shape), _MAX_LENGTH) for side in shape)
     return height, width
 
 
@@ -117,18 +117,18 @@ def _empty_sheet(pictures: tuple[float, float], legends: Legends) -> Figure:
     return figure
 
 
-def _column_names(survey: Survey) -> list[str]:
+def _column_names(survey: StoreInspector) -> list[str]:
     samples = range(min(survey.store.spec.sampling.samples, _SAMPLES))
     maps = [_map_name(survey, sample) for sample in samples]
     return ["RGB", "radar VV, VH", "relief", *maps, "token probability", "confidence", "reference"]
 
 
-def _map_name(survey: Survey, sample: int) -> str:
+def _map_name(survey: StoreInspector, sample: int) -> str:
     several = survey.store.spec.sampling.samples > 1
     return f"{survey.store.spec.modality}, sample {sample}" if several else survey.store.spec.modality
 
 
-def _pictures(view: ChipView, survey: Survey) -> dict[str, NDArray[np.uint8]]:
+def _pictures(view: ChipView, survey: StoreInspector) -> dict[str, NDArray[np.uint8]]:
     found = {"RGB": view.rgb, "radar VV, VH": view.radar, "relief": view.relief}
     pictures = {name: picture for name, picture in found.items() if picture is not None}
     for sample, picture in enumerate(view.maps[:_SAMPLES]):
@@ -195,7 +195,7 @@ def _round_lengths(across: float) -> Iterable[float]:
     return (step * 10.0**power for power in range(len(str(int(across))) + 1) for step in (1, 2, 5))
 
 
-def _head(figure: Figure, survey: Survey, timestep: int) -> None:
+def _head(figure: Figure, survey: StoreInspector, timestep: int) -> None:
     width, height = figure.get_size_inches()
     store = survey.store
     figure.text(
@@ -206,7 +206,7 @@ def _head(figure: Figure, survey: Survey, timestep: int) -> None:
     figure.text(0.2 / width, 1 - 0.36 / height, facts, fontsize=7.5, color=_QUIET, va="top")
 
 
-def _legends(survey: Survey, views: Sequence[ChipView]) -> Legends:
+def _legends(survey: StoreInspector, views: Sequence[ChipView]) -> Legends:
     """The map's legend if it has the legend's colours, and the reference's if that differs."""
     kind = survey.kind
     own = {"map": kind.legend} if kind.drawn_by_legend else {}

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from augment_store.chips.georeference import footprint
 from augment_store.inspect.images import colour_confidence, photo_uri
-from augment_store.inspect.page.assembly import Assets, as_json, as_legend, assemble
+from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
-from augment_store.inspect.survey import Group, Survey, summarise
+from augment_store.inspect.store_inspector import Group, StoreInspector, summarise
 from augment_store.inspect.views import ChipView, view_chip
-from augment_store.io.files import write_whole
+from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import PATCH_SIZE
 
 CHIP_BUDGET: Final = 21_500
@@ -27,11 +27,11 @@ CHIP_BUDGET: Final = 21_500
 FULL_PAGE: Final = 60
 """Chips that share the budget of a page."""
 
-_ASSETS: Final = Assets("augment_store.inspect", ("chips.js", "footprints.js", "viewer.js", "main.js"))
+_ASSETS: Final = PageAssets("augment_store.inspect", ("chips.js", "footprints.js", "viewer.js", "main.js"))
 
 
 @dataclass(frozen=True)
-class Level:
+class ImageQuality:
     """How much detail pictures keep: the RGB's longer side, the other inputs' one, WebP quality, stride of maps."""
 
     rgb: int
@@ -41,19 +41,19 @@ class Level:
 
 
 LEVELS: Final = (
-    Level(256, 160, 72, 1),
-    Level(192, 96, 60, 1),
-    Level(160, 72, 50, 1),
-    Level(128, 56, 42, 1),
-    Level(128, 56, 40, 2),
-    Level(96, 48, 35, 4),
+    ImageQuality(256, 160, 72, 1),
+    ImageQuality(192, 96, 60, 1),
+    ImageQuality(160, 72, 50, 1),
+    ImageQuality(128, 56, 42, 1),
+    ImageQuality(128, 56, 40, 2),
+    ImageQuality(96, 48, 35, 4),
 )
 """From fine to coarse; a chip gets the first that fits its share of the remaining budget, or the last."""
 
 
 def write_page(
     path: Path,
-    survey: Survey,
+    survey: StoreInspector,
     seen: Sequence[ChipStatistics],
     chosen: Sequence[ChipStatistics],
     timestep: int,
@@ -70,17 +70,17 @@ def write_page(
     Raises:
         OutputError: If the file cannot be written.
     """
-    write_whole(path, (part.encode() for part in _parts(survey, seen, chosen, timestep)))
+    atomic_write(path, (part.encode() for part in _parts(survey, seen, chosen, timestep)))
 
 
 def _parts(
-    survey: Survey, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
+    survey: StoreInspector, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
 ) -> Iterator[str]:
     data = {"store": [as_json(_store(survey, seen, timestep))], "chips": _chips(survey, chosen, timestep)}
     return assemble(_ASSETS, f"{survey.store.path.name}: {survey.store.spec.modality}", data)
 
 
-def _chips(survey: Survey, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
+def _chips(survey: StoreInspector, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
     """A list in JSON, chip by chip, so that only one chip's pictures are in memory."""
     left = CHIP_BUDGET * max(len(chosen), FULL_PAGE)
     yield "[\n"
@@ -91,7 +91,7 @@ def _chips(survey: Survey, chosen: Sequence[ChipStatistics], timestep: int) -> I
     yield "\n]"
 
 
-def _store(survey: Survey, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
+def _store(survey: StoreInspector, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
     store = survey.store
     return {
         "name": store.path.name,
@@ -125,7 +125,7 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _chip(view: ChipView, survey: Survey, budget: int) -> dict[str, Any]:
+def _chip(view: ChipView, survey: StoreInspector, budget: int) -> dict[str, Any]:
     facts = view.statistics
     reference = None if view.reference is None else as_legend(view.reference.picture.classes)
     return {
@@ -158,7 +158,7 @@ def _weight(layers: dict[str, list[str]]) -> int:
     return sum(len(uri) for uris in layers.values() for uri in uris)
 
 
-def _encode(view: ChipView, level: Level) -> dict[str, list[str]]:
+def _encode(view: ChipView, level: ImageQuality) -> dict[str, list[str]]:
     closeness = (level.rgb, level.quality, level.stride)
     layers = {"map": [picture.uri(*closeness) for picture in view.maps]}
     if view.rgb is not None:

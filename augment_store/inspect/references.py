@@ -22,7 +22,7 @@ from augment_store.modalities.values import native
 from augment_store.store.schema import State
 from augment_store.store.spec import InputSpec, units_on_disk
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class References:
         found = self._values(chip_id, kind) if isinstance(kind, ContinuousMap) else self._classes(chip_id)
         if found is not None and found.picture.codes.shape != shape:
             raise ChipDataError(
-                f"chip {chip_id}: the reference has {sized(found.picture.codes.shape)}, the store's maps {sized(shape)}"
+                f"chip {chip_id}: the reference has {format_size(found.picture.codes.shape)}, the store's maps "
+                f"{format_size(shape)}"
             )
         return found
 

@@ -11,17 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
-from augment_store.inspect.survey import Group, Survey, summarise
+from augment_store.inspect.store_inspector import Group, StoreInspector, summarise
 from augment_store.io.files import printable
 from augment_store.modalities.definitions import LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
-from augment_store.utils.text import counted, sized
+from augment_store.utils.text import format_size, pluralize
 
 _LISTED: Final = 10
 _BAR: Final = 20
 
 
-def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistics]) -> None:
+def print_summary(console: Console, survey: StoreInspector, seen: Sequence[ChipStatistics]) -> None:
     """Prints what the store is, its class shares and measures per split, and the chips that look wrong.
 
     Args:
@@ -40,10 +40,10 @@ def print_summary(console: Console, survey: Survey, seen: Sequence[ChipStatistic
         )
     if wrong:
         console.print(
-            chips_table(wrong[:_LISTED], f"looks wrong: {len(wrong)} of {counted(len(seen), 'chip')}")
+            chips_table(wrong[:_LISTED], f"looks wrong: {len(wrong)} of {pluralize(len(seen), 'chip')}")
         )
     else:
-        console.print(f"None of {counted(len(seen), 'chip')} looks wrong.", style="green")
+        console.print(f"None of {pluralize(len(seen), 'chip')} looks wrong.", style="green")
 
 
 def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
@@ -59,19 +59,19 @@ def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
     return table
 
 
-def _title(survey: Survey, seen: int) -> Text:
+def _title(survey: StoreInspector, seen: int) -> Text:
     store, progress = survey.store, survey.progress
     facts = f"{survey.title}, {progress}"
     text = Text.assemble((str(store.path), "bold"), "\n", printable(facts), "\n")
     text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
     if seen < progress.complete.size:
-        text.append(f"Numbers are from a seeded sample of {counted(seen, 'chip')}.\n", style="dim")
+        text.append(f"Numbers are from a seeded sample of {pluralize(seen, 'chip')}.\n", style="dim")
     return text
 
 
-def _extent(survey: Survey) -> str:
+def _extent(survey: StoreInspector) -> str:
     extent, samples = survey.store.extent, survey.store.spec.sampling.samples
-    return f"{sized(extent.shape)} · {counted(extent.timesteps, 'timestep')} · {counted(samples, 'sample')}"
+    return f"{format_size(extent.shape)} · {pluralize(extent.timesteps, 'timestep')} · {pluralize(samples, 'sample')}"
 
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:

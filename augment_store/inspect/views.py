@@ -14,7 +14,7 @@ from augment_store.chips.georeference import Georeference
 from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
-from augment_store.inspect.survey import Survey
+from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES, S2L2A
 from augment_store.modalities.map_arrays import SHARE_SCALE, TOKENS, by_pixel
 from augment_store.modalities.registry import CONTINUOUS
@@ -58,7 +58,7 @@ class ChipView:
     tokens: NDArray[np.uint16] | None
 
 
-def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> ChipView:
+def view_chip(survey: StoreInspector, statistics: ChipStatistics, timestep: int) -> ChipView:
     """Reads one chip and draws its inputs.
 
     Raises:
@@ -88,7 +88,7 @@ def view_chip(survey: Survey, statistics: ChipStatistics, timestep: int) -> Chip
     )
 
 
-def _drawn(survey: Survey, chip_id: str, timestep: int, modalities: Sequence[str]) -> Picture | None:
+def _drawn(survey: StoreInspector, chip_id: str, timestep: int, modalities: Sequence[str]) -> Picture | None:
     if survey.chips is None or not survey.has_inputs(chip_id):
         return None
     return draw_first(survey.chips, chip_id, modalities, survey.store.spec.inputs, timestep)

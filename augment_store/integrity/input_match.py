@@ -12,9 +12,9 @@ import numpy as np
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.errors import OtherChipsError
 from augment_store.store.history import last_command
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.text import counted, few
+from augment_store.utils.text import join_first, pluralize
 
 NAMED_CHIPS: Final = 10
 """Most chips that a message names before it stops with an ellipsis."""
@@ -45,7 +45,7 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
     Raises:
         StoreError: If the chip's digests cannot be read.
     """
-    if Extent.of(chip) != store.extent:
+    if ChipShape.of(chip) != store.extent:
         return Mismatch.EXTENT
     equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
     return None if equal else Mismatch.INPUT
@@ -74,7 +74,7 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
 
 def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
     ids = [chip_id for chip_id, other in found.items() if other is what]
-    return f"{counted(len(ids), 'chip')} ({few(ids, NAMED_CHIPS)})"
+    return f"{pluralize(len(ids), 'chip')} ({join_first(ids, NAMED_CHIPS)})"
 
 
 def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:
@@ -83,7 +83,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
         return ""
     first = next(chip_id for chip_id, other in found.items() if other is what)
     chip = chips.read(first, generator_inputs(store))
-    return f", {Extent.of(chip)} on disk, {store.extent} in the store"
+    return f", {ChipShape.of(chip)} on disk, {store.extent} in the store"
 
 
 def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:

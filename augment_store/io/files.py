@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
 from augment_store.io.remote import RemotePath, as_path, without_secrets
 
-LARGEST_TEXT: Final = 2**26
+MAX_TEXT_BYTES: Final = 2**26
 """Bytes that a text file may have: a table of a million chips takes less."""
 
 
@@ -87,8 +87,8 @@ def read_text(path: Path) -> str:
     """
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
-    if path.stat().st_size > LARGEST_TEXT:
-        raise ValueError(f"{path.stat().st_size:,} bytes, at most {LARGEST_TEXT:,} are read")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path.stat().st_size:,} bytes, at most {MAX_TEXT_BYTES:,} are read")
     return path.read_text(encoding="utf-8")
 
 
@@ -98,7 +98,7 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def draft_of(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Gives a draft's path beside `path` and renames the draft to it at the end; missing folders are made.
 
     Raises:
@@ -133,7 +133,7 @@ def check_free(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def draft_folder_of(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
 
     Raises:
@@ -164,13 +164,13 @@ def short_place(text: str) -> str:
     return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 
-def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+def atomic_write(path: Path, parts: Iterable[bytes]) -> None:
     """Writes a file part by part.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    with draft_of(path) as draft, draft.open("wb") as file:
+    with atomic_path(path) as draft, draft.open("wb") as file:
         for part in parts:
             file.write(part)
 
@@ -183,4 +183,4 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole(path, [f"{text}\n".encode()])
+    atomic_write(path, [f"{text}\n".encode()])

@@ -19,8 +19,8 @@ from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
 from augment_store.io.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable
 from augment_store.io.objects import create, read_file, remove
 from augment_store.io.remote import RemotePath, as_path
-from augment_store.utils.text import now
-from augment_store.utils.validation import STRICT, Unfit, load_json, parse
+from augment_store.utils.text import utc_now
+from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
 
 
 class StoreBusyError(StoreError):
@@ -28,7 +28,7 @@ class StoreBusyError(StoreError):
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Keeps other runs from writing to a folder; the operating system releases it however the process ends.
 
     The lock is a hidden file beside the folder, since the folder itself may not exist yet.
@@ -53,8 +53,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exclusive_store(path: Path, command: str) -> Iterator[None]:
-    """`exclusive` for a store, which may be at a URL.
+def store_lock(path: Path, command: str) -> Iterator[None]:
+    """`file_lock` for a store, which may be at a URL.
 
     There the lock is an object beside the store, which the server creates only if there is none. A process that is
     killed leaves it behind, and no run takes it over: only people know that a process of another machine is dead.
@@ -70,12 +70,12 @@ def exclusive_store(path: Path, command: str) -> Iterator[None]:
     """
     place = as_path(path)
     if not isinstance(place, RemotePath):
-        with exclusive(place):
+        with file_lock(place):
             yield
         return
     check_writable("store", place)
     lock = place.with_name(f".{place.name}.lock")
-    claim = Holder.here(command).written()
+    claim = LockInfo.here(command).written()
     _take(place, lock, claim)
     try:
         yield
@@ -102,7 +102,7 @@ def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockInfo:
     """Who holds the lock of a store at a URL, as the lock says.
 
     Attributes:
@@ -124,7 +124,7 @@ class Holder:
     @classmethod
     def here(cls, command: str) -> Self:
         """This process, now."""
-        return cls(socket.gethostname(), os.getpid(), command, now(), secrets.token_hex(8))
+        return cls(socket.gethostname(), os.getpid(), command, utc_now(), secrets.token_hex(8))
 
     def written(self) -> bytes:
         """Content of its lock."""
@@ -135,7 +135,7 @@ class Holder:
 
 
 def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
-    """Creates a lock, or raises what `exclusive_store` does.
+    """Creates a lock, or raises what `store_lock` does.
 
     It is created twice: a server that refuses neither has no conditional writes, and would not refuse another run. If
     the client repeats a request whose answer was lost, the first is refused too; so the content decides who holds it.
@@ -162,8 +162,8 @@ def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
 def _named(found: bytes | None) -> str:
     """Who a lock says holds it."""
     try:
-        return str(parse(Holder, load_json(found or b"")))
-    except (Unfit, ValueError):
+        return str(parse(LockInfo, load_json(found or b"")))
+    except (ValidationError, ValueError):
         return "its lock does not say which"
 
 

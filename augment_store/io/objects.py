@@ -16,7 +16,7 @@ _KEPT_BYTES: Final = 2**16
 """The last bytes of an object are kept up to this many: the table of a shard, which every chip of it needs."""
 
 
-class Stamp(NamedTuple):
+class FileVersion(NamedTuple):
     """What changes when a file is replaced or written to."""
 
     inode: int
@@ -24,7 +24,7 @@ class Stamp(NamedTuple):
     size: int
 
 
-NO_FILE: Final = Stamp(0, 0, 0)
+MISSING: Final = FileVersion(0, 0, 0)
 
 
 class RemoteObject:
@@ -39,7 +39,7 @@ class RemoteObject:
 
     def __init__(self, path: RemotePath) -> None:
         self._path = path
-        self.stamp = Stamp(0, 0, path.stat().st_size)
+        self.stamp = FileVersion(0, 0, path.stat().st_size)
         self._end: tuple[int, bytes] | None = None
 
     def read(self, count: int, offset: int) -> bytes:
@@ -61,7 +61,7 @@ class OpenFile(NamedTuple):
     """A file of a local disk."""
 
     descriptor: int
-    stamp: Stamp
+    stamp: FileVersion
 
     def read(self, count: int, offset: int) -> bytes:
         """Bytes from `offset`, fewer where the file ends before."""
@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[OpenFile | None]:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise StoreError(f"{path}: not a regular file; the store is damaged there")
-        yield OpenFile(file, Stamp(found.st_ino, found.st_mtime_ns, found.st_size))
+        yield OpenFile(file, FileVersion(found.st_ino, found.st_mtime_ns, found.st_size))
     finally:
         os.close(file)
 

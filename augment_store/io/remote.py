@@ -19,7 +19,7 @@ from pathlib import Path, PosixPath
 from typing import IO, Any, Final
 
 from augment_store.errors import AugmentStoreError, RemotePathError
-from augment_store.utils.text import one_line
+from augment_store.utils.text import single_line
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 
@@ -188,7 +188,7 @@ class RemotePath(PosixPath):
         """
         import fsspec
 
-        with answered(self, doing):
+        with translate_remote_errors(self, doing):
             # looked up each time: fsspec keeps file systems by process, and one made before a fork is refused after it
             files, path = fsspec.core.url_to_fs(self.address)
             try:
@@ -221,7 +221,7 @@ def local_file(path: Path, largest: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def answered(path: Path, doing: str, kinds: type[Exception] = Exception) -> Iterator[None]:
+def translate_remote_errors(path: Path, doing: str, kinds: type[Exception] = Exception) -> Iterator[None]:
     """Turns what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so.
 
     Args:
@@ -262,7 +262,7 @@ def _without_login(path: RemotePath, told: str) -> str:
 def _refused(path: RemotePath, doing: str, reason: BaseException) -> RemotePathError:
     while isinstance(reason, ExceptionGroup):  # newer versions of zarr group them
         reason = reason.exceptions[0]
-    told = without_secrets(_without_login(path, one_line(reason) or type(reason).__name__))
+    told = without_secrets(_without_login(path, single_line(reason) or type(reason).__name__))
     if isinstance(reason, ImportError):
         package = '"terramind-tim-store[remote]"' if path.protocol in {"s3", "s3a"} else "the package named"
         return RemotePathError(f"{path}: cannot be {doing} ({told}); pip install {package}")

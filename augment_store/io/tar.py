@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 
 from augment_store.errors import ChipSetError
 from augment_store.io.remote import RemotePath
-from augment_store.utils.text import one_line
+from augment_store.utils.text import single_line
 
 SUFFIX: Final = ".tar"
 
 
-class Span(NamedTuple):
+class ByteRange(NamedTuple):
     """Where a file's bytes are in its archive."""
 
     start: int
@@ -38,7 +38,7 @@ class ArchivedPath(PosixPath):
         """The archive."""
         return Path(str(self)).parent
 
-    def _span(self) -> Span:
+    def _span(self) -> ByteRange:
         try:
             return _members(self.archive)[self.name]
         except KeyError:
@@ -99,7 +99,7 @@ def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str
     return MappingProxyType(found)
 
 
-def _members(archive: Path) -> Mapping[str, Span]:
+def _members(archive: Path) -> Mapping[str, ByteRange]:
     """The plain files at the top of an archive by their names.
 
     Raises:
@@ -110,14 +110,15 @@ def _members(archive: Path) -> Mapping[str, Span]:
         return _listed(archive, status.st_mtime_ns, status.st_size)
     except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise ChipSetError(
-            f"{archive}: not a whole, uncompressed tar archive ({one_line(error)}); download it again, or move it away"
+            f"{archive}: not a whole, uncompressed tar archive ({single_line(error)}); download it again, or "
+            "move it away"
         ) from error
 
 
 @functools.cache
-def _listed(archive: Path, changed: int, size: int) -> Mapping[str, Span]:
+def _listed(archive: Path, changed: int, size: int) -> Mapping[str, ByteRange]:
     """As `_members`, for an archive as it last changed: listing 10,000 files takes a third of a second."""
-    found: dict[str, Span] = {}
+    found: dict[str, ByteRange] = {}
     with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for entry in tar:
             if entry.size < 0:  # where the next header would be is then behind this one, without end
@@ -127,7 +128,7 @@ def _listed(archive: Path, changed: int, size: int) -> Mapping[str, Span]:
                 continue
             if path.name in found:
                 raise ValueError(f"{path.name} appears twice")
-            found[path.name] = Span(entry.offset_data, entry.size)
+            found[path.name] = ByteRange(entry.offset_data, entry.size)
         file.seek(tar.offset)  # tarfile takes a damaged header for the end
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise ValueError("it has no end mark where its files end")

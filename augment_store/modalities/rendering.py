@@ -21,7 +21,7 @@ _RGB: Final = tuple(S2L2A.bands.index(name) for name in ("RED", "GREEN", "BLUE")
 _CLOUD: Final = 3000.0
 """Reflectance × 10⁴ from which a pixel counts as cloud or snow, if all visible bands reach it."""
 
-_FEWEST_CLEAR: Final = 0.05
+_MIN_CLEAR_SHARE: Final = 0.05
 """Share of clear pixels below which a chip is stretched over all its pixels."""
 
 _SUN: Final = (-1.0, 1.0, 1.6)
@@ -43,7 +43,7 @@ def draw_rgb(bands: NDArray[np.floating]) -> Picture:
     """Natural colours of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range without clouds."""
     chosen = bands[list(_RGB)]
     clear = chosen[:, ~(chosen >= _CLOUD).all(axis=0)]
-    return _picture(_stretch(chosen, clear if clear.size > _FEWEST_CLEAR * chosen.size else chosen) ** 0.8)
+    return _picture(_stretch(chosen, clear if clear.size > _MIN_CLEAR_SHARE * chosen.size else chosen) ** 0.8)
 
 
 def draw_radar(bands: NDArray[np.floating]) -> Picture:

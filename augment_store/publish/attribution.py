@@ -21,7 +21,7 @@ UNSTATED: Final = "other"
 
 
 @dataclass(frozen=True)
-class Imprint:
+class PublicationInfo:
     """What a publisher says.
 
     Attributes:

@@ -13,7 +13,7 @@ from augment_store.publish.attribution import ATTRIBUTIONS, UNSTATED
 from augment_store.publish.croissant import CROISSANT
 from augment_store.publish.facts import StoreFacts
 from augment_store.publish.stac import COLLECTION
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's size categories, each below a number of chips."""
@@ -53,7 +53,7 @@ def _content(facts: StoreFacts) -> Iterator[str]:
         f"SHA-256 of the {spec.modality} tokenizer": f"`{spec.tokenizer_sha256}`",
         "generated from": ", ".join(entry.name for entry in spec.inputs),
         "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
-        f"{counted(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
+        f"{pluralize(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
         + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
         "chips": f"{facts.chips:,} of {facts.extent.height} × {facts.extent.width} pixels",
         "scenes": f"{facts.scenes:,}",
@@ -82,7 +82,7 @@ def _content(facts: StoreFacts) -> Iterator[str]:
 def _trust(facts: StoreFacts) -> Iterator[str]:
     yield "## How far to trust them"
     yield ""
-    yield f"Means over {counted(facts.measured, 'chip')}; shares are fractions, 0 to 1."
+    yield f"Means over {pluralize(facts.measured, 'chip')}; shares are fractions, 0 to 1."
     yield ""
     yield "| measure | mean |"
     yield "|---|---|"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.georeference import authority_code, footprint, pixel_metres
-from augment_store.inspect.survey import Survey, summarise
-from augment_store.publish.attribution import Imprint
+from augment_store.inspect.store_inspector import StoreInspector, summarise
+from augment_store.publish.attribution import PublicationInfo
 from augment_store.store.chip_index import iter_entries
 from augment_store.store.chip_selection import draw
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.summary import class_shares
 from augment_store.store.writer import AugmentStore
@@ -22,7 +22,7 @@ MEASURED_CHIPS: Final = 500
 
 
 @dataclass(frozen=True)
-class Places:
+class SpatialExtent:
     """Where a store's chips lie.
 
     Attributes:
@@ -60,14 +60,14 @@ class StoreFacts:
         date: When it was published, ISO 8601.
     """
 
-    imprint: Imprint
+    imprint: PublicationInfo
     folder: str
     spec: GenerationSpec
-    extent: Extent
+    extent: ChipShape
     first_chip: str
     chips: int
     scenes: int
-    places: Places
+    places: SpatialExtent
     measures: Mapping[str, float]
     measured: int
     shares: Mapping[str, float]
@@ -97,7 +97,9 @@ class StoreFacts:
         )
 
 
-def read_facts(survey: Survey, imprint: Imprint, *, repo: str | None, date: str) -> StoreFacts:
+def read_facts(
+    survey: StoreInspector, imprint: PublicationInfo, *, repo: str | None, date: str
+) -> StoreFacts:
     """Reads the facts about a store whose chips are all complete.
 
     Raises:
@@ -124,7 +126,7 @@ def read_facts(survey: Survey, imprint: Imprint, *, repo: str | None, date: str)
     )
 
 
-def read_places(store: AugmentStore) -> Places:
+def read_places(store: AugmentStore) -> SpatialExtent:
     """Where a store's chips lie.
 
     Raises:
@@ -141,7 +143,9 @@ def read_places(store: AugmentStore) -> Places:
             side = pixel_metres(entry.georeference)
             sides.add(None if side is None else round(side, 6))
     if not corners:
-        return Places(0, None, (), None)
+        return SpatialExtent(0, None, (), None)
     longitudes, latitudes = zip(*corners, strict=True)
     box = (min(longitudes), min(latitudes), max(longitudes), max(latitudes))
-    return Places(chips, box, tuple(sorted(filter(None, systems))), sides.pop() if len(sides) == 1 else None)
+    return SpatialExtent(
+        chips, box, tuple(sorted(filter(None, systems))), sides.pop() if len(sides) == 1 else None
+    )

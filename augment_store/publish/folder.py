@@ -10,11 +10,11 @@ from pathlib import Path
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
-from augment_store.inspect.survey import Survey
+from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.integrity.verify import verify
-from augment_store.io.files import check_outside, draft_folder_of, write_json
+from augment_store.io.files import atomic_folder, check_outside, write_json
 from augment_store.modalities.legend_table import LegendTable
-from augment_store.publish.attribution import Imprint
+from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.croissant import CROISSANT, croissant_json
 from augment_store.publish.dataset_card import write_card
 from augment_store.publish.facts import StoreFacts, read_facts
@@ -26,7 +26,7 @@ from augment_store.store.writer import AugmentStore
 def publish(
     store: AugmentStore,
     out: Path,
-    imprint: Imprint,
+    imprint: PublicationInfo,
     *,
     chips: ChipSet | None = None,
     table: LegendTable | None = None,
@@ -51,9 +51,9 @@ def publish(
         OutputError: If the folder is taken, lies within the store, or cannot be written.
     """
     check_outside(out, store.path)
-    with draft_folder_of(out) as draft:
+    with atomic_folder(out) as draft:
         check_sound(store, chips)
-        survey = Survey(store, chips, table or LegendTable.load(None))
+        survey = StoreInspector(store, chips, table or LegendTable.load(None))
         facts = read_facts(survey, imprint, repo=repo, date=datetime.now(UTC).date().isoformat())
         _copy(store, draft / facts.folder)
         write_json(draft / COLLECTION, collection_json(facts))

@@ -26,7 +26,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
 from augment_store.errors import RemotePathError, StoreError
-from augment_store.io.objects import NO_FILE, OpenFile, RemoteObject, Stamp, opened, read_file
+from augment_store.io.objects import MISSING, FileVersion, OpenFile, RemoteObject, opened, read_file
 from augment_store.io.remote import RemotePath
 from augment_store.store.schema import ArraySchema, Role
 from augment_store.utils.validation import load_json
@@ -104,9 +104,9 @@ class StoredArray:
         self.chips = schema.object_chips(shard_chips)
         self._folder = store / schema.name
         self._dtype = None if schema.dtype == "str" else np.dtype(schema.dtype).newbyteorder("<")
-        self._held: dict[int, tuple[NDArray[Any], Stamp]] = {}
+        self._held: dict[int, tuple[NDArray[Any], FileVersion]] = {}
         self._remote: dict[int, RemoteObject] = {}
-        with damage_named(store, schema.name):
+        with wrap_damage(store, schema.name):
             content = read_file(self._folder / "zarr.json")
             if content is None:
                 raise StoreError(f"{store}: no array {schema.name!r}; the store is damaged")
@@ -152,7 +152,7 @@ class StoredArray:
         """
         return self.stamped_chip(position)[0]
 
-    def stamped_chip(self, position: int) -> tuple[NDArray[Any], Stamp]:
+    def stamped_chip(self, position: int) -> tuple[NDArray[Any], FileVersion]:
         """`chip`, and the stamp of the file it was read from."""
         if position >= self.length:
             raise IndexError(f"it declares {self.length} chips, so none at position {position}")
@@ -162,7 +162,7 @@ class StoredArray:
             return np.array(values[place]), stamp
         with self._open(number) as file:
             if file is None:
-                return self._filled(()), NO_FILE
+                return self._filled(()), MISSING
             stamp, length = file.stamp, 16 * self.chips
             start = stamp.size - length - _CHECKSUM_BYTES
             table = _checked(file.read(length + _CHECKSUM_BYTES, max(0, start)))
@@ -195,11 +195,11 @@ class StoredArray:
             parts.append(self._whole(number)[0][max(0, first - start) : last - start])
         return np.concatenate(parts)
 
-    def _whole(self, number: int) -> tuple[NDArray[Any], Stamp]:
+    def _whole(self, number: int) -> tuple[NDArray[Any], FileVersion]:
         """An object of a column; the last ones read are kept in memory while their files stay the same."""
         with self._open(number) as file:
             if file is None:
-                return self._filled((self.chips,)), NO_FILE
+                return self._filled((self.chips,)), MISSING
             stamp = file.stamp
             if number in self._held and self._held[number][1] == stamp:
                 return self._held[number]
@@ -250,7 +250,7 @@ DAMAGE: Final = (
 
 
 @contextlib.contextmanager
-def damage_named(path: Path, what: str) -> Iterator[None]:
+def wrap_damage(path: Path, what: str) -> Iterator[None]:
     """Turns any error of a damaged chunk or damaged metadata into one line that names what is damaged."""
     try:
         yield

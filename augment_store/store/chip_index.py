@@ -14,7 +14,7 @@ from augment_store.errors import StoreError
 from augment_store.store.digests import digest_of
 from augment_store.store.schema import ENTRY_CHIPS, State
 from augment_store.utils.identifiers import check_names
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 
 if TYPE_CHECKING:
     from augment_store.store.reader import StoreReader
@@ -226,7 +226,9 @@ class ChipIds(Sequence[str]):
             nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
             if (self._store.values("state", region)[nameless] != State.PENDING).any():
                 first = region.start + nameless[0]
-                raise self._lost(f"no id for {counted(len(nameless), 'chip')}, the first at position {first}")
+                raise self._lost(
+                    f"no id for {pluralize(len(nameless), 'chip')}, the first at position {first}"
+                )
         return ids
 
     def _lost(self, what: str) -> StoreError:

@@ -10,7 +10,7 @@ from typing import Final
 from augment_store.io.files import printable, short_place
 from augment_store.io.remote import without_secrets
 
-LONGEST_HISTORY: Final = 65_536
+MAX_HISTORY_CHARS: Final = 65_536
 """Characters that are kept and read; a command line takes about 200."""
 
 
@@ -32,10 +32,10 @@ def with_line(history: str, command: str, moment: datetime | None = None) -> str
     """
     time = (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     line = f"{time}: {command}"
-    if len(line) > LONGEST_HISTORY:
-        return f"{line[: LONGEST_HISTORY - 2]} …"
+    if len(line) > MAX_HISTORY_CHARS:
+        return f"{line[: MAX_HISTORY_CHARS - 2]} …"
     kept = f"{history}\n{line}" if history else line
-    while len(kept) > LONGEST_HISTORY:
+    while len(kept) > MAX_HISTORY_CHARS:
         kept = kept.partition("\n")[2]
     return kept
 

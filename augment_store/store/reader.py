@@ -13,29 +13,29 @@ from zarr.storage import FsspecStore
 
 from augment_store.errors import ChipNotFoundError, StoreError
 from augment_store.io.files import check_writable
-from augment_store.io.objects import Stamp, read_file
-from augment_store.io.remote import RemotePath, answered, as_path
-from augment_store.store.arrays import WRITE_ALL_CHUNKS, StoredArray, damage_named
+from augment_store.io.objects import FileVersion, read_file
+from augment_store.io.remote import RemotePath, as_path, translate_remote_errors
+from augment_store.store.arrays import WRITE_ALL_CHUNKS, StoredArray, wrap_damage
 from augment_store.store.chip_index import ChipIds
 from augment_store.store.digests import content_digest
 from augment_store.store.schema import (
     SCHEMA_VERSION,
     ArraySchema,
-    Header,
     Role,
     State,
+    StoreAttributes,
     chip_arrays,
     digested_names,
     map_arrays,
 )
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 from augment_store.utils.validation import load_json
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-MOST_CHIPS: Final = 100_000_000
+MAX_CHIPS: Final = 100_000_000
 """A store that declares more is damaged."""
 
 
@@ -46,7 +46,7 @@ class StoreReader:
         self.path = path
         self._mode = mode
         self._lost_ids = lost_ids
-        header = Header.read(attributes, path)
+        header = StoreAttributes.read(attributes, path)
         self.spec, self.extent, self.shard_chips = header.spec, header.extent, header.shard_chips
         self.fingerprint = self.spec.fingerprint
         self.audit, self.history = header.audit, header.history
@@ -54,7 +54,7 @@ class StoreReader:
         self._schemas = {schema.name: schema for schema in self.schemas()}
         self._stored: dict[str, StoredArray] = {}
         self._arrays: dict[str, zarr.Array[Any]] = {}  # written to; at a URL, opening takes two requests
-        self._proven: dict[tuple[str, int], tuple[Stamp, int]] = {}  # by shard, a bit for each chip
+        self._proven: dict[tuple[str, int], tuple[FileVersion, int]] = {}  # by shard, a bit for each chip
         self.chip_ids = self._known_ids()
 
     @classmethod
@@ -89,9 +89,9 @@ class StoreReader:
     def _known_ids(self) -> ChipIds:
         """Ids of as many chips as `state` has: it grows last, so an interrupted `announce` leaves others longer."""
         total = self.length("state")
-        if total > MOST_CHIPS:
+        if total > MAX_CHIPS:
             raise StoreError(
-                f"{self.path}: declares {total} chips, at most {MOST_CHIPS}; the store is damaged"
+                f"{self.path}: declares {total} chips, at most {MAX_CHIPS}; the store is damaged"
             )
         return ChipIds(self, total, lost_ids=self._lost_ids)
 
@@ -120,7 +120,7 @@ class StoreReader:
 
     @cached_property
     def _group(self) -> zarr.Group:
-        with damage_named(self.path, "zarr.json"), answered(self.path, "read", OSError):
+        with wrap_damage(self.path, "zarr.json"), translate_remote_errors(self.path, "read", OSError):
             return zarr.open_group(
                 for_zarr(self.path, write=self._mode == "r+"),
                 mode="r+" if self._mode == "r+" else "r",
@@ -135,7 +135,7 @@ class StoreReader:
             StoreError: If the store has none, or its shape is not what the extent says.
         """
         self.length(name)
-        with damage_named(self.path, name), answered(self.path / name, "read", OSError):
+        with wrap_damage(self.path, name), translate_remote_errors(self.path / name, "read", OSError):
             found = self._group[name]
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.path}: {name} is not an array; the store is damaged")
@@ -164,7 +164,7 @@ class StoreReader:
         """
         array = self._array(name)
         first, last, _ = region.indices(array.length)
-        with damage_named(self.path, name):
+        with wrap_damage(self.path, name):
             return array.region(first, last)
 
     def index(self, chip_id: str) -> int:
@@ -177,7 +177,7 @@ class StoreReader:
         position = self.chip_ids.find(chip_id)
         if position is None:
             raise ChipNotFoundError(
-                f"{self.path}: no chip {chip_id!r} among its {counted(len(self.chip_ids), 'chip')}"
+                f"{self.path}: no chip {chip_id!r} among its {pluralize(len(self.chip_ids), 'chip')}"
             )
         return position
 
@@ -198,7 +198,7 @@ class StoreReader:
                 f"{name} belongs to the entry of a chip; use augment_store.store.chip_index.read_entry"
             )
         position = self.index(chip_id)
-        with damage_named(self.path, f"{name} of chip {chip_id}"):
+        with wrap_damage(self.path, f"{name} of chip {chip_id}"):
             values, stamp = array.stamped_chip(position)
             own = self._is_proven(name, position, stamp) or self._is_own(name, chip_id, position, values)
         if not own:
@@ -228,13 +228,13 @@ class StoreReader:
 
         return chip_dataset(self, chip_id)
 
-    def _is_proven(self, name: str, position: int, stamp: Stamp) -> bool:
+    def _is_proven(self, name: str, position: int, stamp: FileVersion) -> bool:
         """Whether the digest of a chip's values was compared since their file was last written."""
         shard, place = divmod(position, self.shard_chips)
         known, places = self._proven.get((name, shard), (None, 0))
         return known == stamp and bool(places >> place & 1)
 
-    def _prove(self, name: str, position: int, stamp: Stamp) -> None:
+    def _prove(self, name: str, position: int, stamp: FileVersion) -> None:
         shard, place = divmod(position, self.shard_chips)
         known, places = self._proven.get((name, shard), (None, 0))
         self._proven[name, shard] = stamp, (places if known == stamp else 0) | 1 << place

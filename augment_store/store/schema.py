@@ -21,21 +21,21 @@ from pydantic import ConfigDict, Field
 from augment_store.chips.chip_set import DIGEST_BYTES, Chip
 from augment_store.errors import StoreError
 from augment_store.modalities.definitions import PATCH_SIZE, patches
-from augment_store.store.history import LONGEST_HISTORY
+from augment_store.store.history import MAX_HISTORY_CHARS
 from augment_store.store.spec import GenerationSpec
-from augment_store.utils.text import counted, sized
-from augment_store.utils.validation import STRICT, Unfit, parse
+from augment_store.utils.text import format_size, pluralize
+from augment_store.utils.validation import STRICT, ValidationError, parse
 
 SCHEMA_VERSION: Final = 6
 
 COORDINATES: Final = ("chip_id", "scene_id")
 """Arrays that xarray takes for coordinates of the chips."""
 
-MOST_TIMESTEPS: Final = 1000
-LARGEST_CHIP: Final = 8192
+MAX_TIMESTEPS: Final = 1000
+MAX_CHIP_PIXELS: Final = 8192
 """Timesteps and pixels a store may declare, so that damaged numbers are refused before memory is asked for them."""
 
-MOST_SHARD_CHIPS: Final = 65_536
+MAX_SHARD_CHIPS: Final = 65_536
 
 ENTRY_CHIPS: Final = 2048
 """Chips per object of the columns that only the announcing process writes: a million chips are 489 objects a column,
@@ -93,7 +93,7 @@ class ArraySchema:
 
 
 @dataclass(frozen=True)
-class Extent:
+class ChipShape:
     """Sizes that all chips of a store share.
 
     Attributes:
@@ -104,9 +104,9 @@ class Extent:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
-    height: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
-    width: Annotated[int, Field(ge=PATCH_SIZE, le=LARGEST_CHIP)]
+    timesteps: Annotated[int, Field(ge=1, le=MAX_TIMESTEPS)]
+    height: Annotated[int, Field(ge=PATCH_SIZE, le=MAX_CHIP_PIXELS)]
+    width: Annotated[int, Field(ge=PATCH_SIZE, le=MAX_CHIP_PIXELS)]
 
     @classmethod
     def of(cls, chip: Chip) -> Self:
@@ -119,11 +119,11 @@ class Extent:
         return self.height, self.width
 
     def __str__(self) -> str:
-        return f"{counted(self.timesteps, 'timestep')} of {sized(self.shape)}"
+        return f"{pluralize(self.timesteps, 'timestep')} of {format_size(self.shape)}"
 
 
 @dataclass(frozen=True)
-class Header:
+class StoreAttributes:
     """The attributes that decide how a store is read.
 
     Attributes:
@@ -135,10 +135,10 @@ class Header:
     """
 
     spec: GenerationSpec
-    extent: Extent
-    shard_chips: Annotated[int, Field(ge=1, le=MOST_SHARD_CHIPS)]
+    extent: ChipShape
+    shard_chips: Annotated[int, Field(ge=1, le=MAX_SHARD_CHIPS)]
     audit: list[dict[str, str]]
-    history: Annotated[str, Field(max_length=LONGEST_HISTORY)] = ""
+    history: Annotated[str, Field(max_length=MAX_HISTORY_CHARS)] = ""
 
     def written(self) -> dict[str, Any]:
         """The attributes; nested values as JSON text, since netCDF's attributes are numbers and texts."""
@@ -156,7 +156,7 @@ class Header:
         """
         try:
             return parse(cls, {name: _plain(name, value) for name, value in attributes.items()})
-        except Unfit as error:
+        except ValidationError as error:
             raise StoreError(f"{path}: attribute {error}; {consequence}") from error
 
 
@@ -174,10 +174,10 @@ def _plain(name: str, value: Any) -> Any:
     try:
         return json.loads(value)
     except (ValueError, TypeError, RecursionError) as error:
-        raise Unfit(f"{name}: expected JSON text, found {str(value)[:60]!r}") from error
+        raise ValidationError(f"{name}: expected JSON text, found {str(value)[:60]!r}") from error
 
 
-def chip_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
+def chip_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, ...]:
     """Arrays with a few values per chip, in the order in which they grow and are written: `state` last."""
     time, made = extent.timesteps, digested_names(spec, extent)
     output = {"long_name": f"XXH3-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
@@ -225,7 +225,7 @@ def _entry_arrays() -> tuple[ArraySchema, ...]:
     )
 
 
-def digested_names(spec: GenerationSpec, extent: Extent) -> tuple[str, ...]:
+def digested_names(spec: GenerationSpec, extent: ChipShape) -> tuple[str, ...]:
     """Arrays whose values of a chip have a digest, in the order of ``output_digest``."""
     maps = (schema.name for schema in map_arrays(spec, extent))
     return (*maps, "input_digest", "timestep_source", "series_index")
@@ -235,7 +235,7 @@ def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySche
     return ArraySchema(name, (dim,), (), "str", "", {"long_name": long_name}, role)
 
 
-def map_arrays(spec: GenerationSpec, extent: Extent) -> tuple[ArraySchema, ...]:
+def map_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, ...]:
     """Arrays with the generated tokens and maps that a spec asks for."""
     sizes = {"sample": spec.sampling.samples, "time": extent.timesteps}
     sizes |= {"y": extent.height, "x": extent.width}

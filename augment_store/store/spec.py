@@ -17,12 +17,12 @@ from augment_store.errors import StoreError
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.modalities.registry import MAPS
-from augment_store.utils.validation import STRICT, Unfit, parse
+from augment_store.utils.validation import STRICT, ValidationError, parse
 
-MOST_SAMPLES = 1000
+MAX_SAMPLES = 1000
 
 
-MOST_CODEBOOKS = 1024
+MAX_CODEBOOKS = 1024
 """Samples and codebooks a store may declare, so that a damaged number is refused before memory is asked for it."""
 
 
@@ -72,7 +72,7 @@ class SamplingSpec:
     top_k: int
     top_p: float
     decoding_steps: int
-    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)]
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
     seed: int
     diffusion_steps: int | None
     window: Annotated[int, Field(ge=WINDOW_STEP, multiple_of=WINDOW_STEP)] | None = None
@@ -112,7 +112,7 @@ class GenerationSpec:
     device: str
     versions: Mapping[str, str]
     network_batch: Annotated[int, Field(ge=1)] = 1
-    codebooks: Annotated[int, Field(ge=1, le=MOST_CODEBOOKS)] = 1
+    codebooks: Annotated[int, Field(ge=1, le=MAX_CODEBOOKS)] = 1
 
     @property
     def map(self) -> GeneratedMap:
@@ -142,7 +142,7 @@ class GenerationSpec:
         """
         try:
             return parse(cls, plain)
-        except Unfit as error:
+        except ValidationError as error:
             raise StoreError(f"the store's generation spec is not one this version wrote: {error}") from error
 
     @property

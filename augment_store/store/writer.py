@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 from augment_store.errors import SpecMismatchError, StoreError
 from augment_store.io.files import check_writable
 from augment_store.io.objects import put, remove
-from augment_store.io.remote import RemotePath, answered, as_path
+from augment_store.io.remote import RemotePath, as_path, translate_remote_errors
 from augment_store.store.arrays import create_array
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.digests import content_digest
@@ -32,10 +32,10 @@ from augment_store.store.schema import (
     ENTRY_CHIPS,
     SCHEMA_VERSION,
     ArraySchema,
-    Extent,
-    Header,
+    ChipShape,
     Role,
     State,
+    StoreAttributes,
     chip_arrays,
     map_arrays,
 )
@@ -71,7 +71,7 @@ class AugmentStore(StoreReader):
 
     @classmethod
     def create(
-        cls, path: Path, spec: GenerationSpec, extent: Extent, shard_chips: int = DEFAULT_SHARD_CHIPS
+        cls, path: Path, spec: GenerationSpec, extent: ChipShape, shard_chips: int = DEFAULT_SHARD_CHIPS
     ) -> Self:
         """Makes a store without chips; `announce` adds them.
 
@@ -88,10 +88,10 @@ class AugmentStore(StoreReader):
             "coordinates": " ".join(COORDINATES),
             "schema_version": SCHEMA_VERSION,
             "fingerprint": spec.fingerprint,
-            **Header(spec, extent, shard_chips, []).written(),
+            **StoreAttributes(spec, extent, shard_chips, []).written(),
         }
         # what its own reader refuses is never written, or nothing would open the store again
-        Header.read(attributes, path, "no store can be made from it")
+        StoreAttributes.read(attributes, path, "no store can be made from it")
         schemas = (*chip_arrays(spec, extent), *map_arrays(spec, extent))
         if isinstance(path, RemotePath):
             made: dict[str, Buffer] = {}
@@ -104,7 +104,7 @@ class AugmentStore(StoreReader):
             draft.rename(path)
         return cls.open(path, mode="r+")
 
-    def check_fits(self, spec: GenerationSpec, extent: Extent) -> None:
+    def check_fits(self, spec: GenerationSpec, extent: ChipShape) -> None:
         """Makes sure that chips of this spec and extent may be added to the store.
 
         Raises:
@@ -157,7 +157,7 @@ class AugmentStore(StoreReader):
         """Makes every array long enough, `state` last."""
         for schema in self.schemas():
             if self.length(schema.name) != schema.rows(total):
-                with answered(self.path / schema.name, "written"):
+                with translate_remote_errors(self.path / schema.name, "written"):
                     self.array(schema.name).resize((schema.rows(total), *schema.shape))
         self._stored.clear()
         self._arrays.clear()
@@ -227,12 +227,12 @@ class AugmentStore(StoreReader):
         self.consolidate()
 
     def _set_attribute(self, name: str, value: str) -> None:
-        with answered(self.path, "written"):
+        with translate_remote_errors(self.path, "written"):
             self._group.update_attributes({name: value})
 
     def consolidate(self) -> None:
         """Repeats all metadata in the group's own, where xarray looks first."""
-        with warnings.catch_warnings(), answered(self.path, "written"):
+        with warnings.catch_warnings(), translate_remote_errors(self.path, "written"):
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(for_zarr(self.path, write=True), zarr_format=3)
 
@@ -240,7 +240,7 @@ class AugmentStore(StoreReader):
 
     def _write(self, name: str, region: slice, values: Any) -> None:
         """Writes chips of an array; at a URL, what was read of them before is forgotten."""
-        with answered(self.path / name, "written"):
+        with translate_remote_errors(self.path / name, "written"):
             if name not in self._arrays:
                 self._arrays[name] = self.array(name)
             self._arrays[name][region] = values

@@ -7,7 +7,7 @@ from typing import Final
 
 from augment_store.errors import StoreError
 
-LONGEST_NAME: Final = 200
+MAX_NAME_BYTES: Final = 200
 """Bytes of a chip or scene id, so that a suffix still fits the 255 that file systems allow."""
 
 
@@ -23,8 +23,8 @@ def check_name(what: str, name: str) -> None:
     """
     if not name or name in {".", ".."} or "/" in name or "\\" in name or not name.isprintable():
         reason = "it is empty, . or .., not printable, or holds a path separator"
-    elif len(name.encode(errors="replace")) > LONGEST_NAME:
-        reason = f"it is longer than {LONGEST_NAME} bytes"
+    elif len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        reason = f"it is longer than {MAX_NAME_BYTES} bytes"
     else:
         return
     raise StoreError(f"{what} {name[:60]!r} is invalid: {reason}")
@@ -39,6 +39,6 @@ def check_names(what: str, names: Iterable[str]) -> None:
     found = list(names)
     together = "".join(found)
     plain = together.isascii() and together.isprintable() and "/" not in together and "\\" not in together
-    if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > LONGEST_NAME:
+    if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > MAX_NAME_BYTES:
         for name in found:
             check_name(what, name)

@@ -11,7 +11,7 @@ UNPLACED: Final = "Dataset has no geotransform"
 """What rasterio says of every file without georeference; chips need none, and a map of one has none."""
 
 
-def quieten(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:
+def filter_warnings(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:
     """Silences warnings by their text, and loggers below the level of a warning; errors and other warnings stay.
 
     Args:

@@ -14,29 +14,29 @@ LISTED: Final = 3
 """Names that a message lists before it stops with an ellipsis."""
 
 
-def few(names: Iterable[str], listed: int = LISTED) -> str:
+def join_first(names: Iterable[str], listed: int = LISTED) -> str:
     """The first of the names, in their order."""
     every = list(names)
     return ", ".join(every[:listed]) + (" …" if len(every) > listed else "")
 
 
-def one_line(text: object) -> str:
+def single_line(text: object) -> str:
     """A text without line breaks or runs of spaces, as the line of an error has to be."""
     return " ".join(str(text).split())
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """A number and its noun: ``1 scene``, ``2 scenes``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def sized(shape: Sequence[int]) -> str:
+def format_size(shape: Sequence[int]) -> str:
     """Height and width in pixels: ``256 px`` of a square, ``192 × 224 px`` otherwise."""
     height, width = shape
     return f"{height} px" if height == width else f"{height} × {width} px"
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).replace(microsecond=0).isoformat()
 

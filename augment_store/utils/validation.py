@@ -7,17 +7,18 @@ import json
 from typing import Any, Final, TypeVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
+from pydantic import ValidationError as PydanticError
 
 Model = TypeVar("Model")
 
-MOST_VALUES: Final = 100_000
+MAX_VALUES: Final = 100_000
 
 STRICT: Final = ConfigDict(extra="forbid")
 """For dataclasses that files are read into: a key that this version does not know is refused."""
 
 
-class Unfit(ValueError):  # noqa: N818 - it is never shown alone: the reader adds the file and the remedy
+class ValidationError(ValueError):
     """A value is missing, of another type, or out of bounds; the message names its key."""
 
 
@@ -38,8 +39,8 @@ def parse(kind: type[Model], plain: Any) -> Model:
     try:
         adapter: TypeAdapter[Model] = _adapter(kind)  # type: ignore[arg-type] # a class is hashable
         return adapter.validate_json(json.dumps(plain, default=str), strict=True)
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise Unfit(_first(error)) from error
+    except (PydanticError, ValueError, RecursionError) as error:
+        raise ValidationError(_first(error)) from error
 
 
 def load_json(text: str | bytes) -> Any:
@@ -51,7 +52,7 @@ def load_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise Unfit("nested too deep") from error
+        raise ValidationError("nested too deep") from error
 
 
 def load_yaml(text: str) -> Any:
@@ -62,15 +63,17 @@ def load_yaml(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: If it is not YAML.
-        Unfit: If it stands for more than `MOST_VALUES` values, or is nested deeper than Python can walk.
+        Unfit: If it stands for more than `MAX_VALUES` values, or is nested deeper than Python can walk.
     """
     try:
         values = yaml.safe_load(text)
         count = _count(values, {})
     except RecursionError as error:
-        raise Unfit("nested too deep") from error
-    if count > MOST_VALUES:
-        raise Unfit(f"stands for more than {MOST_VALUES:,} values, aliases counted where they are used")
+        raise ValidationError("nested too deep") from error
+    if count > MAX_VALUES:
+        raise ValidationError(
+            f"stands for more than {MAX_VALUES:,} values, aliases counted where they are used"
+        )
     return values
 
 
@@ -79,14 +82,14 @@ def _count(value: Any, known: dict[int, int]) -> int:
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # for a value that holds itself
+        known[id(value)] = MAX_VALUES + 1  # for a value that holds itself
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_count(part, known) for part in parts)
     return known[id(value)]
 
 
 def _first(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
+    if not isinstance(error, PydanticError):
         return str(error)
     found = error.errors(include_url=False)[0]
     key = ".".join(map(str, found["loc"])) or "the whole"

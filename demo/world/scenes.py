@@ -34,7 +34,7 @@ MARGIN: Final = 16
 SCENE_PITCH: Final = 16_000.0
 """Distance between the corners of two scenes in metres; chips of different scenes never adjoin."""
 SCENES_PER_ROW: Final = 24
-MOST_PIXELS_A_SIDE: Final = 1024
+MAX_SIDE_PIXELS: Final = 1024
 
 MACRO_CLASS: Final[dict[int, int]] = {
     WATER: 0,
@@ -155,9 +155,9 @@ def draw_scene(
     Raises:
         ValueError: If the scene would be larger than its place on the map, or the side is odd.
     """
-    if max(rows, columns) * side > MOST_PIXELS_A_SIDE or side % 2:
+    if max(rows, columns) * side > MAX_SIDE_PIXELS or side % 2:
         raise ValueError(
-            f"a scene has at most {MOST_PIXELS_A_SIDE} pixels a side and chips of even side, "
+            f"a scene has at most {MAX_SIDE_PIXELS} pixels a side and chips of even side, "
             f"got {rows} x {columns} chips of {side} pixels: ask for fewer or smaller chips"
         )
     rng = np.random.default_rng([seed, number])

@@ -128,12 +128,12 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 def _score(folder: Path) -> Score:
     """The score of a run's present weights; a run without a score is scored now."""
     from eval.errors import ScoreError
-    from eval.score.record import Kind, Score, is_scored
+    from eval.score.record import Score, ScoreSource, is_scored
     from finetune.run.manifest import MANIFEST
 
     if not (folder / MANIFEST).is_file():
         score = Score.read(folder)
-        if score.origin.kind is Kind.RUN:
+        if score.origin.kind is ScoreSource.RUN:
             raise ScoreError(
                 f"{folder}: holds the score of a run but no {MANIFEST}, so there is no record of what was trained; "
                 "copy the whole run directory"
@@ -142,11 +142,11 @@ def _score(folder: Path) -> Score:
     if not is_scored(folder):
         from eval.score.load import open_run
         from eval.score.predict import score as make_score
-        from finetune.run.preflight import Places
+        from finetune.run.preflight import PathOverrides
 
-        make_score(open_run(folder, "best", Places()), folder)
+        make_score(open_run(folder, "best", PathOverrides()), folder)
     score = Score.read(folder)
-    if score.origin.kind is Kind.RUN:
+    if score.origin.kind is ScoreSource.RUN:
         _check_current(score)
     return score
 
@@ -167,15 +167,15 @@ def _check_current(score: Score) -> None:
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:
-    from augment_store.utils.text import now
+    from augment_store.utils.text import utc_now
     from eval.compare.report import files
-    from eval.compare.report.document import Declared, make_report
+    from eval.compare.report.document import StudyContext, make_report
     from eval.compare.report.markdown import to_markdown
     from eval.compare.report.page import write_page
     from eval.compare.report.pictures import choose, find_shown
     from eval.compare.report.table import to_csv
 
-    report = make_report(comparison, now(), Declared(args.study, args.declared))
+    report = make_report(comparison, utc_now(), StudyContext(args.study, args.declared))
     shown = find_shown(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
         (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from augment_store.cli.parser import Command, add_commands, new_parser, run_guarded
-from augment_store.utils.log_filters import quieten
+from augment_store.utils.log_filters import filter_warnings
 from eval.cli import compare as compare_command
 from eval.cli import publish as publish_command
 from eval.cli import score as score_command
@@ -28,5 +28,5 @@ def main(arguments: Sequence[str]) -> int:
     parser = new_parser("eval", __doc__)
     add_commands(parser, COMMANDS)
     parsed = parser.parse_args(arguments)
-    quieten(REMARKS, LOGGERS)
+    filter_warnings(REMARKS, LOGGERS)
     return run_guarded(lambda: COMMANDS[parsed.command].run(parsed))

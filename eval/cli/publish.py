@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     """
     from augment_store.errors import PublishError
     from augment_store.io.files import check_free
-    from augment_store.publish.attribution import Imprint
+    from augment_store.publish.attribution import PublicationInfo
     from augment_store.publish.hub import push
     from eval.publish.report import read_report
     from finetune.run.manifest import RunManifest
-    from finetune.run.preflight import Places
+    from finetune.run.preflight import PathOverrides
 
     if args.push and not args.attribution:
         raise PublishError(
@@ -58,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
         )
     report = read_report(args.report)
     RunManifest.read(args.run)
-    places = Places(args.chips, args.store, args.layout)
+    places = PathOverrides(args.chips, args.store, args.layout)
     places.check()
     check_free(args.out)
     from eval.publish.folder import publish
     from eval.publish.model_card import claim  # torch and TerraTorch are imported from here on
 
-    imprint = Imprint(args.name or args.out.name, args.license, tuple(args.attribution))
+    imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
     publish(args.run, report, args.out, places=places, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from augment_store.cli.parser import add_places_arguments
 
 if TYPE_CHECKING:
-    from finetune.run.preflight import Places
+    from finetune.run.preflight import PathOverrides
 
 SUMMARY: Final = "confusion counts, metrics and predicted maps of runs on their test split"
 
@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    from finetune.run.preflight import Places
+    from finetune.run.preflight import PathOverrides
 
-    places = Places(args.chips, args.store, args.layout)
+    places = PathOverrides(args.chips, args.store, args.layout)
     _check(args, places)
     from eval.score.load import open_checkpoint, open_run
     from eval.score.predict import score  # torch and TerraTorch are imported from here on
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace, places: Places) -> None:
+def _check(args: argparse.Namespace, places: PathOverrides) -> None:
     """Makes sure that every run, and what the options name, is there before the first is scored.
 
     Raises:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.errors import StudyError
     from eval.study.config import Study
     from eval.study.plan import plan, unequal_recipes, unequal_starts
-    from eval.study.power import Spread, describe
+    from eval.study.power import StandardDeviations, describe
     from eval.study.runner import command_line, forget, missing, run_step
 
     path = shipped_or_given(args.config, CONFIGS)
@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
         )
     study = Study.load(path)
-    doubts = [*unequal_starts(study), *unequal_recipes(study)]
+    concerns = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
     left = missing(study.out, steps)
     if not args.dry_run:
         forget(study.out, left)
-    sys.stdout.writelines(f"# {line}\n" for line in doubts)
+    sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             run_step(study.out, step)
     if args.dry_run:
         given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
-        spread = Spread(**{key: value for key, value in given.items() if value is not None})
+        spread = StandardDeviations(**{key: value for key, value in given.items() if value is not None})
         sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
     for name in study.comparisons:
         sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from augment_store.utils.text import few
+from augment_store.utils.text import join_first
 from eval.compare.inference import Estimate
-from eval.compare.verdict import SIGNIFICANT, Setting, Verdict
+from eval.compare.verdict import SIGNIFICANT, ComparisonContext, Verdict
 from eval.score.counts import Confusion
 from eval.score.metrics import MIOU
 from eval.score.record import Score
@@ -44,9 +44,9 @@ class Arm:
         titles = dict.fromkeys(_title(score) for score in self.scores)
         shared = dict.fromkeys(title.rstrip("0123456789") for title in titles)
         return (
-            few(shared if len(shared) == 1 and "" not in shared else titles)
+            join_first(shared if len(shared) == 1 and "" not in shared else titles)
             if len(titles) > 1
-            else few(titles)
+            else join_first(titles)
         )
 
     @property
@@ -95,7 +95,7 @@ class Comparison:
     differences: Mapping[str, Difference]
     against: Mapping[str, Difference]
     verdict: Verdict
-    setting: Setting
+    setting: ComparisonContext
 
     @property
     def baseline(self) -> Arm:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from augment_store.utils.text import counted, few
+from augment_store.utils.text import join_first, pluralize
 from eval.compare.arms import BASELINE, Arm
 from eval.errors import ComparisonError
-from eval.score.record import Origin, Score
+from eval.score.record import Provenance, Score
 from finetune.run.recipe import describe, differences
 
 
@@ -28,8 +28,8 @@ def unpaired_because(first: Arm, second: Arm) -> str:
     return ""
 
 
-def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
-    """Reasons to doubt that the trained arms read the same chips and masks."""
+def _data_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
+    """Reasons to concern that the trained arms read the same chips and masks."""
     by_origin = [dict(origin.data()) for origin in origins]
     for key in by_origin[0] if by_origin else ():
         found = {digests[key] for digests in by_origin}
@@ -39,7 +39,7 @@ def _data_doubts(origins: Sequence[Origin]) -> Iterator[str]:
             yield f"the same {key} in every arm; their digests differ"
 
 
-def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
+def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     """Arms that started from other weights than the baseline, which could explain a difference."""
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
@@ -49,7 +49,7 @@ def _start_doubts(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"the same start for every arm: baseline started from {shown[0]}, {name} from {shown[1]} (--init)"
 
 
-def _recipe_doubts(arms: Sequence[Arm]) -> Iterator[str]:
+def _recipe_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     """Arms that were trained in another way than the baseline, which could explain a difference."""
     baseline = arms[0].scores[0].origin.recipe
     for arm in arms[1:]:
@@ -58,7 +58,7 @@ def _recipe_doubts(arms: Sequence[Arm]) -> Iterator[str]:
             yield f"the same training of every arm: {apart}"
 
 
-def _environment_doubts(origins: Sequence[Origin]) -> Iterator[str]:
+def _environment_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
     """Devices and versions that are not those of all runs; another version may have other defaults."""
     known = [origin.environment for origin in origins if origin.run is not None]
     for key in dict.fromkeys(key for environment in known for key in environment):
@@ -164,11 +164,11 @@ def _check_chips(first: Score, other: Score) -> None:
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
         raise ComparisonError(
-            f"{short.folder} lacks {counted(len(missing), 'test chip')} ({few(sorted(missing))}); score it on "
+            f"{short.folder} lacks {pluralize(len(missing), 'test chip')} ({join_first(sorted(missing))}); score it on "
             "the whole split"
         )
     raise ComparisonError(
         f"{first.folder} and {other.folder} were scored on different test splits: "
-        f"{counted(len(ours - theirs), 'chip')} only in the first ({few(sorted(ours - theirs))}), "
-        f"{len(theirs - ours)} only in the second ({few(sorted(theirs - ours))}); score both on one split"
+        f"{pluralize(len(ours - theirs), 'chip')} only in the first ({join_first(sorted(ours - theirs))}), "
+        f"{len(theirs - ours)} only in the second ({join_first(sorted(theirs - ours))}); score both on one split"
     )

@@ -10,14 +10,14 @@ from eval.compare.arms import CANDIDATE, Arm, Comparison, Difference, titles
 from eval.compare.comparability import (
     _check_runs,
     _check_same,
-    _data_doubts,
-    _environment_doubts,
-    _recipe_doubts,
-    _start_doubts,
+    _data_concerns,
+    _environment_concerns,
+    _recipe_concerns,
+    _start_concerns,
     unpaired_because,
 )
 from eval.compare.inference import PairedArms, compare, holm
-from eval.compare.verdict import Setting, judge
+from eval.compare.verdict import ComparisonContext, decide
 from eval.errors import ComparisonError
 from eval.score.metrics import INTERVALS
 from eval.score.record import Score
@@ -41,7 +41,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
     against = {control.name: _difference(candidate, control) for control in controls}
     trained = [score.origin for arm in aligned for score in arm.scores if score.origin.trained]
     records = [origin.run for origin in trained if origin.run is not None]
-    setting = Setting(
+    setting = ComparisonContext(
         scenes=baseline.counts.shape[1],
         runs=(len(baseline.scores), len(candidate.scores)),
         pairing=unpaired_because(baseline, candidate),
@@ -49,15 +49,15 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
         limited=any(record.data.limited_to is not None for record in records),
         data=(
-            *_data_doubts(trained),
-            *_start_doubts(aligned),
-            *_recipe_doubts(aligned),
-            *_environment_doubts(trained),
+            *_data_concerns(trained),
+            *_start_concerns(aligned),
+            *_recipe_concerns(aligned),
+            *_environment_concerns(trained),
         ),
         dropped=dropped,
         titles=titles(baseline, candidate),
     )
-    verdict = judge(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
+    verdict = decide(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, setting)
 
 

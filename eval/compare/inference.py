@@ -42,7 +42,7 @@ SCENES: Final = "scenes"
 
 
 @dataclass(frozen=True)
-class Part:
+class VarianceComponent:
     """One source of a difference's variance.
 
     Attributes:
@@ -55,9 +55,9 @@ class Part:
     units: int
     variance: float
 
-    def of(self, units: int) -> Part:
+    def of(self, units: int) -> VarianceComponent:
         """The same source with another number of units: variance falls as 1 / units."""
-        return Part(self.name, units, self.variance * self.units / units)
+        return VarianceComponent(self.name, units, self.variance * self.units / units)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Estimate:
     degrees_of_freedom: float | None
     resolvable: float | None
     p_value: float
-    parts: tuple[Part, ...] = ()
+    parts: tuple[VarianceComponent, ...] = ()
 
     @property
     def covers_zero(self) -> bool:
@@ -130,7 +130,7 @@ class PairedArms:
         )
         return np.asarray(candidate - baseline)
 
-    def luck(self) -> Iterator[tuple[str, Values]]:
+    def seed_variation(self) -> Iterator[tuple[str, Values]]:
         """What varies by seed, with its name: differences ``[seed, measure]``, or each arm if runs are unpaired."""
         every = np.ones(self.scenes)
         baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
@@ -176,7 +176,10 @@ def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
         found = [
             estimate(
                 float(difference),
-                tuple(Part(name, units, float(variance[measure])) for name, units, variance in sources),
+                tuple(
+                    VarianceComponent(name, units, float(variance[measure]))
+                    for name, units, variance in sources
+                ),
             )
             for measure, difference in enumerate(every)
         ]
@@ -197,13 +200,13 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     scenes = arms.scenes
     left_out = arms.differences(np.ones((scenes, scenes)) - np.eye(scenes))
     sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1))]
-    for name, runs in arms.luck():
+    for name, runs in arms.seed_variation():
         if len(runs) > 1:
             sources.append((name, len(runs), runs.var(axis=0, ddof=1) / len(runs)))
     return sources
 
 
-def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
+def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimate:
     """A difference with Student's interval and p-value, from the parts of its variance."""
     error, freedom = standard_error(parts)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
@@ -213,7 +216,7 @@ def estimate(difference: float, parts: tuple[Part, ...]) -> Estimate:
     return Estimate(difference, low, high, error, freedom, resolvable_difference(parts), p_value, parts)
 
 
-def standard_error(parts: Sequence[Part]) -> tuple[float, float]:
+def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
     """Standard error and its degrees of freedom: a mean of the parts' own, weighted by their shares of the variance.
 
     The mean is harmonic, with the shares to the power `SHARE_POWER`. With a single part it is that part's value.
@@ -225,7 +228,7 @@ def standard_error(parts: Sequence[Part]) -> tuple[float, float]:
     return float(np.sqrt(variance)), float(1 / inverse)
 
 
-def resolvable_difference(parts: Sequence[Part]) -> float:
+def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
     """Smallest true difference that a two-sided test at 5 % finds with 80 % power (Bloom 1995), as a share."""
     error, freedom = standard_error(parts)
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error

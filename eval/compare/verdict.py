@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from augment_store.utils.text import counted, few
+from augment_store.utils.text import join_first, pluralize
 from eval.compare.inference import LEVEL, Estimate
 
 STRONG_ABOVE: Final = 0.02
 IMPROVEMENT_FROM: Final = 0.01
 """Difference in mIoU from which an improvement may be claimed."""
 
-FEWEST_SEEDS: Final = 3
+MIN_SEEDS: Final = 3
 """Seeds, paired between the arms, that a claim needs."""
 
 SIGNIFICANT: Final = 1 - LEVEL
@@ -40,7 +40,7 @@ class Grade(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Setting:
+class ComparisonContext:
     """How a comparison was made, as far as that limits its conclusions.
 
     Attributes:
@@ -98,7 +98,7 @@ def grade_of(difference: float) -> Grade:
     return Grade.ACCEPTABLE if difference >= 0 else Grade.NEGATIVE
 
 
-def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> Verdict:
+def decide(miou: Estimate, against: Mapping[str, Estimate], setting: ComparisonContext) -> Verdict:
     """Verdict on a candidate.
 
     Every control must be beaten: an intersection–union test (Berger 1982), which needs no correction for their number.
@@ -112,7 +112,7 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     lacking = (*_lacking_certainty(miou, setting), *_lacking_design(setting), *_lacking_controls(against))
     grade = grade_of(miou.difference)
     outcome = _outcome(miou, grade, setting, claimed=not lacking)
-    headline = f"{outcome.capitalize()}: mIoU {span(miou)}, {setting.titles[1]} against {setting.titles[0]}"
+    headline = f"{outcome.capitalize()}: mIoU {format_interval(miou)}, {setting.titles[1]} against {setting.titles[0]}"
     words = (_result(miou, setting), _pairing(setting), *_resolution(miou, setting))
     if setting.dropped:
         words += (f"Left out, since no pixel has a reference: scenes {', '.join(setting.dropped)}.",)
@@ -124,7 +124,7 @@ def judge(miou: Estimate, against: Mapping[str, Estimate], setting: Setting) -> 
     return Verdict(headline, outcome, not lacking, grade, miou.covers_zero, lacking, not_beaten, words)
 
 
-def _outcome(miou: Estimate, grade: Grade, setting: Setting, *, claimed: bool) -> str:
+def _outcome(miou: Estimate, grade: Grade, setting: ComparisonContext, *, claimed: bool) -> str:
     if claimed:
         return "strong improvement" if grade is Grade.STRONG else "improvement"
     if min(setting.runs) == 1:
@@ -134,23 +134,23 @@ def _outcome(miou: Estimate, grade: Grade, setting: Setting, *, claimed: bool) -
     return "negative" if grade is Grade.NEGATIVE else "a difference, but no claim"
 
 
-def _lacking_certainty(miou: Estimate, setting: Setting) -> Iterator[str]:
+def _lacking_certainty(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
     seeds = min(setting.runs)
     if setting.pairing:
         yield f"runs paired by seed ({setting.pairing})"
-    if seeds < FEWEST_SEEDS:
-        yield f"{FEWEST_SEEDS} seeds an arm; there {'is' if seeds == 1 else 'are'} {seeds}"
+    if seeds < MIN_SEEDS:
+        yield f"{MIN_SEEDS} seeds an arm; there {'is' if seeds == 1 else 'are'} {seeds}"
     if miou.difference < IMPROVEMENT_FROM:
         yield f"a difference of at least {points(IMPROVEMENT_FROM)}; it is {points(miou.difference)}"
     if not miou.is_above_zero:
         yield f"an interval above zero with p below {SIGNIFICANT:.2f}"
 
 
-def _lacking_design(setting: Setting) -> Iterator[str]:
+def _lacking_design(setting: ComparisonContext) -> Iterator[str]:
     if setting.smoke:
         yield "full trainings; a run was a smoke run"
     if setting.overlap:
-        shared = few(setting.overlap)
+        shared = join_first(setting.overlap)
         yield f"scenes in one split only; the test is too easy where a run has them in two splits: {shared}"
     if setting.limited:
         yield "whole splits; those of a run were cut down to some of their chips"
@@ -162,7 +162,7 @@ def _lacking_controls(against: Mapping[str, Estimate]) -> Iterator[str]:
         yield "a control, so nothing rules out other explanations of a difference"
     for name, entry in against.items():
         if not entry.is_above_zero:
-            yield f"being better than control {name}: {span(entry)}"
+            yield f"being better than control {name}: {format_interval(entry)}"
 
 
 def points(share: float) -> str:
@@ -186,14 +186,14 @@ class Interval(Protocol):
         """Upper end of its interval, None if there is none."""
 
 
-def span(entry: Interval) -> str:
+def format_interval(entry: Interval) -> str:
     """A difference with its interval."""
     if entry.low is None or entry.high is None:
         return f"{points(entry.difference)} (no interval)"
     return f"{points(entry.difference)} [{points(entry.low)}, {points(entry.high)}]"
 
 
-def _result(miou: Estimate, setting: Setting) -> str:
+def _result(miou: Estimate, setting: ComparisonContext) -> str:
     baseline, candidate = setting.titles
     begin = f"The mIoU of {candidate} differs from that of {baseline} by {points(miou.difference)}"
     if miou.low is None or miou.high is None:
@@ -201,10 +201,10 @@ def _result(miou: Estimate, setting: Setting) -> str:
     ends = f"95 % interval {points(miou.low)} to {points(miou.high)}, p = {miou.p_value:.3f}"
     zero = "covers zero" if miou.covers_zero else "does not cover zero"
     luck = "; it says nothing about other seeds" if min(setting.runs) == 1 else ""
-    return f"{begin} ({ends}, {counted(setting.scenes, 'scene')}); the interval {zero}{luck}."
+    return f"{begin} ({ends}, {pluralize(setting.scenes, 'scene')}); the interval {zero}{luck}."
 
 
-def _pairing(setting: Setting) -> str:
+def _pairing(setting: ComparisonContext) -> str:
     if setting.pairing:
         return f"Runs are not paired by seed: {setting.pairing}."
     if min(setting.runs) == 1:
@@ -212,7 +212,7 @@ def _pairing(setting: Setting) -> str:
     return f"Runs are paired by seed ({setting.runs[0]} seeds)."
 
 
-def _resolution(miou: Estimate, setting: Setting) -> Iterator[str]:
+def _resolution(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
     if miou.resolvable is None or miou.standard_error is None:
         return
     if not miou.standard_error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment_store.errors import PublishError
-from augment_store.io.files import draft_folder_of, write_json
-from augment_store.publish.attribution import Imprint
+from augment_store.io.files import atomic_folder, write_json
+from augment_store.publish.attribution import PublicationInfo
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.publish.bundle import input_bands, make_bundle
@@ -14,7 +14,7 @@ from eval.publish.model_card import CardFacts, write_card
 from eval.publish.report import without_places
 from eval.score.load import Opened, open_run
 from finetune.run.manifest import RunManifest
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import sha256_of_file
 
 
@@ -23,8 +23,8 @@ def publish(
     report: Report,
     out: Path,
     *,
-    places: Places,
-    imprint: Imprint,
+    places: PathOverrides,
+    imprint: PublicationInfo,
 ) -> None:
     """Writes the bundle of a run, whole or not at all.
 
@@ -40,7 +40,7 @@ def publish(
         AugmentStoreError: If the run cannot be opened.
         OutputError: If the folder is taken or cannot be written.
     """
-    with draft_folder_of(out) as draft:
+    with atomic_folder(out) as draft:
         manifest = RunManifest.read(run)
         opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
         _write(opened, manifest, without_places(report), draft, imprint)
@@ -59,7 +59,9 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> st
     )
 
 
-def _write(opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: Imprint) -> None:
+def _write(
+    opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: PublicationInfo
+) -> None:
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
     spec = augmentation.store.spec if augmentation.store else None
     bundle.write(folder)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.io.files import write_whole
+from augment_store.io.files import atomic_write
 
 BINS: Final = 10
 CALIBRATION: Final = "calibration.json"
@@ -106,7 +106,7 @@ def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
         }
         for name, entry in found.items()
     }
-    write_whole(folder / CALIBRATION, [json.dumps(plain, indent=1).encode() + b"\n"])
+    atomic_write(folder / CALIBRATION, [json.dumps(plain, indent=1).encode() + b"\n"])
 
 
 def describe(found: Mapping[str, Reliability]) -> Iterator[str]:

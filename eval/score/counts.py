@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.io.files import draft_of
+from augment_store.io.files import atomic_path
 from augment_store.modalities.definitions import IGNORED_LABEL
 from eval.errors import ScoreError
 
@@ -112,7 +112,7 @@ class Counts:
         Raises:
             OutputError: If it cannot be written.
         """
-        with draft_of(path) as draft, draft.open("wb") as file:
+        with atomic_path(path) as draft, draft.open("wb") as file:
             np.savez_compressed(
                 file,
                 chip_id=np.array(self.chip_ids),

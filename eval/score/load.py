@@ -14,7 +14,7 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import read_yaml
 from finetune.run.load import load_checkpoint, load_run
 from finetune.run.manifest import CONFIG, RunManifest
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from terramind_weights.checkpoint import MisfitError
 
 
@@ -39,7 +39,7 @@ class Opened:
     manifest: RunManifest | None
 
 
-def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
+def open_run(run: Path, checkpoint: str, places: PathOverrides) -> Opened:
     """Opens a run of `python -m finetune fit`.
 
     Args:
@@ -61,7 +61,7 @@ def open_run(run: Path, checkpoint: str, places: Places) -> Opened:
     return Opened(task, datamodule, run / CONFIG, path, manifest.cost.precision, manifest)
 
 
-def open_checkpoint(config: Path, checkpoint: Path, places: Places) -> Opened:
+def open_checkpoint(config: Path, checkpoint: Path, places: PathOverrides) -> Opened:
     """Opens any checkpoint of TerraTorch's segmentation task with the YAML it was trained by.
 
     Args:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
 from augment_store.chips.layouts import wherever_run
-from augment_store.utils.text import now, versions
+from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.load import Opened
-from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest_builder import augment_record
 from terramind_weights.weight_files import sha256_of_file
@@ -82,12 +82,12 @@ def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractCont
     return torch.autocast(device.type, half)
 
 
-def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Origin:
+def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Provenance:
     manifest, datamodule = opened.manifest, opened.datamodule
     survey = datamodule.surveys["test"]
-    return Origin(
-        kind=Kind.CHECKPOINT if manifest is None else Kind.RUN,
-        created=now(),
+    return Provenance(
+        kind=ScoreSource.CHECKPOINT if manifest is None else ScoreSource.RUN,
+        created=utc_now(),
         source=str((opened.config if manifest is None else folder).resolve()),
         checkpoint=str(opened.checkpoint.resolve()),
         checkpoint_sha256=sha256_of_file(opened.checkpoint),

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
-from augment_store.io.files import read_text, write_whole
-from augment_store.utils.text import counted
+from augment_store.io.files import atomic_write, read_text
+from augment_store.utils.text import pluralize
 from augment_store.utils.validation import STRICT, load_json, parse
 from eval.errors import ScoreError
 from eval.score.counts import Counts
@@ -36,7 +36,7 @@ COUNTS: Final = "counts.npz"
 PREDICTIONS: Final = "predictions"
 
 
-class Kind(StrEnum):
+class ScoreSource(StrEnum):
     """What was scored."""
 
     RUN = "run"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where a score came from.
 
     Attributes:
@@ -72,7 +72,7 @@ class Origin:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    kind: Kind
+    kind: ScoreSource
     created: str
     source: str
     checkpoint: str
@@ -89,7 +89,7 @@ class Origin:
     @property
     def trained(self) -> bool:
         """Whether it is the score of a trained network, not of maps."""
-        return self.kind is not Kind.ZERO_SHOT
+        return self.kind is not ScoreSource.ZERO_SHOT
 
     @property
     def arm(self) -> Mapping[str, object]:
@@ -151,7 +151,7 @@ class Score:
 
     folder: Path
     counts: Counts
-    origin: Origin
+    origin: Provenance
 
     @property
     def metrics(self) -> Metrics:
@@ -161,7 +161,7 @@ class Score:
     def lines(self) -> Iterator[str]:
         """The metrics as lines of text."""
         metrics, counts = self.metrics, self.counts
-        yield f"{self.folder}: {counted(len(counts.chip_ids), 'chip')}, {counted(len(counts.scenes), 'scene')}"
+        yield f"{self.folder}: {pluralize(len(counts.chip_ids), 'chip')}, {pluralize(len(counts.scenes), 'scene')}"
         for metric in OVERALL:
             policy = f" ({metric.policy})" if metric.policy else ""
             yield f"  {metric.label} {_percent(metrics.overall[metric.key])}{policy}"
@@ -193,7 +193,7 @@ class Score:
             "counts_sha256": sha256_of_file(folder / COUNTS),
         }
         plain["record_sha256"] = _digest(plain)
-        write_whole(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
+        atomic_write(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
@@ -214,7 +214,7 @@ class Score:
                 raise ScoreError(f"{path}: was changed after it was written; score the run again")
             if plain["counts_sha256"] != sha256_of_file(path.with_name(COUNTS)):
                 raise ScoreError(f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again")
-            origin = parse(Origin, plain["origin"])
+            origin = parse(Provenance, plain["origin"])
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, ScoreError):
                 raise

@@ -18,11 +18,11 @@ from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, 
 from augment_store.store.chip_index import read_entry
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.text import counted, now
+from augment_store.utils.text import pluralize, utc_now
 from eval.errors import ScoreError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
-from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score, discard, split_record
+from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord
 
@@ -79,12 +79,12 @@ def _reliability(
 ) -> Calibration:
     """Probabilities stated by a chip's first sample, labels ``[T, H, W]``, against the reference ``[H, W]``."""
     times = np.unique(store.read("timestep_source", chip_id))
-    counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
-    right = (labels[times] == reference)[counted]
+    pluralize = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
+    right = (labels[times] == reference)[pluralize]
     confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
     probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
     stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
-    return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
+    return {name: Reliability.of(values[pluralize], right) for name, values in stated.items()}
 
 
 def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -125,7 +125,7 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:
         raise ScoreError(
-            f"{store.path}: {counted(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
+            f"{store.path}: {pluralize(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
             "generate again"
         )
     return ids
@@ -136,11 +136,13 @@ def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
     check_same(store, chips, {} if what is None else {chip_id: what})
 
 
-def _origin(store: AugmentStore, chips: ChipSet, counts: Counts, masks: str, layout: str | None) -> Origin:
+def _origin(
+    store: AugmentStore, chips: ChipSet, counts: Counts, masks: str, layout: str | None
+) -> Provenance:
     spec, place = store.spec, str(store.path.resolve())
-    return Origin(
-        kind=Kind.ZERO_SHOT,
-        created=now(),
+    return Provenance(
+        kind=ScoreSource.ZERO_SHOT,
+        created=utc_now(),
         source=place,
         checkpoint="",
         checkpoint_sha256="",

@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, ConfigDict
 
 from augment_store.io.files import read_text
 from augment_store.io.remote import as_path
-from augment_store.utils.text import one_line
-from augment_store.utils.validation import STRICT, Unfit, load_yaml, parse
+from augment_store.utils.text import single_line
+from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
 from eval.errors import StudyError
 
 
@@ -25,7 +25,7 @@ def _word(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Words = tuple[Annotated[str, BeforeValidator(_word)], ...]
+CommandArgs = tuple[Annotated[str, BeforeValidator(_word)], ...]
 """Arguments of a command, one by one as a shell would split them."""
 
 EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
@@ -43,7 +43,7 @@ class StoreEntry:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    arguments: Words = ()
+    arguments: CommandArgs = ()
     path: str | None = None
 
 
@@ -61,7 +61,7 @@ class ArmEntry:
 
     config: str
     store: str | None = None
-    arguments: Words = ()
+    arguments: CommandArgs = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ComparisonEntry:
 
     baseline: str
     candidate: str
-    controls: Words = ()
+    controls: CommandArgs = ()
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class Study:
     comparisons: Mapping[str, ComparisonEntry]
     stores: Mapping[str, StoreEntry] = field(default_factory=dict)
     zero_shot: Mapping[str, ZeroShotEntry] = field(default_factory=dict)
-    generate_arguments: Words = ()
-    finetune_arguments: Words = ()
+    generate_arguments: CommandArgs = ()
+    finetune_arguments: CommandArgs = ()
     layout: str | None = None
     scenes: str | None = None
 
@@ -138,10 +138,10 @@ class Study:
         try:
             plain = load_yaml(read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise StudyError(f"{path}: cannot be read ({one_line(error)})") from error
+            raise StudyError(f"{path}: cannot be read ({single_line(error)})") from error
         try:
             study = parse(cls, _with_bare_stores(plain))
-        except Unfit as error:
+        except ValidationError as error:
             raise StudyError(f"{path}: {error}; {EXAMPLE} is one to copy") from error
         study.check(path)
         return study
@@ -178,12 +178,12 @@ class Study:
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     @property
-    def layout_words(self) -> Words:
+    def layout_words(self) -> CommandArgs:
         """`--layout`, if one is named."""
         return () if self.layout is None else ("--layout", self.layout)
 
     @property
-    def chip_words(self) -> Words:
+    def chip_words(self) -> CommandArgs:
         """Arguments that tell both stores and arms which chips there are, and their scenes."""
         scenes = () if self.scenes is None else ("--scenes", self.scenes)
         return ("--chips", str(self.chips), *self.layout_words, *scenes)

@@ -11,7 +11,7 @@ from augment_store.utils.text import shipped_or_given
 from eval.compare.report.files import REPORT
 from eval.errors import StudyError
 from eval.score.record import FOLDER, RECORD
-from eval.study.config import ComparisonEntry, Study, Words
+from eval.study.config import CommandArgs, ComparisonEntry, Study
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.config import read_yaml
@@ -36,7 +36,7 @@ class Step:
     """
 
     name: str
-    words: Words
+    words: CommandArgs
     product: Path
     after: tuple[str, ...] = ()
     costly: bool = False
@@ -122,7 +122,7 @@ def _generate(study: Study, name: str) -> Step:
 def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     arm = study.arms[name]
     joined = () if arm.store is None else ("--augment", str(study.store(arm.store)))
-    words: Words = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
+    words: CommandArgs = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
     words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
     last = run / CHECKPOINTS / "last.ckpt"
     after = () if arm.store is None else (f"generate_{arm.store}",)

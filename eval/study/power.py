@@ -8,8 +8,8 @@ from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
-from augment_store.utils.text import counted
-from eval.compare.inference import LEVEL, POWER, Part, resolvable_difference
+from augment_store.utils.text import pluralize
+from eval.compare.inference import LEVEL, POWER, VarianceComponent, resolvable_difference
 from eval.compare.verdict import ONE_RUN
 from eval.study.config import Study
 
@@ -24,7 +24,7 @@ USUAL_SCENES: Final = (4, 12, 20)
 
 
 @dataclass(frozen=True)
-class Spread:
+class StandardDeviations:
     """How much differences in mIoU vary, as shares.
 
     Attributes:
@@ -36,7 +36,7 @@ class Spread:
     seeds: float = SEED_SPREAD
 
 
-def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
+def resolvable(scenes: int, seeds: int, spread: StandardDeviations) -> float | None:
     """Smallest true difference in mIoU, as a share, for which a 95 % interval excludes zero with 80 % power.
 
     Args:
@@ -49,8 +49,8 @@ def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
     """
     if min(scenes, seeds) < 2:
         return None
-    of_scenes = Part("scenes", scenes, spread.scenes**2 / scenes)
-    return resolvable_difference([of_scenes, Part("seeds", seeds, spread.seeds**2 / seeds)])
+    of_scenes = VarianceComponent("scenes", scenes, spread.scenes**2 / scenes)
+    return resolvable_difference([of_scenes, VarianceComponent("seeds", seeds, spread.seeds**2 / seeds)])
 
 
 def count_test_scenes(study: Study) -> int | None:
@@ -67,11 +67,11 @@ def count_test_scenes(study: Study) -> int | None:
     return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 
 
-def describe(study: Study, spread: Spread) -> Iterator[str]:
+def describe(study: Study, spread: StandardDeviations) -> Iterator[str]:
     """The power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
-    scenes = "an unknown number of test scenes" if found is None else counted(found, "test scene")
-    yield f"power: {scenes}, {counted(seeds, 'seed')}, {counted(len(study.comparisons), 'comparison')} declared"
+    scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
+    yield f"power: {scenes}, {pluralize(seeds, 'seed')}, {pluralize(len(study.comparisons), 'comparison')} declared"
     yield (
         f"assumed SD of the difference in mIoU: {100 * spread.scenes:.2f} pp between scenes, "
         f"{100 * spread.seeds:.2f} pp between seeds (--scene-spread, --seed-spread)"
@@ -83,7 +83,7 @@ def describe(study: Study, spread: Spread) -> Iterator[str]:
     columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
     rows = sorted({seeds, 3, 6, 12})
     yield f"smallest difference resolved (pp; {LEVEL:.0%} interval, {POWER:.0%} power), by seeds and scenes:"
-    yield "seeds  " + "".join(f"{counted(column, 'scene'):>12}" for column in columns)
+    yield "seeds  " + "".join(f"{pluralize(column, 'scene'):>12}" for column in columns)
     for row in rows:
         cells = (resolvable(column, row, spread) for column in columns)
         yield f"{row:>5}  " + "".join(f"{_points(cell):>12}" for cell in cells)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.io.files import read_text, write_whole
+from augment_store.io.files import atomic_write, read_text
 from augment_store.io.remote import without_secrets
 from augment_store.utils.validation import load_json
 from eval.errors import StudyError
-from eval.study.config import Words
+from eval.study.config import CommandArgs
 from eval.study.plan import Step
 from finetune.run.manifest import MANIFEST
 
@@ -74,7 +74,7 @@ def run_step(out: Path, step: Step) -> None:
         # left by a run interrupted before its first checkpoint: nothing to resume
         manifest.unlink(missing_ok=True)
     if step.checkpoint is not None:
-        write_whole(_started(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
+        atomic_write(_started(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
     if status or not step.product.exists():
         reason = f"ended with exit status {status}" if status else f"left no {step.product}"
@@ -82,7 +82,7 @@ def run_step(out: Path, step: Step) -> None:
             f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
             "done is kept"
         )
-    write_whole(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
+    atomic_write(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
     _started(out, step).unlink(missing_ok=True)
 
 
@@ -92,7 +92,7 @@ def _words(step: Step) -> tuple[str, ...]:
     return (*step.words, "--ckpt_path", str(step.checkpoint))
 
 
-def _kept(step: Step) -> Words:
+def _kept(step: Step) -> CommandArgs:
     """The words of a step as they are recorded: their URLs without secrets."""
     return tuple(map(without_secrets, step.words))
 
@@ -118,7 +118,7 @@ def _check_started(out: Path, step: Step) -> None:
         )
 
 
-def _read(record: Path) -> Words:
+def _read(record: Path) -> CommandArgs:
     try:
         return tuple(load_json(read_text(record)))
     except (ValueError, TypeError) as error:

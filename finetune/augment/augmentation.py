@@ -14,10 +14,10 @@ from augment_store.modalities.definitions import LULC
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS
 from augment_store.modalities.registry import MAPS
 from augment_store.store.chip_index import read_entries
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.spec import InputSpec
 from augment_store.store.writer import AugmentStore
-from finetune.augment.controls import CONTROLS, Control, Maps, Material
+from finetune.augment.controls import CONTROLS, Control, ControlInputs, MapSource
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
 from finetune.augment.store_maps import StoreMaps
 from finetune.errors import ConfigError, EncodingError
@@ -76,7 +76,7 @@ def _check(request: AugmentRequest) -> Control | None:
 class JoinedMaps(NamedTuple):
     """Maps for the chips of a split, and which of their arrays are read."""
 
-    source: Maps
+    source: MapSource
     arrays: tuple[str, ...]
 
 
@@ -154,7 +154,7 @@ class Augmentation:
         return self._opened
 
     @property
-    def extent(self) -> Extent | None:
+    def extent(self) -> ChipShape | None:
         """Timesteps and size of the named store's chips; None without a store."""
         return None if self._opened is None else self._opened.extent
 
@@ -192,12 +192,12 @@ class Augmentation:
             return None
         return JoinedMaps(self._maps(chips, ids, shape), self.plan.arrays)
 
-    def _maps(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> Maps:
+    def _maps(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> MapSource:
         if self.store is not None:
             self.store.hold(ids)
         if self.control is not None:
             seed, constants = self.request.seed, self.plan.constants
-            given = Material(chips, ids, shape, seed, constants, self.store, self.inputs)
+            given = ControlInputs(chips, ids, shape, seed, constants, self.store, self.inputs)
             return self.control.make(given)
         if self.store is None:
             raise ConfigError("there is no store to read maps from; name one with --augment, or a --control")

@@ -26,7 +26,7 @@ CONSTANT: Final = "constant"
 _NDVI_MAP: Final = CONTINUOUS[NDVI.name]
 
 
-class Maps(Protocol):
+class MapSource(Protocol):
     """A source of maps."""
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
@@ -46,7 +46,7 @@ class ShuffledMaps:
         ConfigError: If there is no other chip.
     """
 
-    def __init__(self, maps: Maps, ids: Iterable[str], seed: int) -> None:
+    def __init__(self, maps: MapSource, ids: Iterable[str], seed: int) -> None:
         ordered = sorted(ids)
         if len(ordered) < 2:
             raise ConfigError(
@@ -109,7 +109,7 @@ class ConstantMaps:
 
 
 @dataclass(frozen=True)
-class Material:
+class ControlInputs:
     """What a control can make its maps from.
 
     Attributes:
@@ -127,17 +127,17 @@ class Material:
     shape: tuple[int, int]
     seed: int
     constants: Mapping[str, NDArray[Any]]
-    store: Maps | None
+    store: MapSource | None
     inputs: Sequence[InputSpec] = ()
 
 
-def _shuffled(given: Material) -> Maps:
+def _shuffled(given: ControlInputs) -> MapSource:
     if given.store is None:
         raise ConfigError(f"--control {SHUFFLE} needs the maps of a store; name it with --augment")
     return ShuffledMaps(given.store, given.ids, given.seed)
 
 
-def _analytic_ndvi(given: Material) -> Maps:
+def _analytic_ndvi(given: ControlInputs) -> MapSource:
     if given.chips is None:
         raise ConfigError(f"--control {ANALYTIC_NDVI} reads raw bands; name the chip set that holds them")
     return AnalyticNdvi(given.chips, given.inputs)
@@ -159,7 +159,7 @@ class Control:
     name: str
     needs_store: bool
     encodings: tuple[tuple[str, ...], ...]
-    make: Callable[[Material], Maps]
+    make: Callable[[ControlInputs], MapSource]
     made_of: str
     takes_units: bool = False
 

@@ -17,17 +17,17 @@ from torch.utils.data import DataLoader
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
-from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
-from finetune.data.normalization import check_units, find_statistics, find_unit_doubts
-from finetune.data.split_checks import Survey, SurveyRules, open_chips, survey_chips
+from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate, find_bands
+from finetune.data.normalization import check_units, find_statistics, find_unit_concerns
+from finetune.data.split_checks import SplitDigest, SplitRequirements, open_chips, survey_chips
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
-from finetune.log_filters import say
+from finetune.log_filters import notify
 from finetune.model.shapes import PADDED_TO, check_shape
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -122,7 +122,7 @@ class TimStoreDataModule(LightningDataModule):
         self.augmentation = Augmentation(request, memory_limit_mb)
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
-        self.surveys: dict[str, Survey] = {}
+        self.surveys: dict[str, SplitDigest] = {}
         self.datasets: dict[str, ChipDataset] = {}
         self.task: nn.Module | None = (
             None  # our command tells it; under Lightning's own, the trainer knows it
@@ -143,7 +143,7 @@ class TimStoreDataModule(LightningDataModule):
         return found
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> ReadConfig:
         """What is read from a chip; if no timesteps are named, all that the first chip has.
 
         Raises:
@@ -152,7 +152,7 @@ class TimStoreDataModule(LightningDataModule):
         timesteps = self.timesteps
         if timesteps is None:
             timesteps = tuple(range(self.chips.read(self.chips.ids[0], tuple(self.bands)).timesteps))
-        return Reading(self.bands, timesteps, *self.no_data)
+        return ReadConfig(self.bands, timesteps, *self.no_data)
 
     @cached_property
     def splits(self) -> Splits:
@@ -164,7 +164,7 @@ class TimStoreDataModule(LightningDataModule):
         files = {split: as_path(name) if name else None for split, name in self.files.items()}
         return read_splits(self.chips, files, self.scene_rule)
 
-    def _members(self, split: str) -> Members:
+    def _members(self, split: str) -> SplitMembers:
         if split != "predict":
             ids, scenes = require_split(self.splits, split, self.chips), self.splits.scenes
         else:
@@ -175,7 +175,7 @@ class TimStoreDataModule(LightningDataModule):
             )
             ids = named or self.chips.ids
             scenes = self.scene_rule.scenes(self.chips, ids)
-        return Members(ids[: self.limit_chips], scenes, training=split == "train")
+        return SplitMembers(ids[: self.limit_chips], scenes, training=split == "train")
 
     def setup(self, stage: str) -> None:
         """Checks every chip of the splits a stage needs and makes their datasets.
@@ -195,14 +195,14 @@ class TimStoreDataModule(LightningDataModule):
 
     @rank_zero_only
     def _doubt_units(self) -> None:
-        for doubt in find_unit_doubts(self.statistics, self.augmentation.inputs):
-            say(f"{self.augmentation.request.store}: {doubt}")
+        for concern in find_unit_concerns(self.statistics, self.augmentation.inputs):
+            notify(f"{self.augmentation.request.store}: {concern}")
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)
         reading = dataclasses.replace(self.reading, mask=split != "predict")
         classes = len(self.class_names) or None
-        rules = SurveyRules(reading.modalities, reading.timesteps, classes, reading.mask)
+        rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.store)
         self._check_tokens(survey.shape)
         self.surveys[split] = survey
@@ -219,7 +219,7 @@ class TimStoreDataModule(LightningDataModule):
         if self.augmentation.plan.placement is Placement.TOKENS and (height != width or height % PADDED_TO):
             raise ConfigError(
                 f"encoding tokens needs square chips whose side is a multiple of {PADDED_TO} px; these have "
-                f"{sized(shape)}; take another encoding, or cut such chips (python -m augment_store cut)"
+                f"{format_size(shape)}; take another encoding, or cut such chips (python -m augment_store cut)"
             )
 
     def _check_fits(self, split: str) -> None:

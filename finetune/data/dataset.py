@@ -21,7 +21,7 @@ from finetune.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadConfig:
     """What is read from a chip.
 
     Attributes:
@@ -66,7 +66,7 @@ def find_bands(
 
 
 @dataclass(frozen=True)
-class Members:
+class SplitMembers:
     """Chips of a dataset.
 
     Attributes:
@@ -113,8 +113,8 @@ class ChipDataset(Dataset[dict[str, Any]]):
     def __init__(
         self,
         chips: ChipSet,
-        members: Members,
-        reading: Reading,
+        members: SplitMembers,
+        reading: ReadConfig,
         transform: SampleTransform,
         maps: JoinedMaps | None = None,
     ) -> None:

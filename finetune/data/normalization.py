@@ -110,7 +110,7 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
             )
 
 
-def find_unit_doubts(statistics: Statistics, inputs: Sequence[InputSpec]) -> Iterator[str]:
+def find_unit_concerns(statistics: Statistics, inputs: Sequence[InputSpec]) -> Iterator[str]:
     """Modalities whose values on disk a store was told to convert, and which a preset standardises as they are.
 
     The layout knows nothing of it, since a command said so. It stops nothing: Phase 2 was trained like that.

@@ -19,14 +19,14 @@ from augment_store.integrity.input_match import generator_inputs
 from augment_store.modalities.definitions import S2_MODALITIES
 from augment_store.store.schema import State, in_order
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 from finetune.augment.encodings import carrier_of
 
 OPTICAL: Final = "S2"
 """What TerraTorch's PASTIS calls the series that is its image."""
 
 
-class Apart(Exception):  # noqa: N818 - it never leaves this package: the dataset adds which sample it is
+class MisalignedSampleError(Exception):
     """An image and its maps differ."""
 
 
@@ -124,7 +124,7 @@ def _places_by_date(own: Sequence[int], series: Sequence[int], wanted: NDArray[n
     places = [where.get(series[position]) if position < len(series) else None for position in wanted]
     if None in places:
         taken = [position for position, day in enumerate(series) if day in where]
-        raise Apart(
+        raise MisalignedSampleError(
             f"its dates are at the positions {_listed(taken)} of the chip's series, those of the store at "
             f"{_listed(wanted)}; let the datamodule take the whole series, or generate from the dates that it takes"
         )
@@ -136,8 +136,8 @@ def _of_modality(
 ) -> Tensor:
     cut = _cut(image, rows[name], timesteps) if name in rows else image
     if cut.ndim == 4 and cut.shape[1] > len(timesteps) and name not in rows:
-        raise Apart(
-            f"its {name} has {counted(cut.shape[1], 'timestep')}, {len(timesteps)} are joined, and nothing tells "
+        raise MisalignedSampleError(
+            f"its {name} has {pluralize(cut.shape[1], 'timestep')}, {len(timesteps)} are joined, and nothing tells "
             f"which: the store was generated from {', '.join(rows)}"
         )
     return cut
@@ -149,7 +149,7 @@ def _cut(image: Tensor, row: NDArray[np.int32], timesteps: tuple[int, ...]) -> T
     if times <= len(timesteps):
         return image
     if times != length:
-        raise Apart(
+        raise MisalignedSampleError(
             f"its image has {times} timesteps, the series that the store was generated from {length}, of which those "
             f"at {_listed(wanted)} are joined; let the datamodule take the whole series, or as many as are joined"
         )

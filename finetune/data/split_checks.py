@@ -14,13 +14,13 @@ from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.layouts import root_above
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 from finetune.augment.store_maps import StoreMaps
 from finetune.errors import LabelError
 
 
 @dataclass(frozen=True)
-class SurveyRules:
+class SplitRequirements:
     """What every chip must satisfy.
 
     Attributes:
@@ -37,7 +37,7 @@ class SurveyRules:
 
 
 @dataclass(frozen=True)
-class Survey:
+class SplitDigest:
     """What was found about the chips of a split.
 
     Attributes:
@@ -66,7 +66,9 @@ def open_chips(root: Path, layout: str | None) -> ChipSet:
     return ChipSet.open(above or root, layout)
 
 
-def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: StoreMaps | None) -> Survey:
+def survey_chips(
+    chips: ChipSet, ids: Iterable[str], rules: SplitRequirements, store: StoreMaps | None
+) -> SplitDigest:
     """Reads every chip once: checks sizes, timesteps and labels, and the digests of a store if there is one.
 
     Raises:
@@ -89,10 +91,12 @@ def survey_chips(chips: ChipSet, ids: Iterable[str], rules: SurveyRules, store: 
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
-    return Survey(inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values())))
+    return SplitDigest(
+        inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values()))
+    )
 
 
-def _read(chips: ChipSet, chip_id: str, rules: SurveyRules, store: StoreMaps | None) -> Chip:
+def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: StoreMaps | None) -> Chip:
     names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
     chip = chips.read(chip_id, tuple(names))
     if max(rules.timesteps) >= chip.timesteps:
@@ -107,7 +111,9 @@ def _checked_mask(
 ) -> NDArray[np.int64]:
     mask = chips.mask(chip_id)
     if mask.shape != shape:
-        raise ChipDataError(f"chip {chip_id}: mask of {sized(mask.shape)}; the images have {sized(shape)}")
+        raise ChipDataError(
+            f"chip {chip_id}: mask of {format_size(mask.shape)}; the images have {format_size(shape)}"
+        )
     labels = [int(label) for label in np.unique(mask)]
     strange = [
         label
@@ -127,6 +133,7 @@ def _check_shapes(shapes: dict[str, tuple[int, int]]) -> None:
     if len(set(shapes.values())) > 1:
         smallest, largest = min(shapes, key=lambda c: shapes[c]), max(shapes, key=lambda c: shapes[c])
         raise ChipDataError(
-            f"chips differ in size: {smallest} has {sized(shapes[smallest])}, {largest} {sized(shapes[largest])}; "
+            f"chips differ in size: {smallest} has {format_size(shapes[smallest])}, {largest} "
+            f"{format_size(shapes[largest])}; "
             "train on chips of one size"
         )

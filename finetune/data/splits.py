@@ -11,7 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
-from augment_store.utils.text import counted, few
+from augment_store.utils.text import join_first, pluralize
 from finetune.errors import SplitError
 
 
@@ -98,7 +98,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
         raise SplitError(
-            f"{counted(len(overlap), 'scene')} in two splits ({few(sorted(overlap), 5)}), so that a test would see "
+            f"{pluralize(len(overlap), 'scene')} in two splits ({join_first(sorted(overlap), 5)}), so that a "
+            "test would see "
             "what was trained on; split by scene, or record it with --allow-scene-overlap"
         )
     return Splits(ids, scenes, tuple(sorted(overlap)))
@@ -107,7 +108,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
     if shared:
         raise SplitError(
-            f"{counted(len(shared), 'chip')} in both {paths[one]} and {paths[other]} ({few(sorted(shared), 5)}); "
+            f"{pluralize(len(shared), 'chip')} in both {paths[one]} and {paths[other]} "
+            f"({join_first(sorted(shared), 5)}); "
             "remove them from one"
         )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.modalities.map_arrays import TOKENS
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 from finetune.errors import ConfigError, EncodingError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
@@ -144,7 +144,8 @@ def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tu
             step.p = share
     if len(shapes) > 1:
         raise ConfigError(
-            f"transform {type(turning[0]).__name__} turns some images of {sized(min(shapes))} by 90°, so that they do "
+            f"transform {type(turning[0]).__name__} turns some images of {format_size(min(shapes))} by 90°, so "
+            "that they do "
             "not fit into a batch with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
         )
     return shape

@@ -11,7 +11,7 @@ from terratorch.models.necks import ReshapeTokensToImage
 from torch import nn
 
 from augment_store.modalities.definitions import PATCH_SIZE
-from augment_store.utils.text import sized
+from augment_store.utils.text import format_size
 from finetune.errors import ConfigError
 
 PADDED_TO: Final = 2 * PATCH_SIZE
@@ -38,12 +38,13 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
     for module in task.modules():
         if isinstance(module, TerraMindTiM) and rows != columns:
             raise ConfigError(
-                f"images of {sized(shape)}: TerraTorch's in-line TiM takes squares only; {REMEDY}, or use a store"
+                f"images of {format_size(shape)}: TerraTorch's in-line TiM takes squares only; {REMEDY}, or use a store"
             )
         taken = _rows_taken(module, rows * columns) if isinstance(module, ReshapeTokensToImage) else None
         if taken not in {None, rows}:
             raise ConfigError(
-                f"images of {sized(shape)} have {rows} × {columns} tokens, which TerraTorch's ReshapeTokensToImage "
+                f"images of {format_size(shape)} have {rows} × {columns} tokens, which TerraTorch's "
+                "ReshapeTokensToImage "
                 f"would lay out in {taken} rows: say h: {rows} at that neck in the YAML, or {REMEDY}"
             )
 
@@ -62,7 +63,8 @@ def _check_tiles(tiles: Mapping[str, Any], shape: tuple[int, int]) -> None:
     longer = any(side > tile for side, tile in zip(shape, crop, strict=True))
     if longer and any(side < tile for side, tile in zip(shape, crop, strict=True)):
         raise ConfigError(
-            f"images of {sized(shape)} are longer than the tiles of {sized(crop)} of tiled_inference_parameters in one "
+            f"images of {format_size(shape)} are longer than the tiles of {format_size(crop)} of "
+            "tiled_inference_parameters in one "
             "direction and shorter in the other, which TerraTorch cannot tile; leave tiled_inference_parameters out, "
             "or make h_crop and w_crop fit"
         )

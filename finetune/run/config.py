@@ -13,10 +13,10 @@ from augment_store.io.files import read_text
 from augment_store.io.remote import as_path, without_secrets
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.store.reader import no_store_at
-from augment_store.utils.text import one_line
+from augment_store.utils.text import single_line
 from augment_store.utils.validation import load_yaml
 from finetune.errors import ConfigError
-from finetune.log_filters import say
+from finetune.log_filters import notify
 from finetune.model import BACKBONE
 from finetune.options import Options
 from finetune.run.trainer import resolve_trainer
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> Config:
     try:
         config: Config = load_yaml(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({one_line(error)})") from error
+        raise ConfigError(f"{path}: cannot be read ({single_line(error)})") from error
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
@@ -78,7 +78,7 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
             "store by finetune.data.joined.JoinedDataModule"
         )
     if name != TAKEN[1]:
-        say(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")
+        notify(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")
     return {**given, "data": {**given["data"], "class_path": DATAMODULE}}
 
 

@@ -17,8 +17,8 @@ from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities.map_arrays import TOKENS
-from augment_store.utils.log_filters import quieten
-from augment_store.utils.text import counted, one_line
+from augment_store.utils.log_filters import filter_warnings
+from augment_store.utils.text import pluralize, single_line
 from finetune.augment.augmentation import Augmentation
 from finetune.augment.encodings import TRAINED_LAYERS, Placement
 from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
@@ -90,7 +90,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
         made = self.parser.instantiate_classes(alone).data
         data, model = self.config.data.init_args, self.config.model.init_args
-        tell_model(model.model_args, made.augmentation)
+        configure_backbone(model.model_args, made.augmentation)
         check_agreement(model, made)
         data.encoding = list(made.augmentation.encoding)
         data.timesteps = list(made.reading.timesteps)
@@ -128,7 +128,7 @@ def build(
         AugmentStoreError: If the datamodule or the backbone raises it.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        quieten(REMARKS)  # again, because importing TerraTorch puts its own filter in front
+        filter_warnings(REMARKS)  # again, because importing TerraTorch puts its own filter in front
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
@@ -142,7 +142,7 @@ def build(
             if isinstance(error, ArgumentError):
                 raise ConfigError(_parsers_message(str(error), origin)) from error
             if isinstance(error, BUILD_ERRORS):
-                raise ConfigError(f"{origin}: cannot be built: {one_line(error)}") from error
+                raise ConfigError(f"{origin}: cannot be built: {single_line(error)}") from error
             raise
 
 
@@ -161,7 +161,7 @@ def _parsers_message(message: str, origin: Path) -> str:
     return f"{'command line' if said_there else origin}: {told}"
 
 
-def tell_model(arguments: dict[str, Any], augmentation: Augmentation) -> None:
+def configure_backbone(arguments: dict[str, Any], augmentation: Augmentation) -> None:
     """Tells the backbone what is joined to its inputs, overriding the YAML.
 
     Args:
@@ -228,6 +228,6 @@ def _check_time(timesteps: int, arguments: Mapping[str, Any]) -> None:
     expected = arguments.get("backbone_temporal_n_timestamps")
     if temporal != (timesteps > 1) or (temporal and expected not in (None, timesteps)):
         raise ConfigError(
-            f"data has {counted(timesteps, 'timestep')}, model_args has backbone_use_temporal {temporal} and "
+            f"data has {pluralize(timesteps, 'timestep')}, model_args has backbone_use_temporal {temporal} and "
             f"backbone_temporal_n_timestamps {expected}; the wrapper is for two or more, and their number must agree"
         )

@@ -14,7 +14,7 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.config import Config, normalise, read_yaml, with_our_datamodule
 from finetune.run.lightning_cli import build
 from finetune.run.manifest import CONFIG, RunManifest
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from finetune.run.trust import check_trusted
 from terramind_weights.checkpoint import read_exact
 
@@ -26,7 +26,7 @@ class Loaded(NamedTuple):
     datamodule: TimStoreDataModule
 
 
-def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = None) -> Loaded:
+def load_run(run: str | Path, checkpoint: str = "best", places: PathOverrides | None = None) -> Loaded:
     """The task of a run in evaluation mode with its trained weights, and its datamodule.
 
     Call ``datamodule.setup("test")``; then ``datamodule.test_dataloader()`` yields batches with ``chip_id`` and
@@ -48,11 +48,11 @@ def load_run(run: str | Path, checkpoint: str = "best", places: Places | None = 
     weights = manifest.checkpoint(run, checkpoint)
     plain = read_yaml(run / CONFIG)
     check_trusted(plain, run / CONFIG)
-    places = places or Places()
+    places = places or PathOverrides()
     return _load(_with_whole_paths(plain, manifest, places), run / CONFIG, weights, places)
 
 
-def _with_whole_paths(config: Config, manifest: RunManifest, places: Places) -> Config:
+def _with_whole_paths(config: Config, manifest: RunManifest, places: PathOverrides) -> Config:
     """A run's configuration with the manifest's absolute paths, where its own were relative to another folder."""
     data = dict(config["data"].get("init_args") or {})
     root, store = (as_path(str(data.get(name) or ".")) for name in ("data_root", "augment"))
@@ -65,7 +65,7 @@ def _with_whole_paths(config: Config, manifest: RunManifest, places: Places) -> 
     return {**config, "data": {**config["data"], "init_args": data}}
 
 
-def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None) -> Loaded:
+def load_checkpoint(config: Path, checkpoint: Path, places: PathOverrides | None = None) -> Loaded:
     """The task of any checkpoint of TerraTorch's segmentation task, with the YAML it was trained by, as `load_run`.
 
     Args:
@@ -77,10 +77,12 @@ def load_checkpoint(config: Path, checkpoint: Path, places: Places | None = None
         MisfitError: If the checkpoint belongs to another network than the YAML's.
         AugmentStoreError: If either cannot be read, or chips or store cannot be used.
     """
-    return _load(with_our_datamodule(read_yaml(config), config), config, checkpoint, places or Places())
+    return _load(
+        with_our_datamodule(read_yaml(config), config), config, checkpoint, places or PathOverrides()
+    )
 
 
-def _load(plain: Config, origin: Path, checkpoint: Path, places: Places) -> Loaded:
+def _load(plain: Config, origin: Path, checkpoint: Path, places: PathOverrides) -> Loaded:
     given = _for_evaluation(plain, places)
     cli = build(given, origin, settle=normalise, bare=True)
     state: Mapping[str, Tensor] = read_exact(checkpoint, cli.model).tensors
@@ -89,7 +91,7 @@ def _load(plain: Config, origin: Path, checkpoint: Path, places: Places) -> Load
     return Loaded(cli.model.eval(), cli.datamodule)
 
 
-def _for_evaluation(config: Mapping[str, Any], places: Places) -> Config:
+def _for_evaluation(config: Mapping[str, Any], places: PathOverrides) -> Config:
     """A configuration without what only training needs: how it is run, logged and saved."""
     data = dict(config["data"].get("init_args") or {})
     if places.chips is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from augment_store.io.files import read_text, write_whole
+from augment_store.io.files import atomic_write, read_text
 from augment_store.utils.validation import load_json, parse
 from finetune.errors import RunError
 from terramind_weights.weight_files import sha256_of_file
@@ -178,7 +178,7 @@ class RunManifest:
         text = json.dumps(
             {"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
         )
-        write_whole(run / MANIFEST, [text.encode() + b"\n"])
+        atomic_write(run / MANIFEST, [text.encode() + b"\n"])
 
     def known_at_start(self) -> dict[str, Any]:
         """Plain values without what only training tells, for loggers that take a value once."""

@@ -44,7 +44,7 @@ PACKAGES: Final = (
 def make_manifest(
     options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str, processes: int
 ) -> RunManifest:
-    """Manifest of a run that is about to start; `finish` completes it.
+    """Manifest of a run that is about to start; `complete_manifest` completes it.
 
     Args:
         options: The command line.
@@ -115,7 +115,7 @@ def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentR
 def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
     architecture = str(model.get("backbone_architecture") or model.get("backbone"))
     weights, digest = "random", ""
-    if options.ckpt_path is not None:  # for a run not recorded here; else `carry_over` knows
+    if options.ckpt_path is not None:  # for a run not recorded here; else `resume_manifest` knows
         weights, digest = str(options.ckpt_path.resolve()), sha256_of_file(options.ckpt_path)
     elif model.get("backbone_pretrained"):
         named = model.get("backbone_weights")
@@ -131,7 +131,7 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
     )
 
 
-def carry_over(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
+def resume_manifest(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
     """Manifest of a run that resumes: it keeps the earlier one's time of creation, start and cost so far.
 
     Args:
@@ -186,7 +186,7 @@ def _identity(manifest: RunManifest) -> dict[str, object]:
     return {"seed": manifest.seed, "class_names": manifest.class_names, **splits, **joined, **recipe}
 
 
-def finish(
+def complete_manifest(
     manifest: RunManifest, task: nn.Module, trainer: Trainer, run: Path, seconds: float, *, complete: bool
 ) -> RunManifest:
     """The manifest with the run's total cost, earlier parts included, and its checkpoints."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from augment_store.chips.scenes import scenes_by_rule
 from augment_store.io.remote import as_path
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.validation import Unfit, parse
+from augment_store.utils.validation import ValidationError, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.split_checks import open_chips
 from finetune.errors import ConfigError, RunError
@@ -100,7 +100,7 @@ def _check_data(data: Any, options: Options) -> None:
         resolved = copy.deepcopy(data)
         resolve_data(resolved, options)
         wanted = _joined(resolved)
-    except Unfit:
+    except ValidationError:
         return  # of the wrong type, or missing: TerraTorch's parser names the key
     Augmentation(AugmentRequest.of(wanted.augment, wanted.encoding, wanted.control), memory_limit_mb=0)
     open_chips(as_path(wanted.data_root), wanted.layout)
@@ -110,12 +110,12 @@ def _check_data(data: Any, options: Options) -> None:
 
 def _joined(data: Any) -> _Joined:
     if not isinstance(data, dict):
-        raise Unfit("expected keys")
+        raise ValidationError("expected keys")
     return parse(_Joined, {key: value for key, value in data.items() if key in READ})
 
 
 @dataclass(frozen=True)
-class Places:
+class PathOverrides:
     """Where things are now, if they have moved since the run was made.
 
     Attributes:

@@ -29,7 +29,7 @@ Recipe = Mapping[str, str]
 A run adds the number of its ``processes``, and a score which ``checkpoint`` it took.
 """
 
-LONGEST: Final = 100
+MAX_LENGTH: Final = 100
 """Characters of a value that a message shows."""
 
 TRAINER: Final[Mapping[str, Any]] = {
@@ -107,7 +107,7 @@ def describe(found: Sequence[tuple[str, str, str]], one: str, other: str) -> str
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"
 
 
 def overridden(config: Config, words: Sequence[str]) -> Config:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from augment_store.io.files import write_whole
-from augment_store.io.lock import exclusive
-from augment_store.utils.text import counted, now
+from augment_store.io.files import atomic_write
+from augment_store.io.lock import file_lock
+from augment_store.utils.text import pluralize, utc_now
 from finetune.errors import RunError
 from finetune.model.initialization import check_trainable, start_from
 from finetune.options import Options
@@ -20,7 +20,7 @@ from finetune.run.callbacks import PredictionWriter
 from finetune.run.config import Config, resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
-from finetune.run.manifest_builder import carry_over, finish, make_manifest
+from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
 from finetune.run.preflight import check_free
 from finetune.run.trainer import without_places
 from terramind_weights.checkpoint import read_exact
@@ -44,21 +44,21 @@ def run(options: Options, yaml_given: Config) -> None:
     bare = options.command != "fit" or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare)
     if options.command == "fit":
-        with exclusive(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
+        with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
             _fit(options, cli)
     else:
         _evaluate(options, cli)
 
 
 def _fit(options: Options, cli: FinetuneCLI) -> None:
-    started, created, first = time.monotonic(), now(), cli.trainer.is_global_zero
+    started, created, first = time.monotonic(), utc_now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
         check_free(options)  # again: another process may have trained until the folder was ours
     _prepare_weights(options, cli)
     cli.datamodule.setup("fit")
     manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
-        manifest = carry_over(manifest, RunManifest.read(options.run), options.run)
+        manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)
     if first:
         _record(options, cli, manifest)
     for logger in cli.trainer.loggers:
@@ -69,7 +69,9 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         complete = True
     finally:  # an interrupted run is recorded too, and can be resumed
         seconds = time.monotonic() - started
-        finished = finish(manifest, cli.model, cli.trainer, options.run, seconds, complete=complete)
+        finished = complete_manifest(
+            manifest, cli.model, cli.trainer, options.run, seconds, complete=complete
+        )
         if first:
             finished.write(options.run)
     if first and not options.smoke:
@@ -89,12 +91,12 @@ def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
     """Writes what the run is, before it trains."""
     options.run.mkdir(parents=True, exist_ok=True)
     recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
-    write_whole(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
+    atomic_write(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
     manifest.write(options.run)
 
 
 def _say_done(run: Path, manifest: RunManifest) -> None:
-    done = f"{counted(manifest.cost.epochs, 'epoch')}, {counted(manifest.cost.steps, 'step')}"
+    done = f"{pluralize(manifest.cost.epochs, 'epoch')}, {pluralize(manifest.cost.steps, 'step')}"
     sys.stdout.write(f"{run}: {done}; next: python -m eval score {run}\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetune.errors import ConfigError
-from finetune.log_filters import say
+from finetune.log_filters import notify
 from finetune.options import COMMANDS, Options
 from finetune.run.manifest import CHECKPOINTS
 
@@ -95,7 +95,7 @@ def _say_replaced(dropped: list[Config], run: Path) -> None:
     own = [{**e["init_args"], "save_last": True, "save_weights_only": True} for e in _checkpoints(run)]
     asked = [entry.get("init_args") or {} for entry in dropped if _is_checkpoint(entry)]
     if any(all(_asks_more(arguments, kept) for kept in own) for arguments in asked):
-        say(
+        notify(
             f"the YAML's ModelCheckpoint is replaced: {run / CHECKPOINTS} keeps the best by val/loss and the last"
         )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from augment_store.utils.text import one_line
+from augment_store.utils.text import single_line
 from finetune.errors import ConfigError
 
 TRUSTED: Final = frozenset(
@@ -140,7 +140,7 @@ def _is_importable(package: str) -> bool:
 
 def _short(text: str) -> str:
     """A text on one line, as far as a message needs it."""
-    line = one_line(text)
+    line = single_line(text)
     return line if len(line) <= 100 else f"{line[:100]} …"
 
 

@@ -19,7 +19,7 @@ from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, RemotePathError
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
 from generate.data.preprocessing import to_native
 
@@ -50,7 +50,7 @@ class Audit:
     unreadable: tuple[tuple[str, str], ...]
     bands: tuple[BandStatistics, ...]
     findings: tuple[Finding, ...]
-    extent: Extent
+    extent: ChipShape
 
     @property
     def stops(self) -> tuple[Finding, ...]:
@@ -130,8 +130,8 @@ def _read_sample(
     return chips, unreadable
 
 
-def _most_common_extent(chips: Sequence[Chip]) -> Extent:
-    return Counter(map(Extent.of, chips)).most_common(1)[0][0]
+def _most_common_extent(chips: Sequence[Chip]) -> ChipShape:
+    return Counter(map(ChipShape.of, chips)).most_common(1)[0][0]
 
 
 def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:

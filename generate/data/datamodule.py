@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipDataError, RemotePathError
-from augment_store.store.schema import Extent, State
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.writer import AugmentStore
 from generate.data.preprocessing import native_images
@@ -74,7 +74,7 @@ class ChipReader:
     chip_set: ChipSet
     modalities: Sequence[str]
     units: Units
-    extent: Extent
+    extent: ChipShape
 
     def __call__(self, chip_id: str) -> ChipInput:
         """Reads one chip."""
@@ -87,7 +87,7 @@ class ChipReader:
 
     def _read(self, chip_id: str) -> ChipInput:
         chip = self.chip_set.read(chip_id, self.modalities)
-        found = Extent.of(chip)
+        found = ChipShape.of(chip)
         if found != self.extent:
             raise ChipDataError(
                 f"chip {chip_id}: {found}, but the store holds {self.extent}; mixed sizes need separate stores"

@@ -17,7 +17,7 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device)
 
 
-class Landing:
+class AsyncDeviceToHost:
     """Tensors on their way from the device to the CPU.
 
     Args:
@@ -32,7 +32,7 @@ class Landing:
         if self._event is not None:
             self._event.record()
 
-    def wait(self) -> dict[str, NDArray[Any]]:
+    def result(self) -> dict[str, NDArray[Any]]:
         """The values as arrays, once they have all arrived."""
         if self._event is not None:
             self._event.synchronize()

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from augment_store.utils.text import sized
-from generate.model.terramind import Generated, Owner, TerraMindGenerator
+from augment_store.utils.text import format_size
+from generate.model.terramind import Generated, ImageKey, TerraMindGenerator
 from generate.options import OptionsError
 
 Images = Mapping[str, Tensor]
 
 
-def settle_network_batch(
+def choose_network_batch_by_probe(
     module: TerraMindGenerator,
     wanted: int,
     shape: tuple[int, int],
@@ -47,7 +47,8 @@ def settle_network_batch(
             holds = _is_indifferent(module, shape)
     except torch.OutOfMemoryError as error:
         raise OptionsError(
-            f"--network-batch {wanted}: the device has too little memory for that many images of {sized(shape)} at a "
+            f"--network-batch {wanted}: the device has too little memory for that many images of "
+            f"{format_size(shape)} at a "
             f"time; try --network-batch {wanted // 2}"
         ) from error
     module.network_batch = wanted if holds else 1
@@ -56,7 +57,7 @@ def settle_network_batch(
 
 def _is_indifferent(module: TerraMindGenerator, shape: tuple[int, int]) -> bool:
     count = module.network_batch
-    images, owners = _images(module, shape), [Owner(f"probe {slot}", 0) for slot in range(count)]
+    images, owners = _images(module, shape), [ImageKey(f"probe {slot}", 0) for slot in range(count)]
     first = module.generate(images, owners)
     moved = [(slot - 1) % count for slot in range(count)]
     second = module.generate(_taken(images, moved), [owners[slot] for slot in moved])

@@ -24,7 +24,7 @@ from augment_store.modalities.definitions import PATCH_SIZE
 from augment_store.store.spec import WINDOW_STEP, SamplingSpec
 from generate.model.async_copy import to_device
 from generate.model.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
-from generate.model.windows import Blend, Windows
+from generate.model.windows import WindowBlender, WindowGrid
 from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
 from terramind_weights.meta_init import without_weights
 from terramind_weights.verified_loading import load_proven, sha256_of_tensors
@@ -41,7 +41,7 @@ DIFFUSION_STEP: Final = WINDOW_STEP
 """What a published diffusion decoder, which halves an image again and again, needs its sides to be a multiple of."""
 
 
-class Owner(NamedTuple):
+class ImageKey(NamedTuple):
     """The chip and timestep of an image; keys its random streams.
 
     Attributes:
@@ -77,7 +77,7 @@ PARTS: Final = ("network", "tokenizer's decoder")
 
 
 @dataclass(frozen=True)
-class Draws:
+class RandomDraws:
     """Random numbers for the tokens of a batch, on the network's device.
 
     Attributes:
@@ -91,7 +91,7 @@ class Draws:
     orders: Tensor | None
 
 
-class Drawn(NamedTuple):
+class SampledTokens(NamedTuple):
     """Tokens of a batch, the network's probability of each, and whether all logits are finite.
 
     `tokens` and `probability` are ``[B, N]``, `finite` is ``[B]``.
@@ -143,7 +143,7 @@ class TerraMindGenerator(nn.Module):
         )
 
     @torch.inference_mode()
-    def generate(self, images: Mapping[str, Tensor], owners: Sequence[Owner]) -> Generated:
+    def generate(self, images: Mapping[str, Tensor], owners: Sequence[ImageKey]) -> Generated:
         """Generates the output modality for up to `network_batch` images.
 
         Args:
@@ -152,10 +152,10 @@ class TerraMindGenerator(nn.Module):
             owners: Owner of each image, ``[B]``.
         """
         height, width = next(iter(images.values())).shape[-2:]
-        windows = Windows.of(height, width, self.sampling.window, self.step)
+        windows = WindowGrid.of(height, width, self.sampling.window, self.step)
         padded = {name: windows.padded(self._standardise(name, image)) for name, image in images.items()}
         noise = self._noise(owners, windows.padded_shape)
-        decoded, probability = Blend(windows), Blend(windows)
+        decoded, probability = WindowBlender(windows), WindowBlender(windows)
         tokens, finite = [], []
         for number, window in enumerate(windows):
             shown = {name: windows.cut(image, window) for name, image in padded.items()}
@@ -173,7 +173,7 @@ class TerraMindGenerator(nn.Module):
             torch.stack(finite).all(dim=0)[:count],
         )
 
-    def _window(self, shown: Mapping[str, Tensor], draws: Draws, noise: Tensor | None) -> Generated:
+    def _window(self, shown: Mapping[str, Tensor], draws: RandomDraws, noise: Tensor | None) -> Generated:
         """What `network_batch` windows are given; what is shown and what is decoded is standardised."""
         count = draws.uniforms.shape[-1]
         drawn = self._draw_tokens(shown, draws, count)
@@ -208,17 +208,17 @@ class TerraMindGenerator(nn.Module):
         missing = self.network_batch - len(values)
         return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
 
-    def _draws(self, owners: Sequence[Owner], grid: tuple[int, int], window: int | None) -> Draws:
+    def _draws(self, owners: Sequence[ImageKey], grid: tuple[int, int], window: int | None) -> RandomDraws:
         """Random numbers for a batch's tokens; each image's come from its own streams."""
         count = grid[0] * grid[1]
         uniforms = self._gather(owners, lambda key: replace(key, window=window).uniforms(count))
         if self.sampling.decoding_steps == 1:
-            return Draws(grid, uniforms, None)
-        return Draws(
+            return RandomDraws(grid, uniforms, None)
+        return RandomDraws(
             grid, uniforms, self._gather(owners, lambda key: replace(key, window=window).order(count))
         )
 
-    def _noise(self, owners: Sequence[Owner], size: tuple[int, int]) -> Tensor | None:
+    def _noise(self, owners: Sequence[ImageKey], size: tuple[int, int]) -> Tensor | None:
         """Initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None where the decoder is not one.
 
         It is drawn for whole images, so that windows begin with the same where they overlap.
@@ -227,13 +227,15 @@ class TerraMindGenerator(nn.Module):
             return None
         return self._gather(owners, lambda key: key.noise((self.tokenizer.n_channels, *size)))
 
-    def _gather(self, owners: Sequence[Owner], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
+    def _gather(self, owners: Sequence[ImageKey], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
         """What each image and sample draws, ``[network_batch, S, ...]``, on the network's device."""
         seed, samples = self.sampling.seed, range(self.sampling.samples)
         rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
         return self._padded(to_device(torch.stack(rows), self.network.mask_token.device))
 
-    def _draw_tokens(self, images: Mapping[str, Tensor], draws: Draws, count: int) -> list[Drawn]:
+    def _draw_tokens(
+        self, images: Mapping[str, Tensor], draws: RandomDraws, count: int
+    ) -> list[SampledTokens]:
         """Tokens of each sample; with one decoding step all samples share one forward pass."""
         embedded = [
             self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
@@ -250,7 +252,7 @@ class TerraMindGenerator(nn.Module):
 
     def _draw_in_rounds(
         self, embedded: list[dict[str, Tensor]], uniforms: Tensor, order: Tensor, rounds: Sequence[int]
-    ) -> Drawn:
+    ) -> SampledTokens:
         """Random-order autoregression: each round's tokens are shown to the encoder in the next."""
         tokens = torch.zeros_like(order)
         probability, finite = torch.zeros_like(uniforms), torch.ones_like(order[:, 0], dtype=torch.bool)
@@ -262,16 +264,16 @@ class TerraMindGenerator(nn.Module):
             tokens.scatter_(1, positions, drawn.tokens)
             probability.scatter_(1, positions, drawn.probability)
             finite &= drawn.finite
-        return Drawn(tokens, probability, finite)
+        return SampledTokens(tokens, probability, finite)
 
-    def _pick(self, logits: Tensor, uniforms: Tensor) -> Drawn:
+    def _pick(self, logits: Tensor, uniforms: Tensor) -> SampledTokens:
         """A draw from logits ``[B, N, V]`` with random numbers ``[B, N]``, image by image to bound the memory."""
         sampling, drawn = self.sampling, []
         for own, numbers in zip(logits, uniforms, strict=True):
             filtered = filtered_probabilities(own, sampling.temperature, sampling.top_k, sampling.top_p)
             tokens = draw(filtered, numbers)
             drawn.append((tokens, token_probabilities(own, tokens), own.isfinite().all()))
-        return Drawn(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
+        return SampledTokens(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Encoder input for the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``."""

@@ -15,7 +15,7 @@ from augment_store.modalities.definitions import PATCH_SIZE, patches
 
 
 @dataclass(frozen=True)
-class Side:
+class WindowAxis:
     """One side of an image, and where windows begin along it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Side:
 
 
 @lru_cache(maxsize=16)
-def shares(side: Side, device: torch.device) -> Tensor:
+def shares(side: WindowAxis, device: torch.device) -> Tensor:
     """Share of each window in each of its pixels, float64 ``[windows, window]``; the shares of a pixel add up to 1.
 
     A Hann window, sin²(π (i + ½) / n), over the sum of all windows: it fades where the network sees least around a
@@ -66,11 +66,11 @@ def shares(side: Side, device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowGrid:
     """The windows of images of one size, row by row."""
 
-    rows: Side
-    columns: Side
+    rows: WindowAxis
+    columns: WindowAxis
 
     @classmethod
     def of(cls, height: int, width: int, window: int | None, step: int = PATCH_SIZE) -> Self:
@@ -84,7 +84,7 @@ class Windows:
         """
         whole = -(-max(height, width) // step) * step
         side = min(window or whole, whole)
-        return cls(Side.of(height, side), Side.of(width, side))
+        return cls(WindowAxis.of(height, side), WindowAxis.of(width, side))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Which window along the rows, and which along the columns."""
@@ -129,14 +129,14 @@ class Windows:
         return rows[:, None] * columns
 
 
-class Blend:
+class WindowBlender:
     """The weighted mean of what was made of an image's windows, window by window.
 
     Args:
         windows: The windows.
     """
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: WindowGrid) -> None:
         self._windows = windows
         self._made = torch.empty(0)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
 
-from augment_store.utils.text import now
+from augment_store.utils.text import utc_now
 from eval.compare.comparison import compare_arms
-from eval.compare.report.document import Declared, make_report
+from eval.compare.report.document import StudyContext, make_report
 from eval.compare.report.model import Report
 from eval.score.record import Score
 
@@ -35,7 +35,7 @@ def halves(scores: Sequence[Score]) -> Iterator[tuple[Side, Side]]:
 def compared(baseline: Side, candidate: Side) -> Report:
     """The report of one comparison."""
     found = compare_arms({"baseline": baseline, "candidate": candidate})
-    return make_report(found, now(), Declared())
+    return make_report(found, utc_now(), StudyContext())
 
 
 def main(words: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from generate.model.terramind import Owner
+from generate.model.terramind import ImageKey
 from tests.benchmarks import generation_speed
 from tests.benchmarks.table import DEVICE, Row, peak_memory, seconds
 
@@ -46,7 +46,7 @@ class Generator:
 
     def step(self) -> None:
         """One image."""
-        self.module.generate(self.image, [Owner("chip", 0)])
+        self.module.generate(self.image, [ImageKey("chip", 0)])
 
 
 class Arm:

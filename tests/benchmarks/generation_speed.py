@@ -22,11 +22,11 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.lightning_module import GenerationModule
-from generate.model.terramind import LoadedGenerator, Owner, load_generator
+from generate.model.terramind import ImageKey, LoadedGenerator, load_generator
 from generate.options import generate_options, generate_parser
 from generate.plan import build_spec, entries_to_announce, find_scenes
 from generate.store_writer import StoreWriter
@@ -96,7 +96,7 @@ class Pipeline:
     def __call__(self) -> None:
         """Generates all chips into a new store."""
         self.runs += 1
-        extent, path = Extent(4, SIZE, SIZE), self.folder / f"store{self.runs}"
+        extent, path = ChipShape(4, SIZE, SIZE), self.folder / f"store{self.runs}"
         store = AugmentStore.create(path, self.spec, extent, 32)
         store.announce(entries_to_announce(self.chips, find_scenes(self.chips, None, store), store))
         reader = ChipReader(self.chips, INPUTS, Units(), extent)
@@ -135,7 +135,7 @@ def against_forward(*, identical: bool) -> list[float]:
 def batches() -> list[float]:
     """Seconds one image at a time over seconds in batches of four."""
     one, four, given = load(batch=1).module, load(batch=4).module, images(4)
-    owners = [Owner(str(slot), 0) for slot in range(4)]
+    owners = [ImageKey(str(slot), 0) for slot in range(4)]
 
     def singly() -> None:
         for slot, owner in enumerate(owners):
@@ -149,9 +149,9 @@ def bf16() -> list[float]:
     module, shares, tokens = load("tiny", 1).module, [], []
     for slot in range(4):
         image = {name: values[slot : slot + 1] for name, values in images(4).items()}
-        exact = module.generate(image, [Owner(str(slot), 0)])
+        exact = module.generate(image, [ImageKey(str(slot), 0)])
         with torch.autocast(DEVICE, dtype=torch.bfloat16):
-            mixed = module.generate(image, [Owner(str(slot), 0)])
+            mixed = module.generate(image, [ImageKey(str(slot), 0)])
         tokens.append((exact.tokens != mixed.tokens).float().mean().item())
         classes = exact.decoded.argmax(2), mixed.decoded.argmax(2)
         shares.append((classes[0] != classes[1]).float().mean().item())

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from eval.compare.inference import Estimate, PairedArms, compare, variances
-from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM
+from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS
 from eval.score.metrics import MIOU
 
 CLASSES = 5
@@ -127,14 +127,14 @@ class Cell:
 
     def passes(self, seeds: int) -> bool:
         """Whether the figures are within bounds; coverage matters where a claim is possible."""
-        covers = seeds < FEWEST_SEEDS or LEAST_COVERED <= self.coverage <= MOST_COVERED
+        covers = seeds < MIN_SEEDS or LEAST_COVERED <= self.coverage <= MOST_COVERED
         return covers and self.false_claims <= FALSE_CLAIMS
 
 
 def claims(to_baseline: Estimate, to_control: Estimate, seeds: int) -> bool:
     """The gate's statistical part; the rest of it only takes claims away."""
     certain = to_baseline.is_above_zero and to_control.is_above_zero
-    return seeds >= FEWEST_SEEDS and to_baseline.difference >= IMPROVEMENT_FROM and certain
+    return seeds >= MIN_SEEDS and to_baseline.difference >= IMPROVEMENT_FROM and certain
 
 
 def measure(world: World, scenes: int, seeds: int, studies: int, draw: int = 4) -> Cell:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
 from augment_store.store.chip_index import ChipEntry
-from augment_store.store.schema import Extent, State
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.summary import summarize
 from augment_store.store.writer import AugmentStore
 from generate.plan import entries_to_announce
@@ -70,7 +70,7 @@ def cost_by_size(folder: Path, chips: int) -> dict[str, float]:
     """Processor time of each step on a store of so many chips: per chip, but for opening."""
     entries = entries_of(chips)
     path = folder / f"store_{chips}"
-    store = AugmentStore.create(path, make_spec(), Extent(1, 16, 16))
+    store = AugmentStore.create(path, make_spec(), ChipShape(1, 16, 16))
     found = {"announce": processor_time(lambda: store.announce(entries)) / chips}
     finish(store)
     scenes = {entry.chip_id: entry.scene_id for entry in entries}

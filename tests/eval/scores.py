@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.score.counts import Counts, count_pixels
-from eval.score.record import FOLDER, PREDICTIONS, Kind, Origin, Score
+from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord, CostRecord, DataRecord, RunManifest, SplitRecord, StartRecord
 
@@ -51,11 +51,11 @@ def make_manifest(
 
 def make_origin(
     kind="checkpoint", seed=1, chips="nowhere", test=SPLIT, checkpoint_sha256=None, **changes
-) -> Origin:
+) -> Provenance:
     """Of a run with a checkpoint of its own; `changes` go to the manifest, or to what was joined."""
     joined = {name: changes.pop(name) for name in set(changes) & set(AugmentRecord.__dataclass_fields__)}
-    return Origin(
-        kind=Kind(kind),
+    return Provenance(
+        kind=ScoreSource(kind),
         created="2026-01-01T00:00:00+00:00",
         source="runs/x",
         checkpoint="runs/x/checkpoints/best.ckpt",

@@ -36,7 +36,7 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path, monkeypatch, file,
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"padding": "x" * 4096}))
-    monkeypatch.setattr("augment_store.io.files.LARGEST_TEXT", 4096)
+    monkeypatch.setattr("augment_store.io.files.MAX_TEXT_BYTES", 4096)
     with pytest.raises(error, match=rf"{file}: .*4,111 bytes, at most 4,096 are read"):
         read(tmp_path)
 

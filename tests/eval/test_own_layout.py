@@ -16,7 +16,7 @@ from eval.score.load import open_run
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from generate.cli import main as generate
 from tests.worlds import two_class_config, write_sen1floods11
 
@@ -117,4 +117,7 @@ def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
     Path("mine.yaml").rename("moved.yaml")
     assert run(evaluate, "score", "tim") == 2
     assert "mine.yaml'; expected one of" in capsys.readouterr().err
-    assert open_run(Path("tim"), "best", Places(layout="moved.yaml")).datamodule.chips.layout.name == "mine"
+    assert (
+        open_run(Path("tim"), "best", PathOverrides(layout="moved.yaml")).datamodule.chips.layout.name
+        == "mine"
+    )

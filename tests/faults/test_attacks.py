@@ -15,7 +15,7 @@ from augment_store.chips.rasters import read_raster
 from augment_store.errors import AugmentStoreError, ChipDataError, StoreError
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.validation import Unfit, load_yaml
+from augment_store.utils.validation import ValidationError, load_yaml
 from eval.score.record import Score
 from eval.study.config import Study
 from finetune.errors import ConfigError
@@ -120,7 +120,7 @@ def test_a_yaml_of_aliases_is_refused_before_it_is_walked(tmp_path):
     (tmp_path / "x.yaml").write_text(BOMB + "data: {}\nmodel: {}\n")
     with pytest.raises(ConfigError, match="stands for more than 100,000 values"):
         read_yaml(tmp_path / "x.yaml")
-    with pytest.raises(Unfit, match="more than"):
+    with pytest.raises(ValidationError, match="more than"):
         load_yaml("a: &a [*a]\n")
     assert load_yaml("a: &a [1]\nb: *a\n") == {"a": [1], "b": [1]}
 

@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 from augment_store.errors import RemotePathError
-from augment_store.io.lock import StoreBusyError, exclusive_store
+from augment_store.io.lock import StoreBusyError, store_lock
 from augment_store.io.objects import remove
 from augment_store.io.remote import as_path
 from tests.faults.puts import failing_at, objects_under
@@ -29,7 +29,7 @@ def fill(objects) -> None:
 
 def run(act) -> None:
     """Writes as a command does, under its lock."""
-    with exclusive_store(as_path(URL), "python -m generate"):
+    with store_lock(as_path(URL), "python -m generate"):
         act(as_path(URL))
 
 

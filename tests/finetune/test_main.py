@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from augment_store.io.lock import exclusive
+from augment_store.io.lock import file_lock
 from finetune.__main__ import main
 from finetune.options import CONFIGS, parse, shipped_configs
 from tests.worlds import make_world, tiny_options, write_tif
@@ -209,5 +209,5 @@ def test_a_run_that_left_no_checkpoint_may_be_replaced(fit, tmp_path, capsys):
 
 
 def test_a_run_directory_has_one_writer(fit, capsys, tmp_path):
-    with exclusive(Path(fit[fit.index("--run") + 1])):
+    with file_lock(Path(fit[fit.index("--run") + 1])):
         assert "another run is writing here" in refused(capsys, *fit, "--control", "constant")

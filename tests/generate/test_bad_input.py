@@ -8,7 +8,7 @@ import torch
 
 from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify
-from augment_store.io.lock import exclusive
+from augment_store.io.lock import file_lock
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
@@ -186,7 +186,7 @@ def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, c
 
 
 def test_a_second_run_on_the_same_store_waits_for_no_one(command, tmp_path, capsys):
-    with exclusive(tmp_path / "s"):
+    with file_lock(tmp_path / "s"):
         assert main(command(tmp_path / "s")) == 2
     assert "another run is writing here" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from augment_store.modalities.registry import MAPS
-from augment_store.store.schema import Extent, map_arrays
+from augment_store.store.schema import ChipShape, map_arrays
 from generate.data.datamodule import ChipInput, ImageBatch
 from generate.lightning_module import GenerationModule, device_maps, stored
 from generate.model.terramind import Generated
@@ -59,7 +59,7 @@ def test_a_timestep_is_generated_once_and_copied_to_those_with_the_same_input():
     images = {"DEM": torch.zeros(2, 1, 32, 32)}
     assert module.predict_step(ImageBatch([chip, chip], [0, 1], images, []), 0) == []  # it is under way
     [record] = module.predict_step(ImageBatch([], [], {}, []), 1)
-    schemas = map_arrays(make_spec("S2L2A", samples=2), Extent(3, 32, 32))
+    schemas = map_arrays(make_spec("S2L2A", samples=2), ChipShape(3, 32, 32))
     assert {s.name: s.shape for s in schemas} == {s.name: record.arrays[s.name].shape for s in schemas}
     assert record.arrays["series_index"].tolist() == [[0, 4, 9]]
     for name, scale in (("tokens", 1), ("token_probability", 10), ("s2l2a", 1)):

@@ -11,7 +11,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.integrity.verify import verify
 from augment_store.modalities.definitions import S2L2A
 from augment_store.store.history import command_line, last_command
-from augment_store.store.schema import Extent, State
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
 from generate.model.terramind import TerraMindGenerator
@@ -31,7 +31,7 @@ def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, c
     ran = command(reference, *SPEC)
     store = AugmentStore.open(reference)
     assert store.chip_ids == IDS
-    assert store.extent == Extent(timesteps=2, height=32, width=32)
+    assert store.extent == ChipShape(timesteps=2, height=32, width=32)
     assert list(verify(store, ChipSet.open(chips))) == []
     assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
     assert '"EPSG","32618"' in store.values("crs_wkt")[0]

@@ -14,7 +14,7 @@ SHARED: Final = "augment_store.inspect.page"
 
 
 @dataclass(frozen=True)
-class Assets:
+class PageAssets:
     """The files of a page: ``body.html``, ``style.css`` and scripts.
 
     Attributes:
@@ -30,7 +30,7 @@ class Assets:
         return _read(self.package, f"assets/{name}")
 
 
-def assemble(assets: Assets, title: str, data: Mapping[str, Iterable[str]]) -> Iterator[str]:
+def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """The page, part by part.
 
     Args:

@@ -16,14 +16,14 @@ from eval.compare.arms import Comparison, titles
 from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
 from eval.compare.report.curves import read_curve
-from eval.compare.verdict import FEWEST_SEEDS, IMPROVEMENT_FROM, STRONG_ABOVE
+from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE
 from eval.score.counts import Confusion, Counts
 from eval.score.metrics import METRICS, MIOU, TWO_AVERAGES, class_iou, known, mean_iou, row_normalised
 from eval.score.record import Score
 
 
 @dataclass(frozen=True)
-class Declared:
+class StudyContext:
     """The study that a comparison is part of.
 
     Attributes:
@@ -35,7 +35,7 @@ class Declared:
     comparisons: int = 1
 
 
-def make_report(comparison: Comparison, created: str, declared: Declared) -> model.Report:
+def make_report(comparison: Comparison, created: str, declared: StudyContext) -> model.Report:
     """The report.
 
     Args:
@@ -71,7 +71,7 @@ def _statistics(comparison: Comparison, difference: inference.Estimate) -> model
         power=POWER,
         paired_by_seed=not setting.pairing,
         unpaired_because=setting.pairing,
-        fewest_seeds=FEWEST_SEEDS,
+        fewest_seeds=MIN_SEEDS,
         resolvable_with_twice_the_scenes=difference.resolvable_with(scenes=2 * setting.scenes),
         resolvable_with_twice_the_seeds=difference.resolvable_with(seeds=2 * min(setting.runs)),
         strong_above=STRONG_ABOVE,
@@ -80,7 +80,7 @@ def _statistics(comparison: Comparison, difference: inference.Estimate) -> model
     )
 
 
-def _family(p_value: float, declared: Declared) -> model.Family:
+def _family(p_value: float, declared: StudyContext) -> model.MultipleTesting:
     count = declared.comparisons
     p_family = min(1.0, p_value * count)
     if count == 1:
@@ -90,7 +90,7 @@ def _family(p_value: float, declared: Declared) -> model.Family:
             f"One of {count} comparisons declared on this test split: p = {p_value:.3f} alone, {p_family:.3f} for "
             f"all of them together (Bonferroni); intervals are 95 % each, not jointly."
         )
-    return model.Family(study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words)
+    return model.MultipleTesting(study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words)
 
 
 def _test(comparison: Comparison) -> model.Test:

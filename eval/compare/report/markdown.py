@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from augment_store.utils.text import counted
+from augment_store.utils.text import pluralize
 from eval.compare.report.model import Arm, Report, Run
-from eval.compare.verdict import points, span
+from eval.compare.verdict import format_interval, points
 
 
 def to_markdown(report: Report) -> str:
@@ -36,7 +36,8 @@ def _verdict(report: Report) -> Iterator[str]:
     yield from (f"- {words}" for words in verdict.words)
     yield ""
     yield (
-        f"{counted(test.chips, 'test chip')} of {counted(len(test.scenes), 'scene')}. Differences are in percentage "
+        f"{pluralize(test.chips, 'test chip')} of {pluralize(len(test.scenes), 'scene')}. Differences are in "
+        "percentage "
         f"points. {report.statistics.averages} `counts.csv` holds the counts of every run and scene, from which each "
         "number here is computed."
     )
@@ -54,7 +55,7 @@ def _arms(report: Report) -> Iterator[str]:
         cells = [named(arm), str(len(arm.runs)), *(percent(arm.metrics.overall[m.key]) for m in overall)]
         for metric in compared:
             pair = (arm.to_baseline, arm.candidate_to_this)
-            cells += [span(found.overall[metric.key]) if found else "" for found in pair]
+            cells += [format_interval(found.overall[metric.key]) if found else "" for found in pair]
         yield from _row(cells)
 
 
@@ -76,7 +77,7 @@ def _scenes(report: Report) -> Iterator[str]:
         f"from {points(first.difference)} in `{first.scene}` to {points(last.difference)} in `{last.scene}`"
     )
     yield (
-        f"{report.candidate.title} is ahead in {ahead} of {counted(len(report.scenes), 'scene')}"
+        f"{report.candidate.title} is ahead in {ahead} of {pluralize(len(report.scenes), 'scene')}"
         f"{f': {ends}' if len(report.scenes) > 1 else ''}."
     )
 
@@ -94,7 +95,11 @@ def _classes(report: Report) -> Iterator[str]:
         for metric in metrics:
             cells += [percent(arm.metrics.by_class[metric.key][name]) for arm in arms]
             found = report.compared().by_class[metric.key].get(name)
-            cells += [span(found), f"{found.p_value:.3f}", f"{found.p_holm:.3f}"] if found else ["–"] * 3
+            cells += (
+                [format_interval(found), f"{found.p_value:.3f}", f"{found.p_holm:.3f}"]
+                if found
+                else ["–"] * 3
+            )
         yield from _row((*cells, " → ".join(percent(arm.miou_without_class[name]) for arm in arms)))
 
 

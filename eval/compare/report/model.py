@@ -23,7 +23,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from eval.score.metrics import BY_CLASS, INTERVALS, MIOU, OVERALL, Metric
-from eval.score.record import Origin
+from eval.score.record import Provenance
 from finetune.run.manifest import CostRecord
 
 REPORT_VERSION: Literal[5] = 5
@@ -159,7 +159,7 @@ class Run(Part):
     folder: str
     metrics: Metrics
     curve: list[Epoch] = Field(description="By epoch; empty where the run directory has no log")
-    origin: Origin
+    origin: Provenance
 
 
 class Arm(Part):
@@ -238,7 +238,7 @@ class Statistics(Part):
     improvement_from: Share = Field(description="Difference in mIoU from which an improvement may be claimed")
 
 
-class Family(Part):
+class MultipleTesting(Part):
     """The study a comparison is part of: several questions asked of one test split."""
 
     study_sha256: Sha256 | None = Field(description="SHA-256 of the study's settings; null outside a study")
@@ -282,7 +282,7 @@ class Report(Part):
     headline_metric: str = Field(description="Key of the metric used for verdict, seeds and chips")
     difference: Estimate = Field(description="Candidate minus baseline, in the headline metric")
     statistics: Statistics
-    family: Family
+    family: MultipleTesting
     test: Test
     seeds: list[SeedRow] = Field(description="Seeds with exactly one run each of baseline and candidate")
     baseline: Arm

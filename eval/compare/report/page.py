@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from augment_store.inspect.page.assembly import Assets, as_json, as_legend, assemble
-from augment_store.io.files import write_whole
+from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
+from augment_store.io.files import atomic_write
 from eval.compare.report.model import Chip, Report
-from eval.compare.report.pictures import AGREEMENT, Shown, draw_chip, generated_legend, legend
-from eval.compare.verdict import span
+from eval.compare.report.pictures import AGREEMENT, PictureSources, draw_chip, generated_legend, legend
+from eval.compare.verdict import format_interval
 
-_ASSETS: Final = Assets("eval.compare.report", ("tables.js", "plots.js", "chips.js", "main.js"))
+_ASSETS: Final = PageAssets("eval.compare.report", ("tables.js", "plots.js", "chips.js", "main.js"))
 
 
-def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> None:
+def write_page(path: Path, report: Report, shown: PictureSources | None, chosen: Sequence[Chip]) -> None:
     """Writes the page.
 
     Args:
@@ -31,11 +31,11 @@ def write_page(path: Path, report: Report, shown: Shown | None, chosen: Sequence
     report_json = report.model_dump(mode="json")
     data = {"report": [as_json(report_json)], "pictures": [as_json(_pictures(report, shown, chosen))]}
     arms = f"{report.candidate.title} against {report.baseline.title}"
-    title = f"{report.verdict.outcome.capitalize()}: {arms}, mIoU {span(report.difference)}"
-    write_whole(path, (part.encode() for part in assemble(_ASSETS, title, data)))
+    title = f"{report.verdict.outcome.capitalize()}: {arms}, mIoU {format_interval(report.difference)}"
+    atomic_write(path, (part.encode() for part in assemble(_ASSETS, title, data)))
 
 
-def _pictures(report: Report, shown: Shown | None, chosen: Sequence[Chip]) -> dict[str, Any]:
+def _pictures(report: Report, shown: PictureSources | None, chosen: Sequence[Chip]) -> dict[str, Any]:
     chips = [{**row.model_dump(), "layers": draw_chip(shown, row.id)} for row in chosen] if shown else []
     legends = {"classes": as_legend(legend(report.test.classes)), "agreement": as_legend(AGREEMENT)}
     generated = generated_legend(shown) if shown else ()

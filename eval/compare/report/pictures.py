@@ -43,7 +43,7 @@ AGREEMENT: Final = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureSources:
     """What pictures are made from.
 
     Attributes:
@@ -63,7 +63,9 @@ class Shown:
     candidate: Score
 
 
-def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = None) -> Shown | None:
+def find_shown(
+    comparison: Comparison, chips: Path | None, layout: str | None = None
+) -> PictureSources | None:
     """What to make pictures from; None if the chips or predicted maps are no longer there.
 
     Args:
@@ -87,10 +89,10 @@ def find_shown(comparison: Comparison, chips: Path | None, layout: str | None = 
     shipped = LegendTable.load()
     known = tuple(entry.name for entry in shipped.classes) == comparison.class_names
     table = shipped if known and store is not None and store.spec.modality == LULC.name else None
-    return Shown(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
+    return PictureSources(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
 
 
-def generated_legend(shown: Shown) -> tuple[LegendClass, ...]:
+def generated_legend(shown: PictureSources) -> tuple[LegendClass, ...]:
     """Legend of the generated map; empty if it is that of the reference, or there is no map."""
     if shown.store is None or shown.table is not None:
         return ()
@@ -119,7 +121,7 @@ def choose(rows: Sequence[Row], count: int) -> list[Row]:
     return [*reversed(best), *reversed(worst)]
 
 
-def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
+def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
     """Data URIs of a chip's pictures by layer; inputs that are not on disk are left out.
 
     Raises:
@@ -137,7 +139,7 @@ def draw_chip(shown: Shown, chip_id: str) -> dict[str, str]:
     }
 
 
-def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
+def _inputs(shown: PictureSources, chip_id: str) -> dict[str, str]:
     """The first optical and the first radar modality that a chip has, at its first timestep."""
     inputs = () if shown.store is None else shown.store.spec.inputs
     drawn = {
@@ -149,7 +151,7 @@ def _inputs(shown: Shown, chip_id: str) -> dict[str, str]:
     }
 
 
-def _generated(shown: Shown, chip_id: str) -> dict[str, str]:
+def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
     """The generated map, in the reference's classes if the table to them is known: what is right looks right."""
     store = shown.store
     if store is None or chip_id not in store.chip_ids:

@@ -17,8 +17,8 @@ import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import OtherChipsError
 from augment_store.store.history import last_command
-from augment_store.store.schema import Extent
-from augment_store.utils.text import counted
+from augment_store.store.schema import ChipShape
+from augment_store.utils.text import pluralize
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
@@ -108,7 +108,7 @@ class JoinedDataModule(LightningDataModule):
         }
 
     @property
-    def extent(self) -> Extent:
+    def extent(self) -> ChipShape:
         """Timesteps and size of the store's chips."""
         if self.augmentation.extent is None:  # a control that reads no maps needs no store elsewhere
             raise ConfigError(
@@ -262,11 +262,11 @@ class JoinedDataModule(LightningDataModule):
         return self.datamodule.predict_dataloader()
 
 
-def _timesteps_of(named: list[int] | None, extent: Extent, store: str) -> tuple[int, ...]:
+def _timesteps_of(named: list[int] | None, extent: ChipShape, store: str) -> tuple[int, ...]:
     steps = tuple(range(extent.timesteps)) if named is None else tuple(named)
     if not steps or min(steps) < 0 or max(steps) >= extent.timesteps:
         raise ConfigError(
-            f"timesteps {list(steps)}; {store} has {counted(extent.timesteps, 'timestep')}, from 0"
+            f"timesteps {list(steps)}; {store} has {pluralize(extent.timesteps, 'timestep')}, from 0"
         )
     return steps
 

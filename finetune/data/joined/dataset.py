@@ -20,11 +20,11 @@ from terratorch.datasets.transforms import MultimodalToTensor, MultimodalTransfo
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from augment_store.utils.text import counted, sized
+from augment_store.utils.text import format_size, pluralize
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
 from finetune.data.dataset import SampleDraw, read_maps
-from finetune.data.series import Apart, StoreDates, take_dates
+from finetune.data.series import MisalignedSampleError, StoreDates, take_dates
 from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
 from finetune.errors import ConfigError
 
@@ -195,7 +195,9 @@ def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> No
     ]
     for own in (values.shape[-2:] for values in maps.values()):
         if shapes and own != shapes[0]:
-            raise Apart(f"{sized(shapes[0])} before its transforms, {sized(own)} in the store")
+            raise MisalignedSampleError(
+                f"{format_size(shapes[0])} before its transforms, {format_size(own)} in the store"
+            )
 
 
 class JoinedDataset(Dataset[dict[str, Any]]):
@@ -269,25 +271,29 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 moved = self._transform.moved
             sample = take_dates(self.inner, place, sample, self._dates, known.chip_id)
             self._check_same_grid(sample["image"], moved)
-        except Apart as apart:
+        except MisalignedSampleError as apart:
             raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {apart}") from None
         return sample | {"maps": moved}
 
     def _check_same_grid(self, image: Tensor | Mapping[str, Tensor], maps: Mapping[str, Tensor]) -> None:
         if not isinstance(image, Mapping) and self._placement is not Placement.BANDS:
-            raise Apart(
+            raise MisalignedSampleError(
                 "its image is not by modality, so that planes can only be bands; use another encoding"
             )
         seen = image[carrier_of(tuple(image))] if isinstance(image, Mapping) else image
         moved = next(iter(maps.values()))
         if seen.ndim not in (3, 4):
-            raise Apart(f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]")
+            raise MisalignedSampleError(
+                f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]"
+            )
         if tuple(seen.shape[-2:]) != tuple(moved.shape[-2:]):
-            raise Apart(f"{sized(seen.shape[-2:])}, but its maps {sized(moved.shape[-2:])}")
+            raise MisalignedSampleError(
+                f"{format_size(seen.shape[-2:])}, but its maps {format_size(moved.shape[-2:])}"
+            )
         times = seen.shape[1] if seen.ndim == 4 else 1
         joined = len(self._dates.timesteps)
         if times != joined:
-            raise Apart(
-                f"the image has {counted(times, 'timestep')}, but {joined} of the store are joined; name "
+            raise MisalignedSampleError(
+                f"the image has {pluralize(times, 'timestep')}, but {joined} of the store are joined; name "
                 "those that stand for the image's with timesteps, such as [0]"
             )

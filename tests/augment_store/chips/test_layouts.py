@@ -3,7 +3,7 @@ import pytest
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, list_ids, read_split
 from augment_store.errors import ChipSetError
-from augment_store.utils.identifiers import LONGEST_NAME
+from augment_store.utils.identifiers import MAX_NAME_BYTES
 from tests.worlds import write_folder_chips, write_impactmesh_chips
 
 
@@ -46,8 +46,8 @@ def test_split_with_a_path_separator_is_refused(tmp_path, line):
 
 
 def test_an_id_that_no_store_would_take_is_refused_before_anything_is_written(tmp_path):
-    write_folder_chips(tmp_path / "longest", ["x" * LONGEST_NAME], size=16)
-    assert ChipSet.open(tmp_path / "longest").ids == ("x" * LONGEST_NAME,)
+    write_folder_chips(tmp_path / "longest", ["x" * MAX_NAME_BYTES], size=16)
+    assert ChipSet.open(tmp_path / "longest").ids == ("x" * MAX_NAME_BYTES,)
     write_folder_chips(tmp_path / "longer", ["é" * 100 + "x"], size=16)  # 201 bytes, 101 characters
     with pytest.raises(
         ChipSetError, match=r"longer: chip id 'é+' is invalid: .* 200 bytes; .* rename the file"

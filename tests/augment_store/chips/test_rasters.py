@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.rasters import LARGEST_RASTER, read_raster
+from augment_store.chips.rasters import MAX_RASTER_BYTES, read_raster
 from augment_store.cli.main import main
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import S2L2A
@@ -68,7 +68,7 @@ def test_arrays_that_are_no_raster_are_refused(tmp_path, array, message):
     ("shape", "held", "message"),
     [
         ((100_000, 100_000), 16, "mmap length is greater than file size"),
-        ((LARGEST_RASTER + 1, 1), LARGEST_RASTER + 1, "declares 1.0 GiB, at most 1 are read"),
+        ((MAX_RASTER_BYTES + 1, 1), MAX_RASTER_BYTES + 1, "declares 1.0 GiB, at most 1 are read"),
     ],
 )
 def test_a_file_that_declares_too_much_takes_no_memory(tmp_path, shape, held, message):

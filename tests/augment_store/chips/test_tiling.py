@@ -11,12 +11,12 @@ from augment_store.chips.layouts import read_split
 from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.chips.tiling import (
     CutRequest,
-    Edge,
-    bare_edges,
-    deal_out,
+    UncoveredStrip,
+    assign_splits,
     missing_share,
-    own_no_data,
+    normalize_nodata,
     starts,
+    uncovered_strips,
 )
 from augment_store.cli.main import main
 from tests.worlds import rasters, write_tif
@@ -59,22 +59,31 @@ def test_windows_begin_where_they_show_something_new(length, size, overlap, expe
 
 def test_edges_that_no_chip_covers_name_the_size_that_would(scene):
     def edges(height, width, size, **more):
-        return bare_edges(CutRequest({}, scene, "s", size, **more), height, width)
+        return uncovered_strips(CutRequest({}, scene, "s", size, **more), height, width)
 
-    assert edges(180, 180, 176) == (Edge("lower", 4, False, 180), Edge("right", 4, False, 180))
-    assert edges(400, 400, 176) == (Edge("lower", 48, False, 200), Edge("right", 48, False, 200))
-    assert edges(352, 400, 176) == (Edge("right", 48, False, 200),)
+    assert edges(180, 180, 176) == (
+        UncoveredStrip("lower", 4, False, 180),
+        UncoveredStrip("right", 4, False, 180),
+    )
+    assert edges(400, 400, 176) == (
+        UncoveredStrip("lower", 48, False, 200),
+        UncoveredStrip("right", 48, False, 200),
+    )
+    assert edges(352, 400, 176) == (UncoveredStrip("right", 48, False, 200),)
     # a size that covers the right edge would leave some of the lower one
-    assert edges(230, 1000, 224) == (Edge("lower", 6, False, None), Edge("right", 104, False, None))
+    assert edges(230, 1000, 224) == (
+        UncoveredStrip("lower", 6, False, None),
+        UncoveredStrip("right", 104, False, None),
+    )
     # 22 chips of 224 px cover 4928 px; the next sides leave 50, 28 and 6, and 22 of 228 px reach the edge
-    assert edges(5000, 5000, 224)[0] == Edge("lower", 72, False, 228)
-    assert edges(224, 5000, 224) == (Edge("right", 72, False, None),)
+    assert edges(5000, 5000, 224)[0] == UncoveredStrip("lower", 72, False, 228)
+    assert edges(224, 5000, 224) == (UncoveredStrip("right", 72, False, None),)
     assert edges(80, 80, 32) == ()
     # regions of 44, 44 and 22 px: 12 px of the first two, and all of the last, which is smaller than a chip
     assert edges(88, 110, 32, block=44) == (
-        Edge("lower", 12, False, 44),
-        Edge("right", 12, False, 44),
-        Edge("right", 22, True, None),
+        UncoveredStrip("lower", 12, False, 44),
+        UncoveredStrip("right", 12, False, 44),
+        UncoveredStrip("right", 22, True, None),
     )
 
 
@@ -130,10 +139,10 @@ def test_regions_are_scenes_that_share_no_pixel_and_are_dealt_out_whole(scene, c
 
 def test_scenes_go_whole_to_the_split_that_lacks_most():
     chips = {"a": ["a0", "a1"], "b": ["b0", "b1"], "c": ["c0", "c1"], "d": ["d0", "d1"]}
-    splits = deal_out(chips, (2, 1, 1), seed=3)
+    splits = assign_splits(chips, (2, 1, 1), seed=3)
     assert {name: len(ids) for name, ids in splits.items()} == {"train": 4, "val": 2, "test": 2}
-    assert deal_out(chips, (2, 1, 1), seed=3) == splits
-    assert deal_out(chips, (0, 0, 1), seed=3).keys() == {"test"}
+    assert assign_splits(chips, (2, 1, 1), seed=3) == splits
+    assert assign_splits(chips, (0, 0, 1), seed=3).keys() == {"test"}
 
 
 def test_a_second_scene_is_added_and_its_split_too(scene):
@@ -156,11 +165,11 @@ def test_chips_that_are_mostly_missing_are_left_out(scene, capsys):
 
 def test_a_value_declared_as_no_data_is_one_that_readers_know():
     band = np.array([[[0, 3], [65535, 7]]], np.uint16)
-    assert own_no_data("DEM", band, 65535).tolist() == [[[0, 3], [-9999, 7]]]
-    assert own_no_data("MASK", np.array([[[0, 255]]], np.uint8), 255).tolist() == [[[0, -1]]]
-    assert own_no_data("S1RTC", np.float32([[[-11, 0]]]), 0.0).tolist() == [[[-11, -9999]]]
-    assert own_no_data("S2L2A", band, 0) is band
-    assert own_no_data("DEM", band, None) is band
+    assert normalize_nodata("DEM", band, 65535).tolist() == [[[0, 3], [-9999, 7]]]
+    assert normalize_nodata("MASK", np.array([[[0, 255]]], np.uint8), 255).tolist() == [[[0, -1]]]
+    assert normalize_nodata("S1RTC", np.float32([[[-11, 0]]]), 0.0).tolist() == [[[-11, -9999]]]
+    assert normalize_nodata("S2L2A", band, 0) is band
+    assert normalize_nodata("DEM", band, None) is band
     assert missing_share("DEM", np.array([[[1, -9999], [2, -32768]]])) == 0.5
     assert missing_share("S1RTC", np.array([[[1, np.nan, 1, 1]], [[1, 1, 1, np.nan]]])) == 0.5
     assert missing_share("MASK", np.array([[[-9999]]])) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from augment_store.cli.main import COMMANDS, main
 from augment_store.cli.parser import add_commands, new_parser, run_guarded
-from augment_store.io.lock import exclusive
+from augment_store.io.lock import file_lock
 
 
 def run_module(*arguments, **kwargs):
@@ -37,7 +37,7 @@ def test_verify_as_a_subprocess_exits_1_with_a_line_per_problem(store):
 
 def test_repair_looks_at_nothing_while_another_run_writes(store, capsys):
     before = store.path.joinpath("zarr.json").stat().st_mtime_ns
-    with exclusive(store.path):
+    with file_lock(store.path):
         assert main(["verify", str(store.path), "--repair"]) == 2
     told = capsys.readouterr()
     assert told.err == f"error: {store.path}: another run is writing here; wait for it to end\n"

@@ -3,10 +3,10 @@
 import json
 import re
 
-from augment_store.inspect.page.assembly import Assets, as_json, as_legend, assemble
+from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.modalities.definitions import LegendClass
 
-ASSETS = Assets("augment_store.inspect", ("chips.js", "main.js"))
+ASSETS = PageAssets("augment_store.inspect", ("chips.js", "main.js"))
 
 
 def test_a_page_holds_style_data_and_scripts_in_this_order():

@@ -22,7 +22,7 @@ from augment_store.inspect.statistics import (
     entropy,
     find_flags,
 )
-from augment_store.inspect.survey import Survey, summarise
+from augment_store.inspect.store_inspector import StoreInspector, summarise
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.registry import MAPS
 from augment_store.modalities.rendering import NO_CODE
@@ -157,7 +157,7 @@ def test_summary_groups_by_split(tmp_path):
     (chips / "split").mkdir()
     (chips / "split" / "train.txt").write_text("scene0_r0c0\n")
     store = make_store(tmp_path / "store", chips=3)
-    survey = Survey(store, ChipSet.open(chips), LegendTable.load())
+    survey = StoreInspector(store, ChipSet.open(chips), LegendTable.load())
     seen = list(survey.measure(survey.progress.complete))
     groups = summarise(seen)
     assert [(group.name, group.chips) for group in groups] == [("all", 3), ("train", 1), ("", 2)]
@@ -168,6 +168,6 @@ def test_summary_groups_by_split(tmp_path):
 def test_doubt_puts_flags_first(tmp_path):
     water = {"lulc": np.ones((1, 1, 32, 32), np.uint8), "confidence": np.full((1, 1, 32, 32), 255, np.uint8)}
     store = make_store(tmp_path / "store", chips=3, given={"scene0_r0c1": water})
-    survey = Survey(store, None, LegendTable.load())
+    survey = StoreInspector(store, None, LegendTable.load())
     worst = max(survey.measure(survey.progress.complete), key=lambda entry: entry.doubt)
     assert (worst.chip_id, worst.flags) == ("scene0_r0c1", ("only water",))

@@ -11,7 +11,7 @@ from augment_store.integrity.repair import repair
 from augment_store.integrity.verify import check_unchanged
 from augment_store.integrity.verify import verify as find_problems
 from augment_store.store.chip_index import ChipEntry
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore, ChipRecord
 from generate.plan import entries_to_announce
 from tests.worlds import BANDS, make_record, make_spec, make_store, rasters, write_folder_chips, write_tif
@@ -206,7 +206,7 @@ def test_flipped_bits_are_named(sound):
 def store_of_copies(path, names, digests=1):
     """A store of one chip whose second timestep is said to be a copy of the first, as it is in arrays `names`."""
     spec = make_spec()
-    store = AugmentStore.create(path, spec, Extent(2, 32, 32), 2)
+    store = AugmentStore.create(path, spec, ChipShape(2, 32, 32), 2)
     store.announce([ChipEntry("a", "s")])
     record = make_record(spec, "a", 0)
     record.arrays["timestep_source"][:] = 0

@@ -18,7 +18,7 @@ from augment_store.cli.main import main
 from augment_store.errors import RemotePathError, StoreError
 from augment_store.integrity.verify import verify
 from augment_store.io.files import short_place
-from augment_store.io.lock import exclusive, exclusive_store
+from augment_store.io.lock import file_lock, store_lock
 from augment_store.io.objects import RemoteObject
 from augment_store.io.remote import RemotePath, as_path, without_secrets
 from augment_store.store.writer import AugmentStore
@@ -222,7 +222,7 @@ def test_where_no_store_can_be_locked_none_is_written(tmp_path, monkeypatch, cap
     with pytest.raises(RemotePathError, match="write it locally"):
         AugmentStore.create(as_path(url), spec, make_store(tmp_path / "s").extent)
     assert "--repair https://host/store: a store is written" in line_of(capsys, "verify", url, "--repair")
-    with pytest.raises(RemotePathError, match="write it locally"), exclusive_store(Path(url), "x"):
+    with pytest.raises(RemotePathError, match="write it locally"), store_lock(Path(url), "x"):
         pass
     with pytest.raises(RemotePathError, match="a whole bucket; name a folder in it, as in s3://bucket/store"):
         AugmentStore.create(as_path("s3://bucket"), spec, make_store(tmp_path / "t").extent)
@@ -245,7 +245,7 @@ def test_other_outputs_are_not_written_to_a_url(tmp_path, monkeypatch, capsys):
             write(as_path(url))
     export = ("export", str(tmp_path / "s"), "--format", "geotiff", "--out", url)
     assert "a URL is only read; write to a local folder" in line_of(capsys, *export)
-    with pytest.raises(RemotePathError, match="a URL is only read"), exclusive(Path(url)):
+    with pytest.raises(RemotePathError, match="a URL is only read"), file_lock(Path(url)):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
 

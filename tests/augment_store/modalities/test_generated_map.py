@@ -13,7 +13,7 @@ from augment_store.inspect.images import MapPicture
 from augment_store.integrity.verify import verify
 from augment_store.modalities.registry import CONTINUOUS, MAPS
 from augment_store.modalities.rendering import NO_CODE
-from augment_store.store.schema import Extent, map_arrays
+from augment_store.store.schema import ChipShape, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec
 from augment_store.store.writer import AugmentStore
 from tests.worlds import make_spec, make_store
@@ -35,7 +35,7 @@ def with_codebooks(codebooks, modality="LULC"):
     ],
 )
 def test_a_band_axis_only_where_there_are_several_bands(modality, dims, shape):
-    tokens, probability, main_array = map_arrays(make_spec(modality, samples=3), Extent(2, 32, 32))
+    tokens, probability, main_array = map_arrays(make_spec(modality, samples=3), ChipShape(2, 32, 32))
     assert (tokens.shape, probability.dtype) == ((3, 2, 2, 2), "float32")
     assert (main_array.name, main_array.dims, main_array.shape) == (modality.lower(), dims, shape)
     assert (main_array.dtype, main_array.fill) == ("int16", FILL)
@@ -100,7 +100,7 @@ def test_maps_are_drawn_by_legend_or_as_inputs_are():
     ],
 )
 def test_verify_finds_values_outside_the_valid_range(tmp_path, modality, value, message):
-    shape = map_arrays(make_spec(modality), Extent(1, 32, 32))[-1].shape
+    shape = map_arrays(make_spec(modality), ChipShape(1, 32, 32))[-1].shape
     wrong = np.zeros(shape, np.int16)
     wrong[..., 3, 4] = value
     given = {"scene0_r0c0": {modality.lower(): wrong}}
@@ -135,7 +135,7 @@ def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_pa
 @pytest.mark.parametrize("codebooks", [2, 128])
 def test_tokens_of_several_codebooks_have_an_axis_for_them(tmp_path, codebooks):
     spec = with_codebooks(codebooks)
-    tokens = map_arrays(spec, Extent(1, 32, 32))[0]
+    tokens = map_arrays(spec, ChipShape(1, 32, 32))[0]
     assert tokens.dims == ("chip", "sample", "time", "codebook", "ty", "tx")
     assert tokens.shape == (1, 1, codebooks, 2, 2)
     rng = np.random.default_rng(0)

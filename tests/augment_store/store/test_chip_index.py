@@ -8,7 +8,7 @@ from augment_store.integrity.verify import verify
 from augment_store.store import chip_index as module
 from augment_store.store import schema
 from augment_store.store.chip_index import ChipEntry, read_entries
-from augment_store.store.schema import ENTRY_CHIPS, Extent, State
+from augment_store.store.schema import ENTRY_CHIPS, ChipShape, State
 from augment_store.store.writer import AugmentStore
 from tests.worlds import make_spec
 
@@ -30,7 +30,7 @@ def test_ids_are_a_sequence_of_what_was_announced(store):
 
 def test_opening_reads_no_id_and_a_lookup_few(tmp_path, monkeypatch):
     """Three objects of ids: a chip of the last is found without reading the ids of the others."""
-    store = AugmentStore.create(tmp_path / "s", make_spec(), Extent(1, 16, 16), shard_chips=64)
+    store = AugmentStore.create(tmp_path / "s", make_spec(), ChipShape(1, 16, 16), shard_chips=64)
     total = 2 * ENTRY_CHIPS + 10
     store.announce([ChipEntry(f"c{i:06d}", "s") for i in range(total)])
     read = []
@@ -46,7 +46,7 @@ def test_opening_reads_no_id_and_a_lookup_few(tmp_path, monkeypatch):
 
 
 def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
-    store = AugmentStore.create(tmp_path / "s", make_spec(), Extent(1, 16, 16), shard_chips=512)
+    store = AugmentStore.create(tmp_path / "s", make_spec(), ChipShape(1, 16, 16), shard_chips=512)
     wanted = [f"c{i * 7919 % 10_007:05d}" for i in range(2 * ENTRY_CHIPS + 5)]
     store.announce([ChipEntry(chip_id, f"s{chip_id[-1]}") for chip_id in wanted])
     more = [f"b{i}" for i in range(ENTRY_CHIPS)]
@@ -67,7 +67,7 @@ def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lots=st.lists(st.lists(st.text("ab_é", min_size=1, max_size=4)), min_size=1, max_size=3))
 def test_any_ids_are_found_whatever_their_order(tmp_path_factory, lots):
-    store = AugmentStore.create(tmp_path_factory.mktemp("ids") / "s", make_spec(), Extent(1, 16, 16), 3)
+    store = AugmentStore.create(tmp_path_factory.mktemp("ids") / "s", make_spec(), ChipShape(1, 16, 16), 3)
     expected = tuple(dict.fromkeys(chip_id for lot in lots for chip_id in lot))
     for lot in lots:
         store.announce([ChipEntry(chip_id, "s") for chip_id in lot])

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from augment_store.cli.main import main
 from augment_store.errors import RemotePathError, StoreError
 from augment_store.integrity.verify import verify
-from augment_store.io.lock import StoreBusyError, exclusive_store
+from augment_store.io.lock import StoreBusyError, store_lock
 from augment_store.io.objects import create, put, remove
 from augment_store.io.remote import as_path
 from augment_store.store.chip_index import ChipEntry
@@ -138,8 +138,8 @@ def test_a_missing_bucket_is_named(bucket, spec):
 
 def test_a_second_run_is_told_who_writes(bucket):
     store = as_path(f"{bucket}/locked")
-    with exclusive_store(store, "python -m generate --store x"):
-        with pytest.raises(StoreBusyError) as raised, exclusive_store(store, "python -m generate"):
+    with store_lock(store, "python -m generate --store x"):
+        with pytest.raises(StoreBusyError) as raised, store_lock(store, "python -m generate"):
             pass
         told = json.loads(as_path(f"{bucket}/.locked.lock").read_bytes())
     assert str(raised.value) == (
@@ -147,7 +147,7 @@ def test_a_second_run_is_told_who_writes(bucket):
         f"{socket.gethostname()}, since {told['time']}). Wait for it to end; if it is dead, delete its lock: aws s3 rm "
         f"{bucket}/.locked.lock"
     )
-    with exclusive_store(store, "python -m generate"):
+    with store_lock(store, "python -m generate"):
         pass
 
 
@@ -157,7 +157,7 @@ def test_a_lock_that_says_nothing_is_a_lock(lock):
         pytest.raises(
             StoreBusyError, match=r"does not say which.*delete its lock: the object memory://locks/"
         ),
-        exclusive_store(STORE, "x"),
+        store_lock(STORE, "x"),
     ):
         pass
     assert lock.read_bytes() == b"{}"
@@ -168,7 +168,7 @@ def test_a_server_that_overwrites_is_no_place_for_a_store(lock, monkeypatch):
     monkeypatch.setattr(
         MemoryFileSystem, "pipe_file", lambda self, path, value, mode="": original(self, path, value)
     )
-    with pytest.raises(RemotePathError, match="cannot lock, as it overwrites"), exclusive_store(STORE, "x"):
+    with pytest.raises(RemotePathError, match="cannot lock, as it overwrites"), store_lock(STORE, "x"):
         pass
     assert not lock.exists()
 
@@ -183,7 +183,7 @@ def test_a_lock_whose_answer_was_lost_is_held(lock, monkeypatch):
         return original(self, path, value, mode=mode)
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", repeated)
-    with exclusive_store(STORE, "x"):
+    with store_lock(STORE, "x"):
         assert b'"command": "x"' in lock.read_bytes()
     assert not lock.exists()
 
@@ -196,14 +196,14 @@ def test_a_lock_whose_answer_was_an_error_is_not_left(lock, monkeypatch):
         raise OSError("timed out")
 
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", fails)
-    with pytest.raises(RemotePathError, match="timed out"), exclusive_store(STORE, "x"):
+    with pytest.raises(RemotePathError, match="timed out"), store_lock(STORE, "x"):
         pass
     assert not lock.exists()
 
 
 def test_what_went_wrong_first_is_what_is_said(lock):
     def write():
-        with exclusive_store(STORE, "x"):
+        with store_lock(STORE, "x"):
             remove(lock)
             raise StoreError("the disk is full")
 
@@ -213,7 +213,7 @@ def test_what_went_wrong_first_is_what_is_said(lock):
 
 def test_a_lock_that_somebody_took_away_is_reported(lock):
     def write():
-        with exclusive_store(STORE, "x"):
+        with store_lock(STORE, "x"):
             remove(lock)
             create(lock, b"{}")
 

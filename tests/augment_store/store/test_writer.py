@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from augment_store.chips.georeference import Georeference
 from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
 from augment_store.store.chip_index import ChipEntry, read_entries, read_entry
-from augment_store.store.schema import MOST_SHARD_CHIPS, Extent, State
-from augment_store.store.spec import MOST_SAMPLES
+from augment_store.store.schema import MAX_SHARD_CHIPS, ChipShape, State
+from augment_store.store.spec import MAX_SAMPLES
 from augment_store.store.writer import AugmentStore, ChipRecord
 from tests.worlds import EXTENT, make_record, make_sampling, make_spec
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_read(store, spec):
 def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
     tmp_path_factory, data, chips, shard_chips
 ):
-    spec, extent = make_spec(probabilities=True), Extent(1, 16, 16)
+    spec, extent = make_spec(probabilities=True), ChipShape(1, 16, 16)
     path = tmp_path_factory.mktemp("property") / "store.zarr"
     store = AugmentStore.create(path, spec, extent, shard_chips)
     expected: dict[str, ChipRecord] = {}
@@ -148,11 +148,11 @@ def test_interrupted_making_leaves_no_store(tmp_path, spec, monkeypatch):
 @pytest.mark.parametrize(
     ("samples", "extent", "shard_chips", "message"),
     [
-        (MOST_SAMPLES + 1, EXTENT, 2, r"attribute spec.sampling.samples: .*1000, found '1001'"),
-        (1, EXTENT, MOST_SHARD_CHIPS + 1, r"attribute shard_chips: .*65536, found '65537'"),
-        (1, Extent(1001, 32, 32), 2, r"attribute extent.timesteps: .*1000, found '1001'"),
-        (1, Extent(1, 15, 32), 2, r"attribute extent.height: .*16, found '15'"),
-        (1, Extent(1, 32, 9000), 2, r"attribute extent.width: .*8192, found '9000'"),
+        (MAX_SAMPLES + 1, EXTENT, 2, r"attribute spec.sampling.samples: .*1000, found '1001'"),
+        (1, EXTENT, MAX_SHARD_CHIPS + 1, r"attribute shard_chips: .*65536, found '65537'"),
+        (1, ChipShape(1001, 32, 32), 2, r"attribute extent.timesteps: .*1000, found '1001'"),
+        (1, ChipShape(1, 15, 32), 2, r"attribute extent.height: .*16, found '15'"),
+        (1, ChipShape(1, 32, 9000), 2, r"attribute extent.width: .*8192, found '9000'"),
     ],
 )
 def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_chips, message):
@@ -183,7 +183,7 @@ def test_another_spec_is_refused_and_its_fields_named(store):
 
 def test_another_extent_is_refused(store, spec):
     with pytest.raises(StoreError, match="holds 2 timesteps of 32 px, the chips have 4 timesteps of 32 px"):
-        store.check_fits(spec, Extent(4, 32, 32))
+        store.check_fits(spec, ChipShape(4, 32, 32))
 
 
 def test_not_a_store(tmp_path, spec):

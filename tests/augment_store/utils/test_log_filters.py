@@ -3,13 +3,13 @@ import warnings
 
 import pytest
 
-from augment_store.utils.log_filters import quieten
+from augment_store.utils.log_filters import filter_warnings
 
 
 def test_only_what_was_handed_in_is_silenced():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quieten([".*many workers.*"], ["tests.noisy"])
+        filter_warnings([".*many workers.*"], ["tests.noisy"])
         warnings.warn("does not have many workers", stacklevel=1)
         with pytest.raises(UserWarning, match="something else"):
             warnings.warn("something else", stacklevel=1)

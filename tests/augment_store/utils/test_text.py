@@ -1,16 +1,16 @@
 import re
 
-from augment_store.utils.text import counted, few, now, one_line, shipped_or_given, versions
+from augment_store.utils.text import join_first, pluralize, shipped_or_given, single_line, utc_now, versions
 
 
 def test_names_in_a_list():
-    assert few(["a", "b", "c"]) == "a, b, c"
-    assert few(["a", "b", "c", "d"]) == "a, b, c …"
-    assert few([]) == ""
+    assert join_first(["a", "b", "c"]) == "a, b, c"
+    assert join_first(["a", "b", "c", "d"]) == "a, b, c …"
+    assert join_first([]) == ""
 
 
 def test_numbers_and_their_nouns():
-    assert [counted(n, "scene") for n in (0, 1, 2, 1234)] == [
+    assert [pluralize(n, "scene") for n in (0, 1, 2, 1234)] == [
         "0 scenes",
         "1 scene",
         "2 scenes",
@@ -19,11 +19,11 @@ def test_numbers_and_their_nouns():
 
 
 def test_one_line():
-    assert one_line(ValueError("a\n   b\tc ")) == "a b c"
+    assert single_line(ValueError("a\n   b\tc ")) == "a b c"
 
 
 def test_the_time_is_in_utc_to_the_second():
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", now())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", utc_now())
 
 
 def test_versions_of_what_is_installed():

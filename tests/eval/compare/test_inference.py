@@ -4,7 +4,7 @@ from scipy import stats
 
 from eval.compare import inference
 from eval.compare.inference import (
-    Part,
+    VarianceComponent,
     holm,
     measures,
     resolvable_difference,
@@ -150,13 +150,19 @@ def test_scenes_and_seeds_add_up():
 
 def test_degrees_of_freedom_by_hand():
     """Variances 3.6 and 0.4 of 4 and 2 degrees, shares 0.9 and 0.1: 1 / (0.9^1.4 / 4 + 0.1^1.4 / 2)."""
-    error, freedom = standard_error([Part("scenes", 5, 3.6), Part("seeds", 3, 0.4)])
+    error, freedom = standard_error([VarianceComponent("scenes", 5, 3.6), VarianceComponent("seeds", 3, 0.4)])
     assert (error, freedom) == (2.0, pytest.approx(1 / (0.862858 / 4 + 0.0398107 / 2), rel=1e-5))
 
 
 def test_degrees_of_freedom_of_one_source_are_its_own():
-    assert standard_error([Part("scenes", 5, 4.0), Part("seeds", 3, 0.0)]) == (2.0, 4.0)
-    assert standard_error([Part("scenes", 5, 0.0), Part("seeds", 3, 0.0)]) == (0.0, 4.0)
+    assert standard_error([VarianceComponent("scenes", 5, 4.0), VarianceComponent("seeds", 3, 0.0)]) == (
+        2.0,
+        4.0,
+    )
+    assert standard_error([VarianceComponent("scenes", 5, 0.0), VarianceComponent("seeds", 3, 0.0)]) == (
+        0.0,
+        4.0,
+    )
 
 
 def test_what_more_scenes_or_seeds_would_buy():
@@ -166,10 +172,10 @@ def test_what_more_scenes_or_seeds_would_buy():
     miou = compare(paired(np.concatenate(runs[:3]), np.concatenate(runs[3:]), by_seed=True))[0]
     scenes, seeds = miou.parts
     assert miou.resolvable_with() == pytest.approx(miou.resolvable)
-    halved = [Part("scenes", 12, scenes.variance / 2), seeds]
+    halved = [VarianceComponent("scenes", 12, scenes.variance / 2), seeds]
     assert miou.resolvable_with(scenes=12) == pytest.approx(resolvable_difference(halved))
     assert miou.resolvable_with(seeds=6) == pytest.approx(
-        resolvable_difference([scenes, Part("seeds", 6, seeds.variance / 2)])
+        resolvable_difference([scenes, VarianceComponent("seeds", 6, seeds.variance / 2)])
     )
     assert compare(arms([(80, 60)], [(90, 60)]))[0].resolvable_with(scenes=4) is None
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from augment_store.publish.attribution import Imprint
+from augment_store.publish.attribution import PublicationInfo
 from eval.cli.main import main
 from eval.compare.report.model import Report, Verdict, schema
 from eval.publish.bundle import input_bands, make_bundle, merge_columns
@@ -27,7 +27,7 @@ from eval.score.metrics import MIOU
 from eval.score.record import is_scored
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import WidenedProjection
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from tests.worlds import make_spec, store_of
 
 
@@ -54,7 +54,7 @@ def bundle(tim, report, tmp_path_factory):
 
 def test_loads_with_terratorch_alone_and_predicts_the_same(tim, bundle, tmp_path):
     """The card's own code, in a fresh process that cannot see this project."""
-    opened = open_run(tim, "best", Places())
+    opened = open_run(tim, "best", PathOverrides())
     opened.datamodule.setup("test")
     batch = opened.datamodule.model_batch(next(iter(opened.datamodule.test_dataloader())))
     with torch.inference_mode():
@@ -214,9 +214,9 @@ def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
 
 def test_a_card_says_what_the_planes_of_a_control_are_made_of(tim, report, bundle):
     """A control's maps are another chip's, or none at all; its card must not call them the chip's own."""
-    opened = open_run(tim, "best", Places())
+    opened = open_run(tim, "best", PathOverrides())
     facts = CardFacts(
-        imprint=Imprint("name", "mit", ()),
+        imprint=PublicationInfo("name", "mit", ()),
         manifest=opened.manifest,
         report=read_report(report),
         checkpoint_sha256=opened.manifest.checkpoint_sha256["best"],

@@ -11,7 +11,7 @@ from eval.cli.study import CONFIGS
 from eval.study import runner
 from eval.study.config import Study
 from eval.study.plan import plan, unequal_recipes
-from eval.study.power import Spread, resolvable
+from eval.study.power import StandardDeviations, resolvable
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
 from generate.options import generate_options, generate_parser
@@ -252,17 +252,17 @@ def test_no_study(folder, capsys):
 
 def test_power_by_hand():
     """Scenes alone: t(11) at 97.5 % and 80 % are 2.201 and 0.876; the standard error of 2 pp is 0.577 pp."""
-    assert resolvable(12, 3, Spread(0.02, 0.0)) == pytest.approx(
+    assert resolvable(12, 3, StandardDeviations(0.02, 0.0)) == pytest.approx(
         0.02 / 12**0.5 * (2.20099 + 0.87553), rel=1e-4
     )
     # seeds alone: t(2) at 97.5 % and 80 % are 4.303 and 1.061
-    assert resolvable(12, 3, Spread(0.0, 0.01)) == pytest.approx(
+    assert resolvable(12, 3, StandardDeviations(0.0, 0.01)) == pytest.approx(
         0.01 / 3**0.5 * (4.30265 + 1.06066), rel=1e-4
     )
 
 
 def test_more_scenes_and_more_seeds_resolve_more():
-    spread = Spread(0.02, 0.0064)
+    spread = StandardDeviations(0.02, 0.0064)
     assert resolvable(24, 3, spread) < resolvable(12, 3, spread)
     assert resolvable(12, 6, spread) < resolvable(12, 3, spread)
     assert resolvable(12, 1, spread) is None
@@ -285,7 +285,7 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
     assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
     (row,) = (line.split() for line in lines if line.startswith("#     2 "))
-    assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
+    assert row[2] == f"{100 * resolvable(3, 2, StandardDeviations(0.01, 0.005)):.2f}"
 
 
 def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkeypatch, capsys):

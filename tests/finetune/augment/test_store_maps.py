@@ -13,13 +13,13 @@ from augment_store.errors import OtherChipsError, StoreError
 from augment_store.store.writer import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest, JoinedMaps
 from finetune.augment.store_maps import StoreMaps
-from finetune.data.dataset import ChipDataset, Members, Reading, collate, find_bands
-from finetune.data.split_checks import SurveyRules, survey_chips
+from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate, find_bands
+from finetune.data.split_checks import SplitRequirements, survey_chips
 from finetune.data.transforms import SampleTransform
 from finetune.errors import EncodingError
 from tests.worlds import make_spec, make_world, rasters, store_of, write_impactmesh_chip
 
-RULES = SurveyRules(("S2L2A", "S1RTC", "DEM"), (0, 1, 2, 3), 5)
+RULES = SplitRequirements(("S2L2A", "S1RTC", "DEM"), (0, 1, 2, 3), 5)
 MANY = 2**30
 
 
@@ -59,10 +59,10 @@ def test_only_the_path_travels_to_another_process(world, lulc_store):
 def test_workers_read_what_the_parent_reads(world, lulc_store, context, limit, workers):
     maps = maps_of(lulc_store, "lulc", limit=limit)
     maps.hold(world.ids)
-    reading = Reading(find_bands(["S1RTC"], None), (0, 1, 2, 3))
+    reading = ReadConfig(find_bands(["S1RTC"], None), (0, 1, 2, 3))
     dataset = ChipDataset(
         world.chips,
-        Members(world.ids),
+        SplitMembers(world.ids),
         reading,
         SampleTransform(None, ("S1RTC",), ("lulc",), 4),
         JoinedMaps(maps, ("lulc",)),

@@ -20,7 +20,7 @@ from finetune.data.normalization import (
     TERRAMIND_V1,
     check_units,
     find_statistics,
-    find_unit_doubts,
+    find_unit_concerns,
 )
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
@@ -293,13 +293,13 @@ def test_values_that_the_generator_converted_and_the_fine_tune_does_not():
     """Phase 2's radar: linear power, which nothing but the generate command said, under statistics of dB."""
     inputs = (dataclasses.replace(make_spec(inputs=["S1RTC"]).inputs[0], unit="linear"),)
     radar = find_statistics(None, None, {"S1RTC": S1RTC.bands})
-    (doubt,) = find_unit_doubts(radar, inputs)
-    assert "generated from S1RTC as linear power" in doubt
-    assert "means and stds impactmesh_flood are for other units" in doubt
+    (concern,) = find_unit_concerns(radar, inputs)
+    assert "generated from S1RTC as linear power" in concern
+    assert "means and stds impactmesh_flood are for other units" in concern
     numbers = find_statistics({"S1RTC": [0.1, 0.2]}, {"S1RTC": [1.0, 1.0]}, {"S1RTC": S1RTC.bands})
-    assert not list(find_unit_doubts(numbers, inputs))
-    assert not list(find_unit_doubts(radar, make_spec(inputs=["S1RTC"]).inputs))
-    assert not list(find_unit_doubts(find_statistics(None, None, {"DEM": DEM.bands}), inputs))
+    assert not list(find_unit_concerns(numbers, inputs))
+    assert not list(find_unit_concerns(radar, make_spec(inputs=["S1RTC"]).inputs))
+    assert not list(find_unit_concerns(find_statistics(None, None, {"DEM": DEM.bands}), inputs))
 
 
 # Splits ----------------------------------------------------------------------------------------------

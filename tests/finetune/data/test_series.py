@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from augment_store.errors import StoreError
-from finetune.data.series import Apart, StoreDates, take_dates
+from finetune.data.series import MisalignedSampleError, StoreDates, take_dates
 from tests.worlds import make_spec, make_store
 
 SERIES = [-1, 4, 9, 14, 19, 24, 29]
@@ -63,7 +63,9 @@ def test_each_modality_is_cut_to_its_own_dates():
     made = take_dates(object(), 0, {"image": image}, store_dates(), "a")["image"]
     assert [dates_in(made[name]) for name in TAKEN] == [[0, 2, 6], [0, 4, 8]]
     assert made["DEM"].shape == (1, 2, 2)
-    with pytest.raises(Apart, match=r"its S1GRD has 9 timesteps, 3 are joined.* generated from S2L2A$"):
+    with pytest.raises(
+        MisalignedSampleError, match=r"its S1GRD has 9 timesteps, 3 are joined.* generated from S2L2A$"
+    ):
         take_dates(object(), 0, {"image": image}, store_dates(taken={"S2L2A": [0, 2, 6]}), "a")
 
 
@@ -80,14 +82,14 @@ def test_told_dates_are_found_wherever_they_are():
 
 
 def test_told_dates_that_are_others_are_refused():
-    with pytest.raises(Apart) as caught:  # the last three, as PASTIS truncates
+    with pytest.raises(MisalignedSampleError) as caught:  # the last three, as PASTIS truncates
         take_dates(Told(), 0, told(4, 5, 6), store_dates(), "a")
     assert str(caught.value) == (
         "its dates are at the positions 4 5 6 of the chip's series, those of the store at 0 2 6; let the datamodule "
         "take the whole series, or generate from the dates that it takes"
     )
     longer = store_dates(taken={"S2L2A": [0, 2, 7]})  # one date more than the dataset knows of
-    with pytest.raises(Apart, match="those of the store at 0 2 7"):
+    with pytest.raises(MisalignedSampleError, match="those of the store at 0 2 7"):
         take_dates(Told(), 0, told(*range(7)), longer, "a")
 
 
@@ -107,7 +109,7 @@ def test_other_samples_stay_as_they_are(image, taken, chip_id):
 
 @pytest.mark.parametrize("times", [6, 8])
 def test_neither_the_whole_series_nor_as_many_is_refused(times):
-    with pytest.raises(Apart) as caught:
+    with pytest.raises(MisalignedSampleError) as caught:
         take_dates(object(), 0, {"image": numbered(*range(times))}, store_dates(), "a")
     assert str(caught.value) == (
         f"its image has {times} timesteps, the series that the store was generated from 7, of which those at 0 2 6 are "

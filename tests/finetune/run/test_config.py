@@ -12,7 +12,7 @@ from finetune.errors import ConfigError
 from finetune.model.backbone import NEW_COLUMNS
 from finetune.options import CONFIGS, Options, find_config, parse
 from finetune.run.config import normalise, read_yaml, resolve, with_our_datamodule
-from finetune.run.lightning_cli import check_agreement, tell_model
+from finetune.run.lightning_cli import check_agreement, configure_backbone
 
 
 def resolved(*words, config="nyc_phase2", run="run", gpu=False):
@@ -28,7 +28,7 @@ def told(*words, config="nyc_phase2"):
     named = tuple(data["encoding"]) if data.get("encoding") else None
     store = Path(data["augment"]) if data["augment"] else None
     request = AugmentRequest(store, named, data["control"], data["control_seed"])
-    tell_model(model_args(config), Augmentation(request, memory_limit_mb=1))
+    configure_backbone(model_args(config), Augmentation(request, memory_limit_mb=1))
     return config
 
 
@@ -106,9 +106,11 @@ def test_the_model_is_told_whatever_the_yaml_said(before, plain_store):
         "backbone_encoding": before,
         "backbone_token_modality": "NDVI",
     }
-    tell_model(arguments, Augmentation(AugmentRequest(plain_store, ("index", "onehot")), memory_limit_mb=1))
+    configure_backbone(
+        arguments, Augmentation(AugmentRequest(plain_store, ("index", "onehot")), memory_limit_mb=1)
+    )
     assert arguments == {"backbone": "terramind_tim_store", "backbone_encoding": ["index", "onehot"]}
-    tell_model(arguments, Augmentation(AugmentRequest(), memory_limit_mb=1))
+    configure_backbone(arguments, Augmentation(AugmentRequest(), memory_limit_mb=1))
     assert arguments == {"backbone": "terramind_tim_store"}
 
 

@@ -17,7 +17,7 @@ from finetune.errors import RunError
 from finetune.run.callbacks import WholeCheckpoints
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
-from finetune.run.preflight import Places
+from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import WeightsError, sha256_of_file
 from tests.worlds import store_of, tiny_options
 
@@ -230,7 +230,7 @@ def test_a_resumed_run_remembers_the_versions_of_its_first_part(finished, option
 def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path):
     store = tmp_path / "moved"
     store_of(world.chips, store)
-    _, datamodule = load_run(finished, "last", Places(chips=world.root, store=store))
+    _, datamodule = load_run(finished, "last", PathOverrides(chips=world.root, store=store))
     assert datamodule.augmentation.request.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")

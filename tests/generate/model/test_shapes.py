@@ -11,10 +11,10 @@ from PIL import Image
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify
-from augment_store.store.schema import Extent
+from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
-from generate.model.windows import Side, Windows, shares
+from generate.model.windows import WindowAxis, WindowGrid, shares
 from tests.augment_store.inspect.test_command import page_data
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights
 from tests.worlds import NORTH, write_folder_chips
@@ -44,7 +44,7 @@ def by_hand(made, height, width):
     ],
 )
 def test_what_the_network_sees_is_square(shape, window, step, starts, padding, grid):
-    made = Windows.of(*shape, window, step)
+    made = WindowGrid.of(*shape, window, step)
     assert (made.rows.starts, made.columns.starts) == starts
     assert (made.rows.padding, made.columns.padding) == padding
     assert made.grid == grid
@@ -52,8 +52,8 @@ def test_what_the_network_sees_is_square(shape, window, step, starts, padding, g
 
 def test_shares_are_made_once_for_sides_that_are_equal():
     cpu = torch.device("cpu")
-    assert shares(Side.of(203, 64), cpu) is shares(Side.of(203, 64), cpu)
-    assert shares(Side.of(203, 64), cpu) is not shares(Side.of(202, 64), cpu)
+    assert shares(WindowAxis.of(203, 64), cpu) is shares(WindowAxis.of(203, 64), cpu)
+    assert shares(WindowAxis.of(203, 64), cpu) is not shares(WindowAxis.of(202, 64), cpu)
 
 
 @pytest.fixture(
@@ -109,7 +109,7 @@ def store(command, flat, tmp_path_factory):
 
 
 def test_the_store_holds_height_and_width_and_verifies(store, flat, capsys):
-    assert store.extent == Extent(1, 24, 56)
+    assert store.extent == ChipShape(1, 24, 56)
     assert str(store.extent) == "1 timestep of 24 × 56 px"
     assert store.read("lulc", "a_0_0").shape == (1, 1, 24, 56)
     assert (
@@ -132,7 +132,7 @@ def test_a_run_gives_the_maps_of_chips_padded_by_hand(store, flat, command, tmp_
             file.write(np.pad(raster, ((0, 0), (0, 32), (0, 0)), mode="edge"))
     assert main(command(tmp_path / "s", "--chips", tmp_path / "square", "--network-batch", "2")) == 0
     square = AugmentStore.open(tmp_path / "s")
-    assert square.extent == Extent(1, 56, 56)
+    assert square.extent == ChipShape(1, 56, 56)
     for chip_id in store.chip_ids:
         for array in ("lulc", "confidence"):
             np.testing.assert_array_equal(

@@ -6,9 +6,16 @@ import torch
 
 from augment_store.modalities.registry import MAPS
 from generate.cli import main
-from generate.model.batch_invariance import settle_network_batch
+from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.sampling import StreamKey
-from generate.model.terramind import Generated, Owner, TerraMindGenerator, _rounds, load_generator, token_key
+from generate.model.terramind import (
+    Generated,
+    ImageKey,
+    TerraMindGenerator,
+    _rounds,
+    load_generator,
+    token_key,
+)
 from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
 from tests.generate.conftest import IDS, assert_equal_stores
 from tests.worlds import Size, make_sampling, sides
@@ -44,7 +51,9 @@ def load(**changes) -> TerraMindGenerator:
 
 def generate_one(module: TerraMindGenerator, made: dict[str, torch.Tensor], chip_id: str, timestep: int):
     """What one image is given; the shapes have no batch axis."""
-    found = module.generate({name: image[None] for name, image in made.items()}, [Owner(chip_id, timestep)])
+    found = module.generate(
+        {name: image[None] for name, image in made.items()}, [ImageKey(chip_id, timestep)]
+    )
     return Generated(found.tokens[0], found.token_probability[0], found.decoded[0], found.finite[0])
 
 
@@ -163,7 +172,7 @@ def test_a_batch_gives_each_image_what_it_gets_alone(changes):
     scatter_weights(module.tokenizer)
     made = [images(module, 32, seed) for seed in range(3)]
     made[1]["DEM"] *= torch.inf
-    owners = [Owner("a", 0), Owner("a", 1), Owner("b", 0)]
+    owners = [ImageKey("a", 0), ImageKey("a", 1), ImageKey("b", 0)]
     module.network_batch = (
         4  # a chip alone is in a batch of four as well, since other shapes are other arithmetic
     )
@@ -337,7 +346,7 @@ class TestOnGpu:
     def test_slot_and_company(self, batch, changes):
         """Where this fails nothing is lost: the probe falls back to one image at a time, and a line says so."""
         module = load(**changes).cuda()
-        assert settle_network_batch(module, batch, (224, 224), contextlib.nullcontext())
+        assert choose_network_batch_by_probe(module, batch, (224, 224), contextlib.nullcontext())
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_autocast(self, dtype):

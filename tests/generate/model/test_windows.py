@@ -11,13 +11,13 @@ import torch
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify
-from augment_store.store.schema import Extent, State
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
-from generate.model.batch_invariance import settle_network_batch
+from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.sampling import StreamKey
-from generate.model.terramind import Owner
-from generate.model.windows import Blend, Side, Windows, shares
+from generate.model.terramind import ImageKey
+from generate.model.windows import WindowAxis, WindowBlender, WindowGrid, shares
 from tests.augment_store.inspect.test_command import page_data
 from tests.generate.conftest import assert_equal_stores
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights
@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
     ],
 )
 def test_windows_begin_evenly_spaced_and_end_with_the_image(length, window, expected):
-    side = Side.of(length, window)
+    side = WindowAxis.of(length, window)
     assert (side.window, side.starts, side.padding) == expected
 
 
@@ -51,12 +51,12 @@ def test_windows_begin_evenly_spaced_and_end_with_the_image(length, window, expe
     ],
 )
 def test_the_network_sees_the_smallest_squares_that_will_do(shape, window, step, expected):
-    windows = Windows.of(*shape, window, step)
+    windows = WindowGrid.of(*shape, window, step)
     assert (windows.rows.window, windows.columns.window) == (expected, expected)
 
 
 def test_windows_fade_into_each_other_and_are_whole_where_they_are_alone():
-    first, second = shares(Side.of(24, 16), CPU)
+    first, second = shares(WindowAxis.of(24, 16), CPU)
     fade = (
         np.sin(np.pi * (np.arange(8) + 0.5) / 16) ** 2
     )  # sin² of one window and cos² of the other add up to 1
@@ -67,7 +67,7 @@ def test_windows_fade_into_each_other_and_are_whole_where_they_are_alone():
 
 
 def test_the_shares_of_every_pixel_add_up_to_one():
-    side = Side.of(203, 64)
+    side = WindowAxis.of(203, 64)
     total = np.zeros(203)
     for start, share in zip(side.starts, shares(side, CPU), strict=True):
         total[start : start + 64] += share.numpy()
@@ -75,8 +75,8 @@ def test_the_shares_of_every_pixel_add_up_to_one():
 
 
 def test_a_blend_is_the_weighted_mean_and_patches_its_mean():
-    windows = Windows.of(24, 20, 16)
-    blend, sure = Blend(windows), Blend(windows)
+    windows = WindowGrid.of(24, 20, 16)
+    blend, sure = WindowBlender(windows), WindowBlender(windows)
     for number, window in enumerate(windows):
         blend.add(window, torch.full((1, 1, 16, 16), float(number)))
         sure.add_patches(window, torch.full((1, 1, 1, 1), number / 4))
@@ -138,7 +138,7 @@ def test_bits_are_the_same_whatever_the_batch(window, shape, changes):
     module = load(generator="terramind_v1_tiny", window=window, **changes)
     scatter_weights(module.tokenizer)
     made = [images(module, shape, seed) for seed in range(3)]
-    owners = [Owner("a", 0), Owner("a", 1), Owner("b", 0)]
+    owners = [ImageKey("a", 0), ImageKey("a", 1), ImageKey("b", 0)]
     module.network_batch = 3
     alone = [generate_one(module, image, *owner) for image, owner in zip(made, owners, strict=True)]
     together = module.generate(
@@ -148,7 +148,7 @@ def test_bits_are_the_same_whatever_the_batch(window, shape, changes):
         for part in ("tokens", "token_probability", "decoded", "finite"):
             assert torch.equal(getattr(together, part)[slot], getattr(one, part))
     assert not torch.equal(together.decoded[0], together.decoded[1])
-    assert settle_network_batch(module, 3, shape, contextlib.nullcontext())
+    assert choose_network_batch_by_probe(module, 3, shape, contextlib.nullcontext())
 
 
 def test_windows_draw_their_own_tokens_from_the_same_noise():
@@ -175,7 +175,7 @@ def test_a_store_holds_the_chips_own_size(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "one") == 0
     assert run(odd, tmp_path / "three", "--network-batch", "3") == 0
     store, other = AugmentStore.open(tmp_path / "one"), AugmentStore.open(tmp_path / "three")
-    assert store.extent == Extent(1, 40, 40)
+    assert store.extent == ChipShape(1, 40, 40)
     assert list(verify(store, ChipSet.open(odd))) == []
     assert store.read("lulc", "a_0_0").shape == (1, 1, 40, 40)
     assert store.read("tokens", "a_0_0").shape == (1, 1, 3, 3)

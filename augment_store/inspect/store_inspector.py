@@ -46,7 +46,7 @@ class Group:
     mean_value: float
 
 
-class Survey:
+class StoreInspector:
     """Reads chips of an open store with what belongs to them.
 
     Args:
