@@ -20,7 +20,7 @@
 
 from typing import TYPE_CHECKING
 
-from augment_store.doors import offer
+import lazy_loader as lazy
 
 __all__ = [
     "AugmentStore",
@@ -35,21 +35,21 @@ __all__ = [
 if TYPE_CHECKING:
     from augment_store.chips.chip_set import ChipSet
     from augment_store.errors import AugmentStoreError
-    from augment_store.integrity.verify import verify as verify_store
+    from augment_store.integrity.verify import verify_store
     from augment_store.modalities.legend_table import LegendTable
     from augment_store.store.schema import State
     from augment_store.store.spec import GenerationSpec
     from augment_store.store.writer import AugmentStore
 else:
-    __getattr__, __dir__ = offer(
+    __getattr__, __dir__, _ = lazy.attach(
         __name__,
-        {
-            "AugmentStore": "augment_store.store.writer",
-            "AugmentStoreError": "augment_store.errors",
-            "ChipSet": "augment_store.chips.chip_set",
-            "GenerationSpec": "augment_store.store.spec",
-            "LegendTable": "augment_store.modalities.legend_table",
-            "State": "augment_store.store.schema",
-            "verify_store": "augment_store.integrity.verify:verify",  # the module has the name of the function
+        submod_attrs={
+            "chips.chip_set": ["ChipSet"],
+            "errors": ["AugmentStoreError"],
+            "integrity.verify": ["verify_store"],
+            "modalities.legend_table": ["LegendTable"],
+            "store.schema": ["State"],
+            "store.spec": ["GenerationSpec"],
+            "store.writer": ["AugmentStore"],
         },
     )

@@ -16,7 +16,7 @@
 
 from typing import TYPE_CHECKING
 
-from augment_store.doors import offer
+import lazy_loader as lazy
 
 __all__ = ["Comparison", "Score", "compare_arms"]
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from eval.compare.comparison import compare_arms
     from eval.score.record import Score
 else:
-    __getattr__, __dir__ = offer(
+    __getattr__, __dir__, _ = lazy.attach(
         __name__,
-        {
-            "Comparison": "eval.compare.comparison",
-            "Score": "eval.score.record",
-            "compare_arms": "eval.compare.comparison",
+        submod_attrs={
+            "compare.arms": ["Comparison"],
+            "compare.comparison": ["compare_arms"],
+            "score.record": ["Score"],
         },
     )

@@ -19,7 +19,7 @@ torch.Size([2, 5, 32, 32])
 
 from typing import TYPE_CHECKING
 
-from augment_store.doors import offer
+import lazy_loader as lazy
 
 __all__ = ["JoinedDataModule", "PathOverrides", "TimStoreDataModule", "load_run"]
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from finetune.run.load import load_run
     from finetune.run.preflight import PathOverrides
 else:
-    __getattr__, __dir__ = offer(
+    __getattr__, __dir__, _ = lazy.attach(
         __name__,
-        {
-            "JoinedDataModule": "finetune.data.joined.datamodule",
-            "PathOverrides": "finetune.run.preflight",
-            "TimStoreDataModule": "finetune.data.datamodule",
-            "load_run": "finetune.run.load",
+        submod_attrs={
+            "data.datamodule": ["TimStoreDataModule"],
+            "data.joined.datamodule": ["JoinedDataModule"],
+            "run.load": ["load_run"],
+            "run.preflight": ["PathOverrides"],
         },
     )

@@ -16,7 +16,7 @@ also be called on its own:
 
 from typing import TYPE_CHECKING
 
-from augment_store.doors import offer
+import lazy_loader as lazy
 
 __all__ = ["Units", "audit_chips", "generate"]
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from generate.api import generate
     from generate.audit.audit import audit_chips
 else:
-    __getattr__, __dir__ = offer(
+    __getattr__, __dir__, _ = lazy.attach(
         __name__,
-        {
-            "Units": "augment_store.chips.units",
-            "audit_chips": "generate.audit.audit",
-            "generate": "generate.api",
+        submod_attrs={
+            "api": ["generate"],
+            "audit.audit": ["audit_chips"],
+            "options": ["Units"],
         },
     )

@@ -11,7 +11,7 @@ from augment_store.store.schema import Role
 from augment_store.store.writer import AugmentStore
 
 
-def repair(store: AugmentStore, problems: Iterable[Problem]) -> int:
+def repair_store(store: AugmentStore, problems: Iterable[Problem]) -> int:
     """Repairs what can be repaired, and sets the other chips with problems back to pending, to be generated again.
 
     Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no

@@ -48,7 +48,7 @@ class Problem:
         return self.message
 
 
-def verify(
+def verify_store(
     store: AugmentStore, chip_set: ChipSet | None = None, *, random: int | None = None, seed: int = 0
 ) -> Iterator[Problem]:
     """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.

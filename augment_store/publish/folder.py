@@ -11,7 +11,7 @@ from pathlib import Path
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
 from augment_store.inspect.store_inspector import StoreInspector
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.io.files import atomic_folder, check_outside, write_json
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.publish.attribution import PublicationInfo
@@ -64,13 +64,13 @@ def publish(
 
 
 def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
-    """Makes sure that `verify` finds nothing wrong with a store.
+    """Makes sure that `verify_store` finds nothing wrong with a store.
 
     Raises:
         PublishError: Naming the first problem, and how many there are.
     """
     # 1,000 are enough to report: a million chips may be pending
-    found = list(itertools.islice(map(str, verify(store, chips)), 1000))
+    found = list(itertools.islice(map(str, verify_store(store, chips)), 1000))
     if found:
         count = (
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"

@@ -1,6 +1,7 @@
 """Ways to damage a finished store or a record, and what becomes of each: refused, harmless, or believed.
 
-Each damaged store is verified and, whatever `verify` says, read. A change is *refused* where `verify` names it and no
+Each damaged store is verified and, whatever `verify_store` says, read. A change is *refused* where `verify_store` names
+it and no
 reader gets a value that it did not get before, *harmless* where every chip still reads as it was, and a failure
 otherwise.
 """
@@ -20,7 +21,7 @@ import numpy as np
 import xarray
 
 from augment_store.errors import AugmentStoreError
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store.chip_index import read_entry
 from augment_store.store.writer import AugmentStore
 from tests.faults.tally import Tally
@@ -62,7 +63,7 @@ def xarray_reads(path: Path) -> dict[str, Any]:
 def outcome(path: Path, known: dict[Any, Any], seen: dict[str, Any]) -> str:
     """``refused``, ``harmless``, or what went wrong."""
     try:
-        named = any(True for _ in verify(AugmentStore.open(path, lost_ids=True)))
+        named = any(True for _ in verify_store(AugmentStore.open(path, lost_ids=True)))
     except AugmentStoreError:
         named = True
     except Exception as error:  # noqa: BLE001 - any other is the failure looked for

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from augment_store.chips.georeference import Georeference
-from augment_store.integrity.repair import repair
-from augment_store.integrity.verify import verify
+from augment_store.integrity.repair import repair_store
+from augment_store.integrity.verify import verify_store
 from augment_store.store.chip_index import ChipEntry, read_entries
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
@@ -109,9 +109,9 @@ def damage(path: Path, column: str) -> None:
 
 
 def mend(path: Path) -> None:
-    """`verify --repair`."""
+    """`verify_store --repair`."""
     store = AugmentStore.open(path, mode="r+", lost_ids=True)
-    repair(store, verify(store))
+    repair_store(store, verify_store(store))
 
 
 def made_again(path: Path) -> dict[Any, Any]:
@@ -129,13 +129,13 @@ def contents(path: Path) -> dict[Any, Any]:
         for name in (*store.map_names, "input_digest", "state")
     }
     scenes = {chip_id: entry.scene_id for chip_id, entry in read_entries(store).items()}
-    return {**values, **scenes, "problems": list(map(str, verify(store))), "audit": store.audit}
+    return {**values, **scenes, "problems": list(map(str, verify_store(store))), "audit": store.audit}
 
 
 def readable(path: Path) -> str:
-    """A store that was begun opens, and `verify` ends."""
+    """A store that was begun opens, and `verify_store` ends."""
     if (path / "zarr.json").exists():
-        list(verify(AugmentStore.open(path, lost_ids=True)))
+        list(verify_store(AugmentStore.open(path, lost_ids=True)))
     return ""
 
 

@@ -164,12 +164,12 @@ def test_chips_that_lack_chunks_or_declare_too_much_are_refused(tmp_path):
 
 
 def test_leftovers_of_a_crash_are_swept_by_repair(tmp_path):
-    from augment_store.integrity.repair import repair
+    from augment_store.integrity.repair import repair_store
 
     store = make_store(tmp_path / "s", chips=2)
     left = store.path / "lulc/c/0/0/0/0/0.abc.partial"
     left.write_bytes(b"half")
-    assert repair(AugmentStore.open(store.path, mode="r+"), []) == 0
+    assert repair_store(AugmentStore.open(store.path, mode="r+"), []) == 0
     assert not left.exists()
 
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from augment_store.errors import StoreError
-from augment_store.integrity.repair import repair
-from augment_store.integrity.verify import verify
+from augment_store.integrity.repair import repair_store
+from augment_store.integrity.verify import verify_store
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.schema import State
 from augment_store.store.summary import summarize
@@ -80,10 +80,10 @@ def test_lost_ids_are_refused_and_restored(old, tmp_path, how):
     with pytest.raises(StoreError, match=r"verify .* --repair restores"):
         AugmentStore.open(path).index("a_0")
     mending = AugmentStore.open(path, mode="r+", lost_ids=True)
-    assert repair(mending, verify(mending)) == 0
+    assert repair_store(mending, verify_store(mending)) == 0
     again = AugmentStore.open(path)
     assert again.chip_ids == ("a_0", "a_1", "a_2")
-    assert list(verify(again)) == []
+    assert list(verify_store(again)) == []
 
 
 @pytest.mark.parametrize("proof", ["sorted_id", "sorted_position", "entry_digest", "scene_id"])
@@ -93,14 +93,14 @@ def test_lost_ids_without_proof_are_made_again(old, tmp_path, proof):
     lose_ids(path, "damaged")
     shutil.rmtree(path / proof / "c")
     mending = AugmentStore.open(path, mode="r+", lost_ids=True)
-    assert repair(mending, verify(mending)) == 3
+    assert repair_store(mending, verify_store(mending)) == 3
     resumed = AugmentStore.open(path, mode="r+")
     assert resumed.chips_in(State.COMPLETE) == ()
     resumed.announce(OLD)
     write_pending(resumed)
     again = AugmentStore.open(path)
     assert again.chip_ids == ("a_0", "a_1", "a_2")
-    assert list(verify(again)) == []
+    assert list(verify_store(again)) == []
 
 
 @pytest.mark.parametrize("column", ["chip_id", "input_digest", "state"])
@@ -141,7 +141,7 @@ def test_ids_that_lead_elsewhere_are_refused(tmp_path, name):
 
 def test_a_store_never_announced_is_not_called_sound(tmp_path):
     store = AugmentStore.create(tmp_path / "store", make_spec(), EXTENT)
-    assert [str(problem) for problem in verify(store)] == [
+    assert [str(problem) for problem in verify_store(store)] == [
         "no chip was ever announced; run the generate command"
     ]
 
@@ -155,7 +155,7 @@ def test_a_change_of_scenes_killed_at_every_write_is_resumed(old, tmp_path):
             rename_scenes(path)
         rename_scenes(path)
         again = AugmentStore.open(path)
-        assert list(verify(again)) == [], write
+        assert list(verify_store(again)) == [], write
         assert set(again.values("scene_id")) == {"elsewhere"}
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from augment_store.cli.main import main as store_main
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.io.lock import file_lock
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
@@ -55,10 +55,10 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
     assert "4 done, 0 skipped, 1 failed" in told
     store = AugmentStore.open(tmp_path / "s")
     assert store.chips_in(State.FAILED) == ("c_r000c002",)
-    assert [str(p).split(":")[0] for p in verify(store)] == ["chip c_r000c002"]
+    assert [str(p).split(":")[0] for p in verify_store(store)] == ["chip c_r000c002"]
     write_folder_chips(broken, ["c_r000c000", "c_r000c001", "c_r000c002"])  # mended, as it was made at first
     assert main(arguments) == 0
-    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+    assert list(verify_store(AugmentStore.open(tmp_path / "s"))) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_chip_that_changed_since_stops_the_run(command, broken, tmp_path, caps
         "1 chip (c_r000c003): content differs from what the store was generated from"
         in capsys.readouterr().err
     )
-    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+    assert list(verify_store(AugmentStore.open(tmp_path / "s"))) == []
 
 
 def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypatch):
@@ -163,9 +163,9 @@ def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypat
     assert "error: No space left on device; what is complete is kept" in capsys.readouterr().err
     store = AugmentStore.open(tmp_path / "s")
     assert len(store.chips_in(State.COMPLETE)) == 2
-    assert all("pending" in str(problem) for problem in verify(store))
+    assert all("pending" in str(problem) for problem in verify_store(store))
     assert main(command(tmp_path / "s")) == 0
-    assert list(verify(AugmentStore.open(tmp_path / "s"))) == []
+    assert list(verify_store(AugmentStore.open(tmp_path / "s"))) == []
 
 
 def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, capsys, monkeypatch):

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
@@ -55,7 +55,7 @@ def test_a_lost_rank_costs_its_unfinished_shards_only(long_run, uninterrupted, t
     done = lost.chips_in(State.COMPLETE)
     assert {*LONG[2:4]} <= {*done}  # shard 1, which was written before the loss
     assert len(done) < len(LONG)
-    assert all("pending" in str(problem) for problem in verify(lost))
+    assert all("pending" in str(problem) for problem in verify_store(lost))
     kept = {chip_id: lost.read("tokens", chip_id) for chip_id in done}
 
     assert main(long_run(tmp_path / "s")) == 0

@@ -8,7 +8,7 @@ import torch
 import xarray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.modalities.definitions import S2L2A
 from augment_store.store.history import command_line, last_command
 from augment_store.store.schema import ChipShape, State
@@ -32,7 +32,7 @@ def test_the_reference_is_complete_sound_and_opens_in_xarray(reference, chips, c
     store = AugmentStore.open(reference)
     assert store.chip_ids == IDS
     assert store.extent == ChipShape(timesteps=2, height=32, width=32)
-    assert list(verify(store, ChipSet.open(chips))) == []
+    assert list(verify_store(store, ChipSet.open(chips))) == []
     assert store.values("scene_id").tolist() == [chip_id[:6] for chip_id in IDS]
     assert '"EPSG","32618"' in store.values("crs_wkt")[0]
     assert store.spec.weights == "random"
@@ -121,7 +121,7 @@ def test_one_spec_stopped_part_way_and_resumed(long_run, uninterrupted, tmp_path
     done = stopped.chips_in(State.COMPLETE)
     assert 0 < len(done) < len(LONG)
     kept = stopped.read("tokens", done[0])
-    assert all("pending" in str(problem) for problem in verify(stopped))
+    assert all("pending" in str(problem) for problem in verify_store(stopped))
     assert main(long_run(tmp_path / "s")) == 0
     assert_equal_stores(tmp_path / "s", uninterrupted)
     np.testing.assert_array_equal(AugmentStore.open(tmp_path / "s").read("tokens", done[0]), kept)
@@ -139,7 +139,7 @@ def test_running_again_does_nothing_and_new_chips_are_appended(command, chips, t
     assert main(arguments) == 0
     assert "1 done, 6 skipped, 0 failed" in capsys.readouterr().err
     assert AugmentStore.open(tmp_path / "s").chip_ids == (*IDS, "a_new_one")
-    assert list(verify(AugmentStore.open(tmp_path / "s"), ChipSet.open(root))) == []
+    assert list(verify_store(AugmentStore.open(tmp_path / "s"), ChipSet.open(root))) == []
 
 
 def test_scenes_follow_the_latest_command(command, tmp_path):
@@ -160,7 +160,7 @@ def test_sen1floods11_from_its_published_files(command, tmp_path, capsys):
     assert "CIRRUS" in capsys.readouterr().out
     assert main(command(tmp_path / "s", *inputs)) == 0
     store = AugmentStore.open(tmp_path / "s")
-    assert list(verify(store, ChipSet.open(root))) == []
+    assert list(verify_store(store, ChipSet.open(root))) == []
     assert store.values("scene_id").tolist() == ["Ghana", "Ghana", "India", "Spain"]
     assert [len(entry.mean) for entry in store.spec.inputs] == [13, 2]
     assert store.spec.inputs[0].mean[10] == pytest.approx(506.07)
@@ -184,7 +184,7 @@ def test_ten_bands_by_a_layout_file_are_generated_from_once_that_is_accepted(com
     assert main(command(tmp_path / "s", *ten, "--accept-audit")) == 0
     store = AugmentStore.open(tmp_path / "s")
     assert "constant_band" in {finding["rule"] for finding in store.audit}
-    assert list(verify(store, ChipSet.open(tmp_path / "chips", str(layout)))) == []
+    assert list(verify_store(store, ChipSet.open(tmp_path / "chips", str(layout)))) == []
 
 
 def test_inputs_alone_and_ndvi(command, tmp_path):
@@ -194,7 +194,7 @@ def test_inputs_alone_and_ndvi(command, tmp_path):
     store = AugmentStore.open(tmp_path / "ndvi")
     assert store.map_names == ("tokens", "token_probability", "ndvi")
     assert store.spec.sampling.diffusion_steps == 5
-    assert list(verify(store)) == []
+    assert list(verify_store(store)) == []
 
 
 def test_accepted_findings_are_recorded(command, tmp_path, capsys):

@@ -12,7 +12,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import read_split
 from augment_store.chips.units import Units
 from augment_store.cli.main import main as store_main
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.modalities.definitions import S2L2A
 from augment_store.modalities.values import native, ndvi_of
 from augment_store.store.writer import AugmentStore
@@ -123,7 +123,7 @@ def test_generation_and_export_in_degrees(chips, clear, tmp_path):
         "random",
     ]
     assert generate_main([str(word) for word in (*words, "--window", "64", "--accelerator", "cpu")]) == 0
-    assert list(verify(AugmentStore.open(store), ChipSet.open(chips))) == []
+    assert list(verify_store(AugmentStore.open(store), ChipSet.open(chips))) == []
     chip_id = "boadella-b01x02_r000c000"
     export = ["export", str(store), "--ids", chip_id, "--out", str(out), "--format"]
     assert store_main([*export, "cog"]) == 0

@@ -90,7 +90,9 @@ def _family(p_value: float, declared: StudyContext) -> model.MultipleTesting:
             f"One of {count} comparisons declared on this test split: p = {p_value:.3f} alone, {p_family:.3f} for "
             f"all of them together (Bonferroni); intervals are 95 % each, not jointly."
         )
-    return model.MultipleTesting(study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words)
+    return model.MultipleTesting(
+        study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words
+    )
 
 
 def _test(comparison: Comparison) -> model.Test:

@@ -90,11 +90,11 @@ def test_chips_that_do_not_fit_are_refused(tmp_path, second, message):
 
 def test_bands_that_are_too_many_for_memory_are_refused(tmp_path, monkeypatch, capsys):
     store = store_of(tmp_path, entry("a", 0, 0), entry("b", 32, 0), spec=make_spec("S2L2A"))
-    monkeypatch.setattr(canvas_module, "MOST_VALUES", 12 * 32 * 64 - 1)
+    monkeypatch.setattr(canvas_module, "MAX_VALUES", 12 * 32 * 64 - 1)
     arguments = ["--format", "geotiff", "--out", str(tmp_path / "o"), "--mosaic"]
     assert main(["export", str(store.path), *arguments]) == 2
     assert "s: 12 bands of 32 × 64 pixels of s2l2a are too many for memory" in capsys.readouterr().err
-    monkeypatch.setattr(canvas_module, "MOST_VALUES", 12 * 32 * 64)
+    monkeypatch.setattr(canvas_module, "MAX_VALUES", 12 * 32 * 64)
     assert main(["export", str(store.path), *arguments]) == 0
 
 

@@ -7,9 +7,9 @@ import zarr
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipNotFoundError, OtherChipsError, StoreError
-from augment_store.integrity.repair import repair
+from augment_store.integrity.repair import repair_store
 from augment_store.integrity.verify import check_unchanged
-from augment_store.integrity.verify import verify as find_problems
+from augment_store.integrity.verify import verify_store as find_problems
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore, ChipRecord
@@ -154,7 +154,7 @@ def test_consolidated_metadata_is_verified_and_written_anew(sound, change):
     problems = list(find_problems(opened))
     assert "consolidated metadata is missing or differs from the arrays' own: " in str(problems[0])
     assert ("its kind" if change == "kind" else "lulc") in str(problems[0])
-    assert repair(opened, problems) == 0
+    assert repair_store(opened, problems) == 0
     assert verify(AugmentStore.open(store.path)) == []
 
 
@@ -288,7 +288,7 @@ def test_damaged_results_are_found_and_made_again(sound, column, damage):
             f"chip {chip_id}: pending; run the generate command again" for chip_id in "ab"
         ]
         return
-    assert repair(opened, [the_problem(opened, column)]) == 2
+    assert repair_store(opened, [the_problem(opened, column)]) == 2
     opened.announce([ChipEntry(chip_id, "s") for chip_id in chips.ids])
     records = [make_record(store.spec, chip_id, i, store.extent) for i, chip_id in enumerate("ab")]
     opened.write_shard(0, records)
@@ -301,7 +301,7 @@ def test_damaged_entries_are_announced_again_and_cost_no_map(sound, column, dama
     store, chips = sound
     damage_first_object(store, column, damage)
     opened = AugmentStore.open(store.path, mode="r+")
-    assert repair(opened, [the_problem(opened, column)]) == 0
+    assert repair_store(opened, [the_problem(opened, column)]) == 0
     scenes = dict.fromkeys(chips.ids, "s")
     entries = entries_to_announce(chips, scenes, opened)
     # written without a place, which is what fill values say: of the two columns of places nothing was lost
@@ -328,7 +328,7 @@ def test_sorted_ids_that_are_wrong_mislead_nobody_and_are_made_anew(sound, colum
     problems = list(find_problems(opened))
     assert len(problems) == 1
     assert column in str(problems[0]) or "sorted_id is not chip_id in sorted order" in str(problems[0])
-    assert repair(opened, problems) == 0
+    assert repair_store(opened, problems) == 0
     assert verify(AugmentStore.open(store.path)) == []
 
 
@@ -355,7 +355,7 @@ def test_a_damaged_neighbour_is_repaired_and_generated_again(sound):
     record = make_record(store.spec, "b", 5, store.extent)
     with pytest.raises(StoreError, match=r"lulc of chip a cannot be read .*verify .* --repair"):
         opened.write_shard(0, [record])
-    assert repair(opened, find_problems(opened)) == 2  # b too: some of its arrays are new, others old
+    assert repair_store(opened, find_problems(opened)) == 2  # b too: some of its arrays are new, others old
     opened.write_shard(0, [record])
     assert verify(opened) == ["chip a: pending; run the generate command again"]
 

@@ -16,7 +16,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.scenes import scenes_by_rule
 from augment_store.cli.main import main
 from augment_store.errors import RemotePathError, StoreError
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.io.files import short_place
 from augment_store.io.lock import file_lock, store_lock
 from augment_store.io.objects import RemoteObject
@@ -63,14 +63,14 @@ def test_a_store_in_a_bucket_is_the_store_on_disk(bucket, places):
     store = AugmentStore.open(f"{bucket}/store")
     assert str(store.path) == f"{bucket}/store"
     assert_same_store(store, AugmentStore.open(places / "store"))
-    assert list(verify(store)) == []
+    assert list(verify_store(store)) == []
 
 
 def test_a_store_on_a_web_server_is_the_store_on_disk(site, places):
     """Also where the server answers a request for a range with the whole file."""
     store = AugmentStore.open(f"{site}/store")
     assert_same_store(store, AugmentStore.open(places / "store"))
-    assert list(verify(store)) == []
+    assert list(verify_store(store)) == []
 
 
 def test_a_chip_is_one_request_once_its_shard_is_known(bucket, monkeypatch):

@@ -164,7 +164,7 @@ def test_sizes_that_are_lies(root, capsys, monkeypatch):
         root, capsys
     )  # newer Pythons see it too
     forged.unlink()
-    monkeypatch.setattr(reading, "LARGEST_RASTER", 1000)
+    monkeypatch.setattr(reading, "MAX_RASTER_BYTES", 1000)
     with pytest.raises(
         ChipDataError, match=r"majortom_val_1.zarr.zip: cannot be read \(.* bytes, at most 1,000"
     ):

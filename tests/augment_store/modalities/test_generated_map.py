@@ -10,7 +10,7 @@ import zarr
 from augment_store.cli.main import main
 from augment_store.errors import StoreError
 from augment_store.inspect.images import MapPicture
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.modalities.registry import CONTINUOUS, MAPS
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.schema import ChipShape, map_arrays
@@ -105,14 +105,14 @@ def test_verify_finds_values_outside_the_valid_range(tmp_path, modality, value, 
     wrong[..., 3, 4] = value
     given = {"scene0_r0c0": {modality.lower(): wrong}}
     store = make_store(tmp_path / "s", chips=2, spec=make_spec(modality), given=given)
-    assert [str(problem) for problem in verify(store)] == [f"chip scene0_r0c0: {message}"]
+    assert [str(problem) for problem in verify_store(store)] == [f"chip scene0_r0c0: {message}"]
 
 
 @pytest.mark.parametrize("modality", ["DEM", "S1RTC", "S2L2A"])
 def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_path, capsys, modality):
     store = make_store(tmp_path / "s", chips=2, timesteps=2, spec=make_spec(modality, samples=2))
     array, kind = modality.lower(), MAPS[modality]
-    assert list(verify(store)) == []
+    assert list(verify_store(store)) == []
     pictures = ["--png", str(tmp_path / "p.png"), "--html", str(tmp_path / "p.html")]
     assert main(["inspect", str(store.path), *pictures]) == 0
     assert f"mean {kind.counted.split(' ')[0]}" in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_tokens_of_several_codebooks_have_an_axis_for_them(tmp_path, codebooks):
     }
     chips = {f"scene0_r0c{place}": given for place in range(2)}
     store = make_store(tmp_path / "s", chips=2, spec=spec, given=chips)
-    assert list(verify(store)) == []
+    assert list(verify_store(store)) == []
     assert main(["inspect", str(store.path), "--html", str(tmp_path / "p.html")]) == 0
     arguments = ["--format", "geotiff", "--out", str(tmp_path / "o"), "--arrays", "tokens"]
     assert main(["export", str(store.path), *arguments]) == 0

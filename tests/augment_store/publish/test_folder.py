@@ -21,7 +21,7 @@ from pystac.validation import validate_dict
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.main import main
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.writer import AugmentStore
 from tests.worlds import WKT, make_spec, make_store, store_of, write_tif
@@ -63,7 +63,7 @@ def test_the_folder_holds_the_store_and_what_is_said_of_it(folder, store):
         "lulc.zarr",
     }
     copy = AugmentStore.open(folder / "lulc.zarr")
-    assert list(verify(copy)) == []
+    assert list(verify_store(copy)) == []
     np.testing.assert_array_equal(copy.read("lulc", "scene0_r0c1"), store.read("lulc", "scene0_r0c1"))
     assert "/home/me" not in (folder / "lulc.zarr/zarr.json").read_text()
     assert copy.history.endswith("python -m generate --chips data/nyc --store stores/lulc")

@@ -4,7 +4,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store import chip_index as module
 from augment_store.store import schema
 from augment_store.store.chip_index import ChipEntry, read_entries
@@ -59,7 +59,7 @@ def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
     assert again.values("sorted_id").tolist() == ranked
     assert again.values("sorted_first").tolist() == ranked[::ENTRY_CHIPS]
     assert {entry.scene_id for entry in read_entries(again).values()} == {"b", *(f"s{i}" for i in range(10))}
-    pending = [str(problem) for problem in verify(again)]
+    pending = [str(problem) for problem in verify_store(again)]
     assert len(pending) == len(wanted) + len(more)
     assert all("pending" in problem for problem in pending)
 

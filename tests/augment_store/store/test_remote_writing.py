@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from augment_store.cli.main import main
 from augment_store.errors import RemotePathError, StoreError
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.io.lock import StoreBusyError, store_lock
 from augment_store.io.objects import create, put, remove
 from augment_store.io.remote import as_path
@@ -48,7 +48,7 @@ def test_a_store_written_in_a_bucket_is_the_store_on_disk(bucket, tmp_path):
     for store in (found, AugmentStore.open(f"{bucket}/store")):
         for schema in expected.schemas():
             np.testing.assert_array_equal(store.values(schema.name), expected.values(schema.name))
-    assert [str(problem) for problem in verify(found)] == ["chip scene0_r0c1: failed: no data"]
+    assert [str(problem) for problem in verify_store(found)] == ["chip scene0_r0c1: failed: no data"]
 
 
 def test_what_a_writer_reads_is_what_it_wrote(bucket):
@@ -94,7 +94,9 @@ def test_objects_that_stand_for_folders_are_no_harm(bucket, spec):
     again = AugmentStore.open(f"{bucket}/console", mode="r+")
     again.consolidate()
     assert tuple(again.chip_ids) == ("a",)
-    assert [str(problem) for problem in verify(again)] == ["chip a: pending; run the generate command again"]
+    assert [str(problem) for problem in verify_store(again)] == [
+        "chip a: pending; run the generate command again"
+    ]
 
 
 def test_damage_in_a_bucket_is_repaired(bucket, capsys):

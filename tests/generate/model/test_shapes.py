@@ -10,7 +10,7 @@ from PIL import Image
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.main import main as store_main
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
@@ -115,7 +115,7 @@ def test_the_store_holds_height_and_width_and_verifies(store, flat, capsys):
     assert (
         store.read("tokens", "a_0_0").shape == store.read("token_probability", "a_0_0").shape == (1, 1, 2, 4)
     )
-    assert list(verify(store, ChipSet.open(flat))) == []
+    assert list(verify_store(store, ChipSet.open(flat))) == []
     assert store_main(["info", str(store.path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["height"], told["width"]) == (24, 56)

@@ -10,7 +10,7 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.main import main as store_main
-from augment_store.integrity.verify import verify
+from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
@@ -176,7 +176,7 @@ def test_a_store_holds_the_chips_own_size(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "three", "--network-batch", "3") == 0
     store, other = AugmentStore.open(tmp_path / "one"), AugmentStore.open(tmp_path / "three")
     assert store.extent == ChipShape(1, 40, 40)
-    assert list(verify(store, ChipSet.open(odd))) == []
+    assert list(verify_store(store, ChipSet.open(odd))) == []
     assert store.read("lulc", "a_0_0").shape == (1, 1, 40, 40)
     assert store.read("tokens", "a_0_0").shape == (1, 1, 3, 3)
     np.testing.assert_array_equal(store.values("tokens"), other.values("tokens"))
@@ -210,7 +210,7 @@ def test_a_store_of_windows_has_maps_and_no_tokens(run, odd, tmp_path):
     store = AugmentStore.open(tmp_path / "w")
     assert store.spec.sampling.window == 32
     assert store.map_names == ("token_probability", "lulc", "confidence", "probabilities")
-    assert list(verify(store, ChipSet.open(odd))) == []
+    assert list(verify_store(store, ChipSet.open(odd))) == []
     assert store.read("token_probability", "a_0_0").shape == (1, 1, 3, 3)
     np.testing.assert_array_equal(
         store.values("probabilities"), AugmentStore.open(tmp_path / "batch").values("probabilities")
