@@ -63,8 +63,8 @@ class Chip:
         return int(height), int(width)
 
     def at(self, timestep: int) -> dict[str, NDArray[Any]]:
-        """Rasters ``[C, H, W]`` of one timestep, by modality."""
-        return {name: raster[timestep % raster.shape[0]] for name, raster in self.rasters.items()}
+        """Return the rasters ``[C, H, W]`` of one timestep, by modality."""
+        return {name: at_timestep(raster, timestep) for name, raster in self.rasters.items()}
 
     def series_index(self, modalities: Sequence[str]) -> NDArray[np.int32]:
         """Position in its file of each timestep, ``[modality, T]``; always 0 where one raster stands for all."""
@@ -84,6 +84,25 @@ class Chip:
                 state.update(np.ascontiguousarray(raster, dtype=raster.dtype.newbyteorder("<")).tobytes())
             rows.append(np.frombuffer(state.digest(), dtype=np.uint8))
         return np.stack(rows)
+
+
+def at_timestep(raster: NDArray[Any], timestep: int | Sequence[int]) -> NDArray[Any]:
+    """Return a raster's timestep, or several; a raster of length 1 stands for every timestep.
+
+    Args:
+        raster: Values ``[T or 1, …]``.
+        timestep: Timestep counted from 0, which drops the axis, or a sequence of them, which keeps it.
+
+    Raises:
+        ChipDataError: If a timestep does not exist: wrapping around would hand out another date.
+    """
+    length = raster.shape[0]
+    wanted = [timestep] if isinstance(timestep, int) else list(timestep)
+    if length != 1 and wanted and not 0 <= min(wanted) <= max(wanted) < length:
+        raise ChipDataError(f"timestep {timestep} asked for; there are {length}, counted from 0")
+    positions = [0] * len(wanted) if length == 1 else wanted
+    picked: NDArray[Any] = raster[positions[0] if isinstance(timestep, int) else positions]
+    return picked
 
 
 class ChipSet:
@@ -324,9 +343,12 @@ def select_timesteps(
         )
     stacked = {}
     for name, raster in chip.rasters.items():
-        raw = raster[[t % raster.shape[0] for t in timesteps]]
+        raw = at_timestep(raster, timesteps)
         picked = raw.astype(np.float32)
-        picked[missing(raw, INPUT_MODALITIES[name]) | (picked == nodata)] = np.nan
+        unobserved = missing(raw, INPUT_MODALITIES[name])
+        if nodata is not None:  # compared with None, NumPy would compare objects, one by one
+            unobserved |= picked == nodata
+        picked[unobserved] = np.nan
         stacked[name] = (
             picked[0] if len(timesteps) == 1 else np.ascontiguousarray(picked.transpose(1, 0, 2, 3))
         )

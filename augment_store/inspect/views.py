@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.chip_set import ChipSet, at_timestep
 from augment_store.chips.georeference import Georeference
 from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference
@@ -114,7 +114,7 @@ def draw_first(
         return None
     raster = chips.raster(chip_id, name)
     linear, _ = units_on_disk(name, chips.layout, inputs)
-    return draw_input(raster[timestep % raster.shape[0]], name, linear=linear)
+    return draw_input(at_timestep(raster, timestep), name, linear=linear)
 
 
 def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from augment_store.chips.chip_set import ChipSet, select_timesteps
+from augment_store.chips.chip_set import ChipSet, at_timestep, select_timesteps
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from finetune.augment.augmentation import JoinedMaps
 from finetune.data.transforms import SampleTransform
@@ -190,8 +190,7 @@ def read_maps(
 
 def _at(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
     """``[time, …]`` of one sample; an array without samples or time holds for all of them."""
-    chosen = values[sample % len(values)]
-    picked: NDArray[Any] = chosen[[step % len(chosen) for step in timesteps]]
+    picked = at_timestep(values[sample % len(values)], timesteps)
     return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import Chip
+from augment_store.chips.chip_set import Chip, at_timestep
 from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import INPUT_MODALITIES
@@ -38,7 +38,7 @@ def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping
     """
     images = {}
     for name, raster in chip.rasters.items():
-        picked = raster[[timestep % raster.shape[0] for timestep in timesteps]]
+        picked = at_timestep(raster, timesteps)
         images[name] = to_native(picked, name, units)
         empty = np.isnan(images[name]).all(axis=(1, 2, 3))
         if empty.any():

@@ -6,7 +6,7 @@ import pytest
 import zarr
 from zarr.storage import ZipStore
 
-from augment_store.chips.chip_set import Chip, ChipSet, select_timesteps
+from augment_store.chips.chip_set import Chip, ChipSet, at_timestep, select_timesteps
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError, ChipNotFoundError
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
@@ -93,6 +93,16 @@ def test_stage_2_knows_the_no_data_values_of_each_modality():
     for raster in picked.values():
         assert np.isnan(raster[..., 0]).all()
         assert np.isfinite(raster[..., 1:]).all()
+
+
+def test_one_raster_stands_for_every_timestep_and_a_series_is_never_wrapped_around():
+    series, constant = np.arange(3).reshape(3, 1), np.array([[7]])
+    assert at_timestep(series, 2).tolist() == [2]
+    assert at_timestep(series, [2, 0]).tolist() == [[2], [0]]
+    assert at_timestep(constant, [4, 0]).tolist() == [[7], [7]]
+    for beyond in (3, [0, 3], -1):  # of T = 3, timestep 3 is not the first
+        with pytest.raises(ChipDataError, match="there are 3, counted from 0"):
+            at_timestep(series, beyond)
 
 
 @pytest.fixture
