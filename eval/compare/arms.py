@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+import pydantic.dataclasses
 
 from augment_store.utils.text import join_first
-from eval.compare.inference import Estimate
-from eval.compare.verdict import SIGNIFICANT, ComparisonContext, Verdict
+from eval.compare.inference import ClassEstimate, Estimate
+from eval.compare.verdict import ComparisonContext, Verdict
 from eval.score.counts import Confusion
-from eval.score.metrics import MIOU
+from eval.score.metrics import FINITE, INTERVALS, MIOU, Keyed
 from eval.score.record import Score
 
 BASELINE: Final = "baseline"
-
-
 CANDIDATE: Final = "candidate"
 
+_COMPARED: Final = Keyed(tuple(metric for metric in INTERVALS if not metric.by_class))
+_COMPARED_BY_CLASS: Final = Keyed(tuple(metric for metric in INTERVALS if metric.by_class))
 
 _SEED: Final = re.compile(r"[_-]?seed[_-]?\d+$|[_-]\d{1,3}$")
 """End of a run directory's name that distinguishes the runs of an arm."""
@@ -55,28 +56,22 @@ class Arm:
         return np.stack([score.counts.by_scene() for score in self.scores])
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=FINITE)
 class Difference:
-    """How one arm differs from another.
+    """How one arm differs from another: the first arm named minus the second.
 
     Attributes:
         overall: Estimates by the metric's key.
         by_class: Estimates by the metric's key, then by class in the reference.
-        adjusted: p-values after Holm over the classes, by the same keys.
     """
 
-    overall: Mapping[str, Estimate]
-    by_class: Mapping[str, Mapping[str, Estimate]]
-    adjusted: Mapping[str, Mapping[str, float]]
+    overall: Annotated[dict[str, Estimate], _COMPARED]
+    by_class: Annotated[dict[str, dict[str, ClassEstimate]], _COMPARED_BY_CLASS]
 
     @property
     def miou(self) -> Estimate:
         """Estimate of the headline metric."""
         return self.overall[MIOU.key]
-
-    def differs(self, key: str, name: str) -> bool:
-        """Whether a class differs by both its p-value after Holm and its interval."""
-        return self.adjusted[key][name] < SIGNIFICANT and not self.by_class[key][name].covers_zero
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,19 @@ from eval.score.record import Provenance, Score
 from finetune.run.recipe import describe, differences
 
 
+def concerns(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """List what, other than what is asked, the trained arms may differ in; each is a sentence that a claim lacks."""
+    trained = [score.origin for arm in arms for score in arm.scores if score.origin.trained]
+    return (
+        *_data_concerns(trained),
+        *_start_concerns(arms),
+        *_recipe_concerns(arms),
+        *_environment_concerns(trained),
+    )
+
+
 def unpaired_because(first: Arm, second: Arm) -> str:
-    """Why runs of two arms are not paired by seed; empty if they are. It never depends on the results.
+    """Explain why runs of two arms are not paired by seed; empty if they are. It never depends on the results.
 
     They are paired if every run's seed is known and both arms have the same seeds.
     """
@@ -29,7 +40,7 @@ def unpaired_because(first: Arm, second: Arm) -> str:
 
 
 def _data_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
-    """Reasons to concern that the trained arms read the same chips and masks."""
+    """Find splits of which the trained arms may have read other chips or masks."""
     by_origin = [dict(origin.data()) for origin in origins]
     for key in by_origin[0] if by_origin else ():
         found = {digests[key] for digests in by_origin}
@@ -40,7 +51,7 @@ def _data_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
 
 
 def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
-    """Arms that started from other weights than the baseline, which could explain a difference."""
+    """Find arms that started from other weights than the baseline, which could explain a difference."""
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
@@ -50,7 +61,7 @@ def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
 
 
 def _recipe_concerns(arms: Sequence[Arm]) -> Iterator[str]:
-    """Arms that were trained in another way than the baseline, which could explain a difference."""
+    """Find arms that were trained in another way than the baseline, which could explain a difference."""
     baseline = arms[0].scores[0].origin.recipe
     for arm in arms[1:]:
         recipe = arm.scores[0].origin.recipe
@@ -59,7 +70,7 @@ def _recipe_concerns(arms: Sequence[Arm]) -> Iterator[str]:
 
 
 def _environment_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
-    """Devices and versions that are not those of all runs; another version may have other defaults."""
+    """Find devices and versions that are not those of all runs; another version may have other defaults."""
     known = [origin.environment for origin in origins if origin.run is not None]
     for key in dict.fromkeys(key for environment in known for key in environment):
         found = sorted({environment.get(key, "none") for environment in known})
@@ -68,12 +79,16 @@ def _environment_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
 
 
 def _short(start: str) -> str:
-    """A start with its digests shortened."""
+    """Shorten the digests of a start."""
     return " + ".join(word[:12] for word in start.split()) or "unknown"
 
 
-def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
-    """Makes sure that no run appears twice, no seed twice in an arm, and that an arm's runs differ only by seed."""
+def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
+    """Make sure that no run appears twice, no seed twice in an arm, and that an arm's runs differ only by seed.
+
+    Raises:
+        ComparisonError: Naming the two runs.
+    """
     seen: dict[str, Score] = {}
     for score in (score for scores in arms.values() for score in scores):
         for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
@@ -88,7 +103,7 @@ def _check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
 
 
 def _check_arm(name: str, scores: Sequence[Score]) -> None:
-    """Makes sure that the runs of an arm were trained on the same things."""
+    """Make sure that the runs of an arm were trained on the same things."""
     first = scores[0]
     for other in scores[1:]:
         for key, value in first.origin.arm.items():
@@ -119,22 +134,26 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
         seeds[seed] = score
 
 
-def _check_same(first: Score, other: Score) -> None:
-    """Makes sure that both were scored on the same classes, chips, scenes and references."""
+def check_same_test(first: Score, other: Score) -> None:
+    """Make sure that both were scored on the same classes, chips, scenes and references.
+
+    Raises:
+        ComparisonError: Naming the first difference.
+    """
     if first.counts.class_names != other.counts.class_names:
         ours, theirs = (", ".join(score.counts.class_names) for score in (first, other))
         raise ComparisonError(
             f"{first.folder} has the classes {ours}; {other.folder} has {theirs}; compare runs of one class list"
         )
     _check_chips(first, other)
-    scenes, placed = (
+    scenes, others = (
         dict(zip(score.counts.chip_ids, score.counts.scene_ids, strict=True)) for score in (first, other)
     )
-    moved = sorted(chip_id for chip_id, scene in scenes.items() if placed[chip_id] != scene)
+    moved = sorted(chip_id for chip_id, scene in scenes.items() if others[chip_id] != scene)
     if moved:
         raise ComparisonError(
             f"{first.folder} and {other.folder} put chip {moved[0]} in the scenes {scenes[moved[0]]!r} and "
-            f"{placed[moved[0]]!r}; train them with one --scenes, or with one store"
+            f"{others[moved[0]]!r}; train them with one --scenes, or with one store"
         )
     if first.origin.test.masks != other.origin.test.masks:
         raise ComparisonError(
@@ -145,7 +164,7 @@ def _check_same(first: Score, other: Score) -> None:
 
 
 def _check_references(first: Score, other: Score) -> None:
-    """If the digests of masks are equal, so must be the reference pixels of each class in each chip."""
+    """Make sure that the reference pixels of each class in each chip are equal, as the digests of the masks are."""
     ours = first.counts.values.sum(axis=-1)
     theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
     differing = np.flatnonzero((ours != theirs).any(axis=-1))

@@ -7,16 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from eval.compare.arms import CANDIDATE, Arm, Comparison, Difference, titles
-from eval.compare.comparability import (
-    _check_runs,
-    _check_same,
-    _data_concerns,
-    _environment_concerns,
-    _recipe_concerns,
-    _start_concerns,
-    unpaired_because,
-)
-from eval.compare.inference import PairedArms, compare, holm
+from eval.compare.comparability import check_runs, check_same_test, concerns, unpaired_because
+from eval.compare.inference import ClassEstimate, Estimate, PairedArms, compare, holm
 from eval.compare.verdict import ComparisonContext, decide
 from eval.errors import ComparisonError
 from eval.score.metrics import INTERVALS
@@ -24,7 +16,7 @@ from eval.score.record import Score
 
 
 def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
-    """Compares arms.
+    """Compare the candidate with the baseline and with each control.
 
     Args:
         arms: Scores of the runs of each arm; ``baseline`` and ``candidate``, then controls.
@@ -34,7 +26,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
             reference holds no class, a run or a seed appears twice, or runs of one arm were trained on different
             things.
     """
-    _check_runs(arms)
+    check_runs(arms)
     aligned, dropped = _align(arms)
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
@@ -48,12 +40,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         smoke=any(origin.smoke for origin in trained),
         overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
         limited=any(record.data.limited_to is not None for record in records),
-        data=(
-            *_data_concerns(trained),
-            *_start_concerns(aligned),
-            *_recipe_concerns(aligned),
-            *_environment_concerns(trained),
-        ),
+        data=concerns(aligned),
         dropped=dropped,
         titles=titles(baseline, candidate),
     )
@@ -62,33 +49,40 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
 
 
 def paired(arm: Arm, other: Arm) -> PairedArms:
-    """Counts of two arms, `arm` as the candidate, their runs in the order of their seeds if they are paired."""
+    """Pair the counts of two arms, `arm` as the candidate; runs are matched by seed if both have the same seeds."""
     if unpaired_because(other, arm):
         return PairedArms(other.counts, arm.counts)
     order = [score.origin.seed for score in other.scores]
-    place = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
-    return PairedArms(other.counts, arm.counts[place], by_seed=True)
+    positions = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
+    return PairedArms(other.counts, arm.counts[positions], by_seed=True)
 
 
 def _difference(arm: Arm, other: Arm) -> Difference:
     names = arm.scores[0].counts.class_names
     present = other.scores[0].counts.total.sum(axis=-1) > 0
-    overall, by_class, adjusted = {}, {}, {}
+    overall, by_class = {}, {}
     found = compare(paired(arm, other))
     for metric in INTERVALS:
         estimates = found[metric.key]
         if not metric.by_class:
             (overall[metric.key],) = estimates
             continue
+        # a class without a reference pixel has no IoU, and must not count among those that Holm corrects for
         kept = {name: entry for name, entry, there in zip(names, estimates, present, strict=True) if there}
-        raised = holm(np.array([entry.p_value for entry in kept.values()]))
-        by_class[metric.key] = kept
-        adjusted[metric.key] = dict(zip(kept, map(float, raised), strict=True))
-    return Difference(overall, by_class, adjusted)
+        by_class[metric.key] = _adjusted(kept)
+    return Difference(overall, by_class)
+
+
+def _adjusted(estimates: Mapping[str, Estimate]) -> dict[str, ClassEstimate]:
+    raised = holm(np.array([entry.p_value for entry in estimates.values()]))
+    return {
+        name: ClassEstimate(**vars(entry), p_holm=float(p))
+        for (name, entry), p in zip(estimates.items(), raised, strict=True)
+    }
 
 
 def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
-    """The arms with all chips in the order of the first run, and the scenes left out because they have no reference."""
+    """Bring all arms into the chip order of the first run; return them, and the scenes left out without reference."""
     first = next(iter(arms.values()))[0]
     if not first.counts.total.sum():
         raise ComparisonError(
@@ -96,7 +90,7 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[
         )
     for scores in arms.values():
         for score in scores:
-            _check_same(first, score)
+            check_same_test(first, score)
     referenced = first.counts.by_scene().sum(axis=(1, 2)) > 0
     empty = {scene for scene, there in zip(first.counts.scenes, referenced, strict=True) if not there}
     chips = zip(first.counts.chip_ids, first.counts.scene_ids, strict=True)

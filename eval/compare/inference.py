@@ -11,18 +11,23 @@ from the same Student's t, so they agree.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 from scipy.special import stdtr, stdtrit
 
-from eval.score.metrics import INTERVALS, Metric
+from eval.score.metrics import FINITE, INTERVALS, Metric, Share
 
 Values = NDArray[np.float64]
+
+SignedShare = Annotated[float, Field(ge=-1, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 LEVEL: Final = 0.95
 POWER: Final = 0.8
@@ -41,7 +46,7 @@ covers as little as 92 %, a power of 1 as much as 99 %. Chosen on other simulate
 SCENES: Final = "scenes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FINITE)
 class VarianceComponent:
     """One source of a difference's variance.
 
@@ -52,15 +57,15 @@ class VarianceComponent:
     """
 
     name: str
-    units: int
-    variance: float
+    units: PositiveInt
+    variance: NonNegative
 
     def of(self, units: int) -> VarianceComponent:
         """The same source with another number of units: variance falls as 1 / units."""
         return VarianceComponent(self.name, units, self.variance * self.units / units)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FINITE)
 class Estimate:
     """A difference and how certain it is.
 
@@ -76,14 +81,22 @@ class Estimate:
         parts: Where the variance comes from; empty for a single scene.
     """
 
-    difference: float
+    difference: SignedShare
     low: float | None
     high: float | None
-    standard_error: float | None
-    degrees_of_freedom: float | None
-    resolvable: float | None
-    p_value: float
+    standard_error: NonNegative | None
+    degrees_of_freedom: NonNegative | None
+    resolvable: NonNegative | None
+    p_value: Share
     parts: tuple[VarianceComponent, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an interval has two ends or none")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
 
     @property
     def covers_zero(self) -> bool:
@@ -102,7 +115,24 @@ class Estimate:
         return resolvable_difference(parts) if parts else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FINITE)
+class ClassEstimate(Estimate):
+    """Difference in one class' value of a metric.
+
+    Attributes:
+        p_holm: p-value after Holm, over the classes.
+    """
+
+    _: dataclasses.KW_ONLY
+    p_holm: Share
+
+    @property
+    def differs(self) -> bool:
+        """Whether the class differs by both its p-value after Holm and its interval."""
+        return self.p_holm < 1 - LEVEL and not self.covers_zero
+
+
+@dataclasses.dataclass(frozen=True)
 class PairedArms:
     """Counts of two arms on the same scenes.
 
@@ -123,17 +153,34 @@ class PairedArms:
         """Number of scenes."""
         return int(self.baseline.shape[1])
 
-    def differences(self, weights: NDArray[Any]) -> Values:
-        """Differences ``[…, measure]`` with scenes weighted ``[…, scene]``, mean over seeds; see `measures`."""
+    def differences(self) -> Values:
+        """Return the differences ``[measure]`` over all scenes, mean over seeds; see `measures`."""
         candidate, baseline = (
-            measures(self.metrics, arm, weights).mean(axis=-2) for arm in (self.candidate, self.baseline)
+            measures(self.metrics, arm.sum(axis=1)).mean(axis=-2) for arm in (self.candidate, self.baseline)
         )
+        return np.asarray(candidate - baseline)
+
+    def differences_without_each(self) -> Values:
+        """Return the differences ``[scene, measure]`` with one scene left out at a time, mean over seeds.
+
+        Linear in the number of scenes: a scene is taken from the totals, rather than the others added up anew.
+        """
+        means = []
+        for arm in (self.candidate, self.baseline):
+            totals = arm.sum(axis=1)
+            means.append(
+                np.mean(
+                    [measures(self.metrics, own - run) for own, run in zip(totals, arm, strict=True)], axis=0
+                )
+            )
+        candidate, baseline = means
         return np.asarray(candidate - baseline)
 
     def seed_variation(self) -> Iterator[tuple[str, Values]]:
         """What varies by seed, with its name: differences ``[seed, measure]``, or each arm if runs are unpaired."""
-        every = np.ones(self.scenes)
-        baseline, candidate = (measures(self.metrics, arm, every) for arm in (self.baseline, self.candidate))
+        baseline, candidate = (
+            measures(self.metrics, arm.sum(axis=1)) for arm in (self.baseline, self.candidate)
+        )
         if self.by_seed:
             yield "seeds", candidate - baseline
         else:
@@ -141,22 +188,18 @@ class PairedArms:
             yield "candidate seeds", candidate
 
 
-def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]) -> Values:
-    """Metrics of weighted scenes, side by side in the order given.
+def measures(metrics: Sequence[Metric], totals: NDArray[Any]) -> Values:
+    """Measure summed counts, with the metrics side by side in the order given.
 
-    A class that is not in the reference of the scenes drawn has the value 0 in every arm, so a difference of 0.
+    A class that is not in the reference has the value 0 in every arm, so a difference of 0.
 
     Args:
         metrics: What to measure; a metric by class has a column per class, any other has one.
-        arm: Counts ``[seed, scene, class, class + 1]``.
-        weights: ``[…, scene]``.
+        totals: Counts ``[…, class, class + 1]`` summed over scenes.
 
     Returns:
-        ``[…, seed, measure]``.
+        ``[…, measure]``.
     """
-    seeds, scenes, classes, width = arm.shape
-    flat = arm.transpose(1, 0, 2, 3).reshape(scenes, -1).astype(float)
-    totals = (np.asarray(weights, float) @ flat).reshape(*weights.shape[:-1], seeds, classes, width)
     referenced = totals.sum(axis=-1) > 0
     columns = []
     for metric in metrics:
@@ -168,7 +211,7 @@ def measures(metrics: Sequence[Metric], arm: NDArray[Any], weights: NDArray[Any]
 
 def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
     """Estimates of the differences by the metric's key: one per class for a metric by class, else one."""
-    every = _rounded(arms.differences(np.ones(arms.scenes)))
+    every = _rounded(arms.differences())
     if arms.scenes == 1:
         found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
     else:
@@ -198,7 +241,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     with many of either, and costs coverage with three seeds.
     """
     scenes = arms.scenes
-    left_out = arms.differences(np.ones((scenes, scenes)) - np.eye(scenes))
+    left_out = arms.differences_without_each()
     sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1))]
     for name, runs in arms.seed_variation():
         if len(runs) > 1:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
+
+import pydantic.dataclasses
 
 from augment_store.utils.text import join_first, pluralize
 from eval.compare.inference import LEVEL, Estimate
+from eval.score.metrics import FINITE
 
 STRONG_ABOVE: Final = 0.02
 IMPROVEMENT_FROM: Final = 0.01
@@ -66,7 +69,7 @@ class ComparisonContext:
     titles: tuple[str, str] = ("baseline", "candidate")
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=FINITE)
 class Verdict:
     """What follows from a comparison.
 
@@ -170,23 +173,7 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f} pp".replace("-", "−")
 
 
-class Interval(Protocol):
-    """An estimate, in memory or in a report."""
-
-    @property
-    def difference(self) -> float:
-        """The difference, as a share."""
-
-    @property
-    def low(self) -> float | None:
-        """Lower end of its interval, None if there is none."""
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of its interval, None if there is none."""
-
-
-def format_interval(entry: Interval) -> str:
+def format_interval(entry: Estimate) -> str:
     """A difference with its interval."""
     if entry.low is None or entry.high is None:
         return f"{points(entry.difference)} (no interval)"

@@ -12,9 +12,9 @@ from augment_store.publish.attribution import ATTRIBUTIONS, PublicationInfo
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
 from eval.compare.report.markdown import percent, to_markdown
-from eval.compare.report.model import Metrics, Report
+from eval.compare.report.model import Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
-from eval.score.metrics import METRICS, MIOU
+from eval.score.metrics import METRICS, MIOU, Metrics
 from finetune.augment.controls import CONTROLS
 from finetune.run.manifest import RunManifest
 

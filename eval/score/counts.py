@@ -94,16 +94,16 @@ class Counts:
         Raises:
             KeyError: If a chip is unknown.
         """
-        place = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
-        order = [place[chip_id] for chip_id in chip_ids]
+        positions = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
+        order = [positions[chip_id] for chip_id in chip_ids]
         scenes = tuple(self.scene_ids[index] for index in order)
         return type(self)(tuple(chip_ids), scenes, self.class_names, self.values[order])
 
     def by_scene(self) -> Confusion:
         """Counts ``[scene, class, class + 1]`` in the order of `scenes`."""
-        place = {scene: index for index, scene in enumerate(self.scenes)}
-        summed = np.zeros((len(place), *self.values.shape[1:]), dtype=np.int64)
-        np.add.at(summed, [place[scene] for scene in self.scene_ids], self.values)
+        positions = {scene: index for index, scene in enumerate(self.scenes)}
+        summed = np.zeros((len(positions), *self.values.shape[1:]), dtype=np.int64)
+        np.add.at(summed, [positions[scene] for scene in self.scene_ids], self.values)
         return summed
 
     def write(self, path: Path) -> None:

@@ -10,14 +10,24 @@ averages over and `terratorch test` logs. They differ only if a class is predict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.dataclasses import dataclass
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 Shares = NDArray[np.float64]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share of pixels, classes or probability, 0 to 1."""
+
+FINITE: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""For values that are written to files and read back: unknown keys, NaN and infinity are refused."""
 
 
 def _parts(counts: NDArray[Any]) -> tuple[Shares, Shares, Shares]:
@@ -89,7 +99,7 @@ REFERENCE: Final = "mean over the classes in the reference"
 SEEN: Final = "mean over the classes in the reference or the prediction"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Metric:
     """One metric.
 
@@ -162,7 +172,37 @@ TWO_AVERAGES: Final = (
 """Why a run has two mIoUs, and two F1s."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
+class Keyed:
+    """Requires a dict to have a value for each of these metrics and no others, on reading and in the schema."""
+
+    metrics: tuple[Metric, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the metrics."""
+        return [metric.key for metric in self.metrics]
+
+    def check(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the dict if it has these keys.
+
+        Raises:
+            ValueError: If it has others.
+        """
+        if sorted(found) != sorted(self.keys):
+            raise ValueError(f"has the metrics {sorted(found)}, expected {sorted(self.keys)}")
+        return found
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "required": self.keys, "propertyNames": {"enum": self.keys}}
+
+
+@dataclass(frozen=True, config=FINITE)
 class Metrics:
     """Every metric of one set of confusion counts; None for one that is undefined.
 
@@ -171,8 +211,8 @@ class Metrics:
         by_class: By the key of `BY_CLASS`, then by class; None for a class that is not in the reference.
     """
 
-    overall: Mapping[str, float | None]
-    by_class: Mapping[str, Mapping[str, float | None]]
+    overall: Annotated[dict[str, Share | None], Keyed(OVERALL)]
+    by_class: Annotated[dict[str, dict[str, Share | None]], Keyed(BY_CLASS)]
 
     @classmethod
     def of(cls, counts: NDArray[Any], class_names: Sequence[str]) -> Self:

@@ -91,7 +91,7 @@ class World:
         every = []
         for draw in range(draws):
             baseline, candidate, _ = self.draw(scenes, seeds, np.random.default_rng([0, draw]))
-            every.append(headline(baseline, candidate).differences(np.ones(scenes))[0])
+            every.append(headline(baseline, candidate).differences()[0])
         return float(np.mean(every))
 
 

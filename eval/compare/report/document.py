@@ -18,7 +18,16 @@ from eval.compare.report import model
 from eval.compare.report.curves import read_curve
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE
 from eval.score.counts import Confusion, Counts
-from eval.score.metrics import METRICS, MIOU, TWO_AVERAGES, class_iou, known, mean_iou, row_normalised
+from eval.score.metrics import (
+    METRICS,
+    MIOU,
+    TWO_AVERAGES,
+    Metrics,
+    class_iou,
+    known,
+    mean_iou,
+    row_normalised,
+)
 from eval.score.record import Score
 
 
@@ -48,10 +57,10 @@ def make_report(comparison: Comparison, created: str, declared: StudyContext) ->
     return model.Report(
         report_version=model.REPORT_VERSION,
         created=created,
-        verdict=model.Verdict.model_validate(comparison.verdict),
+        verdict=comparison.verdict,
         metrics=[model.MetricEntry.model_validate(metric) for metric in METRICS],
         headline_metric=MIOU.key,
-        difference=model.Estimate.model_validate(difference),
+        difference=difference,
         statistics=_statistics(comparison, difference),
         family=_family(difference.p_value, declared),
         test=_test(comparison),
@@ -129,24 +138,6 @@ def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
     }
 
 
-def _difference(entry: arms.Difference | None) -> model.Difference | None:
-    if entry is None:
-        return None
-    overall = {key: model.Estimate.model_validate(found) for key, found in entry.overall.items()}
-    by_class = {
-        key: {name: _class_estimate(entry, key, name) for name in classes}
-        for key, classes in entry.by_class.items()
-    }
-    return model.Difference(overall=overall, by_class=by_class)
-
-
-def _class_estimate(entry: arms.Difference, key: str, name: str) -> model.ClassEstimate:
-    found = model.Estimate.model_validate(entry.by_class[key][name])
-    return model.ClassEstimate(
-        **found.model_dump(), p_holm=entry.adjusted[key][name], differs=entry.differs(key, name)
-    )
-
-
 def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
     total = np.sum([score.counts.total for score in arm.scores], axis=0)
     return model.Arm(
@@ -154,8 +145,8 @@ def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
         title=title,
         metrics=_mean_metrics(arm.scores),
         miou_without_class=_without_class(arm.scores),
-        to_baseline=_difference(comparison.differences.get(arm.name)),
-        candidate_to_this=_difference(comparison.against.get(arm.name)),
+        to_baseline=comparison.differences.get(arm.name),
+        candidate_to_this=comparison.against.get(arm.name),
         confusion=total.tolist(),
         confusion_row_normalised=[[known(value) for value in row] for row in row_normalised(total)],
         runs=[_run(score) for score in arm.scores],
@@ -175,15 +166,14 @@ def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
 
 
 def _run(score: Score) -> model.Run:
-    metrics = model.Metrics.model_validate(score.metrics)
     return model.Run(
-        folder=str(score.folder), metrics=metrics, curve=read_curve(score.folder), origin=score.origin
+        folder=str(score.folder), metrics=score.metrics, curve=read_curve(score.folder), origin=score.origin
     )
 
 
-def _mean_metrics(scores: Iterable[Score]) -> model.Metrics:
-    """Metrics of each run, mean over the runs in which they are defined."""
-    return model.Metrics.model_validate(_mean([dataclasses.asdict(score.metrics) for score in scores]))
+def _mean_metrics(scores: Iterable[Score]) -> Metrics:
+    """Average the metrics of runs, each over the runs in which it is defined."""
+    return Metrics(**_mean([dataclasses.asdict(score.metrics) for score in scores]))
 
 
 def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
@@ -199,12 +189,12 @@ def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _scenes(comparison: Comparison) -> list[model.SceneRow]:
     counts = comparison.baseline.scores[0].counts
-    chips = Counter(counts.scene_ids)
+    chips, names = Counter(counts.scene_ids), counts.scenes  # sorted once: there may be 50,000
     baseline, candidate = _mious(comparison, Counts.by_scene)
     return [
         model.SceneRow(
-            scene=counts.scenes[index],
-            chips=chips[counts.scenes[index]],
+            scene=names[index],
+            chips=chips[names[index]],
             baseline=float(baseline[index]),
             candidate=float(candidate[index]),
             difference=float(candidate[index] - baseline[index]),

@@ -6,117 +6,26 @@ count) is refused on writing as on reading.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    NonNegativeInt,
-    PositiveInt,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from eval.score.metrics import BY_CLASS, INTERVALS, MIOU, OVERALL, Metric
+from eval.compare.arms import Difference
+from eval.compare.inference import Estimate, NonNegative, SignedShare
+from eval.compare.verdict import Verdict
+from eval.score.metrics import FINITE, Metrics, Share
 from eval.score.record import Provenance
 from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Literal[5] = 5
+REPORT_VERSION: Final[Literal[6]] = 6
 
-Share = Annotated[float, Field(ge=0, le=1)]
-SignedShare = Annotated[float, Field(ge=-1, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
 Sha256 = Annotated[str, Field(min_length=64, max_length=64)]
 
 
 class Part(BaseModel):
     """A part of the report: unknown keys, NaN and infinity are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, from_attributes=True)
-
-
-@dataclass(frozen=True)
-class Keyed:
-    """Requires a dict to have a value for each of these metrics and no others, on reading and in the schema."""
-
-    metrics: tuple[Metric, ...]
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of the metrics."""
-        return [metric.key for metric in self.metrics]
-
-    def check(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The dict, after checking its keys."""
-        if sorted(found) != sorted(self.keys):
-            raise ValueError(f"has the metrics {sorted(found)}, expected {sorted(self.keys)}")
-        return found
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {**handler(schema), "required": self.keys, "propertyNames": {"enum": self.keys}}
-
-
-_COMPARED: Final = Keyed(tuple(metric for metric in INTERVALS if not metric.by_class))
-_COMPARED_BY_CLASS: Final = Keyed(tuple(metric for metric in INTERVALS if metric.by_class))
-
-
-class VariancePart(Part):
-    """One source of a difference's variance: scenes, or seeds (of each arm, if runs are not paired by seed)."""
-
-    name: str
-    units: PositiveInt = Field(description="How many were sampled")
-    variance: NonNegative
-
-
-class Estimate(Part):
-    """A difference and how certain it is, as in `eval.compare.inference.Estimate`."""
-
-    difference: SignedShare
-    low: float | None = Field(description="Lower end of the 95 % interval; null for a single scene")
-    high: float | None
-    standard_error: NonNegative | None = Field(description="Root of the sum of the parts' variances")
-    degrees_of_freedom: NonNegative | None = Field(description="Degrees of freedom of Student's t")
-    resolvable: NonNegative | None = Field(description="Smallest difference found with 80 % power at 5 %")
-    p_value: Share = Field(description="Two-sided, of the same Student's t as the interval")
-    parts: tuple[VariancePart, ...] = Field(description="Where the variance comes from")
-    covers_zero: bool
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        if (self.low is None) != (self.high is None):
-            raise ValueError("an interval has two ends or none")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}")
-        return self
-
-
-class ClassEstimate(Estimate):
-    """The difference in one class' value of a metric."""
-
-    p_holm: Share = Field(description="p after Holm, over the classes")
-    differs: bool = Field(description="p after Holm is below 0.05 and the interval excludes zero")
-
-
-class Difference(Part):
-    """How one arm differs from another: the first arm named minus the second."""
-
-    overall: Annotated[dict[str, Estimate], _COMPARED]
-    by_class: Annotated[dict[str, dict[str, ClassEstimate]], _COMPARED_BY_CLASS]
-
-    @property
-    def miou(self) -> Estimate:
-        """Estimate of the headline metric."""
-        return self.overall[MIOU.key]
+    model_config = ConfigDict(**FINITE, frozen=True, from_attributes=True)
 
 
 class MetricEntry(Part):
@@ -128,20 +37,6 @@ class MetricEntry(Part):
     by_class: bool
     interval: bool = Field(description="Whether differences have an interval")
     logged: str = Field(description="Name under which terratorch test logs it")
-
-
-class Metrics(Part):
-    """Metrics of a run, or their mean over runs, by the keys of the report's `metrics`."""
-
-    overall: Annotated[dict[str, Share | None], Keyed(OVERALL)]
-    by_class: Annotated[dict[str, dict[str, Share | None]], Keyed(BY_CLASS)] = Field(
-        description="By class; null for a class that is not in the reference"
-    )
-
-    @property
-    def miou(self) -> float | None:
-        """The headline."""
-        return self.overall[MIOU.key]
 
 
 class Epoch(Part):
@@ -183,23 +78,6 @@ class Arm(Part):
     def costs(self) -> list[CostRecord]:
         """What the training of each run cost, for the runs that recorded it."""
         return [run.origin.run.cost for run in self.runs if run.origin.run is not None]
-
-
-class Verdict(Part):
-    """What follows, as in `eval.compare.verdict.Verdict`."""
-
-    headline: str = Field(description="The outcome with its difference and interval, and what was compared")
-    outcome: str
-    claimed: bool = Field(description="Whether an improvement is claimed; nothing is lacking then")
-    grade: Literal["strong", "acceptable", "negative"] = Field(
-        description="Of the point estimate alone: above 0.02, 0 to 0.02, below 0; no claim without `claimed`"
-    )
-    inconclusive: bool
-    lacking: tuple[str, ...] = Field(description="What a claim needs and this comparison does not have")
-    not_beaten: tuple[str, ...] = Field(
-        description="Controls that the candidate is not significantly better than"
-    )
-    words: tuple[str, ...]
 
 
 class Test(Part):
@@ -275,7 +153,7 @@ class Report(Part):
         chips: Likewise.
     """
 
-    report_version: Literal[5]
+    report_version: Literal[6]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.compare.arms import Arm, Difference
+from eval.compare.arms import Arm
 from eval.compare.comparison import compare_arms
-from eval.compare.inference import Estimate
+from eval.compare.inference import ClassEstimate
 from eval.compare.verdict import Grade, grade_of, points
 from eval.errors import ComparisonError, ScoreError
 from eval.score.counts import Counts
-from eval.score.metrics import IOU, MIOU
+from eval.score.metrics import IOU
 from eval.score.record import Score
 from tests.eval.scores import DIGESTS, SPLIT, make_counts, make_origin
 
@@ -175,12 +175,9 @@ def test_runs_are_paired_whatever_their_order():
 
 def test_a_class_differs_by_p_value_and_interval():
     """p 0.04 with an interval over zero does not do, nor an interval clear of zero with p 0.06."""
-    clear = Estimate(0.1, 0.05, 0.15, 0.02, 9.0, 0.07, 0.01)
-    over = dataclasses.replace(clear, low=-0.01)
-    classes = {"a": clear, "b": over, "c": clear}
-    adjusted = {"a": 0.04, "b": 0.04, "c": 0.06}
-    found = Difference({MIOU.key: clear}, {IOU.key: classes}, {IOU.key: adjusted})
-    assert [found.differs(IOU.key, name) for name in classes] == [True, False, False]
+    clear = ClassEstimate(0.1, 0.05, 0.15, 0.02, 9.0, 0.07, 0.01, p_holm=0.04)
+    over, unsure = dataclasses.replace(clear, low=-0.01), dataclasses.replace(clear, p_holm=0.06)
+    assert [entry.differs for entry in (clear, over, unsure)] == [True, False, False]
 
 
 def test_few_scenes_say_what_they_could_find():
@@ -228,7 +225,9 @@ def test_classes_not_in_the_reference_are_left_out():
     found = compare_arms({"baseline": [score(counts=made)], "candidate": [score(counts=made)]})
     difference = found.differences["candidate"]
     assert set(difference.by_class[IOU.key]) == {"water", "developed", "forest", "herbaceous"}
-    assert set(difference.adjusted[IOU.key]) == {"water", "developed", "forest", "herbaceous"}
+    p = sorted(entry.p_value for entry in difference.by_class[IOU.key].values())
+    smallest = min(entry.p_holm for entry in difference.by_class[IOU.key].values())
+    assert smallest == pytest.approx(min(4 * p[0], 1))  # Holm over the four classes that are there
 
 
 def test_runs_that_make_no_arms():

@@ -8,13 +8,16 @@ function shape(tag, attributes, text = "") {
 
 const STRONG = report.statistics.strong_above;
 
+// A class differs by both its p after Holm and its interval.
+const differs = (entry) => entry.p_holm < 1 - report.statistics.level && (entry.low > 0 || entry.high < 0);
+
 // Rows of the forest plot: words, estimate, class of the marks, whether the words stand out.
 function forestRows() {
   const rows = [];
   for (const metric of report.metrics.filter((entry) => entry.interval)) {
     if (metric.by_class) {
       const found = Object.entries(candidate.to_baseline.by_class[metric.key]);
-      rows.push(...found.map(([name, entry]) => [`${metric.label} ${name}`, entry, "candidate", entry.differs]));
+      rows.push(...found.map(([name, entry]) => [`${metric.label} ${name}`, entry, "candidate", differs(entry)]));
       continue;
     }
     const words = metric.key === report.headline_metric ? "" : `${metric.label}: `;
