@@ -188,7 +188,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     for package, commands in SUBCOMMANDS.items():
         for name, command in commands.items():
             made[f"{package} {name}"] = argparse.ArgumentParser(f"{package} {name}", allow_abbrev=False)
-            command.add_arguments(made[f"{package} {name}"])
+            command.load().add_arguments(made[f"{package} {name}"])
     return made
 
 

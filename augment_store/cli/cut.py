@@ -13,8 +13,6 @@ from augment_store.utils.text import pluralize
 if TYPE_CHECKING:
     from augment_store.chips.tiling import CutRequest, CutResult, UncoveredStrip
 
-SUMMARY: Final = "cut GeoTIFFs or COGs of any size into a chip set"
-
 EXAMPLES: Final = """
 python -m augment_store cut S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out chips
 python -m augment_store cut S2L2A=s2.tif MASK=labels.tif --out chips --scene nyc_20210704 --split train

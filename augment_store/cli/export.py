@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from augment_store.chips.georeference import is_known
+from augment_store.cli.parser import add_quiet_argument
+from augment_store.export.geotiff import write_cog, write_geotiff
+from augment_store.export.geozarr import write_zarr
+from augment_store.export.layers import choose_arrays, distinct_timesteps, layers
+from augment_store.export.mosaic import Canvas, mosaics, single
+from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
+from augment_store.modalities.map_arrays import MapArray
 from augment_store.modalities.registry import MAPS
+from augment_store.store.chip_selection import Progress, check_not_empty, positions_of
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.progress import ProgressReporter
 from augment_store.utils.text import pluralize
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from augment_store.export.mosaic import Canvas
-    from augment_store.modalities.map_arrays import MapArray
-    from augment_store.store.writer import AugmentStore
-
-SUMMARY: Final = "write the generated maps as GeoTIFF, COG or GeoZarr"
+EXAMPLES: Final = """
+python -m augment_store export stores/lulc --format cog --mosaic --out maps
+python -m augment_store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps
+"""
 
 FORMATS: Final = ("geotiff", "cog", "zarr")
 ARRAYS: Final = tuple(
@@ -29,7 +37,7 @@ ARRAYS: Final = tuple(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `export`."""
+    """Add the arguments of `export`."""
     parser.add_argument(
         "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
     )
@@ -42,88 +50,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--arrays", nargs="+", choices=ARRAYS, help="these arrays only (default: all but tokens)"
     )
     parser.add_argument("--mosaic", action="store_true", help="join the chips of each scene")
+    add_quiet_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports chips of a store.
+    """Export chips of a store.
 
     Raises:
         AugmentStoreError: If the store, the choice or the output folder cannot be used.
     """
-    from rich.console import Console
-
-    from augment_store.export.layers import choose_arrays
-    from augment_store.io.files import check_outside
-    from augment_store.store.chip_selection import Progress, check_not_empty, positions_of
-    from augment_store.store.writer import AugmentStore
-
     store = AugmentStore.open(args.store)
     check_outside(_target(store, args), store.path)
-    progress = Progress.read(store)
-    check_not_empty(store, progress)
+    states = Progress.read(store)
+    check_not_empty(store, states)
     arrays = choose_arrays(store, args.arrays)
-    positions = progress.complete if args.ids is None else positions_of(store, args.ids, progress)
+    positions = states.complete if args.ids is None else positions_of(store, args.ids, states)
     chip_ids = [store.chip_ids[position] for position in positions]
-    console = Console()
-    done = _export(console, store, chip_ids, arrays, args)
-    console.print(f"{args.out}: {done} of {pluralize(len(chip_ids), 'chip')} ({progress})", soft_wrap=True)
+    written = _export(store, chip_ids, arrays, args)
+    line = f"{args.out}: {written} of {pluralize(len(chip_ids), 'chip')} ({states})"
+    sys.stdout.write(f"{printable(line)}\n")
     return 0
 
 
 def _export(
-    console: Console,
-    store: AugmentStore,
-    chip_ids: Sequence[str],
-    arrays: Sequence[MapArray],
-    args: argparse.Namespace,
+    store: AugmentStore, chip_ids: Sequence[str], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> str:
-    """Writes everything; returns what was written, in words."""
-    from rich.progress import track
-
-    from augment_store.chips.georeference import is_known
-    from augment_store.export.mosaic import mosaics, single
-
+    """Write everything; returns what was written, in words."""
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
-    count = nowhere = 0
-    written = _written(store, canvases, arrays, args)
-    for canvas in track(
-        written, "exporting", console=console, transient=True, disable=not console.is_terminal
-    ):
-        count += 1
-        nowhere += not is_known(canvas.georeference)
+    count = unlocated = 0
+    with ProgressReporter("exporting", len(chip_ids), quiet=args.quiet) as progress:
+        for canvas, files in _written(store, canvases, arrays, args):
+            count += files
+            unlocated += files * (not is_known(canvas.georeference))
+            progress.advance(len(canvas.corners))
     noun = "group" if args.format == "zarr" else "file"
-    return f"{pluralize(count, noun)}{f' ({nowhere} without georeference)' if nowhere else ''}"
+    return f"{pluralize(count, noun)}{f' ({unlocated} without georeference)' if unlocated else ''}"
 
 
 def _target(store: AugmentStore, args: argparse.Namespace) -> Path:
-    """Where to write: a folder of files, or a Zarr group named after the store."""
+    """Return where to write: a folder of files, or a Zarr group named after the store."""
     out: Path = args.out
     return out / f"{store.path.stem}.zarr" if args.format == "zarr" else out
 
 
 def _written(
     store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
-) -> Iterator[Canvas]:
-    from augment_store.export.geozarr import write_zarr
-
+) -> Iterator[tuple[Canvas, int]]:
+    """Write canvases one after the other; yields each with the number of its files or groups."""
     if args.format == "zarr":
-        yield from write_zarr(_target(store, args), store, canvases, arrays)
+        yield from ((canvas, 1) for canvas in write_zarr(_target(store, args), store, canvases, arrays))
     else:
-        yield from _rasters(store, canvases, arrays, args)
+        yield from ((canvas, _write_rasters(store, canvas, arrays, args)) for canvas in canvases)
 
 
-def _rasters(
-    store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray], args: argparse.Namespace
-) -> Iterator[Canvas]:
-    """Writes a GeoTIFF per canvas and layer and yields its canvas; timesteps that are copies are skipped."""
-    from augment_store.export.geotiff import write_cog, write_geotiff
-    from augment_store.export.layers import distinct_timesteps, layers
-
+def _write_rasters(
+    store: AugmentStore, canvas: Canvas, arrays: Sequence[MapArray], args: argparse.Namespace
+) -> int:
+    """Write a GeoTIFF for each layer of a canvas, timesteps that are copies left out; returns their number."""
     write = write_cog if args.format == "cog" else write_geotiff
-    for canvas in canvases:
-        own = distinct_timesteps(store, tuple(canvas.corners))
-        for layer in layers(store, arrays):
-            if layer.timestep in own:
-                stem = "_".join(filter(None, (canvas.name, layer.array.name, layer.suffix)))
-                write(args.out / f"{stem}.tif", store, canvas, layer)
-                yield canvas
+    own = distinct_timesteps(store, tuple(canvas.corners))
+    wanted = [layer for layer in layers(store, arrays) if layer.timestep in own]
+    for layer in wanted:
+        stem = "_".join(filter(None, (canvas.name, layer.array.name, layer.suffix)))
+        write(args.out / f"{stem}.tif", store, canvas, layer)
+    return len(wanted)

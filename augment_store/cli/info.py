@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import Any
+from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,22 +16,26 @@ from augment_store.io.remote import as_path
 from augment_store.store.summary import summarize
 from augment_store.store.writer import AugmentStore
 
+EXAMPLES: Final = """
+python -m augment_store info stores/lulc
+python -m augment_store info stores/lulc --json
+"""
 
-def _info_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `info`."""
     parser.add_argument("store", type=as_path, metavar="STORE", help="folder of the store, or its URL")
     parser.add_argument("--json", action="store_true", help="print plain JSON instead of tables")
 
 
-def _info(parsed: argparse.Namespace) -> int:
-    import json
+def run(args: argparse.Namespace) -> int:
+    """Print what a store holds.
 
-    from rich.console import Console
-
-    from augment_store.store.summary import summarize
-    from augment_store.store.writer import AugmentStore
-
-    store = AugmentStore.open(parsed.store)
-    if parsed.json:
+    Raises:
+        AugmentStoreError: If it is not a store, or damaged.
+    """
+    store = AugmentStore.open(args.store)
+    if args.json:
         sys.stdout.write(json.dumps(summarize(store), indent=1) + "\n")
     else:
         Console().print(render_info(store))
@@ -38,7 +43,7 @@ def _info(parsed: argparse.Namespace) -> int:
 
 
 def render_info(store: AugmentStore) -> RenderableType:
-    """The summary as rich tables."""
+    """Render the summary as rich tables."""
     summary = summarize(store)
     spec = summary.pop("spec")
     audit, history = summary.pop("audit"), summary.pop("history")
@@ -59,7 +64,7 @@ def render_info(store: AugmentStore) -> RenderableType:
 
 
 def _cell(value: object) -> Text:
-    """A value of the store as text, in which nothing is markup or a control sequence."""
+    """Return a value of the store as text, in which nothing is markup or a control sequence."""
     return Text(printable(str(value)))
 
 

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from augment_store.cli.parser import LEGEND_HELP, add_layout_argument, positive
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from augment_store.cli.parser import LEGEND_HELP, add_layout_argument, add_quiet_argument, positive
+from augment_store.errors import SelectionError
+from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
+from augment_store.inspect.html_page import write_page
+from augment_store.inspect.references import OtherMaps
+from augment_store.inspect.statistics import ChipStatistics
+from augment_store.inspect.store_inspector import StoreInspector
+from augment_store.inspect.terminal import chips_table, print_summary
+from augment_store.inspect.views import view_chip
+from augment_store.integrity.input_match import check_inputs, open_chips
+from augment_store.io.files import printable
 from augment_store.io.remote import as_path
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.store.chip_selection import Progress, check_not_empty, draw, positions_of
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.progress import track
 from augment_store.utils.text import pluralize
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.console import Console
-
-    from augment_store.inspect.statistics import ChipStatistics
-    from augment_store.inspect.store_inspector import StoreInspector
-    from augment_store.store.writer import AugmentStore
-
-SUMMARY: Final = "look at the generated maps: a summary, a contact sheet, a page for the browser"
+EXAMPLES: Final = """
+python -m augment_store inspect stores/lulc --png sheet.png
+python -m augment_store inspect stores/lulc --chips data/nyc --worst 20 --html maps.html
+"""
 
 _PAGE_CHIPS: Final = 60
 _SHEET_CHIPS: Final = 8
@@ -32,7 +45,7 @@ _CHECKED_CHIPS: Final = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `inspect`."""
+    """Add the arguments of `inspect`."""
     parser.add_argument(
         "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
     )
@@ -67,24 +80,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of random chips that the summary is of (default: 500)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for random draws (default: 0)")
+    add_quiet_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Looks at a store.
+    """Show a store in the terminal, and as a contact sheet or a page where asked.
 
     Raises:
         AugmentStoreError: If the store, the chips, the choice or an output cannot be used.
     """
-    from rich.console import Console
-
-    from augment_store.inspect.references import OtherMaps
-    from augment_store.inspect.store_inspector import StoreInspector
-    from augment_store.inspect.terminal import print_summary
-    from augment_store.integrity.input_match import open_chips
-    from augment_store.modalities.legend_table import LegendTable
-    from augment_store.store.chip_selection import Progress, check_not_empty, draw
-    from augment_store.store.writer import AugmentStore
-
     store = AugmentStore.open(args.store)
     table = LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
@@ -93,68 +97,69 @@ def run(args: argparse.Namespace) -> int:
     against = (
         None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)
     )
-    survey = StoreInspector(store, chips, table, against)
-    asked = _positions(survey, args)
+    inspector = StoreInspector(store, chips, table, against)
+    asked = _positions(inspector, args)
     console = Console()
-    seen = list(survey.measure(draw(survey.progress.complete, args.summary_chips, args.seed)))
-    chosen = _choose(survey, seen, asked, args.worst)
-    _check_inputs(survey, chosen)
-    print_summary(console, survey, seen)
-    _show(console, survey, seen, chosen, args)
+    drawn = draw(inspector.progress.complete, args.summary_chips, args.seed)
+    seen = list(track(inspector.measure(drawn), "reading maps", drawn.size, quiet=args.quiet))
+    chosen = _choose(inspector, seen, asked, args.worst)
+    _check_inputs(inspector, chosen)
+    print_summary(console, inspector, seen)
+    _show(console, inspector, seen, chosen, args)
     return 0
 
 
-def _positions(survey: StoreInspector, args: argparse.Namespace) -> NDArray[np.int64]:
-    """Positions of the chips asked for by id, or drawn at random."""
-    from augment_store.store.chip_selection import draw, positions_of
-
+def _positions(inspector: StoreInspector, args: argparse.Namespace) -> NDArray[np.int64]:
+    """Return positions of the chips asked for by id, or drawn at random."""
     if args.ids is not None:
-        return positions_of(survey.store, args.ids, survey.progress)
+        return positions_of(inspector.store, args.ids, inspector.progress)
     usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
-    return draw(survey.progress.complete, args.random or usual, args.seed)
+    return draw(inspector.progress.complete, args.random or usual, args.seed)
 
 
 def _choose(
-    survey: StoreInspector, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
+    inspector: StoreInspector, seen: Sequence[ChipStatistics], asked: NDArray[np.int64], worst: int | None
 ) -> list[ChipStatistics]:
-    """Statistics of the chips to show; those of the summary are reused."""
+    """Return statistics of the chips to show; those of the summary are reused."""
     if worst is not None:
         return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
     known = {entry.chip_id: entry for entry in seen}
-    ids = [survey.store.chip_ids[position] for position in asked]
-    return [known.get(chip_id) or survey.statistics(chip_id) for chip_id in ids]
+    ids = [inspector.store.chip_ids[position] for position in asked]
+    return [known.get(chip_id) or inspector.statistics(chip_id) for chip_id in ids]
 
 
 def _show(
     console: Console,
-    survey: StoreInspector,
+    inspector: StoreInspector,
     seen: Sequence[ChipStatistics],
     chosen: Sequence[ChipStatistics],
     args: argparse.Namespace,
 ) -> None:
-    from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
-    from augment_store.inspect.html_page import write_page
-    from augment_store.inspect.terminal import chips_table
-    from augment_store.inspect.views import view_chip
 
     if args.html is not None:
         _check_number(len(chosen), _MAX_PAGE_CHIPS, "a page")
     if args.png is not None:
         _check_number(len(chosen), MAX_ROWS, "a contact sheet")
         write_sheet(
-            args.png, survey, [view_chip(survey, entry, args.timestep) for entry in chosen], args.timestep
+            args.png,
+            inspector,
+            [view_chip(inspector, entry, args.timestep) for entry in chosen],
+            args.timestep,
         )
-        console.print(f"{args.png}: contact sheet of {pluralize(len(chosen), 'chip')}", soft_wrap=True)
+        _say(f"{args.png}: contact sheet of {pluralize(len(chosen), 'chip')}")
     if args.html is not None:
-        write_page(args.html, survey, seen, chosen, args.timestep)
+        write_page(args.html, inspector, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
-        console.print(f"{args.html}: page of {pluralize(len(chosen), 'chip')}, {size:.2f} MB", soft_wrap=True)
+        _say(f"{args.html}: page of {pluralize(len(chosen), 'chip')}, {size:.2f} MB")
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{printable(line)}\n")
+
+
 def _check_number(chosen: int, most: int, what: str) -> None:
-    from augment_store.errors import SelectionError
 
     if chosen > most:
         raise SelectionError(
@@ -163,15 +168,13 @@ def _check_number(chosen: int, most: int, what: str) -> None:
 
 
 def _check_timestep(store: AugmentStore, timestep: int) -> None:
-    from augment_store.errors import SelectionError
 
     if not 0 <= timestep < store.extent.timesteps:
         raise SelectionError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
 
 
-def _check_inputs(survey: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:
-    from augment_store.integrity.input_match import check_inputs
+def _check_inputs(inspector: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:
 
-    if survey.chips is not None:
-        known = [entry.chip_id for entry in chosen if survey.has_inputs(entry.chip_id)]
-        check_inputs(survey.store, survey.chips, known[:_CHECKED_CHIPS])
+    if inspector.chips is not None:
+        known = [entry.chip_id for entry in chosen if inspector.has_inputs(entry.chip_id)]
+        check_inputs(inspector.store, inspector.chips, known[:_CHECKED_CHIPS])

@@ -12,8 +12,6 @@ from augment_store.io.files import printable
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
 
-SUMMARY: Final = "layouts of chip sets on disk: list them, show one, check one against a folder"
-
 EXAMPLES: Final = """
 python -m augment_store layouts
 python -m augment_store layouts show folders > my_layout.yaml

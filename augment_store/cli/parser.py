@@ -1,16 +1,24 @@
-"""What the command lines of all stages share: a subcommand, and how errors become a line and an exit status."""
+"""Parts that the command lines of all stages share: subcommands, common options, errors and exit statuses."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import importlib
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol, cast
 
+from augment_store.cli.process import (
+    SignalInterrupt,
+    discard_output,
+    prepare_streams,
+    signals_as_interrupts,
+)
 from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
@@ -26,21 +34,34 @@ PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EN
 """Errors of a path that the user named; errors in neither set keep their traceback."""
 
 
+class CommandModule(Protocol):
+    """The module of a subcommand; imports at its top what it needs, since it is imported only when it is used."""
+
+    EXAMPLES: str
+    """Command lines, one a line, shown at the end of its `--help`."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare its arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work and return the exit status."""
+
+
 @dataclass(frozen=True)
 class Command:
-    """One subcommand.
+    """One subcommand, before its module is imported.
 
     Attributes:
-        help: One line for `--help`.
-        add_arguments: Declares its arguments.
-        run: Does the work and returns the exit status.
-        examples: Command lines shown at the end of its `--help`.
+        module: Import path of its `CommandModule`.
+        summary: One line for `--help`; kept here so that the list of commands imports none of them.
     """
 
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-    examples: str = ""
+    module: str
+    summary: str
+
+    def load(self) -> CommandModule:
+        """Import the module."""
+        return cast(CommandModule, importlib.import_module(self.module))
 
 
 LEGEND_HELP: Final = (
@@ -51,7 +72,7 @@ LEGEND_HELP: Final = (
 
 
 def new_parser(module: str, description: str, examples: str = "") -> argparse.ArgumentParser:
-    """Parser of `python -m module`, with `--version` and examples after the options."""
+    """Return the parser of `python -m module`, with `--version` and examples after the options."""
     parser = argparse.ArgumentParser(
         f"python -m {module}",
         description=description,
@@ -65,19 +86,48 @@ def new_parser(module: str, description: str, examples: str = "") -> argparse.Ar
     return parser
 
 
-def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command]) -> None:
-    """Declares subcommands; which one was chosen is in ``parsed.command``."""
+def add_commands(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> None:
+    """Declare subcommands; ``parsed.command`` is the name of the chosen one and ``parsed.run`` does its work.
+
+    Only the module of the subcommand that `arguments` name is imported: its own help and parsing need it, the
+    list of commands does not.
+
+    Args:
+        parser: Parser whose own options take no value.
+        commands: Subcommands by name.
+        arguments: The command line.
+    """
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         subparser = subparsers.add_parser(
             name,
-            help=command.help,
-            description=command.help,
-            epilog=_epilog(command.examples),
+            help=command.summary,
+            description=command.summary,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        command.add_arguments(subparser)
+        if name == chosen:
+            module = command.load()
+            subparser.epilog = _epilog(module.EXAMPLES)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+
+
+def run_command(
+    program: str, description: str, examples: str, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> int:
+    """Parse a command line with subcommands, run the chosen one guarded, and return the exit status."""
+
+    def run() -> int:
+        parser = new_parser(program, description, examples)
+        add_commands(parser, commands, arguments)
+        parsed = parser.parse_args(arguments)
+        return cast(int, parsed.run(parsed))
+
+    return run_guarded(run)
 
 
 def _epilog(examples: str) -> str | None:
@@ -87,7 +137,7 @@ def _epilog(examples: str) -> str | None:
 def add_layout_argument(
     parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str = "detected from the files"
 ) -> None:
-    """Adds `--layout`, which every command that takes `--chips` has; `default` says what applies without it."""
+    """Add `--layout`, which every command that takes `--chips` has; `default` says what applies without it."""
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
@@ -96,8 +146,13 @@ def add_layout_argument(
     )
 
 
+def add_quiet_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--quiet`, which every command with a progress report has."""
+    parser.add_argument("--quiet", action="store_true", help="report no progress; results are still printed")
+
+
 def add_places_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--chips`, `--layout` and `--store`: where the chip set and the store of a run are now."""
+    """Add `--chips`, `--layout` and `--store`: where the chip set and the store of a run are now."""
     parser.add_argument(
         "--chips",
         type=as_path,
@@ -114,7 +169,7 @@ def add_places_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scenes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Adds `--scenes`, the rule that gives a chip its scene."""
+    """Add `--scenes`, the rule that gives a chip its scene."""
     parser.add_argument(
         "--scenes",
         metavar="FILE|REGEX",
@@ -125,7 +180,7 @@ def add_scenes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGrou
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, as an argument's type."""
+    """Parse a whole number of at least 1, as an argument's type."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}; expected at least 1")
@@ -133,20 +188,28 @@ def positive(text: str) -> int:
 
 
 def run_guarded(run: Callable[[], int]) -> int:
-    """Runs a command; turns the errors a user can act on into one line on stderr and an exit status.
+    """Run a command; turn the errors a user can act on into one line on stderr and an exit status.
 
     Returns:
         The command's own status; 2 for usage and configuration errors, including a wrong path; 1 if the
-        disk fails; 130 on Ctrl-C.
+        disk fails or nobody reads the output; 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
     """
+    prepare_streams()
     try:
-        return run()
+        with signals_as_interrupts():
+            status = run()
+            sys.stdout.flush()  # a full disk behind stdout is found here rather than at exit
+            return status
     except AugmentStoreError as error:
         return _fail(str(error), 2)
+    except SignalInterrupt as error:
+        return _fail(
+            f"stopped by {error}; what is complete is kept, and the same command resumes", error.status
+        )
     except KeyboardInterrupt:
         return _fail("interrupted; what is complete is kept, and the same command resumes", 130)
     except BrokenPipeError:
-        sys.stderr.close()
+        discard_output()
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -161,5 +224,6 @@ def run_guarded(run: Callable[[], int]) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"error: {printable(without_secrets(message))}\n")
+    with contextlib.suppress(OSError):  # where stderr cannot be written either, the status still tells
+        sys.stderr.write(f"error: {printable(without_secrets(message))}\n")
     return status

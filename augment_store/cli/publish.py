@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
+from augment_store.errors import PublishError
+from augment_store.integrity.input_match import open_chips
+from augment_store.io.files import check_local, printable
 from augment_store.io.remote import as_path
-
-SUMMARY: Final = "a store as a folder for others: data, STAC collection, dataset card, Croissant"
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_licence
+from augment_store.publish.folder import publish
+from augment_store.publish.hub import push
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """\
 python -m augment_store publish stores/lulc --out nyc --chips data/nyc --license CC-BY-4.0
@@ -18,7 +25,7 @@ python -m augment_store publish stores/lulc --out nyc --license CC-BY-4.0 --attr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `publish`."""
+    """Add the arguments of `publish`."""
     parser.add_argument(
         "store", type=as_path, metavar="STORE", help="folder of the store; complete and sound"
     )
@@ -50,21 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the folder, and uploads it where asked.
+    """Write the folder, and upload it where asked.
 
     Raises:
         AugmentStoreError: If the store is not sound, or the folder or upload fails.
     """
-    from augment_store.errors import PublishError
-    from augment_store.integrity.input_match import open_chips
-    from augment_store.io.files import check_local
-    from augment_store.modalities.legend_table import LegendTable
-    from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_licence
-    from augment_store.publish.folder import publish
-    from augment_store.publish.hub import push
-    from augment_store.store.writer import AugmentStore
-    from augment_store.utils.text import pluralize
-
     check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
     check_licence(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
@@ -76,10 +73,8 @@ def run(args: argparse.Namespace) -> int:
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
     imprint = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
     facts = publish(store, args.out, imprint, chips=chips, table=table, repo=args.push)
-    sys.stdout.write(
-        f"{args.out}: {pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}, generated, "
-    )
-    sys.stdout.write("not reference\n")
+    held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"
+    sys.stdout.write(f"{printable(str(args.out))}: {held}, generated, not reference\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'dataset')}\n")
     return 0

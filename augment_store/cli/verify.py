@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
 
-from augment_store.cli.parser import (
-    add_layout_argument,
-    positive,
-)
+from augment_store.chips.chip_set import ChipSet
+from augment_store.cli.parser import add_layout_argument, add_quiet_argument, positive
+from augment_store.integrity.repair import repair_store
+from augment_store.integrity.verify import Problem, verify_store
 from augment_store.io.files import check_writable, printable
+from augment_store.io.lock import store_lock
 from augment_store.io.remote import as_path
 from augment_store.store.history import command_line, last_command
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.progress import ProgressReporter
 from augment_store.utils.text import pluralize
 
+EXAMPLES: Final = """
+python -m augment_store verify stores/lulc --chips data/nyc
+python -m augment_store verify stores/lulc --repair
+"""
 
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+MAX_EQUAL_LINES: Final = 10
+"""Chips that are listed for one and the same problem before the others are only counted."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `verify`."""
     parser.add_argument("store", type=as_path, metavar="STORE", help="folder of the store, or its URL")
     parser.add_argument("--chips", type=as_path, metavar="DIR", help="also compare with these chips")
     add_layout_argument(parser)
@@ -31,42 +46,63 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="repair what can be repaired, and mark damaged chips to be generated again",
     )
+    add_quiet_argument(parser)
 
 
-def _verify(parsed: argparse.Namespace) -> int:
-    from augment_store.io.lock import store_lock
+def run(args: argparse.Namespace) -> int:
+    """Print what is wrong with a store, and repair it where asked; returns 1 if anything is.
 
-    if parsed.repair:
-        check_writable("--repair", parsed.store)
+    Raises:
+        AugmentStoreError: If it is not a store, or another run writes to it.
+    """
+    if args.repair:
+        check_writable("--repair", args.store)
     # without a folder, opening it says so; locking would leave a lock file beside nothing
-    if not parsed.repair or not parsed.store.is_dir():
-        return _verified(parsed)
-    command = command_line("augment_store", ["verify", str(parsed.store), "--repair"])
-    with store_lock(parsed.store, command):  # what is repaired must still be what was found
-        return _verified(parsed)
+    if not args.repair or not args.store.is_dir():
+        return _verify(args)
+    command = command_line("augment_store", ["verify", str(args.store), "--repair"])
+    with store_lock(args.store, command):  # what is repaired must still be what was found
+        return _verify(args)
 
 
-def _verified(parsed: argparse.Namespace) -> int:
-    from augment_store.chips.chip_set import ChipSet
-    from augment_store.integrity.repair import repair_store
-    from augment_store.integrity.verify import verify_store
-    from augment_store.store.writer import AugmentStore
-
-    store = AugmentStore.open(parsed.store, mode="r+" if parsed.repair else "r", lost_ids=True)
-    chip_set = ChipSet.open(parsed.chips, parsed.layout) if parsed.chips else None
-    count, mendable = 0, []
-    for problem in verify_store(store, chip_set, random=parsed.random, seed=parsed.seed):
-        sys.stdout.write(f"{printable(str(problem))}\n")
-        count += 1
-        if problem.positions:  # chips that are only pending are not kept: there may be a million
-            mendable.append(problem)
+def _verify(args: argparse.Namespace) -> int:
+    store = AugmentStore.open(args.store, mode="r+" if args.repair else "r", lost_ids=True)
+    chip_set = ChipSet.open(args.chips, args.layout) if args.chips else None
     total = len(store.chip_ids)
-    looked = f", maps read of {min(parsed.random, total)} (seed {parsed.seed})" if parsed.random else ""
-    found = pluralize(count, "problem") if count else "sound"
-    sys.stdout.write(f"{store.path}: {found}, {pluralize(total, 'chip')}{looked}\n")
-    if parsed.repair:
-        sys.stdout.write(f"{pluralize(repair_store(store, mendable), 'chip')} set back to pending\n")
+    looked = min(args.random or total, total)
+    # with a chip set every chip is looked at twice: its maps, then its inputs
+    work = looked * (1 if chip_set is None else 2)
+    with ProgressReporter("verifying", work, quiet=args.quiet) as progress:
+        found = verify_store(store, chip_set, random=args.random, seed=args.seed, on_checked=progress.advance)
+        count, repairable = _print_problems(found)
+    only = f", maps read of {looked} (seed {args.seed})" if args.random else ""
+    verdict = pluralize(count, "problem") if count else "sound"
+    sys.stdout.write(f"{printable(str(store.path))}: {verdict}, {pluralize(total, 'chip')}{only}\n")
+    if args.repair:
+        sys.stdout.write(f"{pluralize(repair_store(store, repairable), 'chip')} set back to pending\n")
     again = last_command(store.history)
     if count and again:
         sys.stdout.write(f"last generated by: {printable(again)}\n")
     return 1 if count else 0
+
+
+def _print_problems(problems: Iterable[Problem]) -> tuple[int, list[Problem]]:
+    """Print a line for each problem as it is found, and sum up those that many chips share.
+
+    Returns:
+        Number of problems, and those of chips that can be set back.
+    """
+    counts: Counter[str] = Counter()
+    repairable = []
+    for problem in problems:
+        chip, _, what = str(problem).partition(": ")
+        shared = what if chip.startswith("chip ") else str(problem)
+        counts[shared] += 1
+        if counts[shared] <= MAX_EQUAL_LINES:
+            sys.stdout.write(f"{printable(str(problem))}\n")
+        if problem.positions:  # chips that are only pending are not kept: there may be a million
+            repairable.append(problem)
+    for shared, count in counts.items():
+        if count > MAX_EQUAL_LINES:
+            sys.stdout.write(f"{pluralize(count - MAX_EQUAL_LINES, 'more chip')}: {printable(shared)}\n")
+    return counts.total(), repairable

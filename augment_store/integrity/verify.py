@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,8 +48,17 @@ class Problem:
         return self.message
 
 
+def _ignore(_count: int) -> None:
+    """Report no progress."""
+
+
 def verify_store(
-    store: AugmentStore, chip_set: ChipSet | None = None, *, random: int | None = None, seed: int = 0
+    store: AugmentStore,
+    chip_set: ChipSet | None = None,
+    *,
+    random: int | None = None,
+    seed: int = 0,
+    on_checked: Callable[[int], object] = _ignore,
 ) -> Iterator[Problem]:
     """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
 
@@ -59,6 +68,7 @@ def verify_store(
         random: Number of random chips whose maps and inputs are read; None for all. Everything else is
             checked for all chips.
         seed: Seed for random draws.
+        on_checked: Called with the number of chips whose maps, or later whose inputs, have been looked at since.
     """
     problems = list(_schema_problems(store))
     yield from problems
@@ -78,11 +88,12 @@ def verify_store(
         found = list(_column_problems(store, shard, positions))
         yield from found
         damaged |= bool(found)
+        looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
         if not found and not any(_overlap(positions, lost) for lost in nameless):
-            looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
             yield from _shard_problems(store, shard, positions, looked)
+        on_checked(len(looked))
     if chip_set is not None and not damaged:
-        yield from _chip_set_problems(store, chip_set, drawn)
+        yield from _chip_set_problems(store, chip_set, drawn, on_checked)
 
 
 def sorted_chunks(store: AugmentStore) -> Iterator[tuple[list[str], list[int]]]:
@@ -106,7 +117,10 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
 
 
 def changed_chips(
-    store: AugmentStore, chip_set: ChipSet, positions: Iterable[int] | None = None
+    store: AugmentStore,
+    chip_set: ChipSet,
+    positions: Iterable[int] | None = None,
+    on_checked: Callable[[int], object] = _ignore,
 ) -> dict[str, Mismatch]:
     """Chips that are complete in the store but differ on disk from what it was generated from, and how.
 
@@ -114,6 +128,7 @@ def changed_chips(
         store: The store.
         chip_set: The chips.
         positions: Chips of the store to look at; None for all.
+        on_checked: Called with the number of chips compared since.
     """
     looked = range(len(store.chip_ids)) if positions is None else positions
     complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
@@ -137,8 +152,10 @@ def changed_chips(
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chips), COMPARED_AT_ONCE):  # a million chips are not all queued at once
             lot = chips[start : start + COMPARED_AT_ONCE]
-            found = zip(lot, pool.map(compare, lot), strict=True)
-            changed |= {chip_id: what for chip_id, what in found if what is not None}
+            for chip_id, what in zip(lot, pool.map(compare, lot), strict=True):
+                on_checked(1)
+                if what is not None:
+                    changed[chip_id] = what
     return changed
 
 
@@ -339,10 +356,12 @@ def _series_problems(store: AugmentStore, positions: range, complete: Sequence[i
                 )
 
 
-def _chip_set_problems(store: AugmentStore, chip_set: ChipSet, looked: Sequence[int]) -> Iterator[Problem]:
+def _chip_set_problems(
+    store: AugmentStore, chip_set: ChipSet, looked: Sequence[int], on_checked: Callable[[int], object]
+) -> Iterator[Problem]:
     for chip_id in sorted(set(chip_set.ids).difference(store.chip_ids.positions())):
         yield Problem(f"chip {chip_id}: in {chip_set.folder} but not in the store")
-    for chip_id, what in changed_chips(store, chip_set, looked).items():
+    for chip_id, what in changed_chips(store, chip_set, looked, on_checked).items():
         yield Problem(f"chip {chip_id}: {what.value}")
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from eval.compare.verdict import Verdict
     from eval.score.record import Score
 
-SUMMARY: Final = "compare a candidate with a baseline and controls: verdict, intervals, report"
+EXAMPLES: Final = """
+python -m eval compare --baseline runs/baseline --candidate runs/tim_lulc --out report
+"""
 
 REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
 

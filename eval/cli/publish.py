@@ -9,7 +9,9 @@ from typing import Final
 
 from augment_store.cli.parser import add_places_arguments
 
-SUMMARY: Final = "a run as a folder for Hugging Face: weights, configuration, model card, report"
+EXAMPLES: Final = """
+python -m eval publish runs/tim_lulc --report report --out published/tim_lulc --license Apache-2.0
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,9 @@ from augment_store.cli.parser import add_places_arguments
 if TYPE_CHECKING:
     from finetune.run.preflight import PathOverrides
 
-SUMMARY: Final = "confusion counts, metrics and predicted maps of runs on their test split"
+EXAMPLES: Final = """
+python -m eval score runs/baseline runs/tim_lulc
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-SUMMARY: Final = "arms × seeds with their controls: runs what is missing, from generation to report"
+EXAMPLES: Final = """
+python -m eval study --config study.yaml
+"""
 CONFIGS: Final = Path(str(resources.files("eval.study") / "configs"))
 """Folder of the studies that ship with the package."""
 

@@ -10,7 +10,9 @@ from typing import Final
 from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
 from augment_store.io.remote import as_path
 
-SUMMARY: Final = "score the generated maps themselves, through a legend table; a control for compare"
+EXAMPLES: Final = """
+python -m eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,10 @@ import pytest
 from augment_store.cli.main import COMMANDS, main
 from augment_store.cli.parser import add_commands, new_parser, run_guarded
 from augment_store.io.lock import file_lock
+from augment_store.store.chip_index import ChipEntry
+from augment_store.store.schema import ChipShape
+from augment_store.store.writer import AugmentStore
+from tests.worlds import make_spec
 
 
 def run_module(*arguments, **kwargs):
@@ -77,12 +81,38 @@ def test_every_command_shows_examples_that_its_parser_takes(command, capsys):
         main([command, "--help"])
     examples = capsys.readouterr().out.partition("examples:\n")[2].strip().splitlines()
     parser = new_parser("augment_store", "")
-    add_commands(parser, COMMANDS)
+    add_commands(parser, COMMANDS, [command])
     assert examples
     for example in examples:
         words = shlex.split(example.partition(" > ")[0])
         assert words[:3] == ["python", "-m", "augment_store"]
         assert parser.parse_args(words[3:]).command == command
+
+
+def test_only_the_module_of_the_chosen_command_is_imported():
+    code = (
+        "import sys\n"
+        "from augment_store.cli.main import COMMANDS, main\n"
+        "try: main(['info', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('imported:', *[name for name, command in COMMANDS.items() if command.module in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: info"
+
+
+def test_equal_problems_are_summed_up(tmp_path, capsys):
+    store = AugmentStore.create(tmp_path / "s", make_spec(), ChipShape(1, 32, 32), 8)
+    store.announce([ChipEntry(f"chip{number:02}", "scene") for number in range(13)])
+    assert main(["verify", str(store.path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:10] == [
+        f"chip chip{number:02}: pending; run the generate command again" for number in range(10)
+    ]
+    assert lines[10:] == [
+        "3 more chips: pending; run the generate command again",
+        f"{store.path}: 13 problems, 13 chips",
+    ]
 
 
 def test_help_says_what_a_store_is_and_which_version_this_is(capsys):
