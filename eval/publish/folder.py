@@ -63,7 +63,7 @@ def _write(
     opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: PublicationInfo
 ) -> None:
     bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
-    spec = augmentation.store.spec if augmentation.store else None
+    spec = augmentation.maps.spec if augmentation.maps else None
     bundle.write(folder)
     write_json(folder / REPORT, report.model_dump(mode="json"))
     if spec is not None:

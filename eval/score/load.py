@@ -92,7 +92,8 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
 
 
 def _check_store(run: Path, manifest: RunManifest, datamodule: TimStoreDataModule) -> None:
-    store = datamodule.augmentation.decisive
+    augmentation = datamodule.augmentation
+    store = augmentation.store if augmentation.depends_on_store else None
     found = store.fingerprint if store else ""
     if found != manifest.augment.fingerprint:
         place = store.path if store else "no store"

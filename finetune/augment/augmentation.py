@@ -19,7 +19,7 @@ from augment_store.store.spec import InputSpec
 from augment_store.store.writer import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, ControlInputs, MapSource
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
-from finetune.augment.store_maps import StoreMaps
+from finetune.augment.map_cache import MapCache
 from finetune.errors import ConfigError, EncodingError
 
 MEGABYTE: Final = 2**20
@@ -30,7 +30,7 @@ DEFAULT_MAP: Final = MAPS[LULC.name]
 
 @dataclass(frozen=True)
 class AugmentRequest:
-    """What a user asks for.
+    """Store, encodings and control that a user asks for.
 
     Attributes:
         store: Folder of the store, or None.
@@ -45,16 +45,16 @@ class AugmentRequest:
     seed: int = 0
 
     @classmethod
-    def of(
+    def from_arguments(
         cls, augment: str | None, encoding: Sequence[str] | None, control: str | None, seed: int = 0
     ) -> AugmentRequest:
-        """What the datamodule's arguments of these names ask for."""
+        """Return the request that the datamodule's arguments of these names make."""
         store = as_path(augment) if augment else None
         return cls(store, None if encoding is None else tuple(encoding), control, seed)
 
 
 def _check(request: AugmentRequest) -> Control | None:
-    """The control asked for.
+    """Return the control asked for, or None.
 
     Raises:
         ConfigError: If it is unknown, or needs a store that is not named.
@@ -74,7 +74,7 @@ def _check(request: AugmentRequest) -> Control | None:
 
 
 class JoinedMaps(NamedTuple):
-    """Maps for the chips of a split, and which of their arrays are read."""
+    """Maps for the chips of a split, and the names of the arrays that are read."""
 
     source: MapSource
     arrays: tuple[str, ...]
@@ -90,7 +90,8 @@ class Augmentation:
     Attributes:
         encoding: Encodings in effect: those named, or the default of the store or the control; none without either.
         plan: What is read for them and where it goes.
-        store: The store's maps, if they are read.
+        store: The named store, even if a control stands in for its maps; None without one.
+        maps: The store's maps; None if they are not read.
 
     Raises:
         ConfigError: If the request contradicts itself, or the store lacks what the encoding needs.
@@ -100,13 +101,13 @@ class Augmentation:
     def __init__(self, request: AugmentRequest, memory_limit_mb: int) -> None:
         self.request = request
         self.control = _check(request)
-        self._opened = self._open()
-        self.encoding = self._settle_encoding()
+        self.store = self._open()
+        self.encoding = self._choose_encoding()
         self.plan: EncodingPlan = plan_encoding(self.encoding)
-        self.store: StoreMaps | None = None
-        if self._opened is not None and self._reads_store and self.plan.arrays:
-            self.store = StoreMaps(self._opened, self.plan.arrays, memory_limit_mb * MEGABYTE)
-            _check_codebooks(self._opened, self.plan)
+        self.maps: MapCache | None = None
+        if self.store is not None and self._reads_store and self.plan.arrays:
+            self.maps = MapCache(self.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
+            _check_codebooks(self.store, self.plan)
 
     @property
     def _reads_store(self) -> bool:
@@ -122,15 +123,15 @@ class Augmentation:
             return None  # a control that reads no maps needs no store
         return AugmentStore.open(path)
 
-    def _settle_encoding(self) -> tuple[str, ...]:
-        """The encodings in effect, by their full names.
+    def _choose_encoding(self) -> tuple[str, ...]:
+        """Return the encodings in effect, by their full names.
 
         Raises:
             EncodingError: If the control cannot make those named.
         """
         named, control = self.request.encoding, self.control
         made = control.encodings if control is not None else ()
-        kind = None if self._opened is None else self._opened.spec.map
+        kind = None if self.store is None else self.store.spec.map
         if not named:  # a baseline's saved configuration says []
             if kind is None and control is None:
                 return ()
@@ -146,39 +147,34 @@ class Augmentation:
     @property
     def token_modality(self) -> str:
         """Modality whose tokens the encoding ``tokens`` feeds to the model: the store's, or LULC without a store."""
-        return DEFAULT_MAP.name if self._opened is None else self._opened.spec.modality
-
-    @property
-    def opened(self) -> AugmentStore | None:
-        """The named store, even if a control stands in for its maps; None without one."""
-        return self._opened
+        return DEFAULT_MAP.name if self.store is None else self.store.spec.modality
 
     @property
     def extent(self) -> ChipShape | None:
         """Timesteps and size of the named store's chips; None without a store."""
-        return None if self._opened is None else self._opened.extent
+        return None if self.store is None else self.store.extent
 
     @property
-    def decisive(self) -> AugmentStore | None:
-        """The named store if a sample depends on it: on its maps, or on the units of its inputs."""
+    def depends_on_store(self) -> bool:
+        """True if a sample depends on the named store: on its maps, or on the units of its inputs."""
         takes_units = self.control is not None and self.control.takes_units
-        return self._opened if self.store is not None or takes_units else None
+        return self.maps is not None or (self.store is not None and takes_units)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """How the inputs of the named store's chips entered the generator, in which units; empty without a store."""
-        return () if self._opened is None else self._opened.spec.inputs
+        """Units in which the inputs of the named store's chips entered the generator; empty without a store."""
+        return () if self.store is None else self.store.spec.inputs
 
     @cached_property
     def scenes(self) -> dict[str, str]:
         """Scene of each chip in the named store, even if a control stands in for it; empty without a store."""
-        if self._opened is None:
+        if self.store is None:
             return {}
-        entries = read_entries(self._opened)
+        entries = read_entries(self.store)
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
     def source(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> JoinedMaps | None:
-        """Maps for the chips of a split; None if nothing is joined.
+        """Return maps for the chips of a split; None if nothing is joined.
 
         Args:
             chips: The chip set; None if samples come from elsewhere.
@@ -193,19 +189,19 @@ class Augmentation:
         return JoinedMaps(self._maps(chips, ids, shape), self.plan.arrays)
 
     def _maps(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> MapSource:
-        if self.store is not None:
-            self.store.hold(ids)
+        if self.maps is not None:
+            self.maps.hold(ids)
         if self.control is not None:
             seed, constants = self.request.seed, self.plan.constants
-            given = ControlInputs(chips, ids, shape, seed, constants, self.store, self.inputs)
+            given = ControlInputs(chips, ids, shape, seed, constants, self.maps, self.inputs)
             return self.control.make(given)
-        if self.store is None:
+        if self.maps is None:
             raise ConfigError("there is no store to read maps from; name one with --augment, or a --control")
-        return self.store
+        return self.maps
 
 
 def _check_codebooks(store: AugmentStore, plan: EncodingPlan) -> None:
-    """Refuses encodings that need one index or one probability per token if there are several codebooks."""
+    """Refuse encodings that need one index or one probability per token if there are several codebooks."""
     single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
     if store.spec.codebooks > 1 and single:
         raise EncodingError(

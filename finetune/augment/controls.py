@@ -27,15 +27,15 @@ _NDVI_MAP: Final = CONTINUOUS[NDVI.name]
 
 
 class MapSource(Protocol):
-    """A source of maps."""
+    """Source of maps."""
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """Raw values of one chip, ``[sample, time, …]``."""
+        """Return raw values of one chip, ``[sample, time, …]``."""
         ...
 
 
 class ShuffledMaps:
-    """The control `shuffle`: every chip gets the maps of another chip of its split, never its own.
+    """Control `shuffle`: every chip gets the maps of another chip of its split, never its own.
 
     Args:
         maps: The maps.
@@ -57,12 +57,12 @@ class ShuffledMaps:
         self._maps = maps
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """Raw values of the chip's donor, ``[sample, time, …]``."""
+        """Return raw values of the chip's donor, ``[sample, time, …]``."""
         return self._maps.read(array, self.donor[chip_id])
 
 
 class AnalyticNdvi:
-    """The control `analytic-ndvi`: NDVI from the chip's own raw bands, B08 and B04, without a generator.
+    """Control `analytic-ndvi`: NDVI from the chip's own raw bands, B08 and B04, without a generator.
 
     It has the store's type and scale of NDVI, so that it takes the same path into the model.
 
@@ -76,7 +76,7 @@ class AnalyticNdvi:
         _, self._offset = units_on_disk(S2L2A.name, chips.layout, inputs)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """NDVI ``[1, time, y, x]`` as int16 of scale 1e-4; the fill value where a band has no data.
+        """Return NDVI ``[1, time, y, x]`` as int16 of scale 1e-4; the fill value where a band has no data.
 
         Raises:
             ChipDataError: If an array other than ``ndvi`` is asked for.
@@ -91,7 +91,7 @@ class AnalyticNdvi:
 
 
 class ConstantMaps:
-    """The control `constant`: the same value in every pixel of every chip; as many weights, no information.
+    """Control `constant`: the same value in every pixel of every chip; as many weights, no information.
 
     Args:
         values: Raw value of each array, of size 1 in y and x, and one per band.
@@ -103,14 +103,14 @@ class ConstantMaps:
         self._shape = shape
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
-        """Raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
+        """Return raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
         height, width = map(patches, self._shape) if array == TOKENS else self._shape
         return self._values[array].repeat(width, axis=-1).repeat(height, axis=-2)
 
 
 @dataclass(frozen=True)
 class ControlInputs:
-    """What a control can make its maps from.
+    """Data that a control can make its maps from.
 
     Attributes:
         chips: The chip set; None if samples come from elsewhere.
@@ -145,7 +145,7 @@ def _analytic_ndvi(given: ControlInputs) -> MapSource:
 
 @dataclass(frozen=True)
 class Control:
-    """A source that replaces the generated maps by data that cannot, or need not, come from a generator.
+    """Source that replaces the generated maps by data that cannot, or need not, come from a generator.
 
     Attributes:
         name: What users call it.

@@ -33,7 +33,7 @@ VALUE: Final = "value"
 
 @dataclass(frozen=True)
 class PlaneEncoding:
-    """An encoding that makes planes, one value per pixel each.
+    """Encoding that makes planes, one value per pixel each.
 
     Attributes:
         name: What users call it.
@@ -52,13 +52,13 @@ class PlaneEncoding:
 
 
 def _raw(dtype: type[np.generic], *values: float) -> NDArray[Any]:
-    """A raw value for every sample, timestep and pixel, or one per band."""
+    """Return a raw value for every sample, timestep and pixel, or one per band."""
     several = (len(values),) if len(values) > 1 else ()
     return np.array(values).astype(dtype).reshape(1, 1, *several, 1, 1)
 
 
 def _onehot(raw: Tensor, classes: int) -> Tensor:
-    """A plane per class, 1 where the pixel has that class; all are 0 where nothing was generated."""
+    """Make a plane per class, 1 where the pixel has that class; all are 0 where nothing was generated."""
     import torch
 
     values = torch.arange(classes, device=raw.device, dtype=raw.dtype).view(1, -1, 1, 1, 1)
@@ -66,7 +66,7 @@ def _onehot(raw: Tensor, classes: int) -> Tensor:
 
 
 def _index(raw: Tensor, classes: int) -> Tensor:
-    """The class number scaled to 0..1; 0, which is "no data", where nothing was generated."""
+    """Scale the class number to 0..1; 0, which is "no data", where nothing was generated."""
     index = raw.unsqueeze(1).float()
     return (index / (classes - 1)).where(index < classes, 0.0)
 
@@ -80,7 +80,7 @@ def _shares(raw: Tensor) -> Tensor:
 
 
 def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Values standardised as TerraMind was pretrained with them; 0, the mean, where nothing was generated."""
+    """Return values standardized as TerraMind was pretrained with them; 0, the mean, where nothing was generated."""
     import torch
 
     banded = (raw if raw.ndim == 5 else raw.unsqueeze(2)).transpose(1, 2)
@@ -89,12 +89,12 @@ def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float
 
 
 def _token_probability(raw: Tensor) -> Tensor:
-    """Probability of the token drawn for a pixel's patch; 0 where nothing was generated."""
+    """Return the probability of the token drawn for a pixel's patch; 0 where nothing was generated."""
     return raw.unsqueeze(1).float().nan_to_num(nan=0.0)
 
 
 def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
-    """Encodings of a map of classes."""
+    """Yield the encodings of a map of classes."""
     count, stem = len(kind.classes), kind.name
     planes = tuple(f"{stem}_{entry.flag.upper()}" for entry in kind.classes)
     named = partial(full_name, kind=kind)
@@ -107,7 +107,7 @@ def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
 
 
 def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
-    """Encodings of a map of values: a plane per band."""
+    """Yield the encodings of a map of values: a plane per band."""
     modality = kind.modality
     # A plane is concatenated onto input bands and must not share the name of one.
     stem = "GENERATED_" if kind.name in INPUT_MODALITIES else ""
@@ -118,7 +118,7 @@ def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
 
 
 def full_name(name: str, kind: GeneratedMap) -> str:
-    """Name of an encoding that also says which map it belongs to, so that nothing else has to.
+    """Return the name of an encoding that also says which map it belongs to, so that nothing else has to.
 
     It is the map's array for values, the plain name for TerraMind's land cover, and both for other classes.
     """
@@ -148,7 +148,7 @@ PLANES_MODALITY: Final = "TIM"
 
 
 class Placement(enum.Enum):
-    """Where cached modalities enter the model."""
+    """Position at which cached modalities enter the model."""
 
     NOWHERE = "nowhere"
     BANDS = "bands"
@@ -165,7 +165,7 @@ TRAINED_LAYERS: Final[Mapping[Placement, str]] = {
 
 @dataclass(frozen=True)
 class EncodingPlan:
-    """What is read from the store and where it goes.
+    """Arrays read from the store, and where their planes go.
 
     Attributes:
         placement: Onto a modality's bands, as a modality of its own, as tokens, or nowhere.
@@ -187,7 +187,7 @@ class EncodingPlan:
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The store's arrays that are read, each once."""
+        """Arrays of the store that are read, each once."""
         return tuple(self.constants)
 
     @property
@@ -199,7 +199,7 @@ class EncodingPlan:
 
 
 def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str, ...]:
-    """Encodings by their full names.
+    """Return encodings by their full names.
 
     Args:
         names: As a user names them; unknown names are left for `plan_encoding` to refuse.
@@ -223,7 +223,7 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
 
 
 def plan_encoding(names: Sequence[str]) -> EncodingPlan:
-    """Plan of a list of encodings.
+    """Return the plan of a list of encodings.
 
     Args:
         names: Full names of any of the plane encodings, with ``modality`` among them to make these planes a
@@ -250,5 +250,5 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
 
 
 def carrier_of(modalities: Sequence[str]) -> str:
-    """The modality whose bands the planes are concatenated onto: Sentinel-2 if it is an input, else the first."""
+    """Return the modality whose bands the planes are concatenated onto: Sentinel-2, or else the first input."""
     return next((name for name in S2_MODALITIES if name in modalities), modalities[0])

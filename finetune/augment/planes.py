@@ -13,7 +13,7 @@ from finetune.augment.encodings import PLANES_MODALITY, EncodingPlan, Placement,
 
 
 def make_planes(plan: EncodingPlan, maps: Mapping[str, Tensor]) -> Tensor:
-    """Concatenated planes of a batch, finite whatever the maps hold.
+    """Concatenate the planes of a batch, finite whatever the maps hold.
 
     Args:
         plan: Which planes.
@@ -26,7 +26,7 @@ def make_planes(plan: EncodingPlan, maps: Mapping[str, Tensor]) -> Tensor:
 
 
 def make_token_grid(tokens: Tensor) -> Tensor:
-    """Codebook indices repeated over their patches, so that TerraTorch's wrappers see one image size.
+    """Repeat codebook indices over their patches, so that TerraTorch's wrappers see one image size.
 
     Args:
         tokens: ``[B, T, H/16, W/16]`` codebook indices.
@@ -44,7 +44,7 @@ def join_images(
     maps: Mapping[str, Tensor],
     token_modality: str,
 ) -> dict[str, Tensor]:
-    """Adds the cached modalities to the images of a batch, where the encoding puts them.
+    """Add the cached modalities to the images of a batch, where the encoding puts them.
 
     Args:
         plan: Which planes, and where they go.

@@ -118,7 +118,7 @@ class TimStoreDataModule(LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
         self.transforms |= {"test": test_transform, "predict": test_transform}
-        request = AugmentRequest.of(augment, encoding, control, control_seed)
+        request = AugmentRequest.from_arguments(augment, encoding, control, control_seed)
         self.augmentation = Augmentation(request, memory_limit_mb)
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
@@ -132,7 +132,7 @@ class TimStoreDataModule(LightningDataModule):
 
     @cached_property
     def chips(self) -> ChipSet:
-        """The chip set.
+        """Chip set on disk.
 
         Raises:
             ChipSetError: If there is none, or the layout is unknown.
@@ -144,7 +144,7 @@ class TimStoreDataModule(LightningDataModule):
 
     @cached_property
     def reading(self) -> ReadConfig:
-        """What is read from a chip; if no timesteps are named, all that the first chip has.
+        """Bands and timesteps that are read from a chip; if no timesteps are named, all that the first chip has.
 
         Raises:
             AugmentStoreError: If that chip cannot be read.
@@ -178,7 +178,7 @@ class TimStoreDataModule(LightningDataModule):
         return SplitMembers(ids[: self.limit_chips], scenes, training=split == "train")
 
     def setup(self, stage: str) -> None:
-        """Checks every chip of the splits a stage needs and makes their datasets.
+        """Check every chip of the splits a stage needs and make their datasets.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
@@ -203,7 +203,7 @@ class TimStoreDataModule(LightningDataModule):
         reading = dataclasses.replace(self.reading, mask=split != "predict")
         classes = len(self.class_names) or None
         rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
-        survey = survey_chips(self.chips, members.ids, rules, self.augmentation.store)
+        survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps)
         self._check_tokens(survey.shape)
         self.surveys[split] = survey
         maps = self.augmentation.source(self.chips, members.ids, survey.shape)
@@ -214,7 +214,7 @@ class TimStoreDataModule(LightningDataModule):
         return ChipDataset(self.chips, members, reading, transform, maps)
 
     def _check_tokens(self, shape: tuple[int, int]) -> None:
-        """TerraTorch embeds tokens of squares only, and pads images, which would shift them against a token grid."""
+        """Check the size: TerraTorch embeds tokens of squares only, and its padding would shift a token grid."""
         height, width = shape
         if self.augmentation.plan.placement is Placement.TOKENS and (height != width or height % PADDED_TO):
             raise ConfigError(
@@ -223,7 +223,7 @@ class TimStoreDataModule(LightningDataModule):
             )
 
     def _check_fits(self, split: str) -> None:
-        """Stops before anything is trained if a batch or the network cannot take what transforms make of a chip."""
+        """Stop before anything is trained if a batch or the network cannot take what transforms make of a chip."""
 
         def draw() -> tuple[int, int]:
             image = next(iter(self.datasets[split][0]["image"].values()))
@@ -249,27 +249,27 @@ class TimStoreDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Batches of the training split, shuffled."""
+        """Return batches of the training split, shuffled."""
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Batches of the validation split."""
+        """Return batches of the validation split."""
         return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Batches of the test split."""
+        """Return batches of the test split."""
         return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Batches of the chips to predict, without masks."""
+        """Return batches of the chips to predict, without masks."""
         return self._loader("predict")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Turns a loaded batch into what the model sees; Lightning calls this on the model's device."""
+        """Turn a loaded batch into what the model sees; Lightning calls this on the model's device."""
         return self.model_batch(batch)
 
     def model_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """A loaded batch as TerraTorch's task takes it.
+        """Return a loaded batch as TerraTorch's task takes it.
 
         Chip and scene ids are left out, since TerraTorch passes every further key to the network.
 

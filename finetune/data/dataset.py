@@ -22,7 +22,7 @@ from finetune.errors import ConfigError
 
 @dataclass(frozen=True)
 class ReadConfig:
-    """What is read from a chip.
+    """Bands and timesteps that are read from a chip.
 
     Attributes:
         bands: Band names of each modality, in the order the model gets them.
@@ -47,7 +47,7 @@ class ReadConfig:
 def find_bands(
     modalities: Sequence[str], subsets: Mapping[str, Sequence[str]] | None
 ) -> dict[str, tuple[str, ...]]:
-    """Bands of each modality: all of them, or the subset named.
+    """Return the bands of each modality: all of them, or the subset named.
 
     Raises:
         ConfigError: If a modality or a band is unknown.
@@ -93,7 +93,7 @@ class SampleDraw:
         self._stream = np.random.default_rng(0)
 
     def __call__(self, samples: int) -> int:
-        """One of so many samples, counted from 0."""
+        """Draw one of so many samples, counted from 0."""
         if self._process != os.getpid():
             self._process, self._stream = os.getpid(), np.random.default_rng(torch.initial_seed())
         return int(self._stream.integers(samples))
@@ -129,7 +129,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return len(self.members.ids)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample of one chip; transforms draw from torch's generator, which seeds each worker.
+        """Return the sample of one chip; transforms draw from torch's generator, which seeds each worker.
 
         Returns:
             ``image`` (``[C, T, H, W]``, or ``[C, H, W]`` for one timestep, by modality; raw units), ``maps`` (raw,
@@ -157,7 +157,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return {name: self._select(name, image) for name, image in stacked.items()}
 
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The bands in use, no data replaced."""
+        """Return the bands in use, no data replaced."""
         every, chosen = INPUT_MODALITIES[modality].bands, self.reading.bands[modality]
         picked = image if chosen == every else image[[every.index(band) for band in chosen]]
         return np.nan_to_num(picked, copy=False, nan=self.reading.replacement)
@@ -168,14 +168,14 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return read_maps(self._maps, chip_id, self.reading.timesteps, self._draw)
 
     def _filename(self, chip_id: str) -> str:
-        """The GeoTIFF that says where the chip lies: the DEM, or else another."""
+        """Return the GeoTIFF that says where the chip lies: the DEM, or else another."""
         return str(next(self.chips.geotiffs(chip_id), self.chips.folder / chip_id))
 
 
 def read_maps(
     maps: JoinedMaps, chip_id: str, timesteps: Sequence[int], draw: SampleDraw | None
 ) -> dict[str, NDArray[Any]]:
-    """One generated sample of each array ``[time, …]`` at the timesteps in use; the same sample for all arrays.
+    """Read one generated sample of each array ``[time, …]`` at the timesteps in use; the same sample for all arrays.
 
     Args:
         maps: Where they come from, and which arrays.
@@ -189,13 +189,13 @@ def read_maps(
 
 
 def _at(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
-    """``[time, …]`` of one sample; an array without samples or time holds for all of them."""
+    """Return ``[time, …]`` of one sample; an array without samples or time holds for all of them."""
     picked = at_timestep(values[sample % len(values)], timesteps)
     return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stacks samples into a batch; ids and file names become lists."""
+    """Stack samples into a batch; ids and file names become lists."""
     batch: dict[str, Any] = {}
     for key, value in samples[0].items():
         values = [sample[key] for sample in samples]

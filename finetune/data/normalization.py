@@ -66,7 +66,7 @@ Given = Known | None
 
 
 def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]]) -> Statistics:
-    """Statistics of the bands in use.
+    """Return statistics of the bands in use.
 
     Args:
         means: Name of a preset, or means by modality. A preset that only one of the two names applies to both;
@@ -88,7 +88,7 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
 
 
 def check_units(statistics: Statistics, layout: Layout) -> None:
-    """Presets are for dB and for Sentinel-2 without an offset, but a fine-tune standardises the values on disk.
+    """Check that values on disk are in the preset's unit: dB, and Sentinel-2 without an offset.
 
     Args:
         statistics: Statistics of the modalities in use.
@@ -111,7 +111,7 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
 
 
 def find_unit_concerns(statistics: Statistics, inputs: Sequence[InputSpec]) -> Iterator[str]:
-    """Modalities whose values on disk a store was told to convert, and which a preset standardises as they are.
+    """Yield concerns about modalities that the generator converted and the fine-tune's preset does not.
 
     The layout knows nothing of it, since a command said so. It stops nothing: Phase 2 was trained like that.
 
@@ -131,12 +131,12 @@ def find_unit_concerns(statistics: Statistics, inputs: Sequence[InputSpec]) -> I
 
 
 def _named(linear: bool, offset: float) -> str:
-    """A unit on disk that is not the presets', in words."""
+    """Return in words a unit on disk that is not the presets'."""
     return "linear power" if linear else f"values with an offset of {offset:g}"
 
 
 def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:
-    """Means and stds of the same preset, or numbers for both; a mixture may be in two units."""
+    """Return means and stds of the same preset, or numbers for both; a mixture may be in two units."""
     if (means is None or isinstance(means, str)) and (stds is None or isinstance(stds, str)):
         if means and stds and means != stds:
             raise ConfigError(f"means: {means}, but stds: {stds}; name the same preset under both")
@@ -149,7 +149,7 @@ def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:
 
 
 def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
-    """Values of one modality, from a preset's name or from numbers."""
+    """Return values of one modality, from a preset's name or from numbers."""
     if isinstance(given, str):
         if given not in PRESETS:
             raise ConfigError(f"{kind}: unknown preset {given!r}; expected {', '.join(PRESETS)} or numbers")
@@ -166,7 +166,7 @@ def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
 
 
 def _select(modality: str, values: tuple[float, ...], bands: Sequence[str]) -> tuple[float, ...]:
-    """Statistics of the bands in use, given those of all bands or of just these."""
+    """Return statistics of the bands in use, given those of all bands or of just these."""
     every = INPUT_MODALITIES[modality].bands
     if len(values) == len(every):
         return tuple(values[every.index(band)] for band in bands)

@@ -15,13 +15,13 @@ from augment_store.chips.layouts import root_above
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size
-from finetune.augment.store_maps import StoreMaps
+from finetune.augment.map_cache import MapCache
 from finetune.errors import LabelError
 
 
 @dataclass(frozen=True)
 class SplitRequirements:
-    """What every chip must satisfy.
+    """Requirements that every chip must satisfy.
 
     Attributes:
         modalities: Modalities that are read.
@@ -38,7 +38,7 @@ class SplitRequirements:
 
 @dataclass(frozen=True)
 class SplitDigest:
-    """What was found about the chips of a split.
+    """Digests and size of the chips of a split.
 
     Attributes:
         inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
@@ -52,7 +52,7 @@ class SplitDigest:
 
 
 def open_chips(root: Path, layout: str | None) -> ChipSet:
-    """The chip set of a YAML's ``data_root``.
+    """Open the chip set of a YAML's ``data_root``.
 
     Args:
         root: Its root, or its ``data`` folder if no layout is named.
@@ -67,12 +67,12 @@ def open_chips(root: Path, layout: str | None) -> ChipSet:
 
 
 def survey_chips(
-    chips: ChipSet, ids: Iterable[str], rules: SplitRequirements, store: StoreMaps | None
+    chips: ChipSet, ids: Iterable[str], rules: SplitRequirements, store: MapCache | None
 ) -> SplitDigest:
-    """Reads every chip once: checks sizes, timesteps and labels, and the digests of a store if there is one.
+    """Read every chip once: check sizes, timesteps and labels, and the digests of a store if there is one.
 
     Raises:
-        AugmentStoreError: Naming the first chip that cannot be used, and why; see `StoreMaps.check` for
+        AugmentStoreError: Naming the first chip that cannot be used, and why; see `MapCache.check` for
             chips that do not belong to the store.
     """
     inputs, masks = hashlib.sha256(), hashlib.sha256()
@@ -96,7 +96,7 @@ def survey_chips(
     )
 
 
-def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: StoreMaps | None) -> Chip:
+def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: MapCache | None) -> Chip:
     names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
     chip = chips.read(chip_id, tuple(names))
     if max(rules.timesteps) >= chip.timesteps:
@@ -129,7 +129,7 @@ def _checked_mask(
 
 
 def _check_shapes(shapes: dict[str, tuple[int, int]]) -> None:
-    """One batch needs one size."""
+    """Make sure that all chips have one size, as a batch needs."""
     if len(set(shapes.values())) > 1:
         smallest, largest = min(shapes, key=lambda c: shapes[c]), max(shapes, key=lambda c: shapes[c])
         raise ChipDataError(

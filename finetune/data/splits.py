@@ -17,7 +17,7 @@ from finetune.errors import SplitError
 
 @dataclass(frozen=True)
 class SceneRule:
-    """How the scene of a chip is found, and whether a scene may be in two splits.
+    """Rule for the scene of a chip, and whether a scene may be in two splits.
 
     Attributes:
         rule: Rule as `--scenes` takes it, or None for the chip set's own.
@@ -30,7 +30,7 @@ class SceneRule:
     store: Mapping[str, str] = field(default_factory=dict)
 
     def scenes(self, chips: ChipSet, ids: Collection[str]) -> dict[str, str]:
-        """Scene of each chip: the store's, or by the rule for chips that the store does not have.
+        """Return the scene of each chip: the store's, or by the rule for chips that the store does not have.
 
         Raises:
             ChipSetError: If a chip gets none.
@@ -69,12 +69,12 @@ class Splits:
 
 
 def digest_of_ids(ids: Iterable[str]) -> str:
-    """SHA-256 of sorted chip ids, in hexadecimal, by which a split is known in every record."""
+    """Return the SHA-256 of sorted chip ids, in hexadecimal, by which a split is known in every record."""
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRule) -> Splits:
-    """Reads the split files that exist and checks that they do not overlap.
+    """Read the split files that exist and check that they do not overlap.
 
     Args:
         chips: The chip set; its own split files are used where none is named.
@@ -115,7 +115,7 @@ def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[st
 
 
 def require_split(splits: Splits, split: str, chips: ChipSet) -> tuple[str, ...]:
-    """Chips of a split that a run needs.
+    """Return the chips of a split that a run needs.
 
     Raises:
         ChipSetError: If there is no such split file; the message says what a chip set holds besides images.

@@ -61,7 +61,7 @@ class SampleTransform:
         maps: Mapping[str, NDArray[Any]],
         seed: int,
     ) -> tuple[dict[str, Tensor], Tensor | None, dict[str, Tensor]]:
-        """Transforms one sample.
+        """Transform one sample.
 
         Args:
             images: ``[C, H, W]`` or ``[C, T, H, W]`` by modality.
@@ -92,32 +92,32 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 
 def flatten_maps(values: NDArray[Any]) -> NDArray[Any]:
-    """``[…, H, W]`` as ``[H, W, channels]``."""
+    """Reshape ``[…, H, W]`` to ``[H, W, channels]``."""
     planes = values.reshape(-1, *values.shape[-2:])
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
 
 def unflatten_maps(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> Tensor:
-    """The reverse of `flatten_maps`, whatever the size has become."""
+    """Reverse `flatten_maps`, whatever the size has become."""
     tensor = torch.as_tensor(values)
     height, width = tensor.shape[:2]
     return tensor.reshape(height, width, -1).permute(2, 0, 1).reshape(*leading, height, width).contiguous()
 
 
 def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
-    """A transformed image as a tensor; one that ToTensorV2 has already converted is in order."""
+    """Return a transformed image as a tensor; one that ToTensorV2 has already converted is in order."""
     if isinstance(image, Tensor):
         return image.contiguous()
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
 
 
 def steps_of(transforms: Transforms) -> list[Any]:
-    """The transforms, however a YAML gives them."""
+    """List the transforms, however a YAML gives them."""
     return list(transforms.transforms if isinstance(transforms, A.Compose) else transforms or ())
 
 
 def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tuple[int, int]:
-    """Height and width of the images that transforms make; a batch needs one for all.
+    """Return height and width of the images that transforms make; a batch needs one for all.
 
     Where a turn is followed by a crop, only trying tells what comes out; so turns are tried, with and without.
 
@@ -152,7 +152,7 @@ def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tu
 
 
 def every_step(steps: Sequence[Any]) -> Iterator[Any]:
-    """Every transform, including those inside OneOf and the like."""
+    """Yield every transform, including those inside OneOf and the like."""
     for step in steps:
         if isinstance(step, BaseCompose):
             yield from every_step(step.transforms)
@@ -161,7 +161,7 @@ def every_step(steps: Sequence[Any]) -> Iterator[Any]:
 
 
 def check_steps(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> None:
-    """Makes sure that images and maps can go through transforms together.
+    """Make sure that images and maps can go through transforms together.
 
     Args:
         steps: Albumentations transforms.

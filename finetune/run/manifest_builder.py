@@ -99,7 +99,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
 def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
     """What a datamodule joins to its chips."""
     augmentation = datamodule.augmentation
-    store, maps = augmentation.decisive, augmentation.store
+    store, maps = augmentation.store if augmentation.depends_on_store else None, augmentation.maps
     return AugmentRecord(
         encoding=augmentation.encoding,
         planes=augmentation.plan.plane_names,

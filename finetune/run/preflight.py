@@ -102,7 +102,9 @@ def _check_data(data: Any, options: Options) -> None:
         wanted = _joined(resolved)
     except ValidationError:
         return  # of the wrong type, or missing: TerraTorch's parser names the key
-    Augmentation(AugmentRequest.of(wanted.augment, wanted.encoding, wanted.control), memory_limit_mb=0)
+    Augmentation(
+        AugmentRequest.from_arguments(wanted.augment, wanted.encoding, wanted.control), memory_limit_mb=0
+    )
     open_chips(as_path(wanted.data_root), wanted.layout)
     if wanted.scenes is not None:
         scenes_by_rule((), wanted.scenes)  # only the splits tell which chips need a scene

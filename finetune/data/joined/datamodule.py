@@ -21,11 +21,10 @@ from augment_store.store.schema import ChipShape
 from augment_store.utils.text import pluralize
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
+from finetune.augment.map_cache import MapCache
 from finetune.augment.planes import join_images
-from finetune.augment.store_maps import StoreMaps
 from finetune.data.datamodule import STAGES
 from finetune.data.joined.dataset import JoinedDataset, Sample, list_samples, transforms_of
-from finetune.data.series import StoreDates, tells_dates
 from finetune.data.transforms import one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import check_shape
@@ -35,7 +34,7 @@ MEMORY_LIMIT_MB: Final = 2048
 
 
 class JoinedDataModule(LightningDataModule):
-    """A datamodule of TerraTorch's whose samples gain the cached planes of a store.
+    """Datamodule of TerraTorch's whose samples gain the cached planes of a store.
 
     Maps go through the datamodule's own transforms together with the image, so that they turn with it. Planes are made
     of them and joined after the datamodule has standardised the image.
@@ -79,7 +78,11 @@ class JoinedDataModule(LightningDataModule):
             raise ConfigError(f"control {control} without a store; name one with augment")
         self.datamodule = datamodule
         self.chip_files = chip_files
-        request = AugmentRequest.of(augment, encoding, control, control_seed) if augment else AugmentRequest()
+        request = (
+            AugmentRequest.from_arguments(augment, encoding, control, control_seed)
+            if augment
+            else AugmentRequest()
+        )
         self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
         if self.augmentation.plan.placement is Placement.TOKENS:
             raise ConfigError(
@@ -93,18 +96,18 @@ class JoinedDataModule(LightningDataModule):
         self.save_hyperparameters({"joined": self._record()})
 
     def _record(self) -> dict[str, Any]:
-        """What is joined, as plain values."""
-        augmentation, store = self.augmentation, self.augmentation.store
+        """Return what is joined, as plain values."""
+        augmentation, maps = self.augmentation, self.augmentation.maps
         return {
             "store": str(augmentation.request.store or ""),
-            "fingerprint": store.fingerprint if store else "",
+            "fingerprint": maps.fingerprint if maps else "",
             "encoding": list(augmentation.encoding),
             "planes": list(augmentation.plan.plane_names),
             "control": augmentation.request.control or "",
             "control_seed": augmentation.request.seed,
             "timesteps": list(self.timesteps),
             "chip_files": self.chip_files,
-            "inputs_compared": store is not None and self.chips is not None,
+            "inputs_compared": maps is not None and self.chips is not None,
         }
 
     @property
@@ -117,7 +120,7 @@ class JoinedDataModule(LightningDataModule):
         return self.augmentation.extent
 
     def __getattr__(self, name: str) -> Any:
-        """What tasks and callbacks ask of the datamodule itself, such as ``val_dataset`` or ``plot``."""
+        """Return what tasks and callbacks ask of the datamodule itself, such as ``val_dataset`` or ``plot``."""
         if name.startswith("_") or name == "datamodule":  # unpickling asks before there is any
             raise AttributeError(name)
         return getattr(self.datamodule, name)
@@ -125,7 +128,7 @@ class JoinedDataModule(LightningDataModule):
     # Joining -----------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Sets the datamodule up and joins the datasets that a stage needs.
+        """Set the datamodule up and join the datasets that a stage needs.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``.
@@ -144,7 +147,7 @@ class JoinedDataModule(LightningDataModule):
                 self._check_fits(dataset)
 
     def _check_fits(self, dataset: Any) -> None:
-        """Sizes, times and shapes that differ stop here, and not in a worker or in the network."""
+        """Stop here where sizes, times or shapes differ, and not in a worker or in the network."""
 
         def draw() -> tuple[int, int]:
             image = dataset[0]["image"]
@@ -166,12 +169,10 @@ class JoinedDataModule(LightningDataModule):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
         _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
-        store, opened = self.augmentation.store, self.augmentation.opened
         ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
-        dates = StoreDates.read(opened, ids, self.timesteps) if opened else StoreDates(self.timesteps)
-        if store is not None:
-            _check_known(store, samples)
-            self._check_inputs(store, samples, dates, told=tells_dates(dataset))
+        if self.augmentation.maps is not None:
+            _check_known(self.augmentation.maps, samples)
+            self._check_inputs(self.augmentation.maps, samples)
         maps = self.augmentation.source(self.chips, ids, self.extent.shape)
         if maps is None:
             raise ConfigError("nothing to join; name an encoding")
@@ -179,7 +180,7 @@ class JoinedDataModule(LightningDataModule):
             dataset,
             samples,
             maps,
-            dates,
+            self.timesteps,
             self.augmentation.plan.placement,
             self._store_path,
             training=split == "train",
@@ -191,40 +192,35 @@ class JoinedDataModule(LightningDataModule):
     def _store_path(self) -> Path:
         return self.augmentation.request.store or Path()
 
-    def _check_inputs(
-        self, store: StoreMaps, samples: Sequence[Sample], dates: StoreDates, *, told: bool
-    ) -> None:
-        """Compares what the datamodule reads with what the generator saw, if a chip set tells.
+    def _check_inputs(self, maps: MapCache, samples: Sequence[Sample]) -> None:
+        """Compare what the datamodule reads with what the generator saw, if a chip set is named.
 
         Args:
-            store: The store's maps.
+            maps: The store's maps.
             samples: Samples of a split.
-            dates: Which dates the store's timesteps are.
-            told: Whether samples tell theirs, so that they are compared when a sample is read.
 
         Raises:
             ConfigError: If a sample's files are not the chip's.
             OtherChipsError: If the chips are not those of the store.
         """
-        where = f" Its timesteps are those at the {dates.described()}" if dates.positions else ""
+        dates = _describe_dates(maps, samples[0].chip_id)
         if self.chips is None:
             rank_zero_warn(
-                f"{store.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
-                f"what it was generated from; to have them compared, name the chip set with chips.{where}"
+                f"{maps.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
+                f"what it was generated from; to have them compared, name the chip set with chips.{dates}"
             )
             return
-        if self.chips.layout.evenly_spaced and not told:
+        if self.chips.layout.evenly_spaced:
             rank_zero_warn(
-                f"{store.path}: nothing tells which dates a sample has. One with the whole series gets the store's; "
-                f"one with as many dates as the store must have the same.{where}"
+                f"{maps.path}: nothing tells which dates a sample has; let the datamodule take the store's.{dates}"
             )
         for sample in samples:
-            _check_files(self.chips, sample, store.path)
-            store.note(self.chips.read(sample.chip_id, store.inputs))
-        store.check(self.chips)
+            _check_files(self.chips, sample, maps.path)
+            maps.note(self.chips.read(sample.chip_id, maps.inputs))
+        maps.check(self.chips)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Standardises a batch as the datamodule does, then joins the planes; Lightning calls this on the device."""
+        """Standardize a batch as the datamodule does, then join the planes; Lightning calls this on the device."""
         maps = batch.pop("maps", None)
         made: dict[str, Any] = self.datamodule.on_after_batch_transfer(batch, dataloader_idx)
         if maps is None:
@@ -238,27 +234,27 @@ class JoinedDataModule(LightningDataModule):
     # Left to the datamodule ---------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Downloads and prepares data."""
+        """Download and prepare data."""
         self.datamodule.prepare_data()
 
     def teardown(self, stage: str) -> None:
-        """Ends a stage."""
+        """End a stage."""
         self.datamodule.teardown(stage)
 
     def train_dataloader(self) -> Any:
-        """Batches of the training split."""
+        """Return batches of the training split."""
         return self.datamodule.train_dataloader()
 
     def val_dataloader(self) -> Any:
-        """Batches of the validation split."""
+        """Return batches of the validation split."""
         return self.datamodule.val_dataloader()
 
     def test_dataloader(self) -> Any:
-        """Batches of the test split."""
+        """Return batches of the test split."""
         return self.datamodule.test_dataloader()
 
     def predict_dataloader(self) -> Any:
-        """Batches of the samples to predict."""
+        """Return batches of the samples to predict."""
         return self.datamodule.predict_dataloader()
 
 
@@ -272,7 +268,7 @@ def _timesteps_of(named: list[int] | None, extent: ChipShape, store: str) -> tup
 
 
 def _check_stays(augmentation: Any, name: str) -> None:
-    """Batches must not be turned on the device, where the planes have not met the image yet."""
+    """Make sure that batches are not turned on the device, where the planes are not yet joined to the image."""
     steps = augmentation.modules() if isinstance(augmentation, nn.Module) else ()
     moving = (GeometricAugmentationBase2D, GeometricAugmentationBase3D)
     for step in steps:
@@ -284,7 +280,7 @@ def _check_stays(augmentation: Any, name: str) -> None:
 
 
 def _check_one_file_each(samples: Iterable[Sample]) -> None:
-    """Two files with one id tell of a wrong pattern."""
+    """Make sure that no two files have one id, which would mean a wrong pattern."""
     seen: dict[str, Sample] = {}
     for sample in samples:
         first = seen.setdefault(sample.chip_id, sample)
@@ -295,8 +291,17 @@ def _check_one_file_each(samples: Iterable[Sample]) -> None:
             )
 
 
+def _describe_dates(maps: MapCache, chip_id: str) -> str:
+    """Say where the store's timesteps are in one chip's files, for a message; empty for a single timestep."""
+    if maps.extent.timesteps == 1:
+        return ""
+    rows = dict(zip(maps.inputs, maps.store.read("series_index", chip_id), strict=True))
+    listed = ", ".join(f"{name} {' '.join(map(str, row.tolist()))}" for name, row in rows.items())
+    return f" Its timesteps are those at the positions {listed} in the files of chip {chip_id}"
+
+
 def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
-    """Makes sure that a sample's files are those of its chip, so that the chip's digests tell of them.
+    """Make sure that a sample's files are those of its chip, so that the chip's digests hold for them.
 
     Raises:
         ConfigError: If one is another chip's or another folder's.
@@ -315,24 +320,24 @@ def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
         )
 
 
-def _check_known(store: StoreMaps, samples: Sequence[Sample]) -> None:
-    """Makes sure that every sample has maps.
+def _check_known(maps: MapCache, samples: Sequence[Sample]) -> None:
+    """Make sure that every sample has maps.
 
     Raises:
         OtherChipsError: Naming file, chip and store.
     """
-    missing = [sample for sample in samples if sample.chip_id not in store.complete]
+    missing = [sample for sample in samples if sample.chip_id not in maps.complete]
     if not missing:
         return
     first = missing[0]
     more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-    if first.chip_id in store.store.chip_ids:
-        command = last_command(store.store.history) or "the python -m generate command that made the store"
+    if first.chip_id in maps.store.chip_ids:
+        command = last_command(maps.store.history) or "the python -m generate command that made the store"
         what, remedy = "not complete", f"Generate it with: {command}"
     else:
-        example = next(iter(sorted(store.complete)), "none")
+        example = next(iter(sorted(maps.complete)), "none")
         what = "not in it"
         remedy = (
             f"It has chips such as {example}; say with chip_files how names hold that id, as {{id}}_S2L2A.tif"
         )
-    raise OtherChipsError(f"{first.name}: chip {first.chip_id} of {store.path}: {what}{more}. {remedy}")
+    raise OtherChipsError(f"{first.name}: chip {first.chip_id} of {maps.path}: {what}{more}. {remedy}")

@@ -24,7 +24,6 @@ from augment_store.utils.text import format_size, pluralize
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
 from finetune.data.dataset import SampleDraw, read_maps
-from finetune.data.series import MisalignedSampleError, StoreDates, take_dates
 from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
 from finetune.errors import ConfigError
 
@@ -35,14 +34,18 @@ PREFIX: Final = "cached_"
 """Of the maps' names in a transform, so that a modality of the same name is another."""
 
 
+class MisalignedSampleError(Exception):
+    """Raised where an image and its maps differ in size or time."""
+
+
 @dataclass(frozen=True)
 class Sample:
-    """What is known of a sample before it is read.
+    """Files and chip of a sample, known before it is read.
 
     Attributes:
         files: Its files by modality, as the dataset names them; one that has no modalities is under ``image``. Empty
             where the dataset names its samples by id.
-        file: The one of them whose name tells the chip, or the id.
+        file: The one of them whose name holds the chip's id, or the id.
         chip_id: The chip.
     """
 
@@ -52,12 +55,12 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """Name of the file that tells the chip."""
+        """Name of the file that holds the chip's id."""
         return PurePath(self.file).name
 
 
 def list_samples(dataset: Any, split: str, pattern: str) -> tuple[Sample, ...]:
-    """Samples of a dataset in its order.
+    """List the samples of a dataset in its order.
 
     Args:
         dataset: A dataset of TerraTorch's.
@@ -96,7 +99,7 @@ def _sample(entry: Any, split: str, pattern: str) -> Sample:
 
 
 def find_id(name: str, pattern: str) -> str | None:
-    """The chip's id in a file's name; None if the name does not match the pattern."""
+    """Return the chip's id in a file's name; None if the name does not match the pattern."""
     if pattern == "{id}":
         return name.removesuffix(".zarr.zip") if name.endswith(".zarr.zip") else PurePath(name).stem
     prefix, suffix = pattern.split("{id}")
@@ -105,7 +108,7 @@ def find_id(name: str, pattern: str) -> str | None:
 
 
 class JoinedTransform:
-    """A dataset's transform, through which the maps of a sample go too.
+    """Transform of a dataset, through which the maps of a sample go too.
 
     Args:
         inner: The dataset's transform.
@@ -130,7 +133,7 @@ class JoinedTransform:
             self._compose.add_targets({f"{PREFIX}{name}": "mask" for name in arrays})
 
     def __call__(self, *positional: dict[str, Any], **named: Any) -> dict[str, Any]:
-        """Transforms a sample, given as one dict or by name, as the dataset calls it."""
+        """Transform a sample, given as one dict or by name, as the dataset calls it."""
         data = positional[0] if positional else named
         _check_size(data, self.given)
         if self._compose is not None:
@@ -146,7 +149,7 @@ class JoinedTransform:
 
 
 def transforms_of(dataset: Any) -> A.Compose | None:
-    """The Albumentations that all modalities of a dataset share, if it has any that one can find."""
+    """Return the Albumentations that all modalities of a dataset share, or None if none can be found."""
     transform = getattr(dataset, "transform", None)
     inner = transform.inner if isinstance(transform, JoinedTransform) else transform
     steps = inner.transforms if isinstance(inner, MultimodalTransforms) else inner
@@ -154,7 +157,7 @@ def transforms_of(dataset: Any) -> A.Compose | None:
 
 
 def _shared_compose(transform: Any) -> A.Compose | None:
-    """The Albumentations that all modalities share; None if nothing of the transform moves a pixel.
+    """Return the Albumentations that all modalities share; None if nothing of the transform moves a pixel.
 
     Raises:
         ConfigError: If modalities are moved one by one, or what the transform does is unknown.
@@ -182,14 +185,14 @@ def _shared_compose(transform: Any) -> A.Compose | None:
 
 
 def _of_terratorch(transform: Any) -> bool:
-    """Whether it is one of the functions by which TerraTorch makes tensors where no transform is named."""
+    """Tell whether it is one of TerraTorch's functions that make tensors where no transform is named."""
     return str(getattr(transform, "__module__", "")).startswith("terratorch.") and hasattr(
         transform, "__code__"
     )
 
 
 def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> None:
-    """An image, ``[…, H, W, C]`` here, and its maps must begin on the same pixels."""
+    """Make sure that an image, ``[…, H, W, C]`` here, and its maps have the same pixels before any transform."""
     shapes = [
         value.shape[-3:-1] for value in data.values() if isinstance(value, np.ndarray) and value.ndim > 2
     ]
@@ -201,13 +204,13 @@ def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> No
 
 
 class JoinedDataset(Dataset[dict[str, Any]]):
-    """A dataset of TerraTorch's whose samples have cached maps, raw, under ``maps``.
+    """Dataset of TerraTorch's whose samples have cached maps, raw, under ``maps``.
 
     Args:
         inner: The dataset; its transform is replaced by one that takes the maps along.
         samples: Its samples, by `list_samples`.
         maps: Where the maps come from, and the arrays that are read.
-        dates: The store's timesteps that are joined, and which dates of a chip's series they are.
+        timesteps: The store's timesteps that are joined.
         placement: Where the maps enter the model.
         store: The store, for messages.
         training: Whether one of several generated samples is drawn at random; otherwise it is the first.
@@ -221,7 +224,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         inner: Any,
         samples: Sequence[Sample],
         maps: JoinedMaps,
-        dates: StoreDates,
+        timesteps: tuple[int, ...],
         placement: Placement,
         store: Path,
         *,
@@ -229,11 +232,11 @@ class JoinedDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.inner = inner
         self.samples_joined = samples
-        self._maps, self._dates, self._placement = maps, dates, placement
+        self._maps, self._timesteps, self._placement = maps, timesteps, placement
         self._store, self._draw = store, SampleDraw() if training else None
         self._transform: JoinedTransform | None = None
         if getattr(inner, "transform", None) is not None:
-            self._transform = JoinedTransform(inner.transform, maps.arrays, len(dates.timesteps))
+            self._transform = JoinedTransform(inner.transform, maps.arrays, len(timesteps))
             inner.transform = self._transform
         elif getattr(inner, "transforms", None) is not None:
             raise ConfigError(
@@ -241,7 +244,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
             )
 
     def __getattr__(self, name: str) -> Any:
-        """What tasks ask of the dataset itself, such as ``plot``."""
+        """Return what tasks ask of the dataset itself, such as ``plot``."""
         if name.startswith("_") or name == "inner":  # unpickling asks before there is any
             raise AttributeError(name)
         return getattr(self.inner, name)
@@ -250,17 +253,16 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         return len(self.samples_joined)
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
-        """The dataset's sample, with ``maps`` ``[T, …, H, W]`` by array, transformed alike, and the maps' dates.
+        """Return the dataset's sample, with ``maps`` ``[T, …, H, W]`` by array, transformed alike.
 
         Args:
-            index: As the dataset takes it; a pair begins with the place.
+            index: As the dataset takes it; a pair begins with the position.
 
         Raises:
             ConfigError: If image and maps differ in size or time; the message names file, chip and store.
         """
-        place = index[0] if isinstance(index, tuple) else index
-        known = self.samples_joined[place]
-        maps = read_maps(self._maps, known.chip_id, self._dates.timesteps, self._draw)
+        known = self.samples_joined[index[0] if isinstance(index, tuple) else index]
+        maps = read_maps(self._maps, known.chip_id, self._timesteps, self._draw)
         try:
             if self._transform is None:
                 sample = dict(self.inner[index])
@@ -269,10 +271,9 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 self._transform.given = maps
                 sample = dict(self.inner[index])
                 moved = self._transform.moved
-            sample = take_dates(self.inner, place, sample, self._dates, known.chip_id)
             self._check_same_grid(sample["image"], moved)
-        except MisalignedSampleError as apart:
-            raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {apart}") from None
+        except MisalignedSampleError as error:
+            raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {error}") from None
         return sample | {"maps": moved}
 
     def _check_same_grid(self, image: Tensor | Mapping[str, Tensor], maps: Mapping[str, Tensor]) -> None:
@@ -291,9 +292,9 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 f"{format_size(seen.shape[-2:])}, but its maps {format_size(moved.shape[-2:])}"
             )
         times = seen.shape[1] if seen.ndim == 4 else 1
-        joined = len(self._dates.timesteps)
+        joined = len(self._timesteps)
         if times != joined:
             raise MisalignedSampleError(
                 f"the image has {pluralize(times, 'timestep')}, but {joined} of the store are joined; name "
-                "those that stand for the image's with timesteps, such as [0]"
+                "those that stand for the image's with timesteps, such as [0], or let the datamodule take as many"
             )

@@ -1,7 +1,6 @@
 """Samples of several dates joined with a store: PASTIS's, and those that do not tell their dates."""
 
 import json
-import warnings
 
 import albumentations as A  # noqa: N812
 import numpy as np
@@ -11,11 +10,10 @@ from albumentations.pytorch import ToTensorV2
 from terratorch.datamodules import PASTISDataModule
 from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.store.chip_index import ChipEntry
 from finetune import JoinedDataModule
 from tests.finetune.data.joined.datamodules import classes, join, multimodal, refused
-from tests.worlds import make_spec, make_store, store_of
+from tests.worlds import make_spec, make_store
 
 
 def write_pastis(root, lengths, size=32):
@@ -90,47 +88,6 @@ def test_pastis_in_time(tmp_path):
     joined = JoinedDataModule(still, str(tmp_path / "store"))
     with pytest.warns(UserWarning, match="by file name alone"):
         assert "transform D4 on 3 timesteps needs FlattenTemporalIntoChannels" in refused(joined)
-
-
-@pytest.mark.filterwarnings("ignore:The inplace keyword in GeoDataFrame")  # terratorch, by geopandas
-def test_pastis_with_the_whole_series_gets_the_dates_of_the_store(tmp_path):
-    lengths = {10000: 7, 10001: 8, 10002: 11, 10003: 6, 10004: 6}
-    taken = {10000: [0, 1, 2, 4, 5, 6], 10001: [0, 1, 3, 4, 6, 7], 10002: [0, 2, 4, 6, 8, 10]}
-    root = tmp_path / "pastis"
-    write_pastis(root, lengths)
-    chips = ChipSet.open(root)
-    store_of(chips, tmp_path / "store", make_spec(inputs=("S2L2A",)))
-
-    def joined(control=None, **given):
-        steps = [
-            FlattenTemporalIntoChannels(),
-            A.D4(),
-            ToTensorV2(),
-            UnflattenTemporalFromChannels(n_channels=10),
-        ]
-        given |= {"train_transform": steps, "val_transform": steps}
-        made = PASTISDataModule(batch_size=3, data_root=str(root), norm=False, **given)
-        return JoinedDataModule(made, str(tmp_path / "store"), chips=str(root), control=control)
-
-    for given in ({}, {"pad_image": 12}, {"control": "constant"}):
-        module = joined(**given)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # dates are compared: there is nothing to say
-            module.setup("fit")
-        dataset = module.datamodule.train_dataset
-        for place, dates in enumerate(taken.values()):
-            image = dataset[place]["image"]
-            assert image.shape == (10, 6, 32, 32)
-            assert image[0, :, 0, 0].div(1000, rounding_mode="floor").tolist() == dates
-        batch = next(iter(module.train_dataloader()))  # series of three lengths make a batch
-        assert batch["image"].shape == (3, 10, 6, 32, 32)
-        assert batch["maps"]["lulc"].shape == (3, 6, 32, 32)
-    message = refused(joined(truncate_image=6))
-    assert "10000, chip 10000 of" in message
-    assert (
-        "its dates are at the positions 1 2 3 4 5 6 of the chip's series, those of the store at 0 1 2 4 5 6"
-        in message
-    )
 
 
 def test_what_is_known_of_dates_that_are_not_told_is_said(tiles, tmp_path):
