@@ -6,7 +6,7 @@ from eval.cli.main import main
 
 
 def script() -> int:
-    """Entry point of the console script."""
+    """Run the console script."""
     return main(sys.argv[1:])
 
 

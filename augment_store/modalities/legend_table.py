@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import yaml
@@ -18,6 +18,9 @@ from augment_store.io.files import read_text
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
 from augment_store.utils.text import shipped_or_given
 from augment_store.utils.validation import STRICT, load_yaml, parse
+
+SHIPPED: Final = Path(str(resources.files("augment_store.modalities") / "legend_files"))
+"""Folder of the legend tables that ship with the package."""
 
 
 class LegendError(AugmentStoreError, ValueError):
@@ -74,8 +77,7 @@ class LegendTable:
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
         """
-        shipped = Path(str(resources.files("augment_store.modalities") / "legend_files"))
-        source = shipped / "nyc.yaml" if path is None else shipped_or_given(str(path), shipped) or path
+        source = SHIPPED / "nyc.yaml" if path is None else shipped_or_given(str(path), SHIPPED) or path
         try:
             return cls.from_dict(load_yaml(read_text(source)))
         except (OSError, ValueError, yaml.YAMLError) as error:
@@ -112,6 +114,11 @@ class LegendTable:
             lookup[value] = label
         labels: NDArray[np.int64] = lookup[lulc]
         return labels
+
+
+def shipped_legends() -> tuple[Path, ...]:
+    """Return the names of the legend tables that ship with the package, as `LegendTable.load` takes them."""
+    return tuple(Path(path.stem) for path in sorted(SHIPPED.glob("*.yaml")))
 
 
 def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:

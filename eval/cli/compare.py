@@ -27,7 +27,7 @@ SIGN_ALONE: Final = "looks only at the sign of the point estimate, while the int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `compare`."""
+    """Add the arguments of `compare`."""
     parser.add_argument(
         "--baseline",
         type=Path,
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares, writes the report and prints the verdict.
+    """Compare, write the report and print the verdict.
 
     Returns:
         0 with any verdict; 1 if it falls short of `--require`.
@@ -115,7 +115,7 @@ def _holds(verdict: Verdict, wanted: str) -> bool:
 
 
 def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
-    """Runs of each control, by name."""
+    """Return the runs of each control, by name."""
     from eval.errors import ComparisonError
 
     controls: dict[str, list[Path]] = {}
@@ -128,7 +128,7 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _score(folder: Path) -> Score:
-    """The score of a run's present weights; a run without a score is scored now."""
+    """Return the score of a run's present weights; a run without a score is scored now."""
     from eval.errors import ScoreError
     from eval.score.record import Score, ScoreSource, is_scored
     from finetune.run.manifest import MANIFEST
@@ -154,7 +154,7 @@ def _score(folder: Path) -> Score:
 
 
 def _check_current(score: Score) -> None:
-    """Makes sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
+    """Make sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
     from eval.errors import ScoreError
     from finetune.run.manifest import RunManifest
     from terramind_weights.weight_files import sha256_of_file
@@ -174,11 +174,11 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
     from eval.compare.report.document import StudyContext, make_report
     from eval.compare.report.markdown import to_markdown
     from eval.compare.report.page import write_page
-    from eval.compare.report.pictures import choose, find_shown
+    from eval.compare.report.pictures import choose, find_pictures
     from eval.compare.report.table import to_csv
 
     report = make_report(comparison, utc_now(), StudyContext(args.study, args.declared))
-    shown = find_shown(comparison, args.chips, args.layout)
+    shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
         (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")

@@ -15,7 +15,7 @@ python -m eval publish runs/tim_lulc --report report --out published/tim_lulc --
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `publish`."""
+    """Add the arguments of `publish`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory; one of the report's candidates")
     parser.add_argument(
         "--report", type=Path, required=True, metavar="DIR", help="folder that compare wrote its report to"
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the bundle, and uploads it where asked.
+    """Write the bundle, and upload it where asked.
 
     Raises:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.

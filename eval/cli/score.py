@@ -18,7 +18,7 @@ python -m eval score runs/baseline runs/tim_lulc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `score`."""
+    """Add the arguments of `score`."""
     parser.add_argument(
         "runs",
         type=Path,
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scores runs one after another and prints the metrics of each.
+    """Score runs one after another and print the metrics of each.
 
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, places: PathOverrides) -> None:
-    """Makes sure that every run, and what the options name, is there before the first is scored.
+    """Make sure that every run, and what the options name, is there before the first is scored.
 
     Raises:
         AugmentStoreError: If one is not, or options contradict each other.

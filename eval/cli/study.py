@@ -16,7 +16,7 @@ CONFIGS: Final = Path(str(resources.files("eval.study") / "configs"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `study`."""
+    """Add the arguments of `study`."""
     parser.add_argument(
         "--config", required=True, metavar="YAML", help=f"a file, or the name of a study; {_shipped()}"
     )
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs or prints what is missing from a study.
+    """Run or print what is missing from a study.
 
     Raises:
         StudyError: If the YAML is invalid, or a step fails.
@@ -80,7 +80,7 @@ def _shipped() -> str:
 
 
 def _points(text: str) -> float:
-    """A spread in percentage points, as a share."""
+    """Return a spread in percentage points, as a share."""
     number = float(text)
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text}; expected points from 0 to 100")

@@ -16,7 +16,7 @@ python -m eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `zero-shot`."""
+    """Add the arguments of `zero-shot`."""
     parser.add_argument("store", type=as_path, metavar="STORE", help="folder of a LULC store")
     parser.add_argument(
         "--chips",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Scores a store and prints the metrics.
+    """Score a store and print the metrics.
 
     Raises:
         AugmentStoreError: If the store, the chips or the table cannot be used.

@@ -41,7 +41,7 @@ class Arm:
 
     @property
     def title(self) -> str:
-        """Name of its run directories without the seed: ``tim_lulc`` for ``runs/tim_lulc/seed_1``."""
+        """Return the name of its run directories without the seed: ``tim_lulc`` for ``runs/tim_lulc/seed_1``."""
         titles = dict.fromkeys(_title(score) for score in self.scores)
         shared = dict.fromkeys(title.rstrip("0123456789") for title in titles)
         return (
@@ -52,7 +52,7 @@ class Arm:
 
     @property
     def counts(self) -> Confusion:
-        """Counts ``[seed, scene, class, class + 1]``."""
+        """Return the counts ``[seed, scene, class, class + 1]``."""
         return np.stack([score.counts.by_scene() for score in self.scores])
 
 
@@ -70,7 +70,7 @@ class Difference:
 
     @property
     def miou(self) -> Estimate:
-        """Estimate of the headline metric."""
+        """Return the estimate of the headline metric."""
         return self.overall[MIOU.key]
 
 
@@ -94,27 +94,27 @@ class Comparison:
 
     @property
     def baseline(self) -> Arm:
-        """The arm compared with."""
+        """Return the arm compared with."""
         return self.arms[0]
 
     @property
     def candidate(self) -> Arm:
-        """The arm in question."""
+        """Return the arm in question."""
         return self.arms[1]
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes by label."""
+        """Return the names of the classes by label."""
         return self.baseline.scores[0].counts.class_names
 
     @property
     def scenes(self) -> tuple[str, ...]:
-        """Scenes of the test split."""
+        """Return the scenes of the test split."""
         return self.baseline.scores[0].counts.scenes
 
 
 def titles(first: Arm, second: Arm) -> tuple[str, str]:
-    """Titles of two arms; their roles if their directories do not distinguish them."""
+    """Return the titles of two arms; their roles if their directories do not distinguish them."""
     if first.title == second.title:
         return first.name, second.name
     return first.title, second.title

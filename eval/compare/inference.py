@@ -61,7 +61,7 @@ class VarianceComponent:
     variance: NonNegative
 
     def of(self, units: int) -> VarianceComponent:
-        """The same source with another number of units: variance falls as 1 / units."""
+        """Return the same source with another number of units: variance falls as 1 / units."""
         return VarianceComponent(self.name, units, self.variance * self.units / units)
 
 
@@ -100,16 +100,16 @@ class Estimate:
 
     @property
     def covers_zero(self) -> bool:
-        """Whether the data are compatible with no difference; true if there is no interval."""
+        """Return whether the data are compatible with no difference; true if there is no interval."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
     @property
     def is_above_zero(self) -> bool:
-        """Whether the difference is positive beyond doubt, by interval and p-value."""
+        """Return whether the difference is positive beyond doubt, by interval and p-value."""
         return self.low is not None and self.low > 0 and self.p_value < 1 - LEVEL
 
     def resolvable_with(self, **units: int) -> float | None:
-        """What `resolvable` would be with other numbers of ``scenes`` or ``seeds`` (those of either arm)."""
+        """Return what `resolvable` would be with other numbers of ``scenes`` or ``seeds`` (those of either arm)."""
         kinds = [part.name.split()[-1] for part in self.parts]
         parts = [part.of(units.get(kind, part.units)) for kind, part in zip(kinds, self.parts, strict=True)]
         return resolvable_difference(parts) if parts else None
@@ -128,7 +128,7 @@ class ClassEstimate(Estimate):
 
     @property
     def differs(self) -> bool:
-        """Whether the class differs by both its p-value after Holm and its interval."""
+        """Return whether the class differs by both its p-value after Holm and its interval."""
         return self.p_holm < 1 - LEVEL and not self.covers_zero
 
 
@@ -150,7 +150,7 @@ class PairedArms:
 
     @property
     def scenes(self) -> int:
-        """Number of scenes."""
+        """Return the number of scenes."""
         return int(self.baseline.shape[1])
 
     def differences(self) -> Values:
@@ -177,7 +177,7 @@ class PairedArms:
         return np.asarray(candidate - baseline)
 
     def seed_variation(self) -> Iterator[tuple[str, Values]]:
-        """What varies by seed, with its name: differences ``[seed, measure]``, or each arm if runs are unpaired."""
+        """Yield what varies by seed, with its name: differences ``[seed, measure]``, or each arm if unpaired."""
         baseline, candidate = (
             measures(self.metrics, arm.sum(axis=1)) for arm in (self.baseline, self.candidate)
         )
@@ -210,7 +210,7 @@ def measures(metrics: Sequence[Metric], totals: NDArray[Any]) -> Values:
 
 
 def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
-    """Estimates of the differences by the metric's key: one per class for a metric by class, else one."""
+    """Return the estimates of the differences by the metric's key: one per class for a metric by class, else one."""
     every = _rounded(arms.differences())
     if arms.scenes == 1:
         found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
@@ -234,7 +234,7 @@ def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
 
 
 def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
-    """Sources of variance: name, number of units, and each measure's variance of the difference.
+    """Return the sources of variance: name, number of units, and each measure's variance of the difference.
 
     Scenes by the delete-one jackknife (Efron and Tibshirani 1993, eq. 11.5) of the mean over seeds; seeds by the
     spread between runs. Their interaction is in both, so it is counted twice: subtracting it is right only
@@ -250,7 +250,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 
 
 def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimate:
-    """A difference with Student's interval and p-value, from the parts of its variance."""
+    """Give a difference Student's interval and p-value, from the parts of its variance."""
     error, freedom = standard_error(parts)
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
@@ -260,9 +260,10 @@ def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimat
 
 
 def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
-    """Standard error and its degrees of freedom: a mean of the parts' own, weighted by their shares of the variance.
+    """Return the standard error and its degrees of freedom.
 
-    The mean is harmonic, with the shares to the power `SHARE_POWER`. With a single part it is that part's value.
+    These are the harmonic mean of the parts' own, weighted by their shares of the variance to the power `SHARE_POWER`.
+    With a single part it is that part's value.
     """
     variance = sum(part.variance for part in parts)
     if variance <= 0:
@@ -272,18 +273,18 @@ def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
 
 
 def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
-    """Smallest true difference that a two-sided test at 5 % finds with 80 % power (Bloom 1995), as a share."""
+    """Return the smallest true share that a two-sided test at 5 % finds with 80 % power (Bloom 1995)."""
     error, freedom = standard_error(parts)
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
 
 
 def _rounded(shares: Values) -> Values:
-    """Shares without floating-point residue, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
+    """Round away floating-point residue, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
     return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
 
 
 def holm(p_values: Values) -> Values:
-    """p-values adjusted for several comparisons (Holm 1979), in the order given."""
+    """Adjust p-values for several comparisons (Holm 1979), in the order given."""
     order = np.argsort(p_values)
     raised = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     adjusted = np.empty_like(p_values)

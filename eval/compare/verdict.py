@@ -37,7 +37,7 @@ class Grade(enum.StrEnum):
     STRONG = "strong"
 
     def reaches(self, wanted: Grade) -> bool:
-        """Whether this grade is at least `wanted`."""
+        """Return whether this grade is at least `wanted`."""
         order = list(Grade)
         return order.index(self) >= order.index(wanted)
 
@@ -95,14 +95,14 @@ class Verdict:
 
 
 def grade_of(difference: float) -> Grade:
-    """Grade of a difference in mIoU, as a share."""
+    """Return the grade of a difference in mIoU, as a share."""
     if difference > STRONG_ABOVE:
         return Grade.STRONG
     return Grade.ACCEPTABLE if difference >= 0 else Grade.NEGATIVE
 
 
 def decide(miou: Estimate, against: Mapping[str, Estimate], setting: ComparisonContext) -> Verdict:
-    """Verdict on a candidate.
+    """Decide what follows from a comparison.
 
     Every control must be beaten: an intersection–union test (Berger 1982), which needs no correction for their number.
 
@@ -169,12 +169,12 @@ def _lacking_controls(against: Mapping[str, Estimate]) -> Iterator[str]:
 
 
 def points(share: float) -> str:
-    """A share as percentage points with sign."""
+    """Format a share as percentage points with sign."""
     return f"{100 * share:+.2f} pp".replace("-", "−")
 
 
 def format_interval(entry: Estimate) -> str:
-    """A difference with its interval."""
+    """Format a difference with its interval."""
     if entry.low is None or entry.high is None:
         return f"{points(entry.difference)} (no interval)"
     return f"{points(entry.difference)} [{points(entry.low)}, {points(entry.high)}]"

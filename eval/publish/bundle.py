@@ -48,7 +48,7 @@ class Bundle:
     native: bool
 
     def write(self, folder: Path) -> None:
-        """Writes weights and configuration."""
+        """Write weights and configuration."""
         save_file(dict(self.tensors), folder / WEIGHTS)
         text = yaml.safe_dump(dict(self.config), sort_keys=False)
         (folder / CONFIG).write_text(text, encoding="utf-8")
@@ -56,7 +56,7 @@ class Bundle:
 
 
 def make_bundle(opened: Opened) -> Bundle:
-    """Converts a run's network to the form in which it is published.
+    """Convert a run's network to the form in which it is published.
 
     Args:
         opened: The run with the weights to publish.
@@ -77,7 +77,7 @@ def make_bundle(opened: Opened) -> Bundle:
 
 
 def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) -> None:
-    """Names TerraTorch's own backbone in the model's arguments."""
+    """Name TerraTorch's own backbone in the model's arguments."""
     if arguments.get("backbone") != BACKBONE:
         return
     arguments["backbone"] = arguments.pop("backbone_architecture")
@@ -93,7 +93,7 @@ def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) 
 
 
 def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Joins the new columns of a widened patch embedding with the pretrained ones, the band running fastest.
+    """Join the new columns of a widened patch embedding with the pretrained ones, the band running fastest.
 
     Args:
         tensors: Weights by name; a projection's are ``[token, pixels · bands]`` and ``[token, pixels · planes]``.
@@ -108,7 +108,7 @@ def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _data(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The data section without paths of the machine it was trained on."""
+    """Return the data section without paths of the machine it was trained on."""
     data = copy.deepcopy(dict(section))
     arguments = data["init_args"]
     arguments |= {"data_root": "data", "layout": None, "scenes": None, "predict_split": None}
@@ -138,7 +138,7 @@ class InputBands:
 
 
 def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
-    """What the network takes as input, by modality, without cached modalities."""
+    """Return what the network takes as input, by modality, without cached modalities."""
     statistics = datamodule.statistics
     return tuple(
         InputBands(name, bands, _unit(name, datamodule), statistics.means[name], statistics.stds[name])
@@ -147,7 +147,7 @@ def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
 
 
 def _unit(modality: str, datamodule: TimStoreDataModule) -> str:
-    """Unit in which a modality was trained on: that on disk, as far as the layout or the store knows it."""
+    """Return the unit in which a modality was trained on: that on disk, as far as the layout or the store knows it."""
     linear, offset = units_on_disk(modality, datamodule.chips.layout, datamodule.augmentation.inputs)
     unit = "linear power" if linear else INPUT_MODALITIES[modality].unit
     return f"{unit}, with an offset of {offset:g}" if offset else unit

@@ -11,7 +11,7 @@ from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
-from eval.publish.report import without_places
+from eval.publish.report import with_short_paths
 from eval.score.load import Opened, open_run
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
@@ -26,7 +26,7 @@ def publish(
     places: PathOverrides,
     imprint: PublicationInfo,
 ) -> None:
-    """Writes the bundle of a run, whole or not at all.
+    """Write the bundle of a run, whole or not at all.
 
     Args:
         run: Run directory.
@@ -43,11 +43,11 @@ def publish(
     with atomic_folder(out) as draft:
         manifest = RunManifest.read(run)
         opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
-        _write(opened, manifest, without_places(report), draft, imprint)
+        _write(opened, manifest, with_short_paths(report), draft, imprint)
 
 
 def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:
-    """Which of a run's checkpoints the report's candidate is."""
+    """Find which of a run's checkpoints the report's candidate is."""
     compared = {entry.origin.checkpoint_sha256 for entry in report.candidate.runs}
     checkpoints = manifest.checkpoints
     for name, path in checkpoints.items():

@@ -45,13 +45,13 @@ class CardFacts:
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics of the published checkpoint itself, not the mean over its arm's seeds."""
+        """Return the metrics of the published checkpoint itself, not the mean over its arm's seeds."""
         runs = self.report.candidate.runs
         return next(run.metrics for run in runs if run.origin.checkpoint_sha256 == self.checkpoint_sha256)
 
 
 def claim(report: Report) -> str:
-    """The card's first sentence about the result, equally prominent whatever it says."""
+    """Return the card's first sentence about the result, equally prominent whatever it says."""
     verdict = report.verdict
     if verdict.claimed:
         return f"{verdict.headline}."
@@ -59,7 +59,7 @@ def claim(report: Report) -> str:
 
 
 def write_card(facts: CardFacts) -> str:
-    """The card as Markdown with Hugging Face's YAML header."""
+    """Return the card as Markdown with Hugging Face's YAML header."""
     sections = (_result(facts), _use(facts), _inputs(facts), _limits(facts), _report(facts), _origin(facts))
     body = "\n\n".join("\n".join(section) for section in sections)
     return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
@@ -92,7 +92,7 @@ def _header(facts: CardFacts) -> ModelCardData:
 
 
 def _base_model(manifest: RunManifest) -> str | None:
-    """The published model the run started from, None if it started from random or other weights."""
+    """Return the published model the run started from, None if it started from random or other weights."""
     found = re.fullmatch(r"terramind_v1_(tiny|small|base|large)(_tim)?", manifest.start.architecture)
     if found is None or manifest.start.weights == "random":
         return None

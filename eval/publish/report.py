@@ -15,7 +15,7 @@ from eval.compare.report.model import REPORT_VERSION, Report
 
 
 def read_report(folder: Path) -> Report:
-    """The report that `compare` wrote.
+    """Read the report that `compare` wrote.
 
     Raises:
         PublishError: If there is none, or it is of another version.
@@ -38,15 +38,15 @@ def read_report(folder: Path) -> Report:
         raise PublishError(f"{path}: {where}: {first['msg']}; compare again") from error
 
 
-def without_places(report: Report) -> Report:
-    """A report in which paths of the machine it was made on are cut down to their last two parts."""
-    return Report.model_validate(_without_places(report.model_dump(mode="json")))
+def with_short_paths(report: Report) -> Report:
+    """Cut paths of the machine that a report was made on down to their last two parts."""
+    return Report.model_validate(_with_short_paths(report.model_dump(mode="json")))
 
 
-def _without_places(value: Any) -> Any:
-    """Plain values with every absolute path shortened, wherever it is nested."""
+def _with_short_paths(value: Any) -> Any:
+    """Shorten every absolute path in plain values, wherever it is nested."""
     if isinstance(value, dict):
-        return {key: _without_places(entry) for key, entry in value.items()}
+        return {key: _with_short_paths(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_without_places(entry) for entry in value]
+        return [_with_short_paths(entry) for entry in value]
     return short_place(value) if isinstance(value, str) else value

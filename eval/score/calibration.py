@@ -45,10 +45,10 @@ class Reliability:
 
     @classmethod
     def of(cls, stated: NDArray[Any], right: NDArray[np.bool_]) -> Self:
-        """Reliability over pixels, each with a stated probability in 0..1 and whether it is right."""
-        place = np.minimum((stated * BINS).astype(int), BINS - 1)
+        """Measure pixels, each with a stated probability in 0..1 and whether it is right."""
+        position = np.minimum((stated * BINS).astype(int), BINS - 1)
         counts, sums, hits = (
-            np.bincount(place, weights=weights, minlength=BINS)
+            np.bincount(position, weights=weights, minlength=BINS)
             for weights in (None, stated.astype(float), right.astype(float))
         )
         shared = np.maximum(counts, 1)
@@ -56,27 +56,27 @@ class Reliability:
         return cls(tuple(Bin(int(pixels), stated, right) for pixels, stated, right in rows))
 
     def __add__(self, other: Reliability) -> Reliability:
-        """Reliability over both sets of pixels."""
+        """Join the reliability of both sets of pixels."""
         return Reliability(tuple(_merge(*pair) for pair in zip(self.bins, other.bins, strict=True)))
 
     @property
     def pixels(self) -> int:
-        """Number of pixels."""
+        """Return the number of pixels."""
         return sum(entry.pixels for entry in self.bins)
 
     @property
     def stated(self) -> float:
-        """Mean stated probability."""
+        """Return the mean stated probability."""
         return sum(entry.pixels * entry.stated for entry in self.bins) / max(self.pixels, 1)
 
     @property
     def right(self) -> float:
-        """Share of pixels that are right."""
+        """Return the share of pixels that are right."""
         return sum(entry.pixels * entry.right for entry in self.bins) / max(self.pixels, 1)
 
     @property
     def error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
+        """Return the expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
         apart = sum(entry.pixels * abs(entry.right - entry.stated) for entry in self.bins)
         return apart / max(self.pixels, 1)
 
@@ -91,7 +91,7 @@ def _merge(one: Bin, other: Bin) -> Bin:
 
 
 def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
-    """Writes ``calibration.json`` into a folder, keyed by the source of the probability.
+    """Write ``calibration.json`` into a folder, keyed by the source of the probability.
 
     Raises:
         OutputError: If it cannot be written.
@@ -110,7 +110,7 @@ def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
 
 
 def describe(found: Mapping[str, Reliability]) -> Iterator[str]:
-    """The curves as lines of text."""
+    """Return the curves as lines of text."""
     for name, entry in found.items():
         yield (
             f"{name}: states {100 * entry.stated:.1f} %, is right in {100 * entry.right:.1f} % of {entry.pixels:,} "

@@ -23,7 +23,7 @@ Confusion = NDArray[np.int64]
 
 
 def count_pixels(reference: NDArray[Any], predicted: NDArray[Any], classes: int) -> Confusion:
-    """Confusion counts ``[class, class + 1]`` of one chip.
+    """Return the confusion counts ``[class, class + 1]`` of one chip.
 
     Args:
         reference: Labels of any shape, −1 where a pixel is ignored.
@@ -79,17 +79,17 @@ class Counts:
 
     @property
     def scenes(self) -> tuple[str, ...]:
-        """Names of the scenes in order, each once."""
+        """Return the names of the scenes in order, each once."""
         return tuple(sorted(set(self.scene_ids)))
 
     @property
     def total(self) -> Confusion:
-        """Counts ``[class, class + 1]`` of all chips together."""
+        """Return the counts ``[class, class + 1]`` of all chips together."""
         total: Confusion = self.values.sum(axis=0)
         return total
 
     def ordered(self, chip_ids: Sequence[str]) -> Self:
-        """The same counts with the chips in another order.
+        """Return the same counts with the chips in another order.
 
         Raises:
             KeyError: If a chip is unknown.
@@ -100,14 +100,14 @@ class Counts:
         return type(self)(tuple(chip_ids), scenes, self.class_names, self.values[order])
 
     def by_scene(self) -> Confusion:
-        """Counts ``[scene, class, class + 1]`` in the order of `scenes`."""
+        """Return the counts ``[scene, class, class + 1]`` in the order of `scenes`."""
         positions = {scene: index for index, scene in enumerate(self.scenes)}
         summed = np.zeros((len(positions), *self.values.shape[1:]), dtype=np.int64)
         np.add.at(summed, [positions[scene] for scene in self.scene_ids], self.values)
         return summed
 
     def write(self, path: Path) -> None:
-        """Writes an ``.npz`` file, whole or not at all.
+        """Write an ``.npz`` file, whole or not at all.
 
         Raises:
             OutputError: If it cannot be written.
@@ -123,7 +123,7 @@ class Counts:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             ScoreError: If it is missing or damaged.

@@ -31,21 +31,21 @@ FINITE: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _parts(counts: NDArray[Any]) -> tuple[Shares, Shares, Shares]:
-    """Hits, pixels in the reference and pixels in the prediction of each class, ``[…, class]``."""
+    """Return the hits, pixels in the reference and pixels in the prediction of each class, ``[…, class]``."""
     classes = counts.shape[-2]
     hits = np.diagonal(counts[..., :classes], axis1=-2, axis2=-1)
     return hits.astype(float), counts.sum(axis=-1).astype(float), counts[..., :classes].sum(-2).astype(float)
 
 
 def _ratio(numerator: Shares, denominator: Shares) -> Shares:
-    """Quotient; NaN if the denominator is 0."""
+    """Return the quotient; NaN if the denominator is 0."""
     undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     quotient: Shares = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return quotient
 
 
 def class_iou(counts: NDArray[Any]) -> Shares:
-    """Intersection over union of each class, Jaccard 1912: hits / (reference + prediction − hits).
+    """Return the intersection over union of each class, Jaccard 1912: hits / (reference + prediction − hits).
 
     Args:
         counts: Confusion counts ``[…, class, class + 1]``.
@@ -58,7 +58,7 @@ def class_iou(counts: NDArray[Any]) -> Shares:
 
 
 def class_f1(counts: NDArray[Any]) -> Shares:
-    """F1 of each class, the harmonic mean of precision and recall: 2 · hits / (reference + prediction).
+    """Return the F1 of each class, the harmonic mean of precision and recall: 2 · hits / (reference + prediction).
 
     Returns:
         ``[…, class]`` in 0..1; NaN where a class is in neither the reference nor the prediction.
@@ -68,30 +68,30 @@ def class_f1(counts: NDArray[Any]) -> Shares:
 
 
 def over_reference_classes(values: Shares, counts: NDArray[Any]) -> Shares:
-    """Mean ``[…]`` of per-class values ``[…, class]`` over the classes in the reference; NaN without any."""
+    """Average per-class values ``[…, class]`` over the classes in the reference; NaN without any."""
     present = counts.sum(axis=-1) > 0
     return _ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(float))
 
 
 def over_seen_classes(values: Shares) -> Shares:
-    """Mean ``[…]`` of per-class values ``[…, class]`` over the classes in reference or prediction; NaN without any."""
+    """Average per-class values ``[…, class]`` over the classes in reference or prediction; NaN without any."""
     seen = np.isfinite(values)
     return _ratio(np.where(seen, values, 0.0).sum(axis=-1), seen.sum(axis=-1).astype(float))
 
 
 def mean_iou(counts: NDArray[Any]) -> Shares:
-    """MIoU ``[…]``, macro over the classes in the reference."""
+    """Return the MIoU ``[…]``, macro over the classes in the reference."""
     return over_reference_classes(class_iou(counts), counts)
 
 
 def pixel_accuracy(counts: NDArray[Any]) -> Shares:
-    """Share ``[…]`` of the counted pixels whose class is right."""
+    """Return the share ``[…]`` of the counted pixels whose class is right."""
     hits, reference, _ = _parts(counts)
     return _ratio(hits.sum(axis=-1), reference.sum(axis=-1))
 
 
 def row_normalised(counts: NDArray[Any]) -> Shares:
-    """Each reference class' pixels as shares of predictions; NaN in the rows of absent classes."""
+    """Return each reference class' pixels as shares of its predictions; NaN in the rows of absent classes."""
     return _ratio(counts.astype(float), counts.sum(axis=-1, keepdims=True).astype(float))
 
 
@@ -180,7 +180,7 @@ class Keyed:
 
     @property
     def keys(self) -> list[str]:
-        """Keys of the metrics."""
+        """Return the keys of the metrics."""
         return [metric.key for metric in self.metrics]
 
     def check(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ class Metrics:
 
     @classmethod
     def of(cls, counts: NDArray[Any], class_names: Sequence[str]) -> Self:
-        """Metrics of counts ``[class, class + 1]``."""
+        """Return the metrics of counts ``[class, class + 1]``."""
         referenced = counts.sum(axis=-1) > 0
         overall = {metric.key: known(metric.function(counts)) for metric in OVERALL}
         by_class = {}
@@ -227,10 +227,10 @@ class Metrics:
 
     @property
     def miou(self) -> float | None:
-        """The headline metric."""
+        """Return the headline metric."""
         return self.overall[MIOU.key]
 
 
 def known(value: float | Shares) -> float | None:
-    """A plain number, None if undefined."""
+    """Return a plain number, None if undefined."""
     return float(value) if np.isfinite(value) else None

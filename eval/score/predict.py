@@ -30,7 +30,7 @@ Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
 
 
 def score(opened: Opened, folder: Path) -> Score:
-    """Scores a network on its test split and writes counts, record and predicted maps.
+    """Score a network on its test split and write counts, record and predicted maps.
 
     Args:
         opened: The network and its data.
@@ -63,7 +63,7 @@ def score(opened: Opened, folder: Path) -> Score:
 
 @torch.inference_mode()
 def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
-    """Predicts chip by chip, by the same steps as TerraTorch's `test_step`."""
+    """Predict chip by chip, by the same steps as TerraTorch's `test_step`."""
     task = opened.task.to(device)
     for loaded in opened.datamodule.test_dataloader():
         batch = opened.datamodule.model_batch(move_data_to_device(loaded, device))
@@ -75,7 +75,7 @@ def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
 
 
 def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Half precision where the trainer would use it; CPUs have no float16 arithmetic."""
+    """Return a context of half precision where the trainer would use it; CPUs have no float16 arithmetic."""
     half = HALF.get(precision)
     if half is None or (half is torch.float16 and device.type == "cpu"):
         return contextlib.nullcontext()

@@ -88,12 +88,12 @@ class Provenance:
 
     @property
     def trained(self) -> bool:
-        """Whether it is the score of a trained network, not of maps."""
+        """Return whether it is the score of a trained network, not of maps."""
         return self.kind is not ScoreSource.ZERO_SHOT
 
     @property
     def arm(self) -> Mapping[str, object]:
-        """What runs of one arm have in common."""
+        """Return what runs of one arm have in common."""
         return {
             "encoding": self.augment.encoding,
             "control": self.augment.control,
@@ -104,12 +104,12 @@ class Provenance:
 
     @property
     def recipe(self) -> Recipe:
-        """How it was trained and which of its checkpoints was taken; empty if unknown."""
+        """Return how it was trained and which of its checkpoints was taken; empty if unknown."""
         return {} if self.run is None else {**self.run.recipe, "checkpoint": Path(self.checkpoint).stem}
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Devices, and versions of the packages that decide what is trained and scored; empty if unknown."""
+        """Return the devices, and versions of the packages that decide what is trained and scored; empty if unknown."""
         if self.run is None:
             return {}
         found = {"the device of the training": self.run.cost.device, "the device of the score": self.device}
@@ -119,16 +119,16 @@ class Provenance:
 
     @property
     def smoke(self) -> bool:
-        """Whether the training was cut down to a few steps."""
+        """Return whether the training was cut down to a few steps."""
         return self.run is not None and self.run.smoke
 
     @property
     def start(self) -> str:
-        """What the training's weights started from, see `StartRecord.digest`; empty if unknown."""
+        """Return what the training's weights started from, see `StartRecord.digest`; empty if unknown."""
         return "" if self.run is None else self.run.start.digest
 
     def data(self) -> Iterator[tuple[str, str]]:
-        """Inputs and masks of each split that were read, and their SHA-256, empty if the record has none."""
+        """Return the inputs and masks of each split that were read, and their SHA-256, empty if the record has none."""
         trained = {} if self.run is None else self.run.data.splits
         for name, split in (
             ("train", trained.get("train")),
@@ -155,11 +155,11 @@ class Score:
 
     @property
     def metrics(self) -> Metrics:
-        """Metrics over the whole split."""
+        """Return the metrics over the whole split."""
         return Metrics.of(self.counts.total, self.counts.class_names)
 
     def lines(self) -> Iterator[str]:
-        """The metrics as lines of text."""
+        """Return the metrics as lines of text."""
         metrics, counts = self.metrics, self.counts
         yield f"{self.folder}: {pluralize(len(counts.chip_ids), 'chip')}, {pluralize(len(counts.scenes), 'scene')}"
         for metric in OVERALL:
@@ -171,11 +171,11 @@ class Score:
         yield f"  {TWO_AVERAGES}"
 
     def prediction(self, chip_id: str) -> Path:
-        """GeoTIFF with a chip's predicted classes."""
+        """Return the GeoTIFF with a chip's predicted classes."""
         return self.folder / FOLDER / PREDICTIONS / f"{chip_id}.tif"
 
     def write(self) -> None:
-        """Writes counts and record, the record last, so that an existing score is complete.
+        """Write counts and record, the record last, so that an existing score is complete.
 
         Raises:
             OutputError: If they cannot be written.
@@ -197,7 +197,7 @@ class Score:
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
-        """Reads the score in a run directory.
+        """Read the score in a run directory.
 
         Raises:
             ScoreError: If there is none, or it is not one this version wrote.
@@ -225,23 +225,23 @@ class Score:
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
-    """SHA-256 of the record's values, whatever the file's formatting."""
+    """Return the SHA-256 of the record's values, whatever the file's formatting."""
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def discard(folder: Path) -> None:
-    """Removes the record before predictions are overwritten: an interruption leaves no score of two networks."""
+    """Remove the record before predictions are overwritten: an interruption leaves no score of two networks."""
     (folder / FOLDER / RECORD).unlink(missing_ok=True)
 
 
 def is_scored(folder: Path) -> bool:
-    """Whether a run directory holds a score."""
+    """Return whether a run directory holds a score."""
     return (folder / FOLDER / RECORD).is_file()
 
 
 def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:
-    """The test split as it was read, in the form used by a run's manifest.
+    """Return the test split as it was read, in the form used by a run's manifest.
 
     Args:
         counts: Counts of its chips.

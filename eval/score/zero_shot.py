@@ -33,7 +33,7 @@ Calibration = dict[str, Reliability]
 def score_store(
     store: AugmentStore, chips: ChipSet, table: LegendTable, folder: Path, layout: str | None = None
 ) -> tuple[Score, Calibration]:
-    """Scores a store's LULC maps on the test split of its chips and writes counts, record, maps and calibration.
+    """Score a store's LULC maps on the test split of its chips and write counts, record, maps and calibration.
 
     With several timesteps the most frequent class counts; with several samples, the first one. A pixel to which no
     timestep gives a class with a counterpart is a miss. Calibration covers timesteps that were generated, not copied.
@@ -77,24 +77,24 @@ def score_store(
 def _reliability(
     store: AugmentStore, chip_id: str, labels: NDArray[np.int64], reference: NDArray[np.int64]
 ) -> Calibration:
-    """Probabilities stated by a chip's first sample, labels ``[T, H, W]``, against the reference ``[H, W]``."""
+    """Hold what a chip's first sample stated, with labels ``[T, H, W]``, against the reference ``[H, W]``."""
     times = np.unique(store.read("timestep_source", chip_id))
-    pluralize = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
-    right = (labels[times] == reference)[pluralize]
+    counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
+    right = (labels[times] == reference)[counted]
     confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
     probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
     stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
-    return {name: Reliability.of(values[pluralize], right) for name, values in stated.items()}
+    return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 
 
 def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
+    """Return the most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
     votes = np.stack([(labels == label).sum(axis=0) for label in range(classes)])
     return np.where(votes.any(axis=0), votes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
 
 
 def _checked_reference(chips: ChipSet, chip_id: str, table: LegendTable) -> NDArray[np.int64]:
-    """A chip's mask, all of whose labels the legend table has."""
+    """Read a chip's mask, and check that the legend table has all of its labels."""
     reference = chips.mask(chip_id)
     known = {entry.value for entry in table.classes} | {IGNORED_LABEL}
     strange = sorted(set(np.unique(reference).tolist()) - known)
@@ -114,7 +114,7 @@ def _class_names(table: LegendTable) -> tuple[str, ...]:
 
 
 def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
-    """Chips of the test split in the order of their ids, all complete in the store."""
+    """Return the chips of the test split in the order of their ids, all complete in the store."""
     if store.spec.modality != LULC.name:
         raise ScoreError(
             f"{store.path}: holds {store.spec.modality}; only {LULC.name} maps are predictions of classes"

@@ -21,7 +21,7 @@ from eval.errors import StudyError
 
 
 def _word(value: Any) -> Any:
-    """A word of a command line: YAML reads ``9`` as a number, but the command takes text."""
+    """Take a number for a word of a command line: YAML reads ``9`` as a number, but the command takes text."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -130,7 +130,7 @@ class Study:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads a study's YAML.
+        """Read a study's YAML.
 
         Raises:
             StudyError: If it cannot be read, has an unknown key, or names what it does not define.
@@ -147,7 +147,7 @@ class Study:
         return study
 
     def check(self, path: Path) -> None:
-        """Makes sure that every name is defined exactly once, and that there is something to do.
+        """Make sure that every name is defined exactly once, and that there is something to do.
 
         Raises:
             StudyError: Naming the key.
@@ -173,36 +173,34 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its settings without `out`: where a study is made does not change what it asks."""
+        """Return the SHA-256 of its settings without `out`: where a study is made does not change what it asks."""
         plain = {**dataclasses.asdict(self), "out": None, "chips": str(self.chips)}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     @property
     def layout_words(self) -> CommandArgs:
-        """`--layout`, if one is named."""
+        """Return `--layout`, if one is named."""
         return () if self.layout is None else ("--layout", self.layout)
 
     @property
     def chip_words(self) -> CommandArgs:
-        """Arguments that tell both stores and arms which chips there are, and their scenes."""
+        """Return the arguments by which stores and arms know the chips and their scenes."""
         scenes = () if self.scenes is None else ("--scenes", self.scenes)
         return ("--chips", str(self.chips), *self.layout_words, *scenes)
 
-    # Places ------------------------------------------------------------------------------------------
-
     def store(self, name: str) -> Path:
-        """Folder of a store."""
+        """Return the folder of a store."""
         return as_path(self.stores[name].path or self.out / "stores" / name)
 
     def runs(self, name: str) -> tuple[Path, ...]:
-        """Run directories of an arm, or the folder of a zero-shot row."""
+        """Return the run directories of an arm, or the folder of a zero-shot row."""
         if name in self.zero_shot:
             return (self.out / "zero_shot" / name,)
         return tuple(self.out / "runs" / name / f"seed_{seed}" for seed in self.seeds)
 
 
 def _with_bare_stores(plain: Any) -> Any:
-    """A study in which a store with nothing after its name gets default settings."""
+    """Give a store with nothing after its name default settings."""
     stores = plain.get("stores") if isinstance(plain, dict) else None
     if not isinstance(stores, dict):
         return plain

@@ -44,7 +44,7 @@ class Step:
 
 
 def plan(study: Study) -> tuple[Step, ...]:
-    """Commands of a study in the order they can be run."""
+    """Return the commands of a study in the order they can be run."""
     return (
         *(_generate(study, name) for name in study.stores),
         *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
@@ -55,7 +55,7 @@ def plan(study: Study) -> tuple[Step, ...]:
 
 
 def unequal_starts(study: Study) -> Iterator[str]:
-    """Comparisons whose arms start from different weights, as far as their arguments show."""
+    """Find comparisons whose arms start from different weights, as far as their arguments show."""
     for name, comparison in study.comparisons.items():
         wanted = (comparison.baseline, comparison.candidate, *comparison.controls)
         starts = {arm: _start(study, arm) for arm in wanted if arm in study.arms}
@@ -68,7 +68,7 @@ def unequal_starts(study: Study) -> Iterator[str]:
 
 
 def unequal_recipes(study: Study) -> Iterator[str]:
-    """Comparisons whose arms are trained in different ways, as far as their YAMLs and arguments show.
+    """Find comparisons whose arms are trained in different ways, as far as their YAMLs and arguments show.
 
     Raises:
         StudyError: If an arm's YAML is not there, or is invalid.
@@ -85,7 +85,7 @@ def unequal_recipes(study: Study) -> Iterator[str]:
 
 
 def _recipe(study: Study, arm: str) -> Recipe:
-    """How an arm is trained, by its YAML and arguments."""
+    """Return how an arm is trained, by its YAML and arguments."""
     entry = study.arms[arm]
     path = shipped_or_given(entry.config, CONFIGS)
     if path is None:
@@ -101,7 +101,7 @@ def _recipe(study: Study, arm: str) -> Recipe:
 
 
 def _start(study: Study, arm: str) -> str:
-    """Where an arm's weights start: its architecture's published file, unless told otherwise."""
+    """Return where an arm's weights start: its architecture's published file, unless told otherwise."""
     arguments = (*study.finetune_arguments, *study.arms[arm].arguments)
     words = [word for argument in arguments for word in argument.split("=", 1)]
     given = {word: words[place + 1] for place, word in enumerate(words[:-1]) if word in STARTS}

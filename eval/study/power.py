@@ -37,7 +37,7 @@ class StandardDeviations:
 
 
 def resolvable(scenes: int, seeds: int, spread: StandardDeviations) -> float | None:
-    """Smallest true difference in mIoU, as a share, for which a 95 % interval excludes zero with 80 % power.
+    """Return the smallest true difference in mIoU, as a share, for which a 95 % interval excludes zero with 80 % power.
 
     Args:
         scenes: Number of test scenes.
@@ -54,7 +54,7 @@ def resolvable(scenes: int, seeds: int, spread: StandardDeviations) -> float | N
 
 
 def count_test_scenes(study: Study) -> int | None:
-    """Number of scenes in the test split of a study's chip set, None if that is not there yet.
+    """Count the scenes in the test split of a study's chip set; None if that is not there yet.
 
     Raises:
         ChipSetError: If it is there and holds no chips.
@@ -68,7 +68,7 @@ def count_test_scenes(study: Study) -> int | None:
 
 
 def describe(study: Study, spread: StandardDeviations) -> Iterator[str]:
-    """The power of a study's design, line by line."""
+    """Describe the power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
     scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
     yield f"power: {scenes}, {pluralize(seeds, 'seed')}, {pluralize(len(study.comparisons), 'comparison')} declared"

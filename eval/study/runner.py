@@ -26,7 +26,7 @@ STARTED: Final = "started"
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Steps that are not done, or whose inputs an earlier missing step will remake.
+    """Return the steps that are not done, or whose inputs an earlier missing step will remake.
 
     Args:
         out: Folder of the study.
@@ -52,18 +52,18 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def forget(out: Path, steps: Sequence[Step]) -> None:
-    """Removes the records of steps about to be run, so that an interruption leaves no record of a stale product."""
+    """Remove the records of steps about to be run, so that an interruption leaves no record of a stale product."""
     for step in steps:
         _record(out, step).unlink(missing_ok=True)
 
 
 def command_line(step: Step) -> str:
-    """The command as a user would type it, with the checkpoint from which an interrupted training resumes."""
+    """Return the command as a user would type it, with the checkpoint from which an interrupted training resumes."""
     return without_secrets(shlex.join(["python", "-m", *_words(step)]))
 
 
 def run_step(out: Path, step: Step) -> None:
-    """Runs a command in a process of its own and keeps the record.
+    """Run a command in a process of its own and keep the record.
 
     Raises:
         StudyError: If it fails, or leaves no product.
@@ -93,7 +93,7 @@ def _words(step: Step) -> tuple[str, ...]:
 
 
 def _kept(step: Step) -> CommandArgs:
-    """The words of a step as they are recorded: their URLs without secrets."""
+    """Return the words of a step as they are recorded: their URLs without secrets."""
     return tuple(map(without_secrets, step.words))
 
 
@@ -106,7 +106,7 @@ def _started(out: Path, step: Step) -> Path:
 
 
 def _check_started(out: Path, step: Step) -> None:
-    """An interrupted training is resumed by the command that started it."""
+    """Return an interrupted training is resumed by the command that started it."""
     record = _started(out, step)
     if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
         return

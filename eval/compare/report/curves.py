@@ -22,7 +22,7 @@ COLUMNS: Final = {"train_loss": "train/loss", "val_loss": "val/loss", "val_miou"
 
 
 def read_curve(run: Path) -> list[Epoch]:
-    """What was logged in each epoch, in order; empty if the run directory has no log.
+    """Return what was logged in each epoch, in order; empty if the run directory has no log.
 
     An epoch's last value counts; for a resumed run, the one in the later log.
 
@@ -45,13 +45,13 @@ def read_curve(run: Path) -> list[Epoch]:
 
 
 def _number(path: Path) -> tuple[int, str]:
-    """Sorts logs in the order they were started, the tenth after the ninth."""
+    """Sort logs in the order they were started, the tenth after the ninth."""
     digits = path.parent.name.removeprefix("fit_")
     return (int(digits) if digits.isdecimal() else 0, path.parent.name)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    """The known values of each row; a value that diverged is left out."""
+    """Return the known values of each row; a value that diverged is left out."""
     try:
         for row in csv.DictReader(read_text(path).splitlines()):
             values = {key: row.get(column) or "" for key, column in COLUMNS.items()}
@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _is_finite(value: str) -> bool:
-    """Whether a number is finite; anything else is left for the model to refuse."""
+    """Return whether a number is finite; anything else is left for the model to refuse."""
     try:
         return math.isfinite(float(value))
     except ValueError:

@@ -45,7 +45,7 @@ class StudyContext:
 
 
 def make_report(comparison: Comparison, created: str, declared: StudyContext) -> model.Report:
-    """The report.
+    """Make the report of a comparison.
 
     Args:
         comparison: What was compared.
@@ -129,7 +129,7 @@ def _seeds(baseline: Sequence[Score], candidate: Sequence[Score]) -> list[model.
 
 
 def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
-    """MIoU of each seed that only one run has."""
+    """Return the MIoU of each seed that only one run has."""
     seeds = [score.origin.seed for score in scores]
     return {
         seed: float(mean_iou(score.counts.total))
@@ -154,7 +154,7 @@ def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
 
 
 def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
-    """MIoU over the other classes in the reference, mean over runs; None if there is no other."""
+    """Return the MIoU over the other classes in the reference, mean over runs; None if there is no other."""
     totals = np.stack([score.counts.total for score in scores])
     names, present = scores[0].counts.class_names, totals[0].sum(axis=-1) > 0
     iou = class_iou(totals)
@@ -224,7 +224,7 @@ def _chips(comparison: Comparison) -> list[model.Chip]:
 def _mious(
     comparison: Comparison, by_unit: Callable[[Counts], Confusion]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """MIoU ``[unit]`` of baseline and candidate, mean over runs; NaN for a unit without reference.
+    """Return the MIoU ``[unit]`` of baseline and candidate, mean over runs; NaN for a unit without reference.
 
     Args:
         comparison: What was compared.

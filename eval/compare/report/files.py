@@ -20,7 +20,7 @@ FILES: Final = frozenset({REPORT, MARKDOWN, PAGE, TABLE})
 
 @contextlib.contextmanager
 def replaced(out: Path) -> Iterator[Path]:
-    """Gives a folder to write a report in, which replaces `out` at the end.
+    """Give a folder to write a report in, which replaces `out` at the end.
 
     The old report is moved aside, not overwritten, so that a crash never leaves files of two comparisons: a crash
     between the two renames leaves the old report aside, and the next call puts it back.

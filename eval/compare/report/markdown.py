@@ -10,7 +10,7 @@ from eval.compare.verdict import format_interval, points
 
 
 def to_markdown(report: Report) -> str:
-    """Verdict and interval first, then arms, classes and where the numbers came from.
+    """Write verdict and interval first, then arms, classes and where the numbers came from.
 
     Args:
         report: What was compared.
@@ -104,7 +104,7 @@ def _classes(report: Report) -> Iterator[str]:
 
 
 def _training(report: Report) -> Iterator[str]:
-    """What each arm's training cost, as far as its runs recorded it."""
+    """Return what each arm's training cost, as far as its runs recorded it."""
     costs = {named(arm): arm.costs for arm in report.arms if arm.costs}
     if not costs:
         return
@@ -121,7 +121,7 @@ def _row(cells: Iterable[str]) -> Iterator[str]:
 
 
 def named(arm: Arm) -> str:
-    """Name of an arm in tables: its role in the comparison, and the name of its runs."""
+    """Return the name of an arm in tables: its role in the comparison, and the name of its runs."""
     return arm.name if arm.title == arm.name else f"{arm.name} ({arm.title})"
 
 
@@ -148,12 +148,12 @@ def _origin(run: Run) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that fits it."""
+    """Format a time in the unit that fits it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage."""
+    """Format a share as a percentage."""
     return "–" if share is None else f"{100 * share:.2f} %"

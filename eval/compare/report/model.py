@@ -76,7 +76,7 @@ class Arm(Part):
 
     @property
     def costs(self) -> list[CostRecord]:
-        """What the training of each run cost, for the runs that recorded it."""
+        """Return what the training of each run cost, for the runs that recorded it."""
         return [run.origin.run.cost for run in self.runs if run.origin.run is not None]
 
 
@@ -171,16 +171,16 @@ class Report(Part):
 
     @property
     def compared_arms(self) -> tuple[Arm, Arm]:
-        """Baseline and candidate."""
+        """Return the baseline and candidate."""
         return self.baseline, self.candidate
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Baseline, candidate, then controls."""
+        """Return the baseline, candidate, then controls."""
         return (self.baseline, self.candidate, *self.controls)
 
     def compared(self) -> Difference:
-        """The candidate's difference from the baseline, which every report has."""
+        """Return the candidate's difference from the baseline, which every report has."""
         assert self.candidate.to_baseline is not None
         return self.candidate.to_baseline
 
@@ -192,5 +192,5 @@ class Report(Part):
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of the report, draft 2020-12."""
+    """Return the JSON Schema of the report, draft 2020-12."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}

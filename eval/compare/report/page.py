@@ -16,7 +16,7 @@ _ASSETS: Final = PageAssets("eval.compare.report", ("tables.js", "plots.js", "ch
 
 
 def write_page(path: Path, report: Report, shown: PictureSources | None, chosen: Sequence[Chip]) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
         path: File to write.

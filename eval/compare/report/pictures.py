@@ -15,15 +15,15 @@ from augment_store.chips.rasters import read_raster
 from augment_store.inspect.images import MapPicture, map_uri, photo_uri
 from augment_store.inspect.views import draw_first
 from augment_store.io.remote import as_path
+from augment_store.modalities.class_colors import class_colors
 from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     LULC,
-    LULC_LEGEND,
     S1_MODALITIES,
     S2_MODALITIES,
     LegendClass,
 )
-from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.legend_table import LegendTable, shipped_legends
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.writer import AugmentStore
 from eval.compare.arms import Arm, Comparison
@@ -63,10 +63,10 @@ class PictureSources:
     candidate: Score
 
 
-def find_shown(
+def find_pictures(
     comparison: Comparison, chips: Path | None, layout: str | None = None
 ) -> PictureSources | None:
-    """What to make pictures from; None if the chips or predicted maps are no longer there.
+    """Find what to make pictures from; None if the chips or predicted maps are no longer there.
 
     Args:
         comparison: What was compared.
@@ -84,45 +84,47 @@ def find_shown(
     baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
     if baseline is None or candidate is None:
         return None
-    place = candidate.origin.augment.store
-    store = AugmentStore.open(place) if place and (as_path(place) / "zarr.json").is_file() else None
-    shipped = LegendTable.load()
-    known = tuple(entry.name for entry in shipped.classes) == comparison.class_names
-    table = shipped if known and store is not None and store.spec.modality == LULC.name else None
+    path = candidate.origin.augment.store
+    store = AugmentStore.open(path) if path and (as_path(path) / "zarr.json").is_file() else None
+    generated = store is not None and store.spec.modality == LULC.name
+    table = _shipped_table(comparison.class_names) if generated else None
     return PictureSources(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
 
 
 def generated_legend(shown: PictureSources) -> tuple[LegendClass, ...]:
-    """Legend of the generated map; empty if it is that of the reference, or there is no map."""
+    """Return the legend of the generated map; empty if it is that of the reference, or there is no map."""
     if shown.store is None or shown.table is not None:
         return ()
     return shown.store.spec.map.legend
 
 
 def _with_predictions(arm: Arm) -> Score | None:
-    """The first run of an arm whose predicted maps are all there."""
+    """Return the first run of an arm whose predicted maps are all there."""
     return next((s for s in arm.scores if all(s.prediction(i).is_file() for i in s.counts.chip_ids)), None)
 
 
 def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
-    """Classes with colours: those of the shipped legend table by name, others from TerraMind's palette."""
-    known = {entry.name: entry.rgb for entry in LegendTable.load().classes}
-    spare = [entry.rgb for entry in LULC_LEGEND[1:]]
-    return tuple(
-        LegendClass(label, name, known.get(name, spare[label % len(spare)]))
-        for label, name in enumerate(names)
-    )
+    """Give classes colors: those of the shipped legend table of these classes, else distinct ones by their names."""
+    table = _shipped_table(names)
+    colors = tuple(entry.rgb for entry in table.classes) if table else class_colors(names)
+    return tuple(LegendClass(label, name, colors[label]) for label, name in enumerate(names))
+
+
+def _shipped_table(names: Sequence[str]) -> LegendTable | None:
+    """Return the shipped legend table with exactly these classes, if there is one."""
+    tables = map(LegendTable.load, shipped_legends())
+    return next((table for table in tables if [entry.name for entry in table.classes] == list(names)), None)
 
 
 def choose(rows: Sequence[Row], count: int) -> list[Row]:
-    """The `count` chips that lost most and the `count` that gained most, most gained first."""
+    """Return the `count` chips that lost most and the `count` that gained most, most gained first."""
     worst = rows[:count]
     best = rows[max(len(rows) - count, len(worst)) :]
     return [*reversed(best), *reversed(worst)]
 
 
 def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
-    """Data URIs of a chip's pictures by layer; inputs that are not on disk are left out.
+    """Draw a chip's pictures as data URIs by layer; inputs that are not on disk are left out.
 
     Raises:
         AugmentStoreError: If a file or the store cannot be read.
@@ -140,7 +142,7 @@ def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
 
 
 def _inputs(shown: PictureSources, chip_id: str) -> dict[str, str]:
-    """The first optical and the first radar modality that a chip has, at its first timestep."""
+    """Return the first optical and the first radar modality that a chip has, at its first timestep."""
     inputs = () if shown.store is None else shown.store.spec.inputs
     drawn = {
         layer: draw_first(shown.chips, chip_id, names, inputs)
@@ -152,7 +154,7 @@ def _inputs(shown: PictureSources, chip_id: str) -> dict[str, str]:
 
 
 def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
-    """The generated map, in the reference's classes if the table to them is known: what is right looks right."""
+    """Draw the generated map, in the reference's classes if the table to them is known: what is right looks right."""
     store = shown.store
     if store is None or chip_id not in store.chip_ids:
         return {}
@@ -168,7 +170,7 @@ def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _agreement(reference: NDArray[Any], baseline: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.uint8]:
-    """Code of `AGREEMENT` for each pixel."""
+    """Return the code of `AGREEMENT` for each pixel."""
     ours, theirs = candidate == reference, baseline == reference
     codes = np.select([ours & theirs, ours, theirs], [0, 1, 2], default=3)
     return np.where(reference == IGNORED_LABEL, NO_CODE, codes).astype(np.uint8)

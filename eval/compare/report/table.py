@@ -15,7 +15,7 @@ NOTHING: Final = ""
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Pixels by run, scene, reference class and predicted class; a row each, those without pixels as well."""
+    """Return the pixels by run, scene, reference and predicted class; a row each, those without pixels as well."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
+from augment_store.modalities.legend_table import LegendTable
 from eval.cli.main import main
 from eval.compare.report import files
 from eval.compare.report.model import Report, schema
@@ -163,6 +165,14 @@ def test_where_predictions_differ():
 def test_colours_go_by_class_name():
     assert legend(("forest", "water"))[1].rgb == (49, 113, 173)
     assert len({entry.rgb for entry in legend(tuple("abcde"))}) == 5
+
+
+def test_a_shipped_legend_wins_and_other_classes_get_the_usual_color_of_their_name():
+    table = LegendTable.load(Path("flood"))
+    assert [entry.rgb for entry in legend([c.name for c in table.classes])] == [c.rgb for c in table.classes]
+    land, water = legend(("land", "water"))
+    assert land.rgb != water.rgb
+    assert water.rgb[2] == max(water.rgb)
 
 
 def test_bad_input(runs, tmp_path, capsys):
