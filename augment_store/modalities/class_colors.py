@@ -7,7 +7,6 @@ deuteranopia, the latter two as simulated by Machado, Oliveira and Fernandes (20
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -106,7 +105,7 @@ def _like(usual: Rgb, colors: Sequence[Rgb]) -> NDArray[np.float64]:
 @functools.cache
 def _pool() -> tuple[tuple[Rgb, ...], NDArray[np.float64]]:
     """Return colors that are neither nearly white nor nearly black, with their distances from one another."""
-    every = list(itertools.product(_LEVELS, repeat=3))
+    every = [(red, green, blue) for red in _LEVELS for green in _LEVELS for blue in _LEVELS]
     lightness = lab(np.array(every, float))[0, :, 0]
     kept = tuple(rgb for rgb, light in zip(every, lightness, strict=True) if 20 <= light <= 93)
     return kept, distances(kept, kept)

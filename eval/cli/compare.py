@@ -7,15 +7,25 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from augment_store.cli.parser import add_layout_argument, positive
 from augment_store.io.remote import as_path
-
-if TYPE_CHECKING:
-    from eval.compare.arms import Comparison
-    from eval.compare.verdict import Verdict
-    from eval.score.record import Score
+from augment_store.utils.text import utc_now
+from eval.compare.arms import Comparison
+from eval.compare.comparison import compare_arms
+from eval.compare.report import files
+from eval.compare.report.document import StudyContext, make_report
+from eval.compare.report.markdown import to_markdown
+from eval.compare.report.page import write_page
+from eval.compare.report.pictures import choose, find_pictures
+from eval.compare.report.table import to_csv
+from eval.compare.verdict import Grade, Verdict
+from eval.errors import ComparisonError, ScoreError
+from eval.score.record import Score, ScoreSource, is_scored
+from finetune.run.manifest import MANIFEST, RunManifest
+from finetune.run.preflight import PathOverrides
+from terramind_weights.weight_files import sha256_of_file
 
 EXAMPLES: Final = """
 python -m eval compare --baseline runs/baseline --candidate runs/tim_lulc --out report
@@ -91,8 +101,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If runs cannot be compared, or the report cannot be written.
     """
-    from eval.compare.comparison import compare_arms
-
     arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
     comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()})
     _write(comparison, args)
@@ -105,8 +113,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _holds(verdict: Verdict, wanted: str) -> bool:
-    from eval.compare.verdict import Grade
-
     if wanted == "conclusive":
         return not verdict.inconclusive
     if wanted == "acceptable":
@@ -116,8 +122,6 @@ def _holds(verdict: Verdict, wanted: str) -> bool:
 
 def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
     """Return the runs of each control, by name."""
-    from eval.errors import ComparisonError
-
     controls: dict[str, list[Path]] = {}
     for entry in entries:
         name, _, folder = entry.partition("=")
@@ -129,10 +133,6 @@ def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 def _score(folder: Path) -> Score:
     """Return the score of a run's present weights; a run without a score is scored now."""
-    from eval.errors import ScoreError
-    from eval.score.record import Score, ScoreSource, is_scored
-    from finetune.run.manifest import MANIFEST
-
     if not (folder / MANIFEST).is_file():
         score = Score.read(folder)
         if score.origin.kind is ScoreSource.RUN:
@@ -142,9 +142,9 @@ def _score(folder: Path) -> Score:
             )
         return score
     if not is_scored(folder):
+        # torch and TerraTorch are imported here: scored runs are compared in seconds without them
         from eval.score.load import open_run
         from eval.score.predict import score as make_score
-        from finetune.run.preflight import PathOverrides
 
         make_score(open_run(folder, "best", PathOverrides()), folder)
     score = Score.read(folder)
@@ -155,10 +155,6 @@ def _score(folder: Path) -> Score:
 
 def _check_current(score: Score) -> None:
     """Make sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
-    from eval.errors import ScoreError
-    from finetune.run.manifest import RunManifest
-    from terramind_weights.weight_files import sha256_of_file
-
     manifest = RunManifest.read(score.folder)
     manifest.check_complete(score.folder)
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
@@ -169,14 +165,6 @@ def _check_current(score: Score) -> None:
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:
-    from augment_store.utils.text import utc_now
-    from eval.compare.report import files
-    from eval.compare.report.document import StudyContext, make_report
-    from eval.compare.report.markdown import to_markdown
-    from eval.compare.report.page import write_page
-    from eval.compare.report.pictures import choose, find_pictures
-    from eval.compare.report.table import to_csv
-
     report = make_report(comparison, utc_now(), StudyContext(args.study, args.declared))
     shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:

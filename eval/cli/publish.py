@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_places_arguments
+from augment_store.errors import PublishError
+from augment_store.io.files import check_free
+from augment_store.publish.attribution import PublicationInfo
+from augment_store.publish.hub import push
+from eval.publish.report import read_report
+from finetune.run.manifest import RunManifest
+from finetune.run.preflight import PathOverrides
 
 EXAMPLES: Final = """
 python -m eval publish runs/tim_lulc --report report --out published/tim_lulc --license Apache-2.0
@@ -46,14 +53,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
-    from augment_store.errors import PublishError
-    from augment_store.io.files import check_free
-    from augment_store.publish.attribution import PublicationInfo
-    from augment_store.publish.hub import push
-    from eval.publish.report import read_report
-    from finetune.run.manifest import RunManifest
-    from finetune.run.preflight import PathOverrides
-
     if args.push and not args.attribution:
         raise PublishError(
             f"--push {args.push}: say with --attribution who to credit for the chips and masks"
@@ -63,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     places = PathOverrides(args.chips, args.store, args.layout)
     places.check()
     check_free(args.out)
-    from eval.publish.folder import publish
-    from eval.publish.model_card import claim  # torch and TerraTorch are imported from here on
+    from eval.publish.folder import publish  # torch and TerraTorch are imported from here on
+    from eval.publish.model_card import claim
 
     imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
     publish(args.run, report, args.out, places=places, imprint=imprint)

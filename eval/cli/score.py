@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from augment_store.cli.parser import add_places_arguments
-
-if TYPE_CHECKING:
-    from finetune.run.preflight import PathOverrides
+from eval.errors import ScoreError
+from finetune.run.config import read_yaml
+from finetune.run.manifest import RunManifest
+from finetune.run.preflight import PathOverrides
 
 EXAMPLES: Final = """
 python -m eval score runs/baseline runs/tim_lulc
@@ -47,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    from finetune.run.preflight import PathOverrides
-
     places = PathOverrides(args.chips, args.store, args.layout)
     _check(args, places)
     from eval.score.load import open_checkpoint, open_run
@@ -69,10 +68,6 @@ def _check(args: argparse.Namespace, places: PathOverrides) -> None:
     Raises:
         AugmentStoreError: If one is not, or options contradict each other.
     """
-    from eval.errors import ScoreError
-    from finetune.run.config import read_yaml
-    from finetune.run.manifest import RunManifest
-
     if args.config is None and args.checkpoint not in ("best", "last"):
         raise ScoreError(
             f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"

@@ -8,6 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from augment_store.utils.text import shipped_or_given
+from eval.errors import StudyError
+from eval.study.config import Study
+from eval.study.plan import plan, unequal_recipes, unequal_starts
+from eval.study.power import StandardDeviations, describe
+from eval.study.runner import command_line, forget, missing, run_step
+
 EXAMPLES: Final = """
 python -m eval study --config study.yaml
 """
@@ -41,13 +48,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StudyError: If the YAML is invalid, or a step fails.
     """
-    from augment_store.utils.text import shipped_or_given
-    from eval.errors import StudyError
-    from eval.study.config import Study
-    from eval.study.plan import plan, unequal_recipes, unequal_starts
-    from eval.study.power import StandardDeviations, describe
-    from eval.study.runner import command_line, forget, missing, run_step
-
     path = shipped_or_given(args.config, CONFIGS)
     if path is None:
         raise StudyError(

@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
 from augment_store.io.remote import as_path
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.store.writer import AugmentStore
+from eval.score.calibration import describe
+from eval.score.zero_shot import score_store
 
 EXAMPLES: Final = """
 python -m eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
@@ -43,15 +48,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If the store, the chips or the table cannot be used.
     """
-    from augment_store.chips.chip_set import ChipSet
-    from augment_store.modalities.legend_table import LegendTable
-    from augment_store.store.writer import AugmentStore
-
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
     table = LegendTable.load(args.legend)
-    from eval.score.calibration import describe  # torch is imported from here on
-    from eval.score.zero_shot import score_store
-
     made, calibration = score_store(store, chips, table, args.out, args.layout)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
     sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))

@@ -375,7 +375,7 @@ def test_files_are_replaced_together_or_not_at_all(runs, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("eval.compare.report.table.to_csv", fail)
+        patched.setattr("eval.cli.compare.to_csv", fail)
         assert compare(runs, out, "--pictures", 1) == 2
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
