@@ -1,5 +1,8 @@
 """Fixtures that several packages' tests share: where the real chips are, and small chips made on the spot."""
 
+import ctypes
+import ctypes.util
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +12,7 @@ os.environ.setdefault(
 
 import pytest
 
+from tests.sharing import made_once
 from tests.worlds import World, make_world
 
 pytest_plugins = ["tests.browser"]
@@ -28,7 +32,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> World:
     """Nine chips of 32 px and four timesteps in five scenes; three test chips in two."""
-    return make_world(tmp_path_factory.mktemp("world") / "chips")
+    return World(made_once(tmp_path_factory, "world", make_world))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +45,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def _free_memory() -> None:
+    """Collect cycles and give freed pages back to the operating system.
+
+    A trained network hangs in cycles of trainer, task and loops. Python collects old objects only once their number has
+    grown by a quarter, which takes many trainings after torch has been imported; until then a worker holds all of them.
+    """
+    gc.collect()
+    library = ctypes.util.find_library("c")
+    trim = getattr(ctypes.CDLL(library), "malloc_trim", None) if library else None  # glibc only
+    if trim:
+        trim(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None):
+    """After a slow test free what it trained; after a file, take what lives on out of the collector's sight."""
+    result = yield
+    ends_file = nextitem is None or nextitem.path != item.path
+    if ends_file or item.get_closest_marker("slow"):
+        _free_memory()
+    if ends_file:
+        gc.freeze()  # modules and session fixtures: no later collection walks through them again
+    return result

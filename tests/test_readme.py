@@ -36,20 +36,29 @@ def test_every_package_is_in_the_tree():
 
 
 def test_every_command_is_a_package_that_can_be_run():
-    modules = set(re.findall(r"python -m ([a-z_.]+)", README)) - {"pytest", "venv"}
+    modules = set(re.findall(r"python3? -m ([a-z_.]+)", README)) - {"pytest", "venv"}
     assert {"generate", "augment_store", "finetune", "eval", "demo"} <= modules
     for module in modules:
         path = ROOT.joinpath(*module.split("."))
         assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module
 
 
-def test_every_shipped_configuration_it_names_ships():
+def test_every_shipped_configuration_of_new_york_is_named_and_ships():
     shipped = {
         path.stem
         for folder in ("finetune", "eval/study", "demo")
         for path in (ROOT / folder / "configs").iterdir()
     }
-    assert set(re.findall(r"`?\b(nyc_(?!lulc)\w+)`?", README)) <= shipped
+    page = (ROOT / "docs" / "how-to" / "new_york.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(nyc_(?!lulc)\w+)", page))
+    assert named == {name for name in shipped if name.startswith("nyc_")}
+
+
+def test_the_first_screen_says_what_has_not_been_tested_and_what_it_needs():
+    first = " ".join(README.split("## Try it")[0].replace("\n> ", " ").split())
+    for told in ("published TerraMind weights", "on a GPU", "Linux and macOS", "7 GB", "whl/cpu"):
+        assert told in first
+    assert len(README.splitlines()) <= 150
 
 
 def test_ci_runs_the_readmes_test_command():

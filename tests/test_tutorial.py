@@ -81,5 +81,5 @@ def test_the_notebook_is_light_and_its_links_lead_somewhere():
     assert NOTEBOOK.stat().st_size < 300_000
     text = "\n".join(cell.source for cell in committed().cells if cell.cell_type == "markdown")
     links = re.findall(r"\]\(([^)]+)\)", text)
-    assert {"monday.md", "concepts.md"} <= set(links)
+    assert {"how-to/own_data.md", "explanation/concepts.md"} <= set(links)
     assert [link for link in links if not (NOTEBOOK.parent / link).is_file()] == []

@@ -27,7 +27,9 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pastis(tmp_path / "data" / "pastis")
     (code,) = re.findall(
-        r"```python\n(# pastis\n.*?)```", (ROOT / "docs" / "formats.md").read_text(), re.DOTALL
+        r"```python\n(# pastis\n.*?)```",
+        (ROOT / "docs" / "how-to" / "published_datasets.md").read_text(),
+        re.DOTALL,
     )
     exec(code, {})
     plain = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())

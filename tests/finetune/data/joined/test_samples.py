@@ -19,7 +19,7 @@ from finetune.options import CONFIGS
 from tests.conftest import ROOT
 from tests.finetune.data.joined.datamodules import SPLITS, batches, classes, join, multimodal, pixelwise
 
-DOCS = ROOT / "docs" / "formats.md"
+DOCS = ROOT / "docs" / "how-to" / "other_datamodules.md"
 
 
 @pytest.mark.parametrize("kind", [multimodal, pixelwise])

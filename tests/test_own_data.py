@@ -1,4 +1,4 @@
-"""docs/monday.md: every line of it is understood, and its commands run on chips as it describes them."""
+"""docs/how-to/own_data.md: every line of it is understood, and its commands run on chips as it describes them."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ from terramind_weights.catalog import PUBLISHED
 from tests.conftest import ROOT
 from tests.worlds import rasters, write_tif
 
-PAGE = (ROOT / "docs" / "monday.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "own_data.md").read_text(encoding="utf-8")
 SPLITS = {"train": ("alba_1", "alba_2"), "val": ("brno_1", "brno_2"), "test": ("cadiz_1", "cadiz_2")}
 BANDS = (1, 2, 3, 7, 4, 5, 6, 8, 10, 11, 0, 9)  # TerraMind's, those of 10 m first, then 20 m and 60 m
 CHEAP = {  # what the page says, on a machine without a GPU and without weights
@@ -124,7 +124,7 @@ def test_what_is_compared_was_trained(tmp_path):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with chips as the page describes them, and the files that it has the reader write."""
-    root = tmp_path_factory.mktemp("monday")
+    root = tmp_path_factory.mktemp("own_data")
     chips, rng = root / "data" / "mine", np.random.default_rng(0)
     for seed, chip_id in enumerate(chip_id for ids in SPLITS.values() for chip_id in ids):
         made = rasters(seed, 64)
