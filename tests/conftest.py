@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import gc
 import os
+import resource
 from pathlib import Path
 
 os.environ.setdefault(
@@ -35,16 +36,25 @@ def world(tmp_path_factory) -> World:
     return World(made_once(tmp_path_factory, "world", make_world))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests of the marker `gpu` where there is no CUDA device."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if not marked:
-        return
-    import torch
+SLOW_FIXTURES = {"chromium", "baseline", "tim", "finished", "member"}
+"""Fixtures that start a browser, train, or unpack what is large."""
 
-    if not torch.cuda.is_available():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests `slow` by their fixtures."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of the marker `gpu` where there is no CUDA device."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
 
 
 def _free_memory() -> None:
@@ -60,13 +70,17 @@ def _free_memory() -> None:
         trim(0)
 
 
+_PEAKS = [0]
+"""Most memory this process had used at each collection."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None):
-    """After a slow test free what it trained; after a file, take what lives on out of the collector's sight."""
+    """Free memory after a file, and after a test that needed more than any before it."""
     result = yield
-    ends_file = nextitem is None or nextitem.path != item.path
-    if ends_file or item.get_closest_marker("slow"):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # a collection takes half a second once torch is imported, so not after every test
+    if nextitem is None or nextitem.path != item.path or peak > 1.05 * _PEAKS[-1]:
         _free_memory()
-    if ends_file:
-        gc.freeze()  # modules and session fixtures: no later collection walks through them again
+        _PEAKS.append(peak)
     return result

@@ -17,6 +17,8 @@ from terramind_weights.catalog import PUBLISHED
 from tests.conftest import ROOT
 from tests.worlds import rasters, write_tif
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "how-to" / "own_data.md").read_text(encoding="utf-8")
 SPLITS = {"train": ("alba_1", "alba_2"), "val": ("brno_1", "brno_2"), "test": ("cadiz_1", "cadiz_2")}
 BANDS = (1, 2, 3, 7, 4, 5, 6, 8, 10, 11, 0, 9)  # TerraMind's, those of 10 m first, then 20 m and 60 m

@@ -52,6 +52,7 @@ def place(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGES)
 def test_the_example_of_a_package_runs(name, place, monkeypatch):
     monkeypatch.chdir(place)
@@ -63,6 +64,7 @@ def test_the_example_of_a_package_runs(name, place, monkeypatch):
     assert runner.run(example, out=report.append).failed == 0, "".join(report)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(place, monkeypatch):
     monkeypatch.chdir(place)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,6 +85,7 @@ def test_every_name_on_offer_is_there(name):
         _ = package.nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_waits_with_heavy_imports(name):
     """A door that imports what is behind it would make every --help wait for torch."""
@@ -110,6 +113,7 @@ def test_the_function_refuses_what_the_command_refuses(options, message, tmp_pat
         generate(tmp_path, tmp_path / "store", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_console_script_is_not_shadowed_by_a_file_of_the_users(script, tmp_path):
     """As pip makes them, run in a folder with modules of the same names as our packages."""

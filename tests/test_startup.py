@@ -12,6 +12,8 @@ from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from finetune.options import CONFIGS
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODULES = ("augment_store", "generate", "finetune", "eval", "demo", "demo.world", "tools.demo_generator")
 SUBCOMMANDS = [
     "generate audit",

@@ -43,6 +43,7 @@ def kinds(cell: nbformat.NotebookNode) -> set[str]:
     return {kind for output in cell.outputs for kind in output.get("data", [output.get("name", "error")])}
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_shows_what_is_committed(kernel):
     notebook = committed()
     shown = {cell.id: kinds(cell) for cell in code_cells(notebook)}
@@ -53,6 +54,7 @@ def test_every_cell_runs_and_shows_what_is_committed(kernel):
     assert {"image/png", "text/markdown", "stdout"} <= set().union(*executed.values())
 
 
+@pytest.mark.slow
 def test_a_cell_that_raises_is_found(kernel):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 > 2")])
     with pytest.raises(CellExecutionError, match="AssertionError"):

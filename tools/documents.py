@@ -58,14 +58,15 @@ def command_reference() -> str:
 def public_names(package: str) -> dict[str, str]:
     """Return the module that each public name of a package is defined in, without importing any of them."""
     tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    (offered,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     # the type checker's imports beside the lazy ones say where a name comes from
-    return {
-        alias.name: str(node.module)
-        for node in imports
-        for alias in node.names
-        if str(node.module).split(".")[0] == package
-    }
+    origins = {alias.name: str(node.module) for node in imports for alias in node.names}
+    return {name: origins[name] for name in offered}
 
 
 def api_reference() -> str:

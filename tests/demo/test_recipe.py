@@ -14,6 +14,8 @@ from eval.cli.main import COMMANDS
 from finetune.options import parse as parse_finetune
 from generate.options import audit_parser, generate_options, generate_parser
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_command_is_one_its_package_takes(tmp_path, quick, monkeypatch):

@@ -20,6 +20,8 @@ from finetune.run.preflight import PathOverrides
 from generate.cli import main as generate
 from tests.worlds import two_class_config, write_sen1floods11
 
+pytestmark = pytest.mark.slow
+
 IDS = tuple(f"{place}_{number}" for place in ("Ghana", "India", "Mekong", "Spain") for number in (11, 12))
 SPLITS = {"train": IDS[:2], "val": IDS[2:4], "test": IDS[4:]}
 LEGEND = """\

@@ -18,6 +18,8 @@ from generate.cli import main as generate
 from tests.conftest import ROOT
 from tests.pastis import BANDS, FOLDS, write_pastis
 
+pytestmark = pytest.mark.slow
+
 CLASSES = [f"crop {label}" for label in range(19)]
 
 

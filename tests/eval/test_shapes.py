@@ -16,6 +16,8 @@ from generate.cli import main as generate
 from tests.browser import by_id
 from tests.worlds import make_world, two_class_config
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (32, 80)
 IDS = {
     "train": ("a_0_0", "a_0_1", "a_1_0", "a_1_1"),

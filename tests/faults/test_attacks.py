@@ -26,6 +26,8 @@ from tests.faults import attacks
 from tests.faults.scenarios import MANIFEST
 from tests.worlds import make_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):

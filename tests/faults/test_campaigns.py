@@ -6,6 +6,8 @@ from tests.faults import interruptions, reading, scenarios, strangers
 from tests.faults.tally import Tally
 from tests.faults.test_operations import write_two
 
+pytestmark = pytest.mark.slow
+
 
 def broken(tmp_path, **changes):
     """A scenario of text files that loses what was there when it is killed."""

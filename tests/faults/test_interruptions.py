@@ -18,6 +18,8 @@ from tests.faults.kills import killed_at
 from tests.faults.scenarios import OLD, contents, extend, make_old, mend, rename_scenes, write_pending
 from tests.worlds import EXTENT, make_spec
 
+pytestmark = pytest.mark.slow
+
 STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "5"))
 """Every so many writes is one at which to kill; 1 for all of them."""
 

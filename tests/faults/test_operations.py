@@ -2,7 +2,11 @@
 
 import errno
 
+import pytest
+
 from tests.faults import operations
+
+pytestmark = pytest.mark.slow
 
 
 def write_two(root):

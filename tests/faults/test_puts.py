@@ -10,6 +10,8 @@ from augment_store.io.remote import as_path
 from tests.faults.puts import failing_at, objects_under
 from tests.faults.scenarios import contents, extend, first, keeps_old, make_old, mend, readable
 
+pytestmark = pytest.mark.slow
+
 URL = "memory://faults/store"
 
 

@@ -14,6 +14,8 @@ from finetune.__main__ import main
 from finetune.options import CONFIGS, parse, shipped_configs
 from tests.worlds import make_world, tiny_options, write_tif
 
+pytestmark = pytest.mark.slow
+
 
 def refused(capsys, *arguments):
     """Message of a command that must stop with one line."""

@@ -11,6 +11,8 @@ from finetune.run.manifest import RunManifest
 from tests.finetune.floods import make_floods
 from tests.worlds import make_spec, store_of, tiny_options
 
+pytestmark = pytest.mark.slow
+
 STORES = {"nyc_tim_ndvi": "ndvi_store", "sen1floods11_s1_tim_lulc": "flood_store"}
 PLAIN = {"nyc_phase2", "nyc_s1_only", "nyc_inline_tim", "nyc_phase2_lora", "sen1floods11_s1"}
 WORLDS = {None: "world", "sen1floods11": "floods"}

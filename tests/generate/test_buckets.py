@@ -15,6 +15,8 @@ from generate.cli import main
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 from tests.servers import s3_bucket
 
+pytestmark = pytest.mark.slow
+
 SPEC = ("--samples", "2", "--probabilities", "--network-batch", "3")
 
 

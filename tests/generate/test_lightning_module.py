@@ -11,6 +11,8 @@ from generate.lightning_module import GenerationModule, device_maps, stored
 from generate.model.terramind import Generated
 from tests.worlds import make_sampling, make_spec
 
+pytestmark = pytest.mark.slow
+
 
 def test_classes_confidence_and_mean_probabilities():
     logits = torch.zeros(2, 10, 1, 1)  # S, classes, H, W

@@ -7,12 +7,15 @@ import sys
 import time
 
 import numpy as np
+import pytest
 
 from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate.cli import main
 from tests.generate.conftest import LONG, assert_equal_stores
+
+pytestmark = pytest.mark.slow
 
 
 def start_ranks(arguments: list[str], count: int) -> list[subprocess.Popen[bytes]]:

@@ -24,6 +24,8 @@ from tests.worlds import (
     write_tif,
 )
 
+pytestmark = pytest.mark.slow
+
 SPEC = ("--samples", "2", "--probabilities", "--network-batch", "3")
 
 

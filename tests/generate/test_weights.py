@@ -11,6 +11,8 @@ from terramind_weights.catalog import PUBLISHED
 from terramind_weights.weight_files import WeightsError, locate
 from tests.worlds import make_sampling
 
+pytestmark = pytest.mark.slow
+
 TINY = PUBLISHED["terramind_v1_tiny"]
 
 

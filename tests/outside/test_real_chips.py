@@ -22,7 +22,7 @@ from generate.audit.audit import audit_chips
 from generate.cli import main as generate_main
 from tests.worlds import two_class_config
 
-pytestmark = pytest.mark.outside
+pytestmark = [pytest.mark.outside, pytest.mark.slow]
 
 
 def cut(out, *words):

@@ -7,6 +7,8 @@ from torch import nn
 from terramind_weights.checkpoint import Checkpoint, MisfitError, check_fit, read_exact
 from terramind_weights.weight_files import WeightsError
 
+pytestmark = pytest.mark.slow
+
 
 class Task(nn.Module):
     def __init__(self):

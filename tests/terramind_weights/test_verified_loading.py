@@ -7,6 +7,8 @@ from terramind_weights.meta_init import without_weights
 from terramind_weights.verified_loading import load_proven
 from terramind_weights.weight_files import WeightsError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def head() -> torch.nn.Module:

@@ -118,6 +118,7 @@ def locate_at(address, cache, **more):
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_file_is_downloaded_once_and_then_comes_from_the_cache(tmp_path):
     with served(Hub) as (address, requests):
         for _ in range(2):
@@ -129,6 +130,7 @@ def test_a_file_is_downloaded_once_and_then_comes_from_the_cache(tmp_path):
         assert len(requests) == asked
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
     with served(Silent) as (address, requests):
         done = locate_at(address, tmp_path)
@@ -138,6 +140,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
     assert "hf download ibm-esa-geospatial/TerraMind-1.0-tiny TerraMind_v1_tiny.pt" in message
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_offline(tmp_path):
     with served(Hub) as (address, requests):
         done = locate_at(address, tmp_path, HF_HUB_OFFLINE="1")

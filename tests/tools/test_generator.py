@@ -12,6 +12,8 @@ from terramind_weights.catalog import find_generator
 from tools.demo_generator.samples import LULC, NDVI
 from tools.demo_generator.score import Trained, agreement, generated_maps, most_frequent, radar_rule
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 
 

@@ -15,6 +15,8 @@ from tools.demo_generator.samples import DEM, LULC, NDVI, S1, S2, draw_batch
 from tools.demo_generator.train import PLAN, Plan, evaluate, train
 from tools.demo_generator.training import Schedule, Task, deterministic, draw_task, masked_token_loss
 
+pytestmark = pytest.mark.slow
+
 SHORT = Schedule(steps=2, batch=2, peak=1e-3)
 TINY = Plan(scenes=1, held_out=1, lulc=SHORT, ndvi=SHORT, network=SHORT)
 

@@ -30,6 +30,7 @@ def test_info_tells_what_is_in_a_store(store, capsys):
     assert "terramind_v1_tiny" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verify_as_a_subprocess_exits_1_with_a_line_per_problem(store):
     found = run_module("augment_store", "verify", store.path)
     assert found.returncode == 1
@@ -68,6 +69,7 @@ def test_verify_says_of_how_many_chips_the_maps_were_read(store, capsys):
     assert "argument --random: 0; expected at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_missing_store_is_a_line_and_exit_2(tmp_path):
     found = run_module("augment_store", "info", tmp_path / "none")
     assert found.returncode == 2
@@ -89,6 +91,7 @@ def test_every_command_shows_examples_that_its_parser_takes(command, capsys):
         assert parser.parse_args(words[3:]).command == command
 
 
+@pytest.mark.slow
 def test_only_the_module_of_the_chosen_command_is_imported():
     code = (
         "import sys\n"

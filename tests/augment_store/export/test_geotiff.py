@@ -126,6 +126,7 @@ def test_the_style_for_qgis_has_the_ten_classes_alone(tmp_path):
     assert len(shown) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("gdalinfo"), reason="needs gdalinfo (Debian: gdal-bin)")
 @pytest.mark.parametrize("file_format", ["geotiff", "cog"])
 def test_gdalinfo_shows_names_and_colours(tmp_path, file_format):

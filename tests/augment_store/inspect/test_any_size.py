@@ -10,6 +10,8 @@ from augment_store.cli.main import main
 from tests.augment_store.inspect.test_html_page import by_id, press
 from tests.worlds import make_spec, make_store
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 24, 40
 
 

@@ -13,6 +13,8 @@ from augment_store.cli.main import main
 from tests.browser import assert_other_ground, by_id, phone
 from tests.worlds import make_spec, make_store
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 
 

@@ -25,6 +25,8 @@ from augment_store.store.writer import AugmentStore
 from tests.servers import Ranges, Whole, s3_bucket, web_site
 from tests.worlds import make_store, write_folder_chips, write_impactmesh_chips
 
+pytestmark = pytest.mark.slow
+
 IDS = ("a_r0c0", "a_r0c1")
 
 

@@ -21,6 +21,8 @@ from augment_store.store.writer import AugmentStore
 from tests.servers import s3_bucket
 from tests.worlds import EXTENT, make_record, make_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory):

@@ -30,6 +30,8 @@ from finetune.model.backbone import WidenedProjection
 from finetune.run.preflight import PathOverrides
 from tests.worlds import make_spec, store_of
 
+pytestmark = pytest.mark.slow
+
 
 def run(*words):
     return main([str(word) for word in words])

@@ -17,6 +17,8 @@ from eval.score.record import Score, is_scored
 from finetune.__main__ import main as finetune
 from terramind_weights.weight_files import sha256_of_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scored(tim):

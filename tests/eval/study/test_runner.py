@@ -12,6 +12,8 @@ import yaml
 from demo.world.command import main as write_world
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 CONFIG = str(ROOT / "demo" / "configs" / "demo_s1.yaml")
 
 

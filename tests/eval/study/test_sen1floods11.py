@@ -17,6 +17,8 @@ from finetune.run.manifest import RunManifest
 from generate.cli import main as generate
 from tests.finetune.floods import CHIPS, make_floods
 
+pytestmark = pytest.mark.slow
+
 STAGES = {"generate": generate, "finetune": finetune, "eval": evaluate}
 SHRUNK = [
     *("--weights", "random", "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),

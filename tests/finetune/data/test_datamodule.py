@@ -14,6 +14,8 @@ from finetune.run.manifest import RunManifest
 from terramind_weights.weight_files import read_checkpoint
 from tests.worlds import tiny_options, two_class_config, write_folder_chips, write_tif
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 CALLBACK = """\
 from lightning.pytorch import Callback

@@ -9,6 +9,8 @@ from finetune.data.datamodule import TimStoreDataModule
 from tests.servers import Whole, s3_bucket, web_site
 from tests.worlds import make_world, store_of
 
+pytestmark = pytest.mark.slow
+
 
 def batches(place, **more):
     """Model's batches of the test split, of chips and a store under a folder or URL."""

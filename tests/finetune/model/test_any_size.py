@@ -9,6 +9,8 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.run.manifest import RunManifest
 from tests.worlds import two_class_config, write_folder_chips, write_tif
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": ("a_0_0", "a_0_1"), "val": ("b_0_0",), "test": ("c_0_0",)}
 SIZE = 40
 

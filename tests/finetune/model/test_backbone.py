@@ -9,6 +9,8 @@ from terratorch.registry import BACKBONE_REGISTRY
 from finetune.errors import ConfigError, EncodingError
 from finetune.model.backbone import WidenedProjection, terramind_tim_store
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 
 

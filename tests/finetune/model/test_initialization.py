@@ -9,6 +9,8 @@ from finetune.model.backbone import terramind_tim_store
 from finetune.model.initialization import check_trainable, start_from
 from terramind_weights.weight_files import WeightsError, read_state
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 NECKS = [
     {"name": "SelectIndices", "indices": [2, 5, 8, 11]},

@@ -1,10 +1,13 @@
 """Both stages in a row: tokens of a store written by `python -m generate` yield in-line TiM's features."""
 
+import pytest
 import torch
 
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import terramind_tim_store
 from tests.worlds import make_world
+
+pytestmark = pytest.mark.slow
 
 MODALITIES = ["S2L2A", "S1RTC", "DEM"]
 

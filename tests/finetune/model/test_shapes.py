@@ -13,6 +13,8 @@ from finetune.model.shapes import check_shape
 from finetune.run.manifest import RunManifest
 from tests.worlds import make_world, store_of, two_class_config
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (48, 96)
 """3 × 6 patches; TerraTorch pads them to 4 × 6."""
 

@@ -10,6 +10,8 @@ from tests.finetune.model.test_initialization import make_task
 from tests.pretend_cuda import backward, pretended_cuda, watch
 from tests.worlds import make_spec, store_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def stores(world, tmp_path_factory):

@@ -21,6 +21,8 @@ from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import WeightsError, sha256_of_file
 from tests.worlds import store_of, tiny_options
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def options(world, plain_store):

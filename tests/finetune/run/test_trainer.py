@@ -11,6 +11,8 @@ from finetune.options import find_config
 from finetune.run.manifest import RunManifest
 from tests.worlds import tiny_options
 
+pytestmark = pytest.mark.slow
+
 PARTS = '''\
 """A logger such as Weights & Biases has, that writes what it is told to one file; and a callback that uses it."""
 

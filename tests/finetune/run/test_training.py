@@ -13,6 +13,8 @@ from finetune.data.dataset import collate
 from tests.finetune.model.test_initialization import NECKS, make_task
 from tests.worlds import lulc_of_labels, make_world, store_of
 
+pytestmark = pytest.mark.slow
+
 D4 = [FlattenTemporalIntoChannels(), A.D4(p=1), ToTensorV2(), UnflattenTemporalFromChannels(n_timesteps=4)]
 TEMPORAL = {
     "backbone_use_temporal": True,

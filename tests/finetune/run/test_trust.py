@@ -132,6 +132,7 @@ def test_what_a_run_of_ours_names_is_trusted():
     )
 
 
+@pytest.mark.slow
 def test_a_strangers_run_is_refused_by_the_command(tmp_path):
     """As a process of its own, in a folder that holds the module."""
     run = tmp_path / "run"

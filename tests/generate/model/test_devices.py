@@ -12,6 +12,8 @@ from generate.lightning_module import GenerationModule
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights
 from tests.pretend_cuda import pretended_cuda
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "one step": {},
     "four steps": {"decoding_steps": 4, "samples": 2},

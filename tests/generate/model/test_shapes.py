@@ -19,6 +19,8 @@ from tests.augment_store.inspect.test_command import page_data
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights
 from tests.worlds import NORTH, write_folder_chips
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (24, 56)
 
 

@@ -20,6 +20,8 @@ from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_gen
 from tests.generate.conftest import IDS, assert_equal_stores
 from tests.worlds import Size, make_sampling, sides
 
+pytestmark = pytest.mark.slow
+
 INPUTS = ["S2L2A", "S1RTC", "DEM"]
 
 

@@ -23,6 +23,8 @@ from tests.generate.conftest import assert_equal_stores
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights
 from tests.worlds import write_folder_chips
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

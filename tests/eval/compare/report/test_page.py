@@ -15,6 +15,8 @@ from tests.browser import assert_other_ground, by_id, phone
 from tests.eval.scores import predict_world
 from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": ("a_0_0",), "val": ("b_0_0",), "test": tuple(f"scene{n // 2}_0_{n % 2}" for n in range(8))}
 
 STANDS_FOR = (1, 5, 2, 9, 6, 0)

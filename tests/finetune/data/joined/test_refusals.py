@@ -26,6 +26,8 @@ from tests.finetune.data.joined.datamodules import (
 )
 from tests.worlds import make_spec, make_store, store_of, write_tif
 
+pytestmark = pytest.mark.slow
+
 
 def test_names_that_are_no_chip(tiles, store):
     message = refused(join(tiles, store, chip_files="{id}"))

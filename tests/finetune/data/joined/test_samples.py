@@ -19,6 +19,8 @@ from finetune.options import CONFIGS
 from tests.conftest import ROOT
 from tests.finetune.data.joined.datamodules import SPLITS, batches, classes, join, multimodal, pixelwise
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "docs" / "how-to" / "other_datamodules.md"
 
 

@@ -15,6 +15,8 @@ from finetune import JoinedDataModule
 from tests.finetune.data.joined.datamodules import classes, join, multimodal, refused
 from tests.worlds import make_spec, make_store
 
+pytestmark = pytest.mark.slow
+
 
 def write_pastis(root, lengths, size=32):
     """Files as PASTIS has them: ten bands in time, values 1000 × the date + the class, and annotations of three layers.
