@@ -16,13 +16,11 @@ from augment_store.utils.validation import load_json
 from eval.errors import StudyError
 from eval.study.config import CommandArgs
 from eval.study.plan import Step
-from finetune.run.manifest import MANIFEST
+from finetune.errors import RunError
+from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 
 DONE: Final = "done"
 """Folder of a study with a record per finished step."""
-
-STARTED: Final = "started"
-"""Folder of a study with the command of each training that has not finished."""
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -34,7 +32,7 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
 
     Raises:
         StudyError: If a costly step was done by another command than the study has now, or from something that is
-            gone, or if an interrupted training was started by another command.
+            gone.
     """
     left: dict[str, Step] = {}
     for step in steps:
@@ -44,8 +42,6 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
                 f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
                 f"another out, or remove {_record(out, step)} and {step.product.parents[1]}"
             )
-        if not done:
-            _check_started(out, step)
         if not done or anew:
             left[step.name] = step
     return tuple(left.values())
@@ -66,24 +62,47 @@ def run_step(out: Path, step: Step) -> None:
     """Run a command in a process of its own and keep the record.
 
     Raises:
-        StudyError: If it fails, or leaves no product.
+        StudyError: If it fails, leaves no product, or ends before its training is complete.
     """
     words = _words(step)
-    if step.checkpoint is not None and "--ckpt_path" not in words:
-        manifest = step.checkpoint.parents[1] / MANIFEST
-        # left by a run interrupted before its first checkpoint: nothing to resume
-        manifest.unlink(missing_ok=True)
-    if step.checkpoint is not None:
-        atomic_write(_started(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
+    if step.checkpoint is not None and words == step.words:
+        _discard_unfinished(step.checkpoint.parents[1])
     status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
-    if status or not step.product.exists():
-        reason = f"ended with exit status {status}" if status else f"left no {step.product}"
+    if status or not _is_whole(step):
+        reason = f"ended with exit status {status}" if status else _unfinished(step)
         raise StudyError(
             f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
             "done is kept"
         )
     atomic_write(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
-    _started(out, step).unlink(missing_ok=True)
+
+
+def _is_whole(step: Step) -> bool:
+    """Return whether a step's product is there, and a training finished: its exit status alone does not tell."""
+    return step.product.exists() and (step.checkpoint is None or _is_complete(step.checkpoint.parents[1]))
+
+
+def _unfinished(step: Step) -> str:
+    return "was interrupted before it was complete" if step.product.exists() else f"left no {step.product}"
+
+
+def _is_complete(run: Path) -> bool:
+    try:
+        return RunManifest.read(run).complete
+    except RunError:
+        return False
+
+
+def _discard_unfinished(run: Path) -> None:
+    """Remove what a training left that was interrupted before it had a checkpoint to resume from.
+
+    The manifest goes last, so that an interruption here is seen as the same state again.
+    """
+    if _is_complete(run):
+        return  # it is whole, and was not made by this study: the training refuses to replace it
+    for left in (run / CHECKPOINTS).glob("*.ckpt") if (run / MANIFEST).is_file() else ():
+        left.unlink()
+    (run / MANIFEST).unlink(missing_ok=True)
 
 
 def _words(step: Step) -> tuple[str, ...]:
@@ -101,23 +120,6 @@ def _record(out: Path, step: Step) -> Path:
     return out / DONE / f"{step.name}.json"
 
 
-def _started(out: Path, step: Step) -> Path:
-    return out / STARTED / f"{step.name}.json"
-
-
-def _check_started(out: Path, step: Step) -> None:
-    """Return an interrupted training is resumed by the command that started it."""
-    record = _started(out, step)
-    if step.checkpoint is None or not step.checkpoint.is_file() or not record.is_file():
-        return
-    if _read(record) != _kept(step):
-        raise StudyError(
-            f"step {step.name} was interrupted, and had been started by another command than {shlex.join(step.words)}; "
-            f"resumed, it would be neither of the two: choose another out, or remove {record} and "
-            f"{step.product.parents[1]}"
-        )
-
-
 def _read(record: Path) -> CommandArgs:
     try:
         return tuple(load_json(read_text(record)))
@@ -127,7 +129,7 @@ def _read(record: Path) -> CommandArgs:
 
 def _is_done(out: Path, step: Step) -> bool:
     record = _record(out, step)
-    if not record.is_file() or not step.product.exists():
+    if not record.is_file() or not _is_whole(step):
         return False
     same = _read(record) == _kept(step)
     if not same and step.costly:

@@ -1,5 +1,6 @@
 """Studies: what is run and in which order, resuming, and invalid configurations."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,9 @@ from eval.study.plan import plan, unequal_recipes
 from eval.study.power import StandardDeviations, resolvable
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
+from finetune.run.manifest import RunManifest
 from generate.options import generate_options, generate_parser
+from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
 STUDY = {
@@ -52,13 +55,14 @@ def write(study):
 @pytest.fixture
 def ran(monkeypatch):
     """Commands that a stub ran instead of a process; it makes the product of each, unless told to fail."""
-    ran = SimpleNamespace(commands=[], fail=None, leave=True)
+    ran = SimpleNamespace(commands=[], fail=None, leave=True, incomplete=None, before=lambda words: None)
     products = lambda: {step.words: step for step in plan(Study.load(Path("study.yaml")))}  # noqa: E731
 
     def run(command, check):
         assert not check
         words = tuple(command[2:])
         ran.commands.append(words)
+        ran.before(words)
         if ran.fail and ran.fail in words:
             return SimpleNamespace(returncode=2)
         plain = words[: words.index("--ckpt_path")] if "--ckpt_path" in words else words
@@ -66,6 +70,9 @@ def ran(monkeypatch):
         if ran.leave:
             product.parent.mkdir(parents=True, exist_ok=True)
             product.touch()
+            if words[0] == "finetune":
+                complete = ran.incomplete not in words
+                dataclasses.replace(make_manifest(), complete=complete).write(product.parents[1])
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(runner.subprocess, "run", run)
@@ -121,30 +128,44 @@ def test_resumes_where_it_failed(folder, ran, capsys):
     assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
 
 
-def test_an_interrupted_training_is_not_resumed_by_another_command(folder, ran, capsys):
-    ran.fail = "out/runs/tim/seed_1"
-    assert study() == 2
-    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
-    last.parent.mkdir(parents=True)
-    last.touch()
-    ran.fail = None
-    changed = {**STUDY["arms"], "tim": {**STUDY["arms"]["tim"], "arguments": ["--trainer.max_epochs", 9]}}
-    write({**STUDY, "arms": changed})
-    ran.commands.clear()
-    assert study() == 2
-    assert "fit_tim_1 was interrupted, and had been started by another command" in capsys.readouterr().err
-    assert ran.commands == []
-    last.unlink()  # nothing to resume: it starts again
-    assert study() == 0
-    assert not list(Path("out/started").iterdir())
-
-
 def test_a_run_without_a_checkpoint_starts_again(folder, ran):
-    manifest = Path("out/runs/plain/seed_1/manifest.json")
-    manifest.parent.mkdir(parents=True)
-    manifest.touch()
+    """Killed between its best and its last checkpoint: there is nothing to resume from, and nothing in the way."""
+    run = Path("out/runs/plain/seed_1")
+    dataclasses.replace(make_manifest(), complete=False).write(run)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints/best.ckpt").touch()
+    seen = []
+    ran.before = lambda words: (
+        seen.append((run / "checkpoints/best.ckpt").exists()) if str(run) in words else None
+    )
     assert study() == 0
-    assert not manifest.exists()
+    assert seen[0] is False
+    assert RunManifest.read(run).complete
+
+
+def test_a_whole_run_that_the_study_did_not_make_is_left_alone(folder, ran):
+    run = Path("out/runs/plain/seed_1")
+    make_manifest().write(run)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints/best.ckpt").write_text("mine")
+    ran.fail = str(run)  # as fit does: it holds a run already
+    assert study() == 2
+    assert (run / "checkpoints/best.ckpt").read_text() == "mine"
+
+
+def test_a_training_that_was_stopped_is_not_done_whatever_its_exit_status(folder, ran, capsys):
+    """SIGTERM ends a training tidily, with a best checkpoint and a manifest that says it is not complete."""
+    ran.incomplete = "out/runs/tim/seed_1"
+    assert study() == 2
+    told = capsys.readouterr().err
+    assert "step fit_tim_1 was interrupted before it was complete" in told
+    last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
+    last.touch()
+    ran.incomplete = None
+    ran.commands.clear()
+    assert study() == 0
+    assert kinds(ran.commands) == ORDER[3:]
+    assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
 
 
 def test_what_reads_a_new_product_is_made_again(folder, ran):
