@@ -94,6 +94,20 @@ def run_generate(options: GenerateOptions, command: str) -> int:
         spec = planned_spec(options, units, trainer.precision, trainer.strategy.root_device.type)
         _show_plan(Run(options, chip_set, units, accepted, spec, audit.extent), console)
         return 0
+    with (
+        store_lock(options.store, command) if first else contextlib.nullcontext()
+    ):  # before weights are loaded
+        module, spec = _load(options, units, audit.extent, trainer, console)
+        run = Run(options, chip_set, units, accepted, spec, audit.extent)
+        before = _prepare_store(run, command, console) if first else 0
+        _predict(run, trainer, GenerationModule(module, probabilities=options.probabilities), console)
+        return _report(run, before, console) if first else 0
+
+
+def _load(
+    options: GenerateOptions, units: Units, extent: ChipShape, trainer: lightning.Trainer, console: Console
+) -> tuple[TerraMindGenerator, GenerationSpec]:
+    """Load the generator and settle what it will do."""
     source = find_generator(options.generator)
     loaded = load_generator(
         source, options.source.inputs, options.modality, options.sampling, options.weights
@@ -102,13 +116,9 @@ def run_generate(options: GenerateOptions, command: str) -> int:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     if published := published_name(loaded.network_sha256):
         console.print(f"network: {published} as published")
-    _choose_batch_size(loaded.module, options, audit.extent, trainer, console)
-    spec = build_spec(options, units, loaded, trainer.precision, trainer.strategy.root_device.type)
-    run = Run(options, chip_set, units, accepted, spec, audit.extent)
-    with store_lock(options.store, command) if first else contextlib.nullcontext():
-        before = _prepare_store(run, command, console) if first else 0
-        _predict(run, trainer, GenerationModule(loaded.module, probabilities=options.probabilities), console)
-        return _report(run, before, console) if first else 0
+    _choose_batch_size(loaded.module, options, extent, trainer, console)
+    precision, device = trainer.precision, trainer.strategy.root_device.type
+    return loaded.module, build_spec(options, units, loaded, precision, device)
 
 
 def _choose_batch_size(

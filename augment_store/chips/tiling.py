@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.layouts import SPLITS, check_id, read_split, shipped_layout
 from augment_store.errors import ChipDataError, ChipSetError
-from augment_store.io.files import atomic_write
+from augment_store.io.files import atomic_raster, atomic_write
 from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     INPUT_MODALITIES,
@@ -337,13 +337,10 @@ def missing_share(name: str, raster: NDArray[Any]) -> float:
 
 
 def _write(path: Path, raster: NDArray[Any], source: DatasetReader, window: Window) -> None:
-    import rasterio
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     bands, height, width = raster.shape
     profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": raster.dtype}
-    with rasterio.open(
-        path, "w", **profile, crs=source.crs, transform=source.window_transform(window), compress="deflate"
+    with atomic_raster(
+        path, **profile, crs=source.crs, transform=source.window_transform(window), compress="deflate"
     ) as file:
         file.write(raster)
 

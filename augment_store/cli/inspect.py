@@ -23,6 +23,7 @@ from augment_store.inspect.terminal import chips_table, print_summary
 from augment_store.inspect.views import view_chip
 from augment_store.integrity.input_match import check_inputs, open_chips
 from augment_store.io.files import printable
+from augment_store.io.files import check_outside
 from augment_store.io.remote import as_path
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.store.chip_selection import Progress, check_not_empty, draw, positions_of
@@ -90,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store, the chips, the choice or an output cannot be used.
     """
     store = AugmentStore.open(args.store)
+    for out in filter(None, (args.png, args.html)):
+        check_outside(out, store.path)
     table = LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
     check_not_empty(store, Progress.read(store))

@@ -23,12 +23,24 @@ from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
 
-DISK: Final = frozenset(
-    {
-        *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
-    }
+_DISK_NAMES: Final = (
+    *("EIO", "ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "ENODEV", "ENXIO"),
+    *("EMFILE", "ENFILE", "ENOMEM", "ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EDEADLK", "EXDEV"),
+    *(
+        "ESTALE",
+        "EREMOTEIO",
+        "EREMOTE",
+        "ETIMEDOUT",
+        "ENOTCONN",
+        "ECONNABORTED",
+        "ECONNREFUSED",
+        "ECONNRESET",
+    ),
+    *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOLINK", "ECOMM", "EPROTO", "ESHUTDOWN"),
+    *("EAGAIN", "EINTR", "EMEDIUMTYPE", "ENOMEDIUM", "EUCLEAN", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED"),
 )
-"""Errors of the disk."""
+DISK: Final = frozenset(getattr(errno, name) for name in _DISK_NAMES if hasattr(errno, name))
+"""Errors of local and network disks, and of limits of the process; not every system has each."""
 
 PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
 """Errors of a path that the user named; errors in neither set keep their traceback."""
@@ -217,10 +229,8 @@ def run_guarded(run: Callable[[], int]) -> int:
             return _fail(f"{where}{error.strerror}; name another path", 2)
         if error.errno not in DISK:
             raise
-        return _fail(
-            f"{where}{error.strerror}; what is complete is kept. Check space and permissions, then run it again",
-            1,
-        )
+        remedy = "Check the disk, its space and permissions, and limits (ulimit), then run it again"
+        return _fail(f"{where}{error.strerror}; what is complete is kept. {remedy}", 1)
 
 
 def _fail(message: str, status: int) -> int:

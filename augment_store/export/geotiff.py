@@ -11,7 +11,7 @@ from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.layers import Layer
 from augment_store.export.mosaic import Canvas
 from augment_store.export.sidecars import write_sidecars
-from augment_store.io.files import atomic_path, atomic_write
+from augment_store.io.files import atomic_raster, atomic_write
 from augment_store.store.writer import AugmentStore
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     Raises:
         OutputError: If the file cannot be written.
     """
-    import rasterio
-
-    profile = _profile(canvas, layer)
-    with atomic_path(path) as draft, rasterio.open(draft, "w", **profile) as target:
+    with atomic_raster(path, **_profile(canvas, layer)) as target:
         _fill(target, store, canvas, layer)
     write_sidecars(path, layer.array.classes)
 

@@ -1,17 +1,28 @@
-"""Reading text within limits, and writing files whole or not at all."""
+"""Reading text within limits, and writing files and folders whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import json
+import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+from filelock import lock_descriptor
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
 from augment_store.io.remote import RemotePath, as_path, without_secrets
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetWriter
 
 MAX_TEXT_BYTES: Final = 2**26
 """Bytes that a text file may have: a table of a million chips takes less."""
@@ -34,7 +45,7 @@ OUTPUT_LOCALLY: Final = "a URL is only read; write to a local folder, and copy i
 
 
 def check_local(option: str, path: Path, remedy: str) -> None:
-    """Makes sure that a path is one on this machine.
+    """Make sure that a path is one on this machine.
 
     Args:
         option: The option it was given with, for the message.
@@ -50,7 +61,7 @@ def check_local(option: str, path: Path, remedy: str) -> None:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Makes sure that a store can be written at a path: on this machine, or in a folder of a bucket.
+    """Make sure that a store can be written at a path: on this machine, or in a folder of a bucket.
 
     Raises:
         RemotePathError: If it is a URL of another protocol, or of a bucket itself.
@@ -65,7 +76,7 @@ def check_writable(option: str, path: Path) -> None:
 
 
 def check_outside(out: Path, store: Path) -> None:
-    """Makes sure that what is made from a store is not written into it.
+    """Make sure that what is made from a store is not written into it.
 
     Args:
         out: Where it is to be written.
@@ -79,7 +90,7 @@ def check_outside(out: Path, store: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Text of a file that a user or a stranger names.
+    """Read the text of a file that a user or a stranger names.
 
     Raises:
         OSError: If it cannot be read.
@@ -89,83 +100,215 @@ def read_text(path: Path) -> str:
         raise ValueError("not a regular file")
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise ValueError(f"{path.stat().st_size:,} bytes, at most {MAX_TEXT_BYTES:,} are read")
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")  # Excel and Notepad begin UTF-8 with a byte order mark
 
 
 def printable(text: str) -> str:
-    """Text from a file made safe for a terminal: control characters, which could move its cursor, are spelled out."""
+    """Make text from a file safe for a terminal: control characters, which could move its cursor, are spelled out."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a draft's path beside `path` and renames the draft to it at the end; missing folders are made.
+    """Give the path of an empty draft beside `path`, and rename the draft to it at the end; missing folders are made.
+
+    The draft has a random name and is flushed to disk before it is renamed, so that neither a kill nor a power cut
+    leaves half a file. A link at `path` is replaced, not followed. Drafts of killed runs in the folder are deleted.
 
     Raises:
         OutputError: If the folder or file cannot be written; no draft is left behind.
         RemotePathError: If it is a URL.
     """
     check_local("output", path, OUTPUT_LOCALLY)
-    draft = path.with_name(f".draft.{path.name}")
-    try:
+    with _as_output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        draft.replace(path)
-    except AugmentStoreError:
-        raise
-    except OSError as error:
-        raise OutputError(path, error.strerror or error) from error
-    finally:
-        if draft.exists():
-            draft.unlink()
+        with _draft(path.parent, _new_file) as draft:
+            yield draft
+            _flush(draft)
+            draft.replace(path)
+            _flush(path.parent)
 
 
 def check_free(path: Path) -> None:
-    """Makes sure that a folder can be made.
+    """Make sure that a folder can be made.
 
     Raises:
         OutputError: If something is there already.
         RemotePathError: If it is a URL.
     """
     check_local("output", path, OUTPUT_LOCALLY)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
         raise OutputError(path, "exists and is not empty")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
+    """Give an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
 
     Raises:
         OutputError: If something is there already, or it cannot be written; no draft is left behind.
         RemotePathError: If it is a URL.
     """
     check_free(path)
-    draft = path.with_name(f".draft.{path.name}")
-    shutil.rmtree(draft, ignore_errors=True)
+    with _as_output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _draft(path.parent, _new_folder) as draft:
+            yield draft
+            for folder, _, names in os.walk(draft, topdown=False):
+                for name in names:
+                    _flush(Path(folder, name))
+                _flush(Path(folder))
+            draft.rename(path)  # takes the place of an empty folder, in one step
+            _flush(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_raster(path: Path, **profile: Any) -> Iterator[DatasetWriter]:
+    """Give a GeoTIFF in memory to write to, which is written to `path` whole at the end.
+
+    GDAL writes a full disk's file short and raises nothing, and trips over what a kill left of its own files.
+
+    Args:
+        path: The file.
+        profile: What `rasterio.open` takes for writing: height, width, count, dtype …
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    import rasterio
+    from rasterio.io import MemoryFile
+
+    with MemoryFile() as memory:
+        # not `memory.open`, which opens for reading too, and warns that a raster without a place has none
+        with rasterio.open(memory.name, "w", **{"driver": "GTiff", **profile}) as target:
+            yield target
+        atomic_write(path, [memory.getbuffer()])
+
+
+@contextlib.contextmanager
+def _as_output_errors(path: Path) -> Iterator[None]:
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        if path.is_dir():
-            path.rmdir()  # empty; the draft takes its place
-        draft.rename(path)
+        yield
     except AugmentStoreError:
         raise
     except OSError as error:
         raise OutputError(path, error.strerror or error) from error
+
+
+_DRAFT: Final = re.compile(r"\.draft\.[0-9a-f]{16}")
+
+_LOOKED_AT: Final = 1000
+"""Entries of a folder that are searched for drafts at each write; all of them at a process's first write there."""
+
+_ABANDONED_SECONDS: Final = 86_400
+"""Age at which a draft is given up for dead where no lock can tell."""
+
+_swept: set[Path] = set()
+
+
+@contextlib.contextmanager
+def _draft(folder: Path, make: Callable[[Path], int]) -> Iterator[Path]:
+    """Make a draft and delete it at the end if it still has its name.
+
+    It is locked as long as its process lives, which is how others know that it is no leftover.
+
+    Args:
+        folder: Where it is.
+        make: Makes it, fails if something has its name, and returns an open descriptor.
+    """
+    _sweep(folder)
+    draft, descriptor = _reserve(folder, make)
+    try:
+        yield draft
     finally:
+        try:
+            _delete(draft)
+        finally:
+            os.close(descriptor)
+
+
+def _reserve(folder: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Make a draft that is locked and has its name still: another process may have swept it away in between."""
+    while True:
+        draft = folder / f".draft.{secrets.token_hex(8)}"
+        descriptor = make(draft)
+        try:
+            locked = lock_descriptor(descriptor, blocking=False)
+        except OSError:  # a file system without locks
+            return draft, descriptor
+        if locked and draft.exists():
+            return draft, descriptor
+        os.close(descriptor)
+
+
+def _new_file(draft: Path) -> int:
+    return os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def _new_folder(draft: Path) -> int:
+    draft.mkdir()
+    return os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _delete(draft: Path) -> None:
+    if draft.is_dir():
         shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete drafts that killed processes left in a folder; those that live ones hold stay."""
+    first = folder not in _swept
+    _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # writing there says what is wrong
+        for entry in itertools.islice(entries, None if first else _LOOKED_AT):
+            if _DRAFT.fullmatch(entry.name):
+                _delete_abandoned(Path(entry.path))
+
+
+def _delete_abandoned(draft: Path) -> None:
+    with contextlib.suppress(OSError):  # renamed or deleted meanwhile
+        descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            abandoned = lock_descriptor(descriptor, blocking=False)
+        except OSError:
+            abandoned = time.time() - os.fstat(descriptor).st_mtime > _ABANDONED_SECONDS
+        finally:
+            os.close(descriptor)
+        if abandoned:
+            _delete(draft)
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk.
+
+    Raises:
+        OSError: If the disk fails, or the path is a link.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+_NO_FSYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+"""Answers of file systems that cannot flush, mostly folders."""
 
 
 def short_place(text: str) -> str:
-    """An absolute path or a URL cut down to its last two parts, for what leaves this machine; other text as it is."""
+    """Cut an absolute path or a URL down to its last two parts, for what leaves this machine."""
     if isinstance(as_path(text), RemotePath):
         text = urlsplit(without_secrets(text)).path or "/"  # not the host either
     return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 
-def atomic_write(path: Path, parts: Iterable[bytes]) -> None:
-    """Writes a file part by part.
+def atomic_write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file part by part.
 
     Raises:
         OutputError: If it cannot be written.
@@ -176,7 +319,7 @@ def atomic_write(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain values as JSON that people read: indented, in UTF-8.
+    """Write plain values as JSON that people read: indented, in UTF-8.
 
     Raises:
         OutputError: If it cannot be written.

@@ -3,61 +3,112 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
+import functools
 import json
+import logging
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import ClassVar, Final, Self
 
+from filelock import FileLock, SoftFileLock, Timeout
 from pydantic import ConfigDict
 
 from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
-from augment_store.io.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable
+from augment_store.io.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable, printable
 from augment_store.io.objects import create, read_file, remove
-from augment_store.io.remote import RemotePath, as_path
+from augment_store.io.remote import RemotePath, as_path, without_secrets
 from augment_store.utils.text import utc_now
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class StoreBusyError(StoreError):
     """Another process is writing there."""
 
 
+_NO_FLOCK: Final = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+"""Answers of file systems that have no locks, as some mounts of Lustre, NFS and FUSE."""
+
+
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Keeps other runs from writing to a folder; the operating system releases it however the process ends.
+    """Keep other runs from writing to a folder; the operating system releases it however the process ends.
 
-    The lock is a hidden file beside the folder, since the folder itself may not exist yet.
+    The lock is a hidden file beside the folder, since the folder itself may not exist yet. Where the file system has no
+    locks, a file that only one process can create stands for it; a killed process leaves that behind.
 
     Args:
         path: Folder of the store or the run.
 
     Raises:
         StoreBusyError: If another run holds it.
+        StoreError: If the lock file is a link.
         OSError: If the folder above it cannot be written.
         RemotePathError: If it is a URL.
     """
     check_local("output", path, OUTPUT_LOCALLY)
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
+    file = path.with_name(f".{path.name}.lock")
+    if file.is_symlink():  # that another puts there later is refused by the opening of the file
+        raise StoreError(f"{file}: is a link, and links are not followed; delete it")
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            stack.enter_context(FileLock(file, timeout=0, fallback_to_soft=False))
+        except Timeout as error:
             raise StoreBusyError(f"{path}: another run is writing here; wait for it to end") from error
+        except OSError as error:
+            if error.errno not in _NO_FLOCK:
+                raise
+            stack.enter_context(_exclusive_file(path))
         yield
 
 
 @contextlib.contextmanager
-def store_lock(path: Path, command: str) -> Iterator[None]:
-    """`file_lock` for a store, which may be at a URL.
+def _exclusive_file(path: Path) -> Iterator[None]:
+    """Create a file that must not exist, and delete it at the end, also when the process is asked to end."""
+    file = path.with_name(f".{path.name}.lock.exclusive")
+    _warn_once(str(path.parent))
+    with _signals_as_exit() as quiet:
+        lock = SoftFileLock(file, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise StoreBusyError(
+                f"{path}: another run is writing here; wait for it to end, and if it is dead, delete {file}"
+            ) from error
+        try:
+            yield
+        finally:
+            with quiet():
+                lock.release()
 
-    There the lock is an object beside the store, which the server creates only if there is none. A process that is
-    killed leaves it behind, and no run takes it over: only people know that a process of another machine is dead.
+
+@functools.cache
+def _warn_once(folder: str) -> None:
+    _LOG.warning(
+        "warning: the file system of %s has no locks; a lock file is created instead, which a killed run leaves behind",
+        folder,
+    )
+
+
+@contextlib.contextmanager
+def store_lock(path: Path, command: str) -> Iterator[None]:
+    """Take `file_lock` for a store, which may be at a URL.
+
+    There the lock is an object beside the store, which the server creates only if there is none. It is deleted at the
+    end, also when the process is asked to end (SIGTERM, SIGHUP). A process that is killed leaves it behind, and no run
+    takes it over: only people know that a process of another machine is dead.
 
     Args:
         path: Folder of the store.
@@ -68,37 +119,90 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
         OSError: If the folder above a local store cannot be written.
         RemotePathError: If nothing at that URL can be locked, or the server does not answer.
     """
-    place = as_path(path)
-    if not isinstance(place, RemotePath):
-        with file_lock(place):
+    store = as_path(path)
+    if not isinstance(store, RemotePath):
+        with file_lock(store):
             yield
         return
-    check_writable("store", place)
-    lock = place.with_name(f".{place.name}.lock")
+    check_writable("store", store)
+    lock = store.with_name(f".{store.name}.lock")
     claim = LockInfo.here(command).written()
-    _take(place, lock, claim)
+    with _signals_as_exit() as quiet:
+        released = False
+        try:  # around the taking too: a signal may come as soon as the server has the lock
+            _take(store, lock, claim)
+            yield
+            with quiet():
+                released = True
+                _release(store, lock, claim)
+        except BaseException:
+            if not released:  # otherwise the error says that the lock is left
+                with quiet():
+                    _release_after_error(lock, claim)
+            raise
+
+
+def _release_after_error(lock: RemotePath, claim: bytes) -> None:
+    """Delete a lock if it is this run's; only warn if that fails, since what went wrong first has to be known."""
     try:
-        yield
-    except BaseException:
-        with contextlib.suppress(AugmentStoreError):  # what went wrong first is what has to be known
-            _release(place, lock, claim)
-        raise
-    _release(place, lock, claim)
+        if read_file(lock) == claim:
+            remove(lock)
+    except AugmentStoreError as error:
+        reason = printable(without_secrets(str(error)))
+        _LOG.warning("warning: the lock of this run may be left (%s); delete it: %s", reason, _deletion(lock))
+
+
+@contextlib.contextmanager
+def _signals_as_exit() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Turn SIGTERM and SIGHUP into `SystemExit`, so that what is held is released; gives a way to ignore them."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield contextlib.nullcontext
+        return
+    process, ending = os.getpid(), (signal.SIGTERM, signal.SIGHUP)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a forked worker, which holds nothing
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        raise SystemExit(128 + number)
+
+    @contextlib.contextmanager
+    def quiet() -> Iterator[None]:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (*ending, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    kept = {number: signal.signal(number, leave) for number in ending}
+    try:
+        yield quiet
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
-    """Deletes a lock that still holds.
+    """Delete a lock that still holds.
 
     Raises:
         StoreBusyError: If it was deleted or replaced.
-        RemotePathError: If the server does not answer.
+        RemotePathError: If the server does not answer, or the credentials have expired; the lock is left then.
     """
-    if read_file(lock) != claim:
-        raise StoreBusyError(
-            f"{lock}: deleted or replaced while this run was writing; make sure that no other run is, and look at "
-            f"the store with python -m augment_store verify {store}"
-        )
-    remove(lock)
+    try:
+        found = read_file(lock)
+        if found == claim:
+            remove(lock)
+            return
+    except RemotePathError as error:
+        raise RemotePathError(
+            f"{error}. The lock of this run is left; delete it: {_deletion(lock)}"
+        ) from error
+    raise StoreBusyError(
+        f"{lock}: deleted or replaced while this run was writing; make sure that no other run is, and look at "
+        f"the store with python -m augment_store verify {store}"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,11 +227,11 @@ class LockInfo:
 
     @classmethod
     def here(cls, command: str) -> Self:
-        """This process, now."""
+        """Describe this process, now."""
         return cls(socket.gethostname(), os.getpid(), command, utc_now(), secrets.token_hex(8))
 
     def written(self) -> bytes:
-        """Content of its lock."""
+        """Return the content of its lock."""
         return json.dumps(asdict(self), indent=1).encode()
 
     def __str__(self) -> str:
@@ -135,17 +239,12 @@ class LockInfo:
 
 
 def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
-    """Creates a lock, or raises what `store_lock` does.
+    """Create a lock, or raise what `store_lock` does.
 
     It is created twice: a server that refuses neither has no conditional writes, and would not refuse another run. If
     the client repeats a request whose answer was lost, the first is refused too; so the content decides who holds it.
     """
-    try:
-        first, second = create(lock, claim), create(lock, claim)
-    except BaseException:
-        with contextlib.suppress(AugmentStoreError):  # its answer may have been lost
-            _release(store, lock, claim)
-        raise
+    first, second = create(lock, claim), create(lock, claim)
     if first and second:
         remove(lock)
         raise RemotePathError(
@@ -155,16 +254,20 @@ def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
     if found != claim:
         raise StoreBusyError(
             f"{store}: another run is writing here: {_named(found)}. Wait for it to end; if it is dead, delete its "
-            f"lock: {_DELETE.get(lock.protocol, 'the object')} {lock}"
+            f"lock: {_deletion(lock)}"
         )
 
 
 def _named(found: bytes | None) -> str:
-    """Who a lock says holds it."""
+    """Say who holds a lock, by what it holds."""
     try:
         return str(parse(LockInfo, load_json(found or b"")))
     except (ValidationError, ValueError):
         return "its lock does not say which"
+
+
+def _deletion(lock: RemotePath) -> str:
+    return f"{_DELETE.get(lock.protocol, 'the object')} {lock}"
 
 
 _DELETE: Final = {"s3": "aws s3 rm", "gs": "gcloud storage rm"}

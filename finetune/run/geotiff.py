@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.io.files import atomic_raster
 
 
 def write_classes(folder: Path, chips: ChipSet, chip_id: str, classes: NDArray[np.int16]) -> None:
@@ -19,5 +19,5 @@ def write_classes(folder: Path, chips: ChipSet, chip_id: str, classes: NDArray[n
     profile |= {"dtype": "int16", "nodata": -1, "compress": "deflate"}
     if place.crs_wkt:
         profile |= {"crs": place.crs_wkt, "transform": Affine(*place.transform)}
-    with rasterio.open(folder / f"{chip_id}.tif", "w", **profile) as target:
+    with atomic_raster(folder / f"{chip_id}.tif", **profile) as target:
         target.write(classes, 1)
