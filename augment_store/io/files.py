@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -175,12 +176,14 @@ def atomic_raster(path: Path, **profile: Any) -> Iterator[DatasetWriter]:
     Raises:
         OutputError: If it cannot be written.
     """
-    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
     with MemoryFile() as memory:
-        # not `memory.open`, which opens for reading too, and warns that a raster without a place has none
-        with rasterio.open(memory.name, "w", **{"driver": "GTiff", **profile}) as target:
+        with warnings.catch_warnings():  # a raster without a location is fine
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            target = memory.open(**{"driver": "GTiff", **profile})
+        with target:
             yield target
         atomic_write(path, [memory.getbuffer()])
 
