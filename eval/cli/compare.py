@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_layout_argument, positive
+from augment_store.io.files import atomic_write
 from augment_store.io.remote import as_path
 from augment_store.utils.text import utc_now
 from eval.compare.arms import Comparison
@@ -168,9 +169,9 @@ def _write(comparison: Comparison, args: argparse.Namespace) -> None:
     report = make_report(comparison, utc_now(), StudyContext(args.study, args.declared))
     shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
-        (folder / files.REPORT).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (folder / files.MARKDOWN).write_text(to_markdown(report), encoding="utf-8")
-        (folder / files.TABLE).write_text(to_csv(comparison), encoding="utf-8")
+        written = {files.REPORT: report.model_dump_json(indent=1) + "\n", files.MARKDOWN: to_markdown(report)}
+        for name, text in (written | {files.TABLE: to_csv(comparison)}).items():
+            atomic_write(folder / name, [text.encode()])
         write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from augment_store.io.lock import file_lock
 from augment_store.utils.text import shipped_or_given
 from eval.errors import StudyError
 from eval.study.config import Study
-from eval.study.plan import plan, unequal_recipes, unequal_starts
+from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
 from eval.study.power import StandardDeviations, describe
 from eval.study.runner import command_line, forget, missing, run_step
 
@@ -54,22 +56,44 @@ def run(args: argparse.Namespace) -> int:
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
         )
     study = Study.load(path)
-    concerns = [*unequal_starts(study), *unequal_recipes(study)]
-    steps = plan(study)
-    left = missing(study.out, steps)
-    if not args.dry_run:
-        forget(study.out, left)
-    sys.stdout.writelines(f"# {line}\n" for line in concerns)
-    sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
+    if args.dry_run:
+        return _show(study, args)
+    with file_lock(study.out):
+        return _make(study)
+
+
+def _make(study: Study) -> int:
+    """Run what is missing from a study."""
+    left = _started(study)
+    forget(study.out, left)
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")
         sys.stdout.flush()
-        if not args.dry_run:
-            run_step(study.out, step)
-    if args.dry_run:
-        given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
-        spread = StandardDeviations(**{key: value for key, value in given.items() if value is not None})
-        sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
+        run_step(study.out, step)
+    return _finished(study)
+
+
+def _show(study: Study, args: argparse.Namespace) -> int:
+    """Print what is missing from a study, and what its design can resolve."""
+    left = _started(study)
+    sys.stdout.writelines(f"{command_line(step)}\n" for step in left)
+    given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
+    spread = StandardDeviations(**{key: value for key, value in given.items() if value is not None})
+    sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
+    return _finished(study)
+
+
+def _started(study: Study) -> Sequence[Step]:
+    """Print what speaks against a study's design; return the steps that are missing."""
+    concerns = [*unequal_starts(study), *unequal_recipes(study)]
+    steps = plan(study)
+    left = missing(study.out, steps)
+    sys.stdout.writelines(f"# {line}\n" for line in concerns)
+    sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
+    return left
+
+
+def _finished(study: Study) -> int:
     for name in study.comparisons:
         sys.stdout.write(f"# {study.out / 'reports' / name / 'report.html'}\n")
     return 0

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from augment_store.publish.attribution import ATTRIBUTIONS, PublicationInfo
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
-from eval.compare.report.markdown import percent, to_markdown
+from eval.compare.report.markdown import percent, plain_text, table_cell, to_markdown
 from eval.compare.report.model import Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
 from eval.score.metrics import METRICS, MIOU, Metrics
@@ -100,11 +100,11 @@ def _base_model(manifest: RunManifest) -> str | None:
 
 
 def _result(facts: CardFacts) -> Iterator[str]:
-    yield f"**{claim(facts.report)}**"
+    yield f"**{plain_text(claim(facts.report))}**"
     yield ""
-    yield from (f"- {words}" for words in facts.report.verdict.words)
+    yield from (f"- {plain_text(words)}" for words in facts.report.verdict.words)
     yield ""
-    classes = ", ".join(facts.manifest.class_names)
+    classes = plain_text(", ".join(facts.manifest.class_names))
     arm = facts.report.candidate
     yield (
         f"Land-cover segmentation into {classes}: a fine-tune of {facts.manifest.start.architecture} by TerraTorch. "
@@ -153,7 +153,8 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for entry in facts.inputs:
         for band, mean, std in zip(entry.bands, entry.means, entry.stds, strict=True):
-            yield f"| {entry.modality} | {band} | {entry.unit} | {mean:g} | {std:g} |"
+            cells = (entry.modality, band, entry.unit, f"{mean:g}", f"{std:g}")
+            yield f"| {' | '.join(map(table_cell, cells))} |"
     if facts.manifest.augment.encoding:
         joined = (
             f"{pluralize(len(facts.planes), 'plane')} ({', '.join(facts.planes)})"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
 from augment_store.chips.layouts import wherever_run
+from augment_store.io.lock import file_lock
 from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.load import Opened
@@ -39,11 +40,17 @@ def score(opened: Opened, folder: Path) -> Score:
     Raises:
         AugmentStoreError: If a test chip, its mask or its maps cannot be used.
         OutputError: If the score cannot be written.
+        StoreBusyError: If another process is scoring it.
     """
     opened.datamodule.setup("test")
     if opened.manifest is not None:
         root, splits = opened.datamodule.chips.root, opened.datamodule.splits
         opened.manifest.check_held_out(opened.config.parent, root, splits.digests)
+    with file_lock(folder / FOLDER):
+        return _write(opened, folder)
+
+
+def _write(opened: Opened, folder: Path) -> Score:
     names = opened.datamodule.class_names
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictions = folder / FOLDER / PREDICTIONS

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import wherever_run
 from augment_store.integrity.input_match import check_same, find_mismatch, generator_inputs
+from augment_store.io.lock import file_lock
 from augment_store.modalities.categorical import CONFIDENCE
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC
 from augment_store.modalities.legend_table import LegendError, LegendTable
@@ -46,6 +47,7 @@ def score_store(
         layout: Layout that was named to open the chip set, for the record.
 
     Raises:
+        StoreBusyError: If another process is writing a score there.
         ScoreError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
         OtherChipsError: If a test chip is not what the store was generated from.
         LegendError: If the table's labels are not 0 to one less than their number.
@@ -53,25 +55,26 @@ def score_store(
     """
     names = _class_names(table)
     ids = _test_chips(store, chips)
-    masks, rows, kept = hashlib.sha256(), [], []
-    (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
-    discard(folder)
-    for chip_id in ids:
-        _check_input(store, chips, chip_id)
-        reference = _checked_reference(chips, chip_id, table)
-        masks.update(chip_id.encode() + reference.tobytes())
-        labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
-        predicted = vote(labels, len(names))
-        rows.append(count_pixels(reference, predicted, len(names)))
-        kept.append(_reliability(store, chip_id, labels, reference))
-        write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
-    scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
-    counts = Counts(ids, scenes, names, np.stack(rows))
-    made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
-    found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
-    write_calibration(folder / FOLDER, found)
-    made.write()
-    return made, found
+    with file_lock(folder / FOLDER):
+        masks, rows, kept = hashlib.sha256(), [], []
+        (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+        discard(folder)
+        for chip_id in ids:
+            _check_input(store, chips, chip_id)
+            reference = _checked_reference(chips, chip_id, table)
+            masks.update(chip_id.encode() + reference.tobytes())
+            labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
+            predicted = vote(labels, len(names))
+            rows.append(count_pixels(reference, predicted, len(names)))
+            kept.append(_reliability(store, chip_id, labels, reference))
+            write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
+        scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
+        counts = Counts(ids, scenes, names, np.stack(rows))
+        made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
+        found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
+        write_calibration(folder / FOLDER, found)
+        made.write()
+        return made, found
 
 
 def _reliability(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.errors import AugmentStoreError, OutputError
+from augment_store.io.lock import file_lock
 from eval.errors import ComparisonError
 
 REPORT: Final = "report.json"
@@ -27,21 +28,27 @@ def replaced(out: Path) -> Iterator[Path]:
 
     Raises:
         ComparisonError: If `out` holds something other than a report, which would be lost.
+        StoreBusyError: If another process is writing a report there.
         OutputError: If a folder cannot be written.
     """
-    place = out.resolve()
-    draft, old = (place.with_name(f".{word}.{place.name}") for word in ("draft", "old"))
+    final = out.resolve()
+    with file_lock(final):
+        yield from _replaced(out, final)
+
+
+def _replaced(out: Path, final: Path) -> Iterator[Path]:
+    draft, old = (final.with_name(f".{word}.{final.name}") for word in ("draft", "old"))
     try:
-        if old.is_dir() and not place.exists():
-            old.rename(place)
+        if old.is_dir() and not final.exists():
+            old.rename(final)
         _check_alone(out)
         for left in (draft, old):
             shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         yield draft
-        if place.exists():
-            place.rename(old)
-        draft.rename(place)
+        if final.exists():
+            final.rename(old)
+        draft.rename(final)
         shutil.rmtree(old, ignore_errors=True)
     except AugmentStoreError:
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from augment_store.utils.text import pluralize
+from augment_store.utils.text import pluralize, single_line
 from eval.compare.report.model import Arm, Report, Run
 from eval.compare.verdict import format_interval, points
 
@@ -31,9 +31,9 @@ def to_markdown(report: Report) -> str:
 
 def _verdict(report: Report) -> Iterator[str]:
     verdict, test = report.verdict, report.test
-    yield f"# {verdict.headline}"
+    yield f"# {plain_text(verdict.headline)}"
     yield ""
-    yield from (f"- {words}" for words in verdict.words)
+    yield from (f"- {plain_text(words)}" for words in verdict.words)
     yield ""
     yield (
         f"{pluralize(test.chips, 'test chip')} of {pluralize(len(test.scenes), 'scene')}. Differences are in "
@@ -74,10 +74,11 @@ def _scenes(report: Report) -> Iterator[str]:
     ahead = sum(row.difference > 0 for row in report.scenes)
     first, last = report.scenes[0], report.scenes[-1]
     ends = (
-        f"from {points(first.difference)} in `{first.scene}` to {points(last.difference)} in `{last.scene}`"
+        f"from {points(first.difference)} in `{plain_text(first.scene)}` to {points(last.difference)} in "
+        f"`{plain_text(last.scene)}`"
     )
     yield (
-        f"{report.candidate.title} is ahead in {ahead} of {pluralize(len(report.scenes), 'scene')}"
+        f"{plain_text(report.candidate.title)} is ahead in {ahead} of {pluralize(len(report.scenes), 'scene')}"
         f"{f': {ends}' if len(report.scenes) > 1 else ''}."
     )
 
@@ -117,7 +118,17 @@ def _training(report: Report) -> Iterator[str]:
 
 
 def _row(cells: Iterable[str]) -> Iterator[str]:
-    yield f"| {' | '.join(cells)} |"
+    yield f"| {' | '.join(map(table_cell, cells))} |"
+
+
+def table_cell(text: str) -> str:
+    """Keep a name, which may be a stranger's, within its cell: one line, no bar, no tag, no code."""
+    return plain_text(text).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def plain_text(text: str) -> str:
+    """Take the markup out of a text that names from files are part of."""
+    return single_line(text).replace("<", "&lt;").replace("`", "'")
 
 
 def named(arm: Arm) -> str:
@@ -134,7 +145,7 @@ def _origins(report: Report) -> Iterator[str]:
     yield "Where the numbers came from:"
     yield ""
     for arm in report.arms:
-        yield from (f"- {arm.name}: {_origin(run)}" for run in arm.runs)
+        yield from (f"- {plain_text(arm.name)}: {_origin(run)}" for run in arm.runs)
 
 
 def _origin(run: Run) -> str:
@@ -144,7 +155,7 @@ def _origin(run: Run) -> str:
     seed = "" if origin.seed is None else f", seed {origin.seed}"
     weights = f", weights {origin.checkpoint_sha256[:12]}" if origin.checkpoint_sha256 else ""
     smoke = ", a smoke run, which says nothing" if origin.smoke else ""
-    return f"`{run.folder}`{seed}{weights}{store}{smoke}"
+    return f"`{plain_text(run.folder)}`{seed}{weights}{store}{smoke}"
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from eval.compare.arms import Comparison
@@ -13,14 +13,26 @@ COLUMNS: Final = ("arm", "run", "seed", "scene", "reference", "predicted", "pixe
 NOTHING: Final = ""
 """The predicted class of pixels without a prediction."""
 
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that spreadsheets run as a formula (OWASP, CSV injection)."""
+
 
 def to_csv(comparison: Comparison) -> str:
     """Return the pixels by run, scene, reference and predicted class; a row each, those without pixels as well."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_rows(comparison))
+    writer.writerows(map(_safe, _rows(comparison)))
     return text.getvalue()
+
+
+def _safe(row: Iterable[str | int]) -> Iterator[str | int]:
+    """Put an apostrophe before texts that a spreadsheet would run: names of scenes and classes may be a stranger's."""
+    # spreadsheets skip blanks and quotes before they look for a formula
+    return (
+        f"'{cell}" if isinstance(cell, str) and cell.lstrip(" '\"").startswith(FORMULA) else cell
+        for cell in row
+    )
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from augment_store.io.lock import file_lock
 from eval.cli.main import main
 from eval.cli.study import CONFIGS
 from eval.study import runner
@@ -214,6 +215,14 @@ def test_no_record_has_the_password_that_the_steps_are_given(folder, ran, capsys
     assert "s3cret" not in "".join([*records, *capsys.readouterr()])
     ran.commands.clear()
     assert study() == 0
+    assert ran.commands == []
+
+
+def test_two_processes_do_not_run_one_study(folder, ran, capsys):
+    with file_lock(Path("out")):
+        assert study() == 2
+        assert "another run is writing here" in capsys.readouterr().err
+        assert study("--dry-run") == 0  # it writes nothing
     assert ran.commands == []
 
 

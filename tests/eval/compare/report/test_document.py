@@ -1,7 +1,9 @@
 """The three reports of one comparison, as the command writes them."""
 
 import csv
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -10,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
+from augment_store.io.lock import file_lock
 from augment_store.modalities.legend_table import LegendTable
 from eval.cli.main import main
 from eval.compare.report import files
@@ -378,7 +381,45 @@ def test_files_are_replaced_together_or_not_at_all(runs, tmp_path, monkeypatch):
         patched.setattr("eval.cli.compare.to_csv", fail)
         assert compare(runs, out, "--pictures", 1) == 2
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".out.lock"]
+
+
+def test_two_reports_are_not_written_to_one_folder_at_once(runs, tmp_path, capsys):
+    with file_lock(tmp_path / "out"):
+        assert compare(runs, tmp_path / "out") == 2
+    assert "another run is writing here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+STRANGE = ("=cmd|'/C calc'!A0", "+1|+1", "a|b\n| x |", "<script>alert(1)</script>", "`rm`")
+
+
+def test_names_of_strangers_stay_names(tmp_path):
+    """Neither a formula for a spreadsheet, nor a further cell of a table, nor a tag of a page."""
+    made = make_counts(names=STRANGE)
+    scenes = tuple({"s00": "@SUM(1)", "s01": "\t=1+1", "s02": "-2+3"}.get(s, s) for s in made.scene_ids)
+    for name, seed in (("b", 1), ("c", 2)):
+        Score(tmp_path / name, dataclasses.replace(made, scene_ids=scenes), make_origin(seed=seed)).write()
+    words = [
+        "compare",
+        "--baseline",
+        tmp_path / "b",
+        "--candidate",
+        tmp_path / "c",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert main([str(word) for word in words]) == 0
+    with (tmp_path / "out/counts.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))] == []
+    assert {"'@SUM(1)", "'-2+3", "'\t=1+1", "'+1|+1"} <= set(cells)
+    text = (tmp_path / "out/report.md").read_text()
+    assert "<script>" not in text
+    lines = text.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("| class |"))
+    classes, width = lines[head + 2 : head + 2 + len(STRANGE)], len(re.findall(r"(?<!\\)\|", lines[head]))
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in classes} == {width}
 
 
 def test_a_report_set_aside_by_a_crash_comes_back(tmp_path):
