@@ -38,7 +38,7 @@ python -m augment_store inspect stores/lulc --chips data/nyc --worst 20 --html m
 
 _PAGE_CHIPS: Final = 60
 _SHEET_CHIPS: Final = 8
-"""Chips on a page and on a contact sheet by default; 60 share the page's budget of 1.5 MB (`inspect.html`)."""
+"""Chips on a page and on a contact sheet by default."""
 
 _MAX_PAGE_CHIPS: Final = 1000
 _CHECKED_CHIPS: Final = 3

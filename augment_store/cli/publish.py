@@ -13,7 +13,7 @@ from augment_store.integrity.input_match import open_chips
 from augment_store.io.files import check_local, printable
 from augment_store.io.remote import as_path
 from augment_store.modalities.legend_table import LegendTable
-from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_licence
+from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_license
 from augment_store.publish.folder import publish
 from augment_store.publish.hub import push
 from augment_store.store.writer import AugmentStore
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store is not sound, or the folder or upload fails.
     """
     check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
-    check_licence(args.license)
+    check_license(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
         raise PublishError(
             f"--push {args.push}: say with --attribution who to credit for the chips and with --license what others "
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
         )
     store, table = AugmentStore.open(args.store), LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
-    imprint = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
-    facts = publish(store, args.out, imprint, chips=chips, table=table, repo=args.push)
+    publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
+    facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push)
     held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"
     sys.stdout.write(f"{printable(str(args.out))}: {held}, generated, not reference\n")
     if args.push:

@@ -11,56 +11,42 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import numpy as np
+import xarray as xr
 import zarr
+from rasterio.crs import CRS
+from rasterio.transform import Affine, array_bounds
 
-from augment_store.chips.georeference import (
-    GRID_MAPPING,
-    authority_code,
-    axis_attributes,
-    coarser,
-    grid_mapping,
-    is_known,
-    pixel_centres,
-)
+from augment_store.chips.georeference import GRID_MAPPING, authority_code, coarser, is_known
 from augment_store.errors import AugmentStoreError, ExportError, OutputError
 from augment_store.export.layers import layers
 from augment_store.export.mosaic import Canvas
 from augment_store.modalities.map_arrays import MapArray
-from augment_store.store.schema import ArraySchema, map_arrays
+from augment_store.store.schema import map_arrays
 from augment_store.store.writer import AugmentStore
+from augment_store.store.xarray_view import location_coordinates
 
 _CHUNK: Final = 512
 
-CONVENTIONS: Final = (
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
-        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-        "name": "proj",
-        "description": "Coordinate reference system information for geospatial data",
-    },
-    {
-        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json",
-        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
-        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-        "name": "spatial",
-        "description": "Spatial coordinate information",
-    },
-)
+_UUIDS: Final = {
+    "proj": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+    "spatial": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+}
+"""Identifiers of the conventions, as their v0.1 has them."""
 
 
 def write_zarr(
     path: Path, store: AugmentStore, canvases: Iterable[Canvas], arrays: Sequence[MapArray]
 ) -> Iterator[Canvas]:
-    """Writes a group per canvas below a root group; groups that are there already are replaced.
+    """Write a group per canvas below a root group; groups that are there already are replaced.
 
     Args:
         path: Folder of the root group.
         store: The store.
-        canvases: What to write.
-        arrays: Which arrays.
+        canvases: Chips or mosaics to write.
+        arrays: Arrays to write.
 
     Yields:
         Each canvas, after it is written.
@@ -70,10 +56,14 @@ def write_zarr(
         OutputError: If it cannot be written.
     """
     try:
-        root = _root(path, store)
+        _open_root(path, store)
         for canvas in canvases:
-            _write_canvas(root, store, canvas, arrays)
-            _consolidate(root, canvas.name)
+            mode: Literal["w", "a"] = "w"  # the first array replaces the group
+            for array in arrays:  # only one of a mosaic's arrays is in memory
+                dataset = _to_dataset(store, canvas, array)
+                dataset.to_zarr(path, group=canvas.name, mode=mode, zarr_format=3, consolidated=False)
+                mode = "a"
+            _consolidate(path, canvas.name)
             yield canvas
     except AugmentStoreError:
         raise
@@ -81,99 +71,74 @@ def write_zarr(
         raise OutputError(path, error.strerror or error) from error
 
 
-def _root(path: Path, store: AugmentStore) -> zarr.Group:
-    if path.exists() and not (path / "zarr.json").is_file():
-        raise ExportError(f"{path}: exists and is not a Zarr group; choose another --out")
-    root = zarr.open_group(path, mode="a", zarr_format=3)
-    found = root.attrs.get("fingerprint", store.fingerprint)
+def _open_root(path: Path, store: AugmentStore) -> None:
+    if not (path / "zarr.json").is_file():
+        # a kill leaves an empty folder, or one with a partial file of Zarr's
+        if path.exists() and not (path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir())):
+            raise ExportError(f"{path}: exists and is not a Zarr group; choose another --out")
+        spec = {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
+        zarr.create_group(path, zarr_format=3, attributes=spec)
+    found = zarr.open_group(path, mode="r").attrs.get("fingerprint", "none")
     if found != store.fingerprint:
         raise ExportError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
-    root.update_attributes(
-        {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
-    )
-    return root
 
 
-def _consolidate(root: zarr.Group, name: str) -> None:
-    """Consolidates metadata per group, since readers open groups; the root's would hold that of every chip."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(root.store, path=name, zarr_format=3)
-
-
-def _write_canvas(root: zarr.Group, store: AugmentStore, canvas: Canvas, arrays: Sequence[MapArray]) -> None:
-    attributes = {
-        "Conventions": "CF-1.11",
-        "title": f"{store.spec.modality} generated by {store.spec.generator}",
-        "scene_id": canvas.scene_id,
-        "chip_ids": list(canvas.corners),
-    }
-    group = root.create_group(canvas.name, attributes=attributes, overwrite=True)
-    if is_known(canvas.georeference):
-        _write_coordinates(group, canvas)
-    schemas = {schema.name: schema for schema in map_arrays(store.spec, store.extent)}
-    for array in arrays:
-        target = _create(group, canvas, schemas[array.name], array)
-        for layer in layers(store, (array,)):
-            pixels = canvas.read(store, layer)
-            target[layer.place] = pixels if array.banded else pixels[0]
-
-
-def _create(group: zarr.Group, canvas: Canvas, schema: ArraySchema, array: MapArray) -> zarr.Array[Any]:
-    height, width = canvas.cells(array.pixels)
-    lead = schema.shape[:-2]
-    attributes = dict(schema.attributes)
+def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Dataset:
+    """Return one array of a canvas as stored, with the coordinates and attributes that belong to it."""
+    schema = next(schema for schema in map_arrays(store.spec, store.extent) if schema.name == array.name)
+    cells, attributes = canvas.cells(array.pixels), dict(schema.attributes)
+    values = np.empty((*schema.shape[:-2], *cells), schema.dtype)
+    for layer in layers(store, (array,)):
+        pixels = canvas.read(store, layer)
+        values[layer.place] = pixels if array.banded else pixels[0]
     if is_known(canvas.georeference):
         attributes |= {"grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING} if array.pixels == 1 else {}
         attributes |= _conventions(canvas, schema.dims[-2:], array.pixels)
-    return group.create_array(
-        schema.name,
-        shape=(*lead, height, width),
-        chunks=(*(1,) * len(lead), min(height, _CHUNK), min(width, _CHUNK)),
-        dtype=schema.dtype,
-        fill_value=schema.fill,
-        attributes=attributes,
-        dimension_names=schema.dims[1:],
+    located = location_coordinates(canvas.georeference, canvas.shape)
+    dataset = xr.Dataset(
+        {array.name: (schema.dims[1:], values, attributes)},
+        {name: entry for name, entry in located.items() if {*entry[0]} <= {*schema.dims}},
+        {
+            "Conventions": "CF-1.11",
+            "title": f"{store.spec.modality} generated by {store.spec.generator}",
+            "scene_id": canvas.scene_id,
+            "chip_ids": list(canvas.corners),
+        },
     )
+    chunks = (*(1,) * (values.ndim - 2), *(min(side, _CHUNK) for side in cells))
+    dataset[array.name].encoding = {"chunks": chunks, "fill_value": schema.fill}
+    return dataset
+
+
+def _consolidate(path: Path, group: str) -> None:
+    """Consolidate metadata per group, since readers open groups; the root's would hold that of every chip."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(path, path=group, zarr_format=3)
 
 
 def _conventions(canvas: Canvas, dims: Sequence[str], pixels: int) -> dict[str, Any]:
-    """Attributes of the conventions for an array whose values cover `pixels` chip pixels a side."""
-    from rasterio.transform import Affine, array_bounds
-
+    """Return the conventions' attributes of an array whose values cover `pixels` chip pixels a side."""
     transform = Affine(*coarser(canvas.georeference, pixels).transform)
     height, width = canvas.cells(pixels)
-    west, south, east, north = array_bounds(height, width, transform)
+    code = authority_code(canvas.georeference.crs_wkt)
+    repository = "https://github.com/zarr-conventions"
     return {
-        "zarr_conventions": list(CONVENTIONS),
-        **_proj(canvas.georeference.crs_wkt),
+        "zarr_conventions": [
+            {
+                "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{name}/refs/tags/v0.1/schema.json",
+                "spec_url": f"{repository}/{name}/blob/v0.1/README.md",
+                "uuid": uuid,
+                "name": name,
+            }
+            for name, uuid in _UUIDS.items()
+        ],
+        **({} if code is None else {"proj:code": code}),
+        "proj:wkt2": CRS.from_wkt(canvas.georeference.crs_wkt).to_wkt(version="WKT2_2019"),
         "spatial:dimensions": list(dims),
         "spatial:transform_type": "affine",
         "spatial:transform": list(transform)[:6],
         "spatial:shape": [height, width],
-        "spatial:bbox": [west, south, east, north],
+        "spatial:bbox": list(array_bounds(height, width, transform)),
         "spatial:registration": "pixel",
     }
-
-
-def _proj(wkt: str) -> dict[str, str]:
-    from rasterio.crs import CRS
-
-    code = authority_code(wkt)
-    known = {} if code is None else {"proj:code": code}
-    return {**known, "proj:wkt2": CRS.from_wkt(wkt).to_wkt(version="WKT2_2019")}
-
-
-def _write_coordinates(group: zarr.Group, canvas: Canvas) -> None:
-    attributes = grid_mapping(canvas.georeference)
-    reference = group.create_array(GRID_MAPPING, shape=(), dtype="int64", attributes=attributes)
-    reference[...] = 0
-    for axis, values in pixel_centres(canvas.georeference, canvas.shape).items():
-        array = group.create_array(
-            axis,
-            shape=values.shape,
-            dtype="float64",
-            attributes=axis_attributes(axis, canvas.georeference),
-            dimension_names=(axis,),
-        )
-        array[:] = values

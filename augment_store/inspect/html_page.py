@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import footprint
-from augment_store.inspect.images import colour_confidence, photo_uri
+from augment_store.inspect.images import color_confidence, photo_uri
 from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.store_inspector import Group, StoreInspector, summarise
@@ -21,48 +20,28 @@ from augment_store.inspect.views import ChipView, view_chip
 from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import PATCH_SIZE
 
-CHIP_BUDGET: Final = 21_500
-"""Characters of pictures per chip on average, so that 60 chips stay below 1.5 MB; fewer chips share the same total."""
+RGB_SIDE: Final = 192
+INPUT_SIDE: Final = 96
+"""Pixels of the longer side of natural-color pictures, and of the other inputs and probabilities."""
 
-FULL_PAGE: Final = 60
-"""Chips that share the budget of a page."""
+WEBP_QUALITY: Final = 60
+"""Quality of pictures that are no maps, 0 to 100: a page of 60 chips of 256 px takes about 2 MB."""
 
 _ASSETS: Final = PageAssets("augment_store.inspect", ("chips.js", "footprints.js", "viewer.js", "main.js"))
 
 
-@dataclass(frozen=True)
-class ImageQuality:
-    """How much detail pictures keep: the RGB's longer side, the other inputs' one, WebP quality, stride of maps."""
-
-    rgb: int
-    others: int
-    quality: int
-    stride: int
-
-
-LEVELS: Final = (
-    ImageQuality(256, 160, 72, 1),
-    ImageQuality(192, 96, 60, 1),
-    ImageQuality(160, 72, 50, 1),
-    ImageQuality(128, 56, 42, 1),
-    ImageQuality(128, 56, 40, 2),
-    ImageQuality(96, 48, 35, 4),
-)
-"""From fine to coarse; a chip gets the first that fits its share of the remaining budget, or the last."""
-
-
 def write_page(
     path: Path,
-    survey: StoreInspector,
+    inspector: StoreInspector,
     seen: Sequence[ChipStatistics],
     chosen: Sequence[ChipStatistics],
     timestep: int,
 ) -> None:
-    """Writes the page.
+    """Write the page.
 
     Args:
         path: File to write.
-        survey: The store.
+        inspector: The store.
         seen: Statistics of the chips that the summary covers.
         chosen: Statistics of the chips to show.
         timestep: Which timestep's pictures are shown.
@@ -70,44 +49,45 @@ def write_page(
     Raises:
         OutputError: If the file cannot be written.
     """
-    atomic_write(path, (part.encode() for part in _parts(survey, seen, chosen, timestep)))
+    atomic_write(path, (part.encode() for part in _parts(inspector, seen, chosen, timestep)))
 
 
 def _parts(
-    survey: StoreInspector, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
+    inspector: StoreInspector, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
 ) -> Iterator[str]:
-    data = {"store": [as_json(_store(survey, seen, timestep))], "chips": _chips(survey, chosen, timestep)}
-    return assemble(_ASSETS, f"{survey.store.path.name}: {survey.store.spec.modality}", data)
+    data = {
+        "store": [as_json(_store(inspector, seen, timestep))],
+        "chips": _chips(inspector, chosen, timestep),
+    }
+    return assemble(_ASSETS, f"{inspector.store.path.name}: {inspector.store.spec.modality}", data)
 
 
-def _chips(survey: StoreInspector, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
-    """A list in JSON, chip by chip, so that only one chip's pictures are in memory."""
-    left = CHIP_BUDGET * max(len(chosen), FULL_PAGE)
+def _chips(inspector: StoreInspector, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
+    """Yield a list in JSON, chip by chip, so that only one chip's pictures are in memory."""
     yield "[\n"
     for position, statistics in enumerate(chosen):
-        chip = _chip(view_chip(survey, statistics, timestep), survey, left // (len(chosen) - position))
-        left -= _weight(chip["layers"])
+        chip = _chip(view_chip(inspector, statistics, timestep), inspector)
         yield (",\n" if position else "") + as_json(chip)
     yield "\n]"
 
 
-def _store(survey: StoreInspector, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
-    store = survey.store
+def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
+    store = inspector.store
     return {
         "name": store.path.name,
         "modality": store.spec.modality,
-        "title": survey.title,
+        "title": inspector.title,
         "fingerprint": store.fingerprint,
-        "progress": str(survey.progress),
+        "progress": str(inspector.progress),
         "seen": len(seen),
-        "complete": survey.progress.complete.size,
+        "complete": inspector.progress.complete.size,
         "cells": [side / PATCH_SIZE for side in store.extent.shape],
         "timesteps": store.extent.timesteps,
         "timestep": timestep,
         "samples": store.spec.sampling.samples,
-        "continuous": survey.kind.continuous,
-        "drawnByLegend": survey.kind.drawn_by_legend,
-        "classes": as_legend(survey.kind.legend),
+        "continuous": inspector.kind.continuous,
+        "drawnByLegend": inspector.kind.drawn_by_legend,
+        "classes": as_legend(inspector.kind.legend),
         "measures": MEASURES,
         "groups": [_group(group) for group in summarise(seen)],
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
@@ -125,7 +105,7 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _chip(view: ChipView, survey: StoreInspector, budget: int) -> dict[str, Any]:
+def _chip(view: ChipView, inspector: StoreInspector) -> dict[str, Any]:
     facts = view.statistics
     reference = None if view.reference is None else as_legend(view.reference.picture.classes)
     return {
@@ -138,41 +118,28 @@ def _chip(view: ChipView, survey: StoreInspector, budget: int) -> dict[str, Any]
         "mean": _number(facts.mean_value),
         "flags": facts.flags,
         "series": view.series_index,
-        "ring": footprint(view.georeference, survey.store.extent.shape),
+        "ring": footprint(view.georeference, inspector.store.extent.shape),
         "referenceClasses": reference,
         "tokens": None if view.tokens is None else [_as_text(sample) for sample in view.tokens],
-        "layers": _layers(view, budget),
+        "layers": _layers(view),
     }
 
 
-def _layers(view: ChipView, budget: int) -> dict[str, list[str]]:
-    """Data URIs by layer, at the finest level that stays within the budget."""
-    for level in LEVELS:
-        layers = _encode(view, level)
-        if _weight(layers) <= budget:
-            break
-    return layers
-
-
-def _weight(layers: dict[str, list[str]]) -> int:
-    return sum(len(uri) for uris in layers.values() for uri in uris)
-
-
-def _encode(view: ChipView, level: ImageQuality) -> dict[str, list[str]]:
-    closeness = (level.rgb, level.quality, level.stride)
-    layers = {"map": [picture.uri(*closeness) for picture in view.maps]}
+def _layers(view: ChipView) -> dict[str, list[str]]:
+    """Return pictures as data URIs by layer: maps with all their pixels, everything else reduced."""
+    layers = {"map": [picture.uri(RGB_SIDE, WEBP_QUALITY) for picture in view.maps]}
     if view.rgb is not None:
-        layers["rgb"] = [photo_uri(view.rgb, level.rgb, level.quality)]
+        layers["rgb"] = [photo_uri(view.rgb, RGB_SIDE, WEBP_QUALITY)]
     for name, picture in (("radar", view.radar), ("relief", view.relief)):
         if picture is not None:
-            layers[name] = [photo_uri(picture, level.others, level.quality)]
-    sure = [colour_confidence(sample) for sample in view.token_probability]
-    layers["token"] = [photo_uri(picture, level.others, level.quality) for picture in sure]
-    if view.confidence is not None:
-        coloured = [colour_confidence(sample) for sample in view.confidence]
-        layers["confidence"] = [photo_uri(picture, level.others, level.quality) for picture in coloured]
+            layers[name] = [photo_uri(picture, INPUT_SIDE, WEBP_QUALITY)]
+    probabilities = {"token": view.token_probability, "confidence": view.confidence}
+    for name, samples in probabilities.items():
+        if samples is not None:
+            colored = map(color_confidence, samples)
+            layers[name] = [photo_uri(picture, INPUT_SIDE, WEBP_QUALITY) for picture in colored]
     if view.reference is not None:
-        layers["reference"] = [view.reference.picture.uri(*closeness)]
+        layers["reference"] = [view.reference.picture.uri(RGB_SIDE, WEBP_QUALITY)]
     return layers
 
 

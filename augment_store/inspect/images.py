@@ -22,12 +22,12 @@ _RAMP: Final = ((0.0, (68, 27, 84)), (0.35, (190, 74, 94)), (0.7, (247, 172, 104
 
 @dataclass(frozen=True)
 class MapPicture:
-    """A map as it is shown: in the colours of its legend, or as a picture of its own.
+    """A map as it is shown: in the colors of its legend, or as a picture of its own.
 
     Attributes:
         codes: ``[y, x]`` codes of the legend.
         classes: The legend.
-        photo: The picture, None if it is drawn in the legend's colours.
+        photo: The picture, None if it is drawn in the legend's colors.
     """
 
     codes: NDArray[np.uint8]
@@ -36,39 +36,40 @@ class MapPicture:
 
     @classmethod
     def of(cls, kind: GeneratedMap, values: NDArray[Any]) -> Self:
-        """One generated map of stored values."""
+        """Return one generated map of stored values."""
         photo = None if kind.drawn_by_legend else kind.picture(values)
         return cls(kind.codes(values), kind.legend, photo)
 
     def pixels(self) -> Picture:
-        """Its colours."""
+        """Return its colors."""
         return palette(self.classes)[self.codes] if self.photo is None else self.photo
 
-    def uri(self, size: int, quality: int, stride: int) -> str:
-        """As a data URI: every `stride`-th pixel as PNG, or as WebP of at most `size` pixels each way."""
+    def uri(self, size: int, quality: int) -> str:
+        """Return it as a data URI: a legend's map as PNG, another as WebP of at most `size` pixels each way."""
         if self.photo is None:
-            return map_uri(self.codes, self.classes, stride)
+            return map_uri(self.codes, self.classes)
         return photo_uri(self.photo, size, quality)
 
 
-def colour_confidence(confidence: NDArray[np.float64]) -> Picture:
-    """A probability ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
-    places = [place for place, _ in _RAMP]
-    channels = np.array([colour for _, colour in _RAMP], dtype=float).T
-    mixed = np.stack([np.interp(confidence, places, channel) for channel in channels], axis=-1)
+def color_confidence(confidence: NDArray[np.float64]) -> Picture:
+    """Return a probability ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
+    positions = [position for position, _ in _RAMP]
+    channels = np.array([color for _, color in _RAMP], dtype=float).T
+    mixed = np.stack([np.interp(confidence, positions, channel) for channel in channels], axis=-1)
     return mixed.round().astype(np.uint8)
 
 
-def map_uri(codes: NDArray[np.uint8], classes: Sequence[LegendClass], stride: int) -> str:
-    """A map ``[y, x]`` as an indexed PNG, every `stride`-th pixel of it."""
-    present, places = np.unique(codes[::stride, ::stride], return_inverse=True)
-    indexed = Image.fromarray(places.astype(np.uint8)).convert("P")
+def map_uri(codes: NDArray[np.uint8], classes: Sequence[LegendClass]) -> str:
+    """Return a map ``[y, x]`` as an indexed PNG."""
+    # only the classes that occur get a palette entry, so that few bits a pixel suffice
+    present, indices = np.unique(codes, return_inverse=True)
+    indexed = Image.fromarray(indices.reshape(codes.shape).astype(np.uint8)).convert("P")
     indexed.putpalette(palette(classes)[present].tobytes())
     return _uri(indexed, "png", optimize=True, bits=_bits(present.size))
 
 
 def photo_uri(picture: Picture, size: int, quality: int) -> str:
-    """A picture ``[y, x, 3]`` as WebP of at most `size` pixels each way."""
+    """Return a picture ``[y, x, 3]`` as a WebP data URI of at most `size` pixels each way."""
     image = Image.fromarray(picture)
     longer = max(image.size)
     if size < longer:
@@ -77,8 +78,8 @@ def photo_uri(picture: Picture, size: int, quality: int) -> str:
     return _uri(image, "webp", quality=quality, method=4)
 
 
-def _bits(colours: int) -> int:
-    return next(bits for bits in (1, 2, 4, 8) if colours <= 2**bits)
+def _bits(colors: int) -> int:
+    return next(bits for bits in (1, 2, 4, 8) if colors <= 2**bits)
 
 
 def _uri(image: Image.Image, kind: str, **options: int | bool) -> str:

@@ -21,22 +21,22 @@ _LISTED: Final = 10
 _BAR: Final = 20
 
 
-def print_summary(console: Console, survey: StoreInspector, seen: Sequence[ChipStatistics]) -> None:
+def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[ChipStatistics]) -> None:
     """Prints what the store is, its class shares and measures per split, and the chips that look wrong.
 
     Args:
         console: Where to print.
-        survey: The store.
+        inspector: The store.
         seen: Statistics of the chips that the summary covers.
     """
-    console.print(_title(survey, len(seen)), soft_wrap=True)
+    console.print(_title(inspector, len(seen)), soft_wrap=True)
     groups = summarise(seen)
-    console.print(_shares_table(survey.kind, groups))
-    console.print(_measures_table(groups, survey.kind))
+    console.print(_shares_table(inspector.kind, groups))
+    console.print(_measures_table(groups, inspector.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
-    if survey.legend:
+    if inspector.legend:
         console.print(
-            f"references: masks by the legend {printable(survey.legend)} (--legend)", soft_wrap=True
+            Text(f"references: masks by the legend {printable(inspector.legend)} (--legend)"), soft_wrap=True
         )
     if wrong:
         console.print(
@@ -55,22 +55,23 @@ def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
     table.add_column("looks wrong", style="yellow", overflow="fold")
     for entry in chips:
         numbers = [_number(entry.measures[key]) for key in _applying(chips)]
-        table.add_row(entry.chip_id, *numbers, ", ".join(entry.flags))
+        # plain text: an id may hold square brackets, which rich would take for markup
+        table.add_row(Text(entry.chip_id), *numbers, Text(", ".join(entry.flags)))
     return table
 
 
-def _title(survey: StoreInspector, seen: int) -> Text:
-    store, progress = survey.store, survey.progress
-    facts = f"{survey.title}, {progress}"
-    text = Text.assemble((str(store.path), "bold"), "\n", printable(facts), "\n")
-    text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(survey)}\n", style="dim")
+def _title(inspector: StoreInspector, seen: int) -> Text:
+    store, progress = inspector.store, inspector.progress
+    facts = f"{inspector.title}, {progress}"
+    text = Text.assemble((printable(str(store.path)), "bold"), "\n", printable(facts), "\n")
+    text.append(f"fingerprint {store.fingerprint[:12]} · {_extent(inspector)}\n", style="dim")
     if seen < progress.complete.size:
         text.append(f"Numbers are from a seeded sample of {pluralize(seen, 'chip')}.\n", style="dim")
     return text
 
 
-def _extent(survey: StoreInspector) -> str:
-    extent, samples = survey.store.extent, survey.store.spec.sampling.samples
+def _extent(inspector: StoreInspector) -> str:
+    extent, samples = inspector.store.extent, inspector.store.spec.sampling.samples
     return f"{format_size(extent.shape)} · {pluralize(extent.timesteps, 'timestep')} · {pluralize(samples, 'sample')}"
 
 

@@ -58,15 +58,15 @@ class ChipView:
     tokens: NDArray[np.uint16] | None
 
 
-def view_chip(survey: StoreInspector, statistics: ChipStatistics, timestep: int) -> ChipView:
+def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: int) -> ChipView:
     """Reads one chip and draws its inputs.
 
     Raises:
         ChipDataError: If an input or the reference cannot be read.
     """
-    chip_id, store = statistics.chip_id, survey.store
+    chip_id, store = statistics.chip_id, inspector.store
     entry = read_entry(store, chip_id)
-    maps = survey.maps(chip_id)
+    maps = inspector.maps(chip_id)
     confidence = (
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
     )
@@ -77,21 +77,23 @@ def view_chip(survey: StoreInspector, statistics: ChipStatistics, timestep: int)
         scene_id=entry.scene_id,
         georeference=entry.georeference,
         series_index=store.series_index(chip_id, timestep),
-        rgb=_drawn(survey, chip_id, timestep, S2_MODALITIES),
-        radar=_drawn(survey, chip_id, timestep, S1_MODALITIES),
-        relief=_drawn(survey, chip_id, timestep, (DEM.name,)),
-        maps=tuple(MapPicture.of(survey.kind, sample) for sample in maps.values[:, timestep]),
+        rgb=_drawn(inspector, chip_id, timestep, S2_MODALITIES),
+        radar=_drawn(inspector, chip_id, timestep, S1_MODALITIES),
+        relief=_drawn(inspector, chip_id, timestep, (DEM.name,)),
+        maps=tuple(MapPicture.of(inspector.kind, sample) for sample in maps.values[:, timestep]),
         token_probability=by_pixel(probability, store.extent.shape),
         confidence=confidence,
-        reference=survey.reference(chip_id),
+        reference=inspector.reference(chip_id),
         tokens=tokens[:, 0] if tokens is not None and store.spec.codebooks > 1 else tokens,
     )
 
 
-def _drawn(survey: StoreInspector, chip_id: str, timestep: int, modalities: Sequence[str]) -> Picture | None:
-    if survey.chips is None or not survey.has_inputs(chip_id):
+def _drawn(
+    inspector: StoreInspector, chip_id: str, timestep: int, modalities: Sequence[str]
+) -> Picture | None:
+    if inspector.chips is None or not inspector.has_inputs(chip_id):
         return None
-    return draw_first(survey.chips, chip_id, modalities, survey.store.spec.inputs, timestep)
+    return draw_first(inspector.chips, chip_id, modalities, inspector.store.spec.inputs, timestep)
 
 
 def draw_first(

@@ -1,1 +1,1 @@
-"""A store as a folder that others can find, cite and open: data, STAC collection, dataset card, Croissant."""
+"""A store as a folder that others can find, cite and open: data, STAC collection, dataset card."""

@@ -1,4 +1,4 @@
-"""What a publisher says about what is published: its name, its licence and who to credit."""
+"""Name, license and credits that a publisher gives."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ ATTRIBUTIONS: Final = (
 )
 
 UNSTATED: Final = "other"
-"""Identifier of an unstated licence, in STAC and on Hugging Face."""
+"""Identifier of an unstated license, in STAC and on Hugging Face."""
 
 
 @dataclass(frozen=True)
 class PublicationInfo:
-    """What a publisher says.
+    """Name, license and credits of what is published.
 
     Attributes:
         name: Name of what is published.
-        licence: Identifier of its licence.
+        license_id: Identifier of its license.
         attributions: Who to credit for the chip set, besides `ATTRIBUTIONS`.
     """
 
     name: str
-    licence: str
+    license_id: str
     attributions: tuple[str, ...] = ()
 
 
-def check_licence(licence: str) -> None:
-    """Makes sure that a licence is an identifier, as every catalogue expects.
+def check_license(license_id: str) -> None:
+    """Make sure that a license is an identifier, as every catalogue expects.
 
     Raises:
         PublishError: If it is not.
     """
-    if not re.fullmatch(r"[A-Za-z0-9.+-]+", licence):
+    if not re.fullmatch(r"[A-Za-z0-9.+-]+", license_id):
         raise PublishError(
-            f"--license {licence!r}: expected an SPDX identifier such as CC-BY-4.0 (https://spdx.org/licenses)"
+            f"--license {license_id!r}: expected an SPDX identifier such as CC-BY-4.0 (https://spdx.org/licenses)"
         )

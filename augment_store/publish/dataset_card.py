@@ -10,28 +10,27 @@ from huggingface_hub import DatasetCardData
 
 from augment_store.inspect.statistics import MEASURES
 from augment_store.publish.attribution import ATTRIBUTIONS, UNSTATED
-from augment_store.publish.croissant import CROISSANT
 from augment_store.publish.facts import StoreFacts
 from augment_store.publish.stac import COLLECTION
-from augment_store.utils.text import pluralize
+from augment_store.utils.text import code_span, escape_markdown, pluralize
 
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's size categories, each below a number of chips."""
 
 
 def write_card(facts: StoreFacts) -> str:
-    """The card as Markdown with Hugging Face's YAML header."""
+    """Return the card as Markdown with Hugging Face's YAML header."""
     sections = (_first(facts), _content(facts), _trust(facts), _use(facts), _origin(facts))
     body = "\n\n".join("\n".join(section) for section in sections)
-    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
+    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {escape_markdown(facts.publication.name)}\n\n{body}\n"
 
 
 def _header(facts: StoreFacts) -> DatasetCardData:
     spec = facts.spec
     return DatasetCardData(
-        license=facts.imprint.licence.lower(),
+        license=facts.publication.license_id.lower(),
         annotations_creators="machine-generated",
-        pretty_name=facts.imprint.name,
+        pretty_name=facts.publication.name,
         size_categories=next((words for most, words in _SIZES if facts.chips < most), "1M<n<10M"),
         tags=["earth-observation", "terramind", "generated", "zarr", "stac", spec.modality.lower()],
     )
@@ -48,22 +47,23 @@ def _content(facts: StoreFacts) -> Iterator[str]:
     spec, places = facts.spec, facts.places
     sampling = spec.sampling
     rows = {
-        "generator": spec.generator if spec.weights == "checkpoint" else f"{spec.generator}, random weights",
-        "SHA-256 of its weights": f"`{spec.network_sha256}`",
-        f"SHA-256 of the {spec.modality} tokenizer": f"`{spec.tokenizer_sha256}`",
-        "generated from": ", ".join(entry.name for entry in spec.inputs),
+        "generator": escape_markdown(spec.generator)
+        + (", random weights" if spec.weights == "random" else ""),
+        "SHA-256 of its weights": code_span(spec.network_sha256),
+        f"SHA-256 of the {spec.modality} tokenizer": code_span(spec.tokenizer_sha256),
+        "generated from": ", ".join(escape_markdown(entry.name) for entry in spec.inputs),
         "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
         f"{pluralize(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
         + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
         "chips": f"{facts.chips:,} of {facts.extent.height} × {facts.extent.width} pixels",
         "scenes": f"{facts.scenes:,}",
         "timesteps, samples of each": f"{facts.extent.timesteps}, {sampling.samples}",
-        "coordinate reference systems": ", ".join(places.systems) or "not known",
+        "coordinate reference systems": escape_markdown(", ".join(places.systems)) or "not known",
         "pixel": "not known" if places.metres is None else f"{places.metres:g} m",
         "extent (west, south, east, north)": "not known"
         if places.box is None
         else ", ".join(map(str, places.box)),
-        "fingerprint of the spec": f"`{spec.fingerprint}`",
+        "fingerprint of the spec": code_span(spec.fingerprint),
     }
     yield "## What is in it"
     yield ""
@@ -98,7 +98,7 @@ def _trust(facts: StoreFacts) -> Iterator[str]:
     )
     for finding in facts.audit:
         yield ""
-        yield f"Accepted despite the input audit: {finding}"
+        yield f"Accepted despite the input audit: {escape_markdown(finding)}"
 
 
 def _use(facts: StoreFacts) -> Iterator[str]:
@@ -115,15 +115,16 @@ def _use(facts: StoreFacts) -> Iterator[str]:
     yield (
         "With `terramind-tim-store`, `augment_store.AugmentStore.open(FOLDER).to_xarray(CHIP)` gives a chip with its "
         "coordinates and in units, checked against the digests written with it. "
-        f"`{COLLECTION}` is a STAC collection, `{CROISSANT}` Croissant with GeoCroissant's fields."
+        f"`{COLLECTION}` is a STAC collection."
     )
 
 
 def _origin(facts: StoreFacts) -> Iterator[str]:
-    licence = facts.imprint.licence
+    license_id = facts.publication.license_id
     yield "## Origin and licences"
     yield ""
-    yield f"- licence of these maps: {'not stated; ask who published them' if licence == UNSTATED else licence}"
+    yield f"- licence of these maps: {'not stated; ask who published them' if license_id == UNSTATED else license_id}"
     versions = ", ".join(f"{name} {version}" for name, version in facts.spec.versions.items())
-    yield f"- made with {versions}; {facts.spec.precision} on {facts.spec.device}; published {facts.date}"
-    yield from (f"- {words}" for words in (*ATTRIBUTIONS, *facts.imprint.attributions))
+    made = f"made with {versions}; {facts.spec.precision} on {facts.spec.device}; published {facts.date}"
+    yield f"- {escape_markdown(made)}"
+    yield from (f"- {escape_markdown(words)}" for words in (*ATTRIBUTIONS, *facts.publication.attributions))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+import os
+import re
 import shutil
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
@@ -15,29 +18,31 @@ from augment_store.integrity.verify import verify_store
 from augment_store.io.files import atomic_folder, check_outside, write_json
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.publish.attribution import PublicationInfo
-from augment_store.publish.croissant import CROISSANT, croissant_json
 from augment_store.publish.dataset_card import write_card
 from augment_store.publish.facts import StoreFacts, read_facts
 from augment_store.publish.stac import COLLECTION, collection_json
 from augment_store.store.history import without_places
 from augment_store.store.writer import AugmentStore
 
+_ARRAY_FILE: Final = re.compile(r"zarr\.json|c(/\d+)+")
+"""Files of a Zarr array, relative to its folder: metadata and chunks (or shards)."""
+
 
 def publish(
     store: AugmentStore,
     out: Path,
-    imprint: PublicationInfo,
+    publication: PublicationInfo,
     *,
     chips: ChipSet | None = None,
     table: LegendTable | None = None,
     repo: str | None = None,
 ) -> StoreFacts:
-    """Writes a sound store with its STAC collection, dataset card and Croissant description.
+    """Write a sound store with its STAC collection and dataset card.
 
     Args:
         store: The store.
         out: Folder to make.
-        imprint: Name, licence and credits.
+        publication: Name, licence and credits.
         chips: The chips it was generated from, for the agreement with their references.
         table: Legend table to the masks' classes; the shipped one by default.
         repo: Hugging Face repository it goes to.
@@ -54,17 +59,15 @@ def publish(
     with atomic_folder(out) as draft:
         check_sound(store, chips)
         survey = StoreInspector(store, chips, table or LegendTable.load(None))
-        facts = read_facts(survey, imprint, repo=repo, date=datetime.now(UTC).date().isoformat())
+        facts = read_facts(survey, publication, repo=repo, date=datetime.now(UTC).date().isoformat())
         _copy(store, draft / facts.folder)
         write_json(draft / COLLECTION, collection_json(facts))
-        digest = hashlib.sha256((draft / COLLECTION).read_bytes()).hexdigest()
-        write_json(draft / CROISSANT, croissant_json(facts, digest))
         (draft / "README.md").write_text(write_card(facts), encoding="utf-8")
     return facts
 
 
 def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
-    """Makes sure that `verify_store` finds nothing wrong with a store.
+    """Make sure that `verify_store` finds nothing wrong with a store.
 
     Raises:
         PublishError: Naming the first problem, and how many there are.
@@ -82,6 +85,45 @@ def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
 
 
 def _copy(store: AugmentStore, folder: Path) -> None:
-    """Copies a store, without leftovers of killed writes and without places of this machine in its history."""
-    shutil.copytree(store.path, folder, ignore=shutil.ignore_patterns("*.partial"))
+    """Copy the files that make up a store, without paths of this machine in its history.
+
+    Leftovers of killed writes and anything else in its folder stay behind: it may be private.
+    """
+    source = store.path.resolve()
+    for file in _own_files(source, [schema.name for schema in store.schemas()]):
+        target = folder / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     AugmentStore.open(folder, mode="r+").write_history(without_places(store.history))
+
+
+def _own_files(source: Path, arrays: Iterable[str]) -> Iterator[Path]:
+    """Yield the metadata of the group and of its arrays, and the arrays' chunks.
+
+    Raises:
+        PublishError: If one of them, or a folder they are in, is a link or no regular file: what it leads to was not
+            written by the store.
+    """
+    yield _regular(source / "zarr.json")
+    for name in arrays:
+        for parent, folders, files in os.walk(_not_linked(source / name)):
+            for entry in folders:
+                _not_linked(Path(parent) / entry)
+            for entry in files:
+                file = Path(parent) / entry
+                if _ARRAY_FILE.fullmatch(file.relative_to(source / name).as_posix()):
+                    yield _regular(file)
+
+
+def _regular(path: Path) -> Path:
+    if not _not_linked(path).is_file():
+        raise PublishError(f"{path}: not a regular file, so not a store's own; it is not published")
+    return path
+
+
+def _not_linked(path: Path) -> Path:
+    if path.is_symlink():
+        raise PublishError(
+            f"{path}: a link, and only files of the store itself are published; put the file in its place"
+        )
+    return path

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError
+
 from augment_store.errors import PublishError
 
 
 def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
-    """Uploads a folder and returns the address of the commit.
+    """Upload a folder and return the address of the commit.
 
     Args:
         folder: A complete folder with its card.
@@ -19,12 +22,9 @@ def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
     Raises:
         PublishError: If the upload fails.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
     # without a network the client raises its HTTP library's own errors, and that library differs between versions
     offline = HfHubHTTPError.__bases__[0]
-    api, message = HfApi(), f"Publish {folder.name} with its card"
+    api, message = huggingface_hub.HfApi(), f"Publish {folder.name} with its card"
     try:
         api.create_repo(repo_id=repo, repo_type=kind, exist_ok=True, private=True)
         done = api.upload_folder(

@@ -68,7 +68,7 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         "timestep_source": ("time", store.read("timestep_source", chip_id)),
         "series_index": (("input", "time"), store.read("series_index", chip_id)),
         "input": [entry.name for entry in store.spec.inputs],
-        **_places(entry.georeference, store.extent.shape),
+        **location_coordinates(entry.georeference, store.extent.shape),
     }
     located = GRID_MAPPING in coordinates
     arrays = {array.name: _variable(store, chip_id, array, located=located) for array in store.spec.arrays}
@@ -87,8 +87,8 @@ def _check_complete(store: StoreReader, chip_id: str) -> None:
         )
 
 
-def _places(georeference: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
-    """Coordinates that say where a chip lies; empty if unknown."""
+def location_coordinates(georeference: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return coordinates of pixels and tokens, and the reference system, of a chip; empty if unknown."""
     if not is_known(georeference):
         return {}
     rows, columns = map(patches, shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,19 @@ def join_first(names: Iterable[str], listed: int = LISTED) -> str:
 def single_line(text: object) -> str:
     """A text without line breaks or runs of spaces, as the line of an error has to be."""
     return " ".join(str(text).split())
+
+
+def escape_markdown(text: object) -> str:
+    """Return text of a file as one line in which Markdown and HTML mean nothing, for sentences and table cells."""
+    plain = "".join(char if char.isprintable() else " " for char in str(text))
+    # an underscore inside a word is no emphasis; escaped, it would only make names hard to read
+    return re.sub(r"[\\`*{}\[\]<>|~&$#]|(?<!\w)_|_(?!\w)", r"\\\g<0>", single_line(plain))
+
+
+def code_span(text: object) -> str:
+    """Return text of a file as Markdown code, which also holds in a table cell."""
+    plain = "".join(char if char.isprintable() else " " for char in str(text))
+    return f"`{single_line(plain)}`".replace("|", "\\|") if "`" not in plain else escape_markdown(plain)
 
 
 def pluralize(number: int, noun: str) -> str:

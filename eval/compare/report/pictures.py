@@ -134,10 +134,10 @@ def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
     return {
         **_inputs(shown, chip_id),
         **_generated(shown, chip_id),
-        "reference": map_uri(_codes(reference), shown.classes, 1),
-        "baseline": map_uri(_codes(predicted[0]), shown.classes, 1),
-        "candidate": map_uri(_codes(predicted[1]), shown.classes, 1),
-        "agreement": map_uri(_agreement(reference, predicted[0], predicted[1]), AGREEMENT, 1),
+        "reference": map_uri(_codes(reference), shown.classes),
+        "baseline": map_uri(_codes(predicted[0]), shown.classes),
+        "candidate": map_uri(_codes(predicted[1]), shown.classes),
+        "agreement": map_uri(_agreement(reference, predicted[0], predicted[1]), AGREEMENT),
     }
 
 
@@ -161,8 +161,8 @@ def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
     kind = store.spec.map
     values = store.read(kind.array, chip_id)[0, 0]
     if shown.table is not None:
-        return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes, 1)}
-    return {"generated": MapPicture.of(kind, values).uri(SIDE, QUALITY, 1)}
+        return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes)}
+    return {"generated": MapPicture.of(kind, values).uri(SIDE, QUALITY)}
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:

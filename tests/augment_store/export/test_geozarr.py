@@ -127,8 +127,22 @@ def test_export_again_replaces_and_another_store_is_refused(tmp_path, capsys):
 def test_folder_with_something_else_is_refused(tmp_path, capsys):
     store = make_store(tmp_path / "s", chips=1)
     (tmp_path / "out" / "s.zarr").mkdir(parents=True)
+    (tmp_path / "out" / "s.zarr" / "notes.txt").touch()
     assert export(store, tmp_path / "out") == 2
     assert "exists and is not a Zarr group" in capsys.readouterr().err
+
+
+def test_a_group_of_someone_else_is_refused_and_what_a_kill_left_is_not(tmp_path, capsys):
+    store = make_store(tmp_path / "s", chips=1)
+    zarr.create_group(tmp_path / "out" / "s.zarr", attributes={"mine": True})
+    assert export(store, tmp_path / "out") == 2
+    assert "holds the export of another store (none)" in capsys.readouterr().err
+    left = tmp_path / "killed" / "s.zarr"
+    left.mkdir(parents=True)
+    (left / "zarr.0f3c.partial").write_text("{")
+    assert export(store, tmp_path / "killed") == 0
+    found = xr.open_zarr(left / "scene0_r0c0")
+    np.testing.assert_array_equal(found.lulc, store.read("lulc", "scene0_r0c0"))
 
 
 @pytest.mark.parametrize("modality", ["LULC", "NDVI"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 
@@ -12,7 +14,6 @@ from PIL import Image
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.cli.main import main
-from augment_store.inspect.html_page import CHIP_BUDGET
 from augment_store.inspect.views import draw_input
 from augment_store.modalities.rendering import draw_relief, draw_rgb
 from augment_store.store.chip_index import ChipEntry
@@ -102,14 +103,49 @@ def test_text_of_the_store_cannot_break_the_page(tmp_path):
     assert page_data(tmp_path / "p.html", "chips")[0]["scene"] == evil
 
 
-def test_sixty_chips_stay_within_the_budget(tmp_path):
-    make_store(tmp_path / "s", chips=60, size=224, spec=make_spec(samples=2), shard_chips=20)
-    assert inspect(tmp_path / "s", "--html", tmp_path / "p.html") == 0
-    chips = page_data(tmp_path / "p.html", "chips")
-    assert len(chips) == 60
-    pictures = sum(len(uri) for chip in chips for uris in chip["layers"].values() for uri in uris)
-    assert pictures <= 60 * CHIP_BUDGET
-    assert (tmp_path / "p.html").stat().st_size < 1.5e6
+def test_pictures_have_one_quality_however_many_chips_there_are(tmp_path):
+    """Maps keep every pixel, probabilities 96 px of the longer side."""
+    make_store(tmp_path / "s", chips=30, size=224, spec=make_spec(samples=2), shard_chips=30)
+    pages = []
+    for count in (1, 30):
+        assert (
+            inspect(tmp_path / "s", "--ids", *ids_of(tmp_path / "s", count), "--html", tmp_path / "p.html")
+            == 0
+        )
+        pages.append(page_data(tmp_path / "p.html", "chips"))
+    assert pages[0][0]["layers"] == pages[1][0]["layers"]
+    sizes = {name: [decoded(uri).size for uri in uris] for name, uris in pages[0][0]["layers"].items()}
+    assert sizes == {"map": [(224, 224)] * 2, "token": [(96, 96)] * 2, "confidence": [(96, 96)] * 2}
+
+
+def ids_of(store, count):
+    return list(AugmentStore.open(store).chip_ids)[:count]
+
+
+def decoded(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+@pytest.mark.parametrize(
+    "chip_id", ["a[", "b[bold red]x", "c[link=http:evil.example]y", "d$^$", "e[/]", "f<b>&amp;"]
+)
+def test_an_id_is_shown_as_it_is(tmp_path, capsys, chip_id):
+    """Square brackets are rich's markup, a dollar sign begins a formula in matplotlib."""
+    make_store(tmp_path / "s", chips=1, entries=[ChipEntry(chip_id, chip_id)])
+    files = ("--png", tmp_path / "sheet.png", "--html", tmp_path / "p.html")
+    assert inspect(tmp_path / "s", "--ids", chip_id, *files) == 0
+    assert chip_id in capsys.readouterr().out
+    assert page_data(tmp_path / "p.html", "chips")[0]["id"] == chip_id
+
+
+def test_a_folder_called_like_markup(tmp_path, capsys):
+    folder = tmp_path / "s[/x]"
+    make_store(folder, chips=1)
+    page = tmp_path / "[red]" / "p[/b].html"
+    assert inspect(folder, "--html", page) == 0
+    out = capsys.readouterr().out
+    assert str(folder) in out
+    assert f"{page}: page of 1 chip" in out
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,8 @@ def test_maps_are_drawn_by_legend_or_as_inputs_are():
     assert drawn.pixels()[1, 1].tolist() == [128, 128, 128]
     radar = MapPicture.of(MAPS["S1RTC"], np.array([values, values], np.int16))
     assert radar.photo.shape == (2, 2, 3)
-    assert radar.uri(64, 60, 1).startswith("data:image/webp")
-    assert drawn.uri(64, 60, 1).startswith("data:image/png")
+    assert radar.uri(64, 60).startswith("data:image/webp")
+    assert drawn.uri(64, 60).startswith("data:image/png")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Published stores: what STAC, Croissant and the card say is so, and what is not sound is not published."""
+"""Published stores: what STAC and the card say is so, and what is not sound is not published."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -15,7 +15,6 @@ import pytest
 import rasterio.warp
 import yaml
 from pystac.extensions.classification import ClassificationExtension
-from pystac.extensions.mlm import MLMExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.validation import validate_dict
 
@@ -59,7 +58,6 @@ def test_the_folder_holds_the_store_and_what_is_said_of_it(folder, store):
     assert {path.name for path in folder.iterdir()} == {
         "README.md",
         "collection.json",
-        "croissant.json",
         "lulc.zarr",
     }
     copy = AugmentStore.open(folder / "lulc.zarr")
@@ -78,7 +76,6 @@ def test_the_collection_is_valid_stac(folder, collection):
     assert plain["links"] == []
     assert sorted(plain["stac_extensions"]) == [
         "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
-        "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
         "https://stac-extensions.github.io/processing/v1.1.0/schema.json",
         "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
         "https://stac-extensions.github.io/zarr/v1.0.0/schema.json",
@@ -109,43 +106,13 @@ def test_the_asset_is_the_store(folder, collection):
     )
 
 
-def test_the_collection_names_generator_and_processing(collection, store):
-    model = MLMExtension.ext(collection)
-    assert (model.mlm_name, model.framework_version, model.pretrained) == (
-        "terramind_v1_tiny",
-        "2.9.1",
-        False,
-    )
-    [given], [made] = model.input, model.output
-    assert (given.name, given.bands, given.input.shape) == ("DEM", ["DEM"], [-1, 1, 32, 32])
-    assert given.properties["value_scaling"] == [{"type": "z-score", "mean": 670.665, "stddev": 951.272}]
-    assert (made.name, made.result.shape, len(made.classes)) == ("LULC", [-1, 10, 32, 32], 10)
-    assert model.hyperparameters.properties["samples"] == 2
+def test_the_collection_names_the_processing(collection, store):
     [provider] = collection.providers
     assert provider.roles == ["processor"]
     assert provider.extra_fields["processing:level"] == "L4"
     assert provider.extra_fields["processing:software"] == {"torch": "2.9.1"}
     for digest in ("0" * 64, "1" * 64, store.fingerprint):
         assert digest in provider.extra_fields["processing:lineage"]
-
-
-def test_croissant_says_the_same(folder):
-    plain = json.loads((folder / "croissant.json").read_text())
-    assert plain["conformsTo"] == [
-        "http://mlcommons.org/croissant/1.1",
-        "http://mlcommons.org/croissant/geo/1.0",
-    ]
-    assert plain["license"] == "https://spdx.org/licenses/CC-BY-4.0.html"
-    assert plain["geocr:coordinateReferenceSystem"] == "EPSG:32618"
-    assert plain["geocr:spatialResolution"] == {"@type": "QuantitativeValue", "value": 10.0, "unitText": "m"}
-    south, west, north, east = map(float, plain["spatialCoverage"]["geo"]["box"].split())
-    assert -74.06 < west < east < -74.03
-    assert 40.72 < south < north < 40.74
-    collection, store = plain["distribution"]
-    assert collection["sha256"] == sha256((folder / collection["contentUrl"]).read_bytes()).hexdigest()
-    assert any(folder.glob(store["includes"]))
-    [classes] = plain["recordSet"]
-    assert {"classes/value": 4, "classes/name": "crops"} in classes["data"]
 
 
 def test_the_card(folder, store):
@@ -168,6 +135,50 @@ def test_the_card(folder, store):
     maps = [store.read("lulc", chip_id) for chip_id in store.chip_ids]
     agreed = np.mean([(one[0] == one[1]).mean() for one in maps])
     assert f"| agreement between samples | {agreed:#.3g} |" in text
+
+
+def test_texts_of_a_store_are_no_markup_in_the_card(tmp_path):
+    """A stranger names the generator, its inputs and the packages, and words the audit."""
+    finding = {"message": "see [here](http://evil.example)\n\n# Trusted\n| a | b |"}
+    spec = replace(make_spec(inputs=["DEM"]), generator="<img src=x> | *best*", versions={"a|b": "<b>1</b>"})
+    store = make_store(tmp_path / "s", chips=1, spec=spec)
+    store.record_audit([finding])
+    assert publish(store.path, tmp_path / "out") == 0
+    text = (tmp_path / "out/README.md").read_text()
+    assert "| generator | \\<img src=x\\> \\| \\*best\\*, random weights |" in text
+    assert "audit: see \\[here\\](http://evil.example) \\# Trusted \\| a \\| b \\|\n" in text
+    assert "- made with a\\|b \\<b\\>1\\</b\\>" in text
+    description = json.loads((tmp_path / "out/collection.json").read_text())["description"]
+    assert "\\<img src=x\\>" in description
+    assert "<img" not in description.replace("\\<img", "")
+
+
+def test_only_files_of_the_arrays_are_published(store, tmp_path):
+    """Beside them may lie anything: notes, leftovers, links to private folders."""
+    copy = shutil.copytree(store.path, tmp_path / "s")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/key").write_text("PRIVATE")
+    (copy / "home").symlink_to(tmp_path / "private")
+    (copy / "notes.txt").write_text("PRIVATE")
+    (copy / "lulc/c/key").write_text("PRIVATE")
+    (copy / "lulc/c/0.partial").write_text("PRIVATE")
+    assert publish(copy, tmp_path / "out", *SAID) == 0
+    published = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert published
+    assert not any(b"PRIVATE" in path.read_bytes() for path in published)
+    assert list(verify_store(AugmentStore.open(tmp_path / "out/s"))) == []
+
+
+@pytest.mark.parametrize("linked", ["lulc", "lulc/c", "lulc/zarr.json", "zarr.json", "chunk"])
+def test_a_link_in_place_of_a_stores_own_file_is_refused(store, linked, tmp_path, capsys):
+    copy = shutil.copytree(store.path, tmp_path / "s")
+    chunks = sorted(path for path in (copy / "lulc/c").rglob("*") if path.is_file())
+    path = chunks[0] if linked == "chunk" else copy / linked
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert publish(copy, tmp_path / "out", *SAID) == 2
+    assert f"{path}: a link" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_python_of_the_card_runs(folder, store, monkeypatch):
@@ -213,11 +224,6 @@ def test_values_have_no_classes_and_a_place_that_is_not_known_is_not_made_up(tmp
     assert validate_dict(json.loads((tmp_path / "out/collection.json").read_text()), extensions=[]) != []
     assert not any("classification" in uri or "projection" in uri for uri in collection.stac_extensions)
     assert "Where the chips lie is not known" in collection.description
-    croissant = json.loads((tmp_path / "out/croissant.json").read_text())
-    assert not {"spatialCoverage", "geocr:coordinateReferenceSystem", "geocr:spatialResolution"} & set(
-        croissant
-    )
-    assert croissant["recordSet"] == []
     assert "| pixel | not known |" in (tmp_path / "out/README.md").read_text()
 
 
@@ -280,8 +286,5 @@ def test_upload_as_a_data_set(store, tmp_path, monkeypatch, capsys):
     assert Hub.calls == []
     assert publish(store.path, tmp_path / "out", "--push", "me/maps", *SAID) == 0
     assert capsys.readouterr().out.endswith("https://huggingface.co/datasets/me/maps/commit/1\n")
-    names = ["README.md", "collection.json", "croissant.json", "lulc.zarr"]
+    names = ["README.md", "collection.json", "lulc.zarr"]
     assert Hub.calls == [("create", "me/maps", "dataset", True), ("upload", "me/maps", "dataset", names)]
-    croissant = json.loads((tmp_path / "out/croissant.json").read_text())
-    assert croissant["url"] == "https://huggingface.co/datasets/me/maps"
-    assert croissant["creator"]["name"] == "me"
