@@ -102,6 +102,7 @@ class Layout:
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
         ignored_labels: Mask labels to ignore, besides −1.
+        legend: Legend table of the masks' classes, one that ships; None if masks may have any classes.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -118,6 +119,7 @@ class Layout:
     s1_unit: Literal["dB", "linear"] = "dB"
     s2_offset: float = 0.0
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    legend: str | None = None
 
     def __post_init__(self) -> None:
         known = {**INPUT_MODALITIES, **REFERENCE_MODALITIES}

@@ -10,25 +10,29 @@ from typing import Final
 
 from augment_store.chips.georeference import is_known
 from augment_store.cli.parser import add_quiet_argument
+from augment_store.errors import ExportError
 from augment_store.export.geotiff import write_cog, write_geotiff
 from augment_store.export.geozarr import write_zarr
 from augment_store.export.layers import choose_arrays, distinct_timesteps, layers
 from augment_store.export.mosaic import Canvas, mosaics, single
+from augment_store.inspect.footprints import write_footprints
+from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.modalities.registry import MAPS
 from augment_store.store.chip_selection import Progress, check_not_empty, positions_of
 from augment_store.store.writer import AugmentStore
-from augment_store.utils.progress import ProgressReporter
+from augment_store.utils.progress import ProgressReporter, track
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
 python -m augment_store export stores/lulc --format cog --mosaic --out maps
 python -m augment_store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps
+python -m augment_store export stores/lulc --format footprints --out maps
 """
 
-FORMATS: Final = ("geotiff", "cog", "zarr")
+FORMATS: Final = ("geotiff", "cog", "zarr", "footprints")
 ARRAYS: Final = tuple(
     dict.fromkeys(
         array.name for kind in MAPS.values() for array in kind.all_arrays(probabilities=True, codebooks=1)
@@ -41,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "store", type=as_path, metavar="STORE", help="folder of the store, even while it is being written"
     )
-    parser.add_argument("--format", choices=FORMATS, required=True, help="file format")
+    parser.add_argument(
+        "--format", choices=FORMATS, required=True, help="file format; footprints: a GeoParquet of the chips"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--ids", nargs="+", metavar="ID", help="these chips only (default: all complete ones)"
@@ -61,15 +67,40 @@ def run(args: argparse.Namespace) -> int:
     """
     store = AugmentStore.open(args.store)
     check_outside(_target(store, args), store.path)
+    _check_options(args)
     states = Progress.read(store)
     check_not_empty(store, states)
     arrays = choose_arrays(store, args.arrays)
     positions = states.complete if args.ids is None else positions_of(store, args.ids, states)
     chip_ids = [store.chip_ids[position] for position in positions]
-    written = _export(store, chip_ids, arrays, args)
+    write = _export_footprints if args.format == "footprints" else _export
+    written = write(store, chip_ids, arrays, args)
     line = f"{args.out}: {written} of {pluralize(len(chip_ids), 'chip')} ({states})"
     sys.stdout.write(f"{printable(line)}\n")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Make sure that options go together.
+
+    Raises:
+        ExportError: If one would have no effect.
+    """
+    given = "--mosaic" if args.mosaic else "--arrays" if args.arrays else ""
+    if given and args.format == "footprints":
+        raise ExportError(f"{given}: --format footprints writes a table of chips, no maps; leave it out")
+
+
+def _export_footprints(
+    store: AugmentStore, chip_ids: Sequence[str], _arrays: Sequence[MapArray], args: argparse.Namespace
+) -> str:
+    """Write the table of chips; returns what was written, in words."""
+    inspector = StoreInspector(store, None, None)
+    chips = map(inspector.statistics, chip_ids)
+    tracked = track(chips, "exporting", len(chip_ids), quiet=args.quiet)
+    unlocated = write_footprints(args.out / f"{store.path.stem}_footprints.parquet", inspector, tracked)
+    without = f" ({pluralize(unlocated, 'chip')} without georeference)" if unlocated else ""
+    return f"1 file{without}"
 
 
 def _export(

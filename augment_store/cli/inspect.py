@@ -12,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from augment_store.cli.parser import LEGEND_HELP, add_layout_argument, add_quiet_argument, positive
+from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument, positive
 from augment_store.errors import SelectionError
 from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
 from augment_store.inspect.html_page import write_page
-from augment_store.inspect.references import OtherMaps
+from augment_store.inspect.references import OtherMaps, masks_table
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.inspect.terminal import chips_table, print_summary
 from augment_store.inspect.views import view_chip
 from augment_store.integrity.input_match import check_inputs, open_chips
-from augment_store.io.files import printable
-from augment_store.io.files import check_outside
+from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
-from augment_store.modalities.legend_table import LegendTable
 from augment_store.store.chip_selection import Progress, check_not_empty, draw, positions_of
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.progress import track
@@ -72,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STORE",
         help="compare with the maps of another store of the same chips instead of references",
     )
-    parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
+    add_legend_argument(parser, "the layout's, if it names one")
     parser.add_argument(
         "--summary-chips",
         type=positive,
@@ -93,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     store = AugmentStore.open(args.store)
     for out in filter(None, (args.png, args.html)):
         check_outside(out, store.path)
-    table = LegendTable.load(args.legend)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    table = masks_table(chips, args.legend)
     check_not_empty(store, Progress.read(store))
     _check_timestep(store, args.timestep)
     against = (

@@ -31,7 +31,10 @@ COMMANDS: Final = {
         "augment_store.cli.inspect",
         "look at the generated maps: a summary, a contact sheet, a page for the browser",
     ),
-    "export": Command("augment_store.cli.export", "write the generated maps as GeoTIFF, COG or GeoZarr"),
+    "export": Command(
+        "augment_store.cli.export",
+        "write the generated maps as GeoTIFF, COG or GeoZarr, or a table of their footprints",
+    ),
     "publish": Command(
         "augment_store.cli.publish", "make a store a folder for others: data, STAC collection, dataset card"
     ),

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Protocol, cast
 
 from augment_store.cli.process import (
@@ -74,13 +75,6 @@ class Command:
     def load(self) -> CommandModule:
         """Import the module."""
         return cast(CommandModule, importlib.import_module(self.module))
-
-
-LEGEND_HELP: Final = (
-    "legend table to the masks' classes, YAML with the keys name, classes (a list of value, name, rgb) and mapping "
-    "(TerraMind's class: the masks' label), or one that ships: nyc (default), flood; both are in "
-    "augment_store/modalities/legend_files, to copy and edit"
-)
 
 
 def new_parser(module: str, description: str, examples: str = "") -> argparse.ArgumentParser:
@@ -155,6 +149,22 @@ def add_layout_argument(
         metavar="NAME|FILE",
         help="where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file "
         f"(default: {default})",
+    )
+
+
+def add_legend_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add `--legend`, the table to the masks' classes; `default` says what applies without it."""
+    # numpy and pydantic, which commands without this option need not wait for
+    from augment_store.modalities.legend_table import SHIPPED
+
+    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+    parser.add_argument(
+        "--legend",
+        type=Path,
+        metavar="FILE",
+        help="legend table to the masks' classes, YAML with the keys name, classes (a list of value, name, rgb) and "
+        f"mapping (TerraMind's class: the masks' label), or one that ships: {names}; those are in "
+        f"augment_store/modalities/legend_files, to copy and edit (default: {default})",
     )
 
 

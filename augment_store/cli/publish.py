@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
+from augment_store.cli.parser import add_layout_argument, add_legend_argument
 from augment_store.errors import PublishError
+from augment_store.inspect.references import masks_table
 from augment_store.integrity.input_match import open_chips
 from augment_store.io.files import check_local, printable
 from augment_store.io.remote import as_path
-from augment_store.modalities.legend_table import LegendTable
 from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_license
 from augment_store.publish.folder import publish
 from augment_store.publish.hub import push
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chip set it was generated from: compared with the store, and the maps with its references",
     )
     add_layout_argument(parser)
-    parser.add_argument("--legend", type=Path, metavar="FILE", help=LEGEND_HELP)
+    add_legend_argument(parser, "the layout's, if it names one")
     parser.add_argument(
         "--license",
         default="other",
@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
             f"--push {args.push}: say with --attribution who to credit for the chips and with --license what others "
             "may do with the maps"
         )
-    store, table = AugmentStore.open(args.store), LegendTable.load(args.legend)
+    store = AugmentStore.open(args.store)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    table = masks_table(chips, args.legend)
     publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
     facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push)
     held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"

@@ -90,7 +90,7 @@ def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Data
     values = np.empty((*schema.shape[:-2], *cells), schema.dtype)
     for layer in layers(store, (array,)):
         pixels = canvas.read(store, layer)
-        values[layer.place] = pixels if array.banded else pixels[0]
+        values[layer.index] = pixels if array.banded else pixels[0]
     if is_known(canvas.georeference):
         attributes |= {"grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING} if array.pixels == 1 else {}
         attributes |= _conventions(canvas, schema.dims[-2:], array.pixels)

@@ -33,19 +33,19 @@ class Layer:
     bands: tuple[str, ...]
 
     @property
-    def place(self) -> tuple[int, ...]:
+    def index(self) -> tuple[int, ...]:
         """Position in the array's dimensions between chip and pixels."""
         return (self.timestep,) if self.sample is None else (self.sample, self.timestep)
 
     def take(self, store: AugmentStore, chip_id: str) -> NDArray[Any]:
-        """A chip's pixels ``[band, y, x]``."""
-        values = store.read(self.array.name, chip_id)[self.place]
+        """Read a chip's pixels ``[band, y, x]``."""
+        values = store.read(self.array.name, chip_id)[self.index]
         banded: NDArray[Any] = values.reshape(len(self.bands), *values.shape[-2:])
         return banded
 
 
 def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[MapArray, ...]:
-    """The arrays asked for, or every map of the store with a value per pixel.
+    """Return the arrays asked for, or every map of the store with a value per pixel.
 
     Raises:
         ExportError: If the store has no such array.
@@ -60,7 +60,7 @@ def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[Map
 
 
 def layers(store: AugmentStore, arrays: Sequence[MapArray]) -> Iterator[Layer]:
-    """Every layer of the arrays, sample by sample and timestep by timestep."""
+    """Yield every layer of the arrays, sample by sample and timestep by timestep."""
     times, samples = store.extent.timesteps, store.spec.sampling.samples
     for array in arrays:
         for sample in range(samples if array.sampled else 1):
@@ -71,7 +71,7 @@ def layers(store: AugmentStore, arrays: Sequence[MapArray]) -> Iterator[Layer]:
 
 
 def distinct_timesteps(store: AugmentStore, chip_ids: Sequence[str]) -> set[int]:
-    """Timesteps that were generated, not copied, for any of the chips."""
+    """Return the timesteps that were generated, not copied, for any of the chips."""
     return {
         int(source) for chip_id in chip_ids for source in np.unique(store.read("timestep_source", chip_id))
     }

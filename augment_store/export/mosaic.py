@@ -1,4 +1,4 @@
-"""What is exported as one raster: a chip, or the chips of a scene side by side."""
+"""Canvas of one exported raster: a chip, or the chips of a scene side by side."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 
 from augment_store.chips.georeference import Georeference, is_known
 from augment_store.errors import MosaicError
@@ -32,7 +33,7 @@ class Canvas:
     """Chips placed on one pixel grid.
 
     Attributes:
-        name: What files are named after: the chip's or the scene's id.
+        name: Stem of file names: the chip's or the scene's id.
         scene_id: Scene of the chips.
         corners: Row and column of each chip's upper left pixel; where chips overlap, the first one shows.
         shape: Rows and columns.
@@ -46,12 +47,12 @@ class Canvas:
     georeference: Georeference
 
     def cells(self, pixels: int) -> tuple[int, int]:
-        """Rows and columns of cells of `pixels` × `pixels`; the last ones may reach beyond the canvas."""
+        """Return the rows and columns of cells of `pixels` × `pixels`; the last ones may reach beyond the canvas."""
         height, width = (-(-side // pixels) for side in self.shape)
         return height, width
 
     def read(self, store: AugmentStore, layer: Layer) -> NDArray[Any]:
-        """Pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
+        """Read the pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
 
         Raises:
             MosaicError: If the layer's cells are coarser than pixels and the chips' cells do not meet, or its bands
@@ -78,13 +79,13 @@ class Canvas:
 
 
 def single(store: AugmentStore, chip_id: str) -> Canvas:
-    """One chip by itself, georeferenced or not."""
+    """Return the canvas of one chip, georeferenced or not."""
     entry = read_entry(store, chip_id)
     return Canvas(chip_id, entry.scene_id, {chip_id: (0, 0)}, store.extent.shape, entry.georeference)
 
 
 def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
-    """Joins the chips of each scene, in the order the scenes come in.
+    """Join the chips of each scene, in the order the scenes come in.
 
     Raises:
         MosaicError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart, or two
@@ -99,12 +100,12 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
 
 
 def _file_name(scene_id: str) -> str:
-    """What a scene's files are named after: anything but letters, digits, dots and hyphens becomes ``_``."""
+    """Return the name of a scene's files: anything but letters, digits, dots and hyphens becomes ``_``."""
     return re.sub(r"[^\w.-]+", "_", scene_id)
 
 
 def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
-    """Makes sure that each scene has a file name of its own."""
+    """Make sure that each scene has a file name of its own."""
     taken: dict[str, str] = {}
     for scene_id in scene_ids:
         name = _file_name(scene_id)
@@ -157,13 +158,11 @@ def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
 
 
 def _same_crs(one: str, other: str) -> bool:
-    from rasterio.crs import CRS
-
     return bool(CRS.from_wkt(one) == CRS.from_wkt(other))
 
 
 def _pixel_offset(first: Georeference, other: Georeference, scene_id: str, chip_id: str) -> tuple[int, int]:
-    """Rows and columns from the first chip's corner to another's."""
+    """Return the rows and columns from the first chip's corner to another's."""
     columns = (other.transform[2] - first.transform[2]) / first.transform[0]
     rows = (other.transform[5] - first.transform[5]) / first.transform[4]
     if max(abs(columns - round(columns)), abs(rows - round(rows))) > _GRID_TOLERANCE:

@@ -21,9 +21,9 @@ _COLUMNS: Final = (
 
 
 def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
-    """Writes ``<raster>.aux.xml`` and ``.qml`` for a categorical raster; removes old ones beside another.
+    """Write ``<raster>.aux.xml`` and ``.qml`` for a categorical raster; remove old ones beside another.
 
-    Without the style, QGIS lists the unused entries of the colour table too, black and unnamed.
+    Without the style, QGIS lists the unused entries of the color table too, black and unnamed.
 
     Raises:
         OutputError: If one cannot be written.
@@ -37,7 +37,7 @@ def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
 
 
 def _style(classes: Sequence[LegendClass]) -> ElementTree.Element:
-    """What QGIS saves of a paletted raster, as far as it needs it."""
+    """Return the parts of QGIS's style of a paletted raster that it needs."""
     root = ElementTree.Element("qgis")
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1")

@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -33,7 +33,7 @@ _CELL: Final = 1.75
 _MAX_LENGTH: Final = 4.0
 """Most times a picture's cell is longer than that; in it a longer picture is drawn smaller."""
 
-_MARGINS: Final = (1.9, 2.0)
+_MARGINS: Final = (1.9, 1.7)
 """Width and height in inches of all that is no picture: names at the left, heading and legends."""
 
 _MAX_SAMPLES: Final = 4
@@ -46,7 +46,7 @@ _LEGEND_COLUMNS: Final = 4
 _DPI: Final = 120
 _INK: Final = "#22282c"
 _QUIET: Final = "#626b70"
-_STYLE: Final = {
+_STYLE: Final[Any] = {
     "text.parse_math": False,  # a dollar sign in an id or class name is no formula
     "text.color": _INK,
     "font.size": 7,
@@ -172,7 +172,12 @@ def _draw_legends(figure: Figure, inspector: StoreInspector, views: Sequence[Chi
         _draw_legend(figure, "reference", references[0], "outside lower right")
 
 
-def _draw_legend(figure: Figure, title: str, classes: Sequence[LegendClass], where: str) -> None:
+def _draw_legend(
+    figure: Figure,
+    title: str,
+    classes: Sequence[LegendClass],
+    where: Literal["outside lower left", "outside lower right"],
+) -> None:
     patches = [Patch(facecolor=entry.hex, edgecolor=_QUIET, lw=0.4, label=entry.name) for entry in classes]
     figure.legend(
         handles=patches, loc=where, ncols=_LEGEND_COLUMNS, title=title, alignment="left", handlelength=1

@@ -15,7 +15,7 @@ from augment_store.chips.georeference import footprint
 from augment_store.inspect.images import color_confidence, photo_uri
 from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
-from augment_store.inspect.store_inspector import Group, StoreInspector, summarise
+from augment_store.inspect.store_inspector import Group, StoreInspector, average_by_split
 from augment_store.inspect.views import ChipView, view_chip
 from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import PATCH_SIZE
@@ -89,7 +89,7 @@ def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: 
         "drawnByLegend": inspector.kind.drawn_by_legend,
         "classes": as_legend(inspector.kind.legend),
         "measures": MEASURES,
-        "groups": [_group(group) for group in summarise(seen)],
+        "groups": [_group(group) for group in average_by_split(seen)],
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
         "wrong": sum(bool(entry.flags) for entry in seen),
     }

@@ -35,7 +35,7 @@ class MapPicture:
     photo: Picture | None = None
 
     @classmethod
-    def of(cls, kind: GeneratedMap, values: NDArray[Any]) -> Self:
+    def from_values(cls, kind: GeneratedMap, values: NDArray[Any]) -> Self:
         """Return one generated map of stored values."""
         photo = None if kind.drawn_by_legend else kind.picture(values)
         return cls(kind.codes(values), kind.legend, photo)

@@ -1,9 +1,10 @@
-"""What a chip's map is compared with: its mask, its raster of classes, or the values its own bands give."""
+"""References of chips' maps: the mask, the raster of classes, or the values that the chip's own bands give."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,17 +47,17 @@ class References:
     Attributes:
         chips: The chip set.
         kind: What the store's maps are.
-        table: From the generator's legend to the masks'.
+        table: From the generator's legend to the masks'; None if it is not known, and masks are no references.
         inputs: How the generator took its inputs; others are in the units that the layout says.
     """
 
     chips: ChipSet
     kind: GeneratedMap
-    table: LegendTable
+    table: LegendTable | None
     inputs: tuple[InputSpec, ...] = ()
 
     def read(self, chip_id: str, shape: tuple[int, int]) -> Reference | None:
-        """A chip's reference, None if it has none.
+        """Read a chip's reference; None if it has none.
 
         Raises:
             ChipDataError: If it cannot be read, or its height and width are not the maps' `shape`.
@@ -71,8 +72,7 @@ class References:
         return found
 
     def _classes(self, chip_id: str) -> Reference | None:
-        mask = self.chips.mask_path(chip_id)
-        if mask is not None and mask.is_file():
+        if self.table is not None and has_mask(self.chips, chip_id):
             return _labelled(self.chips.mask(chip_id), self.table.classes, self.table.apply)
         if not self.chips.has(chip_id, self.kind.name):
             return None
@@ -97,7 +97,31 @@ class References:
             valid = np.broadcast_to(there, agreed.shape)
             return float(agreed[valid].mean()) if valid.any() else np.nan
 
-        return Reference(MapPicture.of(kind, stored[0]), compare)
+        return Reference(MapPicture.from_values(kind, stored[0]), compare)
+
+
+def masks_table(chips: ChipSet | None, legend: Path | None) -> LegendTable | None:
+    """Load the table to the classes of a chip set's masks: the one given, else the one that its layout names.
+
+    Args:
+        chips: The chip set, if there is one.
+        legend: File or name of a table.
+
+    Returns:
+        The table; None if nobody says which classes the masks have.
+
+    Raises:
+        LegendError: If it cannot be read.
+    """
+    named = None if chips is None else chips.layout.legend
+    name = named if legend is None else legend
+    return None if name is None else LegendTable.load(Path(name))
+
+
+def has_mask(chips: ChipSet, chip_id: str) -> bool:
+    """Return whether a chip has a reference mask on disk."""
+    mask = chips.mask_path(chip_id)
+    return mask is not None and mask.is_file()
 
 
 class OtherMaps:
@@ -127,7 +151,7 @@ class OtherMaps:
         self._same_inputs = store.spec.inputs == other.spec.inputs
 
     def read(self, chip_id: str) -> Reference | None:
-        """The other store's maps of a chip, None where it has none.
+        """Read the other store's maps of a chip; None if it has none.
 
         Raises:
             OtherChipsError: If the same inputs had other values.
@@ -148,7 +172,7 @@ class OtherMaps:
             both = min(len(maps), len(values))  # samples
             return float(kind.same(maps[:both], values[:both]).mean())
 
-        return Reference(MapPicture.of(kind, values[0, self._timestep]), compare)
+        return Reference(MapPicture.from_values(kind, values[0, self._timestep]), compare)
 
 
 def _labelled(

@@ -54,7 +54,7 @@ class ChipStatistics:
 
     @property
     def doubt(self) -> tuple[int, float]:
-        """Sorts chips: more flags first, then the larger mean lack of confidence and agreement."""
+        """Key to sort chips by: more flags first, then the larger mean lack of confidence and agreement."""
         names = ("confidence", "samples", "timesteps", "reference")
         known = [1 - self.measures[name] for name in names if np.isfinite(self.measures[name])]
         return len(self.flags), float(np.mean(known)) if known else 0.0
@@ -78,7 +78,7 @@ class ChipMaps:
 
 
 def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | None) -> dict[str, float]:
-    """Every measure of `MEASURES` for one chip; NaN where it does not apply."""
+    """Return every measure of `MEASURES` for one chip; NaN where it does not apply."""
     distinct = np.unique(maps.sources)
     return {
         "confidence": np.nan if maps.confidence is None else float(maps.confidence.mean() * SHARE_SCALE),
@@ -91,20 +91,20 @@ def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | Non
 
 
 def class_shares(values: NDArray[Any], kind: GeneratedMap) -> NDArray[np.float64]:
-    """Share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
+    """Return the share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
     counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.legend)]
     shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
     return shares
 
 
 def entropy(shares: NDArray[np.float64]) -> float:
-    """Shannon entropy of shares in bits: 0 for one class, log2(n) for n equal ones."""
+    """Return the Shannon entropy of shares in bits: 0 for one class, log2(n) for n equal ones."""
     present = shares[shares > 0]
     return float(-(present * np.log2(present)).sum()) + 0.0
 
 
 def agreement(values: NDArray[Any], kind: GeneratedMap) -> float:
-    """Mean over pairs along the first axis of the share of pixels that agree; NaN for less than two."""
+    """Return the mean over pairs along the first axis of the share of pixels that agree; NaN for less than two."""
     pairs = [kind.same(one, other).mean() for one, other in itertools.combinations(values, 2)]
     return float(np.mean(pairs)) if pairs else np.nan
 
@@ -112,7 +112,7 @@ def agreement(values: NDArray[Any], kind: GeneratedMap) -> float:
 def find_flags(
     shares: NDArray[np.float64], measures: dict[str, float], kind: GeneratedMap
 ) -> tuple[str, ...]:
-    """What looks wrong about a chip, in words."""
+    """Return what looks wrong about a chip, in words."""
     flags = []
     if (
         kind.drawn_by_legend and shares.max() >= ONE_CLASS_SHARE

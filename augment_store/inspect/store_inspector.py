@@ -1,4 +1,4 @@
-"""Reads chips of a store one at a time and sums them up."""
+"""Reading chips of a store one at a time, and averages over them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.inspect.references import OtherMaps, Reference, References
+from augment_store.inspect.references import OtherMaps, Reference, References, has_mask
 from augment_store.inspect.statistics import (
     MEASURES,
     ChipMaps,
@@ -47,12 +47,12 @@ class Group:
 
 
 class StoreInspector:
-    """Reads chips of an open store with what belongs to them.
+    """Reader of the chips of an open store with what belongs to them.
 
     Args:
         store: The store.
         chips: Its chip set, for splits and references; None to go without.
-        table: Legend table to the masks' classes.
+        table: Legend table to the masks' classes; None if they are not known, and masks are not compared.
         against: Maps of another store, which stand for the references.
     """
 
@@ -60,7 +60,7 @@ class StoreInspector:
         self,
         store: AugmentStore,
         chips: ChipSet | None,
-        table: LegendTable,
+        table: LegendTable | None,
         against: OtherMaps | None = None,
     ) -> None:
         self.store = store
@@ -74,19 +74,29 @@ class StoreInspector:
 
     @cached_property
     def progress(self) -> Progress:
-        """How many chips are in which state."""
+        """Number of chips in each state."""
         return Progress.read(self.store)
 
     @property
     def legend(self) -> str:
         """Name of the legend table by which masks are compared; empty if none are."""
-        mask = None if self.chips is None else self.chips.mask_path(self.chips.ids[0])
-        compared = self._against is None and not self.kind.continuous and mask is not None and mask.is_file()
-        return self._table.name if compared else ""
+        return self._table.name if self._table is not None and self._masks_count else ""
+
+    @property
+    def unknown_masks(self) -> bool:
+        """Whether there are masks that are not compared, since nothing says which classes they have."""
+        return self._table is None and self._masks_count
+
+    @property
+    def _masks_count(self) -> bool:
+        """Whether masks could be references of the maps."""
+        if self.chips is None or self._against is not None or self.kind.continuous:
+            return False
+        return has_mask(self.chips, self.chips.ids[0])
 
     @property
     def title(self) -> str:
-        """What the store holds, by which generator, in words."""
+        """Modality and generator, in words."""
         spec = self.store.spec
         doubt = " with random weights" if spec.weights == "random" else ""
         return f"{spec.modality} by {spec.generator}{doubt}"
@@ -98,11 +108,11 @@ class StoreInspector:
         return {chip_id: name for name, ids in given.items() for chip_id in ids}
 
     def has_inputs(self, chip_id: str) -> bool:
-        """Whether the chip set holds this chip."""
+        """Return whether the chip set holds this chip."""
         return chip_id in self._present
 
     def reference(self, chip_id: str) -> Reference | None:
-        """A chip's reference, None if there is none."""
+        """Read a chip's reference; None if there is none."""
         if self._against is not None:
             return self._against.read(chip_id)
         if self._references is None or not self.has_inputs(chip_id):
@@ -110,7 +120,7 @@ class StoreInspector:
         return self._references.read(chip_id, self.store.extent.shape)
 
     def maps(self, chip_id: str) -> ChipMaps:
-        """A chip's generated maps."""
+        """Read a chip's generated maps."""
         one_time = self.store.extent.timesteps == 1
         sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
         values, probability = (
@@ -123,12 +133,12 @@ class StoreInspector:
         return ChipMaps(values, probability, confidence, sources)
 
     def measure(self, positions: Iterable[int]) -> Iterator[ChipStatistics]:
-        """Statistics of chips, one at a time."""
+        """Yield statistics of chips, one at a time."""
         for position in positions:
             yield self.statistics(self.store.chip_ids[position])
 
     def statistics(self, chip_id: str) -> ChipStatistics:
-        """Statistics of one chip."""
+        """Return statistics of one chip."""
         maps, reference = self.maps(chip_id), self.reference(chip_id)
         shares = class_shares(maps.values, self.kind)
         measures = chip_measures(maps, self.kind, reference)
@@ -142,8 +152,8 @@ class StoreInspector:
         )
 
 
-def summarise(statistics: Sequence[ChipStatistics]) -> list[Group]:
-    """Means by split, in the order train, val, test, other; first over all chips where there are several."""
+def average_by_split(statistics: Sequence[ChipStatistics]) -> list[Group]:
+    """Average by split, in the order train, val, test, other; first over all chips where there are several."""
     names = sorted({entry.split for entry in statistics}, key=("train", "val", "test", "").index)
     groups = [_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
     return groups if len(groups) == 1 else [_group("all", statistics), *groups]

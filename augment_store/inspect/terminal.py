@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
-from augment_store.inspect.store_inspector import Group, StoreInspector, summarise
+from augment_store.inspect.store_inspector import Group, StoreInspector, average_by_split
 from augment_store.io.files import printable
 from augment_store.modalities.definitions import LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
@@ -22,7 +22,7 @@ _BAR: Final = 20
 
 
 def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[ChipStatistics]) -> None:
-    """Prints what the store is, its class shares and measures per split, and the chips that look wrong.
+    """Print what the store is, its class shares and measures per split, and the chips that look wrong.
 
     Args:
         console: Where to print.
@@ -30,7 +30,7 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
         seen: Statistics of the chips that the summary covers.
     """
     console.print(_title(inspector, len(seen)), soft_wrap=True)
-    groups = summarise(seen)
+    groups = average_by_split(seen)
     console.print(_shares_table(inspector.kind, groups))
     console.print(_measures_table(groups, inspector.kind))
     wrong = sorted((entry for entry in seen if entry.flags), key=lambda entry: entry.doubt, reverse=True)
@@ -38,6 +38,8 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
         console.print(
             Text(f"references: masks by the legend {printable(inspector.legend)} (--legend)"), soft_wrap=True
         )
+    if inspector.unknown_masks:
+        console.print("references: masks found; give --legend to compare the maps with them", soft_wrap=True)
     if wrong:
         console.print(
             chips_table(wrong[:_LISTED], f"looks wrong: {len(wrong)} of {pluralize(len(seen), 'chip')}")
@@ -47,7 +49,7 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
 
 
 def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
-    """A row per chip: its measures and flags."""
+    """Return a table with a row per chip: its measures and flags."""
     table = _table(title)
     table.add_column("chip", overflow="fold")
     for key in _applying(chips):

@@ -33,7 +33,7 @@ class ChipView:
         scene_id: Parent acquisition.
         georeference: Where it lies.
         series_index: Position of the timestep in the chip's file of each input modality, from 0.
-        rgb: Natural colours of Sentinel-2, None if the chip set has none.
+        rgb: Natural colors of Sentinel-2, None if the chip set has none.
         radar: VV, VH and VV of S1, or None.
         relief: Hillshaded DEM, or None.
         maps: The generated map of each sample.
@@ -59,7 +59,7 @@ class ChipView:
 
 
 def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: int) -> ChipView:
-    """Reads one chip and draws its inputs.
+    """Read one chip and draw its inputs.
 
     Raises:
         ChipDataError: If an input or the reference cannot be read.
@@ -80,7 +80,7 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
         rgb=_drawn(inspector, chip_id, timestep, S2_MODALITIES),
         radar=_drawn(inspector, chip_id, timestep, S1_MODALITIES),
         relief=_drawn(inspector, chip_id, timestep, (DEM.name,)),
-        maps=tuple(MapPicture.of(inspector.kind, sample) for sample in maps.values[:, timestep]),
+        maps=tuple(MapPicture.from_values(inspector.kind, sample) for sample in maps.values[:, timestep]),
         token_probability=by_pixel(probability, store.extent.shape),
         confidence=confidence,
         reference=inspector.reference(chip_id),
@@ -99,7 +99,7 @@ def _drawn(
 def draw_first(
     chips: ChipSet, chip_id: str, modalities: Sequence[str], inputs: Iterable[InputSpec], timestep: int = 0
 ) -> Picture | None:
-    """Draws the first of the modalities that a chip has on disk; None if it has none of them.
+    """Draw the first of the modalities that a chip has on disk; None if it has none of them.
 
     Args:
         chips: The chip set.
@@ -120,7 +120,7 @@ def draw_first(
 
 
 def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:
-    """An input raster ``[C, y, x]`` drawn as the generated map of its modality would be.
+    """Draw an input raster ``[C, y, x]`` as the generated map of its modality would be.
 
     Args:
         raw: Values on disk.

@@ -11,7 +11,7 @@ from huggingface_hub import DatasetCardData
 from augment_store.inspect.statistics import MEASURES
 from augment_store.publish.attribution import ATTRIBUTIONS, UNSTATED
 from augment_store.publish.facts import StoreFacts
-from augment_store.publish.stac import COLLECTION
+from augment_store.publish.stac import COLLECTION, FOOTPRINTS
 from augment_store.utils.text import code_span, escape_markdown, pluralize
 
 _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -32,6 +32,8 @@ def _header(facts: StoreFacts) -> DatasetCardData:
         annotations_creators="machine-generated",
         pretty_name=facts.publication.name,
         size_categories=next((words for most, words in _SIZES if facts.chips < most), "1M<n<10M"),
+        # without it the viewer of Hugging Face would look for data in the store's own files
+        configs=[{"config_name": "chips", "data_files": FOOTPRINTS}],
         tags=["earth-observation", "terramind", "generated", "zarr", "stac", spec.modality.lower()],
     )
 
@@ -82,7 +84,7 @@ def _content(facts: StoreFacts) -> Iterator[str]:
 def _trust(facts: StoreFacts) -> Iterator[str]:
     yield "## How far to trust them"
     yield ""
-    yield f"Means over {pluralize(facts.measured, 'chip')}; shares are fractions, 0 to 1."
+    yield f"Means over {pluralize(facts.chips, 'chip')}; shares are fractions, 0 to 1."
     yield ""
     yield "| measure | mean |"
     yield "|---|---|"
@@ -115,7 +117,8 @@ def _use(facts: StoreFacts) -> Iterator[str]:
     yield (
         "With `terramind-tim-store`, `augment_store.AugmentStore.open(FOLDER).to_xarray(CHIP)` gives a chip with its "
         "coordinates and in units, checked against the digests written with it. "
-        f"`{COLLECTION}` is a STAC collection."
+        f"`{COLLECTION}` is a STAC collection, and `{FOOTPRINTS}` a GeoParquet table of the chips with their "
+        "footprints, scenes, splits, class shares and measures, for `geopandas.read_parquet`, QGIS or `load_dataset`."
     )
 
 

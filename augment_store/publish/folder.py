@@ -13,6 +13,7 @@ from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import PublishError
+from augment_store.inspect.footprints import write_footprints
 from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.integrity.verify import verify_store
 from augment_store.io.files import atomic_folder, check_outside, write_json
@@ -20,7 +21,7 @@ from augment_store.modalities.legend_table import LegendTable
 from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.dataset_card import write_card
 from augment_store.publish.facts import StoreFacts, read_facts
-from augment_store.publish.stac import COLLECTION, collection_json
+from augment_store.publish.stac import COLLECTION, FOOTPRINTS, collection_json
 from augment_store.store.history import without_places
 from augment_store.store.writer import AugmentStore
 
@@ -37,14 +38,14 @@ def publish(
     table: LegendTable | None = None,
     repo: str | None = None,
 ) -> StoreFacts:
-    """Write a sound store with its STAC collection and dataset card.
+    """Write a sound store with its STAC collection, dataset card and a table of its chips.
 
     Args:
         store: The store.
         out: Folder to make.
         publication: Name, licence and credits.
         chips: The chips it was generated from, for the agreement with their references.
-        table: Legend table to the masks' classes; the shipped one by default.
+        table: Legend table to the masks' classes; None to compare with no masks.
         repo: Hugging Face repository it goes to.
 
     Returns:
@@ -58,9 +59,12 @@ def publish(
     check_outside(out, store.path)
     with atomic_folder(out) as draft:
         check_sound(store, chips)
-        survey = StoreInspector(store, chips, table or LegendTable.load(None))
-        facts = read_facts(survey, publication, repo=repo, date=datetime.now(UTC).date().isoformat())
+        inspector = StoreInspector(store, chips, table)
+        measured = list(inspector.measure(range(len(store.chip_ids))))
+        date = datetime.now(UTC).date().isoformat()
+        facts = read_facts(inspector, measured, publication, repo=repo, date=date)
         _copy(store, draft / facts.folder)
+        write_footprints(draft / FOOTPRINTS, inspector, measured)
         write_json(draft / COLLECTION, collection_json(facts))
         (draft / "README.md").write_text(write_card(facts), encoding="utf-8")
     return facts

@@ -1,4 +1,4 @@
-"""A published store as a STAC collection with one Zarr asset.
+"""A published store as a STAC collection with the store as a Zarr asset and its chips as a GeoParquet one.
 
 STAC 1.1 with the extensions projection and classification 2.0 (as pystac has them), processing 1.1
 (https://github.com/stac-extensions/processing) and zarr 1.0 (https://github.com/stac-extensions/zarr).
@@ -17,6 +17,7 @@ from augment_store.publish.facts import StoreFacts
 from augment_store.store.spec import GenerationSpec
 
 COLLECTION: Final = "collection.json"
+FOOTPRINTS: Final = "chips.parquet"
 ZARR: Final = "https://stac-extensions.github.io/zarr/v1.0.0/schema.json"
 PROCESSING: Final = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 ZARR_MEDIA_TYPE: Final = "application/vnd.zarr; version=3"
@@ -43,6 +44,7 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
         stac_extensions=[ZARR, PROCESSING],
     )
     collection.add_asset("store", _asset(facts))
+    collection.add_asset("chips", _footprints_asset())
     if facts.spec.map.continuous is False:
         ClassificationExtension.ext(collection.assets["store"], add_if_missing=True).classes = _classes(
             facts.spec
@@ -75,6 +77,16 @@ def _asset(facts: StoreFacts) -> pystac.Asset:
         media_type=ZARR_MEDIA_TYPE,
         roles=["data"],
         extra_fields=fields,
+    )
+
+
+def _footprints_asset() -> pystac.Asset:
+    return pystac.Asset(
+        href=f"./{FOOTPRINTS}",
+        title="chips",
+        description="A GeoParquet table of the chips: footprint, scene, split, shares of classes and measures",
+        media_type=pystac.MediaType.PARQUET,
+        roles=["metadata"],
     )
 
 

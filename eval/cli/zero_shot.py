@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.cli.parser import LEGEND_HELP, add_layout_argument
+from augment_store.cli.parser import add_layout_argument, add_legend_argument
 from augment_store.io.remote import as_path
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.store.writer import AugmentStore
@@ -31,12 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chip set it was generated from, with a test split",
     )
     add_layout_argument(parser)
-    parser.add_argument(
-        "--legend",
-        type=Path,
-        metavar="FILE",
-        help=LEGEND_HELP,
-    )
+    add_legend_argument(parser, "nyc")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"
     )

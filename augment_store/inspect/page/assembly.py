@@ -26,12 +26,12 @@ class PageAssets:
     scripts: tuple[str, ...]
 
     def read(self, name: str) -> str:
-        """Text of one of the files."""
+        """Read the text of one of the files."""
         return _read(self.package, f"assets/{name}")
 
 
 def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """The page, part by part.
+    """Yield the page, part by part.
 
     Args:
         assets: Its files.
@@ -51,12 +51,12 @@ def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) 
 
 
 def as_json(value: Any) -> str:
-    """JSON that is safe inside a script element: it holds no ``<``."""
+    """Return JSON that is safe inside a script element: it holds no ``<``."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def as_legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
-    """Classes with their names, and colours as CSS writes them."""
+    """Return classes with their names, and colors as CSS writes them."""
     return [{"name": entry.name, "colour": entry.hex} for entry in classes]
 
 

@@ -162,7 +162,7 @@ def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
     values = store.read(kind.array, chip_id)[0, 0]
     if shown.table is not None:
         return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes)}
-    return {"generated": MapPicture.of(kind, values).uri(SIDE, QUALITY)}
+    return {"generated": MapPicture.from_values(kind, values).uri(SIDE, QUALITY)}
 
 
 def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:

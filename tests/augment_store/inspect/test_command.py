@@ -18,7 +18,7 @@ from augment_store.inspect.views import draw_input
 from augment_store.modalities.rendering import draw_relief, draw_rgb
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.writer import AugmentStore
-from tests.worlds import make_spec, make_store, store_of, write_folder_chips
+from tests.worlds import make_spec, make_store, store_of, write_folder_chips, write_tif
 
 
 def inspect(*arguments) -> int:
@@ -127,7 +127,7 @@ def decoded(uri):
 
 
 @pytest.mark.parametrize(
-    "chip_id", ["a[", "b[bold red]x", "c[link=http:evil.example]y", "d$^$", "e[/]", "f<b>&amp;"]
+    "chip_id", ["a[", "b[bold red]x", "c[link=http:evil.example]y", "d$^$", "e[-]", "f<b>&amp;"]
 )
 def test_an_id_is_shown_as_it_is(tmp_path, capsys, chip_id):
     """Square brackets are rich's markup, a dollar sign begins a formula in matplotlib."""
@@ -146,6 +146,39 @@ def test_a_folder_called_like_markup(tmp_path, capsys):
     out = capsys.readouterr().out
     assert str(folder) in out
     assert f"{page}: page of 1 chip" in out
+
+
+def chips_with_masks(root):
+    """A chip with a mask of labels 0 and 1, and a store that says water (1) everywhere."""
+    write_folder_chips(root, ["a_r0c0"])
+    labels = np.zeros((1, 32, 32), np.int16)
+    labels[:, :8] = 1
+    write_tif(root / "MASK" / "a_r0c0.tif", labels)
+    water = {"a_r0c0": {"lulc": np.ones((1, 1, 32, 32), np.uint8)}}
+    return store_of(ChipSet.open(root), root.parent / "s", make_spec(), given=water).path
+
+
+def test_masks_of_unknown_classes_are_compared_with_nothing(tmp_path, capsys):
+    store = chips_with_masks(tmp_path / "chips")
+    assert inspect(store, "--chips", tmp_path / "chips") == 0
+    out = capsys.readouterr().out
+    assert "references: masks found; give --legend to compare the maps with them" in out
+    assert "agreement with reference" not in out
+    assert "differs from reference" not in out
+
+
+@pytest.mark.parametrize("said_by", ["option", "layout"])
+def test_masks_are_compared_by_the_legend_that_option_or_layout_names(tmp_path, capsys, said_by):
+    store = chips_with_masks(tmp_path / "chips")
+    layout = tmp_path / "mine.yaml"
+    legend = "\nlegend: flood" if said_by == "layout" else ""
+    images = "".join(f"  {name}: {{files: '{name}/{{id}}.tif'}}\n" for name in ("S2L2A", "S1RTC", "DEM"))
+    layout.write_text(f"name: mine\nimages:\n{images}mask: 'MASK/{{id}}.tif'{legend}\n")
+    option = ["--legend", "flood"] if said_by == "option" else []
+    assert inspect(store, "--chips", tmp_path / "chips", "--layout", layout, *option) == 0
+    out = capsys.readouterr().out
+    assert "references: masks by the legend flood" in out
+    assert re.search(r"agreement with reference +0\.250", out)  # 8 of 32 rows are water
 
 
 @pytest.mark.parametrize(

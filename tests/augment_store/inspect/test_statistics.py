@@ -22,7 +22,7 @@ from augment_store.inspect.statistics import (
     entropy,
     find_flags,
 )
-from augment_store.inspect.store_inspector import StoreInspector, summarise
+from augment_store.inspect.store_inspector import StoreInspector, average_by_split
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.registry import MAPS
 from augment_store.modalities.rendering import NO_CODE
@@ -159,7 +159,7 @@ def test_summary_groups_by_split(tmp_path):
     store = make_store(tmp_path / "store", chips=3)
     survey = StoreInspector(store, ChipSet.open(chips), LegendTable.load())
     seen = list(survey.measure(survey.progress.complete))
-    groups = summarise(seen)
+    groups = average_by_split(seen)
     assert [(group.name, group.chips) for group in groups] == [("all", 3), ("train", 1), ("", 2)]
     np.testing.assert_allclose(groups[0].shares, np.mean([entry.shares for entry in seen], axis=0))
     assert groups[1].measures["confidence"] == seen[0].measures["confidence"]

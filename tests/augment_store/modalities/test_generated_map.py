@@ -80,10 +80,10 @@ def test_bins_agreement_and_mean_of_several_bands():
 
 def test_maps_are_drawn_by_legend_or_as_inputs_are():
     values = np.array([[0, 10_000], [-10_000, FILL]], np.int16)
-    drawn = MapPicture.of(MAPS["NDVI"], values)
+    drawn = MapPicture.from_values(MAPS["NDVI"], values)
     assert drawn.photo is None
     assert drawn.pixels()[1, 1].tolist() == [128, 128, 128]
-    radar = MapPicture.of(MAPS["S1RTC"], np.array([values, values], np.int16))
+    radar = MapPicture.from_values(MAPS["S1RTC"], np.array([values, values], np.int16))
     assert radar.photo.shape == (2, 2, 3)
     assert radar.uri(64, 60).startswith("data:image/webp")
     assert drawn.uri(64, 60).startswith("data:image/png")

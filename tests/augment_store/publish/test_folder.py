@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas
 import huggingface_hub
 import numpy as np
 import pystac
@@ -57,6 +58,7 @@ def collection(folder) -> pystac.Collection:
 def test_the_folder_holds_the_store_and_what_is_said_of_it(folder, store):
     assert {path.name for path in folder.iterdir()} == {
         "README.md",
+        "chips.parquet",
         "collection.json",
         "lulc.zarr",
     }
@@ -113,6 +115,19 @@ def test_the_collection_names_the_processing(collection, store):
     assert provider.extra_fields["processing:software"] == {"torch": "2.9.1"}
     for digest in ("0" * 64, "1" * 64, store.fingerprint):
         assert digest in provider.extra_fields["processing:lineage"]
+
+
+def test_the_table_of_chips_opens_everywhere(folder, store, collection):
+    """With geopandas, and with the name that the card gives the viewer of Hugging Face."""
+    header = yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+    assert header["configs"] == [{"config_name": "chips", "data_files": "chips.parquet"}]
+    table = geopandas.read_parquet(folder / "chips.parquet")
+    assert table.chip_id.tolist() == list(store.chip_ids)
+    assert table.total_bounds.tolist() == pytest.approx(collection.extent.spatial.bboxes[0], abs=1e-6)
+    water = np.mean([(store.read("lulc", chip_id) == 1).mean() for chip_id in store.chip_ids])
+    assert table.share_water.mean() == pytest.approx(water)
+    asset = collection.assets["chips"]
+    assert (asset.href, asset.media_type) == ("./chips.parquet", "application/x-parquet")
 
 
 def test_the_card(folder, store):
@@ -286,5 +301,5 @@ def test_upload_as_a_data_set(store, tmp_path, monkeypatch, capsys):
     assert Hub.calls == []
     assert publish(store.path, tmp_path / "out", "--push", "me/maps", *SAID) == 0
     assert capsys.readouterr().out.endswith("https://huggingface.co/datasets/me/maps/commit/1\n")
-    names = ["README.md", "collection.json", "lulc.zarr"]
+    names = ["README.md", "chips.parquet", "collection.json", "lulc.zarr"]
     assert Hub.calls == [("create", "me/maps", "dataset", True), ("upload", "me/maps", "dataset", names)]
