@@ -40,7 +40,7 @@ def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
     if module == "demo.world":
         from demo.world.command import main
     elif module == "generate":
-        from generate.cli import main
+        from generate.cli.main import main
     elif module == "augment_store":
         from augment_store.cli.main import main
     elif module == "finetune":

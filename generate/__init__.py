@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING
 
 import lazy_loader as lazy
 
-__all__ = ["Units", "audit_chips", "generate"]
+__all__ = ["GenerateOptions", "Units", "audit_chips", "generate"]
 
 if TYPE_CHECKING:
     from augment_store.chips.units import Units
     from generate.api import generate
     from generate.audit.audit import audit_chips
+    from generate.options import GenerateOptions
 else:
     __getattr__, __dir__, _ = lazy.attach(
         __name__,
         submod_attrs={
             "api": ["generate"],
             "audit.audit": ["audit_chips"],
-            "options": ["Units"],
+            "options": ["GenerateOptions"],
+            "requests": ["Units"],
         },
     )

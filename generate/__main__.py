@@ -2,7 +2,7 @@
 
 import sys
 
-from generate.cli import main
+from generate.cli.main import main
 
 
 def script() -> int:

@@ -1,82 +1,92 @@
-"""Generation as a function, for notebooks; it takes the same options as the command and does the same."""
+"""Generation as a function, for notebooks and scripts; it takes the options of the command and does the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NoReturn, TypedDict, Unpack
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from augment_store.io.remote import as_path
 from augment_store.store.history import command_line
 from augment_store.store.writer import AugmentStore
-from generate.options import OptionsError, generate_options, generate_parser
+from generate.options import GenerateOptions, option_name
+
+Keywords = ParamSpec("Keywords")
+Options = TypeVar("Options")
+Options_contra = TypeVar("Options_contra", contravariant=True)
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-class GenerateKeywords(TypedDict, total=False):
-    """Options of `python -m generate`, their names with underscores; defaults and meanings are the command's."""
+class TakesOptions(Protocol[Keywords, Options_contra, Result_co]):
+    """A function of an options object that can also be called with the object's own keywords."""
 
-    generator: str
-    weights: str | Path
-    modality: str
-    layout: str | Path
-    split: Sequence[str | Path]
-    inputs: Sequence[str]
-    s1_unit: str
-    s2_offset: float
-    scenes: str | Path
-    temperature: float
-    top_k: int
-    top_p: float
-    decoding_steps: int
-    samples: int
-    seed: int
-    diffusion_steps: int
-    window: int
-    probabilities: bool
-    network_batch: int
-    workers: int
-    shard_chips: int
-    accelerator: str
-    devices: str | int
-    num_nodes: int
-    precision: str
-    accept_audit: bool
+    @overload
+    def __call__(self, options: Options_contra, /) -> Result_co: ...
+
+    @overload
+    def __call__(self, *args: Keywords.args, **kwargs: Keywords.kwargs) -> Result_co: ...
 
 
-def generate(chips: str | Path, store: str | Path, **options: Unpack[GenerateKeywords]) -> AugmentStore:
-    """Generates what is missing from a store, as `python -m generate` does.
+def takes_options(
+    make: Callable[Keywords, Options],
+) -> Callable[[Callable[[Options], Result]], TakesOptions[Keywords, Options, Result]]:
+    """Let a function of an options object be called with the object's own keywords.
+
+    The function gets the signature of the dataclass, which type checkers read from the types here, and Jupyter and
+    `help` from ``__signature__``.
 
     Args:
-        chips: Root folder of the chip set, or its URL.
-        store: Folder of the store to make or resume, or its s3:// or gs:// URL.
-        **options: Any of `GenerateKeywords`, for example ``modality="NDVI"``, ``inputs=["S1RTC"]``, ``samples=4``;
-            `python -m generate --help` says what each is for. Options left out, or None, take the command's default.
+        make: The dataclass of the options.
+    """
+
+    def decorate(function: Callable[[Options], Result]) -> TakesOptions[Keywords, Options, Result]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Result:
+            whole = len(args) == 1 and not kwargs and isinstance(args[0], make)  # type: ignore[arg-type]
+            return function(args[0] if whole else make(*args, **kwargs))
+
+        returns = inspect.signature(function).return_annotation
+        call.__signature__ = inspect.signature(make).replace(return_annotation=returns)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+@takes_options(GenerateOptions)
+def generate(options: GenerateOptions) -> AugmentStore:
+    """Generate what is missing from a store, as `python -m generate` does.
+
+    Takes the chip set, the store and any other options as keywords, or one `GenerateOptions`, whose documentation
+    says what each is for. If it was interrupted, the same call resumes.
 
     Returns:
         The store, open for reading; ``store.chips_in(State.FAILED)`` names chips that could not be generated.
 
     Raises:
         AugmentStoreError: If the options, chips, weights or store are invalid.
+
+    Example:
+        >>> generate("data/nyc", "stores/ndvi", modality="NDVI", inputs=["S1RTC"], samples=4)  # doctest: +SKIP
     """
-    from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
+    request = options.request()
+    from generate.run import run_generation  # torch and TerraTorch are imported here, when work starts
 
-    parser = generate_parser()
-    parser.error = _refuse  # type: ignore[method-assign] # a notebook must not end with exit status 2
-    words = ["--chips", str(chips), "--store", str(store), *_words(options)]
-    run_generate(generate_options(parser.parse_args(words)), command_line("generate", words))
-    return AugmentStore.open(store)
+    run_generation(request, command_line("generate", list(_words(options))))
+    return AugmentStore.open(as_path(options.store))
 
 
-def _words(options: GenerateKeywords) -> Iterator[str]:
-    """Keyword arguments as the words of a command line, so that one parser checks both."""
-    for name, value in options.items():
-        if value is None or value is False:
+def _words(options: GenerateOptions) -> Iterator[str]:
+    """Yield the command line that asks for the same, for the store's history."""
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if value == one.default:
             continue
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, list | tuple):
-            yield from (option, *map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            yield from (option_name(one.name), *map(str, value))
+        elif value is True:
+            yield option_name(one.name)
         else:  # as one word, since a value may begin with a dash
-            yield option if value is True else f"{option}={value}"
-
-
-def _refuse(message: str) -> NoReturn:
-    raise OptionsError(f"{message}; python -m generate --help lists the options")
+            yield f"{option_name(one.name)}={value}"

@@ -1,10 +1,11 @@
-"""What a run will do: its spec, its chips and their scenes, and the space they take."""
+"""Plan of a run: its spec, its chips and their scenes, and the space they take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,15 +13,15 @@ import torch
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.store.chip_index import ChipEntry, entry_chunks, rows
 from augment_store.store.schema import ChipShape, State, chip_arrays, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.text import format_size
+from generate.errors import OptionsError
 from generate.model.terramind import LoadedGenerator
-from generate.options import GenerateOptions, OptionsError
+from generate.requests import InputRequest, MapRequest
 from terramind_weights.catalog import RANDOM
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "diffusers")
@@ -32,29 +33,28 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def build_spec(
-    options: GenerateOptions, units: Units, loaded: LoadedGenerator, precision: str, device: str
+    maps: MapRequest, inputs: InputRequest, loaded: LoadedGenerator, precision: str, device: str
 ) -> GenerationSpec:
-    """The generation spec of a run.
+    """Return the generation spec of a run.
 
     Args:
-        options: The run's options.
-        units: Units of the chips' values.
+        maps: Maps to generate.
+        inputs: Chips to read.
         loaded: The generator with its weights.
-        precision: Arithmetic that Lightning settled on, which is not always the one asked for.
+        precision: Arithmetic that the device works in, which is not always the one asked for.
         device: Kind of device it runs on.
     """
     return replace(
-        planned_spec(options, units, precision, device),
+        planned_spec(maps, inputs, precision, device, loaded.module.network_batch),
         weights=loaded.weights,
         network_sha256=loaded.network_sha256,
         tokenizer_sha256=loaded.tokenizer_sha256,
-        inputs=_inputs(options, units, loaded.module.statistics),
-        network_batch=loaded.module.network_batch,
+        inputs=_inputs(inputs, loaded.module.statistics),
     )
 
 
 def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
-    """A planned spec with the fields that only the weights can tell taken from a store, so that the rest compares."""
+    """Return a planned spec with the fields that only the weights can tell taken from a store, to compare the rest."""
     known = {entry.name: entry for entry in store.spec.inputs}
     return replace(
         planned,
@@ -69,26 +69,33 @@ def like_store(planned: GenerationSpec, store: AugmentStore) -> GenerationSpec:
     )
 
 
-def planned_spec(options: GenerateOptions, units: Units, precision: str, device: str) -> GenerationSpec:
-    """The generation spec of a run, as far as it is known without the weights; see `build_spec`."""
+def planned_spec(
+    maps: MapRequest, inputs: InputRequest, precision: str, device: str, network_batch: int
+) -> GenerationSpec:
+    """Return the generation spec of a run as far as it is known without the weights; see `build_spec`."""
     return GenerationSpec(
-        generator=options.generator,
-        weights="random" if options.weights == RANDOM else "checkpoint",
+        generator=maps.generator,
+        weights="random" if maps.weights == RANDOM else "checkpoint",
         network_sha256="",
         tokenizer_sha256="",
-        modality=options.modality,
-        inputs=_inputs(options, units, lambda name: ((), ())),
-        sampling=options.sampling,
-        probabilities=options.probabilities,
+        modality=maps.modality,
+        inputs=_inputs(inputs, lambda name: ((), ())),
+        sampling=maps.sampling,
+        probabilities=maps.probabilities,
         precision=precision,
         device=device,
-        versions={package: version(package) for package in PACKAGES},
-        network_batch=choose_network_batch(options, torch.device(device)),
+        versions=installed_versions(),
+        network_batch=network_batch,
     )
 
 
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages whose code decides what is generated."""
+    return {package: version(package) for package in PACKAGES}
+
+
 def check_window(window: int | None, extent: ChipShape) -> None:
-    """Makes sure that windows do something: where there is one, the tokens would be lost for nothing.
+    """Make sure that windows do something: with one alone, the tokens would be lost for nothing.
 
     Raises:
         OptionsError: If the chips are no larger than a window in either direction.
@@ -100,40 +107,44 @@ def check_window(window: int | None, extent: ChipShape) -> None:
         )
 
 
-def choose_network_batch(options: GenerateOptions, device: torch.device) -> int:
-    """Number of images that the network will see at a time.
+def choose_network_batch(asked: int | None, store: Path, device: torch.device) -> int:
+    """Return the number of images that the network will see at a time.
 
     The user's number, or else that of the store the run resumes, so that a device with other memory does not change
     the spec. For a new store, 1 on a CPU, where more gain nothing, and on a GPU as many as its memory allows.
+
+    Args:
+        asked: The user's number, or None.
+        store: Folder of the store.
+        device: Device in use.
     """
-    if options.network_batch is not None:
-        return options.network_batch
-    if (options.store / "zarr.json").is_file():
-        return AugmentStore.open(options.store).spec.network_batch
-    if device.type != "cuda":
+    if asked is not None:
+        return asked
+    if (store / "zarr.json").is_file():
+        return AugmentStore.open(store).spec.network_batch
+    if device.type != "cuda" or not torch.cuda.is_available():  # a plan may be made where there is no GPU
         return 1
     return batch_for_memory(torch.cuda.get_device_properties(device).total_memory)
 
 
 def batch_for_memory(size: int) -> int:
-    """The largest power of two, up to 32, that leaves two GiB of a device's memory to each image.
+    """Return the largest power of two, up to 32, that leaves two GiB of a device's memory to each image.
 
     An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was available.
     """
     return 1 << (max(1, min(32, size // 2**31)).bit_length() - 1)
 
 
-def _inputs(
-    options: GenerateOptions, units: Units, statistics: Callable[[str], Statistics]
-) -> tuple[InputSpec, ...]:
+def _inputs(inputs: InputRequest, statistics: Callable[[str], Statistics]) -> tuple[InputSpec, ...]:
+    """Return how each input modality enters the generator."""
+    units = inputs.units
     return tuple(
-        InputSpec(name, units.name(name), units.offset(name), *statistics(name))
-        for name in options.source.inputs
+        InputSpec(name, units.name(name), units.offset(name), *statistics(name)) for name in inputs.modalities
     )
 
 
 def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None) -> dict[str, str]:
-    """Scene of each chip: by the rule given, or else the store's, or else by the layout's rule.
+    """Return the scene of each chip: by the rule given, or else the store's, or else by the layout's rule.
 
     Raises:
         ChipSetError: If the rule leaves a chip without a scene.
@@ -145,9 +156,9 @@ def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None)
 
 
 def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: AugmentStore) -> list[ChipEntry]:
-    """Chips whose entry in a store is missing or not final: new, unfinished, in another scene, or half rewritten."""
+    """List chips whose entry in a store is missing or not final: new, unfinished, in another scene, half rewritten."""
     complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
-    final = {entry.chip_id: entry.scene_id for place, entry in _intact(store) if complete[place]}
+    final = {entry.chip_id: entry.scene_id for position, entry in _intact(store) if complete[position]}
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
@@ -156,7 +167,7 @@ def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: Aug
 
 
 def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
-    """Position and entry of each chip whose entry matches its digest."""
+    """Yield position and entry of each chip whose entry matches its digest."""
     for positions in entry_chunks(store):
         for position, entry, intact in rows(store, positions):
             if intact:
@@ -164,7 +175,7 @@ def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
 
 
 def bytes_per_chip(spec: GenerationSpec, extent: ChipShape) -> int:
-    """Uncompressed bytes a chip takes in the store."""
+    """Return the uncompressed bytes a chip takes in the store."""
     schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(spec, extent) if s.dtype != "str"))
     return sum(int(np.prod(schema.shape)) * np.dtype(schema.dtype).itemsize for schema in schemas)
 

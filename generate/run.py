@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass
 
 import lightning
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.markup import escape
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.units import Units
 from augment_store.integrity.verify import check_unchanged
 from augment_store.io.files import printable
 from augment_store.io.lock import store_lock
@@ -26,11 +24,11 @@ from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips
 from generate.audit.rules import Finding
 from generate.data.datamodule import ChipDataModule, ChipReader
+from generate.devices import float32_products, make_trainer, planned_device, settled_precision
 from generate.lightning_module import GenerationModule
 from generate.log_filters import LOGGERS, REMARKS
 from generate.model.batch_invariance import choose_network_batch_by_probe
-from generate.model.terramind import TerraMindGenerator, load_generator
-from generate.options import GenerateOptions, OptionsError
+from generate.model.terramind import LoadedGenerator, TerraMindGenerator, load_generator
 from generate.plan import (
     build_spec,
     bytes_per_chip,
@@ -42,95 +40,144 @@ from generate.plan import (
     planned_spec,
 )
 from generate.progress_bar import ChipProgress
+from generate.requests import GenerationRequest, MapRequest
 from generate.store_writer import StoreWriter
 from terramind_weights.catalog import RANDOM, find_generator, published_name
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has settled before anything is written.
+    """A run as settled before anything is written.
 
     Attributes:
-        options: What the user asked for.
-        chip_set: Chips to generate for.
-        units: Units of their values on disk.
+        request: Chips to read, maps to generate, and where to.
         accepted: Findings of the audit that would have stopped the run.
         spec: Its generation spec.
         extent: Timesteps and size of the chips.
     """
 
-    options: GenerateOptions
-    chip_set: ChipSet
-    units: Units
+    request: GenerationRequest
     accepted: Sequence[Finding]
     spec: GenerationSpec
     extent: ChipShape
 
+    @property
+    def chip_set(self) -> ChipSet:
+        """Return the chips to generate for."""
+        return self.request.inputs.chip_set
 
-def run_generate(options: GenerateOptions, command: str) -> int:
-    """Generates what is missing from a store.
+
+def run_generation(request: GenerationRequest, command: str) -> int:
+    """Generate what is missing from a store.
 
     Args:
-        options: What the user asked for.
-        command: The command line the options come from, for the store's history.
+        request: Chips to read, maps to generate, and where to.
+        command: The command that asked for it, for the store's history.
 
     Returns:
         0, or 1 if chips failed.
 
     Raises:
-        AugmentStoreError: If the options, chips, weights or store are invalid.
+        AugmentStoreError: If the chips, devices, weights or store cannot be used.
     """
     filter_warnings(REMARKS, LOGGERS)
-    torch.backends.cuda.matmul.allow_tf32 = False  # the same float32 arithmetic on every CUDA device
-    torch.backends.cudnn.allow_tf32 = False
-    chip_set, units = options.source.open()
-    trainer = _trainer(options)
+    trainer = make_trainer(request.device)
+    precision = settled_precision(request.device, trainer)
     first = trainer.global_rank == 0
     console = Console(stderr=True, quiet=not first)
-    audit = audit_chips(chip_set, options.source.inputs, units)
-    accepted = _judge(audit, options, console)
-    check_window(options.sampling.window, audit.extent)
-    if options.dry_run:
-        spec = planned_spec(options, units, trainer.precision, trainer.strategy.root_device.type)
-        _show_plan(Run(options, chip_set, units, accepted, spec, audit.extent), console)
-        return 0
-    with (
-        store_lock(options.store, command) if first else contextlib.nullcontext()
-    ):  # before weights are loaded
-        module, spec = _load(options, units, audit.extent, trainer, console)
-        run = Run(options, chip_set, units, accepted, spec, audit.extent)
+    audit, accepted = _audit(request, console)
+    # the lock first: loading takes long, and a second run should not wait that long to hear of the first
+    lock = store_lock(request.store.path, command) if first else contextlib.nullcontext()
+    with lock, float32_products(precision):
+        loaded = _load(request.maps, request.inputs.modalities, console)
+        _choose_batch_size(loaded.module, request, audit.extent, trainer, console)
+        device = trainer.strategy.root_device.type
+        spec = build_spec(request.maps, request.inputs, loaded, precision, device)
+        run = Run(request, accepted, spec, audit.extent)
         before = _prepare_store(run, command, console) if first else 0
-        _predict(run, trainer, GenerationModule(module, probabilities=options.probabilities), console)
+        module = GenerationModule(loaded.module, probabilities=spec.probabilities)
+        _predict(run, trainer, module, console)
         return _report(run, before, console) if first else 0
 
 
-def _load(
-    options: GenerateOptions, units: Units, extent: ChipShape, trainer: lightning.Trainer, console: Console
-) -> tuple[TerraMindGenerator, GenerationSpec]:
-    """Load the generator and settle what it will do."""
-    source = find_generator(options.generator)
+def show_plan(request: GenerationRequest) -> int:
+    """Print what a run would do, after the same checks; weights, network and a GPU are not needed for that.
+
+    Raises:
+        AugmentStoreError: If the chips, devices or store cannot be used.
+    """
+    filter_warnings(REMARKS, LOGGERS)
+    precision, device = planned_device(request.device)
+    console = Console(stderr=True)
+    audit, accepted = _audit(request, console)
+    path = request.store.path
+    batch = choose_network_batch(request.maps.network_batch, path, torch.device(device))
+    spec = planned_spec(request.maps, request.inputs, precision, device, batch)
+    run = Run(request, accepted, spec, audit.extent)
+    store = _open_store(run, console, planned=True)
+    scenes = find_scenes(run.chip_set, request.store.scenes, store)
+    count = len(run.chip_set.ids)
+    of = pluralize(len({scenes[chip_id] for chip_id in run.chip_set.ids}), "scene")
+    window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
+    done = pluralize(_count_complete(store, run), "chip") if store else ""
+    size = count * bytes_per_chip(spec, run.extent) / 1e6
+    lines = [
+        f"{pluralize(count, 'chip')} of {of} ({run.chip_set.layout.name} layout), {run.extent}{window}",
+        f"{' + '.join(request.inputs.modalities)} → {spec.modality} by {spec.generator} on {spec.device}",
+        f"resumes {path}, {done} complete" if store else f"makes {path}",
+        f"up to {size:.1f} MB before compression; the weights ({request.maps.weights}) are not checked",
+    ]
+    console.print(escape("\n".join(lines)), soft_wrap=True)
+    return 0
+
+
+def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[Finding, ...]]:
+    """Audit the chips and print the findings; return the audit and the findings to record.
+
+    Raises:
+        AuditError: If a finding stops the run.
+        OptionsError: If the chips are no larger than the windows.
+    """
+    inputs = request.inputs
+    audit = audit_chips(inputs.chip_set, inputs.modalities, inputs.units)
+    stopping = audit.stops[0] if audit.stops and not request.accept_audit else None
+    for finding in audit.findings:
+        if finding is not stopping:  # the error below says that one
+            console.print(
+                f"audit {finding.level}: {finding.modality}: {escape(finding.message)}", soft_wrap=True
+            )
+    if stopping is not None:
+        more = f" (and {len(audit.stops) - 1} more)" if len(audit.stops) > 1 else ""
+        raise AuditError(
+            f"input audit: {stopping.modality}: {stopping.message}{more}. Look at it with python -m generate audit "
+            f"--chips {inputs.chip_set.root}, or continue with --accept-audit"
+        )
+    check_window(request.maps.sampling.window, audit.extent)
+    return audit, audit.stops
+
+
+def _load(maps: MapRequest, inputs: Sequence[str], console: Console) -> LoadedGenerator:
+    """Load the generator, and print which weights are in use."""
     loaded = load_generator(
-        source, options.source.inputs, options.modality, options.sampling, options.weights
+        find_generator(maps.generator), inputs, maps.modality, maps.sampling, maps.weights
     )
     if loaded.weights == RANDOM:
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     if published := published_name(loaded.network_sha256):
         console.print(f"network: {published} as published")
-    _choose_batch_size(loaded.module, options, extent, trainer, console)
-    precision, device = trainer.precision, trainer.strategy.root_device.type
-    return loaded.module, build_spec(options, units, loaded, precision, device)
+    return loaded
 
 
 def _choose_batch_size(
     module: TerraMindGenerator,
-    options: GenerateOptions,
+    request: GenerationRequest,
     extent: ChipShape,
     trainer: lightning.Trainer,
     console: Console,
 ) -> None:
-    """Settles on the device how many images the network sees at a time."""
+    """Settle on the device how many images the network sees at a time."""
     device = trainer.strategy.root_device
-    wanted = choose_network_batch(options, device)
+    wanted = choose_network_batch(request.maps.network_batch, request.store.path, device)
     arithmetic = trainer.precision_plugin.forward_context()
     if not choose_network_batch_by_probe(module.to(device), wanted, extent.shape, arithmetic):
         console.print(
@@ -139,62 +186,16 @@ def _choose_batch_size(
         )
 
 
-def _judge(audit: Audit, options: GenerateOptions, console: Console) -> tuple[Finding, ...]:
-    """Shows the findings; returns those to record, or raises if they stop the run."""
-    for finding in audit.findings:
-        console.print(f"audit {finding.level}: {finding.modality}: {escape(finding.message)}", soft_wrap=True)
-    if audit.stops and not options.accept_audit:
-        first = audit.stops[0]
-        more = f" (and {len(audit.stops) - 1} more)" if len(audit.stops) > 1 else ""
-        raise AuditError(
-            f"input audit: {first.modality}: {first.message}{more}. Look at it with python -m generate audit "
-            f"--chips {options.source.chips}, or continue with --accept-audit"
-        )
-    return audit.stops
-
-
-def _trainer(options: GenerateOptions) -> lightning.Trainer:
-    """Lightning's trainer, for prediction only: it logs, saves and samples nothing.
-
-    Raises:
-        OptionsError: If there is no such accelerator or number of devices, or the device has no float64.
-    """
-    devices: int | str = int(options.devices) if options.devices.isdigit() else options.devices
-    chosen = (
-        f"--accelerator {options.accelerator} --devices {options.devices} --precision {options.precision}"
-    )
-    try:
-        trainer = lightning.Trainer(
-            accelerator=options.accelerator,
-            devices=devices,
-            num_nodes=options.num_nodes,
-            precision=options.precision,  # type: ignore[arg-type]
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        raise OptionsError(f"{chosen}: {str(error).splitlines()[0]}") from error
-    if trainer.strategy.root_device.type == "mps":
-        raise OptionsError(
-            f"{chosen}: Apple's MPS has no float64, in which tokens are drawn; use --accelerator cpu"
-        )
-    return trainer
-
-
-def _open_store(run: Run, console: Console) -> AugmentStore | None:
-    """The store to resume, writable unless only a plan is asked for, or None if one will be made.
+def _open_store(run: Run, console: Console, *, planned: bool = False) -> AugmentStore | None:
+    """Open the store to resume, for reading alone if it is for a plan; return None if a store will be made.
 
     Raises:
         StoreError: If it does not fit this run: another spec or extent, or chips that have changed since.
     """
-    path = run.options.store
+    path = run.request.store.path
     if not (path / "zarr.json").is_file():
         check_free(path)
         return None
-    planned = run.options.dry_run
     store = AugmentStore.open(path, mode="r" if planned else "r+")
     store.check_fits(like_store(run.spec, store) if planned else run.spec, run.extent)
     with console.status("comparing the chips with those the store was generated from"):
@@ -203,10 +204,11 @@ def _open_store(run: Run, console: Console) -> AugmentStore | None:
 
 
 def _prepare_store(run: Run, command: str, console: Console) -> int:
-    """Makes or opens the store and announces the chips; returns how many of them are complete already."""
+    """Make or open the store and announce the chips; return how many of them are complete already."""
     store = _open_store(run, console)
-    scenes = find_scenes(run.chip_set, run.options.scenes, store)
-    store = store or AugmentStore.create(run.options.store, run.spec, run.extent, run.options.shard_chips)
+    asked = run.request.store
+    scenes = find_scenes(run.chip_set, asked.scenes, store)
+    store = store or AugmentStore.create(asked.path, run.spec, run.extent, asked.shard_chips)
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
     store.record_history(command)
@@ -218,11 +220,11 @@ def _count_complete(store: AugmentStore, run: Run) -> int:
 
 
 def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, console: Console) -> None:
-    """Runs the trainer; Lightning turns Ctrl-C into SystemExit, and this turns it back."""
-    options = run.options
-    reader = ChipReader(run.chip_set, options.source.inputs, run.units, run.extent)
-    data = ChipDataModule(reader, options.store, run.spec, options.workers)
-    trainer.callbacks += [StoreWriter(options.store), ChipProgress(console)]  # type: ignore[attr-defined]
+    """Run the trainer; Lightning turns Ctrl-C into SystemExit, and this turns it back."""
+    inputs, path = run.request.inputs, run.request.store.path
+    reader = ChipReader(inputs.chip_set, inputs.modalities, inputs.units, run.extent)
+    data = ChipDataModule(reader, path, run.spec, run.request.workers)
+    trainer.callbacks += [StoreWriter(path), ChipProgress(console)]  # type: ignore[attr-defined]
     try:
         trainer.predict(module, datamodule=data, return_predictions=False)
     except SystemExit as stop:
@@ -230,8 +232,8 @@ def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, con
 
 
 def _report(run: Run, before: int, console: Console) -> int:
-    """Prints what the run did; returns 1 if chips failed."""
-    store = AugmentStore.open(run.options.store)
+    """Print what the run did; return 1 if chips failed."""
+    store = AugmentStore.open(run.request.store.path)
     states = dict(zip(store.chip_ids, store.values("state"), strict=True))
     errors = dict(zip(store.chip_ids, store.values("error"), strict=True))
     failed = [chip_id for chip_id in run.chip_set.ids if states[chip_id] == State.FAILED]
@@ -246,25 +248,3 @@ def _report(run: Run, before: int, console: Console) -> int:
     if shares:
         console.print(f"class shares: {shares}", soft_wrap=True)
     return 1 if failed else 0
-
-
-def _show_plan(run: Run, console: Console) -> None:
-    """Prints what a run would do, after the same checks."""
-    options, spec = run.options, run.spec
-    store = _open_store(run, console)
-    found = find_scenes(run.chip_set, options.scenes, store)
-    scenes = {found[chip_id] for chip_id in run.chip_set.ids}
-    done = _count_complete(store, run) if store else 0
-    count, size = len(run.chip_set.ids), bytes_per_chip(spec, run.extent) / 1e6
-    chips, layout = (
-        f"{pluralize(count, 'chip')} of {pluralize(len(scenes), 'scene')}",
-        run.chip_set.layout.name,
-    )
-    window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
-    lines = [
-        f"{chips} ({layout} layout), {run.extent}{window}",
-        f"{' + '.join(options.source.inputs)} → {spec.modality} by {spec.generator} on {spec.device}",
-        f"resumes {options.store}, {pluralize(done, 'chip')} complete" if store else f"makes {options.store}",
-        f"up to {count * size:.1f} MB before compression; the weights ({options.weights}) are not checked",
-    ]
-    console.print(escape("\n".join(lines)), soft_wrap=True)

@@ -12,7 +12,9 @@ from augment_store.store.writer import AugmentStore
 from demo.recipe import Stage
 from eval.study.config import Study
 from finetune.options import parse as finetune_options
-from generate.options import audit_parser, chip_options, generate_options, generate_parser
+from generate.cli.audit import AuditOptions, audit_parser
+from generate.cli.generate import CommandOptions, generate_parser
+from generate.cli.parser import parse_options
 from terramind_weights.catalog import PUBLISHED
 from tests.conftest import ROOT
 from tests.worlds import rasters, write_tif
@@ -71,12 +73,12 @@ def test_a_job_is_a_shell_script(script):
 def test_generate_is_told_what_slurm_and_torchrun_are_told():
     [script] = [script for script in SCRIPTS if "srun" in script]
     asked, [line] = sbatch(script), lines("srun")
-    options = generate_options(generate_parser().parse_args(shlex.split(line)[4:]))
+    options = parse_options(generate_parser(), CommandOptions, shlex.split(line)[4:])
     assert (options.devices, options.num_nodes) == (asked["ntasks-per-node"], int(asked["nodes"]))
     assert options.devices == asked["gpus-per-node"]
     [line] = lines("torchrun")
     words = shlex.split(line)
-    options = generate_options(generate_parser().parse_args(words[words.index("generate") + 1 :]))
+    options = parse_options(generate_parser(), CommandOptions, words[words.index("generate") + 1 :])
     assert (options.devices, options.num_nodes) == (words[2], 1)
 
 
@@ -89,9 +91,15 @@ def test_the_options_have_values_that_the_stages_take(tmp_path, monkeypatch):
         _, marker, command = line.replace("$SLURM_ARRAY_TASK_ID", "1").partition(" -m ")
         module, *words = shlex.split(command) if marker else [""]
         if words[:1] == ["audit"]:
-            assert chip_options(audit_parser().parse_args(words[1:])).inputs == ("S2L2A", "S1GRD")
+            assert parse_options(audit_parser(), AuditOptions, words[1:]).checked().inputs == [
+                "S2L2A",
+                "S1GRD",
+            ]
         elif module == "generate":
-            assert generate_options(generate_parser().parse_args(words)).source.inputs == ("S2L2A", "S1GRD")
+            assert parse_options(generate_parser(), CommandOptions, words).checked().inputs == [
+                "S2L2A",
+                "S1GRD",
+            ]
         elif module == "finetune":
             assert finetune_options(words).overrides == ()  # nothing is left to TerraTorch's parser
         seen += module in {"generate", "finetune"}

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -13,9 +14,9 @@ import pytest
 
 from augment_store.chips.layouts import shipped_layout
 from finetune.__main__ import main as finetune
-from generate import generate
-from generate.api import GenerateKeywords
-from generate.options import OptionsError, generate_parser
+from generate import GenerateOptions, generate
+from generate.cli.generate import generate_parser
+from generate.errors import OptionsError
 from tests.conftest import ROOT
 from tests.eval.scores import make_score
 from tests.worlds import write_impactmesh_chips, write_tif
@@ -94,23 +95,39 @@ def test_a_package_waits_with_heavy_imports(name):
 
 
 def test_the_function_takes_what_the_command_takes():
-    """All of its options, but those that make no store or are arguments of their own."""
-    options = {action.dest for action in generate_parser()._actions}
-    assert set(GenerateKeywords.__annotations__) == options - {"help", "version", "chips", "store", "dry_run"}
+    """All of its options, but the one that makes no store, with the command's defaults."""
+    options = {action.dest: action.default for action in generate_parser()._actions}
+    taken = inspect.signature(generate).parameters
+    assert set(taken) == options.keys() - {"help", "version", "dry_run"}
+    assert [name for name, one in taken.items() if one.kind is one.POSITIONAL_OR_KEYWORD] == [
+        "chips",
+        "store",
+    ]
+    assert taken["top_p"].default == options["top_p"] == 0.8
+    assert inspect.signature(generate).return_annotation == "AugmentStore"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"modality": "FOO"}, "argument --modality: invalid choice: 'FOO'"),
-        ({"top_q": 1}, "unrecognized arguments: --top-q=1"),
+        ({"modality": "FOO"}, "--modality FOO: expected LULC, NDVI, "),
         ({"samples": 0}, "--samples 0: expected at least 1"),
+        ({"top_k": "many"}, "--top-k many: Input should be a valid integer"),
+        ({"inputs": "DEM"}, "--inputs DEM: "),
         ({"inputs": ["DEM", "DEM"]}, "--inputs DEM DEM: a modality appears twice"),
     ],
 )
 def test_the_function_refuses_what_the_command_refuses(options, message, tmp_path):
+    chips = write_impactmesh_chips(tmp_path / "chips", ["a"])
     with pytest.raises(OptionsError, match=message):
-        generate(tmp_path, tmp_path / "store", **options)
+        generate(chips, tmp_path / "store", **options)
+    with pytest.raises(OptionsError, match=message):
+        generate(GenerateOptions(chips, tmp_path / "store", **options))
+
+
+def test_the_function_refuses_a_keyword_that_is_no_option(tmp_path):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'top_q'"):
+        generate(tmp_path, tmp_path / "store", top_q=1)
 
 
 @pytest.mark.slow

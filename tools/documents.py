@@ -14,7 +14,8 @@ from unittest.mock import patch
 from augment_store.cli.main import COMMANDS as STORE_COMMANDS
 from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from finetune.options import parser as finetune_parser
-from generate.options import audit_parser, generate_parser
+from generate.cli.audit import audit_parser
+from generate.cli.generate import generate_parser
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PUBLIC_PACKAGES: Final = ("augment_store", "generate", "finetune", "eval")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from augment_store.utils.text import format_size
+from generate.errors import OptionsError
 from generate.model.terramind import Generated, ImageKey, TerraMindGenerator
-from generate.options import OptionsError
 
 Images = Mapping[str, Tensor]
 

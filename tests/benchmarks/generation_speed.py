@@ -20,14 +20,13 @@ import lightning
 import numpy as np
 import torch
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.lightning_module import GenerationModule
 from generate.model.terramind import ImageKey, LoadedGenerator, load_generator
-from generate.options import generate_options, generate_parser
+from generate.options import GenerateOptions
 from generate.plan import build_spec, entries_to_announce, find_scenes
 from generate.store_writer import StoreWriter
 from terramind_weights.catalog import PUBLISHED
@@ -83,13 +82,12 @@ class Pipeline:
         if identical:
             ids = [f"{chip_id}_same" for chip_id in ids]
         write_chips(root, ids, identical=identical)
-        words = ["--chips", str(root), "--store", str(folder / "store"), "--weights", "random"]
-        self.options = generate_options(
-            generate_parser().parse_args([*words, "--generator", "terramind_v1_tiny"])
+        options = GenerateOptions(
+            root, folder / "store", weights="random", generator="terramind_v1_tiny", network_batch=BATCH
         )
-        loaded = load()
-        self.chips = ChipSet.open(root)
-        self.spec = build_spec(self.options, Units(), loaded, "32-true", DEVICE)
+        request, loaded = options.request(), load()
+        self.chips = request.inputs.chip_set
+        self.spec = build_spec(request.maps, request.inputs, loaded, "32-true", DEVICE)
         self.module = GenerationModule(loaded.module, probabilities=False)
         self.folder, self.runs = folder, 0
 
@@ -162,11 +160,11 @@ def bf16() -> list[float]:
 OURS = """
 import sys
 from pathlib import Path
-from generate.terramind import Owner, load_generator
+from generate.model.terramind import ImageKey, load_generator
 from terramind_weights.catalog import PUBLISHED
 from tests.benchmarks.generation_speed import INPUTS, SAMPLING, DEVICE, images
 module = load_generator(PUBLISHED[sys.argv[1]], INPUTS, "LULC", SAMPLING, sys.argv[2]).module.to(DEVICE)
-module.generate(images(1), [Owner("chip", 0)])
+module.generate(images(1), [ImageKey("chip", 0)])
 """
 THEIRS = """
 import sys, torch

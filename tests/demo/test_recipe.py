@@ -12,7 +12,9 @@ from demo.recipe import stages
 from demo.world.command import main as write_world
 from eval.cli.main import COMMANDS
 from finetune.options import parse as parse_finetune
-from generate.options import audit_parser, generate_options, generate_parser
+from generate.cli.audit import audit_parser
+from generate.cli.generate import CommandOptions, generate_parser
+from generate.cli.parser import parse_options
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +30,7 @@ def test_every_command_is_one_its_package_takes(tmp_path, quick, monkeypatch):
         elif stage.module == "generate" and arguments[0] == "audit":
             audit_parser().parse_args(arguments[1:])
         elif stage.module == "generate":
-            parsed.append(generate_options(generate_parser().parse_args(arguments)).sampling.seed)
+            parsed.append(parse_options(generate_parser(), CommandOptions, arguments).checked().seed)
         elif stage.module == "eval":
             assert arguments[0] in COMMANDS
     assert parsed == [7, 7, 7]

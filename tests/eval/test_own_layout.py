@@ -17,7 +17,7 @@ from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
-from generate.cli import main as generate
+from generate.cli.main import main as generate
 from tests.worlds import two_class_config, write_sen1floods11
 
 pytestmark = pytest.mark.slow

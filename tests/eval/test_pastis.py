@@ -14,7 +14,7 @@ from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.options import CONFIGS
 from finetune.run.manifest import RunManifest
-from generate.cli import main as generate
+from generate.cli.main import main as generate
 from tests.conftest import ROOT
 from tests.pastis import BANDS, FOLDS, write_pastis
 

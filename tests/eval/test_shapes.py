@@ -12,7 +12,7 @@ from eval.cli.main import main as evaluate
 from eval.score.record import Score
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from generate.cli import main as generate
+from generate.cli.main import main as generate
 from tests.browser import by_id
 from tests.worlds import make_world, two_class_config
 

@@ -10,7 +10,7 @@ import pytest
 
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.main import main
 from tests.worlds import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))

@@ -11,9 +11,11 @@ from augment_store.integrity.verify import verify_store
 from augment_store.io.lock import file_lock
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.audit import EXAMPLES as AUDIT_EXAMPLES
+from generate.cli.audit import audit_parser
+from generate.cli.generate import EXAMPLES, generate_parser
+from generate.cli.main import main
 from generate.model.terramind import TerraMindGenerator
-from generate.options import AUDIT_EXAMPLES, EXAMPLES, audit_parser, generate_parser
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 from tests.worlds import rasters, write_folder_chips, write_tif
 
@@ -68,7 +70,6 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--split", "{tmp}/split.txt"), "path separator"),
         (("--weights", "{tmp}"), "no such weight file"),
         (("--temperature", "0"), "--temperature 0.0: expected a positive number"),
-        (("--temperature", "inf"), "--temperature inf: expected a positive number"),
         (("--seed", "99999999999999999999"), "expected 0 to 2⁶³ − 1"),
         (("--devices", "x"), "--devices x"),
         (("--split", "{tmp}/other.txt"), "chip 'unheard_of' has no file"),
@@ -78,6 +79,8 @@ def test_a_bad_chip_is_listed_and_the_others_are_generated(command, broken, tmp_
         (("--shard-chips", "100000"), "--shard-chips 100000: expected at most 65536"),
         (("--top-p", "1.5"), "--top-p 1.5: expected 0 to 1"),
         (("--inputs", "DEM", "DEM"), "a modality appears twice"),
+        (("--inputs", "FOO"), "--inputs FOO: expected S2L2A, S2L1C"),
+        (("--precision", "tf32"), "TF32 is the arithmetic of NVIDIA GPUs"),
         (("--diffusion-steps", "3"), "--diffusion-steps is for --modality NDVI"),
         (("--modality", "NDVI", "--probabilities"), "--probabilities is for --modality LULC"),
         (("--scenes", "("), "neither a file nor a regular expression"),
@@ -102,6 +105,27 @@ def test_configuration_errors_are_one_line_and_exit_2(command, tmp_path, capsys,
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--top-k", "x"), "--top-k x: expected int"),
+        (("--temperature", "inf"), "--temperature inf: expected float"),
+        (("--top-q", "1"), "unrecognized arguments: --top-q 1"),
+        (
+            ("--inputs", "S2L2A", "--inputs", "DEM"),
+            "--inputs is given 2 times; name all values after one --inputs",
+        ),
+        (("--split=a.txt", "--split", "b.txt"), "--split is given 2 times; name all"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(command(tmp_path / "s", *more))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert line.endswith("python -m generate --help lists the options")
 
 
 def test_a_subprocess_shows_no_traceback(command, tmp_path):

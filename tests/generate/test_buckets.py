@@ -11,7 +11,7 @@ from augment_store.store.history import command_line, last_command
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate import generate
-from generate.cli import main
+from generate.cli.main import main
 from tests.generate.conftest import IDS, assert_equal_stores, kill_when, run_subprocess
 from tests.servers import s3_bucket
 

@@ -12,7 +12,7 @@ import pytest
 from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.main import main
 from tests.generate.conftest import LONG, assert_equal_stores
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from augment_store.modalities.definitions import S2L2A
 from augment_store.store.history import command_line, last_command
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.main import main
 from generate.model.terramind import TerraMindGenerator
 from tests.generate.conftest import IDS, LONG, assert_equal_stores, kill_when, run_subprocess
 from tests.worlds import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from generate.cli import main
+from generate.cli.main import main
 from generate.model.terramind import load_generator
 from terramind_weights.catalog import PUBLISHED
 from terramind_weights.weight_files import WeightsError, locate

@@ -19,7 +19,7 @@ from augment_store.store.writer import AugmentStore
 from finetune.__main__ import main as finetune_main
 from finetune.run.manifest import RunManifest
 from generate.audit.audit import audit_chips
-from generate.cli import main as generate_main
+from generate.cli.main import main as generate_main
 from tests.worlds import two_class_config
 
 pytestmark = [pytest.mark.outside, pytest.mark.slow]

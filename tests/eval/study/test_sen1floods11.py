@@ -14,7 +14,7 @@ from eval.score.record import Score
 from eval.study import runner
 from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from generate.cli import main as generate
+from generate.cli.main import main as generate
 from tests.finetune.floods import CHIPS, make_floods
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,8 @@ from eval.study.power import StandardDeviations, resolvable
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
 from finetune.run.manifest import RunManifest
-from generate.options import generate_options, generate_parser
+from generate.cli.generate import CommandOptions, generate_parser
+from generate.cli.parser import parse_options
 from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
@@ -354,7 +355,7 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
     for step in plan(Study.load(CONFIGS / f"{name}.yaml")):
         module, *words = step.words
         if module == "generate":
-            generate_options(generate_parser().parse_args(words))
+            parse_options(generate_parser(), CommandOptions, words).checked()
         elif module == "finetune":
             overrides = parse_finetune(words).overrides
             assert not overrides or "phase2_unturned" in step.name

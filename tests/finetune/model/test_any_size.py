@@ -32,7 +32,7 @@ def chips(tmp_path_factory):
 @pytest.fixture(scope="module")
 def store(chips, tmp_path_factory):
     """Land cover blended of windows."""
-    from generate.cli import main as generate
+    from generate.cli.main import main as generate
 
     path = tmp_path_factory.mktemp("stores") / "windows"
     words = (

@@ -7,7 +7,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import load_layout
 from augment_store.chips.units import Units
 from generate.audit.audit import AuditError, audit_chips
-from generate.cli import main
+from generate.cli.main import main
 from tests.pastis import write_pastis
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 

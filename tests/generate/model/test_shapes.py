@@ -13,7 +13,7 @@ from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.main import main
 from generate.model.windows import WindowAxis, WindowGrid, shares
 from tests.augment_store.inspect.test_command import page_data
 from tests.generate.model.test_terramind import generate_one, images, load, scatter_weights

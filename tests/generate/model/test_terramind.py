@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from augment_store.modalities.registry import MAPS
-from generate.cli import main
+from generate.cli.main import main
 from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.sampling import StreamKey
 from generate.model.terramind import (

@@ -13,7 +13,7 @@ from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify_store
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
-from generate.cli import main
+from generate.cli.main import main
 from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.sampling import StreamKey
 from generate.model.terramind import ImageKey

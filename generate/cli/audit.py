@@ -1,65 +1,72 @@
-"""The commands of stage 1: generate and audit."""
+"""`python -m generate audit`: compare the inputs with what TerraMind was pretrained on."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Final
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from augment_store.chips.layouts import find_layout
-from augment_store.cli.parser import run_guarded
 from augment_store.io.files import write_json
 from augment_store.modalities.definitions import INPUT_MODALITIES
-from augment_store.store.history import command_line
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, audit_chips
 from generate.audit.rules import BandStatistics
-from generate.options import (
-    ChipOptions,
-    GenerateOptions,
-    audit_parser,
-    check_weights,
-    chip_options,
-    generate_options,
-    generate_parser,
+from generate.cli.parser import OptionsParser, make_parser, parse_options
+from generate.options import ChipOptions
+
+DESCRIPTION: Final = (
+    "Compares the inputs with TerraMind's pretraining statistics; exits 1 if a run would be stopped."
 )
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Entry point of `python -m generate`; returns the exit status."""
-    if list(arguments[:1]) == ["audit"]:
-        parsed = audit_parser().parse_args(arguments[1:])
-        return run_guarded(lambda: run_audit(chip_options(parsed), parsed.json))
-    parsed = generate_parser().parse_args(arguments)
-    command = command_line("generate", arguments)
-    return run_guarded(lambda: _run_generate(generate_options(parsed), command))
+EXAMPLES: Final = """
+python -m generate audit --chips data/nyc
+python -m generate audit --chips sen1floods11 --inputs S2L1C S1GRD --json audit.json
+"""
 
 
-def _run_generate(options: GenerateOptions, command: str) -> int:
-    find_layout(options.source.chips, options.source.layout)  # so that errors in these are reported at once
-    check_weights(options)
-    from generate.run import run_generate  # torch and TerraTorch are imported here, when work starts
+@dataclass(frozen=True)
+class AuditOptions(ChipOptions):
+    """Options of an audit.
 
-    return run_generate(options, command)
+    Attributes:
+        json: Also write the audit as JSON.
+    """
+
+    title: ClassVar[str] = "output"
+
+    json: Path | None = field(default=None, kw_only=True, metadata={"metavar": "FILE"})
 
 
-def run_audit(options: ChipOptions, json_path: Path | None) -> int:
-    """Audits a chip set and prints what it finds; returns 1 if a run would be stopped."""
-    chip_set, units = options.open()
-    audit = audit_chips(chip_set, options.inputs, units)
+def audit_parser() -> OptionsParser:
+    """Return the parser of `python -m generate audit`."""
+    return make_parser("generate audit", DESCRIPTION, EXAMPLES, AuditOptions)
+
+
+def prepare(arguments: Sequence[str]) -> Callable[[], int]:
+    """Parse arguments; exit with status 2 where they do not fit, or return the work to do."""
+    options = parse_options(audit_parser(), AuditOptions, arguments)
+    return lambda: run_audit(options)
+
+
+def run_audit(options: AuditOptions) -> int:
+    """Audit a chip set and print what it finds; return 1 if a run would be stopped."""
+    request = options.input_request()
+    audit = audit_chips(request.chip_set, request.modalities, request.units)
     show_audit(audit, Console())
-    if json_path is not None:
-        write_json(json_path, audit.to_dict())
+    if options.json is not None:
+        write_json(options.json, audit.to_dict())
     return 1 if audit.stops else 0
 
 
 def show_audit(audit: Audit, console: Console) -> None:
-    """Prints an audit as a table per modality and its findings as lines."""
+    """Print an audit as a table per modality and its findings as lines."""
     console.print(
         f"{pluralize(len(audit.chips), 'chip')}, in pretraining units; shift: mean against the pretraining mean, in its"
     )
@@ -75,7 +82,7 @@ def show_audit(audit: Audit, console: Console) -> None:
 
 
 def _band_table(modality: str, bands: Iterable[BandStatistics]) -> Table:
-    """Numbers of each band, narrow enough for 80 columns, which is what a log file has."""
+    """Return the statistics of each band as a table of at most 80 columns, the width of a log file."""
     unit = INPUT_MODALITIES[modality].unit
     table = Table(
         title=f"{modality}, {unit}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)

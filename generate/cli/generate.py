@@ -1,0 +1,63 @@
+"""`python -m generate`: write tokens and maps of a chip set into an augment store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from augment_store.store.history import command_line
+from generate.cli.parser import OptionsParser, make_parser, parse_options
+from generate.options import GenerateOptions, check_weights
+
+DESCRIPTION: Final = """\
+Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
+If interrupted, the same command resumes.
+
+There are subcommands:
+  audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)"""
+
+EXAMPLES: Final = """
+python -m generate audit --chips data/nyc
+python -m generate --chips data/nyc --store stores/lulc --dry-run
+python -m generate --chips data/nyc --store stores/lulc
+python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
+python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
+python -m generate --chips data/large --store stores/windows --window 224
+python -m generate --chips s3://chips/nyc --store s3://maps/nyc_lulc
+python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
+"""
+
+
+@dataclass(frozen=True)
+class CommandOptions(GenerateOptions):
+    """Options of the command that the Python function has no use for.
+
+    Attributes:
+        dry_run: Print the plan and stop; needs neither weights nor network.
+    """
+
+    title: ClassVar[str] = "plan"
+
+    dry_run: bool = field(default=False, kw_only=True)
+
+
+def generate_parser() -> OptionsParser:
+    """Return the parser of `python -m generate`."""
+    return make_parser("generate", DESCRIPTION, EXAMPLES, CommandOptions)
+
+
+def prepare(arguments: Sequence[str]) -> Callable[[], int]:
+    """Parse arguments; exit with status 2 where they do not fit, or return the work to do."""
+    options = parse_options(generate_parser(), CommandOptions, arguments)
+    return lambda: run(options, command_line("generate", arguments))
+
+
+def run(options: CommandOptions, command: str) -> int:
+    """Generate, or print the plan; return 1 if chips failed."""
+    request = options.request()  # before torch is imported, so that mistakes are reported at once
+    if not options.dry_run:
+        check_weights(request.maps.weights)
+    from generate.run import run_generation, show_plan
+
+    return show_plan(request) if options.dry_run else run_generation(request, command)

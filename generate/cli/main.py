@@ -1,0 +1,23 @@
+"""Command line of stage 1: generation, and its subcommands."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from augment_store.cli.parser import run_guarded
+
+COMMANDS: Final[Mapping[str, str]] = {"audit": "generate.cli.audit"}
+"""Modules of the subcommands, each imported when it is used."""
+
+GENERATE: Final = "generate.cli.generate"
+"""Module of the command without a subcommand."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of `python -m generate`; return the exit status."""
+    name, words = GENERATE, list(arguments)
+    if words and words[0] in COMMANDS:
+        name, words = COMMANDS[words[0]], words[1:]
+    return run_guarded(importlib.import_module(name).prepare(words))
