@@ -13,6 +13,7 @@ os.environ.setdefault(
 
 import pytest
 
+from tests.regressions.silent_faults import SILENT_FAULTS
 from tests.sharing import made_once
 from tests.worlds import World, make_world
 
@@ -42,8 +43,11 @@ SLOW_FIXTURES = {"chromium", "baseline", "tim", "finished", "member"}
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests `slow` by their fixtures."""
+    """Mark tests `slow` by their fixtures, and `regression` where they guard against a fault of the table."""
+    guards = {fault.test for fault in SILENT_FAULTS}
     for item in items:
+        if getattr(item, "originalname", item.name) in guards:
+            item.add_marker("regression")
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from terratorch.models.backbones.terramind.model.terramind import TerraMind
 
 from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify_store
@@ -15,7 +16,6 @@ from generate.cli.audit import EXAMPLES as AUDIT_EXAMPLES
 from generate.cli.audit import audit_parser
 from generate.cli.generate import EXAMPLES, generate_parser
 from generate.cli.main import main
-from generate.model.terramind import TerraMindGenerator
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 from tests.worlds import rasters, write_folder_chips, write_tif
 
@@ -193,16 +193,14 @@ def test_a_full_disk_keeps_what_is_complete(command, tmp_path, capsys, monkeypat
 
 
 def test_a_network_output_that_is_not_finite_fails_the_chip(command, tmp_path, capsys, monkeypatch):
-    logits = TerraMindGenerator._logits
+    encode = TerraMind.forward_encoder
 
-    def overflow(self, embedded, positions, count):
-        if not overflowed:
-            overflowed.append(True)
-            embedded = [{**part, "x": part["x"] * torch.inf} for part in embedded]
-        return logits(self, embedded, positions, count)
+    def overflow(self, tokens, mask):
+        calls.append(1)
+        return encode(self, tokens * torch.inf if len(calls) == 1 else tokens, mask)
 
-    overflowed: list[bool] = []
-    monkeypatch.setattr(TerraMindGenerator, "_logits", overflow)
+    calls: list[int] = []
+    monkeypatch.setattr(TerraMind, "forward_encoder", overflow)
     assert main(command(tmp_path / "s")) == 1
     told = capsys.readouterr().err
     assert "chip scene0_r000c000: the network gave NaN or infinity" in told

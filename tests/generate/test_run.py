@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from terratorch.models.backbones.terramind.model.terramind import TerraMind
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.integrity.verify import verify_store
@@ -89,13 +90,13 @@ def test_what_was_settled_is_resumed(reference, command, tmp_path, capsys):
 
 
 def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tmp_path, capsys, monkeypatch):
-    logits = TerraMindGenerator._logits
+    decode = TerraMind.forward_decoder
 
-    def uneven(self, embedded, positions, count):
-        made = logits(self, embedded, positions, count)
+    def uneven(self, *asked):
+        made = decode(self, *asked)
         return made + torch.linspace(0, 1, made.numel()).view_as(made)
 
-    monkeypatch.setattr(TerraMindGenerator, "_logits", uneven)
+    monkeypatch.setattr(TerraMind, "forward_decoder", uneven)
     assert main(command(tmp_path / "s", "--network-batch", "2")) == 0
     assert "one image at a time: on this device, results depend on the position" in capsys.readouterr().err
     assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1

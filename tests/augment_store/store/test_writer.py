@@ -62,17 +62,14 @@ def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
 
 
 def test_interrupted_between_arrays_and_state_the_chip_stays_pending(store, spec, monkeypatch):
-    def no_more_room(self, shard, records):
-        raise OSError(28, "No space left on device")
+    written = zarr.Array.__setitem__
 
-    merge = AugmentStore._merge
-    monkeypatch.setattr(
-        AugmentStore,
-        "_merge",
-        lambda self, schema, *rest: (
-            no_more_room(self, 0, []) if schema.name == "lulc" else merge(self, schema, *rest)
-        ),
-    )
+    def full_at_lulc(array, region, values):
+        if array.basename == "lulc":
+            raise OSError(28, "No space left on device")
+        written(array, region, values)
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full_at_lulc)
     with pytest.raises(OSError, match="No space left"):
         store.write_shard(2, [make_record(spec, "chip4", 4)])
     again = AugmentStore.open(store.path)

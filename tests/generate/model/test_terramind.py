@@ -116,19 +116,26 @@ def test_the_tokenizers_encoder_is_not_kept(tiny, upstream):
 @pytest.mark.parametrize("steps", [1, 2, 8])
 def test_every_decoding_step_count_fills_every_token_exactly_once(steps, monkeypatch):
     module = load(decoding_steps=steps)
-    asked: list[torch.Tensor] = []
-    logits = TerraMindGenerator._logits
+    shown: list[int] = []
+    queries: list[torch.Tensor] = []
+    encode, decode = module.network.forward_encoder, module.network.forward_decoder
 
-    def remember(self, embedded, positions, count):
-        asked.append(positions)
-        known = sum(part["x"].shape[1] for part in embedded) - 3 * count
-        assert known == sum(p.numel() for p in asked[:-1])  # the encoder sees what was drawn before
-        return logits(self, embedded, positions, count)
+    def encoder(tokens, mask):
+        shown.append(tokens.shape[1] - 3 * 16)  # beside the 16 patches of each input
+        return encode(tokens, mask)
 
-    monkeypatch.setattr(TerraMindGenerator, "_logits", remember)
+    def decoder(asked, *context):
+        queries.append(asked)
+        return decode(asked, *context)
+
+    monkeypatch.setattr(module.network, "forward_encoder", encoder)
+    monkeypatch.setattr(module.network, "forward_decoder", decoder)
     found = generate_one(module, images(module, 64), "chip", 0)
-    assert len(asked) == steps
-    assert sorted(torch.cat(asked, dim=1)[0].tolist()) == list(range(16))
+    drawn = [asked.shape[1] for asked in queries]
+    assert len(drawn) == steps
+    assert shown == [sum(drawn[:step]) for step in range(steps)]  # the encoder sees what was drawn before
+    # a masked query is its position's embedding, so 16 different ones are the 16 positions
+    assert len(torch.cat(queries, dim=1)[0].unique(dim=0)) == sum(drawn) == 16
     assert found.tokens.shape == (1, 4, 4)
     assert 0 <= found.tokens.min() <= found.tokens.max() < 4375
     assert found.token_probability.shape == (1, 4, 4)
