@@ -47,7 +47,7 @@ class StoreColumns:
         self.total = self._count()
 
     def _count(self) -> int:
-        """Count the chips: as many as `state` has, which grows last, so an interrupted `announce` leaves others longer."""
+        """Count the chips: as many as `state` has, which grows last; an interrupted `announce` leaves others longer."""
         total = self.length("state")
         if total > MAX_CHIPS:
             raise StoreError(
