@@ -41,6 +41,9 @@ WRITE_LOCALLY: Final = (
 )
 """Remedy if a store would be made or changed at a URL where it cannot be locked."""
 
+ZARR_METADATA: Final = ("zarr.json", ".zgroup", ".zarray")
+"""Files that make a folder a Zarr group or array."""
+
 OUTPUT_LOCALLY: Final = "a URL is only read; write to a local folder, and copy it there"
 """Remedy for every other output; `Path` would take a URL for a local folder called ``s3:``."""
 
@@ -90,6 +93,17 @@ def check_outside(out: Path, store: Path) -> None:
         raise OutputError(out, f"lies within the store {store}")
 
 
+def check_outside_stores(path: Path) -> None:
+    """Make sure that an output does not lie within any Zarr store, whose own files it could replace.
+
+    Raises:
+        OutputError: If a folder above `path`, links followed, is a Zarr group or array.
+    """
+    for folder in Path(os.path.realpath(path)).parents:
+        if any((folder / name).is_file() for name in ZARR_METADATA):
+            raise OutputError(path, f"lies within the Zarr store {folder}")
+
+
 def read_text(path: Path) -> str:
     """Read the text of a file that a user or a stranger names.
 
@@ -122,6 +136,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     check_local("output", path, OUTPUT_LOCALLY)
     with _as_output_errors(path):
+        check_outside_stores(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path.parent, _new_file) as draft:
             yield draft
@@ -138,6 +153,7 @@ def check_free(path: Path) -> None:
         RemotePathError: If it is a URL.
     """
     check_local("output", path, OUTPUT_LOCALLY)
+    check_outside_stores(path)
     if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
         raise OutputError(path, "exists and is not empty")
 

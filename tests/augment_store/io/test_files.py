@@ -145,3 +145,18 @@ def test_a_raster_replaces_half_a_file(tmp_path):
 def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "split.txt").write_bytes("\ufefft_0\n".encode())
     assert read_text(tmp_path / "split.txt") == "t_0\n"
+
+
+@pytest.mark.parametrize("metadata", ["zarr.json", ".zgroup", ".zarray"])
+@pytest.mark.parametrize("inside", ["page.html", "zarr.json", "lulc/c/0", "new/folder/page.html", "linked"])
+def test_nothing_is_written_into_a_zarr_store(tmp_path, metadata, inside):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / metadata).write_text("{}")
+    (tmp_path / "link").symlink_to(store)
+    path = tmp_path / "link" / "page.html" if inside == "linked" else store / inside
+    with pytest.raises(OutputError, match=f"lies within the Zarr store {store}"):
+        atomic_write(path, [b"page"])
+    with pytest.raises(OutputError, match="lies within the Zarr store"), atomic_folder(path):
+        pass
+    assert {file.name: file.read_text() for file in store.rglob("*")} == {metadata: "{}"}
