@@ -74,17 +74,24 @@ def _free_memory() -> None:
         trim(0)
 
 
-_PEAKS = [0]
-"""Most memory this process had used at each collection."""
+GROWTH = 300
+"""Mebibytes that a process may grow by before what is dead is freed; a collection takes half a second."""
+
+_LEFT = [0]
+"""Memory after each collection, in MiB."""
+
+
+def _resident() -> int:
+    """Return this process's memory in MiB; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() >> 20 if statm.is_file() else 0
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None):
-    """Free memory after a file, and after a test that needed more than any before it."""
+def pytest_runtest_teardown():
+    """Free memory once tests have left much of it behind."""
     result = yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # a collection takes half a second once torch is imported, so not after every test
-    if nextitem is None or nextitem.path != item.path or peak > 1.05 * _PEAKS[-1]:
+    if _resident() > _LEFT[-1] + GROWTH:
         _free_memory()
-        _PEAKS.append(peak)
+        _LEFT.append(_resident())
     return result
