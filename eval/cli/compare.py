@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import re
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from augment_store.cli.parser import add_layout_argument, positive
+from augment_store.cli.parser import add_layout_argument
 from augment_store.io.files import atomic_write
 from augment_store.io.remote import as_path
 from augment_store.utils.text import utc_now
 from eval.compare.arms import Comparison
 from eval.compare.comparison import compare_arms
+from eval.compare.declaration import study_context
 from eval.compare.report import files
-from eval.compare.report.document import StudyContext, make_report
+from eval.compare.report.document import make_report
 from eval.compare.report.markdown import to_markdown
 from eval.compare.report.page import write_page
 from eval.compare.report.pictures import choose, find_pictures
@@ -82,14 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of chips to show that gained most, and that lost most (default: 4)",
     )
     parser.add_argument(
-        "--declared",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="number of comparisons declared beforehand on this test split (default: 1; a study passes its own)",
+        "--study",
+        type=Path,
+        metavar="DIR",
+        help="out folder of the study that declared this comparison (a study passes it); without one there is no claim",
     )
     parser.add_argument(
-        "--study", type=_sha256, metavar="SHA256", help="digest of the study's settings (a study passes it)"
+        "--comparison", metavar="NAME", help="name of the comparison in that study (a study passes it)"
     )
 
 
@@ -103,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If runs cannot be compared, or the report cannot be written.
     """
     arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
-    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()})
+    if (args.study is None) != (args.comparison is None):
+        raise ComparisonError("--study and --comparison go together: a study declares comparisons by name")
+    study = None if args.study is None else functools.partial(study_context, args.study, args.comparison)
+    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()}, study)
     _write(comparison, args)
     verdict = comparison.verdict
     sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
@@ -166,19 +169,13 @@ def _check_current(score: Score) -> None:
 
 
 def _write(comparison: Comparison, args: argparse.Namespace) -> None:
-    report = make_report(comparison, utc_now(), StudyContext(args.study, args.declared))
+    report = make_report(comparison, utc_now())
     shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
         written = {files.REPORT: report.model_dump_json(indent=1) + "\n", files.MARKDOWN: to_markdown(report)}
         for name, text in (written | {files.TABLE: to_csv(comparison)}).items():
             atomic_write(folder / name, [text.encode()])
         write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise argparse.ArgumentTypeError(f"{text}; expected a SHA-256 in hexadecimal")
-    return text
 
 
 def _count(text: str) -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.io.lock import file_lock
-from augment_store.utils.text import shipped_or_given
+from augment_store.utils.text import shipped_or_given, utc_now
+from eval.compare.declaration import declare
 from eval.errors import StudyError
 from eval.study.config import Study
+from eval.study.declared import declaration_of
 from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
 from eval.study.power import StandardDeviations, describe
 from eval.study.runner import command_line, forget, missing, run_step
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def _make(study: Study) -> int:
     """Run what is missing from a study."""
     left = _started(study)
+    declare(study.out, declaration_of(study, utc_now()))  # before the first step, so before any result
     forget(study.out, left)
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")

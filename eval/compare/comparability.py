@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from augment_store.utils.text import join_first, pluralize
 from eval.compare.arms import BASELINE, Arm
 from eval.errors import ComparisonError
 from eval.score.record import Provenance, Score
+from finetune.errors import RunError
+from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.recipe import describe, differences
 
 
@@ -21,6 +25,8 @@ def concerns(arms: Sequence[Arm]) -> tuple[str, ...]:
         *_start_concerns(arms),
         *_recipe_concerns(arms),
         *_environment_concerns(trained),
+        *_test_concerns(trained),
+        *_left_out(arms),
     )
 
 
@@ -76,6 +82,47 @@ def _environment_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
         found = sorted({environment.get(key, "none") for environment in known})
         if len(found) > 1:
             yield f"one environment for all runs; {key} is {' or '.join(found)}"
+
+
+def _test_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
+    """Find runs whose test split was another one when they were trained."""
+    for origin in origins:
+        then = None if origin.run is None else origin.run.data.splits.get("test")
+        if then is not None and then.ids != origin.test.ids:
+            yield (
+                f"the test split that there was at the training; {origin.source} was trained with "
+                f"{pluralize(then.chips, 'test chip')}, and scored on {origin.test.chips}, which are others"
+            )
+            return
+
+
+def _left_out(arms: Sequence[Arm]) -> Iterator[str]:
+    """Find runs beside the named ones that belong to the same arm and were not named."""
+    named = {score.folder.resolve() for arm in arms for score in arm.scores}
+    for arm in arms:
+        beside = sorted(
+            {path for score in arm.scores for path in score.folder.resolve().parent.glob(f"*/{MANIFEST}")}
+        )
+        left = [path.parent for path in beside if path.parent not in named and _belongs(path.parent, arm)]
+        if left:
+            yield f"all runs of {arm.name}; left out: {join_first([str(path) for path in left])}"
+
+
+def _belongs(run: Path, arm: Arm) -> bool:
+    """Return whether a run that was not named is one of an arm: of its inputs, maps, network and recipe."""
+    first = arm.scores[0].origin.run
+    try:
+        other = RunManifest.read(run)
+    except RunError:
+        return False
+    if first is None or other.smoke:
+        return False
+    return (
+        other.recipe == first.recipe
+        and other.start.architecture == first.start.architecture
+        and other.data.modalities == first.data.modalities
+        and dataclasses.replace(other.augment, store=None) == dataclasses.replace(first.augment, store=None)
+    )
 
 
 def _short(start: str) -> str:

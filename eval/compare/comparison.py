@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from eval.compare.arms import CANDIDATE, Arm, Comparison, Difference, titles
 from eval.compare.comparability import check_runs, check_same_test, concerns, unpaired_because
+from eval.compare.controls import control_record, control_words
 from eval.compare.inference import ClassEstimate, Estimate, PairedArms, compare, holm
-from eval.compare.verdict import ComparisonContext, decide
+from eval.compare.verdict import ComparisonContext, StudyContext, decide
 from eval.errors import ComparisonError
 from eval.score.metrics import INTERVALS
 from eval.score.record import Score
 
+StudySource = Callable[[Sequence[Arm]], StudyContext]
+"""Gives the study of a comparison, held against the arms, which are known only once they are aligned."""
 
-def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
+
+def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None = None) -> Comparison:
     """Compare the candidate with the baseline and with each control.
 
     Args:
         arms: Scores of the runs of each arm; ``baseline`` and ``candidate``, then controls.
+        study: What gives the study that the comparison is part of; None for one on its own, which can claim nothing.
 
     Raises:
         ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, the
@@ -31,10 +36,16 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control) for control in controls}
+    # with all scenes: those without a reference are dropped from the statistics, not from what was declared
+    whole = tuple(Arm(name, tuple(scores)) for name, scores in arms.items())
+    context = StudyContext() if study is None else study(whole)
+    found = [control_record(control, candidate) for control in controls]
+    beaten = [name for name, entry in against.items() if entry.miou.is_above_zero]
     trained = [score.origin for arm in aligned for score in arm.scores if score.origin.trained]
     records = [origin.run for origin in trained if origin.run is not None]
     setting = ComparisonContext(
         scenes=baseline.counts.shape[1],
+        chips=len(baseline.scores[0].counts.chip_ids),
         runs=(len(baseline.scores), len(candidate.scores)),
         pairing=unpaired_because(baseline, candidate),
         smoke=any(origin.smoke for origin in trained),
@@ -43,9 +54,27 @@ def compare_arms(arms: Mapping[str, Sequence[Score]]) -> Comparison:
         data=concerns(aligned),
         dropped=dropped,
         titles=titles(baseline, candidate),
+        study=context,
+        no_controls={entry.name: entry.why_not for entry in found if not entry.kind},
+        control_words=control_words(found, beaten) if controls else (),
+        draw=_draw(candidate),
     )
     verdict = decide(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, setting)
+
+
+def _draw(candidate: Arm) -> str:
+    """Say on how many draws of the generator a candidate rests; empty if it draws nothing."""
+    specs = [score.origin.spec for score in candidate.scores]
+    if any(spec is None for spec in specs) or all(spec.sampling.top_k == 1 for spec in specs if spec):
+        return ""
+    seeds = sorted({spec.sampling.seed for spec in specs if spec})
+    if len(seeds) == 1:
+        return (
+            f"All of this is for one draw of the generator (seed {seeds[0]}): its variation is not in the interval; a "
+            "store for each seed would put it there."
+        )
+    return f"The candidate's runs have {len(seeds)} draws of the generator, whose variation is in that of the seeds."
 
 
 def paired(arm: Arm, other: Arm) -> PairedArms:

@@ -13,6 +13,7 @@ from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
 from eval.publish.report import with_short_paths
 from eval.score.load import Opened, open_run
+from eval.score.recorded import check_recipe
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import sha256_of_file
@@ -43,6 +44,7 @@ def publish(
     with atomic_folder(out) as draft:
         manifest = RunManifest.read(run)
         opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
+        check_recipe(opened.config, manifest)
         _write(opened, manifest, with_short_paths(report), draft, imprint)
 
 

@@ -19,6 +19,7 @@ from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.load import Opened
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
+from eval.score.recorded import check_recipe
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest_builder import augment_record
 from terramind_weights.weight_files import sha256_of_file
@@ -38,10 +39,13 @@ def score(opened: Opened, folder: Path) -> Score:
         folder: Run directory to write to.
 
     Raises:
+        ScoreError: If a run's settings are no longer those it was trained with.
         AugmentStoreError: If a test chip, its mask or its maps cannot be used.
         OutputError: If the score cannot be written.
         StoreBusyError: If another process is scoring it.
     """
+    if opened.manifest is not None:
+        check_recipe(opened.config, opened.manifest)
     opened.datamodule.setup("test")
     if opened.manifest is not None:
         root, splits = opened.datamodule.chips.root, opened.datamodule.splits
@@ -91,7 +95,7 @@ def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractCont
 
 def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Provenance:
     manifest, datamodule = opened.manifest, opened.datamodule
-    survey = datamodule.surveys["test"]
+    survey, store = datamodule.surveys["test"], datamodule.augmentation.store
     return Provenance(
         kind=ScoreSource.CHECKPOINT if manifest is None else ScoreSource.RUN,
         created=utc_now(),
@@ -106,4 +110,5 @@ def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) 
         versions=versions(PACKAGES),
         run=manifest,
         layout=wherever_run(datamodule.layout),
+        spec=store.spec if store is not None and datamodule.augmentation.depends_on_store else None,
     )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Self
 from pydantic import ConfigDict
 
 from augment_store.io.files import atomic_write, read_text
+from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
 from augment_store.utils.validation import STRICT, load_json, parse
 from eval.errors import ScoreError
@@ -24,7 +25,7 @@ from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
 from finetune.run.recipe import Recipe
 from terramind_weights.weight_files import sha256_of_file
 
-SCORE_VERSION: Final = 5
+SCORE_VERSION: Final = 6
 DECIDING: Final = ("terramind-tim-store", "terratorch", "torch", "lightning", "albumentations", "peft")
 """Packages whose version may change what a training learns, by their code or their defaults."""
 
@@ -68,6 +69,7 @@ class Provenance:
         run: The run's own manifest; None for anything else.
         layout: Layout of the chip set that was named, a file by its absolute path; None if it was detected from
             the files.
+        spec: What generated the maps that were joined, or that were scored; None if there are none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -85,6 +87,7 @@ class Provenance:
     versions: Mapping[str, str]
     run: RunManifest | None = None
     layout: str | None = None
+    spec: GenerationSpec | None = None
 
     @property
     def trained(self) -> bool:
@@ -97,10 +100,18 @@ class Provenance:
         return {
             "encoding": self.augment.encoding,
             "control": self.augment.control,
-            "fingerprint": self.augment.fingerprint,
+            "fingerprint": self._fingerprint_of_any_draw,
             "new_columns": self.augment.new_columns,
             "architecture": "" if self.run is None else self.run.start.architecture,
         }
+
+    @property
+    def _fingerprint_of_any_draw(self) -> str:
+        """Return the fingerprint of the store's spec without the seed of its draw: each run may have its own draw."""
+        if self.spec is None:
+            return self.augment.fingerprint
+        sampling = dataclasses.replace(self.spec.sampling, seed=0)
+        return dataclasses.replace(self.spec, sampling=sampling).fingerprint
 
     @property
     def recipe(self) -> Recipe:

@@ -156,4 +156,5 @@ def _origin(
         device=spec.device,
         versions=spec.versions,
         layout=wherever_run(layout),
+        spec=spec,
     )

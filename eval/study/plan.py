@@ -152,7 +152,7 @@ def _compare(study: Study, name: str) -> Step:
         words += [option, *map(str, study.runs(arm))]
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
-    words += ["--declared", str(len(study.comparisons)), "--study", study.digest]
+    words += ["--study", str(study.out), "--comparison", name]
     return Step(f"compare_{name}", tuple(words), out / REPORT, _scores(study, entry))
 
 

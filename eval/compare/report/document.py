@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from eval.compare.arms import Comparison, titles
 from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
 from eval.compare.report.curves import read_curve
-from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE
+from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE, StudyContext, format_p
 from eval.score.counts import Confusion, Counts
 from eval.score.metrics import (
     METRICS,
@@ -31,26 +30,12 @@ from eval.score.metrics import (
 from eval.score.record import Score
 
 
-@dataclass(frozen=True)
-class StudyContext:
-    """The study that a comparison is part of.
-
-    Attributes:
-        study_sha256: Digest of its settings, None for a comparison on its own.
-        comparisons: Number of comparisons it declares.
-    """
-
-    study_sha256: str | None = None
-    comparisons: int = 1
-
-
-def make_report(comparison: Comparison, created: str, declared: StudyContext) -> model.Report:
+def make_report(comparison: Comparison, created: str) -> model.Report:
     """Make the report of a comparison.
 
     Args:
         comparison: What was compared.
         created: When, ISO 8601 in UTC.
-        declared: The study it is part of.
     """
     difference = comparison.differences[comparison.candidate.name].miou
     named = titles(comparison.baseline, comparison.candidate)
@@ -62,7 +47,7 @@ def make_report(comparison: Comparison, created: str, declared: StudyContext) ->
         headline_metric=MIOU.key,
         difference=difference,
         statistics=_statistics(comparison, difference),
-        family=_family(difference.p_value, declared),
+        family=_family(difference.p_value, comparison.setting.study),
         test=_test(comparison),
         seeds=_seeds(comparison.baseline.scores, comparison.candidate.scores),
         baseline=_arm(comparison, comparison.baseline, named[0]),
@@ -92,15 +77,23 @@ def _statistics(comparison: Comparison, difference: inference.Estimate) -> model
 def _family(p_value: float, declared: StudyContext) -> model.MultipleTesting:
     count = declared.comparisons
     p_family = min(1.0, p_value * count)
-    if count == 1:
-        words = "One comparison was declared, so p needs no correction for others."
+    if not declared.dates:
+        words = "No comparison was declared beforehand, so p is not corrected for others that were made or could be."
+    elif count == 1:
+        words = f"One comparison was declared ({declared.dates[0]}), so p needs no correction for others."
     else:
         words = (
-            f"One of {count} comparisons declared on this test split: p = {p_value:.3f} alone, {p_family:.3f} for "
-            f"all of them together (Bonferroni); intervals are 95 % each, not jointly."
+            f"One of {count} comparisons declared on this test split: {format_p(p_value)} alone, {format_p(p_family)} "
+            f"for all of them together (Bonferroni); intervals are 95 % each, not jointly."
         )
+    if len(declared.dates) > 1:
+        words += f" The declaration was changed later, the last time {declared.dates[-1]}."
     return model.MultipleTesting(
-        study_sha256=declared.study_sha256, declared=count, p_family=p_family, words=words
+        study_sha256=declared.study_sha256,
+        declared=count,
+        dates=list(declared.dates),
+        p_family=p_family,
+        words=words,
     )
 
 

@@ -121,6 +121,7 @@ class MultipleTesting(Part):
 
     study_sha256: Sha256 | None = Field(description="SHA-256 of the study's settings; null outside a study")
     declared: PositiveInt = Field(description="Comparisons the study declares")
+    dates: list[str] = Field(description="When the study declared something; empty if nothing was declared")
     p_family: Share = Field(description="p of the difference in mIoU times their number (Bonferroni)")
     words: str
 

@@ -103,7 +103,7 @@ def test_commands(folder, capsys):
     assert lines[-2] == (
         "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
         "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim "
-        f"--declared 1 --study {Study.load(Path('study.yaml')).digest}"
+        "--study out --comparison tim"
     )
     assert not Path("out").exists()
 

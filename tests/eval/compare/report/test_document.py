@@ -15,6 +15,14 @@ from scipy import stats
 from augment_store.io.lock import file_lock
 from augment_store.modalities.legend_table import LegendTable
 from eval.cli.main import main
+from eval.compare.declaration import (
+    Declaration,
+    DeclaredComparison,
+    DeclaredTest,
+    declare,
+    digest_of_scenes,
+    read_declarations,
+)
 from eval.compare.report import files
 from eval.compare.report.model import Report, schema
 from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
@@ -22,20 +30,56 @@ from eval.compare.verdict import points
 from eval.score.counts import Counts
 from eval.score.metrics import INTERVALS, METRICS, MIOU, OVERALL
 from eval.score.record import Score
-from tests.eval.scores import NAMES, make_counts, make_origin, make_score
+from tests.eval.scores import NAMES, SPLIT, make_counts, make_origin, make_score
+
+JOINED = {
+    "b": {},
+    "c": {"encoding": ("onehot",), "fingerprint": "f" * 64},
+    "shuffle": {"encoding": ("onehot",), "fingerprint": "f" * 64, "control": "shuffle"},
+    "random": {"encoding": ("onehot",), "fingerprint": "f" * 64, "control": "constant"},
+}
+
+
+def make_arms(folder, gains):
+    """Three seeds of each arm, as a study lays them out."""
+    return {
+        f"{name}{seed}": make_score(
+            folder / "study/runs" / name / f"seed_{seed}",
+            gain,
+            seed=seed + 10 * place,
+            origin={"seed": seed, **JOINED[name]},
+        )
+        for place, (name, gain) in enumerate(gains.items())
+        for seed in (1, 2, 3)
+    }
+
+
+def make_declaration(controls=("shuffle",), **changes):
+    """What a study of those arms declares before their trainings; `more` further comparisons beside it."""
+    scenes = dict(zip(make_counts().chip_ids, make_counts().scene_ids, strict=True))
+    more = changes.pop("more", 0)
+    named = {"main": controls} | {f"other{number}": () for number in range(more)}
+    given = {
+        "created": "2025-12-31T00:00:00+00:00",
+        "study_sha256": "a" * 64,
+        "seeds": (1, 2, 3),
+        "comparisons": {name: DeclaredComparison("b", "c", tuple(wanted)) for name, wanted in named.items()},
+        "thresholds": {},
+        "test": DeclaredTest(SPLIT.ids, SPLIT.masks, digest_of_scenes(scenes)),
+    }
+    return Declaration(**{**given, **changes})
+
+
+def declared(folder, *controls, **changes):
+    """Options of a comparison that its study declared with these controls."""
+    declare(folder / "study", make_declaration(controls, **changes))
+    return ("--study", folder / "study", "--comparison", "main")
 
 
 @pytest.fixture
 def runs(tmp_path):
     """Three seeds of baseline, candidate, which gains ten points, and two controls."""
-    gains = {"b": 0.0, "c": 0.1, "shuffle": 0.0, "random": 0.14}
-    return {
-        f"{name}{seed}": make_score(
-            tmp_path / f"{name}{seed}", gain, seed=seed + 10 * place, origin={"seed": seed}
-        )
-        for place, (name, gain) in enumerate(gains.items())
-        for seed in (1, 2, 3)
-    }
+    return make_arms(tmp_path, {"b": 0.0, "c": 0.1, "shuffle": 0.0, "random": 0.14})
 
 
 def control(runs, name):
@@ -102,7 +146,8 @@ def test_scenes_are_compared_over_all_their_pixels(tmp_path):
 
 
 def test_markdown_says_the_verdict_first(runs, tmp_path):
-    assert compare(runs, tmp_path / "out", "--control", *control(runs, "shuffle")) == 0
+    given = ("--control", *control(runs, "shuffle"), *declared(tmp_path, "shuffle"))
+    assert compare(runs, tmp_path / "out", *given) == 0
     text = (tmp_path / "out/report.md").read_text()
     assert text.startswith("# Strong improvement: mIoU +1")
     assert "95 % interval" in text.splitlines()[2]
@@ -126,17 +171,11 @@ def test_markdown_says_the_verdict_first(runs, tmp_path):
     ],
 )
 def test_exit_status(tmp_path, gain, controlled, required, status):
-    gains = {"b": 0.0, "c": gain} | ({"x": 0.0} if controlled else {})
-    made = {
-        name: [
-            make_score(tmp_path / f"{name}{seed}", value, seed=seed + 10 * place, origin={"seed": seed})
-            for seed in (1, 2, 3)
-        ]
-        for place, (name, value) in enumerate(gains.items())
-    }
-    words = ["compare", "--baseline", *made["b"], "--candidate", *made["c"], "--out", tmp_path / "out"]
-    words += ["--control", *(f"x={run}" for run in made["x"])] if controlled else []
-    assert main([str(word) for word in (*words, *(["--require", *required] if required else []))]) == status
+    made = make_arms(tmp_path, {"b": 0.0, "c": gain} | ({"shuffle": 0.0} if controlled else {}))
+    controls = ["--control", *control(made, "shuffle")] if controlled else []
+    more = [*controls, *(["--require", *required] if required else [])]
+    names = ["shuffle"] if controlled else []
+    assert compare(made, tmp_path / "out", *more, *declared(tmp_path, *names)) == status
 
 
 def test_a_single_scene_is_reported_without_interval(tmp_path):
@@ -188,7 +227,7 @@ def test_bad_input(runs, tmp_path, capsys):
     assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
-    assert "version 9, expected 5" in refused("--control", f"x={runs['shuffle1']}")
+    assert "version 9, expected 6" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text("{")
     assert "not a score this version wrote" in refused("--control", f"x={runs['shuffle1']}")
     record.write_text(whole.replace('"seed": 1', '"seed": 2'))
@@ -355,14 +394,76 @@ def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
     assert written["candidate"]["miou_without_class"]["water"] == pytest.approx(iou[:, 1:].mean())
 
 
-def test_several_comparisons_declared(runs, tmp_path):
-    assert compare(runs, tmp_path / "out", "--declared", 4, "--study", "a" * 64) == 0
+def test_several_comparisons_declared(runs, tmp_path, capsys):
+    assert compare(runs, tmp_path / "out", *declared(tmp_path, "shuffle", more=3)) == 0
     report = document(tmp_path / "out")
     assert report["family"]["declared"] == 4
+    assert report["family"]["study_sha256"] == "a" * 64
+    assert report["family"]["dates"] == ["2025-12-31T00:00:00+00:00"]
     assert report["family"]["p_family"] == pytest.approx(min(1, 4 * report["difference"]["p_value"]))
-    with pytest.raises(SystemExit):
-        compare(runs, tmp_path / "out", "--study", "study.yaml")
     assert "One of 4 comparisons declared" in (tmp_path / "out/report.md").read_text()
+    assert compare(runs, tmp_path / "out", "--study", tmp_path / "study") == 2
+    assert "--study and --comparison go together" in capsys.readouterr().err
+    assert compare(runs, tmp_path / "out", "--study", tmp_path, "--comparison", "main") == 2
+    assert "is not the out folder of a study that has run" in capsys.readouterr().err
+
+
+def lacking(runs, tmp_path, *more, controls=("shuffle",), named=("shuffle",), **changes):
+    """What a claim lacks, of the runs and controls named, by what was declared."""
+    given = [word for name in named for word in control(runs, name)]
+    words = (*(("--control", *given) if given else ()), *declared(tmp_path, *controls, **changes), *more)
+    assert compare(runs, tmp_path / "out", *words) == 0
+    return document(tmp_path / "out")["verdict"]["lacking"]
+
+
+def test_what_was_declared_and_is_there_is_claimed(runs, tmp_path):
+    assert lacking(runs, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "phrase"),
+    [
+        ({"controls": ("shuffle", "random")}, "declared controls: random"),  # the one that is not beaten
+        ({"seeds": (1, 2, 3, 4, 5, 6)}, "declared seeds: baseline has no run of seed 4, 5, 6"),
+        ({"seeds": (1, 2)}, "seeds that were declared: seed 3 of baseline was not"),
+        ({"created": "2026-02-01T00:00:00+00:00"}, "a declaration before the training: "),
+        ({"test": DeclaredTest("x" * 64, SPLIT.masks, "y" * 64)}, "its chips and scenes are others now"),
+        ({"test": None}, "a test split that was recorded before the trainings"),
+        ({"comparisons": {"other": DeclaredComparison("b", "c", ())}}, "a declaration of comparison main"),
+        ({"comparisons": {"main": DeclaredComparison("phase1", "c", ("shuffle",))}}, "runs of the study: "),
+    ],
+)
+def test_what_was_declared_otherwise_is_not_claimed(runs, tmp_path, given, phrase):
+    assert phrase in " · ".join(lacking(runs, tmp_path, **given))
+
+
+def test_a_later_declaration_takes_nothing_back(runs, tmp_path):
+    """Six seeds and a control that was not beaten, declared once, cannot be declared away after the results."""
+    declare(tmp_path / "study", make_declaration(("shuffle", "random"), seeds=(1, 2, 3, 4, 5, 6), more=2))
+    found = " · ".join(lacking(runs, tmp_path, created="2026-03-01T00:00:00+00:00"))
+    assert "declared controls: random" in found
+    assert "declared seeds: baseline has no run of seed 4, 5, 6" in found
+    family = document(tmp_path / "out")["family"]
+    assert (family["declared"], len(family["dates"])) == (3, 2)
+    assert "The declaration was changed later" in family["words"]
+
+
+def test_declarations_that_were_edited_are_refused(runs, tmp_path, capsys):
+    given = declared(tmp_path, "shuffle", "random")
+    declare(tmp_path / "study", make_declaration())
+    path = tmp_path / "study" / "declarations.jsonl"
+    first, second = path.read_text().splitlines()
+    for text in (first.replace('"random"', '"constant"') + f"\n{second}\n", f"{second}\n", "{\n"):
+        path.write_text(text)
+        assert compare(runs, tmp_path / "out", *given) == 2
+        assert "not the declarations of a study" in capsys.readouterr().err
+
+
+def test_a_design_that_has_not_changed_is_declared_once(tmp_path):
+    for created in ("2026-01-01", "2026-01-02"):
+        declare(tmp_path, make_declaration(created=created))
+    (entry,) = read_declarations(tmp_path)
+    assert entry.created == "2026-01-01"
 
 
 # The set of files -------------------------------------------------------------------------------------

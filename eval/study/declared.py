@@ -1,0 +1,59 @@
+"""From a study to its declaration: what it is about to compare, and on which test split."""
+
+from __future__ import annotations
+
+import hashlib
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.io.remote import as_path
+from eval.compare.declaration import Declaration, DeclaredComparison, DeclaredTest, digest_of_scenes
+from eval.compare.inference import LEVEL
+from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, NO_HARM_ABOVE, STRONG_ABOVE
+from eval.study.config import Study
+from finetune.data.splits import digest_of_ids
+
+
+def declaration_of(study: Study, created: str) -> Declaration:
+    """Write down a study's design.
+
+    Args:
+        study: The study.
+        created: When it is declared, ISO 8601 in UTC.
+
+    Raises:
+        AugmentStoreError: If the chip set is there and a test chip has no scene, or its mask cannot be read.
+    """
+    return Declaration(
+        created=created,
+        study_sha256=study.digest,
+        seeds=study.seeds,
+        comparisons={
+            name: DeclaredComparison(entry.baseline, entry.candidate, entry.controls)
+            for name, entry in study.comparisons.items()
+        },
+        thresholds={
+            "level": LEVEL,
+            "improvement_from": IMPROVEMENT_FROM,
+            "strong_above": STRONG_ABOVE,
+            "no_harm_above": NO_HARM_ABOVE,
+            "seeds": MIN_SEEDS,
+        },
+        test=_declared_test(study),
+    )
+
+
+def _declared_test(study: Study) -> DeclaredTest | None:
+    """Record the test split as it is now; None if there is no chip set or no test split yet."""
+    root = as_path(study.chips)
+    if not root.is_dir():
+        return None
+    chips = ChipSet.open(root, study.layout)
+    ids = sorted(chips.splits.get("test", ()))
+    if not ids:
+        return None
+    masks = hashlib.sha256()
+    for chip_id in ids:  # as a score and a training take the digest
+        masks.update(chip_id.encode() + chips.mask(chip_id).tobytes())
+    return DeclaredTest(
+        digest_of_ids(ids), masks.hexdigest(), digest_of_scenes(chips.scenes(study.scenes, ids))
+    )
