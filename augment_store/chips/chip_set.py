@@ -27,6 +27,7 @@ from augment_store.chips.layouts import (
 from augment_store.chips.rasters import pick_bands, read_raster
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
+from augment_store.io.files import printable
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.io.tar import is_archived
 from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES
@@ -133,6 +134,18 @@ class ChipSet:
             raise ChipSetError(
                 f"{root}: no chips found in the layout {layout.name!r}; expected files such as {expected}{hint}"
             )
+
+    def __len__(self) -> int:
+        """Return the number of chips."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return printable(f"<ChipSet {self.root}: {pluralize(len(self), 'chip')}, layout {self.layout.name}>")
+
+    def _repr_html_(self) -> str:
+        from augment_store.chips.notebook_view import chips_html  # it needs this class
+
+        return chips_html(self)
 
     @classmethod
     def open(cls, root: str | Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:

@@ -17,12 +17,12 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import pixel_metres
-from augment_store.inspect.images import color_confidence
 from augment_store.inspect.statistics import MEASURES
 from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.inspect.views import ChipView
 from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import LegendClass
+from augment_store.modalities.pictures import color_confidence
 
 MAX_ROWS: Final = 40
 """Chips a contact sheet can hold; more are for the page."""

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import footprint
-from augment_store.inspect.images import color_confidence, photo_uri
 from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.inspect.statistics import MEASURES, ChipStatistics
 from augment_store.inspect.store_inspector import Group, StoreInspector, average_by_split
 from augment_store.inspect.views import ChipView, view_chip
 from augment_store.io.files import atomic_write
 from augment_store.modalities.definitions import PATCH_SIZE
+from augment_store.modalities.pictures import color_confidence, photo_uri
 
 RGB_SIDE: Final = 192
 INPUT_SIDE: Final = 96

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
-from augment_store.inspect.images import MapPicture
 from augment_store.modalities.continuous import VALUE_FILL, ContinuousMap
 from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.pictures import MapPicture
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.modalities.values import native
 from augment_store.store.schema import State

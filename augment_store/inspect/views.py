@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet, at_timestep
 from augment_store.chips.georeference import Georeference
-from augment_store.inspect.images import MapPicture
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.store_inspector import StoreInspector
-from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES, S2L2A
+from augment_store.modalities.definitions import DEM, S1_MODALITIES, S2_MODALITIES
 from augment_store.modalities.map_arrays import SHARE_SCALE, TOKENS, by_pixel
-from augment_store.modalities.registry import CONTINUOUS
+from augment_store.modalities.pictures import MapPicture, draw_input
 from augment_store.modalities.rendering import Picture
-from augment_store.modalities.values import native
 from augment_store.store.chip_index import read_entry
 from augment_store.store.spec import InputSpec, units_on_disk
 
@@ -117,16 +114,3 @@ def draw_first(
     raster = chips.raster(chip_id, name)
     linear, _ = units_on_disk(name, chips.layout, inputs)
     return draw_input(at_timestep(raster, timestep), name, linear=linear)
-
-
-def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:
-    """Draw an input raster ``[C, y, x]`` as the generated map of its modality would be.
-
-    Args:
-        raw: Values on disk.
-        modality: Name of an input modality.
-        linear: Whether they are linear power.
-    """
-    values = native(raw, INPUT_MODALITIES[modality], linear=linear)
-    kind = S2L2A.name if modality in S2_MODALITIES else modality  # both begin with the bands that are drawn
-    return CONTINUOUS[kind].picture_of(values)

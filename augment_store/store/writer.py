@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from augment_store.errors import SpecMismatchError, StoreError
-from augment_store.io.files import check_writable
+from augment_store.io.files import check_writable, printable
 from augment_store.io.objects import put, remove
 from augment_store.io.remote import RemotePath, as_path, translate_remote_errors
 from augment_store.store.arrays import create_array
@@ -40,6 +40,7 @@ from augment_store.store.schema import (
     map_arrays,
 )
 from augment_store.store.spec import GenerationSpec
+from augment_store.utils.text import pluralize
 
 DEFAULT_SHARD_CHIPS: Final = 32
 """Chips per shard: a NYC chip's arrays are about 0.6 MB raw, so a shard stays far below memory."""
@@ -68,6 +69,21 @@ class AugmentStore(StoreReader):
     so that a chip said to be complete is. Different processes may write different shards at once; one process
     announces chips, while no other writes.
     """
+
+    def __len__(self) -> int:
+        """Return the number of chips, complete or not."""
+        return len(self.chip_ids)
+
+    def __repr__(self) -> str:
+        made = f"{self.spec.modality} by {self.spec.generator}"
+        return printable(
+            f"<AugmentStore {self.path}: {made}, {pluralize(len(self), 'chip')} of {self.extent}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from augment_store.store.notebook_view import store_html  # it needs this class
+
+        return store_html(self)
 
     @classmethod
     def create(

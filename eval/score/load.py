@@ -94,9 +94,9 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
 def _check_store(run: Path, manifest: RunManifest, datamodule: TimStoreDataModule) -> None:
     augmentation = datamodule.augmentation
     store = augmentation.store if augmentation.depends_on_store else None
-    found = store.fingerprint if store else ""
+    found = "" if store is None else store.fingerprint
     if found != manifest.augment.fingerprint:
-        place = store.path if store else "no store"
+        place = "no store" if store is None else store.path
         raise ScoreError(
             f"{place}: fingerprint {found[:12] or 'none'}, but {run} was trained on one with "
             f"{manifest.augment.fingerprint[:12] or 'none'}; name that store with --store"

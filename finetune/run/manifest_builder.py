@@ -106,8 +106,8 @@ def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentR
         control=augmentation.request.control,
         control_seed=augmentation.request.seed,
         new_columns=new_columns,
-        store=str(store.path.resolve()) if store else None,
-        fingerprint=store.fingerprint if store else "",
+        store=None if store is None else str(store.path.resolve()),
+        fingerprint="" if store is None else store.fingerprint,
         arrays=maps.arrays if maps else (),
     )
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
-from augment_store.inspect.images import MapPicture, map_uri, photo_uri
 from augment_store.inspect.views import draw_first
 from augment_store.io.remote import as_path
 from augment_store.modalities.class_colors import class_colors
@@ -24,6 +23,7 @@ from augment_store.modalities.definitions import (
     LegendClass,
 )
 from augment_store.modalities.legend_table import LegendTable, shipped_legends
+from augment_store.modalities.pictures import MapPicture, map_uri, photo_uri
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.writer import AugmentStore
 from eval.compare.arms import Arm, Comparison

@@ -1,5 +1,6 @@
 """What a command does with signals, and with streams that are closed, full or ASCII only."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,7 +33,9 @@ def start(body, **options):
         text=True,
         **options,
     )
-    assert process.stdout.readline() == "ready\n"
+    line = b""
+    while line != b"ready\n":  # byte by byte: `communicate` reads the rest
+        line += os.read(process.stdout.fileno(), 1)
     return process
 
 

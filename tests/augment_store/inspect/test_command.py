@@ -14,7 +14,7 @@ from PIL import Image
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.cli.main import main
-from augment_store.inspect.views import draw_input
+from augment_store.modalities.pictures import draw_input
 from augment_store.modalities.rendering import draw_relief, draw_rgb
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.writer import AugmentStore

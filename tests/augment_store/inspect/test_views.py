@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from augment_store.inspect.views import draw_input
+from augment_store.modalities.pictures import draw_input
 from augment_store.modalities.rendering import draw_rgb
 
 

@@ -9,8 +9,8 @@ import zarr
 
 from augment_store.cli.main import main
 from augment_store.errors import StoreError
-from augment_store.inspect.images import MapPicture
 from augment_store.integrity.verify import verify_store
+from augment_store.modalities.pictures import MapPicture
 from augment_store.modalities.registry import CONTINUOUS, MAPS
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.schema import ChipShape, map_arrays

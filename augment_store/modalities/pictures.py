@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment_store.modalities.definitions import LegendClass
+from augment_store.modalities.definitions import INPUT_MODALITIES, S2_MODALITIES, S2L2A, LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
+from augment_store.modalities.registry import CONTINUOUS
 from augment_store.modalities.rendering import Picture, palette
+from augment_store.modalities.values import native
 
 _RAMP: Final = ((0.0, (68, 27, 84)), (0.35, (190, 74, 94)), (0.7, (247, 172, 104)), (1.0, (253, 246, 214)))
 """Probability from none (dark) to certain (light)."""
@@ -49,6 +51,19 @@ class MapPicture:
         if self.photo is None:
             return map_uri(self.codes, self.classes)
         return photo_uri(self.photo, size, quality)
+
+
+def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:
+    """Draw an input raster ``[C, y, x]`` as the generated map of its modality would be.
+
+    Args:
+        raw: Values on disk.
+        modality: Name of an input modality.
+        linear: Whether they are linear power.
+    """
+    values = native(raw, INPUT_MODALITIES[modality], linear=linear)
+    kind = S2L2A.name if modality in S2_MODALITIES else modality  # both begin with the bands that are drawn
+    return CONTINUOUS[kind].picture_of(values)
 
 
 def color_confidence(confidence: NDArray[np.float64]) -> Picture:
