@@ -10,20 +10,29 @@ from typing import Final
 from augment_store.io.files import printable, short_place
 from augment_store.io.remote import without_secrets
 
+SCRIPTS: Final = {
+    "augment_store": "tim-store",
+    "demo": "tim-demo",
+    "eval": "tim-eval",
+    "finetune": "tim-finetune",
+    "generate": "tim-generate",
+}
+"""Console script of each package; unlike ``python -m``, a module in the working folder cannot stand in for it."""
+
 MAX_HISTORY_CHARS: Final = 65_536
 """Characters that are kept and read; a command line takes about 200."""
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """A command as one line that a shell takes back, for example ``python -m generate --chips 'my chips'``.
+    """Return a command as one line that a shell takes back, for example ``tim-generate --chips 'my chips'``.
 
     URLs in it have no user and password and no query.
     """
-    return printable(shlex.join(["python", "-m", module, *map(without_secrets, arguments)]))
+    return printable(shlex.join([SCRIPTS[module], *map(without_secrets, arguments)]))
 
 
 def with_line(history: str, command: str, moment: datetime | None = None) -> str:
-    """A history with one more line; the oldest lines are dropped if it would grow too long.
+    """Return a history with one more line; the oldest lines are dropped if it would grow too long.
 
     Args:
         history: What is there already, oldest line first.
@@ -41,7 +50,7 @@ def with_line(history: str, command: str, moment: datetime | None = None) -> str
 
 
 def without_places(history: str) -> str:
-    """A history in which paths of the machine it was written on are cut down to their last two parts."""
+    """Return a history in which paths of the machine it was written on are cut down to their last two parts."""
     return "\n".join(map(_without_places, history.splitlines()))
 
 
@@ -56,5 +65,16 @@ def _without_places(line: str) -> str:
 
 
 def last_command(history: str) -> str | None:
-    """The command of the last line, None if there is none."""
-    return history.rpartition("\n")[2].partition(": ")[2] or None
+    """Return the command of the last line; None if there is none, or if no package of this project was run by it.
+
+    A store may be a stranger's, and what is returned is printed for users to run again: a line that is anything but
+    one command of ours with quoted arguments could do whatever its author liked.
+    """
+    command = history.rpartition("\n")[2].partition(": ")[2]
+    try:
+        words = shlex.split(command)
+    except ValueError:  # cut short
+        return None
+    ours = words[:1] in [[script] for script in SCRIPTS.values()]
+    ours |= words[:2] == ["python", "-m"] and words[2:3] in [[module] for module in SCRIPTS]
+    return command if ours and shlex.join(words) == command else None

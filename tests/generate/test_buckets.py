@@ -56,7 +56,7 @@ def test_a_killed_run_leaves_its_lock_and_resumes_once_that_is_deleted(
     assert main(command(url, *SPEC)) == 2
     told = capsys.readouterr().err
     assert (
-        f"error: {url}: another run is writing here: python -m generate --chips {chips} --store {url}" in told
+        f"error: {url}: another run is writing here: tim-generate --chips {chips} --store {url}" in told
     )
     assert f"if it is dead, delete its lock: aws s3 rm {bucket}/.killed.lock" in told
     remove(as_path(f"{bucket}/.killed.lock"))
