@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store, the choice or the output folder cannot be used.
     """
     store = AugmentStore.open(args.store)
-    check_outside(_target(store, args), store.path)
+    check_outside(_target(store, args), store.path)  # an export may be beside its store, under the same name
     _check_options(args)
     states = Progress.read(store)
     check_not_empty(store, states)

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", nargs="+", metavar="ID", help="show these chips")
     which.add_argument(
-        "--worst", type=positive, metavar="N", help="show the N most doubtful of the chips summarised"
+        "--worst", type=positive, metavar="N", help="show the N most doubtful of the chips summarized"
     )
     which.add_argument("--random", type=positive, metavar="N", help="show N random chips")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
@@ -99,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
         None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)
     )
     inspector = StoreInspector(store, chips, table, against)
-    asked = _positions(inspector, args)
+    asked = _positions(inspector, args)  # before anything is read: an unknown id is told at once
     console = Console()
     drawn = draw(inspector.progress.complete, args.summary_chips, args.seed)
     seen = list(track(inspector.measure(drawn), "reading maps", drawn.size, quiet=args.quiet))
     chosen = _choose(inspector, seen, asked, args.worst)
-    _check_inputs(inspector, chosen)
+    _check_inputs(inspector, chosen)  # of another chip set, every picture and agreement would mislead
     print_summary(console, inspector, seen)
     _show(console, inspector, seen, chosen, args)
     return 0

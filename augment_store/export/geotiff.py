@@ -1,11 +1,15 @@
-"""GeoTIFFs, plain and cloud-optimised, with colours, class names, scale and the spec in tags."""
+"""GeoTIFFs, plain and cloud-optimized, with colors, class names, scale and the spec in tags."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import rasterio.shutil
+from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.transform import Affine
 
 from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.layers import Layer
@@ -14,14 +18,11 @@ from augment_store.export.sidecars import write_sidecars
 from augment_store.io.files import atomic_raster, atomic_write
 from augment_store.store.writer import AugmentStore
 
-if TYPE_CHECKING:
-    from rasterio.io import DatasetWriter
-
 _BLOCK: Final = 512
 
 
 def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
-    """Writes a layer as GeoTIFF, with class names and colours in files beside it.
+    """Write a layer as GeoTIFF, with class names and colors in files beside it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -32,31 +33,26 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
 
 
 def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
-    """Writes a layer as cloud-optimised GeoTIFF, by GDAL's own driver; overviews until one fits a block.
+    """Write a layer as cloud-optimized GeoTIFF, by GDAL's own driver; overviews until one fits a block.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    import rasterio.shutil
-    from rasterio.io import MemoryFile
-
     options = {
         "compress": "deflate",
         "blocksize": _BLOCK,
         "overview_resampling": layer.array.resampling,
     }
-    with MemoryFile() as plain, MemoryFile() as optimised:
+    with MemoryFile() as plain, MemoryFile() as optimized:
         with plain.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
         with plain.open() as source:
-            rasterio.shutil.copy(source, optimised.name, driver="COG", **options)
-        atomic_write(path, [optimised.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
+            rasterio.shutil.copy(source, optimized.name, driver="COG", **options)
+        atomic_write(path, [optimized.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
     write_sidecars(path, layer.array.classes)
 
 
 def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
-    from rasterio.transform import Affine
-
     array, per_token = layer.array, layer.array.pixels
     height, width = canvas.cells(per_token)
     profile: dict[str, Any] = {
@@ -71,6 +67,7 @@ def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     if is_known(canvas.georeference):
         placed = coarser(canvas.georeference, per_token)
         profile |= {"crs": placed.crs_wkt, "transform": Affine(*placed.transform)}
+    # a raster of one block stays striped: tiles would be padded to the block's size
     if max(height, width) > _BLOCK:
         profile |= {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
     return profile
@@ -106,6 +103,7 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
     }
     if layer.sample is not None:
         tags["SAMPLE"] = str(layer.sample)
+    # a mosaic's chips may have copied different timesteps
     if len(chip_ids) == 1:
         sources = store.read("timestep_source", chip_ids[0])
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]

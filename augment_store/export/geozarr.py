@@ -92,6 +92,7 @@ def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Data
         pixels = canvas.read(store, layer)
         values[layer.index] = pixels if array.banded else pixels[0]
     if is_known(canvas.georeference):
+        # the grid mapping's GeoTransform is of pixels, so the coarser tokens do not refer to it
         attributes |= {"grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING} if array.pixels == 1 else {}
         attributes |= _conventions(canvas, schema.dims[-2:], array.pixels)
     located = location_coordinates(canvas.georeference, canvas.shape)
@@ -105,6 +106,7 @@ def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Data
             "chip_ids": list(canvas.corners),
         },
     )
+    # readers take one sample and timestep at a time
     chunks = (*(1,) * (values.ndim - 2), *(min(side, _CHUNK) for side in cells))
     dataset[array.name].encoding = {"chunks": chunks, "fill_value": schema.fill}
     return dataset

@@ -56,6 +56,7 @@ def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[Map
             raise ExportError(f"{store.path}: no array {name!r} to export; it has {', '.join(present)}")
     if names:
         return tuple(present[name] for name in names)
+    # tokens are coarser than pixels, and numbers of a codebook mean nothing on a map
     return tuple(array for array in present.values() if array.pixels == 1)
 
 
@@ -66,6 +67,7 @@ def layers(store: AugmentStore, arrays: Sequence[MapArray]) -> Iterator[Layer]:
         for sample in range(samples if array.sampled else 1):
             for timestep in range(times):
                 which = sample if array.sampled else None
+                # only what distinguishes files of one array is in their names
                 parts = [f"s{sample}"] * (samples > 1 and array.sampled) + [f"t{timestep}"] * (times > 1)
                 yield Layer(array, which, timestep, "_".join(parts), _bands(store, array, which, timestep))
 

@@ -67,7 +67,9 @@ class Canvas:
                 "memory; choose neighbouring chips with --ids, or export without --mosaic"
             )
         filled = np.full(shape, layer.array.nodata or 0, dtype=layer.array.dtype)
+        # the first chip is written last, so it shows where chips overlap
         for chip_id, (row, column) in reversed(list(self.corners.items())):
+            # tokens cover 16 × 16 pixels: chips that lie between cells cannot share a grid of them
             if row % per_token or column % per_token:
                 raise MosaicError(
                     f"{self.name}: chip {chip_id} lies {row} rows and {column} columns from the corner, not a multiple "
@@ -122,6 +124,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
     placed = {chip_id: read_entry(store, chip_id).georeference for chip_id in members}
     _check_one_grid(scene_id, placed)
     first = next(iter(placed.values()))
+    # rows and columns relative to the first chip, then to the upper left corner of all
     a, _, _, _, e, _ = first.transform
     offsets = {i: _pixel_offset(first, other, scene_id, i) for i, other in placed.items()}
     top, left = (min(offset[axis] for offset in offsets.values()) for axis in (0, 1))
@@ -153,6 +156,7 @@ def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
             raise MosaicError(
                 f"scene {scene_id}: chip {chip_id} is rotated or has other pixels than the first chip"
             )
+        # equal text is usual and fast; equal systems may be written in two ways
         if found.crs_wkt != first.crs_wkt and not _same_crs(found.crs_wkt, first.crs_wkt):
             raise MosaicError(f"scene {scene_id}: chip {chip_id} has another coordinate reference system")
 

@@ -28,6 +28,7 @@ def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
     Raises:
         OutputError: If one cannot be written.
     """
+    # both are written anew or removed: they may be of another export to the same name
     documents = {raster.with_name(f"{raster.name}.aux.xml"): _document, raster.with_suffix(".qml"): _style}
     for path, make in documents.items():
         if classes:

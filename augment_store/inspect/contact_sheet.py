@@ -75,6 +75,7 @@ def write_sheet(path: Path, inspector: StoreInspector, views: Sequence[ChipView]
 def draw_sheet(inspector: StoreInspector, views: Sequence[ChipView], timestep: int) -> Figure:
     """Draw a contact sheet; columns that no chip has are left out."""
     rows = [_pictures(view, inspector) for view in views]
+    # a chip may lack an input that others have; a column stays if any has it
     columns = [name for name in _column_names(inspector) if any(name in row for row in rows)]
     shape = inspector.store.extent.shape
     height, width = (_CELL * min(side / min(shape), _MAX_LENGTH) for side in shape)
@@ -143,6 +144,7 @@ def _describe(ax: Axes, view: ChipView) -> None:
     metres = pixel_metres(view.georeference)
     if metres is not None:
         height, width = view.maps[0].codes.shape
+        # in pixels of the picture, which are the units of its axes
         length = _round_length(min(height, width) * metres / 3)
         label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
         bar = AnchoredSizeBar(ax.transData, length / metres, label, "lower left", pad=0.2, sep=2)

@@ -81,6 +81,7 @@ def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: 
         "progress": str(inspector.progress),
         "seen": len(seen),
         "complete": inspector.progress.complete.size,
+        # not whole where a side is no multiple of a token's: the last cells reach beyond the chip
         "cells": [side / PATCH_SIZE for side in store.extent.shape],
         "timesteps": store.extent.timesteps,
         "timestep": timestep,
@@ -144,6 +145,7 @@ def _layers(view: ChipView) -> dict[str, list[str]]:
 
 
 def _as_text(tokens: NDArray[np.uint16]) -> str:
+    # little-endian on any machine; a JSON list would take three times as much
     return base64.b64encode(tokens.astype("<u2").tobytes()).decode()
 
 
@@ -152,6 +154,7 @@ def _shares(shares: Iterable[float]) -> list[float]:
 
 
 def _number(value: float) -> float | None:
+    # JSON has no NaN
     return round(value, 4) if np.isfinite(value) else None
 
 

@@ -76,6 +76,7 @@ class References:
             return _labelled(self.chips.mask(chip_id), self.table.classes, self.table.apply)
         if not self.chips.has(chip_id, self.kind.name):
             return None
+        # without a mask, a raster of TerraMind's own classes (TerraMesh has them) is the reference
         raster = read_raster(self.chips.path(chip_id, self.kind.name))
         codes = raster[0, 0].astype(np.int64)  # first: −1 does not fit the file's unsigned type
         labels = np.where(np.isin(codes, self.kind.modality.nodata), IGNORED_LABEL, codes)
@@ -87,14 +88,16 @@ class References:
         raster = self.chips.raster(chip_id, kind.source)
         linear, offset = units_on_disk(kind.source, self.chips.layout, self.inputs)
         values = native(raster, INPUT_MODALITIES[kind.source], linear=linear, offset=offset)
+        # packed as the store packs them, so that rounding is no disagreement
         stored = kind.store(values if kind.derive is None else kind.derive(values))
         stored = stored if kind.banded else stored[:, 0]
 
         def compare(maps: NDArray[Any]) -> float:
             there = stored != VALUE_FILL
+            # a pixel of several bands counts where every band has a value
             there = there.all(axis=-3) if kind.banded else there
             agreed = kind.same(maps, stored)
-            valid = np.broadcast_to(there, agreed.shape)
+            valid = np.broadcast_to(there, agreed.shape)  # over samples
             return float(agreed[valid].mean()) if valid.any() else np.nan
 
         return Reference(MapPicture.from_values(kind, stored[0]), compare)
@@ -169,7 +172,7 @@ class OtherMaps:
         values = self._other.read(kind.array, chip_id)
 
         def compare(maps: NDArray[Any]) -> float:
-            both = min(len(maps), len(values))  # samples
+            both = min(len(maps), len(values))  # as many samples as both have
             return float(kind.same(maps[:both], values[:both]).mean())
 
         return Reference(MapPicture.from_values(kind, values[0, self._timestep]), compare)

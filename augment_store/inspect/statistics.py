@@ -79,6 +79,7 @@ class ChipMaps:
 
 def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | None) -> dict[str, float]:
     """Return every measure of `MEASURES` for one chip; NaN where it does not apply."""
+    # copies of a timestep agree with it by construction
     distinct = np.unique(maps.sources)
     return {
         "confidence": np.nan if maps.confidence is None else float(maps.confidence.mean() * SHARE_SCALE),
@@ -92,6 +93,7 @@ def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | Non
 
 def class_shares(values: NDArray[Any], kind: GeneratedMap) -> NDArray[np.float64]:
     """Return the share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
+    # the last count is of pixels without a value, which no share is of
     counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.legend)]
     shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
     return shares
@@ -100,7 +102,7 @@ def class_shares(values: NDArray[Any], kind: GeneratedMap) -> NDArray[np.float64
 def entropy(shares: NDArray[np.float64]) -> float:
     """Return the Shannon entropy of shares in bits: 0 for one class, log2(n) for n equal ones."""
     present = shares[shares > 0]
-    return float(-(present * np.log2(present)).sum()) + 0.0
+    return float(-(present * np.log2(present)).sum()) + 0.0  # turns -0.0 into 0.0
 
 
 def agreement(values: NDArray[Any], kind: GeneratedMap) -> float:
@@ -114,12 +116,12 @@ def find_flags(
 ) -> tuple[str, ...]:
     """Return what looks wrong about a chip, in words."""
     flags = []
-    if (
-        kind.drawn_by_legend and shares.max() >= ONE_CLASS_SHARE
-    ):  # a continuous map may be right: flat land has one height
+    # a continuous map of one value may be right: flat land has one height
+    if kind.drawn_by_legend and shares.max() >= ONE_CLASS_SHARE:
         flags.append(f"only {kind.legend[int(shares.argmax())].name}")
     if shares.sum() == 0:
         flags.append("no value at all")
+    # a measure that does not apply is NaN, and no comparison with NaN holds
     if measures["confidence"] < LOW_CONFIDENCE:
         flags.append("low confidence")
     if measures["samples"] < LOW_AGREEMENT:

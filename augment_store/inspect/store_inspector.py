@@ -121,6 +121,7 @@ class StoreInspector:
 
     def maps(self, chip_id: str) -> ChipMaps:
         """Read a chip's generated maps."""
+        # one timestep is no copy; not reading its source saves an object per chip
         one_time = self.store.extent.timesteps == 1
         sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
         values, probability = (
@@ -128,7 +129,7 @@ class StoreInspector:
         )
         sure = CONFIDENCE in self.store.map_names
         confidence = self.store.read(CONFIDENCE, chip_id) if sure else None
-        if self.store.spec.codebooks > 1:
+        if self.store.spec.codebooks > 1:  # [sample, time, codebook, ty, tx]
             probability = probability.mean(axis=2)
         return ChipMaps(values, probability, confidence, sources)
 
@@ -154,6 +155,7 @@ class StoreInspector:
 
 def average_by_split(statistics: Sequence[ChipStatistics]) -> list[Group]:
     """Average by split, in the order train, val, test, other; first over all chips where there are several."""
+    # chips of no split have the empty name, and come last
     names = sorted({entry.split for entry in statistics}, key=("train", "val", "test", "").index)
     groups = [_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
     return groups if len(groups) == 1 else [_group("all", statistics), *groups]

@@ -85,8 +85,9 @@ def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:
     table.add_column("", width=_BAR)
     for entry in kind.legend:
         shares = [float(group.shares[entry.value]) for group in groups]
-        if max(shares) > 0:
+        if max(shares) > 0:  # classes that occur nowhere are left out
             name = Text.assemble(("■ ", _style(entry)), entry.name)
+            # the bar shows the first column: all chips, or the only split
             bar = Text("█" * round(shares[0] * _BAR), style=_style(entry))
             table.add_row(name, *(f"{share:.1%}" for share in shares), bar)
     return table

@@ -69,6 +69,7 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
     )
     probability = maps.token_probability[:, timestep].astype(np.float64)
     tokens = store.read(TOKENS, chip_id)[:, timestep] if TOKENS in store.map_names else None
+    # of several codebooks, the first is shown
     return ChipView(
         statistics=statistics,
         scene_id=entry.scene_id,

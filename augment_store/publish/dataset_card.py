@@ -31,6 +31,7 @@ def _header(facts: StoreFacts) -> DatasetCardData:
         license=facts.publication.license_id.lower(),
         annotations_creators="machine-generated",
         pretty_name=facts.publication.name,
+        # the first category that is large enough
         size_categories=next((words for most, words in _SIZES if facts.chips < most), "1M<n<10M"),
         # without it the viewer of Hugging Face would look for data in the store's own files
         configs=[{"config_name": "chips", "data_files": FOOTPRINTS}],

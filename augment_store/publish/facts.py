@@ -40,7 +40,7 @@ class StoreFacts:
     """Facts about a store.
 
     Attributes:
-        publication: Name, licence and credits.
+        publication: Name, license and credits.
         folder: Name of the store's folder within what is published.
         spec: What made it.
         extent: Sizes of its chips.
@@ -137,7 +137,7 @@ def read_extent(store: AugmentStore) -> SpatialExtent:
     Raises:
         ChipDataError: If a coordinate reference system cannot be used.
     """
-    code = functools.cache(authority_code)
+    code = functools.cache(authority_code)  # looking a system up takes longer than reading a chip's entry
     corners, systems, sides, chips = [], set(), set(), 0
     for entry in iter_entries(store):
         ring = footprint(entry.georeference, store.extent.shape)
@@ -145,6 +145,7 @@ def read_extent(store: AugmentStore) -> SpatialExtent:
             chips += 1
             corners += ring
             systems.add(code(entry.georeference.crs_wkt))
+            # rounded, since reprojected chips differ in the last digits
             side = pixel_metres(entry.georeference)
             sides.add(None if side is None else round(side, 6))
     if not corners:

@@ -43,7 +43,7 @@ def publish(
     Args:
         store: The store.
         out: Folder to make.
-        publication: Name, licence and credits.
+        publication: Name, license and credits.
         chips: The chips it was generated from, for the agreement with their references.
         table: Legend table to the masks' classes; None to compare with no masks.
         repo: Hugging Face repository it goes to.

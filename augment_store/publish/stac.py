@@ -32,6 +32,7 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
     """
     box = facts.places.box or _WORLD
     nowhere = "" if facts.places.box else " Where the chips lie is not known: the extent is the whole Earth."
+    # STAC wants an extent in time; open on both sides says that it is not known
     unknown: list[datetime | None] = [None, None]
     collection = pystac.Collection(
         id=facts.publication.name,
@@ -105,5 +106,6 @@ def _classes(spec: GenerationSpec) -> list[Classification]:
 def collection_json(facts: StoreFacts) -> dict[str, Any]:
     """Return the collection as plain values, with no link to a place of this machine."""
     plain: dict[str, Any] = make_collection(facts).to_dict(include_self_link=False, transform_hrefs=False)
+    # the root would be this very file, by its path on this machine
     plain["links"] = [link for link in plain["links"] if link["rel"] != "root"]
     return plain

@@ -55,9 +55,7 @@ def test_a_killed_run_leaves_its_lock_and_resumes_once_that_is_deleted(
     assert kill_when(first.exists, command(url, *SPEC), signal.SIGKILL, pause=0.03) == -signal.SIGKILL
     assert main(command(url, *SPEC)) == 2
     told = capsys.readouterr().err
-    assert (
-        f"error: {url}: another run is writing here: tim-generate --chips {chips} --store {url}" in told
-    )
+    assert f"error: {url}: another run is writing here: tim-generate --chips {chips} --store {url}" in told
     assert f"if it is dead, delete its lock: aws s3 rm {bucket}/.killed.lock" in told
     remove(as_path(f"{bucket}/.killed.lock"))
     assert main(command(url, *SPEC)) == 0
