@@ -85,6 +85,18 @@ def float32_products(precision: str) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
+def predict(
+    trainer: lightning.Trainer, module: lightning.LightningModule, data: lightning.LightningDataModule
+) -> None:
+    """Run the trainer; raise the interruption, Ctrl-C or a signal, that Lightning turns into `SystemExit`."""
+    try:
+        trainer.predict(module, datamodule=data, return_predictions=False)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from stop
+        raise
+
+
 def planned_device(request: DeviceRequest) -> tuple[str, str]:
     """Return arithmetic and kind of device for a plan, which may be made where there is no GPU to run on.
 

@@ -21,7 +21,7 @@ from augment_store.modalities.registry import MAPS
 from augment_store.store.writer import ChipRecord
 from generate.data.datamodule import ChipInput, ImageBatch
 from generate.model.async_copy import AsyncDeviceToHost
-from generate.model.terramind import PARTS, ImageKey, TerraMindGenerator
+from generate.model.map_decoder import PARTS, ImageKey, MapDecoder
 
 FINITE: Final = "finite"
 NOT_FINITE: Final = (
@@ -36,17 +36,22 @@ class GenerationModule(lightning.LightningModule):
     the empty batch at the end flushes the last.
 
     Args:
-        generator: The generator with its weights.
-        probabilities: Whether class probabilities are kept.
+        generator: The generator with its weights, or the decoder alone for tokens that are there already.
+        probabilities: True to keep class probabilities.
+        tokens_only: True to keep tokens alone.
     """
 
-    def __init__(self, generator: TerraMindGenerator, *, probabilities: bool) -> None:
+    def __init__(self, generator: MapDecoder, *, probabilities: bool, tokens_only: bool = False) -> None:
         super().__init__()
         self.generator = generator
         self.kind = MAPS[generator.modality]
         self.arrays = self.kind.all_arrays(
-            probabilities=probabilities, codebooks=1, windows=generator.sampling.window is not None
+            probabilities=probabilities,
+            codebooks=1,
+            windows=generator.sampling.window is not None,
+            tokens_only=tokens_only,
         )
+        self._tokens_only = tokens_only
         self._under_way: tuple[ImageBatch, AsyncDeviceToHost] | None = None
         self._made: list[dict[str, NDArray[Any]]] = []  # for the chip whose images are not all made yet
 
@@ -66,7 +71,7 @@ class GenerationModule(lightning.LightningModule):
         maps = {
             TOKENS: generated.tokens.int(),
             TOKEN_PROBABILITY: generated.token_probability.float(),
-            **device_maps(self.kind, generated.decoded),
+            **({} if self._tokens_only else device_maps(self.kind, generated.decoded)),
         }
         wanted = {array.name: maps[array.name] for array in self.arrays}
         return dataclasses.replace(batch, images={}), AsyncDeviceToHost({**wanted, FINITE: generated.finite})

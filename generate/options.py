@@ -29,6 +29,10 @@ from generate.errors import OptionsError
 from generate.requests import DeviceRequest, GenerationRequest, InputRequest, MapRequest, StoreRequest
 from terramind_weights.catalog import HUB, RANDOM, check_generator, generator_names
 
+ALL_ARRAYS: Final = "all"
+TOKENS_ALONE: Final = "tokens"
+"""Values of ``--arrays``."""
+
 DEFAULT_INPUTS: Final = ("S2L2A", "S1RTC", "DEM")
 
 
@@ -144,6 +148,8 @@ class SamplingOptions(OptionGroup):
         window: Generate chips larger than N px in windows of N px that overlap by half, and blend them: no tokens are
             kept then; TerraMind was pretrained at 224 px (default: the whole chip at once).
         probabilities: Keep the class probabilities (LULC: 10 × the space).
+        arrays: All arrays, or tokens alone, which take a fraction of the time and space; python -m generate decode
+            makes the maps of them later.
     """
 
     title: ClassVar[str] = "sampling"
@@ -158,6 +164,7 @@ class SamplingOptions(OptionGroup):
     diffusion_steps: int | None = field(default=None, metadata=_shown())
     window: int | None = field(default=None, metadata=_shown())
     probabilities: bool = False
+    arrays: str = field(default=ALL_ARRAYS, metadata=_shown(choices=(ALL_ARRAYS, TOKENS_ALONE)))
 
 
 @dataclass(frozen=True)
@@ -179,8 +186,13 @@ class DeviceOptions(OptionGroup):
     num_nodes: int = field(default=1, metadata=_shown())
     workers: int = field(default=2, metadata=_shown())
 
-    def device_request(self, precision: str) -> DeviceRequest:
-        """Return the devices to run on with an arithmetic."""
+    def device_request(self, precision: str = "32-true") -> DeviceRequest:
+        """Check the numbers, and return the devices to run on with an arithmetic.
+
+        Raises:
+            OptionsError: If a number is below 1.
+        """
+        _check_counts(self, ("num_nodes", "workers"))
         return DeviceRequest(self.accelerator, str(self.devices), self.num_nodes, precision)
 
 
@@ -258,6 +270,7 @@ class GenerateOptions(DeviceOptions, SamplingOptions, ChipOptions):
             modality=self.modality,
             sampling=sampling,
             probabilities=self.probabilities,
+            tokens_only=self.arrays == TOKENS_ALONE,
             network_batch=self.network_batch,
         )
 
@@ -285,7 +298,19 @@ def _check_modality(options: GenerateOptions) -> GeneratedMap:
     if options.probabilities and kind.continuous:
         classed = ", ".join(name for name, other in MAPS.items() if not other.continuous)
         raise OptionsError(f"--probabilities is for --modality {classed}; {kind.name} has no classes")
+    if options.arrays == TOKENS_ALONE and options.window is not None:
+        raise OptionsError(
+            "--arrays tokens: maps blended of windows have no tokens to keep; leave out --window"
+        )
     return kind
+
+
+def _check_counts(options: OptionGroup, names: Sequence[str]) -> None:
+    """Make sure that numbers are 1 or more, where they are given."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionsError(f"{option_name(name)} {value}: expected at least 1")
 
 
 def _check_ranges(options: GenerateOptions) -> None:
@@ -294,11 +319,7 @@ def _check_ranges(options: GenerateOptions) -> None:
     Raises:
         OptionsError: Naming the first that is not.
     """
-    counts = ("decoding_steps", "samples", "network_batch", "workers", "shard_chips", "num_nodes")
-    for name in (*counts, "diffusion_steps"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise OptionsError(f"{option_name(name)} {value}: expected at least 1")
+    _check_counts(options, ("decoding_steps", "samples", "network_batch", "shard_chips", "diffusion_steps"))
     for name, most in (("samples", MAX_SAMPLES), ("shard_chips", MAX_SHARD_CHIPS)):
         if getattr(options, name) > most:
             raise OptionsError(f"{option_name(name)} {getattr(options, name)}: expected at most {most}")

@@ -14,12 +14,15 @@ import torch
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.errors import ChipDataError
+from augment_store.modalities.definitions import PATCH_SIZE, patches
+from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.store.chip_index import ChipEntry, entry_chunks, rows
 from augment_store.store.schema import ChipShape, State, chip_arrays, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.text import format_size
 from generate.errors import OptionsError
+from generate.model.map_decoder import DIFFUSION_STEP
 from generate.model.terramind import LoadedGenerator
 from generate.requests import InputRequest, MapRequest
 from terramind_weights.catalog import RANDOM
@@ -86,6 +89,7 @@ def planned_spec(
         device=device,
         versions=installed_versions(),
         network_batch=network_batch,
+        tokens_only=maps.tokens_only,
     )
 
 
@@ -104,6 +108,23 @@ def check_window(window: int | None, extent: ChipShape) -> None:
         raise OptionsError(
             f"--window {window}: the chips have {format_size(extent.shape)}, and windows are for larger ones; "
             "leave it out"
+        )
+
+
+def check_decodable(kind: GeneratedMap, extent: ChipShape) -> None:
+    """Make sure that the tokens kept of a chip are all that its map is decoded from.
+
+    The network sees squares, padded to what the decoder takes, and tokens of nothing but padding are not kept.
+
+    Raises:
+        OptionsError: If there would be such tokens.
+    """
+    step = DIFFUSION_STEP if kind.diffusion_steps is not None else PATCH_SIZE
+    if patches(extent.height) != patches(extent.width) or patches(extent.width) * PATCH_SIZE % step:
+        raise OptionsError(
+            f"--arrays tokens: chips of {format_size(extent.shape)} are padded for {kind.name}, and the tokens of the "
+            "padding, which its decoder sees, are not kept; leave out --arrays, or cut square chips of a multiple of "
+            f"{step} px"
         )
 
 

@@ -40,6 +40,7 @@ class MapRequest:
         modality: Output modality.
         sampling: How tokens are drawn.
         probabilities: True to keep the class probabilities.
+        tokens_only: True to keep the tokens and decode no maps.
         network_batch: Images that the network sees at a time; None for the store's, or what suits the device.
     """
 
@@ -48,6 +49,7 @@ class MapRequest:
     modality: str
     sampling: SamplingSpec
     probabilities: bool = False
+    tokens_only: bool = False
     network_batch: int | None = None
 
 
@@ -105,3 +107,22 @@ class GenerationRequest:
     device: DeviceRequest
     workers: int = 2
     accept_audit: bool = False
+
+
+@dataclass(frozen=True)
+class DecodingRequest:
+    """Maps to make of tokens that are there already.
+
+    Attributes:
+        tokens: Folder of the store that holds them, or its URL.
+        store: Folder of the store to make or resume, or its URL.
+        device: Devices to run on; the arithmetic is the store's.
+        weights: ``hub``, a folder with the published files, or ``random``; None for what the tokens were made with.
+        workers: Threads that read ahead.
+    """
+
+    tokens: Path
+    store: Path
+    device: DeviceRequest
+    weights: str | None = None
+    workers: int = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import lightning
 import torch
@@ -15,6 +16,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.integrity.verify import check_unchanged
 from augment_store.io.files import printable
 from augment_store.io.lock import store_lock
+from augment_store.modalities.registry import MAPS
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.summary import class_shares, summarize
@@ -24,7 +26,7 @@ from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips
 from generate.audit.rules import Finding
 from generate.data.datamodule import ChipDataModule, ChipReader
-from generate.devices import float32_products, make_trainer, planned_device, settled_precision
+from generate.devices import float32_products, make_trainer, planned_device, predict, settled_precision
 from generate.lightning_module import GenerationModule
 from generate.log_filters import LOGGERS, REMARKS
 from generate.model.batch_invariance import choose_network_batch_by_probe
@@ -32,6 +34,7 @@ from generate.model.terramind import LoadedGenerator, TerraMindGenerator, load_g
 from generate.plan import (
     build_spec,
     bytes_per_chip,
+    check_decodable,
     check_window,
     choose_network_batch,
     entries_to_announce,
@@ -39,7 +42,7 @@ from generate.plan import (
     like_store,
     planned_spec,
 )
-from generate.progress_bar import ChipProgress
+from generate.progress import ChipProgress
 from generate.requests import GenerationRequest, MapRequest
 from generate.store_writer import StoreWriter
 from terramind_weights.catalog import RANDOM, find_generator, published_name
@@ -67,12 +70,13 @@ class Run:
         return self.request.inputs.chip_set
 
 
-def run_generation(request: GenerationRequest, command: str) -> int:
+def run_generation(request: GenerationRequest, command: str, *, quiet: bool = False) -> int:
     """Generate what is missing from a store.
 
     Args:
         request: Chips to read, maps to generate, and where to.
         command: The command that asked for it, for the store's history.
+        quiet: Report no progress; findings and results are still printed.
 
     Returns:
         0, or 1 if chips failed.
@@ -95,9 +99,12 @@ def run_generation(request: GenerationRequest, command: str) -> int:
         spec = build_spec(request.maps, request.inputs, loaded, precision, device)
         run = Run(request, accepted, spec, audit.extent)
         before = _prepare_store(run, command, console) if first else 0
-        module = GenerationModule(loaded.module, probabilities=spec.probabilities)
-        _predict(run, trainer, module, console)
-        return _report(run, before, console) if first else 0
+        module = GenerationModule(
+            loaded.module, probabilities=spec.probabilities, tokens_only=spec.tokens_only
+        )
+        trainer.callbacks += [StoreWriter(request.store.path), ChipProgress(console, quiet=quiet)]  # type: ignore[attr-defined]
+        predict(trainer, module, _datamodule(run))
+        return report(request.store.path, run.chip_set.ids, before, console) if first else 0
 
 
 def show_plan(request: GenerationRequest) -> int:
@@ -119,7 +126,7 @@ def show_plan(request: GenerationRequest) -> int:
     count = len(run.chip_set.ids)
     of = pluralize(len({scenes[chip_id] for chip_id in run.chip_set.ids}), "scene")
     window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
-    done = pluralize(_count_complete(store, run), "chip") if store else ""
+    done = pluralize(count_complete(store, run.chip_set.ids), "chip") if store else ""
     size = count * bytes_per_chip(spec, run.extent) / 1e6
     lines = [
         f"{pluralize(count, 'chip')} of {of} ({run.chip_set.layout.name} layout), {run.extent}{window}",
@@ -153,6 +160,8 @@ def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[F
             f"--chips {inputs.chip_set.root}, or continue with --accept-audit"
         )
     check_window(request.maps.sampling.window, audit.extent)
+    if request.maps.tokens_only:
+        check_decodable(MAPS[request.maps.modality], audit.extent)
     return audit, audit.stops
 
 
@@ -165,6 +174,7 @@ def _load(maps: MapRequest, inputs: Sequence[str], console: Console) -> LoadedGe
         console.print("[bold]the weights are random[/]: for a control or a test; the maps mean nothing")
     if published := published_name(loaded.network_sha256):
         console.print(f"network: {published} as published")
+    loaded.module.decodes = not maps.tokens_only
     return loaded
 
 
@@ -212,34 +222,39 @@ def _prepare_store(run: Run, command: str, console: Console) -> int:
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
     store.record_history(command)
-    return _count_complete(store, run)
+    return count_complete(store, run.chip_set.ids)
 
 
-def _count_complete(store: AugmentStore, run: Run) -> int:
-    return len(set(store.chips_in(State.COMPLETE)) & set(run.chip_set.ids))
+def count_complete(store: AugmentStore, ids: Sequence[str]) -> int:
+    """Count the chips that are complete, among those given."""
+    return len(set(store.chips_in(State.COMPLETE)) & set(ids))
 
 
-def _predict(run: Run, trainer: lightning.Trainer, module: GenerationModule, console: Console) -> None:
-    """Run the trainer; Lightning turns Ctrl-C into SystemExit, and this turns it back."""
+def _datamodule(run: Run) -> ChipDataModule:
     inputs, path = run.request.inputs, run.request.store.path
     reader = ChipReader(inputs.chip_set, inputs.modalities, inputs.units, run.extent)
-    data = ChipDataModule(reader, path, run.spec, run.request.workers)
-    trainer.callbacks += [StoreWriter(path), ChipProgress(console)]  # type: ignore[attr-defined]
-    try:
-        trainer.predict(module, datamodule=data, return_predictions=False)
-    except SystemExit as stop:
-        raise KeyboardInterrupt from stop
+    return ChipDataModule(reader, path, run.spec, run.request.workers)
 
 
-def _report(run: Run, before: int, console: Console) -> int:
-    """Print what the run did; return 1 if chips failed."""
-    store = AugmentStore.open(run.request.store.path)
+def report(path: Path, ids: Sequence[str], before: int, console: Console) -> int:
+    """Print what a run did.
+
+    Args:
+        path: Folder of the store.
+        ids: Chips of the run.
+        before: How many of them were complete before it.
+        console: Where to print to.
+
+    Returns:
+        1 if chips failed, else 0.
+    """
+    store = AugmentStore.open(path)
     states = dict(zip(store.chip_ids, store.values("state"), strict=True))
     errors = dict(zip(store.chip_ids, store.values("error"), strict=True))
-    failed = [chip_id for chip_id in run.chip_set.ids if states[chip_id] == State.FAILED]
+    failed = [chip_id for chip_id in ids if states[chip_id] == State.FAILED]
     for chip_id in failed:
         console.print(f"[bold]failed[/]: {escape(printable(str(errors[chip_id])))}", soft_wrap=True)
-    complete = sum(states[chip_id] == State.COMPLETE for chip_id in run.chip_set.ids)
+    complete = sum(states[chip_id] == State.COMPLETE for chip_id in ids)
     shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
     size = summarize(store)["bytes"]
     space = "" if size is None else f", {size / 1e6:.1f} MB"

@@ -48,7 +48,7 @@ class StoreWriter(Callback):
     def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Hands a batch to the thread; raises the thread's error, and stops on SIGTERM as on Ctrl-C."""
         self._put(outputs)
-        if trainer.received_sigterm:
+        if trainer.received_sigterm:  # where no handler of the command's has raised already
             raise KeyboardInterrupt
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:

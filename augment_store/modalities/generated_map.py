@@ -63,11 +63,11 @@ class GeneratedMap(ABC):
         """Arrays it has beside the tokens, the main one first."""
 
     def all_arrays(
-        self, *, probabilities: bool, codebooks: int, windows: bool = False
+        self, *, probabilities: bool, codebooks: int, windows: bool = False, tokens_only: bool = False
     ) -> tuple[MapArray, ...]:
         """Every array of tokens or maps in its store."""
         tokens = token_arrays(self.name, codebooks, windows=windows)
-        return (*tokens, *self.arrays(probabilities=probabilities))
+        return tokens if tokens_only else (*tokens, *self.arrays(probabilities=probabilities))
 
     @abstractmethod
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -143,7 +143,11 @@ class StoreReader:
 
     def _array(self, name: str) -> StoredArray:
         if name not in self._schemas:
-            raise StoreError(f"{self.path}: no array {name!r} in this {self.spec.modality} store")
+            remedy = f", which holds tokens alone; make the maps with python -m generate decode --tokens {self.path} --store NEW"
+            raise StoreError(
+                f"{self.path}: no array {name!r} in this {self.spec.modality} store"
+                f"{remedy if self.spec.tokens_only else ''}"
+            )
         if name not in self._stored:
             self._stored[name] = StoredArray(self.path, self._schemas[name], self.shard_chips)
         return self._stored[name]

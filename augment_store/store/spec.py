@@ -96,6 +96,7 @@ class GenerationSpec:
         versions: Versions of the packages whose code decides the result.
         network_batch: Images that the network sees at a time, since kernels choose their arithmetic by it.
         codebooks: Codebooks of the output modality's tokenizer; a token has one index in each.
+        tokens_only: True if tokens are kept without the maps they decode to.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -113,6 +114,7 @@ class GenerationSpec:
     versions: Mapping[str, str]
     network_batch: Annotated[int, Field(ge=1)] = 1
     codebooks: Annotated[int, Field(ge=1, le=MAX_CODEBOOKS)] = 1
+    tokens_only: bool = False
 
     @property
     def map(self) -> GeneratedMap:
@@ -126,11 +128,14 @@ class GenerationSpec:
             probabilities=self.probabilities,
             codebooks=self.codebooks,
             windows=self.sampling.window is not None,
+            tokens_only=self.tokens_only,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        if not self.tokens_only:  # stores from before there was the choice keep their fingerprint
+            del plain["tokens_only"]
         return plain
 
     @classmethod

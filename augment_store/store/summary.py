@@ -54,7 +54,7 @@ def class_shares(store: AugmentStore) -> dict[str, float]:
     If more than `SHARES_CHIPS` chips are complete, that many evenly spread ones are counted.
     """
     kind, complete = store.spec.map, store.chips_in(State.COMPLETE)
-    if kind.continuous or not complete:
+    if kind.continuous or store.spec.tokens_only or not complete:
         return {}
     picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
     counts = np.zeros(NO_CODE + 1, dtype=np.int64)

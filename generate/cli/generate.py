@@ -15,7 +15,8 @@ Runs TerraMind in generate mode over a chip set and writes tokens and maps into 
 If interrupted, the same command resumes.
 
 There are subcommands:
-  audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)"""
+  audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)
+  decode   make the maps of a store that was generated with --arrays tokens (python -m generate decode --help)"""
 
 EXAMPLES: Final = """
 python -m generate audit --chips data/nyc
@@ -23,6 +24,7 @@ python -m generate --chips data/nyc --store stores/lulc --dry-run
 python -m generate --chips data/nyc --store stores/lulc
 python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
 python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
+python -m generate --chips data/nyc --store stores/lulc_tokens --arrays tokens
 python -m generate --chips data/large --store stores/windows --window 224
 python -m generate --chips s3://chips/nyc --store s3://maps/nyc_lulc
 python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
@@ -35,11 +37,13 @@ class CommandOptions(GenerateOptions):
 
     Attributes:
         dry_run: Print the plan and stop; needs neither weights nor network.
+        quiet: Report no progress; results are still printed.
     """
 
-    title: ClassVar[str] = "plan"
+    title: ClassVar[str] = "command"
 
     dry_run: bool = field(default=False, kw_only=True)
+    quiet: bool = field(default=False, kw_only=True)
 
 
 def generate_parser() -> OptionsParser:
@@ -60,4 +64,4 @@ def run(options: CommandOptions, command: str) -> int:
         check_weights(request.maps.weights)
     from generate.run import run_generation, show_plan
 
-    return show_plan(request) if options.dry_run else run_generation(request, command)
+    return show_plan(request) if options.dry_run else run_generation(request, command, quiet=options.quiet)

@@ -8,7 +8,7 @@ from typing import Final
 
 from augment_store.cli.parser import run_guarded
 
-COMMANDS: Final[Mapping[str, str]] = {"audit": "generate.cli.audit"}
+COMMANDS: Final[Mapping[str, str]] = {"audit": "generate.cli.audit", "decode": "generate.cli.decode"}
 """Modules of the subcommands, each imported when it is used."""
 
 GENERATE: Final = "generate.cli.generate"

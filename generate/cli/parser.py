@@ -56,9 +56,8 @@ def make_parser(module: str, description: str, examples: str, options: type[Opti
     text = f"terramind-tim-store {version('terramind-tim-store')}"
     parser.add_argument("--version", action="version", version=text, help="print the version and exit")
     hints = get_type_hints(options)
-    # the class itself first, then what it inherits, in the order in which dataclasses collect fields
-    groups = [group for group in options.__mro__ if issubclass(group, OptionGroup)]
-    for group in (groups[0], *reversed(groups[1:])):
+    # from the class that all inherit from to the class itself: the order in which dataclasses collect fields
+    for group in reversed([one for one in options.__mro__ if issubclass(one, OptionGroup)]):
         own = [one for one in fields(options) if one.name in inspect.get_annotations(group)]
         if own:
             arguments, helps = parser.add_argument_group(group.title), _help_texts(group)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import lightning
 import numpy as np
@@ -60,6 +60,21 @@ def find_sources(digests: NDArray[np.uint8]) -> NDArray[np.int16]:
     return first[inverse.ravel()].astype(np.int16)
 
 
+class ReadsChips(Protocol):
+    """Reads chips of one extent by their ids."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the ids of the chips that can be read."""
+
+    @property
+    def extent(self) -> ChipShape:
+        """Return the timesteps and size that all of them have."""
+
+    def __call__(self, chip_id: str) -> ChipInput:
+        """Read one chip."""
+
+
 @dataclass(frozen=True)
 class ChipReader:
     """Reads chips; one that cannot be used becomes a `ChipInput` with an error, and only a silent server raises.
@@ -98,6 +113,11 @@ class ChipReader:
         tensors = {name: torch.from_numpy(image) for name, image in images.items()}
         return ChipInput(chip_id, tensors, digests, sources, chip.series_index(self.modalities))
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return the ids of the chips that can be read."""
+        return self.chip_set.ids
+
 
 _NOTHING_READ: Final = (np.empty((0, 0), np.uint8), np.empty(0, np.int16), np.empty((0, 0), np.int32))
 """Digests, sources and positions of a chip that cannot be used."""
@@ -120,7 +140,7 @@ class ImageBatch:
     unusable: Sequence[ChipInput]
 
 
-def read_ahead(reader: ChipReader, ids: Sequence[str], threads: int) -> Iterator[ChipInput]:
+def read_ahead(reader: ReadsChips, ids: Sequence[str], threads: int) -> Iterator[ChipInput]:
     """Chips in order, read by threads some chips ahead of the model (decompression releases the GIL).
 
     Args:
@@ -151,7 +171,7 @@ class ImageBatches(IterableDataset[ImageBatch]):
         size: Images in a batch.
     """
 
-    def __init__(self, reader: ChipReader, ids: Sequence[str], threads: int, size: int) -> None:
+    def __init__(self, reader: ReadsChips, ids: Sequence[str], threads: int, size: int) -> None:
         self.reader = reader
         self.ids = ids
         self.threads = threads
@@ -192,7 +212,7 @@ class ChipDataModule(lightning.LightningDataModule):
         threads: Threads that read ahead.
     """
 
-    def __init__(self, reader: ChipReader, store: Path, spec: GenerationSpec, threads: int) -> None:
+    def __init__(self, reader: ReadsChips, store: Path, spec: GenerationSpec, threads: int) -> None:
         super().__init__()
         self.reader = reader
         self.store = store
@@ -206,7 +226,7 @@ class ChipDataModule(lightning.LightningDataModule):
         Raises:
             StoreError: If this process's spec is not the store's, for example on machines with different devices.
         """
-        store, wanted = AugmentStore.open(self.store), set(self.reader.chip_set.ids)
+        store, wanted = AugmentStore.open(self.store), set(self.reader.ids)
         store.check_fits(self.spec, self.reader.extent)
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.ids = pending_chips(store, wanted, rank, world_size)

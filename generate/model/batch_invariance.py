@@ -10,7 +10,8 @@ from torch import Tensor
 
 from augment_store.utils.text import format_size
 from generate.errors import OptionsError
-from generate.model.terramind import Generated, ImageKey, TerraMindGenerator
+from generate.model.map_decoder import Generated, ImageKey
+from generate.model.terramind import TerraMindGenerator
 
 Images = Mapping[str, Tensor]
 

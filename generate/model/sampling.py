@@ -78,7 +78,8 @@ def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p
         logits = logits.masked_fill(logits < kth, -torch.inf)
     if top_p > 0:
         ranked, order = logits.sort(dim=-1, descending=True, stable=True)
-        before = ranked.softmax(dim=-1).cumsum(dim=-1) - ranked.softmax(dim=-1)
+        shares = ranked.softmax(dim=-1)
+        before = shares.cumsum(dim=-1) - shares  # probability of all codes ranked above
         dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
         logits = logits.masked_fill(dropped, -torch.inf)
     return (logits / temperature).softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""TerraMind in generate mode. The only file of stage 1 that touches TerraTorch's internals.
+"""TerraMind in generate mode. With `generate.model.map_decoder` the only file that touches TerraTorch's internals.
 
 Upstream's `TerraMindGeneration.forward` samples across the batch, seeds itself from the global `random`,
 returns images without tokens and fails with more than one decoding step. So its published sub-modules are
@@ -12,68 +12,22 @@ whether a result is finite is a tensor, too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from augment_store.modalities.definitions import PATCH_SIZE
-from augment_store.store.spec import WINDOW_STEP, SamplingSpec
-from generate.model.async_copy import to_device
-from generate.model.sampling import StreamKey, draw, filtered_probabilities, token_probabilities
+from augment_store.store.spec import SamplingSpec
+from generate.model.map_decoder import Generated, ImageKey, MapDecoder
+from generate.model.sampling import draw, filtered_probabilities, token_probabilities
 from generate.model.windows import WindowBlender, WindowGrid
 from terramind_weights.catalog import HUB, RANDOM, GeneratorSource
 from terramind_weights.meta_init import without_weights
 from terramind_weights.verified_loading import load_proven, sha256_of_tensors
 from terramind_weights.weight_files import locate, read_state, sha256_of_file
-
-OUTPUT: Final = "output"
-"""Name of the output modality's buffers of statistics, since it may be an input as well."""
-
-ENCODER_PARTS: Final = ("encoder", "quant_proj")
-"""Parts of a tokenizer that turn images into tokens, which generation never does."""
-
-
-DIFFUSION_STEP: Final = WINDOW_STEP
-"""What a published diffusion decoder, which halves an image again and again, needs its sides to be a multiple of."""
-
-
-class ImageKey(NamedTuple):
-    """The chip and timestep of an image; keys its random streams.
-
-    Attributes:
-        chip_id: Id of the chip.
-        timestep: Its timestep.
-    """
-
-    chip_id: str
-    timestep: int
-
-
-@dataclass(frozen=True)
-class Generated:
-    """Results for B images and S samples, on the network's device.
-
-    Attributes:
-        tokens: Codebook indices, int64 ``[B, S, ty, tx]``; those of several windows one below the other.
-        token_probability: The network's probability of each, before temperature and filters, ``[B, S, ty, tx]``; of
-            several windows the mean over the pixels of each patch, weighted as the map.
-        decoded: The tokenizer decoder's output in float32, ``[B, S, C, H, W]``: class logits of a categorical
-            modality, values in its unit of a continuous one.
-        finite: Whether all outputs of the network and of the tokenizer's decoder are finite, bool ``[B, 2]``.
-    """
-
-    tokens: Tensor
-    token_probability: Tensor
-    decoded: Tensor
-    finite: Tensor
-
-
-PARTS: Final = ("network", "tokenizer's decoder")
-"""Columns of `Generated.finite`."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +56,7 @@ class SampledTokens(NamedTuple):
     finite: Tensor
 
 
-class TerraMindGenerator(nn.Module):
+class TerraMindGenerator(MapDecoder):
     """TerraMind's network and one output tokenizer's decoder.
 
     Args:
@@ -112,27 +66,17 @@ class TerraMindGenerator(nn.Module):
         sampling: How tokens are drawn.
 
     Attributes:
-        network_batch: Images that the network sees at a time; fewer are padded.
+        decodes: False to generate tokens alone.
     """
 
-    network_batch = 1
+    decodes = True
 
     def __init__(self, upstream: Any, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> None:
-        super().__init__()
+        super().__init__(upstream, modality, sampling)
         self.inputs = {name: upstream.mod_name_mapping[name] for name in inputs}
-        # Upstream knows a modality that is both by its key as an input; as output it is another one, of tokens.
-        self.target = next(key for key, name in upstream.output_mod_name_mapping.items() if name == modality)
-        self.sampling = sampling
         self.network = upstream.sampler.model
-        self.tokenizer = upstream.tokenizer[self.target]
-        self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
-        self.step = DIFFUSION_STEP if self.diffuses else PATCH_SIZE
-        for part in ENCODER_PARTS:
-            delattr(self.tokenizer, part)
-        for name, key in {**self.inputs, OUTPUT: self.target}.items():
-            self.register_buffer(f"mean_{name}", upstream.pretraining_mean[key][0].clone(), persistent=False)
-            self.register_buffer(f"std_{name}", upstream.pretraining_std[key][0].clone(), persistent=False)
-        self.modality = modality
+        for name, key in self.inputs.items():
+            self.keep_statistics(name, upstream, key)
         self.eval().requires_grad_(requires_grad=False)
 
     def statistics(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -154,7 +98,7 @@ class TerraMindGenerator(nn.Module):
         height, width = next(iter(images.values())).shape[-2:]
         windows = WindowGrid.of(height, width, self.sampling.window, self.step)
         padded = {name: windows.padded(self._standardise(name, image)) for name, image in images.items()}
-        noise = self._noise(owners, windows.padded_shape)
+        noise = self._noise(owners, windows.padded_shape) if self.decodes else None
         decoded, probability = WindowBlender(windows), WindowBlender(windows)
         tokens, finite = [], []
         for number, window in enumerate(windows):
@@ -163,13 +107,14 @@ class TerraMindGenerator(nn.Module):
             made = self._window(shown, draws, None if noise is None else windows.cut(noise, window))
             tokens.append(windows.tokens(made.tokens))
             finite.append(made.finite)
-            decoded.add(window, made.decoded)
+            if self.decodes:
+                decoded.add(window, made.decoded)
             probability.add_patches(window, made.token_probability)
         count = len(owners)
         return Generated(
             torch.cat(tokens, dim=2)[:count],
             probability.patches()[:count],
-            self._in_unit(decoded.image())[:count],
+            self._in_unit(decoded.image())[:count] if self.decodes else made.decoded,
             torch.stack(finite).all(dim=0)[:count],
         )
 
@@ -181,32 +126,17 @@ class TerraMindGenerator(nn.Module):
             torch.stack(parts, dim=1).view(self.network_batch, -1, *draws.grid)
             for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
-        decoded = torch.stack(
-            [
-                self._decode_map(tokens[:, sample], None if noise is None else noise[:, sample])
-                for sample in range(self.sampling.samples)
-            ],
-            dim=1,
-        )
+        decoded = self._decode_samples(tokens, noise) if self.decodes else tokens.new_zeros(len(tokens), 0)
         finite = torch.stack(
             [torch.stack([one.finite for one in drawn]).all(dim=0), decoded.isfinite().flatten(1).all(dim=1)],
             dim=1,
         )
         return Generated(tokens, probability, decoded, finite)
 
-    def _in_unit(self, decoded: Tensor) -> Tensor:
-        """Standardised values in the modality's unit; logits, whose mean is 0 and deviation 1, as they are."""
-        return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
-
     def _standardise(self, name: str, image: Tensor) -> Tensor:
         """``[network_batch, C, H, W]`` with pretraining mean 0 and deviation 1; what was not observed gets the mean."""
         standardised = (image - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
         return self._padded(standardised.nan_to_num(nan=0.0))
-
-    def _padded(self, values: Tensor) -> Tensor:
-        """Values ``[B, ...]`` with zeros for the slots without an image."""
-        missing = self.network_batch - len(values)
-        return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
 
     def _draws(self, owners: Sequence[ImageKey], grid: tuple[int, int], window: int | None) -> RandomDraws:
         """Random numbers for a batch's tokens; each image's come from its own streams."""
@@ -217,21 +147,6 @@ class TerraMindGenerator(nn.Module):
         return RandomDraws(
             grid, uniforms, self._gather(owners, lambda key: replace(key, window=window).order(count))
         )
-
-    def _noise(self, owners: Sequence[ImageKey], size: tuple[int, int]) -> Tensor | None:
-        """Initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None where the decoder is not one.
-
-        It is drawn for whole images, so that windows begin with the same where they overlap.
-        """
-        if not self.diffuses:
-            return None
-        return self._gather(owners, lambda key: key.noise((self.tokenizer.n_channels, *size)))
-
-    def _gather(self, owners: Sequence[ImageKey], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
-        """What each image and sample draws, ``[network_batch, S, ...]``, on the network's device."""
-        seed, samples = self.sampling.seed, range(self.sampling.samples)
-        rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
-        return self._padded(to_device(torch.stack(rows), self.network.mask_token.device))
 
     def _draw_tokens(
         self, images: Mapping[str, Tensor], draws: RandomDraws, count: int
@@ -293,24 +208,6 @@ class TerraMindGenerator(nn.Module):
         queries = self.network.mask_token + _at(head.forward_embed({"tensor": blank})["emb"], positions)
         logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))
         return logits
-
-    def _decode_map(self, tokens: Tensor, noise: Tensor | None) -> Tensor:
-        """The tokenizer decoder's output ``[B, C, H, W]``, standardised, for tokens ``[B, ty, tx]``."""
-        if noise is None:
-            height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
-            decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
-            return decoded.float()
-        return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
-
-    def _denoise(self, image: Tensor, condition: Tensor) -> Tensor:
-        """As TerraTorch's `PipelineCond`, but from each image's own noise instead of one drawn for the batch."""
-        scheduler = self.tokenizer.noise_scheduler
-        scheduler.set_timesteps(self.sampling.diffusion_steps, mode="trailing")
-        for step in scheduler.timesteps:
-            predicted = self.tokenizer.decoder(image, step, condition)
-            with torch.autocast(image.device.type, enabled=False):
-                image = scheduler.step(predicted.float(), step, image).prev_sample
-        return image
 
 
 def _at(embedded: Tensor, positions: Tensor) -> Tensor:
@@ -375,6 +272,36 @@ def load_generator(
     load_proven(module.tokenizer, read_state(decoder), decoder)
     load_proven(module.network, read_state(network), network)
     return LoadedGenerator(module, "checkpoint", *map(sha256_of_file, files))
+
+
+def load_decoder(
+    source: GeneratorSource, inputs: Sequence[str], modality: str, sampling: SamplingSpec, weights: str
+) -> tuple[MapDecoder, str]:
+    """Build the decoder that a generator ends with, and load its weights with proof.
+
+    Args:
+        source: Which generator.
+        inputs: Its input modalities, which decide what random weights are drawn.
+        modality: Output modality.
+        sampling: How its tokens were drawn.
+        weights: ``hub``, a folder with the published files, or ``random`` (seeded by the run seed).
+
+    Returns:
+        The decoder, and the SHA-256 of its weight file, or of its tensors if weights are random.
+
+    Raises:
+        UnknownGeneratorError: If the generator does not make the modality.
+        WeightsError: If weights are missing, unreadable or not provably in use.
+    """
+    if weights == RANDOM:
+        module = MapDecoder(_build(source.architecture, inputs, modality, sampling), modality, sampling)
+        return module, sha256_of_tensors(module.tokenizer)
+    path = locate(source.tokenizer(modality), source, None if weights == HUB else Path(weights))
+    with without_weights():
+        upstream = _build(source.architecture, inputs, modality, sampling)
+    module = MapDecoder(upstream, modality, sampling)
+    load_proven(module.tokenizer, read_state(path), path)
+    return module, sha256_of_file(path)
 
 
 def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> Any:

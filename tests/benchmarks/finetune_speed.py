@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from generate.model.terramind import ImageKey
+from generate.model.map_decoder import ImageKey
 from tests.benchmarks import generation_speed
 from tests.benchmarks.table import DEVICE, Row, peak_memory, seconds
 

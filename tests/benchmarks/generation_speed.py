@@ -25,7 +25,8 @@ from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.lightning_module import GenerationModule
-from generate.model.terramind import ImageKey, LoadedGenerator, load_generator
+from generate.model.map_decoder import ImageKey
+from generate.model.terramind import LoadedGenerator, load_generator
 from generate.options import GenerateOptions
 from generate.plan import build_spec, entries_to_announce, find_scenes
 from generate.store_writer import StoreWriter
@@ -160,7 +161,8 @@ def bf16() -> list[float]:
 OURS = """
 import sys
 from pathlib import Path
-from generate.model.terramind import ImageKey, load_generator
+from generate.model.map_decoder import ImageKey
+from generate.model.terramind import load_generator
 from terramind_weights.catalog import PUBLISHED
 from tests.benchmarks.generation_speed import INPUTS, SAMPLING, DEVICE, images
 module = load_generator(PUBLISHED[sys.argv[1]], INPUTS, "LULC", SAMPLING, sys.argv[2]).module.to(DEVICE)

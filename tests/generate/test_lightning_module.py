@@ -8,7 +8,7 @@ from augment_store.modalities.registry import MAPS
 from augment_store.store.schema import ChipShape, map_arrays
 from generate.data.datamodule import ChipInput, ImageBatch
 from generate.lightning_module import GenerationModule, device_maps, stored
-from generate.model.terramind import Generated
+from generate.model.map_decoder import Generated
 from tests.worlds import make_sampling, make_spec
 
 pytestmark = pytest.mark.slow

@@ -15,8 +15,8 @@ from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from generate.cli.main import main
 from generate.model.batch_invariance import choose_network_batch_by_probe
+from generate.model.map_decoder import ImageKey
 from generate.model.sampling import StreamKey
-from generate.model.terramind import ImageKey
 from generate.model.windows import WindowAxis, WindowBlender, WindowGrid, shares
 from tests.augment_store.inspect.test_command import page_data
 from tests.generate.conftest import assert_equal_stores
