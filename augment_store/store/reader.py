@@ -143,11 +143,11 @@ class StoreReader:
 
     def _array(self, name: str) -> StoredArray:
         if name not in self._schemas:
-            remedy = f", which holds tokens alone; make the maps with python -m generate decode --tokens {self.path} --store NEW"
-            raise StoreError(
-                f"{self.path}: no array {name!r} in this {self.spec.modality} store"
-                f"{remedy if self.spec.tokens_only else ''}"
-            )
+            lacks = f"{self.path}: no array {name!r} in this {self.spec.modality} store"
+            if self.spec.tokens_only:
+                remedy = f"python -m generate decode --tokens {self.path} --store NEW"
+                raise StoreError(f"{lacks}, which holds tokens alone; make the maps with {remedy}")
+            raise StoreError(lacks)
         if name not in self._stored:
             self._stored[name] = StoredArray(self.path, self._schemas[name], self.shard_chips)
         return self._stored[name]
