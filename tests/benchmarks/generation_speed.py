@@ -143,6 +143,14 @@ def batches() -> list[float]:
     return paired(singly, lambda: four.generate(given, owners), repeats=5)
 
 
+def tokens_alone() -> list[float]:
+    """Seconds with maps over seconds for tokens alone, of images in the same batches."""
+    whole, alone, given = load().module, load().module, images(BATCH)
+    alone.decodes = False
+    owners = [ImageKey(str(slot), 0) for slot in range(BATCH)]
+    return paired(lambda: whole.generate(given, owners), lambda: alone.generate(given, owners), repeats=5)
+
+
 def bf16() -> list[float]:
     """Share of pixels that bf16-mixed changes, image by image; the share of tokens is printed."""
     module, shares, tokens = load("tiny", 1).module, [], []
@@ -279,6 +287,7 @@ TABLE = (
         lambda: against_forward(identical=False),
         at_least=0.98,
     ),
+    Row("tokens", "tokens alone, tiny", "tokens and maps", tokens_alone, at_least=3.0),
     Row("batches", "images in batches of four", "one image at a time", batches),
     Row("bf16", "pixels changed by --precision bf16-mixed", "all pixels", bf16),
     Row("start", "import to first chip, base", "upstream's", lambda: loading(0), at_most=1.0),
