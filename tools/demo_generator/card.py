@@ -55,7 +55,7 @@ def agreement_rows(scores: Scores) -> list[tuple[str, str, str]]:
 def model_card(
     scores: Scores, parameters: int, seed: int, scenes: int, schedules: Mapping[str, Schedule]
 ) -> str:
-    """Writes the card.
+    """Write the card.
 
     Args:
         scores: Scores on held-out scenes.

@@ -24,7 +24,7 @@ CODE_SCALE: Final = 0.05
 
 
 def cosines(count: int, positions: torch.Tensor) -> torch.Tensor:
-    """The first `count` cosines of the DCT-II, [count, N], at N positions in 0..1."""
+    """Return the first `count` cosines of the DCT-II, [count, N], at N positions in 0..1."""
     return torch.cos(torch.pi * torch.arange(count)[:, None] * positions[None, :])
 
 
@@ -64,7 +64,7 @@ def code_embedding(codebook: torch.Tensor, dim: int) -> torch.Tensor:
 
 @torch.no_grad()
 def initialise(network: TerraMind, tokenizers: dict[str, VQVAE]) -> None:
-    """Gives the patch projections and token embeddings of a network their initial weights, in place.
+    """Set the initial weights of a network's patch projections and token embeddings, in place.
 
     Args:
         network: With the images of `INPUTS` and the tokenizers' modalities.

@@ -67,7 +67,7 @@ def predict(
 def decode_expected(
     tokenizer: VQVAE, probabilities: torch.Tensor, tokens: torch.Tensor, positions: torch.Tensor
 ) -> torch.Tensor:
-    """Decodes the expected code: true codes, replaced where predicted by the mean code of the prediction.
+    """Decode the expected code: true codes, replaced where predicted by the mean code of the prediction.
 
     Args:
         tokenizer: The frozen `VQVAE`.

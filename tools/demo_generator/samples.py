@@ -41,7 +41,7 @@ class Batch:
     ndvi: torch.Tensor
 
     def map_of(self, target: str) -> torch.Tensor:
-        """The true map as its tokenizer takes it: class planes [B, 10, H, W], or NDVI [B, 1, H, W]."""
+        """Return the true map as its tokenizer takes it: class planes [B, 10, H, W], or NDVI [B, 1, H, W]."""
         if target == NDVI:
             return self.ndvi
         batch, height, width = self.lulc.shape
@@ -64,7 +64,7 @@ def standardise(values: NDArray[np.generic], key: str) -> torch.Tensor:
 
 
 def collate(windows: Windows, inputs: Iterable[str]) -> Batch:
-    """Joins windows into a batch.
+    """Join windows into a batch.
 
     Args:
         windows: Rasters of one size, each with the timestep to take.
@@ -88,7 +88,7 @@ def collate(windows: Windows, inputs: Iterable[str]) -> Batch:
 
 
 def _turn(batch: Batch, quarter_turns: int, mirror: bool) -> Batch:
-    """Turns and mirrors a whole batch; one of the eight symmetries of the square."""
+    """Turn and mirror a whole batch; one of the eight symmetries of the square."""
 
     def moved(image: torch.Tensor) -> torch.Tensor:
         image = torch.rot90(image, quarter_turns, dims=(-2, -1))

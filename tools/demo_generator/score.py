@@ -50,7 +50,7 @@ class Agreement:
 
 
 def agreement(maps: NDArray[Any], truth: NDArray[np.uint8]) -> Agreement:
-    """Compares class maps [B, H, W] of the ten-class legend with the truth, pixel by pixel."""
+    """Compare class maps [B, H, W] of the ten-class legend with the truth, pixel by pixel."""
     macro = np.full(256, -1)
     macro[list(MACRO_CLASS)] = list(MACRO_CLASS.values())
     return Agreement(float((maps == truth).mean()), float((macro[maps] == macro[truth]).mean()))

@@ -64,7 +64,7 @@ PLAN: Final = Plan(
 
 
 def stored(module: nn.Module) -> dict[str, torch.Tensor]:
-    """A module's tensors as they go into a file: float16, tied output layers left out."""
+    """Return a module's tensors as they go into a file: float16, tied output layers left out."""
     return {
         key: value.detach().half().clone().contiguous()
         for key, value in module.state_dict().items()
@@ -73,7 +73,7 @@ def stored(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save(trained: Trained, folder: Path) -> None:
-    """Writes network and tokenizers under the names the catalogue entry has."""
+    """Write network and tokenizers under the names the catalogue entry has."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(stored(trained.network), folder / SOURCE.network.filename)
     save_file(stored(trained.tokenizers[LULC]), folder / SOURCE.tokenizers["LULC"].filename)
@@ -82,7 +82,7 @@ def save(trained: Trained, folder: Path) -> None:
 
 @contextmanager
 def shown(progress: Progress, what: str, total: int) -> Iterator[Report]:
-    """A progress bar as a `Report`: steps done, and the mean loss of the last fifty."""
+    """Show a progress bar as a `Report`: steps done, and the mean loss of the last fifty."""
     task = progress.add_task(what, total=total)
     losses: list[float] = []
 

@@ -62,7 +62,7 @@ class Schedule:
 
 @contextmanager
 def deterministic(seed: int, threads: int) -> Iterator[None]:
-    """Fixes everything PyTorch's results depend on, and puts it back.
+    """Fix everything that PyTorch's results depend on, and put it back.
 
     Args:
         seed: Seed of PyTorch's generator, which initialises the weights.
@@ -83,7 +83,7 @@ def deterministic(seed: int, threads: int) -> Iterator[None]:
 def optimise(
     parameters: list[nn.Parameter], loss_at: Callable[[int], torch.Tensor], schedule: Schedule, report: Report
 ) -> None:
-    """Runs AdamW with warm-up and cosine decay.
+    """Run AdamW with warm-up and cosine decay.
 
     Args:
         parameters: What to train.
