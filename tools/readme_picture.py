@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment_store import AugmentStore, ChipSet, LegendTable
-from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
+from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, S2L2A, LegendClass
 from augment_store.modalities.rendering import draw_radar, draw_relief, draw_rgb, palette
 
 OUT: Final = Path("docs/images/pipeline.png")
@@ -31,6 +31,13 @@ ARMS: Final = {"baseline": "fine-tune\nwithout maps", "tim_lulc": "fine-tune\nwi
 
 COLORS: Final = 128
 """Colors of the PNG, so that it stays below 200 kB."""
+
+BLUE: Final = S2L2A.bands.index("BLUE")
+BRIGHT: Final = 2000
+"""Reflectance × 10⁴ in blue that little but cloud has."""
+
+WIDTH, HEIGHT, BOTTOM = 12.0, 2.35, 0.5
+"""Size of the figure, and height of the line below the panels, in inches."""
 
 INK: Final = "#22282c"
 ACCENT: Final = "#2a7f8f"
@@ -52,9 +59,14 @@ class Panel:
 
 
 def choose_chip(chips: ChipSet) -> str:
-    """Return the test chip with the most classes in its mask, the first of several."""
-    classes = {chip_id: len(np.unique(chips.mask(chip_id))) for chip_id in chips.splits["test"]}
-    return max(classes, key=lambda chip_id: classes[chip_id])
+    """Return the test chip with the most classes in its mask; of several, the one with the least cloud."""
+
+    def rank(chip_id: str) -> tuple[int, float]:
+        classes = np.setdiff1d(chips.mask(chip_id), [IGNORED_LABEL])
+        clouds = (chips.raster(chip_id, "S2L2A")[0, BLUE] > BRIGHT).mean()
+        return len(classes), -float(clouds)
+
+    return max(chips.splits["test"], key=rank)
 
 
 def paint(labels: NDArray[Any], legend: Sequence[LegendClass]) -> NDArray[np.uint8]:
@@ -95,17 +107,19 @@ def verdict(run: Path) -> str:
 def draw(shown: Sequence[Panel], headline: str) -> Figure:
     """Draw the panels in a row, an arrow before each stage, and the verdict below."""
     widths = [1.45 if panel.arrow else 1.08 for panel in shown]
-    figure = Figure(figsize=(12, 3.0), facecolor="white")
+    figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="white")
     left, unit = 0.005, 0.99 / sum(widths)
     for panel, width in zip(shown, widths, strict=True):
         left += (width - 1.0) * unit
-        ax = figure.add_axes((left, 0.24, unit, unit * 4))  # figure of 4 : 1
+        ax = figure.add_axes((left, BOTTOM / HEIGHT, unit, unit * WIDTH / HEIGHT))
         _show(ax, panel)
         if panel.arrow:
-            _arrow(figure, panel.arrow, left - 0.02 * unit, 0.42 * unit)
+            _arrow(figure, panel.arrow, left - 0.02 * unit, 0.42 * unit, unit * WIDTH / HEIGHT)
         left += unit
-    words = textwrap.fill(f"The demo's verdict: {headline}", 120)
-    figure.text(0.5, 0.06, words, ha="center", va="center", fontsize=11, color=INK, weight="bold")
+    words = textwrap.fill(f"The demo's verdict: {headline}", 130)
+    figure.text(
+        0.5, 0.45 * BOTTOM / HEIGHT, words, ha="center", va="center", fontsize=10, color=INK, weight="bold"
+    )
     return figure
 
 
@@ -115,13 +129,13 @@ def _show(ax: Axes, panel: Panel) -> None:
     ax.set_axis_off()
 
 
-def _arrow(figure: Figure, stage: str, right: float, length: float) -> None:
-    middle = 0.24 + 0.25
+def _arrow(figure: Figure, stage: str, right: float, length: float, side: float) -> None:
+    middle = BOTTOM / HEIGHT + side / 2
     ax = figure.add_axes((right - length, middle - 0.1, length, 0.2))
     ax.set_axis_off()
     arrow = {"arrowstyle": "-|>", "color": ACCENT, "lw": 2.2, "mutation_scale": 16}
     ax.annotate("", xy=(1.0, 0.4), xytext=(0.05, 0.4), xycoords="axes fraction", arrowprops=arrow)
-    ax.text(0.5, 0.75, stage, ha="center", va="bottom", fontsize=9, color=ACCENT, weight="bold")
+    ax.text(0.5, 0.75, stage, ha="center", va="bottom", fontsize=8, color=ACCENT, weight="bold")
 
 
 def main(arguments: Sequence[str]) -> int:
