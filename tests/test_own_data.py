@@ -199,5 +199,5 @@ def test_the_study_can_be_planned(place, monkeypatch, capsys):
     assert plan == f"{whole} --dry-run"
     assert run(plan) == 0
     told = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("python -m finetune fit ") for line in told) == 4 * 3
-    assert sum(line.startswith("python -m generate ") for line in told) == 2
+    assert sum(line.startswith("tim-finetune fit ") for line in told) == 4 * 3
+    assert sum(line.startswith("tim-generate ") for line in told) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Final
 
 from augment_store.io.files import atomic_write, read_text
 from augment_store.io.remote import without_secrets
+from augment_store.store.history import command_line as as_command_line
 from augment_store.utils.validation import load_json
 from eval.errors import StudyError
 from eval.study.config import CommandArgs
@@ -55,7 +55,8 @@ def forget(out: Path, steps: Sequence[Step]) -> None:
 
 def command_line(step: Step) -> str:
     """Return the command as a user would type it, with the checkpoint from which an interrupted training resumes."""
-    return without_secrets(shlex.join(["python", "-m", *_words(step)]))
+    module, *arguments = _words(step)
+    return as_command_line(module, arguments)
 
 
 def run_step(out: Path, step: Step) -> None:
@@ -67,7 +68,9 @@ def run_step(out: Path, step: Step) -> None:
     words = _words(step)
     if step.checkpoint is not None and words == step.words:
         _discard_unfinished(step.checkpoint.parents[1])
-    status = subprocess.run([sys.executable, "-m", *words], check=False).returncode
+    # -P: a generate.py in the working folder is not run in place of the package, unless that is a checkout of it
+    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    status = subprocess.run([sys.executable, *safe, "-m", *words], check=False).returncode
     if status or not _is_whole(step):
         reason = f"ended with exit status {status}" if status else _unfinished(step)
         raise StudyError(

@@ -12,13 +12,14 @@ from eval.cli.main import main
 from eval.cli.study import CONFIGS
 from eval.study import runner
 from eval.study.config import Study
-from eval.study.plan import plan, unequal_recipes
+from eval.study.plan import Step, plan, unequal_recipes
 from eval.study.power import StandardDeviations, resolvable
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
 from finetune.run.manifest import RunManifest
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
+from tests.conftest import ROOT
 from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
@@ -62,7 +63,7 @@ def ran(monkeypatch):
 
     def run(command, check):
         assert not check
-        words = tuple(command[2:])
+        words = tuple(command[command.index("-m") + 1 :])
         ran.commands.append(words)
         ran.before(words)
         if ran.fail and ran.fail in words:
@@ -85,6 +86,16 @@ def study(*more):
     return main(["study", "--config", "study.yaml", *more])
 
 
+def test_a_file_called_like_a_stage_is_not_run_in_its_place(tmp_path, monkeypatch):
+    """`python -m` looks into the working folder first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Path("eval.py").write_text("open('shadowed', 'w').close()")
+    Path("product").touch()
+    runner.run_step(Path("out"), Step("eval", ("eval", "--version"), Path("product")))
+    assert not Path("shadowed").exists()
+
+
 def kinds(commands):
     return [words[1] if words[0] == "eval" else words[0] for words in commands]
 
@@ -95,13 +106,13 @@ def test_commands(folder, capsys):
     commands = [line for line in printed if not line.startswith("#")]
     lines = [printed[0], *commands, printed[-1]]
     assert lines[0] == "# 0 of 11 steps are done"
-    assert lines[1] == "python -m generate --chips chips --store out/stores/lulc --top-k 1"
+    assert lines[1] == "tim-generate --chips chips --store out/stores/lulc --top-k 1"
     assert lines[4] == (
-        "python -m finetune fit --config nyc_tim_lulc --chips chips --augment out/stores/lulc --seed 1 "
+        "tim-finetune fit --config nyc_tim_lulc --chips chips --augment out/stores/lulc --seed 1 "
         "--run out/runs/tim/seed_1"
     )
     assert lines[-2] == (
-        "python -m eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
+        "tim-eval compare --baseline out/runs/plain/seed_1 out/runs/plain/seed_2 --candidate "
         "out/runs/tim/seed_1 out/runs/tim/seed_2 --control zero=out/zero_shot/zero --out out/reports/tim "
         "--study out --comparison tim"
     )
@@ -328,9 +339,9 @@ def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkey
     lines = capsys.readouterr().out.splitlines()
     named = f"--chips {world.root} --layout {layout}"
     for line in lines:
-        if line.startswith(("python -m generate", "python -m finetune")):
+        if line.startswith(("tim-generate", "tim-finetune")):
             assert f"{named} --scenes '_[01]$'" in line
-        if line.startswith("python -m eval zero-shot"):
+        if line.startswith("tim-eval zero-shot"):
             assert named in line
             assert "--scenes" not in line  # they are the store's
     assert "# power: 2 test scenes, 2 seeds, 1 comparison declared" in lines
