@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.cli.parser import add_layout_argument, add_legend_argument
+from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument
 from augment_store.errors import PublishError
 from augment_store.inspect.references import masks_table
 from augment_store.integrity.input_match import open_chips
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REPO",
         help="upload to this Hugging Face data set, as owner/name; made private, needs --license and --attribution",
     )
+    add_quiet_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
     publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
-    facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push)
+    facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push, quiet=args.quiet)
     held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"
     sys.stdout.write(f"{printable(str(args.out))}: {held}, generated, not reference\n")
     if args.push:

@@ -24,6 +24,7 @@ from augment_store.publish.facts import StoreFacts, read_facts
 from augment_store.publish.stac import COLLECTION, FOOTPRINTS, collection_json
 from augment_store.store.history import without_places
 from augment_store.store.writer import AugmentStore
+from augment_store.utils.progress import ProgressReporter, track
 
 _ARRAY_FILE: Final = re.compile(r"zarr\.json|c(/\d+)+")
 """Files of a Zarr array, relative to its folder: metadata and chunks (or shards)."""
@@ -37,6 +38,7 @@ def publish(
     chips: ChipSet | None = None,
     table: LegendTable | None = None,
     repo: str | None = None,
+    quiet: bool = True,
 ) -> StoreFacts:
     """Write a sound store with its STAC collection, dataset card and a table of its chips.
 
@@ -47,6 +49,7 @@ def publish(
         chips: The chips it was generated from, for the agreement with their references.
         table: Legend table to the masks' classes; None to compare with no masks.
         repo: Hugging Face repository it goes to.
+        quiet: Report no progress.
 
     Returns:
         The facts it was described by.
@@ -58,9 +61,10 @@ def publish(
     """
     check_outside(out, store.path)
     with atomic_folder(out) as draft:
-        check_sound(store, chips)
+        check_sound(store, chips, quiet=quiet)
         inspector = StoreInspector(store, chips, table)
-        measured = list(inspector.measure(range(len(store.chip_ids))))
+        chips_measured = inspector.measure(range(len(store)))
+        measured = list(track(chips_measured, "measuring", len(store), quiet=quiet))
         date = datetime.now(UTC).date().isoformat()
         facts = read_facts(inspector, measured, publication, repo=repo, date=date)
         _copy(store, draft / facts.folder)
@@ -70,14 +74,17 @@ def publish(
     return facts
 
 
-def check_sound(store: AugmentStore, chips: ChipSet | None) -> None:
+def check_sound(store: AugmentStore, chips: ChipSet | None, *, quiet: bool = True) -> None:
     """Make sure that `verify_store` finds nothing wrong with a store.
 
     Raises:
         PublishError: Naming the first problem, and how many there are.
     """
-    # 1,000 are enough to report: a million chips may be pending
-    found = list(itertools.islice(map(str, verify_store(store, chips)), 1000))
+    work = len(store) * (1 if chips is None else 2)
+    with ProgressReporter("verifying", work, quiet=quiet) as progress:
+        problems = verify_store(store, chips, on_checked=progress.advance)
+        # 1,000 are enough to report: a million chips may be pending
+        found = list(itertools.islice(map(str, problems), 1000))
     if found:
         count = (
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"
