@@ -8,8 +8,8 @@
 >>> comparison = compare_arms(arms)
 >>> comparison.verdict.headline
 'A difference, but no claim: mIoU +12.64 pp [+11.97 pp, +13.32 pp], tim against base'
->>> comparison.verdict.lacking
-('a control, so nothing rules out other explanations of a difference',)
+>>> comparison.verdict.lacking[-1]
+'a control, so nothing rules out other explanations of a difference'
 >>> sorted(arms["candidate"][0].metrics.by_class["iou_by_class"])
 ['developed', 'forest', 'herbaceous', 'other', 'water']
 """

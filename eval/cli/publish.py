@@ -12,6 +12,7 @@ from augment_store.errors import PublishError
 from augment_store.io.files import check_free
 from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.hub import push
+from eval.publish.recompute import check_numbers
 from eval.publish.report import read_report
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             f"--push {args.push}: say with --attribution who to credit for the chips and masks"
         )
     report = read_report(args.report)
+    table = check_numbers(args.report, report)
     RunManifest.read(args.run)
     places = PathOverrides(args.chips, args.store, args.layout)
     places.check()
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.publish.model_card import claim
 
     imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
-    publish(args.run, report, args.out, places=places, imprint=imprint)
+    publish(args.run, report, table, args.out, places=places, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")

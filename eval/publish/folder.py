@@ -11,8 +11,10 @@ from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
+from eval.publish.recompute import CountsTable, check_own_counts
 from eval.publish.report import with_short_paths
 from eval.score.load import Opened, open_run
+from eval.score.record import Score
 from eval.score.recorded import check_recipe
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
@@ -22,6 +24,7 @@ from terramind_weights.weight_files import sha256_of_file
 def publish(
     run: Path,
     report: Report,
+    table: CountsTable,
     out: Path,
     *,
     places: PathOverrides,
@@ -32,6 +35,7 @@ def publish(
     Args:
         run: Run directory.
         report: Report in which the run is one of the candidate's.
+        table: The counts of that report.
         out: Folder to make.
         places: Where chips and store are now.
         imprint: Name, licence and credits.
@@ -45,6 +49,7 @@ def publish(
         manifest = RunManifest.read(run)
         opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
         check_recipe(opened.config, manifest)
+        check_own_counts(table, report, Score.read(run), sha256_of_file(opened.checkpoint))
         _write(opened, manifest, with_short_paths(report), draft, imprint)
 
 

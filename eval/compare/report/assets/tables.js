@@ -17,7 +17,7 @@ function verdict() {
   const { verdict, difference, test } = report;
   $("names").textContent = `${candidate.title} against ${baseline.title}`;
   $("facts").textContent = `${counted(test.chips, "test chip")} of ${counted(test.scenes.length, "scene")} · ${report.created.slice(0, 10)}`;
-  $("verdict").classList.add(verdict.claimed ? "claimed" : verdict.outcome === "negative" ? "worse" : "unclear");
+  $("verdict").classList.add(verdict.claimed ? "claimed" : verdict.harmful ? "worse" : "unclear");
   $("headline").textContent = verdict.outcome;
   $("difference").textContent = `${points(difference.difference)} pp of mIoU`;
   $("interval").textContent = difference.low == null ? "no interval: a single scene" : `95 % interval ${interval(difference)}`;
