@@ -47,7 +47,7 @@ def _first(facts: StoreFacts) -> Iterator[str]:
 
 
 def _content(facts: StoreFacts) -> Iterator[str]:
-    spec, places = facts.spec, facts.places
+    spec, extent = facts.spec, facts.spatial_extent
     sampling = spec.sampling
     rows = {
         "generator": escape_markdown(spec.generator)
@@ -58,14 +58,14 @@ def _content(facts: StoreFacts) -> Iterator[str]:
         "sampling": f"temperature {sampling.temperature:g}, top-k {sampling.top_k}, top-p {sampling.top_p:g}, "
         f"{pluralize(sampling.decoding_steps, 'decoding step')}, seed {sampling.seed}"
         + (f", in blended windows of {sampling.window} px" if sampling.window else ""),
-        "chips": f"{facts.chips:,} of {facts.extent.height} × {facts.extent.width} pixels",
+        "chips": f"{facts.chips:,} of {facts.chip_shape.height} × {facts.chip_shape.width} pixels",
         "scenes": f"{facts.scenes:,}",
-        "timesteps, samples of each": f"{facts.extent.timesteps}, {sampling.samples}",
-        "coordinate reference systems": escape_markdown(", ".join(places.systems)) or "not known",
-        "pixel": "not known" if places.metres is None else f"{places.metres:g} m",
+        "timesteps, samples of each": f"{facts.chip_shape.timesteps}, {sampling.samples}",
+        "coordinate reference systems": escape_markdown(", ".join(extent.systems)) or "not known",
+        "pixel": "not known" if extent.metres is None else f"{extent.metres:g} m",
         "extent (west, south, east, north)": "not known"
-        if places.box is None
-        else ", ".join(map(str, places.box)),
+        if extent.box is None
+        else ", ".join(map(str, extent.box)),
         "fingerprint of the spec": code_span(spec.fingerprint),
     }
     yield "## What is in it"

@@ -43,11 +43,11 @@ class StoreFacts:
         publication: Name, license and credits.
         folder: Name of the store's folder within what is published.
         spec: What made it.
-        extent: Sizes of its chips.
+        chip_shape: Sizes of its chips.
         first_chip: Id of its first chip, for examples.
         chips: Number of chips, all complete.
         scenes: Number of scenes.
-        places: Where they lie.
+        spatial_extent: Where they lie.
         measures: Mean over all chips of each of `augment_store.inspect.statistics.MEASURES`, NaN if it does
             not apply.
         shares: Share of each class by name; empty if maps have no classes.
@@ -59,11 +59,11 @@ class StoreFacts:
     publication: PublicationInfo
     folder: str
     spec: GenerationSpec
-    extent: ChipShape
+    chip_shape: ChipShape
     first_chip: str
     chips: int
     scenes: int
-    places: SpatialExtent
+    spatial_extent: SpatialExtent
     measures: Mapping[str, float]
     shares: Mapping[str, float]
     audit: tuple[str, ...]
@@ -118,11 +118,11 @@ def read_facts(
         publication=publication,
         folder=store.path.resolve().name,
         spec=store.spec,
-        extent=store.extent,
+        chip_shape=store.extent,
         first_chip=store.chip_ids[0],
         chips=len(store.chip_ids),
         scenes=len({entry.scene_id for entry in iter_entries(store)}),
-        places=read_extent(store),
+        spatial_extent=read_extent(store),
         measures=average_by_split(chips)[0].measures,
         shares=class_shares(store),
         audit=tuple(str(finding.get("message", finding)) for finding in store.audit),

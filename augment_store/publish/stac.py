@@ -30,8 +30,12 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
 
     A store knows no dates, so the temporal extent is open on both sides.
     """
-    box = facts.places.box or _WORLD
-    nowhere = "" if facts.places.box else " Where the chips lie is not known: the extent is the whole Earth."
+    box = facts.spatial_extent.box or _WORLD
+    nowhere = (
+        ""
+        if facts.spatial_extent.box
+        else " Where the chips lie is not known: the extent is the whole Earth."
+    )
     # STAC wants an extent in time; open on both sides says that it is not known
     unknown: list[datetime | None] = [None, None]
     collection = pystac.Collection(
@@ -50,8 +54,10 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
         ClassificationExtension.ext(collection.assets["store"], add_if_missing=True).classes = _classes(
             facts.spec
         )
-    if facts.places.systems:
-        ProjectionExtension.summaries(collection, add_if_missing=True).code = list(facts.places.systems)
+    if facts.spatial_extent.systems:
+        ProjectionExtension.summaries(collection, add_if_missing=True).code = list(
+            facts.spatial_extent.systems
+        )
     return collection
 
 
