@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 MODULES = ("augment_store", "generate", "finetune", "eval", "demo", "demo.world", "tools.demo_generator")
 SUBCOMMANDS = [
     "generate audit",
+    "generate decode",
     *(f"augment_store {name}" for name in STORE_COMMANDS),
     *(f"eval {name}" for name in EVAL_COMMANDS),
 ]

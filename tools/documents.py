@@ -15,6 +15,7 @@ from augment_store.cli.main import COMMANDS as STORE_COMMANDS
 from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from finetune.options import parser as finetune_parser
 from generate.cli.audit import audit_parser
+from generate.cli.decode import decode_parser
 from generate.cli.generate import generate_parser
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -38,7 +39,12 @@ def project() -> dict[str, Any]:
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of each command, by package and subcommand."""
-    parsers = {"generate": generate_parser(), "generate audit": audit_parser(), "finetune": finetune_parser()}
+    parsers: dict[str, argparse.ArgumentParser] = {
+        "generate": generate_parser(),
+        "generate audit": audit_parser(),
+        "generate decode": decode_parser(),
+        "finetune": finetune_parser(),
+    }
     for package, commands in {"augment_store": STORE_COMMANDS, "eval": EVAL_COMMANDS}.items():
         for name, command in commands.items():
             parser = argparse.ArgumentParser(f"python -m {package} {name}", allow_abbrev=False)
