@@ -27,16 +27,16 @@ class Stage:
 
     @property
     def command(self) -> str:
-        """The command as a user would type it."""
+        """Return the command as a user would type it."""
         return shlex.join(["python", "-m", self.module, *self.arguments])
 
     def run(self) -> int:
-        """Runs the command in this process, which saves importing TerraTorch again; returns its exit status."""
+        """Run the command in this process, which saves importing TerraTorch again; return its exit status."""
         return _entry_point(self.module)(self.arguments)
 
 
 def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
-    """The function behind `python -m module`."""
+    """Return the function behind `python -m module`."""
     if module == "demo.world":
         from demo.world.command import main
     elif module == "generate":
@@ -51,7 +51,7 @@ def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
 
 
 def stages(out: Path, seed: int, *, quick: bool) -> tuple[Stage, ...]:
-    """The commands of the demo, in order.
+    """Return the commands of the demo, in order.
 
     Args:
         out: Folder that everything goes into.

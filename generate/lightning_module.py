@@ -56,13 +56,13 @@ class GenerationModule(lightning.LightningModule):
         self._made: list[dict[str, NDArray[Any]]] = []  # for the chip whose images are not all made yet
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[ChipRecord]:
-        """Records of the chips that the batch before has completed, and of those that are unusable."""
+        """Return records of the chips that the batch before has completed, and of those that are unusable."""
         before, self._under_way = self._under_way, self._start(batch) if batch.chips else None
         records = [ChipRecord(chip.chip_id, {}, chip.error) for chip in batch.unusable]
         return records if before is None else [*self._records(*before), *records]
 
     def _start(self, batch: ImageBatch) -> tuple[ImageBatch, AsyncDeviceToHost]:
-        """Sets the device to work; nothing here waits for it."""
+        """Start a batch on the device; nothing here waits for it."""
         owners = [
             ImageKey(chip.chip_id, chip.distinct[place])
             for chip, place in zip(batch.chips, batch.places, strict=True)
@@ -77,7 +77,7 @@ class GenerationModule(lightning.LightningModule):
         return dataclasses.replace(batch, images={}), AsyncDeviceToHost({**wanted, FINITE: generated.finite})
 
     def _records(self, batch: ImageBatch, landing: AsyncDeviceToHost) -> Iterator[ChipRecord]:
-        """Records of the chips whose last image is in a batch."""
+        """Yield the records of the chips whose last image is in a batch."""
         landed = landing.result()
         for slot, (chip, place) in enumerate(zip(batch.chips, batch.places, strict=True)):
             self._made.append({name: values[slot] for name, values in landed.items()})
@@ -86,7 +86,7 @@ class GenerationModule(lightning.LightningModule):
                 yield self._record(chip, made)
 
     def _record(self, chip: ChipInput, made: Sequence[Mapping[str, NDArray[Any]]]) -> ChipRecord:
-        """The record of one chip, with an error if an image gave NaN or infinity."""
+        """Make the record of one chip, with an error if an image gave NaN or infinity."""
         finite = np.stack([maps[FINITE] for maps in made]).all(axis=0)
         if not finite.all():
             part = PARTS[int(np.argmin(finite))]
@@ -108,13 +108,13 @@ class GenerationModule(lightning.LightningModule):
 
 @functools.singledispatch
 def device_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, Tensor]:
-    """Maps made on the device from the decoder's output ``[B, S, C, H, W]``, by array; one function per family."""
+    """Make maps on the device from the decoder's output ``[B, S, C, H, W]``, by array; one function per family."""
     raise NotImplementedError(f"no maps are made of family {type(kind).__name__}")
 
 
 @device_maps.register
 def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
-    """Class taken, its probability, and the mean probability of each class, from logits."""
+    """Make the class taken, its probability, and the mean probability of each class, from logits."""
     shares = decoded.softmax(dim=2)
     confidence, classes = shares.max(dim=2)
     return {
@@ -126,12 +126,12 @@ def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
 
 @device_maps.register
 def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, Tensor]:
-    """Values in the modality's unit; without a band axis if there is one band."""
+    """Return values in the modality's unit, without a band axis if there is one band."""
     return {kind.array: decoded if kind.banded else decoded[:, :, 0]}
 
 
 def stored(kind: GeneratedMap, array: MapArray, values: NDArray[Any]) -> NDArray[Any]:
-    """Values of an array as the store takes them."""
+    """Convert values of an array to those that the store holds."""
     if isinstance(kind, ContinuousMap) and array.name == kind.array:
         return kind.store(values)
     return values.astype(array.dtype)

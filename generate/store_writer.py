@@ -36,7 +36,7 @@ class StoreWriter(Callback):
         self._thread: threading.Thread | None = None
 
     def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Starts the thread with the chips this process is to generate."""
+        """Start the thread with the chips this process is to generate."""
         self._store = AugmentStore.open(self.store_path, mode="r+")
         waiting: dict[int, set[str]] = defaultdict(set)
         for chip_id in trainer.datamodule.ids:  # type: ignore[attr-defined]
@@ -46,23 +46,23 @@ class StoreWriter(Callback):
         self._thread.start()
 
     def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
-        """Hands a batch to the thread; raises the thread's error, and stops on SIGTERM as on Ctrl-C."""
+        """Hand a batch to the thread; raise the thread's error, and stop on SIGTERM as on Ctrl-C."""
         self._put(outputs)
         if trainer.received_sigterm:  # where no handler of the command's has raised already
             raise KeyboardInterrupt
 
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
-        """Waits until every process has everything on disk: the first one reports for all."""
+        """Wait until every process has everything on disk: the first one reports for all."""
         self.close()
         trainer.strategy.barrier()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Keeps what has been generated so far."""
+        """Keep what has been generated so far."""
         if self._error is None:
             self.close()
 
     def close(self) -> None:
-        """Ends the thread after what is queued and buffered has been written.
+        """End the thread after what is queued and buffered has been written.
 
         Raises:
             OSError: If the disk failed.

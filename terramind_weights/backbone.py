@@ -37,7 +37,7 @@ def load_backbone(
     inputs: Collection[str] = (),
     new_inputs: Collection[str] = (),
 ) -> None:
-    """Loads published weights into a backbone and proves that each of its tensors equals the checkpoint's.
+    """Load published weights into a backbone and prove that each of its tensors equals the checkpoint's.
 
     The tokenizers of in-line TiM and of raw LULC or NDVI come from their own files; one that only encodes inputs
     that are cached is left alone.
@@ -66,7 +66,7 @@ def load_backbone(
 
 
 def _load_tokenizers(model: nn.Module, architecture: str, weights: Path | None) -> None:
-    """Loads the tokenizer of each modality that in-line TiM generates or encodes."""
+    """Load the tokenizer of each modality that in-line TiM generates or encodes."""
     names = [name for name in model.state_dict() if TOKENIZER.match(name)]
     for key in dict.fromkeys(match.group(1) for name in names if (match := TOKENIZER.match(name))):
         path = tokenizer_file(architecture, TOKENIZED[key], weights)

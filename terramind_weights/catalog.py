@@ -118,12 +118,12 @@ PUBLISHED: Final[Mapping[str, GeneratorSource]] = {
 
 
 def generator_names() -> tuple[str, ...]:
-    """Names of the published generators and of those that installed packages add, without importing them."""
+    """Name the published generators and those that installed packages add, without importing them."""
     return (*PUBLISHED, *sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)))
 
 
 def check_generator(name: str) -> None:
-    """Makes sure that there is a generator of that name.
+    """Make sure that there is a generator of that name.
 
     Raises:
         UnknownGeneratorError: If there is none; the message lists the known ones.
@@ -135,7 +135,7 @@ def check_generator(name: str) -> None:
 
 
 def find_generator(name: str) -> GeneratorSource:
-    """Looks a generator up by name, among the published ones and the installed entry points.
+    """Look a generator up by name, among the published ones and the installed entry points.
 
     Raises:
         UnknownGeneratorError: If no generator has that name; the message lists the known ones.

@@ -45,7 +45,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads a Lightning checkpoint or a bare state dict.
+        """Read a Lightning checkpoint or a bare state dict.
 
         Raises:
             WeightsError: If it is missing or damaged, or holds no network of a TerraTorch task.
@@ -66,12 +66,12 @@ class Checkpoint:
 
 
 def network_tensors(task: nn.Module) -> dict[str, Tensor]:
-    """The network's tensors of a task, under the names its checkpoints have."""
+    """Return the network's tensors of a task, under the names its checkpoints have."""
     return {name: value for name, value in task.state_dict().items() if name.startswith(NETWORK)}
 
 
 def read_exact(path: Path, task: nn.Module) -> Checkpoint:
-    """Reads a checkpoint of exactly this network: the same names, in the same shapes.
+    """Read a checkpoint of exactly this network: the same names, in the same shapes.
 
     Raises:
         MisfitError: Naming the first tensor that is missing, of another shape, or surplus.
@@ -89,7 +89,7 @@ def check_fit(
     theirs: Callable[[str], str] = str,
     may_lack: Callable[[str], bool] = lambda _: False,
 ) -> None:
-    """Makes sure that every tensor of a network is in a checkpoint, in its shape, and no other is.
+    """Make sure that every tensor of a network is in a checkpoint, in its shape, and no other is.
 
     Args:
         path: The checkpoint, for the message.

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def without_weights() -> Iterator[None]:
-    """Parameters of modules built inside are on device ``meta``; buffers, which upstream computes, are real.
+    """Build parameters on device ``meta`` inside the block; buffers, which upstream computes, are real.
 
     Memory that a module asks for is never written to, so the system never provides it: initialising weights that a
     file replaces costs more than reading the file. `torch.device("meta")` would affect the buffers too, and upstream

@@ -15,7 +15,7 @@ from terramind_weights.weight_files import WeightsError
 def load_proven(
     module: nn.Module, state: Mapping[str, Tensor], origin: Path, names: Mapping[str, str] | None = None
 ) -> None:
-    """Loads a checkpoint into a module and proves that the module's tensors are the checkpoint's.
+    """Load a checkpoint into a module and prove that the module's tensors are the checkpoint's.
 
     Tensors of the checkpoint that the module does not have, such as other modalities', are left alone. Where the
     module has no memory yet (device ``meta``), the checkpoint's tensors become its own instead of being copied.
@@ -47,7 +47,7 @@ def load_proven(
 def _assign(
     module: nn.Module, expected: Mapping[str, Tensor], own: Mapping[str, Tensor], origin: Path
 ) -> None:
-    """Gives a module tensors to keep; tied ones share one.
+    """Give a module tensors to keep; tied ones share one.
 
     Raises:
         WeightsError: If the file has different ones for tensors that are tied.
@@ -70,7 +70,7 @@ def _find(
     state: Mapping[str, Tensor],
     origin: Path,
 ) -> Tensor:
-    """A tensor of the file, by its name or that of a tensor tied to it (safetensors keeps only one of them)."""
+    """Find a tensor of the file by its name or that of a tensor tied to it (safetensors keeps only one of them)."""
     tied = (other for other in wanted if own[other] is own[ours])
     name = next((wanted[name] for name in (ours, *tied) if wanted[name] in state), None)
     if name is None:

@@ -44,7 +44,7 @@ def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Pa
 
 
 def _download(file: WeightFile) -> Path:
-    """The file in the Hugging Face cache, fetched if it is not there, unless HF_HUB_OFFLINE is set."""
+    """Return the file in the Hugging Face cache, fetched if it is not there, unless HF_HUB_OFFLINE is set."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -74,7 +74,7 @@ def _how_to_get(file: WeightFile) -> str:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A file of `torch.save`, or of safetensors.
+    """Read a file of `torch.save`, or of safetensors.
 
     Raises:
         WeightsError: If it is missing, cannot be read, or is not a mapping.
@@ -100,14 +100,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _cut_short(path: Path) -> str:
-    """How much of a published file is there, if it was cut short."""
+    """Say how much of a published file is there, if it was cut short."""
     size, _ = PUBLISHED_FILES.get(path.name, (0, ""))
     found = path.stat().st_size
     return f": it holds {found:,} of the published {size:,} bytes" if found < size else ""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a published ``.pt`` or ``.safetensors`` file, by name.
+    """Read the tensors of a published ``.pt`` or ``.safetensors`` file, by name.
 
     Raises:
         WeightsError: If it cannot be read, or is not a flat mapping of names to tensors.

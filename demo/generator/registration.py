@@ -76,7 +76,7 @@ TOKENIZERS: Final = {"tok_lulc@224": _lulc_tokenizer, "tok_ndvi@224": _ndvi_toke
 
 
 def read_network(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a network file in the published key layout.
+    """Read a network file in the published key layout.
 
     TerraMind ties each output layer to its token embedding. A safetensors file holds no shared storage, so it
     has ``decoder_embeddings.<modality>.token_emb.weight`` alone; ``to_logits.weight`` is added here.
@@ -105,7 +105,7 @@ def _network_file(pretrained: bool, ckpt_path: str | None) -> Path | None:
 def terramind_demo_generate(
     pretrained: bool = False, ckpt_path: str | None = None, **kwargs: object
 ) -> TerraMindGeneration:
-    """Builds the demo's any-to-any generator.
+    """Build the demo's any-to-any generator.
 
     Args:
         pretrained: Load network and tokenizers from the package.
@@ -137,7 +137,7 @@ def terramind_demo(
     bands: dict[str, list[str]] | None = None,
     **kwargs: object,
 ) -> TerraMindViT:
-    """Builds the demo's encoder as a fine-tuning backbone.
+    """Build the demo's encoder as a fine-tuning backbone.
 
     Args:
         pretrained: Load the weights of the package.
@@ -159,7 +159,7 @@ def terramind_demo(
 def terramind_demo_tim(
     pretrained: bool = False, ckpt_path: str | None = None, **kwargs: object
 ) -> TerraMindTiM:
-    """Builds the demo's backbone with in-line Thinking-in-Modalities.
+    """Build the demo's backbone with in-line Thinking-in-Modalities.
 
     Args:
         pretrained: Load network and tokenizers from the package.
@@ -178,7 +178,7 @@ def terramind_demo_tim(
 
 
 def load_generator(folder: Path) -> TerraMindGeneration:
-    """The generator with every modality it knows, its weights read from a folder.
+    """Build the generator with every modality it knows, and read its weights from a folder.
 
     Args:
         folder: Holds the files named in `SOURCE`.

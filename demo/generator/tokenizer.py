@@ -22,7 +22,7 @@ HEADS: Final = 2
 
 
 def build_tokenizer(channels: int, codebook: str, width: int) -> VQVAE:
-    """Builds TerraTorch's `VQVAE` at a width it has no preset for.
+    """Build TerraTorch's `VQVAE` at a width it has no preset for.
 
     The constructor knows ViTs by preset name only, so it is asked for point-wise MLPs of the right width,
     which sizes the projections around the quantiser, and the ViTs are then put in their place.
@@ -59,17 +59,17 @@ def build_tokenizer(channels: int, codebook: str, width: int) -> VQVAE:
 
 
 def build_lulc_tokenizer() -> VQVAE:
-    """The LULC tokenizer: class maps [B, H, W] to tokens [B, H/16, W/16] to class logits [B, 10, H, W]."""
+    """Build the LULC tokenizer: class maps [B, H, W] to tokens [B, H/16, W/16] to class logits [B, 10, H, W]."""
     return build_tokenizer(len(LULC_LEGEND), LULC_CODEBOOK, width=80)
 
 
 def build_ndvi_tokenizer() -> VQVAE:
-    """The NDVI tokenizer: standardised NDVI [B, 1, H, W] to tokens [B, H/16, W/16] and back."""
+    """Build the NDVI tokenizer: standardized NDVI [B, 1, H, W] to tokens [B, H/16, W/16] and back."""
     return build_tokenizer(1, NDVI_CODEBOOK, width=48)
 
 
 def load_tokenizer(tokenizer: VQVAE, path: Path) -> VQVAE:
-    """Loads a tokenizer's weights in place; every tensor must be in the file, and no other.
+    """Load a tokenizer's weights in place; every tensor must be in the file, and no other.
 
     Args:
         tokenizer: As `build_lulc_tokenizer` or `build_ndvi_tokenizer` made it.

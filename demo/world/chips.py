@@ -28,7 +28,7 @@ ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 def _add_array(
     group: zarr.Group, name: str, values: NDArray[Any], chunks: tuple[int, ...], **attributes: JSON
 ) -> None:
-    """Writes one Zarr v2 array, compressed as zarr 2.18 does by default."""
+    """Write one Zarr v2 array, compressed as zarr 2.18 does by default."""
     array = group.create_array(
         name,
         shape=values.shape,
@@ -45,7 +45,7 @@ def _add_array(
 def _series_group(
     bands: NDArray[Any], band_ids: Sequence[str], chip: Raster, masks: Mapping[str, NDArray[np.int8]]
 ) -> dict[str, Buffer]:
-    """Files of one chip's series as a consolidated Zarr v2 group, with the members real files have."""
+    """Return the files of a chip's series as a consolidated Zarr v2 group, with the members real files have."""
     files: dict[str, Buffer] = {}
     store = MemoryStore(files)
     group = zarr.create_group(store, zarr_format=2)
@@ -65,14 +65,14 @@ def _series_group(
 
 
 def _write_zip(files: Mapping[str, Buffer], path: Path) -> None:
-    """Packs files into an uncompressed zip, the same bytes for the same content."""
+    """Pack files into an uncompressed zip, the same bytes for the same content."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), files[name].to_bytes())
 
 
 def _write_tif(path: Path, values: NDArray[Any], chip: Raster) -> None:
-    """Writes a one-band GeoTIFF [H, W] with the chip's georeferencing."""
+    """Write a one-band GeoTIFF [H, W] with the chip's georeferencing."""
     profile = {"driver": "GTiff", "dtype": values.dtype.name, "count": 1, "compress": "deflate", "crs": CRS}
     height, width = values.shape
     transform = rasterio.Affine(PIXEL_SIZE, 0.0, chip.west, 0.0, -PIXEL_SIZE, chip.north)
@@ -81,7 +81,7 @@ def _write_tif(path: Path, values: NDArray[Any], chip: Raster) -> None:
 
 
 def write_chip(folder: Path, chip: Raster) -> None:
-    """Writes one chip's S2L2A, S1RTC, DEM, MASK and true LULC below ``folder/data``; the folders exist."""
+    """Write one chip's S2L2A, S1RTC, DEM, MASK and true LULC below ``folder/data``; the folders exist."""
     data, cloud = folder / "data", chip.cloud.astype(np.int8)
     clear = np.zeros_like(cloud)
     masks = {"SCL": clear, "cloud_mask": cloud, "nan_mask": clear}
@@ -97,7 +97,7 @@ def write_chip(folder: Path, chip: Raster) -> None:
 def write_chips(
     folder: Path, splits: Mapping[str, Sequence[Raster]], side: int = CHIP_SIDE
 ) -> dict[str, list[str]]:
-    """Cuts scenes into chips and writes them in the ImpactMesh layout.
+    """Cut scenes into chips and write them in the ImpactMesh layout.
 
     Besides what the real data set holds, ``data/LULC/<id>_LULC.tif`` has the true ten-class map, for scoring
     generated maps; no reader of the layout looks there.

@@ -32,12 +32,12 @@ class Cells:
     count: int
 
     def constant(self, rng: np.random.Generator) -> FloatGrid:
-        """Standard normal noise [H, W] that is constant inside each cell."""
+        """Draw standard normal noise [H, W] that is constant inside each cell."""
         return rng.standard_normal(self.count, dtype=np.float32)[self.index]
 
 
 def standardised(field: FloatGrid) -> FloatGrid:
-    """The field with mean 0 and standard deviation 1."""
+    """Shift and scale a field to mean 0 and standard deviation 1."""
     return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
 
 
@@ -85,7 +85,7 @@ def fractal_field(rng: np.random.Generator, shape: tuple[int, int], slope: float
 
 
 def rotated_grid(shape: tuple[int, int], angle: float) -> tuple[FloatGrid, FloatGrid]:
-    """Coordinates (u, v) of every pixel in a frame turned by `angle` radians, in pixels from the centre."""
+    """Return coordinates (u, v) of every pixel in a frame turned by `angle` radians, in pixels from the centre."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     y, x = y - np.float32(shape[0] / 2), x - np.float32(shape[1] / 2)
     sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
@@ -95,7 +95,7 @@ def rotated_grid(shape: tuple[int, int], angle: float) -> tuple[FloatGrid, Float
 def draw_cells(
     rng: np.random.Generator, shape: tuple[int, int], spacing: float, aspect: float = 1.0
 ) -> Cells:
-    """Tessellates the plane around the points of a jittered, randomly turned grid (Chebyshev distance).
+    """Tessellate the plane around the points of a jittered, randomly turned grid (Chebyshev distance).
 
     Args:
         rng: Source of randomness.

@@ -76,7 +76,7 @@ def _river(rng: np.random.Generator, shape: tuple[int, int]) -> FloatGrid:
 
 
 def draw_relief(rng: np.random.Generator, shape: tuple[int, int]) -> Relief:
-    """Draws relief, coast and river valley.
+    """Draw relief, coast and river valley.
 
     Args:
         rng: Source of randomness.
@@ -108,7 +108,7 @@ LENGTHS: Final = {TREES: 12.0, FLOODED: 10.0, BUILT: 22.0, BARE: 12.0, RANGELAND
 
 
 def _scores(rng: np.random.Generator, relief: Relief, fields: Cells) -> dict[int, FloatGrid]:
-    """How well each land class fits each pixel [H, W]."""
+    """Score how well each land class fits each pixel [H, W]."""
     shape = relief.elevation.shape
     near_river = np.exp(-relief.water_distance / 40.0)
     shore = np.exp(-relief.water_distance / 9.0) + np.exp(-relief.elevation / 1.5)
@@ -127,7 +127,7 @@ def _scores(rng: np.random.Generator, relief: Relief, fields: Cells) -> dict[int
 
 
 def draw_landcover(rng: np.random.Generator, shape: tuple[int, int]) -> LandCover:
-    """Draws terrain and the land cover that obeys it.
+    """Draw terrain and the land cover that obeys it.
 
     Args:
         rng: Source of randomness.

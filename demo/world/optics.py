@@ -155,7 +155,7 @@ def atmosphere(rng: np.random.Generator, image: FloatGrid) -> tuple[FloatGrid, F
 
 
 def observe_optics(rng: np.random.Generator, cover: LandCover, days: NDArray[np.float64]) -> OpticalSeries:
-    """Observes the scene with Sentinel-2.
+    """Observe the scene with Sentinel-2.
 
     Args:
         rng: Source of randomness.

@@ -52,7 +52,7 @@ def mean_backscatter(rng: np.random.Generator, cover: LandCover, timesteps: int)
 
 
 def observe_radar(rng: np.random.Generator, cover: LandCover, timesteps: int) -> NDArray[np.float16]:
-    """Observes the scene with Sentinel-1.
+    """Observe the scene with Sentinel-1.
 
     Args:
         rng: Source of randomness.

@@ -84,7 +84,7 @@ class Raster:
     north: float
 
     def window(self, name: str, top: int, left: int, side: int) -> Raster:
-        """The square of `side` pixels whose upper left pixel is (top, left)."""
+        """Cut out the square of `side` pixels whose upper left pixel is (top, left)."""
         box = (..., slice(top, top + side), slice(left, left + side))
         return Raster(
             name=name,
@@ -100,7 +100,7 @@ class Raster:
         )
 
     def chips(self, side: int = CHIP_SIDE) -> Iterator[Raster]:
-        """Cuts the scene into chips named ``<scene>_r<row>c<column>``, row by row."""
+        """Cut the scene into chips named ``<scene>_r<row>c<column>``, row by row."""
         height, width = self.lulc.shape
         for row in range(height // side):
             for column in range(width // side):
@@ -110,7 +110,7 @@ class Raster:
 def label_mask(
     rng: np.random.Generator, lulc: NDArray[np.uint8], cloud: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
-    """Macro-class labels as an annotator would draw them.
+    """Draw macro-class labels as an annotator would.
 
     Args:
         rng: Source of randomness.
@@ -139,7 +139,7 @@ def draw_scene(
     side: int = CHIP_SIDE,
     timesteps: int = TIMESTEPS,
 ) -> Raster:
-    """Draws one scene of the world.
+    """Draw one scene of the world.
 
     Args:
         number: Number of the scene; it fixes the scene's place on the map and, with `seed`, its content.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Copies values from the CPU to a device; CUDA copies from pinned memory while the program continues."""
+    """Copy values from the CPU to a device; CUDA copies from pinned memory while the program continues."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
@@ -33,7 +33,7 @@ class AsyncDeviceToHost:
             self._event.record()
 
     def result(self) -> dict[str, NDArray[Any]]:
-        """The values as arrays, once they have all arrived."""
+        """Wait until all values have arrived, and return them as arrays."""
         if self._event is not None:
             self._event.synchronize()
         return {name: tensor.numpy() for name, tensor in self._values.items()}

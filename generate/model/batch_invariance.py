@@ -22,7 +22,7 @@ def choose_network_batch_by_probe(
     shape: tuple[int, int],
     arithmetic: AbstractContextManager[object],
 ) -> bool:
-    """Lets a generator see `wanted` images at a time if that changes no result, else one.
+    """Let a generator see `wanted` images at a time if that changes no result, else one.
 
     Three batches are compared. The second has every image one slot further on, so that equal results mean that
     neighbouring slots behave alike, and so all of them; the third has infinite images in every second slot, which
@@ -85,7 +85,7 @@ def _taken(images: Images, slots: Sequence[int]) -> Images:
 
 
 def _equal(one: Generated, other: Generated, slots: Sequence[int], places: Sequence[int]) -> bool:
-    """Whether what `one` has in `slots` is what `other` has in `places`, to the last bit."""
+    """Tell whether slots of `one` equal positions of `other`, to the last bit."""
     return all(
         torch.equal(getattr(one, part)[list(slots)], getattr(other, part)[list(places)])
         for part in ("tokens", "token_probability", "decoded", "finite")

@@ -132,12 +132,12 @@ class MapDecoder(nn.Module):
         return decoded * self.get_buffer(f"std_{OUTPUT}") + self.get_buffer(f"mean_{OUTPUT}")
 
     def _padded(self, values: Tensor) -> Tensor:
-        """Values ``[B, ...]`` with zeros for the slots without an image."""
+        """Append zeros to values ``[B, ...]`` for the slots without an image."""
         missing = self.network_batch - len(values)
         return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))]) if missing else values
 
     def _noise(self, owners: Sequence[ImageKey], size: tuple[int, int]) -> Tensor | None:
-        """Initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None where the decoder is not one.
+        """Draw the initial noise ``[network_batch, S, C, H, W]`` of a diffusion decoder; None for other decoders.
 
         It is drawn for whole images, so that windows begin with the same where they overlap.
         """
@@ -146,13 +146,13 @@ class MapDecoder(nn.Module):
         return self._gather(owners, lambda key: key.noise((self.tokenizer.n_channels, *size)))
 
     def _gather(self, owners: Sequence[ImageKey], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
-        """What each image and sample draws, ``[network_batch, S, ...]``, on the network's device."""
+        """Stack the draws of each image and sample, ``[network_batch, S, ...]``, on the network's device."""
         seed, samples = self.sampling.seed, range(self.sampling.samples)
         rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
         return self._padded(to_device(torch.stack(rows), self.get_buffer(f"std_{OUTPUT}").device))
 
     def _decode_map(self, tokens: Tensor, noise: Tensor | None) -> Tensor:
-        """The tokenizer decoder's output ``[B, C, H, W]``, standardised, for tokens ``[B, ty, tx]``."""
+        """Decode tokens ``[B, ty, tx]`` to the tokenizer's output ``[B, C, H, W]``, standardized."""
         if noise is None:
             height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
             decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
@@ -160,7 +160,7 @@ class MapDecoder(nn.Module):
         return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
 
     def _denoise(self, image: Tensor, condition: Tensor) -> Tensor:
-        """As TerraTorch's `PipelineCond`, but from each image's own noise instead of one drawn for the batch."""
+        """Denoise as TerraTorch's `PipelineCond` does, but from each image's own noise instead of the batch's."""
         scheduler = self.tokenizer.noise_scheduler
         scheduler.set_timesteps(self.sampling.diffusion_steps, mode="trailing")
         for step in scheduler.timesteps:

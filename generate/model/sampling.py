@@ -42,23 +42,23 @@ class StreamKey:
         return purpose if self.window is None else f"{purpose} of window {self.window}"
 
     def uniforms(self, count: int) -> Tensor:
-        """`count` float64 numbers in [0, 1), one per token position."""
+        """Draw `count` float64 numbers in [0, 1), one per token position."""
         stream = np.random.Generator(np.random.Philox(key=self._digest(self._windowed("tokens"))))
         return torch.from_numpy(stream.random(count))
 
     def order(self, count: int) -> Tensor:
-        """A random order of `count` token positions, int64, for more than one decoding step."""
+        """Draw a random order of `count` token positions, int64, for more than one decoding step."""
         stream = np.random.Generator(np.random.Philox(key=self._digest(self._windowed("order"))))
         return torch.from_numpy(stream.permutation(count))
 
     def noise(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal noise for a diffusion decoder to begin with, drawn on the CPU for every device."""
+        """Draw standard normal noise for a diffusion decoder to begin with, on the CPU for every device."""
         stream = torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
         return torch.randn(tuple(shape), generator=stream)
 
 
 def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """Probabilities of the codes after top-k and top-p filtering and temperature.
+    """Compute the probabilities of the codes after top-k and top-p filtering and temperature.
 
     The order is upstream's (`GenerationSampler.sample_tokens`): both filters look at the logits before the
     temperature divides them; top-p keeps the first code that crosses the threshold.
@@ -99,7 +99,7 @@ def token_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
-    """Draws one code per row by inverting its cumulative distribution.
+    """Draw one code per row by inverting its cumulative distribution.
 
     Args:
         probabilities: ``[N, V]``.

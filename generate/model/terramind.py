@@ -88,7 +88,7 @@ class TerraMindGenerator(MapDecoder):
 
     @torch.inference_mode()
     def generate(self, images: Mapping[str, Tensor], owners: Sequence[ImageKey]) -> Generated:
-        """Generates the output modality for up to `network_batch` images.
+        """Generate the output modality for up to `network_batch` images.
 
         Args:
             images: ``[B, C, H, W]`` per input modality in pretraining units on the network's device, NaN where
@@ -119,7 +119,7 @@ class TerraMindGenerator(MapDecoder):
         )
 
     def _window(self, shown: Mapping[str, Tensor], draws: RandomDraws, noise: Tensor | None) -> Generated:
-        """What `network_batch` windows are given; what is shown and what is decoded is standardised."""
+        """Generate `network_batch` windows; inputs and decoded values are standardized."""
         count = draws.uniforms.shape[-1]
         drawn = self._draw_tokens(shown, draws, count)
         tokens, probability = (
@@ -134,7 +134,7 @@ class TerraMindGenerator(MapDecoder):
         return Generated(tokens, probability, decoded, finite)
 
     def _standardise(self, name: str, image: Tensor) -> Tensor:
-        """``[network_batch, C, H, W]`` with pretraining mean 0 and deviation 1; what was not observed gets the mean."""
+        """Standardize images to ``[network_batch, C, H, W]`` by pretraining statistics; missing values get the mean."""
         standardised = (image - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
         return self._padded(standardised.nan_to_num(nan=0.0))
 
@@ -151,7 +151,7 @@ class TerraMindGenerator(MapDecoder):
     def _draw_tokens(
         self, images: Mapping[str, Tensor], draws: RandomDraws, count: int
     ) -> list[SampledTokens]:
-        """Tokens of each sample; with one decoding step all samples share one forward pass."""
+        """Draw the tokens of each sample; with one decoding step all samples share one forward pass."""
         embedded = [
             self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
         ]
@@ -182,7 +182,7 @@ class TerraMindGenerator(MapDecoder):
         return SampledTokens(tokens, probability, finite)
 
     def _pick(self, logits: Tensor, uniforms: Tensor) -> SampledTokens:
-        """A draw from logits ``[B, N, V]`` with random numbers ``[B, N]``, image by image to bound the memory."""
+        """Draw from logits ``[B, N, V]`` with random numbers ``[B, N]``, image by image to bound the memory."""
         sampling, drawn = self.sampling, []
         for own, numbers in zip(logits, uniforms, strict=True):
             filtered = filtered_probabilities(own, sampling.temperature, sampling.top_k, sampling.top_p)
@@ -191,13 +191,13 @@ class TerraMindGenerator(MapDecoder):
         return SampledTokens(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
-        """Encoder input for the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``."""
+        """Embed the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``, for the encoder."""
         side = int(tokens.shape[1] ** 0.5)
         embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(-1, side, side)})
         return {part: _at(embedded[part], known) for part in ("x", "emb")}
 
     def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
-        """Logits ``[B, N, V]`` of the codes of masked target tokens ``[B, N]``, in one forward pass."""
+        """Compute logits ``[B, N, V]`` of the codes of masked target tokens ``[B, N]`` in one forward pass."""
         embeddings = torch.cat([part["emb"] for part in embedded], dim=1)
         encoded = self.network.forward_encoder(
             torch.cat([part["x"] for part in embedded], dim=1) + embeddings, None
@@ -211,12 +211,12 @@ class TerraMindGenerator(MapDecoder):
 
 
 def _at(embedded: Tensor, positions: Tensor) -> Tensor:
-    """Embeddings ``[B, K, D]`` at positions ``[B, K]`` of ``[B, N, D]``."""
+    """Pick embeddings ``[B, K, D]`` at positions ``[B, K]`` of ``[B, N, D]``."""
     return embedded.gather(1, positions.unsqueeze(-1).expand(-1, -1, embedded.shape[-1]))
 
 
 def _rounds(steps: int, count: int) -> list[int]:
-    """Tokens to fill in per decoding step, upstream's linear schedule; never more steps than tokens."""
+    """Return how many tokens each decoding step fills in, by upstream's linear schedule."""
     from terratorch.models.backbones.terramind.model.generate import linear_schedule
 
     return [int(tokens) for tokens in linear_schedule(steps, count)]
@@ -242,7 +242,7 @@ class LoadedGenerator:
 def load_generator(
     source: GeneratorSource, inputs: Sequence[str], modality: str, sampling: SamplingSpec, weights: str
 ) -> LoadedGenerator:
-    """Builds a generator and loads its weights with proof.
+    """Build a generator and loads its weights with proof.
 
     Args:
         source: Which generator.
@@ -305,7 +305,7 @@ def load_decoder(
 
 
 def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: SamplingSpec) -> Any:
-    """TerraTorch's `TerraMindGeneration`, initialised from the run seed without touching global randomness."""
+    """Build TerraTorch's `TerraMindGeneration` from the run seed without touching global randomness."""
     from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY
 
     # Several decoding steps show drawn tokens to the encoder, which needs their embedding.
@@ -318,5 +318,5 @@ def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: Sa
 
 
 def token_key(modality: str) -> str:
-    """TerraTorch's key of a modality's tokens, for example ``tok_sen2l2a@224``."""
+    """Return TerraTorch's key of a modality's tokens, for example ``tok_sen2l2a@224``."""
     return f"tok_{modality.lower().replace('s1', 'sen1').replace('s2', 'sen2')}@224"

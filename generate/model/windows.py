@@ -45,7 +45,7 @@ class WindowAxis:
 
     @property
     def padding(self) -> int:
-        """Pixels by which the last window ends beyond the image."""
+        """Return the pixels by which the last window ends beyond the image."""
         return self.starts[-1] + self.window - self.length
 
 
@@ -87,39 +87,39 @@ class WindowGrid:
         return cls(WindowAxis.of(height, side), WindowAxis.of(width, side))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Which window along the rows, and which along the columns."""
+        """Yield the number of each window along the rows and along the columns."""
         columns = range(len(self.columns.starts))
         return ((row, column) for row in range(len(self.rows.starts)) for column in columns)
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one."""
+        """Tell whether there is more than one window."""
         return len(self.rows.starts) * len(self.columns.starts) > 1
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Tokens of a window along y and x."""
+        """Return the tokens of a window along y and x."""
         return self.rows.window // PATCH_SIZE, self.columns.window // PATCH_SIZE
 
     @property
     def padded_shape(self) -> tuple[int, int]:
-        """Pixels along y and x that all windows together cover."""
+        """Return the pixels along y and x that all windows together cover."""
         return self.rows.length + self.rows.padding, self.columns.length + self.columns.padding
 
     def padded(self, image: Tensor) -> Tensor:
-        """Images ``[B, C, H, W]`` with the pixels at the lower and right edge repeated as far as the windows reach."""
+        """Pad images ``[B, C, H, W]`` at the lower and right edge with its pixels, as far as the windows reach."""
         if not (self.rows.padding or self.columns.padding):
             return image
         return functional.pad(image, (0, self.columns.padding, 0, self.rows.padding), mode="replicate")
 
     def tokens(self, tokens: Tensor) -> Tensor:
-        """Values ``[..., ty, tx]`` of one window's tokens, without those of nothing but padding."""
+        """Drop the values ``[..., ty, tx]`` of tokens that stand for nothing but padding."""
         if self.several:
             return tokens
         return tokens[..., : patches(self.rows.length), : patches(self.columns.length)]
 
     def cut(self, padded: Tensor, window: tuple[int, int]) -> Tensor:
-        """What one window shows of ``[..., padded y, padded x]``."""
+        """Cut one window out of ``[..., padded y, padded x]``."""
         top, left = self.rows.starts[window[0]], self.columns.starts[window[1]]
         return padded[..., top : top + self.rows.window, left : left + self.columns.window]
 
@@ -141,7 +141,7 @@ class WindowBlender:
         self._made = torch.empty(0)
 
     def add(self, window: tuple[int, int], values: Tensor) -> None:
-        """Adds what was made of one window, ``[..., window y, window x]``; windows come in their order."""
+        """Add the result of one window, ``[..., window y, window x]``; windows come in their order."""
         if not self._windows.several:
             self._made = values
             return
@@ -151,17 +151,17 @@ class WindowBlender:
         self._windows.cut(self._made, window).add_(values * weight)
 
     def add_patches(self, window: tuple[int, int], values: Tensor) -> None:
-        """Adds values ``[..., ty, tx]`` that stand for the patches of one window."""
+        """Add values ``[..., ty, tx]`` that stand for the patches of one window."""
         if self._windows.several:
             values = values.repeat_interleave(PATCH_SIZE, dim=-2).repeat_interleave(PATCH_SIZE, dim=-1)
         self.add(window, values)
 
     def image(self) -> Tensor:
-        """What `add` gave ``[..., H, W]``, without the padding."""
+        """Return the blended image ``[..., H, W]``, without the padding."""
         return self._made[..., : self._windows.rows.length, : self._windows.columns.length]
 
     def patches(self) -> Tensor:
-        """What `add_patches` gave ``[B, S, ty, tx]``: the mean over the pixels that the image has of each patch."""
+        """Return blended patches ``[B, S, ty, tx]``: the mean over the pixels that the image has of each patch."""
         if not self._windows.several:
             return self._windows.tokens(self._made)
         return functional.avg_pool2d(self.image(), PATCH_SIZE, ceil_mode=True).clamp(0, 1)

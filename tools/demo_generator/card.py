@@ -47,7 +47,7 @@ the true class medians; the most frequent class is that of the held-out chips th
 
 
 def agreement_rows(scores: Scores) -> list[tuple[str, str, str]]:
-    """Rows of the table of maps: source, agreement with ten classes, agreement with five."""
+    """Return rows of the table of maps: source, agreement with ten classes, agreement with five."""
     maps = scores.maps | {"LULC tokenizer's reconstruction of the truth": scores.reconstruction}
     return [(name, f"{value.classes:.1%}", f"{value.macro:.1%}") for name, value in maps.items()]
 

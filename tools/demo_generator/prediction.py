@@ -19,7 +19,7 @@ def tokenize(tokenizer: VQVAE, batch: Batch, target: str) -> torch.Tensor:
 
 
 def _pick(sequence: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Elements [B, K, D] of a sequence [B, N, D] at positions [B, K]."""
+    """Pick the elements [B, K, D] of a sequence [B, N, D] at positions [B, K]."""
     return sequence.gather(1, positions[..., None].expand(-1, -1, sequence.shape[-1]))
 
 
@@ -30,7 +30,7 @@ def predict(
     target: str,
     positions: torch.Tensor,
 ) -> torch.Tensor:
-    """Logits of the target's tokens at some positions: TerraMind's encoder and decoder, without padding.
+    """Compute logits of the target's tokens at some positions: TerraMind's encoder and decoder, without padding.
 
     Args:
         network: `TerraMind`.

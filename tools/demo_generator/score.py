@@ -57,7 +57,7 @@ def agreement(maps: NDArray[Any], truth: NDArray[np.uint8]) -> Agreement:
 
 
 def nearest_spectrum(pixels: NDArray[np.float32], medians: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Classifies every pixel by the class median it lies closest to (Euclidean distance).
+    """Classify every pixel by the class median it lies closest to (Euclidean distance).
 
     Args:
         pixels: [B, C, H, W] values.
@@ -72,20 +72,20 @@ def nearest_spectrum(pixels: NDArray[np.float32], medians: NDArray[np.float32]) 
 
 
 def radar_rule(windows: Windows) -> NDArray[np.uint8]:
-    """Class maps [B, H, W] by nearest median VV and VH, in dB."""
+    """Classify by nearest median VV and VH, in dB, to class maps [B, H, W]."""
     pixels = np.stack([chip.s1rtc[time] for chip, time in windows]).astype(np.float32)
     return nearest_spectrum(pixels, np.array([s.backscatter for s in SIGNATURES.values()], dtype=np.float32))
 
 
 def optical_rule(windows: Windows) -> NDArray[np.uint8]:
-    """Class maps [B, H, W] by nearest median spectrum, in log reflectance, which suits the world best."""
+    """Classify by nearest median spectrum, in log reflectance, which suits the world best, to class maps [B, H, W]."""
     pixels = np.log(np.stack([chip.s2l2a[time] for chip, time in windows]).astype(np.float32))
     medians = np.log(np.array([s.reflectance for s in SIGNATURES.values()], dtype=np.float32))
     return nearest_spectrum(pixels, medians)
 
 
 def most_frequent(windows: Windows) -> NDArray[np.uint8]:
-    """Class maps [B, H, W] filled with the class that is most frequent in these windows."""
+    """Fill class maps [B, H, W] with the class that is most frequent in these windows."""
     truth = np.stack([chip.lulc for chip, _ in windows])
     return np.full_like(truth, np.bincount(truth.ravel()).argmax())
 
@@ -146,7 +146,7 @@ class Scores:
 
 
 def score(trained: Trained, scenes: Sequence[Raster]) -> Scores:
-    """Scores a trained generator on scenes it was not trained on.
+    """Score a trained generator on scenes it was not trained on.
 
     Args:
         trained: The generator.

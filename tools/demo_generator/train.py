@@ -94,12 +94,12 @@ def shown(progress: Progress, what: str, total: int) -> Iterator[Report]:
 
 
 def draw_scenes(numbers: range, seed: int, progress: Progress, what: str) -> list[Raster]:
-    """Draws scenes of 2 x 2 chips, with a progress bar."""
+    """Draw scenes of 2 x 2 chips, with a progress bar."""
     return [draw_scene(number, seed=seed) for number in progress.track(numbers, description=what)]
 
 
 def train(plan: Plan, seed: int, folder: Path, progress: Progress) -> None:
-    """Trains tokenizers and network and writes the weight files.
+    """Train tokenizers and network and write the weight files.
 
     Args:
         plan: How much to train.
@@ -124,7 +124,7 @@ def train(plan: Plan, seed: int, folder: Path, progress: Progress) -> None:
 
 
 def evaluate(plan: Plan, seed: int, folder: Path, progress: Progress, console: Console) -> None:
-    """Scores the weight files on held-out scenes, prints the figures and writes the model card."""
+    """Score the weight files on held-out scenes, print the figures and write the model card."""
     scenes = draw_scenes(GENERATOR_HELD_OUT[: plan.held_out], seed, progress, "held-out scenes")
     model = load_generator(folder)
     network = model.sampler.model
@@ -141,7 +141,7 @@ def evaluate(plan: Plan, seed: int, folder: Path, progress: Progress, console: C
 
 
 def make(folder: Path, seed: int) -> None:
-    """Trains the generator, scores it, and writes weights and model card into a folder."""
+    """Train the generator, score it, and write weights and model card into a folder."""
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
