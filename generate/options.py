@@ -20,7 +20,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.io.files import check_writable
 from augment_store.io.remote import as_path
-from augment_store.modalities.definitions import INPUT_MODALITIES, LULC
+from augment_store.modalities.definitions import INPUT_MODALITIES, LULC, S1_UNITS
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.registry import MAPS
 from augment_store.store.schema import MAX_SHARD_CHIPS
@@ -101,7 +101,8 @@ class ChipOptions(OptionGroup):
             (default: detected from the files).
         split: Only the chips of these split files.
         inputs: Input modalities.
-        s1_unit: Unit of radar on disk; linear power is converted by 10·log10 (default: the layout's, or else dB).
+        s1_unit: Unit of radar on disk; linear power is converted by 10·log10, amplitude by 20·log10 (default: the
+            layout's, or else dB).
         s2_offset: Subtracted from Sentinel-2, e.g. 1000 if the offset of baseline 04.00 was left in (default: the
             layout's, or else 0).
     """
@@ -113,7 +114,7 @@ class ChipOptions(OptionGroup):
     layout: str | Path | None = field(default=None, metadata=_shown("NAME|FILE"))
     split: Sequence[str | Path] = field(default=(), metadata=_shown("FILE"))
     inputs: Sequence[str] = field(default=DEFAULT_INPUTS, metadata=_shown(choices=tuple(INPUT_MODALITIES)))
-    s1_unit: str | None = field(default=None, metadata=_shown(choices=("dB", "linear")))
+    s1_unit: str | None = field(default=None, metadata=_shown(choices=S1_UNITS))
     s2_offset: float | None = field(default=None, metadata=_shown())
 
     def input_request(self) -> InputRequest:

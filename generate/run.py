@@ -24,7 +24,7 @@ from augment_store.store.writer import AugmentStore, check_free
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips
-from generate.audit.rules import Finding
+from generate.audit.rules import DECLARED, Finding
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.devices import float32_products, make_trainer, planned_device, predict, settled_precision
 from generate.lightning_module import GenerationModule
@@ -162,7 +162,8 @@ def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[F
     check_window(request.maps.sampling.window, audit.extent)
     if request.maps.tokens_only:
         check_decodable(MAPS[request.maps.modality], audit.extent)
-    return audit, audit.stops
+    # What files declare is part of what was generated from, whether it stops a run or not.
+    return audit, (*audit.stops, *(finding for finding in audit.findings if finding.rule == DECLARED))
 
 
 def _load(maps: MapRequest, inputs: Sequence[str], console: Console) -> LoadedGenerator:

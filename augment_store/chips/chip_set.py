@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.georeference import Georeference, read_georeference
+from augment_store.chips.georeference import Georeference, is_known, read_georeference
+from augment_store.chips.labels import LabelRaster, read_labels
 from augment_store.chips.layouts import (
     SPLITS,
     Layout,
@@ -23,9 +24,10 @@ from augment_store.chips.layouts import (
     list_ids,
     read_split,
     root_above,
+    spellings,
 )
-from augment_store.chips.rasters import pick_bands, read_raster
-from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_rule
+from augment_store.chips.rasters import ModalityRaster, read_modality
+from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_expression, scenes_by_rule, scenes_by_table
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.io.files import printable
 from augment_store.io.remote import RemotePath, as_path
@@ -39,27 +41,30 @@ DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Chip:
-    """One chip's raw rasters, as they are on disk.
+    """One chip's raw rasters, as they are on disk, but for what their files declare about their values.
 
     Attributes:
         chip_id: Id of the chip.
-        rasters: ``[T or 1, C, H, W]`` per modality, in the file's own data type and units.
+        rasters: ``[T or 1, C, H, W]`` per modality, in the file's own data type and units, unless it declares a scale,
+            an offset or a unit: then float32 in the modality's. Declared no data is −9999, or NaN in floats.
         positions: Position in its file of each timestep of a raster, ``[T or 1]``; of one that is not named, the
             raster is the whole file.
+        notes: What the file of each modality declares about its values and was applied to them.
     """
 
     chip_id: str
     rasters: Mapping[str, NDArray[Any]]
     positions: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def timesteps(self) -> int:
-        """Number of timesteps T; a modality with one raster stands for all of them."""
+        """Return the number of timesteps T; a modality with one raster stands for all of them."""
         return max(int(raster.shape[0]) for raster in self.rasters.values())
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height H and width W in pixels."""
+        """Return height H and width W in pixels."""
         height, width = next(iter(self.rasters.values())).shape[-2:]
         return int(height), int(width)
 
@@ -68,12 +73,12 @@ class Chip:
         return {name: at_timestep(raster, timestep) for name, raster in self.rasters.items()}
 
     def series_index(self, modalities: Sequence[str]) -> NDArray[np.int32]:
-        """Position in its file of each timestep, ``[modality, T]``; always 0 where one raster stands for all."""
+        """Return the position in its file of each timestep, ``[modality, T]``; 0 where one raster stands for all."""
         rows = [self.positions.get(name, np.arange(len(self.rasters[name]))) for name in modalities]
         return np.stack([np.broadcast_to(row, self.timesteps) for row in rows]).astype(np.int32)
 
     def digests(self) -> NDArray[np.uint8]:
-        """128-bit BLAKE2b digest of each timestep's raw input, ``[T, 16]``.
+        """Return the 128-bit BLAKE2b digest of each timestep's raw input, ``[T, 16]``.
 
         It covers names, data types, shapes and values, so that equal digests mean equal input.
         """
@@ -149,7 +154,7 @@ class ChipSet:
 
     @classmethod
     def open(cls, root: str | Path, layout: str | None = None, splits: Sequence[Path] = ()) -> Self:
-        """Opens a chip set, detecting its layout if none is named.
+        """Open a chip set, detecting its layout if none is named.
 
         Args:
             root: Root folder of the chip set, or its URL.
@@ -164,7 +169,7 @@ class ChipSet:
         return found.limited_to(splits) if splits else found
 
     def limited_to(self, splits: Sequence[Path]) -> Self:
-        """This chip set, limited to the chips of some split files.
+        """Return this chip set, limited to the chips of some split files.
 
         Raises:
             ChipSetError: If a split file is unusable, or names a chip that has no file at all.
@@ -186,11 +191,11 @@ class ChipSet:
         return self.read_split(path)
 
     def _listed(self) -> frozenset[str]:
-        """Ids of every chip with at least one input modality on disk."""
+        """Return the ids of every chip with at least one input modality on disk."""
         return frozenset().union(*(self.ids_of(name) for name in self.modalities))
 
     def ids_of(self, modality: str) -> frozenset[str]:
-        """Ids of the chips that have a file of a modality, listed once."""
+        """Return the ids of the chips that have a file of a modality, listed once."""
         if modality not in self._ids_of:
             patterns = self.layout.images[modality].files if modality in self.layout.images else ()
             found = (list_ids(self.folder, pattern) for pattern in patterns)
@@ -198,35 +203,45 @@ class ChipSet:
         return self._ids_of[modality]
 
     def has(self, chip_id: str, modality: str) -> bool:
-        """Whether a chip has a file of a modality."""
+        """Return whether a chip has a file of a modality."""
         return modality in self.layout.images and self.path(chip_id, modality).is_file()
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Input modalities this layout names."""
+        """Return the input modalities this layout names."""
         return tuple(name for name in self.layout.images if name in INPUT_MODALITIES)
 
     @cached_property
     def splits(self) -> dict[str, tuple[str, ...]]:
-        """Chip ids of each split whose file is where the layout says."""
+        """Return the chip ids of each split whose file is where the layout says."""
         paths = {name: self.split_path(name) for name in SPLITS}
         return {name: self.read_split(path) for name, path in paths.items() if path and path.is_file()}
 
     def read_split(self, path: Path) -> tuple[str, ...]:
-        """Chip ids of a split file, which may name them by one of their files.
+        """Return the chip ids of a split file, which may name them by one of their files.
 
         Raises:
             ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
         """
-        return read_split(path, self.layout)
+        return tuple(self._spelled(chip_id) for chip_id in read_split(path, self.layout))
+
+    def _spelled(self, chip_id: str) -> str:
+        """Return an id as the files spell it: accents are one character on some disks and two on others."""
+        if chip_id.isascii():
+            return chip_id
+        return next((form for form in spellings(chip_id) if form in self._known), chip_id)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.ids)
 
     def split_path(self, split: str) -> Path | None:
-        """The file that lists a split's chips, or where it would be; None if the layout has no splits."""
+        """Return the file that lists a split's chips, or where it would be; None if the layout has no splits."""
         paths = [self.root / place for place in self.layout.splits.get(split, ())]  # type: ignore[call-overload]
         return next((path for path in paths if path.is_file()), paths[0] if paths else None)
 
     def scenes(self, rule: str | None = None, ids: Iterable[str] | None = None) -> dict[str, str]:
-        """Scene of each chip.
+        """Return the scene of each chip.
 
         Args:
             rule: See `scenes_by_rule`; None for the layout's own.
@@ -236,13 +251,16 @@ class ChipSet:
             ChipSetError: If the rule leaves a chip without a scene.
         """
         own = self.layout.scenes or SCENE_PATTERN
-        table = self.root / own
-        return scenes_by_rule(
-            self.ids if ids is None else ids, rule or (str(table) if table.is_file() else own)
-        )
+        chosen = self.ids if ids is None else ids
+        if rule is not None:
+            return scenes_by_rule(chosen, rule)
+        # A layout may be a stranger's: its rule names a table inside the chip set, or is an expression.
+        if own.lower().endswith(".csv") or ("/" in own and (self.root / own).is_file()):
+            return scenes_by_table(chosen, self.root / own)
+        return scenes_by_expression(chosen, own)
 
     def path(self, chip_id: str, modality: str) -> Path:
-        """File that holds one modality of a chip, or the place where it is missing.
+        """Return the file that holds one modality of a chip, or where it is missing.
 
         Raises:
             ChipSetError: If the layout has no such modality.
@@ -253,23 +271,27 @@ class ChipSet:
         return self._first(self.layout.images[modality].files, chip_id)
 
     def mask_path(self, chip_id: str) -> Path | None:
-        """File of a chip's reference mask, or where it is missing; None if the layout has no masks."""
+        """Return the file of a chip's reference mask, or where it is missing; None if the layout has no masks."""
         return self._first(self.layout.mask, chip_id) if self.layout.mask else None
 
     def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
-        places = (chip_file(self.folder / pattern.format(id=chip_id)) for pattern in patterns)
-        missing = self.folder / patterns[0].format(id=chip_id)
-        return next((path for path in places if path.is_file()), missing)
+        expected = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
+        # As written first, for all patterns; only then other spellings, which cost a look at the disk each.
+        found = next((path for path in map(chip_file, expected) if path.is_file()), None)
+        if found is None and not isinstance(self.folder, RemotePath):
+            others = (path.with_name(name) for path in expected for name in spellings(path.name)[1:])
+            found = next((path for path in map(chip_file, others) if path.is_file()), None)
+        return expected[0] if found is None else found
 
     def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
-        """Reads modalities of one chip, raw.
+        """Read modalities of one chip, raw.
 
         Raises:
             ChipNotFoundError: If a file is missing.
             ChipDataError: If a file cannot be read, or bands, type, shape, size or timesteps are wrong.
         """
-        picked = {name: self._picked(chip_id, name) for name in modalities}
-        rasters = {name: raster for name, (raster, _) in picked.items()}
+        picked = {name: self._read(chip_id, name) for name in modalities}
+        rasters = {name: found.values for name, found in picked.items()}
         sizes = {name: format_size(raster.shape[-2:]) for name, raster in rasters.items()}
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{name} {size}" for name, size in sizes.items())
@@ -281,19 +303,20 @@ class ChipSet:
             raise ChipDataError(
                 f"chip {chip_id}: modalities differ in timesteps {times}; expected one number, or 1"
             )
-        return Chip(chip_id, rasters, {name: positions for name, (_, positions) in picked.items()})
+        positions = {name: found.positions for name, found in picked.items()}
+        notes = {name: found.notes for name, found in picked.items() if found.notes}
+        return Chip(chip_id, rasters, positions, notes)
 
     def raster(self, chip_id: str, modality: str) -> NDArray[Any]:
-        """One modality of a chip, raw, ``[T or 1, C, H, W]`` with TerraMind's bands in TerraMind's order.
+        """Return one modality of a chip, raw, ``[T or 1, C, H, W]`` with TerraMind's bands in TerraMind's order.
 
         Raises:
             ChipNotFoundError: If the file is missing; the message names a chip that is there.
             ChipDataError: If it cannot be read, or bands, type, shape, size or timesteps are wrong.
         """
-        return self._picked(chip_id, modality)[0]
+        return self._read(chip_id, modality).values
 
-    def _picked(self, chip_id: str, modality: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """One modality of a chip, as `raster`, and the position in its file of each timestep."""
+    def _read(self, chip_id: str, modality: str) -> ModalityRaster:
         path = self.path(chip_id, modality)
         if not path.is_file():
             others = sorted(self.ids_of(modality))
@@ -303,41 +326,54 @@ class ChipSet:
                 else "none is there"
             )
             raise ChipNotFoundError(f"{path}: no such file; {there}. A chip has one id in every folder")
-        return pick_bands(read_raster(path), path, INPUT_MODALITIES[modality], self.layout)
+        return read_modality(path, INPUT_MODALITIES[modality], self.layout)
 
     def mask(self, chip_id: str) -> NDArray[np.int64]:
-        """Reference mask ``[H, W]``, label −1 where a pixel is ignored.
+        """Return the reference mask ``[H, W]``, label −1 where a pixel is ignored.
 
         Raises:
             ChipNotFoundError: If there is none.
-            ChipDataError: If it cannot be read.
+            ChipDataError: If it cannot be read, or does not hold one label a pixel.
         """
+        return self.read_mask(chip_id).labels
+
+    def read_mask(self, chip_id: str) -> LabelRaster:
+        """Return the mask as `mask` does, with what its file declares."""
         path = self.mask_path(chip_id)
         if path is None:
             raise ChipNotFoundError(
                 f"chip {chip_id}: layout {self.layout.name!r} has no masks; name them in a layout file (--layout)"
             )
-        mask: NDArray[np.int64] = read_raster(path)[0, 0].astype(np.int64)
-        mask[np.isin(mask, self.layout.ignored_labels)] = IGNORED_LABEL
-        return mask
+        found = read_labels(path, self.layout.mask_band)
+        found.labels[np.isin(found.labels, self.layout.ignored_labels)] = IGNORED_LABEL
+        return found
 
     def georeference(self, chip_id: str) -> Georeference:
-        """Georeferencing of a chip, from the first of its GeoTIFFs that has any; unknown if none does."""
-        found = map(read_georeference, self.geotiffs(chip_id))
-        return next((place for place in found if place.crs_wkt), Georeference())
+        """Return where a chip lies, by the first of its files that says so; unknown if none does."""
+        return next((place for _, place in self.georeferences(chip_id)), Georeference())
+
+    def georeferences(self, chip_id: str) -> Iterator[tuple[Path, Georeference]]:
+        """Yield each file of a chip that says where it lies, GeoTIFFs first, among them the DEM first."""
+        for path in (*self.geotiffs(chip_id), *self._files(chip_id, {".zip"})):
+            place = read_georeference(path)
+            if is_known(place):
+                yield path, place
 
     def geotiffs(self, chip_id: str) -> Iterator[Path]:
-        """A chip's GeoTIFFs that exist, its DEM first and its mask last."""
+        """Yield a chip's GeoTIFFs that exist, its DEM first and its mask last."""
+        yield from self._files(chip_id, {".tif", ".tiff"})
+
+    def _files(self, chip_id: str, suffixes: set[str]) -> Iterator[Path]:
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
-            if path is not None and path.suffix.lower() in {".tif", ".tiff"} and path.is_file():
+            if path is not None and path.suffix.lower() in suffixes and path.is_file():
                 yield path
 
 
 def select_timesteps(
     chip: Chip, timesteps: Sequence[int], nodata: float | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """A chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is NaN.
+    """Return a chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is NaN.
 
     With 0 for NaN it equals, bit for bit, what the public reader of ImpactMesh (0.2.0) returns for chips whose only
     no-data value is −9999, as Phase 2's; that reader lets a DEM of −32768 and the −10000 of float16 through.

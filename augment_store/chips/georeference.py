@@ -9,8 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.rasters import MAX_RASTER_BYTES
-from augment_store.errors import ChipDataError
+from augment_store.chips.geotiff import open_geotiff
+from augment_store.chips.limits import MAX_RASTER_BYTES, FileFormatError
+from augment_store.chips.zarr_zip import read_zarr_location
+from augment_store.errors import ChipDataError, RemotePathError
 from augment_store.io.remote import local_file
 
 Ring = list[tuple[float, float]]
@@ -34,37 +36,91 @@ class Georeference:
 
 
 def read_georeference(path: Path) -> Georeference:
-    """Georeference of a GeoTIFF.
+    """Return where a GeoTIFF or a zipped Zarr group lies; unknown where it does not say, as with an identity transform.
 
     Raises:
         ChipDataError: If the file cannot be read.
     """
-    import rasterio
-    from rasterio.errors import RasterioError
-
     if not path.is_file():
         raise ChipDataError(f"{path}: not a file")
     try:
-        with local_file(path, MAX_RASTER_BYTES) as local, rasterio.open(local) as source:
-            wkt = source.crs.to_wkt() if source.crs else ""
-            return Georeference(wkt, tuple(source.transform)[:6])
-    except (RasterioError, ValueError) as error:  # ValueError: too large to be fetched
+        with local_file(path, MAX_RASTER_BYTES) as local:
+            if path.suffix.lower() == ".zip":
+                return _zarr_georeference(local)
+            with open_geotiff(local) as source:
+                # GDAL gives the identity where there is no transform: rows and columns, not coordinates.
+                if source.crs is None or source.transform.is_identity:
+                    return Georeference()
+                return Georeference(source.crs.to_wkt(), tuple(source.transform)[:6])
+    except RemotePathError:
+        raise
+    except FileFormatError as error:
+        raise ChipDataError(f"{path}: cannot be read ({error}); {error.remedy}") from error
+    except Exception as error:  # damaged files make zarr and GDAL raise anything
         raise ChipDataError(f"{path}: cannot be read ({error}); restore the file") from error
 
 
+def _zarr_georeference(path: Path) -> Georeference:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    system, transform = read_zarr_location(path)
+    if not system or transform is None or not np.isfinite(transform).all():
+        return Georeference()
+    try:
+        wkt = CRS.from_user_input(system).to_wkt()
+    except CRSError:
+        return Georeference()
+    a, b, c, d, e, f = transform
+    return Georeference(wkt, (a, b, c, d, e, f))
+
+
+def difference(
+    one: Georeference, other: Georeference, shape: tuple[int, int], *, corners: bool = False
+) -> str:
+    """Return how two known places of a chip differ, empty if by a tenth of a pixel at most.
+
+    Args:
+        one: The first place.
+        other: The second.
+        shape: Height and width of the chip in pixels.
+        corners: Whether half a pixel down and to the right is the same place, since coordinates beside an array may be
+            those of corners, as ImpactMesh's are, though CF takes them for centers.
+    """
+    from rasterio.crs import CRS
+
+    if CRS.from_wkt(one.crs_wkt) != CRS.from_wkt(other.crs_wkt):
+        names = (authority_code(place.crs_wkt) or place.crs_wkt[:40] for place in (one, other))
+        return " and ".join(names)
+    height, width = shape
+    pixels = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    first, second = (np.reshape(place.transform, (2, 3)) for place in (one, other))
+    shift = (first - second) @ pixels
+    if corners:
+        half = (first[:, 0] + first[:, 1])[:, None] / 2
+        shift = min((shift, shift - half, shift + half), key=lambda each: float(np.abs(each).max()))
+    apart = float(np.hypot(*shift).max())
+    side = float(np.hypot(first[0, 0], first[1, 0]))
+    if apart <= 0.1 * side:
+        return ""
+    if np.sign(np.linalg.det(first[:, :2])) != np.sign(np.linalg.det(second[:, :2])):
+        return "one is mirrored, as south-up rasters are"
+    return f"{apart / side:.1f} pixels apart"
+
+
 def is_known(georeference: Georeference) -> bool:
-    """Whether both the coordinate reference system and the transform are known."""
+    """Return whether both the coordinate reference system and the transform are known."""
     return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
 
 
 def coarser(georeference: Georeference, pixels: int) -> Georeference:
-    """The same extent in cells of `pixels` × `pixels` pixels."""
+    """Return the same extent in cells of `pixels` × `pixels` pixels."""
     a, b, c, d, e, f = georeference.transform
     return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
 
 
 def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None:
-    """Corners of a chip of `shape`, its height and width in pixels; None where it has no georeference.
+    """Return the corners of a chip of `shape`, its height and width in pixels; None where it has no georeference.
 
     Raises:
         ChipDataError: If the coordinate reference system cannot be used.
@@ -86,7 +142,7 @@ def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None
 
 
 def pixel_metres(georeference: Georeference) -> float | None:
-    """Side of a pixel in metres; None if unknown, or if the system is not projected."""
+    """Return the side of a pixel in meters; None if unknown, or if the system is not projected."""
     if not is_known(georeference):
         return None
     from rasterio.crs import CRS
@@ -98,7 +154,7 @@ def pixel_metres(georeference: Georeference) -> float | None:
 
 
 def authority_code(crs_wkt: str) -> str | None:
-    """Code of a coordinate reference system, for example ``EPSG:32618``; None if it has none."""
+    """Return the code of a coordinate reference system, for example ``EPSG:32618``; None if it has none."""
     from rasterio.crs import CRS
 
     authority = CRS.from_wkt(crs_wkt).to_authority()
@@ -106,13 +162,13 @@ def authority_code(crs_wkt: str) -> str | None:
 
 
 def grid_mapping(georeference: Georeference) -> dict[str, Any]:
-    """Attributes of CF's grid mapping variable, with GDAL's transform, which rioxarray reads as well."""
+    """Return the attributes of CF's grid mapping variable, with GDAL's transform, which rioxarray reads as well."""
     a, b, c, d, e, f = georeference.transform
     return {"crs_wkt": georeference.crs_wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
 
 
 def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
-    """Coordinates ``y`` and ``x`` of pixel centres in the unit of the system, by axis.
+    """Return the coordinates ``y`` and ``x`` of pixel centers in the unit of the system, by axis.
 
     Empty for a rotated raster, which has no coordinate per row and column: its transform alone says where it lies.
 
@@ -128,7 +184,7 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
 
 
 def axis_attributes(axis: str, georeference: Georeference) -> dict[str, Any]:
-    """CF attributes of the coordinate of an axis, ``y`` or ``x``: in degrees if the system is not projected."""
+    """Return the CF attributes of the coordinate ``y`` or ``x``: in degrees if the system is not projected."""
     from rasterio.crs import CRS
 
     long_name = {"long_name": f"{axis} of pixel centres"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -9,8 +10,10 @@ from typing import Final
 import numpy as np
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.georeference import difference
 from augment_store.chips.layouts import SPLITS, read_split
 from augment_store.errors import AugmentStoreError
+from augment_store.modalities.definitions import PATCH_SIZE
 from augment_store.utils.text import format_size, pluralize
 
 READ_CHIPS: Final = 5
@@ -33,7 +36,7 @@ class CheckResult:
 
 
 def check_chips(chips: ChipSet) -> Iterator[CheckResult]:
-    """Looks at a chip set through its layout."""
+    """Look at a chip set through its layout."""
     yield CheckResult("chips", f"{len(chips.ids)} in {chips.folder}, such as {chips.ids[0]}")
     yield from _check_images(chips)
     yield from _check_masks(chips)
@@ -96,19 +99,70 @@ def _check_scenes(chips: ChipSet) -> CheckResult:
 
 
 def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
-    """Reads a few chips, each with the modalities that it has."""
+    """Read a few chips, each with the modalities that it has."""
     picks = np.linspace(0, len(chips.ids) - 1, min(READ_CHIPS, len(chips.ids))).round().astype(int)
-    good = []
+    good: list[str] = []
+    declared: dict[str, None] = {}
     for chip_id in (chips.ids[pick] for pick in picks):
         try:
             chip = chips.read(chip_id, [name for name in chips.modalities if chips.has(chip_id, name)])
         except AugmentStoreError as error:
             yield CheckResult("reading", str(error), problem=True)
         else:
+            for name, notes in chip.notes.items():
+                declared.update(dict.fromkeys(f"{name}: {note}" for note in notes))
             types = ", ".join(f"{name} {raster.dtype}" for name, raster in chip.rasters.items())
             good.append(f"{pluralize(chip.timesteps, 'timestep')} of {format_size(chip.shape)}, {types}")
     yield from (CheckResult("reading", text) for text in dict.fromkeys(good))
-    yield _check_place(chips, [chips.ids[pick] for pick in picks])
+    yield from (CheckResult("declared", text) for text in declared)
+    ids = [chips.ids[pick] for pick in picks]
+    yield from _check_mask_content(chips, ids)
+    yield _check_place(chips, ids)
+    yield from (CheckResult("grid", text, problem=True) for text in grid_problems(chips, ids))
+
+
+def _check_mask_content(chips: ChipSet, ids: Iterable[str]) -> Iterator[CheckResult]:
+    """Read the masks of a few chips: the labels in them with their shares, and what their files declare."""
+    counts: Counter[int] = Counter()
+    notes: dict[str, None] = {}
+    for chip_id in ids:
+        path = chips.mask_path(chip_id)
+        if path is None or not path.is_file():
+            continue
+        try:
+            found = chips.read_mask(chip_id)
+        except AugmentStoreError as error:
+            yield CheckResult("mask", str(error), problem=True)
+            continue
+        notes.update(dict.fromkeys(found.notes))
+        labels, numbers = np.unique(found.labels, return_counts=True)
+        counts.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    yield from (CheckResult("declared", f"MASK: {note}") for note in notes)
+    if counts:
+        shares = (f"{label} {counts[label] / counts.total():.1%}" for label in sorted(counts))
+        yield CheckResult("labels", f"{', '.join(shares)} (−1 is ignored)")
+
+
+def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:
+    """Compare where all files of a chip lie, its mask among them; yield a line for the first that differ.
+
+    Files that do not say where they lie, and those that cannot be read, are left to other checks.
+    """
+    for chip_id in ids:
+        try:
+            places = list(chips.georeferences(chip_id))
+        except AugmentStoreError:
+            continue
+        for path, place in places[1:]:
+            first_path, first = places[0]
+            zipped = ".zip" in (path.suffix.lower(), first_path.suffix.lower())
+            apart = difference(first, place, (PATCH_SIZE, PATCH_SIZE), corners=zipped)
+            if apart:
+                yield (
+                    f"chip {chip_id}: {path} is not on the grid of {first_path} ({apart}); a chip's files are joined "
+                    "pixel by pixel, so warp or flip one of them"
+                )
+                return
 
 
 def _check_place(chips: ChipSet, ids: Iterable[str]) -> CheckResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.io.files import read_text
-from augment_store.io.remote import RemotePath
+from augment_store.io.remote import RemotePath, as_path
 from augment_store.io.tar import SUFFIX as ARCHIVE
 from augment_store.io.tar import ArchivedPath, archived, is_archived
 from augment_store.modalities.definitions import INPUT_MODALITIES, REFERENCE_MODALITIES
@@ -35,7 +36,7 @@ SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
 
 
 def _listed(value: Any) -> Any:
-    """Makes a list of a single word."""
+    """Make a list of a single word."""
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -43,6 +44,17 @@ def _inside(path: str) -> str:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
         raise ValueError("expected a path inside the chip set, with /")
     return path
+
+
+def _local_rule(rule: str) -> str:
+    """Return a rule for scenes that leads to no address and not out of the chip set: a stranger may have written it."""
+    if isinstance(as_path(rule), RemotePath):
+        raise ValueError(
+            "expected an expression or a CSV file inside the chip set, not a URL; --scenes takes one"
+        )
+    if rule.lower().endswith(".csv") or "/" in rule:
+        _inside(rule)
+    return rule
 
 
 def _pattern(path: str) -> str:
@@ -99,6 +111,10 @@ class Layout:
             the first, those of the second, and so on.
         evenly_spaced: How many timesteps to take of each chip's series, from the first to the last in even steps, so
             that series of different lengths give chips of one length; None for all of them.
+        interleave: How a GeoTIFF without names of bands holds several timesteps: ``time`` if all bands of the first
+            come first, ``band`` if all timesteps of the first band do.
+        mask_band: Which band of a mask holds the labels, counted from 1; ``one-hot`` for a band of 0 and 1 for each
+            class; None where masks have one band.
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
         ignored_labels: Mask labels to ignore, besides −1.
@@ -113,10 +129,12 @@ class Layout:
     data: Annotated[Paths, Field(min_length=1)] = (".",)
     mask: Patterns = ()
     splits: Mapping[Literal["train", "val", "test"], Paths] = field(default_factory=dict)
-    scenes: str | None = None
+    scenes: Annotated[str, AfterValidator(_local_rule)] | None = None
     timesteps: Annotated[int, Field(ge=1, le=1000)] | None = None
     evenly_spaced: Annotated[int, Field(ge=2, le=1000)] | None = None
-    s1_unit: Literal["dB", "linear"] = "dB"
+    interleave: Literal["time", "band"] = "time"
+    mask_band: Annotated[int, Field(ge=1, le=1000)] | Literal["one-hot"] | None = None
+    s1_unit: Literal["dB", "linear", "amplitude"] = "dB"
     s2_offset: float = 0.0
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
     legend: str | None = None
@@ -129,7 +147,7 @@ class Layout:
             _check_bands(name, image, known[name].bands)
 
     def patterns(self) -> tuple[str, ...]:
-        """Every pattern of an image file."""
+        """Return every pattern of an image file."""
         return tuple(pattern for image in self.images.values() for pattern in image.files)
 
 
@@ -146,13 +164,13 @@ def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
 
 @functools.cache
 def shipped_layout(name: str) -> Layout:
-    """One of the layouts that come with the package."""
+    """Return one of the layouts that come with the package."""
     source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")
     return parse(Layout, load_yaml(source.read_text(encoding="utf-8")))
 
 
 def load_layout(name: str) -> Layout:
-    """A shipped layout by its name, or one from a YAML file.
+    """Return a shipped layout by its name, or one from a YAML file.
 
     Raises:
         ChipSetError: If there is neither, or the file is not a layout; the message names the key.
@@ -173,12 +191,12 @@ def load_layout(name: str) -> Layout:
 
 
 def wherever_run(name: str | None) -> str | None:
-    """A layout as a record names it: a file by its absolute path, so that the record is valid in any folder."""
+    """Return a layout as a record names it: a file by its absolute path, so that the record is valid in any folder."""
     return str(Path(name).resolve()) if name and name not in SHIPPED and Path(name).is_file() else name
 
 
 def list_ids(folder: Path, pattern: str) -> set[str]:
-    """Ids of the files in `folder` that match `pattern`, such as ``DEM/{id}_DEM.tif``."""
+    """Return the ids of the files in `folder` that match `pattern`, such as ``DEM/{id}_DEM.tif``."""
     return set(_ids(folder / pattern))
 
 
@@ -190,27 +208,46 @@ def _ids(path: Path) -> Iterator[str]:
 
 
 def _names(path: Path) -> Iterable[str]:
-    """Names of the files in the folder, or the archives, of a pattern."""
+    """Return the names of the files in the folder, or the archives, of a pattern."""
     if is_archived(path):
         return archived(path)
     return (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
 
 
 def chip_file(path: Path) -> Path:
-    """The file at a path, or the one in an archive of a path such as ``S2L2A/*.tar/a.zarr.zip``."""
+    """Return the file at a path, or the one in an archive of a path such as ``S2L2A/*.tar/a.zarr.zip``."""
     archive = archived(path).get(path.name) if is_archived(path) else None
     return path if archive is None else ArchivedPath(archive, path.name)
 
 
 def _id_in(name: str, pattern: str) -> str | None:
-    """The id in a file name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None if it does not match."""
+    """Return the id in a name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None if it does not match.
+
+    The file type may be in capitals, as ``a_DEM.TIF``.
+    """
     prefix, suffix = pattern.split("{id}")
-    found = name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
+    stem, kind = _split_type(suffix)
+    found = name.startswith(prefix) and len(name) > len(prefix) + len(suffix)
+    found = found and name.lower().endswith(kind.lower()) and name[: len(name) - len(kind)].endswith(stem)
     return name[len(prefix) : len(name) - len(suffix)] if found else None
 
 
+def _split_type(name: str) -> tuple[str, str]:
+    """Return a name without its file type, and the type."""
+    kind = next((known for known in SUFFIXES if name.lower().endswith(known)), "")
+    return (name[: len(name) - len(kind)], name[len(name) - len(kind) :]) if kind else (name, "")
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return a file name as it may be spelled on disk: the type in capitals, accents in one character or two."""
+    stem, kind = _split_type(name)
+    forms = (stem, *(unicodedata.normalize(form, stem) for form in ("NFC", "NFD") if not stem.isascii()))
+    kinds = (kind, kind.upper(), kind.lower())
+    return tuple(dict.fromkeys(f"{form}{each}" for each in kinds for form in forms))
+
+
 def data_folder(root: Path, layout: Layout) -> Path | None:
-    """Folder under `root` with the layout's modality folders, or None if they hold no chip."""
+    """Return the folder under `root` with the layout's modality folders, or None if they hold no chip."""
     for folder in (root / data for data in layout.data):
         if any(True for pattern in layout.patterns() for _ in _ids(folder / pattern)):
             return folder
@@ -218,7 +255,7 @@ def data_folder(root: Path, layout: Layout) -> Path | None:
 
 
 def find_layout(root: Path, name: str | None = None) -> Layout:
-    """The layout of a folder: the one named, or the one whose files are there.
+    """Return the layout named, or the one whose files are in `root`.
 
     Args:
         root: Root folder of the chip set.
@@ -244,7 +281,7 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
 
 
 def root_above(folder: Path) -> Path | None:
-    """Root of the chip set whose data folder or modality folder is `folder`; None if it is neither."""
+    """Return the root of the chip set whose data folder or modality folder is `folder`; None if it is neither."""
     if not isinstance(folder, RemotePath):
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
@@ -261,7 +298,7 @@ def root_above(folder: Path) -> Path | None:
 
 
 def _what_is_there(root: Path) -> str:
-    """A few of the files under a folder, for a message; none at a URL, where listing takes long."""
+    """Return a few of the files under a folder, for a message; none at a URL, where listing takes long."""
     if isinstance(root, RemotePath):
         return ""
     paths = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
@@ -271,7 +308,7 @@ def _what_is_there(root: Path) -> str:
 
 
 def check_id(chip_id: str, where: Path) -> str:
-    """Returns a chip id that is safe to build file names from, and that a store accepts.
+    """Return a chip id that is safe to build file names from, and that a store accepts.
 
     Raises:
         ChipSetError: If `check_name` refuses it.
@@ -284,7 +321,7 @@ def check_id(chip_id: str, where: Path) -> str:
 
 
 def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
-    """Chip ids of a split file, one a line (in a CSV file, the first column); blank lines are skipped.
+    """Return the chip ids of a split file, one a line (in a CSV file, the first column); blank lines are skipped.
 
     Args:
         path: The split file.
@@ -317,6 +354,7 @@ def _check_once(ids: Iterable[str], path: Path) -> None:
 
 
 def _id_of(name: str, layout: Layout) -> str:
-    """The id in a file name of the layout; a name that matches none of its patterns is taken as an id."""
+    """Return the id in a file name or path of the layout; what matches none of its patterns is taken as an id."""
+    name = name.replace("\\", "/").rpartition("/")[2] if _split_type(name)[1] else name
     patterns = (PurePosixPath(pattern).name for pattern in (*layout.patterns(), *layout.mask))
     return next(filter(None, (_id_in(name, pattern) for pattern in patterns)), name)

@@ -44,4 +44,4 @@ def _picture_uri(chips: ChipSet, chip_id: str) -> str:
     found = [name for name in chips.modalities if chips.has(chip_id, name)]
     name = min(found, key=lambda name: (name not in S2_MODALITIES, name not in S1_MODALITIES))
     linear = chips.layout.s1_unit == "linear"
-    return photo_uri(draw_input(chips.raster(chip_id, name)[0], name, linear=linear), _SIDE, _QUALITY)
+    return photo_uri(draw_input(chips.raster(chip_id, name)[0], name, unit=unit), _SIDE, _QUALITY)

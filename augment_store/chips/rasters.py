@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.layouts import Layout
+from augment_store.chips.declarations import (
+    NO_DATA,
+    BandDeclaration,
+    BandOrder,
+    FileContent,
+    apply_declarations,
+    order_bands,
+)
+from augment_store.chips.geotiff import read_geotiff
+from augment_store.chips.layouts import Image, Layout
+from augment_store.chips.limits import MAX_RASTER_BYTES, FileFormatError, check_size
+from augment_store.chips.zarr_zip import read_zarr_zip
 from augment_store.errors import ChipDataError, ChipNotFoundError, RemotePathError
 from augment_store.io.remote import local_file
 from augment_store.modalities.definitions import PATCH_SIZE, S2L1C, Modality
 
-MAX_RASTER_BYTES: Final = 2**30
-"""Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
+
+@dataclass(frozen=True)
+class ModalityRaster:
+    """One modality of a chip.
+
+    Attributes:
+        values: ``[T or 1, C, H, W]``, TerraMind's bands in TerraMind's order, in the modality's unit as far as the
+            file declares another.
+        positions: Position in its file of each timestep, ``[T or 1]``.
+        notes: What the file declares and was applied.
+    """
+
+    values: NDArray[Any]
+    positions: NDArray[np.int32]
+    notes: tuple[str, ...] = ()
 
 
-def read_raster(path: Path) -> NDArray[Any]:
-    """Reads a GeoTIFF, a NumPy file, or the array ``bands`` of a zipped Zarr group, as ``[T, C, H, W]``.
+def read_file(path: Path) -> FileContent:
+    """Read a GeoTIFF, a NumPy file or a zipped Zarr group, with what it declares about its values.
 
     Raises:
         ChipNotFoundError: If there is no such file.
@@ -31,83 +54,158 @@ def read_raster(path: Path) -> NDArray[Any]:
         raise ChipNotFoundError(f"{path}: no such file")
     try:
         with local_file(path, MAX_RASTER_BYTES) as local:
-            raster = READERS.get(path.suffix.lower(), _read_tif)(local)
-    except RemotePathError:
+            return READERS.get(path.suffix.lower(), read_geotiff)(local)
+    except (RemotePathError, ChipDataError):
         raise
+    except FileFormatError as error:
+        raise ChipDataError(f"{path}: cannot be read ({error}); {error.remedy}") from error
     except Exception as error:  # damaged files make zarr and GDAL raise anything; all mean the same
         reason = str(error) or type(error).__name__
         raise ChipDataError(f"{path}: cannot be read ({reason}); restore the file") from error
-    if not 2 <= raster.ndim <= 4:
-        raise ChipDataError(f"{path}: {raster.ndim} dimensions {raster.shape}; expected time, band, y, x")
-    return raster.reshape((1,) * (4 - raster.ndim) + raster.shape)
+
+
+def read_raster(path: Path) -> NDArray[Any]:
+    """Read a file's values as they are stored, ``[T, C, H, W]``.
+
+    Raises:
+        ChipNotFoundError: If there is no such file.
+        ChipDataError: If it cannot be read, or is not two- to four-dimensional.
+    """
+    return read_file(path).values
+
+
+def read_modality(path: Path, modality: Modality, layout: Layout) -> ModalityRaster:
+    """Read one modality of a chip; see `pick_bands`.
+
+    Raises:
+        ChipNotFoundError: If there is no such file.
+        ChipDataError: If it cannot be read, or bands, timesteps, type or size are not as expected.
+    """
+    series = layout.timesteps if path.suffix.lower() != ".zip" and modality.temporal else None
+    return pick_bands(read_file(path), path, modality, layout, layout.images[modality.name], series)
 
 
 def pick_bands(
-    raster: NDArray[Any], path: Path, modality: Modality, layout: Layout
-) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """TerraMind's bands of a raster in TerraMind's order, ``[T, C, H, W]``, and each timestep's position in the file.
+    content: FileContent,
+    where: object,
+    modality: Modality,
+    layout: Layout,
+    image: Image | None = None,
+    series: int | None = None,
+) -> ModalityRaster:
+    """Return TerraMind's bands of a file in TerraMind's order, with what the file declares applied.
 
     Args:
-        raster: As `read_raster` gives it.
-        path: Its file, for messages; the timesteps of a GeoTIFF lie one after another among its bands.
+        content: The file.
+        where: Its name, for messages.
         modality: What it holds.
-        layout: Which bands the file has, and how many timesteps.
+        layout: How many timesteps a file has.
+        image: Which bands the file has; None for the modality's own.
+        series: Timesteps that may lie among the file's bands.
 
     Raises:
         ChipDataError: If bands, timesteps, type or size are not as expected.
     """
-    if not raster.shape[0]:
-        raise ChipDataError(f"{path}: no timestep; expected one or more")
-    if raster.dtype.kind not in "iuf":
-        raise ChipDataError(
-            f"{path}: data type {raster.dtype}; expected integers or floats in {modality.unit}"
-        )
-    image = layout.images[modality.name]
+    image = image or Image(("{id}.tif",))
     present = image.bands or modality.bands
-    times = layout.timesteps if path.suffix.lower() != ".zip" and modality.temporal else None
-    if times and raster.shape[:2] == (1, times * len(present)):
-        raster = raster.reshape(times, len(present), *raster.shape[2:])
-    found, bands, height, width = raster.shape
-    if bands != len(present):
-        raise ChipDataError(f"{path}: {bands} bands; expected {_expected(bands, present, modality, layout)}")
+    _check_values(content.values, where, modality)
+    # An alpha band is a mask, unless the layout counts it among the bands; 13 bands need not be Level-1C.
+    content = content.without_alpha([len(present) * (series or 1)] if image.bands else ())
+    content, notes = _in_order(content, where, modality, layout, image, series)
+    found, _, height, width = content.values.shape
     if layout.timesteps and modality.temporal and found != layout.timesteps:
-        raise ChipDataError(f"{path}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
+        raise ChipDataError(f"{where}: {found} timesteps; the layout {layout.name!r} says {layout.timesteps}")
     positions = np.arange(found, dtype=np.int32)
     if layout.evenly_spaced and modality.temporal:
-        positions = _evenly_spaced(found, layout.evenly_spaced, path)
-        raster = raster[positions]
+        positions = _evenly_spaced(found, layout.evenly_spaced, where)
     if min(height, width) < PATCH_SIZE:
         raise ChipDataError(
-            f"{path}: {height} × {width} pixels; expected {PATCH_SIZE} or more each way; cut larger chips of the "
+            f"{where}: {height} × {width} pixels; expected {PATCH_SIZE} or more each way; cut larger chips of the "
             "original raster (python -m augment_store cut)"
         )
-    if present == modality.bands and not image.absent:
-        return raster, positions
+    values, applied = apply_declarations(content.values, content.bands, content.unobserved, modality, where)
+    values = values if len(positions) == found else values[positions]
     if image.absent:
-        raster, present = _with_no_data(raster, modality.nodata[0]), (*present, *image.absent)
-    last = raster.shape[1] - 1
-    picked = raster[:, [min(present.index(band), last) for band in modality.bands]]
-    return np.ascontiguousarray(picked), positions
+        values = _with_absent(values, modality, image.absent)
+    notes = tuple(dict.fromkeys((*content.notes, *notes, *applied)))
+    return ModalityRaster(np.ascontiguousarray(values), positions, notes)
 
 
-def _evenly_spaced(found: int, count: int, path: Path) -> NDArray[np.int32]:
-    """Positions of `count` timesteps of a series of `found`, from the first to the last in even steps."""
+def _check_values(values: NDArray[Any], where: object, modality: Modality) -> None:
+    if not values.shape[0]:
+        raise ChipDataError(f"{where}: no timestep; expected one or more")
+    if values.dtype.kind not in "iuf":
+        raise ChipDataError(
+            f"{where}: data type {values.dtype}; expected integers or floats in {modality.unit}"
+        )
+
+
+def _in_order(
+    content: FileContent,
+    where: object,
+    modality: Modality,
+    layout: Layout,
+    image: Image,
+    series: int | None,
+) -> tuple[FileContent, tuple[str, ...]]:
+    """Return a file with the bands that are wanted alone, dates apart from bands, and how they were found."""
+    present = image.bands or modality.bands
+    names = [band.name for band in content.bands]
+    order: BandOrder | None = None
+    try:
+        for dates in dict.fromkeys((series if len(content.values) == 1 and series else 1, 1)):
+            order = order or order_bands(
+                names,
+                modality,
+                present,
+                dates,
+                described=bool(image.bands),
+                by_date=layout.interleave == "time",
+            )
+    except ValueError as error:
+        raise ChipDataError(
+            f"{where}: {error}; correct the names, or give the order in a layout file (bands, --layout FILE)"
+        ) from error
+    if order is None:
+        expected = _expected(len(names), present, modality, layout)
+        raise ChipDataError(f"{where}: {len(names)} bands; expected {expected}")
+    return _taken(content, order), order.notes
+
+
+def _taken(content: FileContent, order: BandOrder) -> FileContent:
+    """Return a file with the bands of an order; all of them in their order are not copied."""
+    index, values = order.index, content.values
+    if len(index) > 1:
+        picked = values[0][index]  # [T, C, H, W]: dates that lie among the bands
+    elif np.array_equal(index[0], np.arange(values.shape[1])):
+        picked = values
+    else:
+        picked = values[:, index[0]]
+    bands: tuple[BandDeclaration, ...] = tuple(content.bands[slot] for slot in index.ravel())
+    return FileContent(picked, bands, content.unobserved, content.notes)
+
+
+def _evenly_spaced(found: int, count: int, where: object) -> NDArray[np.int32]:
+    """Return the positions of `count` timesteps of a series of `found`, from first to last in even steps."""
     if found < count:
         raise ChipDataError(
-            f"{path}: {found} timesteps; the layout takes {count}, evenly spaced (its key evenly_spaced)"
+            f"{where}: {found} timesteps; the layout takes {count}, evenly spaced (its key evenly_spaced)"
         )
     return np.linspace(0, found - 1, count).round().astype(np.int32)
 
 
-def _with_no_data(raster: NDArray[Any], nodata: float) -> NDArray[Any]:
-    """A raster ``[T, C, H, W]`` with one more band of no data at the end, in a type that holds it."""
-    if raster.dtype.kind == "u":
-        raster = raster.astype(np.promote_types(raster.dtype, np.int16))
-    return np.concatenate([raster, np.full_like(raster[:, :1], nodata)], axis=1)
+def _with_absent(values: NDArray[Any], modality: Modality, absent: Sequence[str]) -> NDArray[Any]:
+    """Return ``[T, C, H, W]`` with bands of no data where the sensor has none, in a type that holds it."""
+    if values.dtype.kind == "u":
+        values = values.astype(np.promote_types(values.dtype, np.int16))
+    count, height, width = len(values), *values.shape[-2:]
+    filled = np.full((count, len(modality.bands), height, width), modality.nodata[0], values.dtype)
+    filled[:, [slot for slot, band in enumerate(modality.bands) if band not in absent]] = values
+    return filled
 
 
 def _expected(bands: int, present: Sequence[str], modality: Modality, layout: Layout) -> str:
-    """What a file should hold, and what to do if it holds something else."""
+    """Return what a file should hold, and what to do if it holds something else."""
     if modality.name == "S2L2A" and bands == len(S2L1C.bands):
         remedy = (
             "13 bands are those of Level-1C, at the top of the atmosphere: give them as S2L1C (--inputs S2L1C); if it "
@@ -119,54 +217,26 @@ def _expected(bands: int, present: Sequence[str], modality: Modality, layout: La
     return f"{len(present)}{times} ({' '.join(present)}). {remedy}"
 
 
-def _read_zarr_zip(path: Path) -> NDArray[Any]:
-    import zarr
-    from zarr.storage import ZipStore
-
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a whole zip file")
-    with ZipStore(path, mode="r") as store:
-        array = zarr.open_group(store, mode="r")["bands"]
-        if not isinstance(array, zarr.Array):
-            raise ValueError("'bands' is a group, expected an array")
-        for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
-            _check_size(math.prod(shape) * array.dtype.itemsize)
-        missing = array.nchunks - array.nchunks_initialized
-        if missing:  # zarr would read them as fill values
-            raise ValueError(
-                f"{missing} of {array.nchunks} chunks are missing; write it with write_empty_chunks=True"
-            )
-        return np.asarray(array[...])
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
+def _read_npy(path: Path) -> FileContent:
     # A map of the file instead of a read: a header that declares more than there is takes no memory.
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.dtype.kind not in "iufb":
         raise ValueError(f"data type {array.dtype}, expected numbers")
-    _check_size(array.nbytes)
-    return np.array(array)
+    check_size(array.nbytes)
+    if not 2 <= array.ndim <= 4:
+        raise FileFormatError(f"{array.ndim} dimensions {array.shape}", "write time, band, y, x")
+    return FileContent.plain(np.array(array))
 
 
-def _check_size(declared: int) -> None:
-    """Refuses a size before memory is allocated for it: a few bytes can declare any number of pixels."""
-    if declared > MAX_RASTER_BYTES:
-        raise ValueError(
-            f"declares {declared / 2**30:.1f} GiB, at most {MAX_RASTER_BYTES / 2**30:.0f} are read"
-        )
-
-
-def _read_tif(path: Path) -> NDArray[Any]:
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.open(path) as source:
-            _check_size(source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize)
-            return np.asarray(source.read())
-    except RasterioError as error:
-        raise OSError(str(error)) from error
-
-
-READERS: Final[Mapping[str, Callable[[Path], NDArray[Any]]]] = {".zip": _read_zarr_zip, ".npy": _read_npy}
+READERS: Final[Mapping[str, Callable[[Path], FileContent]]] = {".zip": read_zarr_zip, ".npy": _read_npy}
 """Reader by file type, for all that GDAL does not read."""
+
+__all__ = [
+    "MAX_RASTER_BYTES",
+    "NO_DATA",
+    "ModalityRaster",
+    "pick_bands",
+    "read_file",
+    "read_modality",
+    "read_raster",
+]

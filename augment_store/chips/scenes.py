@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ SCENE_PATTERN: Final = r"(?:_r\d+c\d+|_\d+_\d+)$"
 
 
 def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
-    """Scene of each chip, by the rule that `--scenes` was given.
+    """Return the scene of each chip, by the rule that `--scenes` was given.
 
     Args:
         ids: Chip ids.
@@ -32,6 +33,16 @@ def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
     path, chip_ids = as_path(rule), tuple(ids)
     if path.suffix == ".csv" or path.is_file():
         return scenes_by_table(chip_ids, path)
+    return scenes_by_expression(chip_ids, rule)
+
+
+def scenes_by_expression(ids: Iterable[str], rule: str) -> dict[str, str]:
+    """Return the scene of each chip by a regular expression that was meant as one; see `scenes_by_rule`.
+
+    Raises:
+        ChipSetError: If it matches no id, or as `scenes_by_pattern`.
+    """
+    chip_ids = tuple(ids)
     scenes = scenes_by_pattern(chip_ids, rule)
     if chip_ids and rule != SCENE_PATTERN and all(chip_id == scene for chip_id, scene in scenes.items()):
         raise ChipSetError(  # as a mistyped file name does
@@ -42,7 +53,7 @@ def scenes_by_rule(ids: Iterable[str], rule: str) -> dict[str, str]:
 
 
 def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[str, str]:
-    """Scene of each chip: its id without what `pattern` matches.
+    """Return the scene of each chip: its id without what `pattern` matches.
 
     Raises:
         ChipSetError: If `pattern` is not a regular expression, or leaves an id empty or too long.
@@ -62,7 +73,7 @@ def scenes_by_pattern(ids: Iterable[str], pattern: str = SCENE_PATTERN) -> dict[
 
 
 def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
-    """Scene of each chip from a CSV file with the two columns chip and scene; a header line is optional.
+    """Return the scene of each chip from a CSV file with the two columns chip and scene; a header line is optional.
 
     Raises:
         ChipSetError: If the file cannot be read as such, lacks a chip, or names an invalid scene.
@@ -76,19 +87,25 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
         ) from error
     if any(len(row) != 2 for row in rows):
         raise ChipSetError(f"{table}: expected two columns, chip and scene, in every row")
-    known: Mapping[str, str] = {chip.strip(): scene.strip() for chip, scene in rows}
-    missing = [chip_id for chip_id in ids if not known.get(chip_id)]
+    # Accents are one character in some files and two in others: both sides are compared in one form.
+    known: Mapping[str, str] = {_composed(chip.strip()): scene.strip() for chip, scene in rows}
+    wanted = {chip_id: _composed(chip_id) for chip_id in ids}
+    missing = [chip_id for chip_id, form in wanted.items() if not known.get(form)]
     if missing:
         raise ChipSetError(
             f"{table}: no scene for {pluralize(len(missing), 'chip')}, the first {missing[0]!r}; add a row for each"
         )
-    scenes = {chip_id: known[chip_id] for chip_id in ids}
+    scenes = {chip_id: known[form] for chip_id, form in wanted.items()}
     _check_scenes(str(table), scenes.values())
     return scenes
 
 
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def _check_scenes(source: str, scenes: Iterable[str]) -> None:
-    """Makes sure that exported files can be named after scenes; the export replaces path separators."""
+    """Make sure that exported files can be named after scenes; the export replaces path separators."""
     for scene in dict.fromkeys(scenes):
         if not scene.isprintable() or len(scene.encode()) > MAX_NAME_BYTES:
             raise ChipSetError(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from augment_store.io.files import printable
 from augment_store.utils.text import pluralize
 
 if TYPE_CHECKING:
-    from augment_store.chips.tiling import CutRequest, CutResult, UncoveredStrip
+    from augment_store.chips.tile_grid import CutRequest, UncoveredStrip
+    from augment_store.chips.tiling import CutResult
+
+_SUBDATASET: Final = re.compile(r"(netcdf|hdf[45]?|gtiff_dir|zarr|grib):", re.IGNORECASE)
+"""Names by which GDAL opens one of the rasters in a file."""
 
 EXAMPLES: Final = """
 python -m augment_store cut S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out chips
@@ -21,7 +27,7 @@ python -m augment_store cut S2L2A=s2.tif S1RTC=s1.tif --out chips --size 256 --b
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `cut`."""
+    """Add the arguments of `cut`."""
     parser.add_argument(
         "rasters",
         nargs="+",
@@ -62,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cuts rasters and prints the result.
+    """Cut rasters and print the result.
 
     Raises:
         AugmentStoreError: If the request is invalid or a raster cannot be used.
@@ -82,6 +88,7 @@ def _report(request: CutRequest, made: CutResult) -> list[str]:
     )
     scenes = pluralize(len(made.chips), "scene")
     lines = [f"{request.out}: {pluralize(count, 'chip')} of {request.size} px in {scenes}{left}"]
+    lines += [printable(note) for note in made.notes]
     lines += _bare(made.edges, request)
     lines += [f"{name}: {pluralize(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
@@ -91,7 +98,7 @@ def _report(request: CutRequest, made: CutResult) -> list[str]:
 
 
 def _bare(edges: Iterable[UncoveredStrip], request: CutRequest) -> Iterator[str]:
-    """A line for edges alike."""
+    """Yield a line for edges alike."""
     names: dict[tuple[int, bool, int | None], list[str]] = {}
     for edge in edges:
         names.setdefault((edge.pixels, edge.whole, edge.size), []).append(edge.name)
@@ -103,7 +110,7 @@ def _bare(edges: Iterable[UncoveredStrip], request: CutRequest) -> Iterator[str]
 
 
 def _request(args: argparse.Namespace) -> CutRequest:
-    from augment_store.chips.tiling import CutRequest
+    from augment_store.chips.tile_grid import CutRequest
 
     rasters = _rasters(args.rasters)
     first = next(iter(rasters.values()))
@@ -121,7 +128,7 @@ def _request(args: argparse.Namespace) -> CutRequest:
 
 
 def _rasters(words: Sequence[str]) -> dict[str, Path]:
-    from augment_store.chips.tiling import KNOWN
+    from augment_store.chips.chip_folder import KNOWN
     from augment_store.errors import ChipSetError
     from augment_store.io.files import check_local
 
@@ -132,7 +139,8 @@ def _rasters(words: Sequence[str]) -> dict[str, Path]:
             raise ChipSetError(f"{word}: expected NAME=FILE, where NAME is one of {', '.join(KNOWN)}")
         if name in rasters:
             raise ChipSetError(f"{word}: {name} appears twice; cut each scene by a command of its own")
-        check_local(name, Path(file), "only local files are cut; copy it to this machine")
+        if not _SUBDATASET.match(file):
+            check_local(name, Path(file), "only local files are cut; copy it to this machine")
         rasters[name] = Path(file)
     return rasters
 

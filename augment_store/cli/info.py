@@ -55,12 +55,16 @@ def render_info(store: AugmentStore) -> RenderableType:
     made = Table("generation spec", "", box=None)
     for key, value in _rows(spec):
         made.add_row(_cell(key), _cell(value))
-    accepted = [
-        _cell(f"accepted by the user despite the input audit: {entry.get('message', entry)}")
-        for entry in audit
-    ]
+    accepted = [_cell(f"{_kind(entry)}{entry.get('message', entry)}") for entry in audit]
     runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
     return Group(about, "", made, *accepted, *runs)
+
+
+def _kind(entry: dict[str, str]) -> str:
+    """Return what a line of the input audit is about."""
+    if entry.get("level") == "note":
+        return f"{entry.get('modality', '')}: "
+    return "accepted by the user despite the input audit: "
 
 
 def _cell(value: object) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.rasters import read_raster
+from augment_store.chips.labels import read_labels
 from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
 from augment_store.modalities.continuous import VALUE_FILL, ContinuousMap
 from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, LegendClass
@@ -77,17 +77,18 @@ class References:
         if not self.chips.has(chip_id, self.kind.name):
             return None
         # without a mask, a raster of TerraMind's own classes (TerraMesh has them) is the reference
-        raster = read_raster(self.chips.path(chip_id, self.kind.name))
-        codes = raster[0, 0].astype(np.int64)  # first: −1 does not fit the file's unsigned type
+        path = self.chips.path(chip_id, self.kind.name)
+        codes = read_labels(path).labels
         labels = np.where(np.isin(codes, self.kind.modality.nodata), IGNORED_LABEL, codes)
+        _check_codes(labels, self.kind.legend, path)
         return _labelled(labels, self.kind.legend, lambda values: values.astype(np.int64))
 
     def _values(self, chip_id: str, kind: ContinuousMap) -> Reference | None:
         if not self.chips.has(chip_id, kind.source):
             return None
         raster = self.chips.raster(chip_id, kind.source)
-        linear, offset = units_on_disk(kind.source, self.chips.layout, self.inputs)
-        values = native(raster, INPUT_MODALITIES[kind.source], linear=linear, offset=offset)
+        unit, offset = units_on_disk(kind.source, self.chips.layout, self.inputs)
+        values = native(raster, INPUT_MODALITIES[kind.source], unit=unit, offset=offset)
         # packed as the store packs them, so that rounding is no disagreement
         stored = kind.store(values if kind.derive is None else kind.derive(values))
         stored = stored if kind.banded else stored[:, 0]
@@ -176,6 +177,22 @@ class OtherMaps:
             return float(kind.same(maps[:both], values[:both]).mean())
 
         return Reference(MapPicture.from_values(kind, values[0, self._timestep]), compare)
+
+
+def _check_codes(labels: NDArray[np.int64], legend: Sequence[LegendClass], path: Path) -> None:
+    """Make sure that a reference has the codes of the legend: compared in others, right maps would look wrong.
+
+    Raises:
+        ChipDataError: If it has a code that the legend does not know.
+    """
+    known = {IGNORED_LABEL, *(entry.value for entry in legend)}
+    unknown = [code for code in np.unique(labels).tolist() if code not in known]
+    if unknown:
+        codes = ", ".join(str(code) for code in unknown[:8])
+        raise ChipDataError(
+            f"{path}: codes {codes} that TerraMind's legend does not know (0 to {max(known)}); translate the "
+            "references into its classes, or give them as masks with --legend"
+        )
 
 
 def _labelled(

@@ -113,5 +113,5 @@ def draw_first(
     if name is None:
         return None
     raster = chips.raster(chip_id, name)
-    linear, _ = units_on_disk(name, chips.layout, inputs)
-    return draw_input(at_timestep(raster, timestep), name, linear=linear)
+    unit, _ = units_on_disk(name, chips.layout, inputs)
+    return draw_input(at_timestep(raster, timestep), name, unit=unit)

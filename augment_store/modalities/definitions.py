@@ -15,7 +15,7 @@ PATCH_SIZE: Final = 16
 
 
 def patches(pixels: int) -> int:
-    """Patches that it takes to cover so many pixels; the last one may reach beyond them."""
+    """Return how many patches cover so many pixels; the last one may reach beyond them."""
     return -(-pixels // PATCH_SIZE)
 
 
@@ -161,7 +161,17 @@ S2_MODALITIES: Final = ("S2L2A", "S2L1C")
 
 
 S1_MODALITIES: Final = ("S1RTC", "S1GRD")
-"""Radar modalities, whose values may come as linear power instead of dB."""
+"""Radar modalities, whose values may come as linear power or amplitude instead of dB."""
+
+
+NATIVE: Final = "native"
+LINEAR: Final = "linear"
+AMPLITUDE: Final = "amplitude"
+S1_UNITS: Final = ("dB", LINEAR, AMPLITUDE)
+"""Units of radar on disk, as a layout's ``s1_unit`` and ``--s1-unit`` take them; a spec calls dB `NATIVE`."""
+
+UNIT_NAMES: Final = {LINEAR: "linear power", AMPLITUDE: "amplitude"}
+"""Units that are not the pretraining unit, in words."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,7 @@ class LegendClass:
     Attributes:
         value: Pixel value.
         name: Class name in lower case with spaces.
-        rgb: Display colour as red, green and blue in 0..255.
+        rgb: Display color as red, green and blue in 0..255.
     """
 
     value: int
@@ -180,12 +190,12 @@ class LegendClass:
 
     @property
     def flag(self) -> str:
-        """Name as a CF `flag_meanings` word: no spaces or slashes."""
+        """Return the name as a CF `flag_meanings` word: no spaces or slashes."""
         return self.name.replace(" ", "_").replace("/", "_or_")
 
     @property
     def hex(self) -> str:
-        """Colour as in ``#3171ad``."""
+        """Return the color as in ``#3171ad``."""
         return "#{:02x}{:02x}{:02x}".format(*self.rgb)
 
 
@@ -201,7 +211,7 @@ LULC_LEGEND: Final[tuple[LegendClass, ...]] = (
     LegendClass(8, "clouds", (0xF1, 0xF1, 0xF1)),
     LegendClass(9, "rangeland", (0xC6, 0x65, 0x26)),
 )
-"""TerraMind's ten LULC classes (after Esri's land cover) in its colour-blind palette."""
+"""TerraMind's ten LULC classes (after Esri's land cover) in its color-blind palette."""
 
 
 IGNORED_LABEL: Final = -1

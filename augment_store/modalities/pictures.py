@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment_store.modalities.definitions import INPUT_MODALITIES, S2_MODALITIES, S2L2A, LegendClass
+from augment_store.modalities.definitions import INPUT_MODALITIES, NATIVE, S2_MODALITIES, S2L2A, LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.registry import CONTINUOUS
 from augment_store.modalities.rendering import Picture, palette
@@ -53,15 +53,15 @@ class MapPicture:
         return photo_uri(self.photo, size, quality)
 
 
-def draw_input(raw: NDArray[Any], modality: str, *, linear: bool = False) -> Picture:
+def draw_input(raw: NDArray[Any], modality: str, *, unit: str = NATIVE) -> Picture:
     """Draw an input raster ``[C, y, x]`` as the generated map of its modality would be.
 
     Args:
         raw: Values on disk.
         modality: Name of an input modality.
-        linear: Whether they are linear power.
+        unit: Their unit, see `native`.
     """
-    values = native(raw, INPUT_MODALITIES[modality], linear=linear)
+    values = native(raw, INPUT_MODALITIES[modality], unit=unit)
     kind = S2L2A.name if modality in S2_MODALITIES else modality  # both begin with the bands that are drawn
     return CONTINUOUS[kind].picture_of(values)
 

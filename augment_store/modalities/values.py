@@ -7,14 +7,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.modalities.definitions import S2_MODALITIES, S2L2A, Modality
+from augment_store.modalities.definitions import AMPLITUDE, NATIVE, S2_MODALITIES, S2L2A, Modality
 
 IMPOSSIBLE: Final = 1e6
 """No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
 
 
 def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
-    """Where a raster holds no observation; every stage asks this function.
+    """Return where a raster holds no observation; every stage asks this function.
 
     Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
     raster's own type first, since −9999 is −10000 in float16. A Sentinel-2 pixel that is 0 in every band that has an
@@ -37,16 +37,30 @@ def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
     return found
 
 
+def to_decibel(values: NDArray[np.float32], unit: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return radar in dB, and where there is none because the value is not positive.
+
+    Args:
+        values: Backscatter of any shape.
+        unit: ``linear`` for power p, 10·log10(p) dB, or ``amplitude`` for its root a, 20·log10(a) dB.
+    """
+    invalid = ~(values > 0)  # NaN too
+    decibel = (20 if unit == AMPLITUDE else 10) * np.log10(np.where(invalid, np.float32(1), values))
+    return decibel.astype(np.float32, copy=False), invalid
+
+
 def native(
-    raster: NDArray[Any], modality: Modality, *, linear: bool = False, offset: float = 0.0
+    raster: NDArray[Any], modality: Modality, *, unit: str = "native", offset: float = 0.0
 ) -> NDArray[np.float32]:
-    """A raster in pretraining units, NaN where nothing was observed.
+    """Return a raster in pretraining units, NaN where nothing was observed.
 
     Args:
         raster: Raw values ``[..., C, H, W]``.
         modality: Their modality.
-        linear: Whether they are linear power p, which becomes 10·log10(p) dB; p ≤ 0 becomes NaN.
-        offset: Subtracted from every valid value, in the unit after that conversion.
+        unit: Their unit, ``native``, or of radar ``linear`` or ``amplitude``, which become dB; what is not positive
+            becomes NaN.
+        offset: Subtracted from every valid value, in the unit after that conversion. Of Sentinel-2, a digital number
+            of 0 is then its band's no data: reflectance has the offset added before it is stored.
 
     Returns:
         float32 of the same shape.
@@ -54,16 +68,18 @@ def native(
     invalid = missing(raster, modality)
     with np.errstate(over="ignore"):
         values = raster.astype(np.float32)
-    if linear:
-        invalid |= values <= 0
-        values = 10 * np.log10(np.where(invalid, np.float32(1), values))
+    if unit != NATIVE:
+        values, lost = to_decibel(values, unit)
+        invalid |= lost
+    if offset > 0 and modality.name in S2_MODALITIES:
+        invalid |= values == 0
     values -= np.float32(offset)
     values[invalid] = np.nan
     return values
 
 
 def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
-    """NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
+    """Return NDVI (NIR − red) / (NIR + red) of S2L2A, by the broad NIR band (B08) and B04.
 
     The control `analytic-ndvi` and the reference for generated NDVI both use this function.
 

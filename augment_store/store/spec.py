@@ -36,7 +36,8 @@ class InputSpec:
 
     Attributes:
         name: Modality name.
-        unit: Unit on disk: ``native`` (the pretraining unit) or ``linear`` (power, converted by 10·log10).
+        unit: Unit on disk: ``native`` (the pretraining unit) or ``linear`` (power, converted by 10·log10) or
+            ``amplitude`` (converted by 20·log10).
         offset: Subtracted from every valid value, in the unit on disk.
         mean: Mean per band, which the standardisation subtracts.
         std: Standard deviation per band, by which it divides.
@@ -178,8 +179,8 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {key: leaf for name, entry in items for key, leaf in _flatten(entry, name).items()}
 
 
-def units_on_disk(modality: str, layout: Layout, inputs: Iterable[InputSpec]) -> tuple[bool, float]:
-    """Whether a modality is linear power on disk, and its offset.
+def units_on_disk(modality: str, layout: Layout, inputs: Iterable[InputSpec]) -> tuple[str, float]:
+    """Return the unit of a modality on disk, as `InputSpec` names it, and its offset.
 
     Args:
         modality: Name of an input modality.
@@ -189,5 +190,5 @@ def units_on_disk(modality: str, layout: Layout, inputs: Iterable[InputSpec]) ->
     taken = next((entry for entry in inputs if entry.name == modality), None)
     if taken is None:
         units = Units.of(layout)
-        return units.name(modality) == "linear", units.offset(modality)
-    return taken.unit == "linear", taken.offset
+        return units.name(modality), units.offset(modality)
+    return taken.unit, taken.offset

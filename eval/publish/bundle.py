@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE
+from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE, UNIT_NAMES
 from augment_store.store.spec import units_on_disk
 from eval.score.load import Opened
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
@@ -148,6 +148,6 @@ def input_bands(datamodule: TimStoreDataModule) -> tuple[InputBands, ...]:
 
 def _unit(modality: str, datamodule: TimStoreDataModule) -> str:
     """Return the unit in which a modality was trained on: that on disk, as far as the layout or the store knows it."""
-    linear, offset = units_on_disk(modality, datamodule.chips.layout, datamodule.augmentation.inputs)
-    unit = "linear power" if linear else INPUT_MODALITIES[modality].unit
+    stored, offset = units_on_disk(modality, datamodule.chips.layout, datamodule.augmentation.inputs)
+    unit = UNIT_NAMES.get(stored, INPUT_MODALITIES[modality].unit)
     return f"{unit}, with an offset of {offset:g}" if offset else unit

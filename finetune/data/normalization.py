@@ -8,7 +8,7 @@ from typing import Final
 
 from augment_store.chips.layouts import Layout
 from augment_store.chips.units import Units
-from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.modalities.definitions import INPUT_MODALITIES, NATIVE, UNIT_NAMES
 from augment_store.store.spec import InputSpec
 from finetune.errors import ConfigError
 
@@ -101,9 +101,9 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
         return
     units = Units.of(layout)
     for name in statistics.means:
-        linear, offset = units.name(name) == "linear", units.offset(name)
-        if linear or offset:
-            found = _named(linear, offset)
+        unit, offset = units.name(name), units.offset(name)
+        if unit != NATIVE or offset:
+            found = _named(unit, offset)
             raise ConfigError(
                 f"layout {layout.name!r} holds {name} as {found}, but means and stds {statistics.preset} are for other "
                 "units; give both as numbers in the unit on disk, for every modality"
@@ -120,9 +120,8 @@ def find_unit_concerns(statistics: Statistics, inputs: Sequence[InputSpec]) -> I
         inputs: How the store's inputs entered the generator.
     """
     for entry in inputs if statistics.preset is not None else ():
-        linear = entry.unit == "linear"
-        if entry.name in statistics.means and (linear or entry.offset):
-            found = _named(linear, entry.offset)
+        if entry.name in statistics.means and (entry.unit != NATIVE or entry.offset):
+            found = _named(entry.unit, entry.offset)
             yield (
                 f"the store was generated from {entry.name} as {found}, which the generator converted; the fine-tune "
                 f"does not, and means and stds {statistics.preset} are for other units. Keep it to repeat an earlier "
@@ -130,9 +129,9 @@ def find_unit_concerns(statistics: Statistics, inputs: Sequence[InputSpec]) -> I
             )
 
 
-def _named(linear: bool, offset: float) -> str:
+def _named(unit: str, offset: float) -> str:
     """Return in words a unit on disk that is not the presets'."""
-    return "linear power" if linear else f"values with an offset of {offset:g}"
+    return UNIT_NAMES.get(unit, f"values with an offset of {offset:g}")
 
 
 def _of_one_origin(means: Given, stds: Given) -> tuple[Known, Known]:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.layout_check import grid_problems
 from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, RemotePathError
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
 from augment_store.store.schema import ChipShape
-from generate.audit.rules import RULES, BandStatistics, Finding, Pixels, band_statistics
+from generate.audit.rules import DECLARED, RULES, BandStatistics, Finding, Pixels, band_statistics
 from generate.data.preprocessing import to_native
 
 SAMPLE_CHIPS: Final = 32
@@ -54,11 +55,11 @@ class Audit:
 
     @property
     def stops(self) -> tuple[Finding, ...]:
-        """Findings that stop a run."""
+        """Return the findings that stop a run."""
         return tuple(finding for finding in self.findings if finding.level == "stop")
 
     def to_dict(self) -> dict[str, Any]:
-        """The audit as plain JSON values; statistics that an empty band lacks are null."""
+        """Return the audit as plain JSON values; statistics that an empty band lacks are null."""
         plain = asdict(self)
         plain["bands"] = [
             {key: None if value != value else value for key, value in band.items()} for band in plain["bands"]
@@ -67,7 +68,7 @@ class Audit:
 
 
 def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> Audit:
-    """Audits a sample of a chip set.
+    """Audit a sample of a chip set.
 
     Args:
         chip_set: Chips to look at.
@@ -86,7 +87,9 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
             f"none of {len(unreadable)} sampled chips can be read; the first, {chip_id}: {reason}"
         )
     bands: list[BandStatistics] = []
-    findings: list[Finding] = []
+    findings = _declared(chips)
+    for problem in grid_problems(chip_set, [chip.chip_id for chip in chips]):
+        findings.append(Finding("stop", "grid", "chips", problem))
     for name in modalities:
         modality = INPUT_MODALITIES[name]
         pixels = _pool([chip.rasters[name] for chip in chips], modality, units)
@@ -101,6 +104,22 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         tuple(findings),
         _most_common_extent(chips),
     )
+
+
+def _declared(chips: Sequence[Chip]) -> list[Finding]:
+    """Return a note for everything that files declare about their values and that was applied."""
+    counts = Counter(
+        (name, note) for chip in chips for name, notes in chip.notes.items() for note in dict.fromkeys(notes)
+    )
+    return [
+        Finding(
+            "note",
+            DECLARED,
+            name,
+            f"declared by the files and applied: {note} ({count} of {len(chips)} chips)",
+        )
+        for (name, note), count in counts.items()
+    ]
 
 
 def _check_present(chip_set: ChipSet, modalities: Sequence[str]) -> None:
@@ -135,7 +154,7 @@ def _most_common_extent(chips: Sequence[Chip]) -> ChipShape:
 
 
 def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:
-    """Every timestep of each chip as ``[images, C, pixels]``; sizes are cut to the smallest chip's."""
+    """Return every timestep of each chip as ``[images, C, pixels]``; sizes are cut to the smallest chip's."""
     flat = [
         to_native(image[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE], modality.name, units).reshape(image.shape[0], -1)
         for raster in rasters

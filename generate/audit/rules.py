@@ -10,11 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.units import Units
-from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES, Modality
+from augment_store.modalities.definitions import (
+    AMPLITUDE,
+    LINEAR,
+    S1_MODALITIES,
+    S2_MODALITIES,
+    UNIT_NAMES,
+    Modality,
+)
 
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
 
+
+LARGEST_AMPLITUDE: Final = 10.0
+"""Median of radar above which it is no backscatter in any unit: 10 is 20 dB as an amplitude."""
+
+DECLARED: Final = "declared"
+"""Rule of notes on what files say about themselves; they are recorded in the store whether it was stopped or not."""
+
+COMMON_SHARE: Final = 0.05
+"""Share of a band's pixels from which one value is named; real bands of noise and texture have no such value."""
+
+COMMON_STOP: Final = 0.25
+"""Share from which it stops a run."""
+
+MIXED_SHARE: Final = 0.25
+"""Share of pixels with VV below VH that stops a run: over land and water, VH is 5 dB and more below VV."""
 
 FEW_IMAGES: Final = 4
 """With fewer images, the order of the SWIR bands, which snow and bare salt invert, does not stop a run."""
@@ -73,7 +95,7 @@ Rule = Callable[[Modality, Pixels, Units], Finding | None]
 
 
 def band_statistics(modality: Modality, pixels: Pixels) -> list[BandStatistics]:
-    """Statistics of each band over all sampled chips."""
+    """Return the statistics of each band over all sampled chips."""
     statistics = []
     for index, band in enumerate(modality.bands):
         values = pixels[:, index].ravel()
@@ -111,28 +133,48 @@ def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding 
 
 
 def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """Radar in dB is mostly negative; linear power never is."""
-    if modality.name not in S1_MODALITIES or units.s1_linear or not np.isfinite(pixels).any():
+    """Radar in dB is mostly negative; power, amplitude and digital numbers never are."""
+    if modality.name not in S1_MODALITIES or units.s1_unit != "dB" or not np.isfinite(pixels).any():
         return None
     low = float(np.nanpercentile(pixels, 1))
     if low < 0:
         return None
-    message = (
-        f"no negative values (1st percentile {low:.3g}): this looks like linear power; "
-        f"expected dB around {modality.mean[0]:g} ({modality.bands[0]}). Convert with --s1-unit linear"
+    median, expected = (
+        float(np.nanmedian(pixels[:, 0])),
+        f"dB around {modality.mean[0]:g} ({modality.bands[0]})",
     )
-    return Finding("stop", "linear_power", modality.name, message)
+    if median > LARGEST_AMPLITUDE:
+        message = (
+            f"no negative values (median {median:.4g}): this looks like digital numbers, which no option converts; "
+            f"expected {expected}. Calibrate the product to sigma or gamma nought first"
+        )
+        return Finding("stop", "linear_power", modality.name, message)
+    told = [
+        f"--s1-unit {unit} if it is {UNIT_NAMES[unit]} (its median would be {factor * np.log10(median):.1f} dB)"
+        for unit, factor in ((LINEAR, 10), (AMPLITUDE, 20))
+        if median > 0
+    ]
+    # Nearest first: the unit that brings the median closest to the pretraining mean.
+    if len(told) == 2 and abs(20 * np.log10(median) - modality.mean[0]) < abs(
+        10 * np.log10(median) - modality.mean[0]
+    ):
+        told.reverse()
+    message = (
+        f"no negative values (1st percentile {low:.3g}): this is not dB; expected {expected}. Convert with "
+    )
+    return Finding("stop", "linear_power", modality.name, message + " or ".join(told))
 
 
 def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Values already in dB lose their negative ones when converted again."""
-    if modality.name not in S1_MODALITIES or not units.s1_linear:
+    if modality.name not in S1_MODALITIES or units.s1_unit == "dB":
         return None
     missing = float(np.isnan(pixels).mean())
     if missing < 0.5:
         return None
     message = (
-        f"{missing:.0%} of the values are not positive, so they are not linear power; drop --s1-unit linear"
+        f"{missing:.0%} of the values are not positive, so they are not {UNIT_NAMES[units.s1_unit]}; drop "
+        f"--s1-unit {units.s1_unit}"
     )
     return Finding("stop", "not_linear_power", modality.name, message)
 
@@ -141,7 +183,12 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Somewhere in an image, some band is dark; with the +1000 offset left in, none is."""
     if modality.name not in S2_MODALITIES:
         return None
-    darkest = np.nanmin(np.where(np.isnan(pixels), np.inf, pixels), axis=(1, 2))
+    # A digital number of 0 is a band's no data where the offset is in, and would hide it.
+    dark = np.where(np.isnan(pixels) | (pixels == 0), np.inf, pixels)
+    darkest = dark.min(axis=(1, 2))
+    darkest = darkest[np.isfinite(darkest)]
+    if not darkest.size:
+        return None
     high, low = float((darkest >= OFFSET_LEVEL).mean()), float(np.median(darkest))
     if low < -100:
         text = f"darkest values around {low:.0f}; expected about 0 to 300. --s2-offset {units.s2_offset:g} is too large"
@@ -163,6 +210,11 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
     wrong, level = [], "stop"
     if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
         wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
+    elif modality.name in S1_MODALITIES and (share := _swapped(modality, pixels)) > MIXED_SHARE:
+        wrong.append(
+            f"VV lies below VH in {share:.0%} of the pixels, as where a series holds all dates of a band together "
+            "(a layout's interleave: band)"
+        )
     if modality.name in S2_MODALITIES:
         if median["SWIR_1"] < median["SWIR_2"]:
             level = "note" if len(pixels) < FEW_IMAGES or _is_snow(median) else "stop"
@@ -183,19 +235,26 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
     return Finding(level, "band_order", modality.name, message + remedy[level])
 
 
+def _swapped(modality: Modality, pixels: Pixels) -> float:
+    """Return the share of the pixels with both polarizations in which VV lies below VH."""
+    vv, vh = (pixels[:, modality.bands.index(band)] for band in ("VV", "VH"))
+    valid = ~(np.isnan(vv) | np.isnan(vh))
+    return float((vv[valid] < vh[valid]).mean()) if valid.any() else 0.0
+
+
 def _is_snow(median: Mapping[str, float]) -> bool:
-    """Normalised difference snow index (green − SWIR_1) / (green + SWIR_1) above 0.4 (Dozier, 1989)."""
+    """Return whether the snow index (green − SWIR_1) / (green + SWIR_1) is above 0.4 (Dozier, 1989)."""
     return median["GREEN"] - median["SWIR_1"] > SNOW_INDEX * (median["GREEN"] + median["SWIR_1"])
 
 
 def _median(values: Pixels) -> float:
-    """Median of the valid values; NaN, for which every comparison is false, if there are none."""
+    """Return the median of the valid values; NaN, for which every comparison is false, if there are none."""
     valid = values[~np.isnan(values)]
     return float(np.median(valid)) if valid.size else np.nan
 
 
 def _correlation(pixels: Pixels, first: int, second: int) -> float:
-    """Pearson correlation of two bands over all valid pixels; 1 if either is constant."""
+    """Return the Pearson correlation of two bands over all valid pixels; 1 if either is constant."""
     a, b = pixels[:, first].ravel().astype(np.float64), pixels[:, second].ravel().astype(np.float64)
     valid = ~(np.isnan(a) | np.isnan(b))
     if not valid.any() or np.ptp(a[valid]) == 0 or np.ptp(b[valid]) == 0:
@@ -212,6 +271,12 @@ def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     if outside > 0.01:
         message = f"{outside:.1%} of the values lie outside {low:g} to {high:g} {modality.unit}; check unit and no-data"
         return Finding("stop", "range", modality.name, message)
+    if outside:
+        message = (
+            f"impossible values: {_where((pixels < low) | (pixels > high), modality)} lie outside {low:g} to {high:g} "
+            f"{modality.unit}; if they mean no data, declare that in the files (gdal_edit.py -a_nodata)"
+        )
+        return Finding("note", "impossible", modality.name, message)
     top = float(np.nanpercentile(pixels, 99))
     if modality.name in S2_MODALITIES and 0 < top <= 10:
         message = (
@@ -247,6 +312,58 @@ def _missing(modality: Modality, pixels: Pixels, units: Units) -> Finding | None
     return Finding("stop", "missing", modality.name, f"{message}; {remedy}")
 
 
+def _common_value(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """One value that takes more of a band than noise and texture leave to any: a fill, a saturation, an edge."""
+    if modality.name not in (*S1_MODALITIES, *S2_MODALITIES):
+        return None  # heights repeat: seas, lakes, and plains in whole meters
+    told, worst = [], 0.0
+    for index, band in enumerate(modality.bands):
+        values = pixels[:, index]
+        valid = values[~np.isnan(values)]
+        found, counts = np.unique(valid, return_counts=True)
+        share = float(counts.max() / values.size) if counts.size > 1 else 0.0
+        if share >= COMMON_SHARE:
+            value = found[counts.argmax()]
+            images = int(((values == value).mean(axis=1) >= COMMON_SHARE / 2).sum())
+            told.append(
+                f"{band} is exactly {value:g} in {share:.0%} of the pixels ({images} of {len(values)} images)"
+            )
+            worst = max(worst, share)
+    if not told:
+        return None
+    message = (
+        f"one value too often: {'; '.join(told[:4])}{' …' if len(told) > 4 else ''}. A fill outside the swath or a "
+        "saturated band looks like this; if it means no data, declare that in the files (gdal_edit.py -a_nodata)"
+    )
+    level = "stop" if worst >= COMMON_STOP else "note"
+    remedy = ", or accept it with --accept-audit" if level == "stop" else ""
+    return Finding(level, "common_value", modality.name, message + remedy)
+
+
+def _void(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+    """Heights of exactly 0 among hills: a void that was filled with 0."""
+    if modality.unit != "m":
+        return None
+    zero = pixels == 0
+    others = pixels[~np.isnan(pixels) & ~zero]
+    if not zero.any() or not others.size or np.percentile(others, 1) < 50:
+        return None
+    message = (
+        f"{_where(zero, modality)} are exactly 0 m, and 99 % of the others lie above "
+        f"{np.percentile(others, 1):.0f} m: voids filled with 0? Declare no data in the files (gdal_edit.py -a_nodata)"
+    )
+    return Finding("note", "void", modality.name, message)
+
+
+def _where(found: NDArray[np.bool_], modality: Modality) -> str:
+    """Return how many pixels of how many images, and in which bands."""
+    bands = [band for index, band in enumerate(modality.bands) if found[:, index].any()]
+    images = int(found.any(axis=(1, 2)).sum())
+    share = found.mean()
+    text = f"{share:.1%}" if share >= 0.001 else f"{int(found.sum()):,}"
+    return f"{text} of the pixels in {images} of {len(found)} images ({', '.join(bands[:4])})"
+
+
 RULES: Final[tuple[Rule, ...]] = (
     _constant_band,
     _linear_power,
@@ -255,5 +372,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _band_order,
     _range,
     _shift,
+    _common_value,
+    _void,
     _missing,
 )

@@ -16,7 +16,7 @@ from augment_store.modalities.values import native
 
 
 def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.float32]:
-    """A raster in pretraining units, NaN where nothing was observed.
+    """Return a raster in pretraining units, NaN where nothing was observed.
 
     Args:
         raster: Raw values ``[..., C, H, W]``.
@@ -24,14 +24,15 @@ def to_native(raster: NDArray[Any], modality: str, units: Units) -> NDArray[np.f
         units: Units of the values on disk.
 
     Returns:
-        float32 of the same shape, see `augment_store.modalities.definitions.native`.
+        float32 of the same shape, see `augment_store.modalities.values.native`.
     """
-    linear = units.name(modality) == "linear"
-    return native(raster, INPUT_MODALITIES[modality], linear=linear, offset=units.offset(modality))
+    return native(
+        raster, INPUT_MODALITIES[modality], unit=units.name(modality), offset=units.offset(modality)
+    )
 
 
 def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping[str, NDArray[np.float32]]:
-    """Images ``[len(timesteps), C, H, W]`` of a chip in pretraining units, by modality.
+    """Return images ``[len(timesteps), C, H, W]`` of a chip in pretraining units, by modality.
 
     Raises:
         ChipDataError: If a modality has no valid value at one of the timesteps.

@@ -120,7 +120,7 @@ def folder_chips(tmp_path):
         (
             "S1RTC",
             np.zeros((2, 32, 32), np.complex64),
-            "data type complex64; expected integers or floats in dB",
+            "data type complex64, complex values.*; compute their power or amplitude",
         ),
     ],
 )

@@ -7,18 +7,20 @@ import pytest
 import rasterio
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.declarations import BandDeclaration, FileContent, apply_declarations
+from augment_store.chips.labels import to_labels
 from augment_store.chips.layouts import read_split
 from augment_store.chips.scenes import scenes_by_pattern
-from augment_store.chips.tiling import (
+from augment_store.chips.tile_grid import (
     CutRequest,
     UncoveredStrip,
     assign_splits,
-    missing_share,
-    normalize_nodata,
     starts,
     uncovered_strips,
 )
+from augment_store.chips.tiling import missing_share
 from augment_store.cli.main import main
+from augment_store.modalities.definitions import INPUT_MODALITIES
 from tests.worlds import rasters, write_tif
 
 SIDE = 80
@@ -163,13 +165,21 @@ def test_chips_that_are_mostly_missing_are_left_out(scene, capsys):
     assert cut(scene, "--missing", "0.95", "--scene", "all") == 0
 
 
+def declared(name, values, **band):
+    content = FileContent(np.asarray(values)[None], (BandDeclaration(**band),) * len(values))
+    if name == "MASK":
+        return to_labels(content, "a.tif").labels
+    modality = INPUT_MODALITIES[name]
+    return apply_declarations(content.values, content.bands, None, modality, "a.tif")[0][0]
+
+
 def test_a_value_declared_as_no_data_is_one_that_readers_know():
     band = np.array([[[0, 3], [65535, 7]]], np.uint16)
-    assert normalize_nodata("DEM", band, 65535).tolist() == [[[0, 3], [-9999, 7]]]
-    assert normalize_nodata("MASK", np.array([[[0, 255]]], np.uint8), 255).tolist() == [[[0, -1]]]
-    assert normalize_nodata("S1RTC", np.float32([[[-11, 0]]]), 0.0).tolist() == [[[-11, -9999]]]
-    assert normalize_nodata("S2L2A", band, 0) is band
-    assert normalize_nodata("DEM", band, None) is band
+    assert declared("DEM", band, nodata=65535).tolist() == [[[0, 3], [-9999, 7]]]
+    assert declared("MASK", np.array([[[0, 255]]], np.uint8), nodata=255).tolist() == [[0, -1]]
+    assert np.isnan(declared("S1RTC", np.float32([[[-11, 0]]]), nodata=0.0)).tolist() == [[[False, True]]]
+    assert declared("S2L2A", band * 0, nodata=0).dtype == np.uint16  # 0 in every band needs no other value
+    assert declared("DEM", band).dtype == np.uint16
     assert missing_share("DEM", np.array([[[1, -9999], [2, -32768]]])) == 0.5
     assert missing_share("S1RTC", np.array([[[1, np.nan, 1, 1]], [[1, 1, 1, np.nan]]])) == 0.5
     assert missing_share("MASK", np.array([[[-9999]]])) == 0
@@ -194,7 +204,7 @@ def test_grids_may_differ_by_a_hundredth_of_a_pixel(scene, shift, status):
         (
             other_grid,
             (),
-            "dem.tif: not on the grid of .*flight.tif; .* gdalwarp -t_srs 'EPSG:32618' -te 580000.0 ",
+            "dem.tif: not on the grid of .*flight.tif; .* gdalwarp -t_srs EPSG:32618 -te 580000.0 ",
         ),
         (
             lambda scene: write_tif(scene / "dem.tif", np.ones((2, 80, 80), np.int16)),

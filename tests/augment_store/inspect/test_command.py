@@ -244,7 +244,7 @@ def test_damaged_chunk_is_named(tmp_path, capsys):
 def test_inputs_without_values_are_drawn_dark_or_flat():
     nothing = np.full((12, 16, 16), np.nan)
     assert draw_rgb(nothing).max() == 0
-    assert draw_input(np.zeros((2, 16, 16)), "S1RTC", linear=True).max() == 0
+    assert draw_input(np.zeros((2, 16, 16)), "S1RTC", unit="linear").max() == 0
     assert np.ptp(draw_relief(np.zeros((1, 16, 16)))[..., 0]) == 0
     assert draw_relief(np.full((1, 16, 16), np.nan)).shape == (16, 16, 3)
 

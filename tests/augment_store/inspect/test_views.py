@@ -38,6 +38,6 @@ def test_missing_radar_is_black_also_where_float16_rounded_it():
 def test_linear_radar_is_drawn_as_its_decibels():
     power = np.broadcast_to(10.0 ** np.linspace(-2, 0, 16).reshape(4, 4), (2, 4, 4)).astype(np.float32)
     decibels = 10 * np.log10(power)
-    drawn = draw_input(power, "S1RTC", linear=True)
+    drawn = draw_input(power, "S1RTC", unit="linear")
     assert np.array_equal(drawn, draw_input(decibels, "S1RTC"))
     assert not np.array_equal(drawn, draw_input(power, "S1RTC"))

@@ -79,7 +79,7 @@ def test_missing_is_said_by_one_rule():
 
 def test_linear_power_becomes_decibel_and_an_offset_is_subtracted():
     power = np.array([0.1, 1.0, 0.0, -9999], np.float32).reshape(1, 1, -1)
-    found = native(power, S1RTC, linear=True).ravel()
+    found = native(power, S1RTC, unit="linear").ravel()
     assert found[:2].tolist() == pytest.approx([-10.0, 0.0])
     assert np.isnan(found[2:]).all()
     assert native(np.full((12, 1, 1), 1800, np.int16), S2L2A, offset=1000.0)[0, 0, 0] == 800

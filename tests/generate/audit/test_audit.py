@@ -51,11 +51,11 @@ def test_linear_power_is_found_and_accepted_with_the_right_unit(tmp_path):
     audit = audited(tmp_path / "a", linear)
     assert audit.stops[0].rule == "linear_power"
     assert "--s1-unit linear" in audit.stops[0].message
-    assert rules(audited(tmp_path / "b", linear, Units(s1_linear=True))) == set()
+    assert rules(audited(tmp_path / "b", linear, Units(s1_unit="linear"))) == set()
 
 
 def test_decibel_said_to_be_linear_is_found(tmp_path):
-    assert "not_linear_power" in rules(audited(tmp_path, None, Units(s1_linear=True)))
+    assert "not_linear_power" in rules(audited(tmp_path, None, Units(s1_unit="linear")))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,6 @@ def test_units_of_a_layout_and_of_the_command_line(tmp_path):
     file = tmp_path / "layout.yaml"
     file.write_text("name: x\nimages: {S1RTC: {files: '{id}.tif'}}\ns1_unit: linear\ns2_offset: 1000\n")
     layout = load_layout(str(file))
-    assert Units.of(layout) == Units(s1_linear=True, s2_offset=1000)
-    assert Units.of(layout, "dB", 0.0) == Units(s1_linear=False, s2_offset=0)
+    assert Units.of(layout) == Units(s1_unit="linear", s2_offset=1000)
+    assert Units.of(layout, "dB", 0.0) == Units(s2_offset=0)
     assert Units.of(load_layout("folders")) == Units()

@@ -10,7 +10,7 @@ from generate.data.preprocessing import native_images, to_native
 
 def test_linear_power_becomes_decibel_and_what_is_not_positive_is_missing():
     power = np.array([1.0, 0.1, 100.0, 0.0, -2.0, np.nan]).reshape(1, 1, 6)
-    found = to_native(power, "S1RTC", Units(s1_linear=True)).ravel()
+    found = to_native(power, "S1RTC", Units(s1_unit="linear")).ravel()
     np.testing.assert_allclose(found[:3], [0, -10, 20], atol=1e-5)
     assert np.isnan(found[3:]).all()
 
@@ -18,18 +18,18 @@ def test_linear_power_becomes_decibel_and_what_is_not_positive_is_missing():
 def test_decibel_is_left_alone_and_units_of_other_modalities_too():
     values = np.array([[[-12.5, 3.0]]], np.float16)
     assert to_native(values, "S1RTC", Units()).ravel().tolist() == [-12.5, 3.0]
-    assert to_native(values, "DEM", Units(s1_linear=True, s2_offset=1000)).ravel().tolist() == [-12.5, 3.0]
+    assert to_native(values, "DEM", Units(s1_unit="linear", s2_offset=1000)).ravel().tolist() == [-12.5, 3.0]
 
 
 def test_offset_is_subtracted_from_valid_s2_only():
     raster = np.full((12, 1, 3), 1500, np.int16)
     raster[:, 0, 1] = 0  # NO_DATA in every band
-    raster[0, 0, 2] = 0  # dark in one
+    raster[0, 0, 2] = 0  # and 0 in one band is that band's: with the offset, no reflectance is stored as 0
     raster[1, 0, 2] = -9999
     found = to_native(raster, "S2L2A", Units(s2_offset=1000))
     assert found[:, 0, 0].tolist() == [500] * 12
     assert np.isnan(found[:, 0, 1]).all()
-    assert found[0, 0, 2] == -1000
+    assert np.isnan(found[0, 0, 2])
     assert np.isnan(found[1, 0, 2])
 
 

@@ -1,0 +1,360 @@
+"""What a file says about its values beside them, and how it is applied: no data, mask, scale, offset, unit, names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.band_names import describe, is_numbered, known_band
+from augment_store.errors import ChipDataError
+from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES, Modality
+from augment_store.modalities.values import missing, to_decibel
+from augment_store.utils.text import join_first
+
+NO_DATA: Final = -9999
+"""What declared no data becomes in integers; every input modality knows it. In floats it becomes NaN."""
+
+_LENGTHS: Final = {
+    **dict.fromkeys(("", "m", "meter", "meters", "metre", "metres"), 1.0),
+    **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
+    **dict.fromkeys(("us survey foot", "us survey feet", "us_survey_foot", "us-ft", "ftus"), 1200 / 3937),
+    **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1000.0),
+    **dict.fromkeys(("dm", "decimeter", "decimeters", "decimetre", "decimetres"), 0.1),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 0.01),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 0.001),
+}
+"""Meters of a unit of height, by its names in lower case."""
+
+_SILENT: Final = frozenset({"", "1", "none", "unitless", "dimensionless", "dn", "digital number", "counts"})
+"""Units that say nothing of reflectance or radar: the layout and the input audit decide as for files without one."""
+
+_REFLECTANCE: Final = frozenset({"reflectance", "surface reflectance", "toa reflectance", "boa reflectance"})
+_SCALED_REFLECTANCE: Final = frozenset(
+    {"reflectance × 10⁴", "reflectance*10000", "reflectance x 10000", "1e-4"}
+)
+_DECIBEL: Final = frozenset({"db", "decibel", "decibels"})
+_POWER: Final = frozenset({"linear", "power", "linear power"})
+_AMPLITUDE: Final = frozenset({"amplitude", "linear amplitude"})
+
+
+@dataclass(frozen=True)
+class BandDeclaration:
+    """What a file says about one band.
+
+    Attributes:
+        name: Name or description of the band; empty if it has none.
+        nodata: Value that means "no observation"; None if there is none.
+        scale: Factor from stored to physical values.
+        offset: Added after that.
+        unit: Unit of the physical values; empty if none is given.
+        alpha: Whether the band is a mask of the others, 0 where nothing was observed.
+    """
+
+    name: str = ""
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    unit: str = ""
+    alpha: bool = False
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """One raster file: its values as stored, and what it declares.
+
+    Attributes:
+        values: ``[T, C, H, W]``, in the file's own type.
+        bands: Declaration of each of the C bands.
+        unobserved: The file's own mask, True where nothing was observed, ``[1, 1, H, W]``; None if it has none.
+        notes: What was done to get at the values, such as transposing named dimensions.
+    """
+
+    values: NDArray[Any]
+    bands: tuple[BandDeclaration, ...]
+    unobserved: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def plain(cls, values: NDArray[Any]) -> FileContent:
+        """Return the content of a file that declares nothing; fewer than four dimensions lack the first ones."""
+        values = values.reshape((1,) * (4 - values.ndim) + values.shape)
+        return cls(values, (BandDeclaration(),) * values.shape[1])
+
+    def without_alpha(self, expected: Sequence[int]) -> FileContent:
+        """Return the content with an alpha band turned into a mask, unless it is one of the bands expected.
+
+        Args:
+            expected: Numbers of bands that a file may have; a uint8 file of four bands gets an alpha band by default.
+        """
+        alphas = [index for index, band in enumerate(self.bands) if band.alpha]
+        if not alphas or len(self.bands) in expected:
+            return self
+        kept = [index for index, band in enumerate(self.bands) if not band.alpha]
+        mask = (self.values[:, alphas] == 0).any(axis=(0, 1))[None, None]
+        if self.unobserved is not None:
+            mask = mask | self.unobserved
+        bands = tuple(self.bands[index] for index in kept)
+        return FileContent(self.values[:, kept], bands, mask, (*self.notes, "alpha band taken as a mask"))
+
+
+@dataclass
+class _Applied:
+    """Notes in the order in which they were made, each once."""
+
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        self.notes.setdefault(text)
+
+
+def apply_declarations(
+    values: NDArray[Any],
+    bands: Sequence[BandDeclaration],
+    unobserved: NDArray[np.bool_] | None,
+    modality: Modality,
+    where: object,
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return values as the modality's unit has them, declared no data as values that `missing` knows, and notes.
+
+    Values of which nothing is declared, or nothing that the modality does not know anyway, are returned as they are.
+
+    Args:
+        values: ``[T, C, H, W]`` in the modality's order of bands, or any part of them.
+        bands: What the file says about each of ``T · C`` bands, or of C bands that hold for every timestep.
+        unobserved: The file's own mask, which broadcasts to `values`.
+        modality: What the values are.
+        where: The file, for messages.
+
+    Raises:
+        ChipDataError: If a scale, an offset or a unit cannot be used.
+    """
+    applied = _Applied()
+    factors = [_to_unit(band, modality, where, applied) for band in bands]
+    invalid = _declared_missing(values, bands, factors, modality, applied)
+    if unobserved is not None and unobserved.any():
+        applied.note("masked pixels are missing")
+        masked = np.broadcast_to(unobserved, values.shape)
+        invalid = masked if invalid is None else invalid | masked
+    if all(factor == (1.0, 0.0, "") for factor in factors):
+        converted = values if invalid is None else _filled(values, invalid)
+    else:
+        converted = _converted(values, factors, invalid, modality)
+    return converted, tuple(applied.notes)
+
+
+def _declared_missing(
+    values: NDArray[Any],
+    bands: Sequence[BandDeclaration],
+    factors: Sequence[tuple[float, float, str]],
+    modality: Modality,
+    applied: _Applied,
+) -> NDArray[np.bool_] | None:
+    """Return where declared no data stands, None if nowhere; −9999 and the like are left to `missing`."""
+    found: NDArray[np.bool_] | None = None
+    optical = modality.name in S2_MODALITIES
+    for number, band in enumerate(bands):
+        nodata = band.nodata
+        # With an offset, a digital number of 0 is below every reflectance: it is how ESA's products mark no data.
+        if nodata is None and optical and factors[number][1] < 0:
+            nodata = 0.0
+        if nodata is None or math.isnan(nodata) or nodata in modality.nodata:
+            continue
+        slot = (number // values.shape[1], number % values.shape[1])
+        index = slot if len(bands) > values.shape[1] else (slice(None), number)
+        hits = values[index] == _rounded(nodata, values.dtype)
+        if optical and nodata == 0:  # 0 in every band is no data in any case, and stays as it is
+            hits &= (values[index[0]] != 0).any(axis=-3)
+        if hits.any():
+            applied.note(f"no data {nodata:g}")
+            found = np.zeros(values.shape, bool) if found is None else found
+            found[index] |= hits
+    return found
+
+
+def _rounded(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return a no-data value as the raster's own type has it: 0.1 is another number in float32."""
+    if dtype.kind != "f":
+        return nodata
+    with np.errstate(over="ignore"):
+        return dtype.type(nodata)
+
+
+def _filled(values: NDArray[Any], invalid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return values with no data where `invalid`, in a type that holds it."""
+    if values.dtype.kind == "f":
+        return np.where(invalid, values.dtype.type(np.nan), values)
+    held = np.promote_types(values.dtype, np.int16)  # uint8 and int8 become int16, uint16 int32
+    return np.where(invalid, held.type(NO_DATA), values.astype(held))
+
+
+def _converted(
+    values: NDArray[Any],
+    factors: Sequence[tuple[float, float, str]],
+    invalid: NDArray[np.bool_] | None,
+    modality: Modality,
+) -> NDArray[np.float32]:
+    """Return scaled values in float32; no data is looked for before it is scaled out of recognition."""
+    lost = missing(values, modality)
+    lost = lost if invalid is None else lost | invalid
+    shape = (-1, values.shape[1], 1, 1)
+    scale, offset = (np.array([f[part] for f in factors], float).reshape(shape) for part in (0, 1))
+    physical = (values * scale + offset).astype(np.float32)
+    units = np.array([unit for _, _, unit in factors]).reshape(shape)
+    for unit in {unit for _, _, unit in factors if unit}:
+        decibel, lost_too = to_decibel(physical, unit)
+        chosen = np.broadcast_to(units == unit, physical.shape)
+        physical = np.where(chosen, decibel, physical)
+        lost = lost | (chosen & lost_too)
+    converted: NDArray[np.float32] = physical
+    converted[lost] = np.nan
+    return converted
+
+
+def _to_unit(
+    band: BandDeclaration, modality: Modality, where: object, applied: _Applied
+) -> tuple[float, float, str]:
+    """Return scale and offset into the modality's unit, and the radar unit that is left to convert, or ""."""
+    scale, offset, unit = band.scale, band.offset, " ".join(band.unit.lower().split())
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale):
+        raise ChipDataError(
+            f"{where}: declares scale {scale:g} and offset {offset:g}; expected finite numbers, scale not 0"
+        )
+    factor, left = 1.0, ""
+    if modality.name in S2_MODALITIES:
+        factor = _reflectance_factor(scale, offset, unit, where)
+    elif modality.name in S1_MODALITIES:
+        left = _radar_unit(unit, where)
+    elif modality.unit == "m":
+        factor = _LENGTHS.get(unit, 0.0)
+        if not factor:
+            raise _unknown_unit(band.unit, "m, ft, US survey foot, km, dm, cm or mm", where)
+    scale, offset = round(scale * factor, 12), round(offset * factor, 9)
+    if (scale, offset) != (1.0, 0.0):
+        told = [
+            f"scale {band.scale:g}" if band.scale != 1 else "",
+            f"offset {band.offset:g}" if band.offset else "",
+        ]
+        told += [f"unit {band.unit}" if factor != 1 and band.unit else ""]
+        applied.note(", ".join(filter(None, told)) or f"unit {modality.unit}")
+    if left:
+        applied.note(f"unit {band.unit}, converted to dB")
+    return scale, offset, left
+
+
+def _reflectance_factor(scale: float, offset: float, unit: str, where: object) -> float:
+    """Return what brings declared reflectance to reflectance × 10⁴; ints without a scale are in that unit already."""
+    if unit in {"%", "percent"}:
+        return 100.0
+    if unit in _SCALED_REFLECTANCE:
+        return 1.0
+    if unit not in _SILENT | _REFLECTANCE:
+        raise _unknown_unit(unit, "reflectance or %", where)
+    if (
+        abs(scale) <= 1e-3
+    ):  # 0.0001 and −0.1, as baseline 04.00's products declare, give reflectance of 0 to 1
+        return 1e4
+    if scale == 1 and not offset:
+        return 1.0
+    if scale >= 1 and (not offset or abs(offset) >= 10):
+        return 1.0
+    raise ChipDataError(
+        f"{where}: declares scale {scale:g} and offset {offset:g} and no unit; its values may be reflectance or "
+        "per cent of it: correct the file's scale (0.0001 for reflectance × 10⁴), or declare the unit % or reflectance"
+    )
+
+
+def _radar_unit(unit: str, where: object) -> str:
+    if unit in _SILENT | _DECIBEL:
+        return ""
+    if unit in _POWER:
+        return "linear"
+    if unit in _AMPLITUDE:
+        return "amplitude"
+    raise _unknown_unit(unit, "dB, linear or amplitude", where)
+
+
+def _unknown_unit(unit: str, expected: str, where: object) -> ChipDataError:
+    return ChipDataError(
+        f"{where}: declares values in {unit!r}; expected {expected}: convert them, or correct the file's unit"
+    )
+
+
+@dataclass(frozen=True)
+class BandOrder:
+    """Which band of a file is which.
+
+    Attributes:
+        index: Position in the file of each wanted band, ``[T, C]`` if the dates lie among the bands, or ``[1, C]``.
+        notes: How the names of the bands were used.
+    """
+
+    index: NDArray[np.intp]
+    notes: tuple[str, ...] = ()
+
+
+def order_bands(
+    names: Sequence[str],
+    modality: Modality,
+    present: Sequence[str],
+    dates: int,
+    *,
+    described: bool,
+    by_date: bool = True,
+) -> BandOrder | None:
+    """Return which of a file's bands are the modality's, by their names if they have any, else by position.
+
+    Args:
+        names: What the file calls its bands, empty where it has no name.
+        modality: Which bands are wanted.
+        present: The bands in the order of the file, as the layout or the modality has them.
+        dates: Timesteps that lie among the bands, 1 or more.
+        described: Whether the layout itself names the bands, which is then followed.
+        by_date: Whether all bands of a date come together, and not all dates of a band.
+
+    Returns:
+        None if the number of bands does not fit and names do not help.
+
+    Raises:
+        ValueError: If the names contradict the order that is taken for granted.
+    """
+    wanted = [band for band in modality.bands if band in present]
+    names = [""] * len(names) if is_numbered(names) else names
+    known = [known_band(name, modality) for name in names]
+    at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}
+    if not described and all(len(found) == dates for found in at.values()):
+        return _by_name(np.array([at[band] for band in wanted], np.intp).T, names, present, by_date=by_date)
+    if len(names) != dates * len(present):
+        return None
+    steps = np.arange(dates)[:, None]
+    slots = np.array([present.index(band) for band in wanted], np.intp)
+    index = steps * len(present) + slots if by_date else slots * dates + steps
+    # What each position should be called; only names that say something else speak against the order.
+    expected = dict(zip(index.ravel().tolist(), wanted * dates, strict=True))
+    against = [k for k, found in enumerate(known) if found and found != expected.get(k, found)]
+    if against and not described:
+        raise ValueError(
+            f"its bands are named {describe(names)}, which is neither all of {' '.join(wanted)} nor their order"
+        )
+    notes = []
+    if against:
+        notes.append(f"bands by the layout, which names them otherwise than the file ({describe(names)})")
+    elif len(wanted) > 1 and len(set(names)) == len(names) and not all(known):
+        notes.append(f"bands by position; the file calls them {join_first(names)}")
+    return BandOrder(index, tuple(notes))
+
+
+def _by_name(
+    index: NDArray[np.intp], names: Sequence[str], present: Sequence[str], *, by_date: bool
+) -> BandOrder:
+    """Return an order found by names, with a note where it is not the one that would be taken anyway."""
+    dates, count = index.shape
+    plain = np.arange(dates * count).reshape((dates, count) if by_date else (count, dates))
+    plain = plain if by_date else plain.T
+    if count == len(present) and len(names) == index.size and np.array_equal(index, plain):
+        return BandOrder(index)
+    return BandOrder(index, (f"bands by their names {describe([names[k] for k in index.ravel().tolist()])}",))

@@ -1,0 +1,165 @@
+"""GeoTIFFs: opened as nothing else, so that a file leads to no other, and read with what they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.declarations import BandDeclaration, FileContent
+from augment_store.chips.limits import FileFormatError, check_size
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+    from rasterio.windows import Window
+
+_MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+"""First bytes of a TIFF and of a BigTIFF, in both byte orders."""
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[DatasetReader]:
+    """Open a local GeoTIFF by GDAL's driver for it alone, without listing the folder.
+
+    Raises:
+        FileFormatError: If it is something else: a VRT, for one, could name any file or address.
+        OSError: If GDAL cannot open it.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    for file in (path, path.with_name(f"{path.name}.msk")):  # GDAL would open a mask beside it by any driver
+        if file.is_file():
+            _check_magic(file)
+    # With TRUE, GDAL looks for .aux.xml and .msk by their names and lists no folder.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+        try:
+            with rasterio.open(path.absolute(), driver="GTiff") as source:
+                yield source
+        except RasterioError as error:
+            raise OSError(str(error)) from error
+
+
+def _check_magic(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(_MAGIC):
+        return
+    if b"<VRTDataset" in head:
+        raise FileFormatError(
+            "a VRT, which leads to other files",
+            f"write a GeoTIFF: gdal_translate -of GTiff {path.name} out.tif",
+        )
+    if not head:
+        raise FileFormatError("an empty file", "restore the file")
+    text = head.lstrip()[:40]
+    if text.startswith(b"<"):
+        raise FileFormatError(
+            f"a web page or XML, {text.decode('ascii', 'replace')!r}", "download the file again"
+        )
+    raise FileFormatError("not a TIFF", "restore the file")
+
+
+def read_geotiff(path: Path) -> FileContent:
+    """Read a local GeoTIFF whole; several pages of one size are taken as its bands.
+
+    Raises:
+        FileFormatError: If it is no TIFF, or its pages differ.
+        OSError: If it cannot be read.
+        ValueError: If it declares more than is read.
+    """
+    with open_geotiff(path) as source:
+        pages = source.subdatasets
+        if not pages:
+            return read_dataset(source)
+        first, shape = read_dataset(source), (source.height, source.width, source.dtypes)
+    return _with_pages(first, shape, path, len(pages))
+
+
+def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: int) -> FileContent:
+    """Return the pages of a TIFF joined along the bands."""
+    import rasterio
+
+    check_size(first.values.nbytes * count)
+    pages = [first]
+    for number in range(2, count + 1):
+        with rasterio.open(f"GTIFF_DIR:{number}:{path.absolute()}", driver="GTiff") as source:
+            if (source.height, source.width, source.dtypes) != shape:
+                raise FileFormatError(
+                    f"{count} pages of different sizes or types",
+                    "write one page with all bands, or a file for each",
+                )
+            pages.append(read_dataset(source))
+    values = np.concatenate([page.values for page in pages], axis=1)
+    bands = tuple(band for page in pages for band in page.bands)
+    masks = [page.unobserved for page in pages if page.unobserved is not None]
+    mask = np.logical_or.reduce(masks) if masks else None
+    return FileContent(values, bands, mask, (f"{count} pages read as bands",))
+
+
+def read_dataset(source: DatasetReader, window: Window | None = None) -> FileContent:
+    """Read an open raster, or a window of it, with what it declares.
+
+    Args:
+        source: A raster that rasterio opened.
+        window: The part to read; None for all of it.
+
+    Raises:
+        FileFormatError: If it has no bands, or complex values.
+        ValueError: If it declares more than is read.
+        RasterioError: If it cannot be read.
+    """
+    if not source.count:
+        names = ", ".join(source.subdatasets[:5]) or "none"
+        raise FileFormatError(
+            f"no bands of its own; it holds {names}", "name one of these in place of the file"
+        )
+    kinds = {
+        np.dtype("complex64") if kind.startswith("complex") else np.dtype(kind) for kind in source.dtypes
+    }
+    if any(kind.kind == "c" for kind in kinds):
+        raise FileFormatError(
+            f"data type {source.dtypes[0]}, complex values",
+            "compute their power or amplitude first, as radar needs",
+        )
+    common = np.result_type(*kinds)
+    height, width = (source.height, source.width) if window is None else (window.height, window.width)
+    check_size(source.count * height * width * common.itemsize)
+    values: NDArray[Any] = source.read(window=window, out_dtype=common if len(kinds) > 1 else None)
+    notes = (
+        (f"bands of types {', '.join(sorted(map(str, kinds)))} read as {common}",) if len(kinds) > 1 else ()
+    )
+    return FileContent(values[None], _declared(source), _dataset_mask(source, window), notes)
+
+
+def _declared(source: DatasetReader) -> tuple[BandDeclaration, ...]:
+    from rasterio.enums import ColorInterp
+
+    columns = zip(
+        source.descriptions,
+        source.nodatavals,
+        source.scales,
+        source.offsets,
+        source.units,
+        source.colorinterp,
+        strict=True,
+    )
+    return tuple(
+        BandDeclaration(name or "", nodata, scale, offset, unit or "", color == ColorInterp.alpha)
+        for name, nodata, scale, offset, unit, color in columns
+    )
+
+
+def _dataset_mask(source: DatasetReader, window: Window | None) -> NDArray[np.bool_] | None:
+    """Return where the file's own mask, internal or in a ``.msk`` beside it, says that nothing was observed."""
+    from rasterio.enums import MaskFlags
+
+    flags = source.mask_flag_enums[0]
+    if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
+        return None
+    masked: NDArray[np.bool_] = source.read_masks(1, window=window) == 0
+    return masked[None, None]

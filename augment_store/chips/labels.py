@@ -1,0 +1,131 @@
+"""Masks and references of classes: one band of whole numbers, or one-hot bands where a layout says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.declarations import FileContent
+from augment_store.chips.rasters import read_file
+from augment_store.errors import ChipDataError
+from augment_store.modalities.definitions import IGNORED_LABEL
+from augment_store.utils.text import join_first
+
+ONE_HOT: Final = "one-hot"
+"""What a layout's ``mask_band`` says of masks with a band of 0 and 1 for each class."""
+
+
+@dataclass(frozen=True)
+class LabelRaster:
+    """The labels of a raster.
+
+    Attributes:
+        labels: ``[H, W]`` int64, −1 where a pixel is ignored.
+        notes: What the file declares and was applied, with the share of the pixels it concerns.
+        ignored: Share of the pixels that the file declares as no data or masks out, 0 to 1.
+        declared: How it does, in words.
+    """
+
+    labels: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+    ignored: float = 0.0
+    declared: str = ""
+
+
+def read_labels(path: Path, band: int | str | None = None) -> LabelRaster:
+    """Read a mask; what its file declares as no data or masks out is ignored.
+
+    Args:
+        path: The file.
+        band: Which band holds the labels, counted from 1, or `ONE_HOT` where each class has a band; None for the only
+            one. Bands of 0 and 1 alone do not tell: a picture in three colors has them too.
+
+    Raises:
+        ChipNotFoundError: If there is no such file.
+        ChipDataError: If it cannot be read, or does not hold one label a pixel.
+    """
+    return to_labels(read_file(path), path, band)
+
+
+def to_labels(content: FileContent, where: object, band: int | str | None = None) -> LabelRaster:
+    """Return the labels in a file's content; see `read_labels`."""
+    if isinstance(
+        band, str
+    ):  # before an alpha band is looked for: uint8 files of four bands get one by default
+        return _one_hot(content.values, where)
+    content = content.without_alpha(())
+    values, notes = content.values, list(content.notes)
+    count = len(values) * values.shape[1]
+    if band is None and count != 1:
+        raise ChipDataError(
+            f"{where}: {count} bands{_as_pages(content)}; expected one band of labels; name it in a layout file "
+            f"(mask_band: 1 for the first, or mask_band: {ONE_HOT})"
+        )
+    slot = (band or 1) - 1
+    if slot >= values.shape[1]:
+        raise ChipDataError(f"{where}: {values.shape[1]} bands; the layout's mask_band is {band}")
+    plane, declared = values[0, slot], content.bands[slot].nodata
+    ignored = np.zeros(plane.shape, bool) if content.unobserved is None else content.unobserved[0, 0].copy()
+    told = ["its mask hides them"] if ignored.any() else []
+    if declared is not None and declared == declared and declared != IGNORED_LABEL:
+        hits = plane == declared
+        told += [f"the file declares {declared:g} as no data"] if hits.any() else []
+        ignored |= hits
+    text = " and ".join(told)
+    if told:
+        notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
+    return LabelRaster(_whole(plane, ignored, where), tuple(notes), float(ignored.mean()), text)
+
+
+def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> NDArray[np.int64]:
+    """Return whole numbers, −1 where `ignored` or NaN.
+
+    Raises:
+        ChipDataError: If other values are not whole.
+    """
+    if plane.dtype.kind not in "iufb":
+        raise ChipDataError(f"{where}: data type {plane.dtype}; expected whole labels")
+    if plane.dtype.kind == "f":
+        ignored = ignored | np.isnan(plane)
+        kept = np.where(ignored, 0, plane)
+        broken = (kept != np.round(kept)) | (np.abs(kept) > 2**31)
+        if broken.any():
+            some = join_first(f"{value:g}" for value in np.unique(plane[broken])[:4])
+            raise ChipDataError(
+                f"{where}: {_share(broken)} of the pixels are no whole label ({some}); expected class numbers: "
+                "resample masks with nearest, not bilinear"
+            )
+        plane = kept
+    labels: NDArray[np.int64] = plane.astype(np.int64)
+    labels[ignored] = IGNORED_LABEL
+    return labels
+
+
+def _one_hot(values: NDArray[Any], where: object) -> LabelRaster:
+    """Return the labels of one band for each class; a pixel without any 1 is ignored.
+
+    Raises:
+        ChipDataError: If the values are not 0 and 1, or a pixel has several classes.
+    """
+    planes = values[0]
+    total = planes.sum(axis=0, dtype=np.float64)
+    if len(values) != 1 or not ((planes == 0) | (planes == 1)).all() or total.max() > 1:
+        raise ChipDataError(
+            f"{where}: not one-hot; expected 0 and 1, and one class a pixel (the layout's mask_band: {ONE_HOT})"
+        )
+    labels = np.where(total == 1, planes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
+    return LabelRaster(labels, (f"{len(planes)} one-hot bands read as labels from 0",))
+
+
+def _as_pages(content: FileContent) -> str:
+    """Return a hint at a TIFF with a page for each band."""
+    return next((f" ({note})" for note in content.notes if "pages" in note), "")
+
+
+def _share(where: NDArray[np.bool_]) -> str:
+    share = float(where.mean())
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"

@@ -1,0 +1,325 @@
+"""Zipped Zarr groups, format 2 or 3: the array of a chip, what its attributes declare, and where it lies."""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment_store.chips.declarations import BandDeclaration, FileContent
+from augment_store.chips.limits import FileFormatError, check_size
+from augment_store.utils.text import join_first
+
+if TYPE_CHECKING:
+    import zarr
+
+ARRAY: Final = "bands"
+"""Name of the array that holds a chip's raster."""
+
+_METADATA: Final = ("zarr.json", ".zgroup", ".zarray")
+
+_CODECS: Final = frozenset(
+    {
+        *(
+            "bytes",
+            "transpose",
+            "sharding_indexed",
+            "blosc",
+            "gzip",
+            "zstd",
+            "crc32c",
+            "zlib",
+            "lz4",
+            "lzma",
+            "bz2",
+        ),
+        *(
+            "shuffle",
+            "delta",
+            "fixedscaleoffset",
+            "quantize",
+            "bitround",
+            "packbits",
+            "astype",
+            "crc32",
+            "adler32",
+        ),
+        *("fletcher32", "jenkins_lookup3", "pcodec", "vlen-utf8"),
+    }
+)
+"""Codecs of numbers; one of Python objects could run code, and is no raster."""
+
+_AXES: Final = {
+    **dict.fromkeys(("time", "t", "date", "dates", "datetime", "timestep", "step"), 0),
+    **dict.fromkeys(
+        ("band", "bands", "channel", "channels", "c", "variable", "polarization", "polarisation"), 1
+    ),
+    **dict.fromkeys(("y", "lat", "latitude", "row", "rows", "height", "northing"), 2),
+    **dict.fromkeys(("x", "lon", "longitude", "column", "columns", "col", "width", "easting"), 3),
+}
+"""Axis of a chip that a dimension's name stands for."""
+
+
+@contextmanager
+def _open_group(path: Path) -> Iterator[zarr.Group]:
+    """Open the group that holds the arrays: at the root, or in the one folder that ``zip -r`` puts it into.
+
+    Raises:
+        FileFormatError: If there is no group.
+        ValueError: If the file is no whole zip file.
+    """
+    import zarr
+    from zarr.storage import ZipStore
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not a whole zip file")
+    with zipfile.ZipFile(path) as archive:
+        names = [PurePosixPath(name) for name in archive.namelist()]
+    nodes = sorted(
+        {str(name.parent) for name in names if name.name in _METADATA}, key=lambda node: (len(node), node)
+    )
+    if not nodes:
+        there = join_first(dict.fromkeys(str(name) for name in names)) or "nothing"
+        raise FileFormatError(
+            f"a zip file without Zarr in it; it holds {there}", f"zip a Zarr group with {ARRAY!r}"
+        )
+    root = "" if nodes[0] == "." else nodes[0]
+    with ZipStore(path, mode="r") as store:
+        found = zarr.open(store, path=root, mode="r")
+        if not isinstance(found, zarr.Group):
+            raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
+        yield found
+
+
+def read_zarr_zip(path: Path) -> FileContent:
+    """Read the array ``bands``, or the only raster there is, with what it declares.
+
+    Raises:
+        FileFormatError: If there is no such array, or it is not one of numbers.
+        ValueError: If chunks are missing, or it declares more than is read.
+    """
+    with _open_group(path) as group:
+        array, notes = _find_array(group)
+        _check_codecs(array)
+        for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
+            check_size(math.prod(shape) * array.dtype.itemsize)
+        missing = array.nchunks - array.nchunks_initialized
+        if missing:  # zarr would read them as fill values
+            raise ValueError(
+                f"{missing} of {array.nchunks} chunks are missing; write it with write_empty_chunks=True"
+            )
+        values, moved = _arrange(np.asarray(array[...]), _dimensions(array))
+        attributes = array.attrs.asdict()
+        if attributes.get("_Unsigned") in {"true", True} and values.dtype.kind == "i":  # netCDF's way
+            values = values.view(values.dtype.str.replace("i", "u"))
+        names = _band_names(group, attributes, values.shape[1])
+        return FileContent(values, _declared(attributes, array, names, values.dtype), None, (*notes, *moved))
+
+
+def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
+    """Return the array of the raster, with a note if it is not called `ARRAY`."""
+    import zarr
+
+    members = dict(group.members())
+    found = members.get(ARRAY)
+    if isinstance(found, zarr.Array):
+        return found, ()
+    if found is not None:
+        raise FileFormatError(f"{ARRAY!r} is a group", f"write {ARRAY!r} as an array [time, band, y, x]")
+    large = {
+        name: member
+        for name, member in members.items()
+        if isinstance(member, zarr.Array) and member.ndim >= 2 and min(member.shape[-2:]) > 1
+    }
+    if len(large) == 1:
+        [(name, array)] = large.items()
+        return array, (f"array {name!r} read, as there is no {ARRAY!r}",)
+    there = ", ".join(sorted(members)[:8]) or "nothing"
+    raise FileFormatError(
+        f"no array {ARRAY!r}; it holds {there}", f"write the bands as one array {ARRAY!r} [time, band, y, x]"
+    )
+
+
+def _check_codecs(array: zarr.Array[Any], kinds: str = "iufb") -> None:
+    """Make sure that an array is one of numbers, before any of its bytes are decoded.
+
+    Raises:
+        FileFormatError: If its type or a codec is not known.
+    """
+    if array.dtype.kind not in kinds:
+        raise FileFormatError(f"data type {array.dtype}", "write numbers")
+    plain = array.metadata.to_dict()
+    listed = [
+        *_listed(plain.get("codecs")),
+        *_listed(plain.get("filters")),
+        *_listed(plain.get("compressor")),
+    ]
+    while listed:
+        codec = listed.pop()
+        said: Mapping[str, Any] = codec if isinstance(codec, Mapping) else {}
+        name = str(said.get("id", said.get("name", ""))).rpartition(".")[2]  # numcodecs.zlib is zlib
+        if name not in _CODECS:
+            raise FileFormatError(f"codec {name!r}, which is not read", "write it with blosc, zstd or gzip")
+        inner: Any = said.get("configuration") or {}
+        listed += [*_listed(inner.get("codecs")), *_listed(inner.get("index_codecs"))]  # of a shard
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the names of an array's dimensions, empty if it has none: format 3's own, or xarray's of format 2."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    found = tuple(str(name) for name in _listed(names) if name is not None)
+    return found if len(found) == array.ndim else ()
+
+
+def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return an array as ``[T, C, H, W]`` by the names of its dimensions, or by their order if they say nothing.
+
+    Raises:
+        FileFormatError: If it has not two to four dimensions.
+    """
+    if not 2 <= values.ndim <= 4:
+        raise FileFormatError(f"{values.ndim} dimensions {values.shape}", "write time, band, y, x")
+    axes = [_AXES.get(name.lower(), -1) for name in names]
+    if len(set(axes)) < len(axes) or -1 in axes or not {2, 3} <= set(axes):
+        return values.reshape((1,) * (4 - values.ndim) + values.shape), ()
+    order = np.argsort(axes)
+    shape = [1, 1, 1, 1]
+    for axis, length in zip(axes, values.shape, strict=True):
+        shape[axis] = length
+    moved = () if order.tolist() == [*range(len(axes))] else (f"dimensions {', '.join(names)} transposed",)
+    return values.transpose(order).reshape(shape), moved
+
+
+def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) -> list[str]:
+    """Return the names of the bands: an attribute of the array, or the coordinate ``band`` beside it."""
+    for key in ("band_names", "band_name", "long_name"):
+        found = _listed(attributes.get(key))
+        if len(found) == count and count > 1:
+            return [str(name) for name in found]
+    import zarr
+
+    coordinate = group.get("band") if count > 1 else None
+    if (
+        not isinstance(coordinate, zarr.Array)
+        or coordinate.shape != (count,)
+        or coordinate.dtype.kind not in "UT"
+    ):
+        return [""] * count
+    _check_codecs(coordinate, "UT")
+    return [str(name) for name in np.asarray(coordinate[...])]
+
+
+def _declared(
+    attributes: Mapping[str, Any], array: zarr.Array[Any], names: Sequence[str], dtype: np.dtype[Any]
+) -> tuple[BandDeclaration, ...]:
+    """Return what CF's attributes say, the same for every band.
+
+    Raises:
+        FileFormatError: If one of them is no number.
+    """
+    scale, offset = (
+        _number(attributes, key, default) for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    nodata = _number(attributes, "_FillValue", None)
+    nodata = _number(attributes, "missing_value", None) if nodata is None else nodata
+    if nodata is None and array.metadata.zarr_format == 2:
+        # There xarray keeps _FillValue as the fill value; 0 is what every other writer leaves there.
+        fill = array.fill_value
+        nodata = float(fill) if fill is not None and np.isfinite(fill) and fill != 0 else None
+    unit = str(attributes.get("units", "") or "")
+    return tuple(BandDeclaration(name, nodata, scale or 0.0, offset or 0.0, unit) for name in names)
+
+
+def _number(attributes: Mapping[str, Any], key: str, default: float | None) -> float | None:
+    value = attributes.get(key)
+    if value is None:
+        return default
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str) and key == "_FillValue":  # xarray writes floats of format 3 in base64
+        try:
+            return float(struct.unpack("<d", base64.standard_b64decode(value))[0])
+        except (ValueError, struct.error):
+            pass
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise FileFormatError(f"attribute {key} is {str(value)[:40]!r}", "write it as one number") from None
+
+
+def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
+    """Return the coordinate reference system as written, and the affine coefficients a, b, c, d, e, f, if known.
+
+    They come from ``spatial_ref`` and the coordinates ``x`` and ``y``, as xarray and rioxarray write them, or from the
+    attributes ``proj:`` and ``spatial:``.
+
+    Raises:
+        FileFormatError: If the file holds no Zarr group.
+    """
+    import zarr
+
+    with _open_group(path) as group:
+        holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
+        for name in ("spatial_ref", "crs", ARRAY):
+            member = group.get(name)
+            if isinstance(member, zarr.Array):
+                holders.append(member.attrs.asdict())
+        return _system(holders), _transform(group, holders)
+
+
+def _system(holders: Sequence[Mapping[str, Any]]) -> str:
+    for key in ("crs_wkt", "spatial_ref", "proj:wkt2", "proj:code", "proj:epsg"):
+        for attributes in holders:
+            value = attributes.get(key)
+            if value and isinstance(value, (str, int)):
+                return f"EPSG:{value}" if isinstance(value, int) else value
+    return ""
+
+
+def _transform(group: zarr.Group, holders: Sequence[Mapping[str, Any]]) -> tuple[float, ...] | None:
+    x, y = (_coordinate(group, axis) for axis in ("x", "y"))
+    if x is not None and y is not None:
+        (x0, dx), (y0, dy) = x, y
+        return (dx, 0.0, x0 - dx / 2, 0.0, dy, y0 - dy / 2)
+    for attributes in holders:
+        for key in ("spatial:transform", "proj:transform"):
+            value = attributes.get(key)
+            if isinstance(value, (list, tuple)) and len(value) in {6, 9}:
+                return tuple(float(number) for number in value[:6])
+        text = attributes.get("GeoTransform")
+        numbers = str(text).split() if text else []
+        if len(numbers) == 6:  # GDAL's order
+            c, a, b, f, d, e = map(float, numbers)
+            return (a, b, c, d, e, f)
+    return None
+
+
+def _coordinate(group: zarr.Group, axis: str) -> tuple[float, float] | None:
+    """Return the first pixel center of an axis and the step to the next; None if they are not evenly spaced."""
+    import zarr
+
+    array = group.get(axis)
+    if not isinstance(array, zarr.Array) or array.ndim != 1 or not 2 <= array.shape[0] <= 2**16:
+        return None
+    if array.dtype.kind not in "iuf" or array.nchunks != array.nchunks_initialized:
+        return None
+    _check_codecs(array)
+    centers = np.asarray(array[...], float)
+    step = float(centers[-1] - centers[0]) / (len(centers) - 1)
+    if not step or np.abs(np.diff(centers) - step).max() > 0.01 * abs(step):
+        return None
+    return float(centers[0]), step
