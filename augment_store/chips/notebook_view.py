@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES
 from augment_store.modalities.pictures import draw_input, photo_uri
@@ -43,5 +44,5 @@ def _picture_uri(chips: ChipSet, chip_id: str) -> str:
     """Draw the first timestep of the first modality that a chip has: Sentinel-2, else radar, else elevation."""
     found = [name for name in chips.modalities if chips.has(chip_id, name)]
     name = min(found, key=lambda name: (name not in S2_MODALITIES, name not in S1_MODALITIES))
-    linear = chips.layout.s1_unit == "linear"
+    unit = Units.of(chips.layout).name(name)
     return photo_uri(draw_input(chips.raster(chip_id, name)[0], name, unit=unit), _SIDE, _QUALITY)
