@@ -264,7 +264,8 @@ def _read_window(name: str, source: DatasetReader, window: Window, notes: _Notes
         modality = (INPUT_MODALITIES | REFERENCE_MODALITIES)[name]
         found = pick_bands(content, source.name, modality, shipped_layout("folders"))
         notes.add(name, found.notes)
-        return found.values[0]
+        values: NDArray[Any] = found.values[0]
+        return values
     labels = to_labels(content, source.name)
     if name == MASK:
         notes.add_mask(labels)
