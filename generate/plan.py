@@ -16,7 +16,7 @@ from augment_store.chips.georeference import Georeference
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import PATCH_SIZE, patches
 from augment_store.modalities.generated_map import GeneratedMap
-from augment_store.store.chip_index import ChipEntry, entry_chunks, rows
+from augment_store.store.chip_index import ChipEntry, entry_objects, rows
 from augment_store.store.schema import ChipShape, State, chip_arrays, map_arrays
 from augment_store.store.spec import GenerationSpec, InputSpec
 from augment_store.store.writer import AugmentStore
@@ -189,7 +189,7 @@ def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: Aug
 
 def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
     """Yield position and entry of each chip whose entry matches its digest."""
-    for positions in entry_chunks(store):
+    for positions in entry_objects(store):
         for position, entry, intact in rows(store, positions):
             if intact:
                 yield position, entry

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from augment_store.errors import StoreError
-from augment_store.integrity.verify import Problem, sorted_chunks
-from augment_store.store.chip_index import entry_chunks, rows
+from augment_store.integrity.verify import Problem
+from augment_store.store.chip_index import entry_objects, rows
 from augment_store.store.schema import Role
 from augment_store.store.writer import AugmentStore
 
 
-def repair_store(store: AugmentStore, problems: Iterable[Problem]) -> int:
-    """Repairs what can be repaired, and sets the other chips with problems back to pending, to be generated again.
+def repair_store(
+    store: AugmentStore, problems: Iterable[Problem], scenes: Mapping[str, str] | None = None
+) -> int:
+    """Repair what can be repaired, and set the other chips with problems back to pending, to be generated again.
 
-    Lost ids are restored from `sorted_id` where the entry's digest proves them. A lost scene or georeference costs no
+    A lost id is restored if one of `scenes` has the digest of the chip's entry. A lost scene or georeference costs no
     generated map: the generate command announces it again.
 
     Args:
         store: A store opened with ``r+``.
         problems: What `verify` found.
+        scenes: Ids that lost ones may have been, with the scene of each.
 
     Returns:
         Number of chips set back.
@@ -29,10 +32,10 @@ def repair_store(store: AugmentStore, problems: Iterable[Problem]) -> int:
     for problem in columns:
         if problem.array == "state":  # unreadable, and the fill value says pending
             store.clear_column(problem.array, problem.positions)
-    announced = {schema.name for schema in store.schemas() if schema.role is Role.ENTRY}
+    announced = {schema.name for schema in store.schemas() if schema.role in {Role.ENTRY, Role.ID}}
     positions = {p for problem in found if problem.array not in announced for p in problem.positions}
     lost = sorted(p for problem in columns if problem.array == "chip_id" for p in problem.positions)
-    restored = _provable_ids(store, lost)
+    restored = _provable_ids(store, lost, scenes or {}) if lost else {}
     positions.update(set(lost).difference(restored))
     # before anything is cleared: killed in between, nothing cleared is said to be complete
     store.reset(sorted(positions))
@@ -47,17 +50,35 @@ def repair_store(store: AugmentStore, problems: Iterable[Problem]) -> int:
     return len(positions)
 
 
-def _provable_ids(store: AugmentStore, positions: Sequence[int]) -> dict[int, str]:
-    """Ids of chips by position, from the sorted ones, as far as the digests of the chips' entries prove them."""
-    wanted: dict[int, str] = dict.fromkeys(positions, "")
-    proven = {}
-    try:
-        for ids, places in sorted_chunks(store) if positions else ():
-            wanted.update({place: i for i, place in zip(ids, places, strict=True) if place in wanted})
-        for chunk in entry_chunks(store):
-            if chunk.start in wanted:
-                found = rows(store, chunk, [wanted[position] for position in chunk])
-                proven.update({position: entry.chip_id for position, entry, intact in found if intact})
-    except StoreError:
-        return {}  # the columns that would prove them are damaged too
+def _provable_ids(store: AugmentStore, positions: Sequence[int], scenes: Mapping[str, str]) -> dict[int, str]:
+    """Return the ids of chips by position, as far as digests of their entries prove them.
+
+    Chips are announced in their order in the chip set, so an id's rank among those that are missing is tried first,
+    and then the other ids of the scene.
+    """
+    kept = {chip_id for chip_id in store.chip_ids if chip_id}
+    missing = [chip_id for chip_id in scenes if chip_id not in kept]
+    ranked = dict(zip(positions, missing, strict=False))
+    by_scene: dict[str, list[str]] = {}
+    for chip_id in missing:
+        by_scene.setdefault(scenes[chip_id], []).append(chip_id)
+    lost, proven = set(positions), dict[int, str]()
+    for chunk in entry_objects(store):
+        wanted = lost.intersection(chunk)
+        try:
+            column = store.values("scene_id", slice(chunk.start, chunk.stop)) if wanted else ()
+            candidates = {p: [ranked.get(p, ""), *by_scene.get(column[p - chunk.start], ())] for p in wanted}
+            proven |= _prove(store, chunk, candidates)
+        except StoreError:
+            continue  # the columns that would prove them are damaged too
+    return proven
+
+
+def _prove(store: AugmentStore, chunk: range, candidates: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """Return the first candidate of each position that its entry's digest proves; a round tries one of each."""
+    proven: dict[int, str] = {}
+    for number in range(max(map(len, candidates.values()), default=0)):
+        tried = {p: ids[number] for p, ids in candidates.items() if p not in proven and number < len(ids)}
+        found = rows(store, chunk, [tried.get(position, "") for position in chunk])
+        proven |= {position: entry.chip_id for position, entry, intact in found if intact}
     return proven

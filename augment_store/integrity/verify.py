@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +17,7 @@ from augment_store.integrity.input_match import Mismatch, check_same, find_misma
 from augment_store.io.files import read_text
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.store.arrays import metadata_problem
-from augment_store.store.chip_index import entry_chunks, rows
+from augment_store.store.chip_index import entry_objects, id_objects, rows
 from augment_store.store.chip_selection import draw
 from augment_store.store.schema import ArraySchema, Role, State, in_order
 from augment_store.store.writer import AugmentStore
@@ -60,7 +58,7 @@ def verify_store(
     seed: int = 0,
     on_checked: Callable[[int], object] = _ignore,
 ) -> Iterator[Problem]:
-    """Yields what is wrong with a store, the most serious kind first; nothing if it is sound.
+    """Yield what is wrong with a store, the most serious kind first; nothing if it is sound.
 
     Args:
         store: An open store.
@@ -75,40 +73,34 @@ def verify_store(
     if problems:
         return  # what follows reads arrays that must be as the schema says
     yield from _consolidated_problems(store)
-    total = len(store.chip_ids)
+    total = store.total
     drawn = range(total) if random is None else draw(np.arange(total), random, seed).tolist()
     damaged, nameless = False, []
-    for positions in entry_chunks(store):
-        found = list(_entry_problems(store, positions))
+    for positions in id_objects(store):
+        lost = _unreadable(store, store.schema("chip_id"), positions, needed=True)
+        if lost is not None:
+            nameless.append(positions)
+            damaged = True
+            yield lost
+    for positions in entry_objects(store):
+        found = list(_entry_problems(store, positions, named=not _any_overlap(positions, nameless)))
         yield from found
         damaged |= any(problem.array for problem in found)
-        nameless += [positions] * any(problem.array == "chip_id" for problem in found)
     yield from () if nameless else _id_problems(store)
     for shard, positions in enumerate(store.shards()):
         found = list(_column_problems(store, shard, positions))
         yield from found
         damaged |= bool(found)
         looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
-        if not found and not any(_overlap(positions, lost) for lost in nameless):
+        if not found and not _any_overlap(positions, nameless):
             yield from _shard_problems(store, shard, positions, looked)
         on_checked(len(looked))
     if chip_set is not None and not damaged:
         yield from _chip_set_problems(store, chip_set, drawn, on_checked)
 
 
-def sorted_chunks(store: AugmentStore) -> Iterator[tuple[list[str], list[int]]]:
-    """Ids in sorted order and their positions, by object."""
-    for chunk in entry_chunks(store):
-        ids, places = (
-            store.values(name, _slice(chunk)).tolist() for name in ("sorted_id", "sorted_position")
-        )
-        if not len(ids) == len(places) == len(chunk):
-            raise StoreError(f"{store.path}: sorted_id or sorted_position is cut short; the store is damaged")
-        yield ids, places
-
-
 def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
-    """Makes sure that the complete chips of a store are still what they were generated from.
+    """Make sure that the complete chips of a store are still what they were generated from.
 
     Raises:
         OtherChipsError: Naming those that are not.
@@ -122,7 +114,7 @@ def changed_chips(
     positions: Iterable[int] | None = None,
     on_checked: Callable[[int], object] = _ignore,
 ) -> dict[str, Mismatch]:
-    """Chips that are complete in the store but differ on disk from what it was generated from, and how.
+    """Find chips that are complete in the store but differ on disk from what it was generated from, and how.
 
     Args:
         store: The store.
@@ -169,7 +161,7 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
         except StoreError as error:
             yield Problem(str(error))
             continue
-        shape = (schema.rows(len(store.chip_ids)), *schema.shape)
+        shape = (store.total, *schema.shape)
         if array.shape != shape:
             yield Problem(f"array {schema.name}: shape {array.shape}, expected {shape}")
         wrong = metadata_problem(array, schema, store.shard_chips)
@@ -180,7 +172,7 @@ def _schema_problems(store: AugmentStore) -> Iterator[Problem]:
 
 
 def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
-    """The group's copy of all metadata, which xarray reads first, must say what the arrays' own says."""
+    """Check that the group's copy of all metadata, which xarray reads first, says what the arrays' own says."""
     try:
         group = load_json(read_text(store.path / "zarr.json"))
         consolidated = dict(group["consolidated_metadata"])
@@ -198,9 +190,9 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
         )
 
 
-def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
-    """Entries must be readable, exist for every chip, and be what the chip was announced with."""
-    damaged = False
+def _entry_problems(store: AugmentStore, positions: range, *, named: bool) -> Iterator[Problem]:
+    """Check that entries are readable, exist for every chip, and are what the chip was announced with."""
+    damaged = not named  # without ids, there is nothing to compare with
     for schema in store.schemas():
         if schema.role is Role.ENTRY:
             found = _unreadable(store, schema, positions, needed=True)
@@ -215,31 +207,14 @@ def _entry_problems(store: AugmentStore, positions: range) -> Iterator[Problem]:
 
 
 def _id_problems(store: AugmentStore) -> Iterator[Problem]:
-    """Ids appear once, and the sorted ones are the same. Hashes are compared, to hold few bytes per chip."""
-    hashes = np.fromiter((hash(chip_id) for chip_id in store.chip_ids if chip_id), np.int64)
-    if np.unique(hashes).size < hashes.size:
+    """Check that ids appear once."""
+    named = sum(1 for chip_id in store.chip_ids if chip_id)
+    if len(store.chip_ids.positions()) < named:
         yield Problem("a chip id appears twice in chip_id")
-    expected = sum(map(hash, enumerate(store.chip_ids)))
-    found, last, in_order, firsts = 0, "", True, []
-    try:
-        for ids, places in sorted_chunks(store):
-            firsts.append(ids[0])
-            found += sum(map(hash, zip(places, ids, strict=True)))
-            in_order &= all(map(operator.le, itertools.chain([last], ids), ids))
-            last = ids[-1]
-        in_order &= store.values("sorted_first").tolist() == firsts
-    except StoreError as error:
-        yield Problem(str(error))
-        return
-    if found != expected or not in_order:
-        yield Problem(
-            "sorted_id is not chip_id in sorted order, or sorted_first is not of it; the generate command or "
-            "verify --repair rewrites it"
-        )
 
 
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
-    """Columns of a shard's owner must be readable, and exist for every chip of a shard that was written."""
+    """Check that columns of a shard's owner are readable, and exist for every chip of a shard that was written."""
     for schema in store.schemas():
         if schema.role in {Role.RESULT, Role.STATUS}:
             found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
@@ -249,7 +224,7 @@ def _column_problems(store: AugmentStore, shard: int, positions: range) -> Itera
 def _unreadable(
     store: AugmentStore, schema: ArraySchema, positions: range, *, needed: bool
 ) -> Problem | None:
-    """Whether an object of a column is damaged, or missing although it is needed."""
+    """Find whether an object of a column is damaged, or missing although it is needed."""
     try:
         store.values(schema.name, _slice(positions))
     except StoreError as error:
@@ -261,7 +236,7 @@ def _unreadable(
 
 
 def _is_written(store: AugmentStore, positions: range) -> bool:
-    """Whether any chip of a shard is said to be complete or failed."""
+    """Say whether any chip of a shard is said to be complete or failed."""
     try:
         return bool((store.values("state", _slice(positions)) != State.PENDING).any())
     except StoreError:
@@ -316,7 +291,7 @@ def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
 
 
 def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
-    """Which timestep is not the copy that `sources` says it is, empty if all are."""
+    """Name the timestep that is not the copy that `sources` says it is, empty if all are."""
     in_time = np.moveaxis(values, array.time_axis, 0)
     for timestep, source in enumerate(sources.tolist()):
         known = 0 <= source < len(in_time)  # `_source_problems` reports the others
@@ -326,7 +301,7 @@ def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int
 
 
 def _source_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
-    """A timestep may only stand for those with the same input digest."""
+    """Check that a timestep only stands for those with the same input digest."""
     columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
     rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
     for position in complete:
@@ -344,7 +319,7 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
 
 
 def _series_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
-    """A series is taken in its order; a file of one timestep stands for each."""
+    """Check that a series is taken in its order; a file of one timestep stands for each."""
     rows = dict(zip(positions, store.values("series_index", _slice(positions)), strict=True))
     for position in complete:
         for taken, row in zip(store.spec.inputs, rows[position], strict=True):
@@ -365,8 +340,8 @@ def _chip_set_problems(
         yield Problem(f"chip {chip_id}: {what.value}")
 
 
-def _overlap(first: range, other: range) -> bool:
-    return first.start < other.stop and other.start < first.stop
+def _any_overlap(first: range, others: Iterable[range]) -> bool:
+    return any(first.start < other.stop and other.start < first.stop for other in others)
 
 
 def _slice(positions: range) -> slice:

@@ -140,9 +140,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path.parent, _new_file) as draft:
             yield draft
-            _flush(draft)
+            flush(draft)
             draft.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
 
 
 def check_free(path: Path) -> None:
@@ -173,10 +173,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield draft
             for folder, _, names in os.walk(draft, topdown=False):
                 for name in names:
-                    _flush(Path(folder, name))
-                _flush(Path(folder))
+                    flush(Path(folder, name))
+                flush(Path(folder))
             draft.rename(path)  # takes the place of an empty folder, in one step
-            _flush(path.parent)
+            flush(path.parent)
 
 
 @contextlib.contextmanager
@@ -299,7 +299,7 @@ def _delete_abandoned(draft: Path) -> None:
             _delete(draft)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Flush a file, or the names in a folder, to disk.
 
     Raises:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, overload
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
 from augment_store.errors import StoreError
-from augment_store.store.digests import digest_of
-from augment_store.store.schema import ENTRY_CHIPS, State
+from augment_store.store.columns import StoreColumns
+from augment_store.store.digests import entry_digest
+from augment_store.store.schema import ENTRY_CHIPS, ID_CHIPS, State
 from augment_store.utils.identifiers import check_names
 from augment_store.utils.text import pluralize
-
-if TYPE_CHECKING:
-    from augment_store.store.reader import StoreReader
 
 
 @dataclass(frozen=True)
@@ -29,18 +27,123 @@ class ChipEntry:
     georeference: Georeference = field(default_factory=Georeference)
 
     def digest(self) -> bytes:
-        """128-bit digest of the entry."""
-        place = (value if value == value else _NAN for value in self.georeference.transform)
-        words = f"{self.chip_id}\0{self.scene_id}\0{self.georeference.crs_wkt}"
-        return digest_of(words.encode(), struct.pack("<6d", *place))
+        """Return the 128-bit digest of the entry."""
+        return entry_digest(self.chip_id, self.scene_id, self.georeference)
 
 
-_NAN: Final = float("nan")
-"""One of the many bit patterns of NaN, so that equal entries have equal digests."""
+class ChipIds(Sequence[str]):
+    """Ids by position; a pending chip may have none. All are read when the first is asked for.
+
+    A million ids take about half a second and 150 MB.
+
+    Args:
+        columns: The store's columns.
+        lost_ids: Whether chips whose id is damaged or missing count as nameless; otherwise asking for one is
+            an error.
+    """
+
+    def __init__(self, columns: StoreColumns, *, lost_ids: bool) -> None:
+        self._columns = columns
+        self._total = columns.total
+        self._lost_ids = lost_ids
+        self._ids: list[str] | None = None
+        self._positions: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return self._total
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self._read()[index])
+        if not -self._total <= int(index) < self._total:
+            raise IndexError(f"position {index} of {self._total} chips")
+        return self._read()[int(index)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __contains__(self, chip_id: object) -> bool:
+        return isinstance(chip_id, str) and self.find(chip_id) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ChipIds | tuple) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment] # a store may be announced more chips
+
+    def find(self, chip_id: str) -> int | None:
+        """Return the position of a chip, None if the store does not know it.
+
+        Raises:
+            StoreError: If ids are damaged or invalid.
+        """
+        return self.positions().get(chip_id)
+
+    def positions(self) -> dict[str, int]:
+        """Return the position of every chip that has an id, by id.
+
+        Raises:
+            StoreError: If ids are damaged or invalid.
+        """
+        if self._positions is None:
+            self._positions = {chip_id: position for position, chip_id in enumerate(self._read()) if chip_id}
+        return self._positions
+
+    def _read(self) -> list[str]:
+        if self._ids is None:
+            objects = id_objects(self._columns)
+            self._ids = [chip_id for positions in objects for chip_id in self._object(positions)]
+        return self._ids
+
+    def _object(self, positions: range) -> list[str]:
+        """Read the ids of one object, and check them."""
+        region = slice(positions.start, positions.stop)
+        try:
+            ids: list[str] = self._columns.values("chip_id", region).tolist()
+        except StoreError:
+            if not self._lost_ids:
+                raise self._lost(f"chip_id of chips {region.start} to {region.stop - 1} is damaged") from None
+            return [""] * len(positions)
+        ids += [""] * (len(positions) - len(ids))  # of a column that was cut short
+        check_names(f"{self._columns.path}: chip id", filter(None, ids))
+        if "" in ids and not self._lost_ids:
+            nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
+            if (self._columns.values("state", region)[nameless] != State.PENDING).any():
+                chips, first = pluralize(len(nameless), "chip"), region.start + nameless[0]
+                raise self._lost(f"no id for {chips}, the first at position {first}")
+        return ids
+
+    def _lost(self, what: str) -> StoreError:
+        path = self._columns.path
+        return StoreError(
+            f"{path}: {what}; python -m augment_store verify {path} --chips DIR --repair restores the ids that it can "
+            "prove, and sets the other chips back for the generate command to make again"
+        )
 
 
-def read_entry(store: StoreReader, chip_id: str) -> ChipEntry:
-    """Scene and georeference that a chip was announced with.
+class IndexedStore(Protocol):
+    """Columns whose chips have ids, as far as entries need them; `augment_store.store.reader.StoreReader` is one."""
+
+    @property
+    def path(self) -> Path:
+        """Folder of the store."""
+
+    @property
+    def chip_ids(self) -> ChipIds:
+        """Ids by position."""
+
+    def index(self, chip_id: str) -> int:
+        """Return the position of a chip."""
+
+    def values(self, name: str, region: slice = ...) -> NDArray[Any]:
+        """Return the chips of an array in a region."""
+
+
+def read_entry(store: IndexedStore, chip_id: str) -> ChipEntry:
+    """Return the scene and georeference that a chip was announced with.
 
     Raises:
         ChipNotFoundError: If the store does not know the chip.
@@ -50,8 +153,8 @@ def read_entry(store: StoreReader, chip_id: str) -> ChipEntry:
     return next(_checked(store, range(position, position + 1)))
 
 
-def read_entries(store: StoreReader) -> dict[str, ChipEntry]:
-    """Scene and georeference of every chip, by id.
+def read_entries(store: IndexedStore) -> dict[str, ChipEntry]:
+    """Return the scene and georeference of every chip, by id.
 
     Raises:
         StoreError: If the store is damaged there.
@@ -59,27 +162,36 @@ def read_entries(store: StoreReader) -> dict[str, ChipEntry]:
     return {entry.chip_id: entry for entry in iter_entries(store)}
 
 
-def iter_entries(store: StoreReader) -> Iterator[ChipEntry]:
-    """Scene and georeference of every chip that has an id, in the store's order.
+def iter_entries(store: IndexedStore) -> Iterator[ChipEntry]:
+    """Yield the scene and georeference of every chip that has an id, in the store's order.
 
     Raises:
         StoreError: If the store is damaged there.
     """
-    for positions in entry_chunks(store):
+    for positions in chunks(range(len(store.chip_ids)), ENTRY_CHIPS):
         yield from _checked(store, positions)
 
 
-def entry_chunks(store: StoreReader) -> Iterator[range]:
-    """Chip positions by object of the columns that hold entries."""
-    total = len(store.chip_ids)
-    for start in range(0, total, ENTRY_CHIPS):
-        yield range(start, min(start + ENTRY_CHIPS, total))
+def chunks(positions: range, size: int) -> Iterator[range]:
+    """Yield positions in runs of at most `size`."""
+    for start in range(positions.start, positions.stop, size):
+        yield range(start, min(start + size, positions.stop))
+
+
+def entry_objects(columns: StoreColumns) -> Iterator[range]:
+    """Yield the chip positions of each object of the columns that hold entries."""
+    return chunks(range(columns.total), ENTRY_CHIPS)
+
+
+def id_objects(columns: StoreColumns) -> Iterator[range]:
+    """Yield the chip positions of each object of ids."""
+    return chunks(range(columns.total), ID_CHIPS)
 
 
 def rows(
-    store: StoreReader, positions: range, ids: Sequence[str] | None = None
+    store: IndexedStore, positions: range, ids: Sequence[str] | None = None
 ) -> Iterator[tuple[int, ChipEntry, bool]]:
-    """Position and entry of each chip that has an id, and whether the entry matches its digest.
+    """Yield position and entry of each chip that has an id, and whether the entry matches its digest.
 
     It does not after damage, nor after a kill while a chip was being announced again with another scene.
 
@@ -93,17 +205,17 @@ def rows(
     columns = [store.values(name, region) for name in names]
     if any(len(column) != len(positions) for column in columns):
         raise StoreError(f"{store.path}: a column of the chips' entries is cut short; the store is damaged")
-    scenes, systems, places = (column.tolist() for column in columns[:3])
+    scenes, systems, transforms = (column.tolist() for column in columns[:3])
     ids = store.chip_ids[region] if ids is None else ids
-    for position, chip_id, scene, crs, place, digest in zip(
-        positions, ids, scenes, systems, places, columns[3], strict=True
+    for position, chip_id, scene, crs, transform, digest in zip(
+        positions, ids, scenes, systems, transforms, columns[3], strict=True
     ):
         if chip_id:
-            entry = ChipEntry(chip_id, scene, Georeference(crs, tuple(place)))
+            entry = ChipEntry(chip_id, scene, Georeference(crs, tuple(transform)))
             yield position, entry, entry.digest() == digest.tobytes()
 
 
-def _checked(store: StoreReader, positions: range) -> Iterator[ChipEntry]:
+def _checked(store: IndexedStore, positions: range) -> Iterator[ChipEntry]:
     for _, entry, intact in rows(store, positions):
         if not intact:
             raise StoreError(
@@ -111,141 +223,3 @@ def _checked(store: StoreReader, positions: range) -> Iterator[ChipEntry]:
                 "was announced with; run the generate command again, which announces it again"
             )
         yield entry
-
-
-_HELD_CHUNKS: Final = 256
-"""Chunks of ids kept in memory: those of a million chips, about 80 MB once all have been read."""
-
-
-class ChipIds(Sequence[str]):
-    """Ids by position, read by chunk when they are asked for; a pending chip may have none.
-
-    An id is found by bisection, in `sorted_first` and then in one object of `sorted_id`. The result is only a hint: if
-    `chip_id` does not have the id at that position, all ids are read. So a lookup that is damaged, or out of date
-    because announcing was interrupted, costs nothing but time.
-
-    Args:
-        store: The store.
-        total: Number of chips.
-        lost_ids: Whether chips whose id is damaged or missing count as nameless; otherwise asking for one is
-            an error.
-    """
-
-    def __init__(self, store: StoreReader, total: int, *, lost_ids: bool) -> None:
-        self._store = store
-        self._total = total
-        self._lost_ids = lost_ids
-        self._chunks: dict[int, list[str]] = {}
-        self._sorted: dict[int, list[str]] = {}
-        self._firsts: list[str] | None = None
-        self._all: dict[str, int] | None = None
-
-    def __len__(self) -> int:
-        return self._total
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        if isinstance(index, slice):
-            return tuple([self[position] for position in range(*index.indices(self._total))])
-        position = int(index) + self._total * (index < 0)
-        if not 0 <= position < self._total:
-            raise IndexError(f"position {index} of {self._total} chips")
-        number, place = divmod(position, ENTRY_CHIPS)
-        if number not in self._chunks:
-            _hold(self._chunks, number, self._read(number))
-        return self._chunks[number][place]
-
-    def __iter__(self) -> Iterator[str]:
-        chunks = range(-(-self._total // ENTRY_CHIPS))
-        return itertools.chain.from_iterable(self._chunks.get(n) or self._read(n) for n in chunks)
-
-    def __contains__(self, chip_id: object) -> bool:
-        return isinstance(chip_id, str) and self.find(chip_id) is not None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ChipIds | tuple) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment] # a store may be announced more chips
-
-    def find(self, chip_id: str) -> int | None:
-        """Position of a chip, None if the store does not know it.
-
-        Raises:
-            StoreError: If ids that had to be read are damaged.
-        """
-        hint = self._hint(chip_id) if chip_id and self._all is None else None
-        if hint is not None and 0 <= hint < self._total and self[hint] == chip_id:
-            return hint
-        return self.positions().get(chip_id)
-
-    def positions(self) -> dict[str, int]:
-        """Position of every chip that has an id, by id.
-
-        Raises:
-            StoreError: If an id is damaged or invalid.
-        """
-        if self._all is None:
-            self._all = {chip_id: position for position, chip_id in enumerate(self) if chip_id}
-        return self._all
-
-    def _hint(self, chip_id: str) -> int | None:
-        try:
-            if self._firsts is None:
-                self._firsts = self._store.values("sorted_first").tolist()
-            number = bisect.bisect_right(self._firsts, chip_id) - 1
-            ids = self._sorted_chunk(number) if number >= 0 else []
-            rank = bisect.bisect_left(ids, chip_id)
-            if rank == len(ids) or ids[rank] != chip_id:
-                return None
-            rank += number * ENTRY_CHIPS
-            return int(self._store.values("sorted_position", slice(rank, rank + 1))[0])
-        except (StoreError, IndexError):
-            return None  # `verify` names the damage; the ids themselves answer
-
-    def _sorted_chunk(self, number: int) -> list[str]:
-        if number not in self._sorted:
-            _hold(self._sorted, number, self._store.values("sorted_id", _region(number)).tolist())
-        return self._sorted[number]
-
-    def _read(self, number: int) -> list[str]:
-        """Ids of a chunk, checked."""
-        region = _region(number, self._total)
-        count = region.stop - region.start
-        try:
-            ids: list[str] = self._store.values("chip_id", region).tolist()
-        except StoreError:
-            if not self._lost_ids:
-                raise self._lost(f"chip_id of chips {region.start} to {region.stop - 1} is damaged") from None
-            return [""] * count
-        ids += [""] * (count - len(ids))  # of a column that was cut short
-        check_names(f"{self._store.path}: chip id", filter(None, ids))
-        if "" in ids and not self._lost_ids:
-            nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
-            if (self._store.values("state", region)[nameless] != State.PENDING).any():
-                first = region.start + nameless[0]
-                raise self._lost(
-                    f"no id for {pluralize(len(nameless), 'chip')}, the first at position {first}"
-                )
-        return ids
-
-    def _lost(self, what: str) -> StoreError:
-        path = self._store.path
-        return StoreError(
-            f"{path}: {what}; python -m augment_store verify {path} --repair restores what it can prove, and sets the "
-            "other chips back for the generate command to make again"
-        )
-
-
-def _region(number: int, total: int | None = None) -> slice:
-    stop = (number + 1) * ENTRY_CHIPS
-    return slice(number * ENTRY_CHIPS, stop if total is None else min(stop, total))
-
-
-def _hold(held: dict[int, Any], number: int, values: Any) -> None:
-    """Keeps a chunk, and drops the oldest if there are too many."""
-    if len(held) >= _HELD_CHUNKS:
-        del held[next(iter(held))]
-    held[number] = values

@@ -47,7 +47,7 @@ class StoreColumns:
         self.total = self._count()
 
     def _count(self) -> int:
-        """Count the chips: as many as `state` has, which grows last; an interrupted `announce` leaves others longer."""
+        """Count the chips: as many as `state` has, which grows last, so that a killed `announce` leaves others longer."""
         total = self.length("state")
         if total > MAX_CHIPS:
             raise StoreError(
@@ -63,6 +63,10 @@ class StoreColumns:
     def schemas(self) -> tuple[ArraySchema, ...]:
         """Return every array that the store has, those with few values per chip last."""
         return (*map_arrays(self.spec, self.extent), *chip_arrays(self.spec, self.extent))
+
+    def schema(self, name: str) -> ArraySchema:
+        """Return what an array of the store holds."""
+        return self._schemas[name]
 
     @property
     def map_names(self) -> tuple[str, ...]:
@@ -103,7 +107,11 @@ class StoreColumns:
 
     def _array(self, name: str) -> StoredArray:
         if name not in self._schemas:
-            raise StoreError(f"{self.path}: no array {name!r} in this {self.spec.modality} store")
+            lacks = f"{self.path}: no array {name!r} in this {self.spec.modality} store"
+            if self.spec.tokens_only:
+                remedy = f"python -m generate decode --tokens {self.path} --store NEW"
+                raise StoreError(f"{lacks}, which holds tokens alone; make the maps with {remedy}")
+            raise StoreError(lacks)
         if name not in self._stored:
             self._stored[name] = StoredArray(self.path, self._schemas[name], self.shard_chips)
         return self._stored[name]

@@ -1,19 +1,22 @@
-"""Digests that bind stored values to their chip and spec."""
+"""Digests that bind stored values to their chip and spec, and a chip's entry to its id."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import Any, Final
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
+from augment_store.chips.georeference import Georeference
+
+_NAN: Final = float("nan")
+"""One of the many bit patterns of NaN, so that equal entries have equal digests."""
 
 
 def digest_of(*parts: bytes | memoryview) -> bytes:
-    """128-bit XXH3 digest of concatenated parts: it finds mistakes, as any digest without a key, and not malice."""
+    """Return the 128-bit XXH3 digest of concatenated parts; it finds mistakes, not malice."""
     state = xxhash.xxh3_128()
     for part in parts:
         state.update(part)
@@ -21,7 +24,14 @@ def digest_of(*parts: bytes | memoryview) -> bytes:
 
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:
-    """128-bit digest of one chip's values of an array, bound to the chip and the spec."""
+    """Return the 128-bit digest of one chip's values of an array, bound to the chip and the spec."""
     plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     words = f"{fingerprint}|{name}|{plain.dtype.str}|{plain.shape}|{chip_id}|"
     return digest_of(words.encode(), plain.data)
+
+
+def entry_digest(chip_id: str, scene_id: str, georeference: Georeference) -> bytes:
+    """Return the 128-bit digest of what a chip was announced with."""
+    transform = (value if value == value else _NAN for value in georeference.transform)
+    words = f"{chip_id}\0{scene_id}\0{georeference.crs_wkt}"
+    return digest_of(words.encode(), struct.pack("<6d", *transform))

@@ -1,4 +1,4 @@
-"""Schema version 6 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
+"""Schema version 7 of the store: its attributes, and its arrays with their dimensions, types and CF attributes.
 
 Every timestep of every array is filled. Where timesteps have identical inputs, the first is generated and copied to
 the others; `timestep_source` says from where, and readers need not look at it. `verify` checks that copies are equal.
@@ -26,7 +26,7 @@ from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import format_size, pluralize
 from augment_store.utils.validation import STRICT, ValidationError, parse
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 COORDINATES: Final = ("chip_id", "scene_id")
 """Arrays that xarray takes for coordinates of the chips."""
@@ -40,6 +40,9 @@ MAX_SHARD_CHIPS: Final = 65_536
 ENTRY_CHIPS: Final = 2048
 """Chips per object of the columns that only the announcing process writes: a million chips are 489 objects a column,
 and one of them is decoded in about half a millisecond."""
+
+ID_CHIPS: Final = 65_536
+"""Chips per object of `chip_id`, a multiple of `ENTRY_CHIPS`; readers read it whole: 16 objects for a million chips."""
 
 
 class State(enum.IntEnum):
@@ -57,7 +60,7 @@ class Role(enum.Enum):
     RESULT = "a few values for each generated chip: one object per shard, by the process that owns the shard"
     STATUS = "what has become of a chip: as `RESULT`, and after everything else of the shard"
     ENTRY = "who a chip is: by the announcing process alone, `ENTRY_CHIPS` chips an object"
-    LOOKUP = "ids in sorted order, made from `ENTRY` arrays and never trusted without them"
+    ID = "the chip's id: by the announcing process after the chip's entry, `ID_CHIPS` chips an object"
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ class ArraySchema:
 
     Attributes:
         name: Array name.
-        dims: Dimension names; the first is ``chip``, ``rank`` for chips sorted by id, or ``rank_object`` for the
-            objects that hold those.
+        dims: Dimension names; the first is ``chip``.
         shape: Sizes of the dimensions after the first.
         dtype: NumPy data type, ``str`` for text.
         fill: Value where nothing has been written.
@@ -83,13 +85,9 @@ class ArraySchema:
     attributes: dict[str, Any] = field(default_factory=dict)
     role: Role = Role.GENERATED
 
-    def rows(self, chips: int) -> int:
-        """How long the array is in a store of so many chips."""
-        return -(-chips // ENTRY_CHIPS) if self.dims[0] == "rank_object" else chips
-
     def object_chips(self, shard_chips: int) -> int:
-        """Chips that one object on disk holds."""
-        return ENTRY_CHIPS if self.role in {Role.ENTRY, Role.LOOKUP} else shard_chips
+        """Return the number of chips that one object on disk holds."""
+        return {Role.ENTRY: ENTRY_CHIPS, Role.ID: ID_CHIPS}.get(self.role, shard_chips)
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,12 @@ class ChipShape:
 
     @classmethod
     def of(cls, chip: Chip) -> Self:
-        """Sizes of a chip on disk."""
+        """Return the sizes of a chip on disk."""
         return cls(chip.timesteps, *chip.shape)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of a chip in pixels."""
+        """Return height and width of a chip in pixels."""
         return self.height, self.width
 
     def __str__(self) -> str:
@@ -141,7 +139,7 @@ class StoreAttributes:
     history: Annotated[str, Field(max_length=MAX_HISTORY_CHARS)] = ""
 
     def written(self) -> dict[str, Any]:
-        """The attributes; nested values as JSON text, since netCDF's attributes are numbers and texts."""
+        """Return the attributes; nested values as JSON text, since netCDF's attributes are numbers and texts."""
         plain = dataclasses.asdict(self)
         return {name: json.dumps(value) if name in _NESTED else value for name, value in plain.items()}
 
@@ -149,7 +147,7 @@ class StoreAttributes:
     def read(
         cls, attributes: Mapping[str, Any], path: Path, consequence: str = "the store is damaged"
     ) -> Self:
-        """Reads them; `consequence` ends the message if they are invalid.
+        """Read them; `consequence` ends the message if they are invalid.
 
         Raises:
             StoreError: If one is missing, of another type or out of bounds.
@@ -164,10 +162,10 @@ _NESTED: Final = ("spec", "extent", "audit")
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Plain values of an attribute.
+    """Return the plain values of an attribute.
 
     Raises:
-        Unfit: If it should be JSON text and is not.
+        ValidationError: If it should be JSON text and is not.
     """
     if name not in _NESTED:
         return value
@@ -178,7 +176,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def chip_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, ...]:
-    """Arrays with a few values per chip, in the order in which they grow and are written: `state` last."""
+    """Return the arrays with a few values per chip, in the order in which they grow and are written: `state` last."""
     time, made = extent.timesteps, digested_names(spec, extent)
     output = {"long_name": f"XXH3-128 of fingerprint, chip id and values of each of: {', '.join(made)}"}
     inputs = {"long_name": "BLAKE2b-128 of the raw input rasters"}
@@ -203,40 +201,36 @@ def chip_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, .
 
 
 def in_order(positions: NDArray[np.int32]) -> bool:
-    """Whether a row of ``series_index`` rises from 0 or more, or is 0 throughout (one raster stands for all)."""
+    """Say whether a row of ``series_index`` rises from 0 or more, or is 0 throughout (one raster stands for all)."""
     return not positions.any() or bool(positions[0] >= 0 and (np.diff(positions) > 0).all())
 
 
 def _entry_arrays() -> tuple[ArraySchema, ...]:
-    """Who a chip is; `chip_id` after the others, since a chip without an id is not there yet."""
+    """Return the arrays that say who a chip is; `chip_id` last, since a chip without an id is not there yet."""
     affine = "affine coefficients a b c d e f: x = a·col + b·row + c, y = d·col + e·row + f"
     digest = {"long_name": "XXH3-128 of chip id, scene, coordinate reference system and transform"}
-    position = {"long_name": "position along chip of the id at the same rank of sorted_id"}
     by_byte, coefficients = ("chip", "digest_byte"), ("chip", "coefficient")
     return (
         _text("scene_id", "parent acquisition", Role.ENTRY),
         _text("crs_wkt", "coordinate reference system", Role.ENTRY),
         ArraySchema("transform", coefficients, (6,), "float64", np.nan, {"long_name": affine}, Role.ENTRY),
         ArraySchema("entry_digest", by_byte, (DIGEST_BYTES,), "uint8", 0, digest, Role.ENTRY),
-        _text("chip_id", "chip", Role.ENTRY),
-        _text("sorted_first", "first id of each object of sorted_id", Role.LOOKUP, "rank_object"),
-        _text("sorted_id", "chip ids in sorted order, those without one first", Role.LOOKUP, "rank"),
-        ArraySchema("sorted_position", ("rank",), (), "int64", -1, position, Role.LOOKUP),
+        _text("chip_id", "chip", Role.ID),
     )
 
 
 def digested_names(spec: GenerationSpec, extent: ChipShape) -> tuple[str, ...]:
-    """Arrays whose values of a chip have a digest, in the order of ``output_digest``."""
+    """Return the names of the arrays whose values of a chip have a digest, in the order of ``output_digest``."""
     maps = (schema.name for schema in map_arrays(spec, extent))
     return (*maps, "input_digest", "timestep_source", "series_index")
 
 
-def _text(name: str, long_name: str, role: Role, dim: str = "chip") -> ArraySchema:
-    return ArraySchema(name, (dim,), (), "str", "", {"long_name": long_name}, role)
+def _text(name: str, long_name: str, role: Role) -> ArraySchema:
+    return ArraySchema(name, ("chip",), (), "str", "", {"long_name": long_name}, role)
 
 
 def map_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, ...]:
-    """Arrays with the generated tokens and maps that a spec asks for."""
+    """Return the arrays with the generated tokens and maps that a spec asks for."""
     sizes = {"sample": spec.sampling.samples, "time": extent.timesteps}
     sizes |= {"y": extent.height, "x": extent.width}
     sizes |= {"ty": patches(extent.height), "tx": patches(extent.width)}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import zarr
@@ -19,17 +17,19 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from augment_store.errors import SpecMismatchError, StoreError
-from augment_store.io.files import check_writable, printable
+from augment_store.io.files import atomic_folder, check_writable, flush, printable
 from augment_store.io.objects import put, remove
 from augment_store.io.remote import RemotePath, as_path, translate_remote_errors
 from augment_store.store.arrays import create_array
-from augment_store.store.chip_index import ChipEntry
+from augment_store.store.chip_index import ChipEntry, ChipIds, chunks
+from augment_store.store.columns import for_zarr
 from augment_store.store.digests import content_digest
 from augment_store.store.history import with_line
-from augment_store.store.reader import StoreReader, for_zarr
+from augment_store.store.reader import StoreReader
 from augment_store.store.schema import (
     COORDINATES,
     ENTRY_CHIPS,
+    ID_CHIPS,
     SCHEMA_VERSION,
     ArraySchema,
     ChipShape,
@@ -41,6 +41,9 @@ from augment_store.store.schema import (
 )
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DEFAULT_SHARD_CHIPS: Final = 32
 """Chips per shard: a NYC chip's arrays are about 0.6 MB raw, so a shard stays far below memory."""
@@ -89,7 +92,7 @@ class AugmentStore(StoreReader):
     def create(
         cls, path: Path, spec: GenerationSpec, extent: ChipShape, shard_chips: int = DEFAULT_SHARD_CHIPS
     ) -> Self:
-        """Makes a store without chips; `announce` adds them.
+        """Make a store without chips; `announce` adds them.
 
         Raises:
             StoreError: If the folder exists and is not empty, or readers would refuse what is asked for.
@@ -114,14 +117,12 @@ class AugmentStore(StoreReader):
             _fill(MemoryStore(made), attributes, schemas, shard_chips)
             _upload(path, {key: value.to_bytes() for key, value in made.items()})
         else:
-            draft = path.with_name(f".{path.name}.draft")  # renamed when whole: no half-made store exists
-            shutil.rmtree(draft, ignore_errors=True)
-            _fill(draft, attributes, schemas, shard_chips)
-            draft.rename(path)
+            with atomic_folder(path) as draft:  # no half-made store exists
+                _fill(draft, attributes, schemas, shard_chips)
         return cls.open(path, mode="r+")
 
     def check_fits(self, spec: GenerationSpec, extent: ChipShape) -> None:
-        """Makes sure that chips of this spec and extent may be added to the store.
+        """Make sure that chips of this spec and extent may be added to the store.
 
         Raises:
             SpecMismatchError: If the store was made by another spec; the message names the fields.
@@ -142,90 +143,82 @@ class AugmentStore(StoreReader):
     # Announcing chips --------------------------------------------------------------------------------
 
     def announce(self, entries: Sequence[ChipEntry]) -> None:
-        """Adds chips as pending, in the order given; for chips it already knows, it renews the entry.
+        """Add chips as pending, in the order given; for chips it already knows, it renews the entry.
 
         Interrupted anywhere, it leaves pending chips without an id, which readers skip and the next call fills:
         `state` grows last and says how many chips there are, a chip's id is written last and says that it is there.
         """
         known = self.chip_ids.positions()
         positions = self._placed(entry.chip_id for entry in entries)
-        total = max(len(self.chip_ids), 1 + max(positions.values(), default=-1))
+        total = max(self.total, 1 + max(positions.values(), default=-1))
         self._grow(total)
-        new = [position for chip_id, position in positions.items() if chip_id not in known]
-        self._reset_new(new)
+        self._reset_new([position for chip_id, position in positions.items() if chip_id not in known])
         renewed = {positions[entry.chip_id]: entry for entry in entries}
-        for start in range(0, total, ENTRY_CHIPS):
-            places = [p for p in range(start, min(start + ENTRY_CHIPS, total)) if p in renewed]
-            if places:
-                self._write_entries(start, total, [renewed[place] for place in places], places)
-        self._write_lookup({**known, **positions}, total)
+        for ids in chunks(range(total), ID_CHIPS):
+            self._write_entries(ids, renewed)
         self.consolidate()
-        self.chip_ids = self._known_ids()
+        self._flush_metadata()
+        self.renew_ids()
 
     def _placed(self, wanted: Iterable[str]) -> dict[str, int]:
-        """Positions of ids; new ones first fill places of chips without an id, then follow at the end."""
-        known, total = self.chip_ids.positions(), len(self.chip_ids)
+        """Return positions of ids; new ones first fill places of chips without an id, then follow at the end."""
+        known, total = self.chip_ids.positions(), self.total
         nameless = (p for p, chip_id in enumerate(self.chip_ids) if not chip_id) if len(known) < total else ()
         free = itertools.chain(nameless, itertools.count(total))
         return {i: known[i] if i in known else next(free) for i in dict.fromkeys(wanted)}
 
     def _grow(self, total: int) -> None:
-        """Makes every array long enough, `state` last."""
+        """Make every array long enough, `state` last."""
         for schema in self.schemas():
-            if self.length(schema.name) != schema.rows(total):
+            if self.length(schema.name) != total:
                 with translate_remote_errors(self.path / schema.name, "written"):
-                    self.array(schema.name).resize((schema.rows(total), *schema.shape))
+                    self.array(schema.name).resize((total, *schema.shape))
         self._stored.clear()
         self._arrays.clear()
 
     def _reset_new(self, positions: Sequence[int]) -> None:
-        """Sets chips to pending before they get a name: what is there was made for another chip."""
+        """Set chips to pending before they get a name: what is there was made for another chip."""
         states = self.values("state")
         if (states[list(positions)] != State.PENDING).any():
             self.reset(positions)
 
-    def _write_entries(
-        self, start: int, total: int, entries: Sequence[ChipEntry], places: Sequence[int]
+    def _write_entries(self, ids: range, renewed: Mapping[int, ChipEntry]) -> None:
+        """Write the entries of one object of ids, and then its ids: a chip without an id is not there yet."""
+        written = []
+        for positions in chunks(ids, ENTRY_CHIPS):
+            entries = {position: renewed[position] for position in positions if position in renewed}
+            if entries:
+                self._write_rows(positions, entries, _ENTRY_VALUES)
+                written += [(name, positions.start) for name in _ENTRY_VALUES]
+        if written:
+            self._flush(
+                written
+            )  # a power cut must not leave an id without its entry, nor later maps without an id
+            self._write_rows(ids, renewed, {"chip_id": lambda entry: entry.chip_id})
+            self._flush([("chip_id", ids.start)])
+
+    def _write_rows(
+        self,
+        positions: range,
+        entries: Mapping[int, ChipEntry],
+        values: Mapping[str, Callable[[ChipEntry], Any]],
     ) -> None:
-        """Writes entries of one object's chips, in the order of the schema: `chip_id` last."""
-        region = slice(start, min(start + ENTRY_CHIPS, total))
-        for name, value in _ENTRY_VALUES.items():
+        """Write whole objects of columns: the given entries anew, the other chips as they are."""
+        region = slice(positions.start, positions.stop)
+        for name, value in values.items():
             column = self.values(name, region)
-            for place, entry in zip(places, entries, strict=True):
-                column[place - start] = value(entry)
+            for position in positions:
+                if position in entries:
+                    column[position - positions.start] = value(entries[position])
             self._write(name, region, column)
 
-    def _write_lookup(self, positions: Mapping[str, int], total: int) -> None:
-        """Writes the sorted ids where they differ from those on disk, as after an interruption."""
-        nameless = sorted(set(range(total)).difference(positions.values())) if len(positions) < total else []
-        ranked = sorted(positions)
-        ids = [""] * len(nameless) + ranked
-        places = [*nameless, *(positions[chip_id] for chip_id in ranked)]
-        columns = {
-            "sorted_id": np.array(ids, object),
-            "sorted_first": np.array(ids[::ENTRY_CHIPS], object),
-            "sorted_position": np.array(places, np.int64),
-        }
-        for name, column in columns.items():
-            for start in range(0, len(column), ENTRY_CHIPS):
-                region = slice(start, min(start + ENTRY_CHIPS, len(column)))
-                if not self._holds(name, region, column[region]):
-                    self._write(name, region, column[region])
-
     def renew_ids(self) -> None:
-        """Looks at the ids on disk again, and rewrites the sorted ones where they differ."""
-        self.chip_ids = self._known_ids()
-        self._write_lookup(self.chip_ids.positions(), len(self.chip_ids))
-
-    def _holds(self, name: str, region: slice, values: NDArray[Any]) -> bool:
-        """Whether a column has these values on disk; false where it is damaged."""
-        try:
-            return bool(np.array_equal(self.values(name, region), values))
-        except StoreError:
-            return False
+        """Look at the number of chips and their ids on disk again."""
+        self.total = self._count()
+        self.chip_ids = ChipIds(self, lost_ids=self._lost_ids)
 
     def record_audit(self, audit: list[dict[str, Any]]) -> None:
-        """Keeps what an input audit found and the user accepted, beside what is there already."""
+        """Keep what an input audit found and the user accepted, beside what is there already."""
         new = [finding for finding in audit if finding not in self.audit]
         if new:
             self.audit = [*self.audit, *new]
@@ -233,11 +226,11 @@ class AugmentStore(StoreReader):
         self.consolidate()  # even with nothing new: a kill may have come between the two
 
     def record_history(self, command: str) -> None:
-        """Adds the command of a run, and the time, to the store's history."""
+        """Add the command of a run, and the time, to the store's history."""
         self.write_history(with_line(self.history, command))
 
     def write_history(self, history: str) -> None:
-        """Replaces the store's history."""
+        """Replace the store's history."""
         self.history = history
         self._set_attribute("history", history)
         self.consolidate()
@@ -247,7 +240,7 @@ class AugmentStore(StoreReader):
             self._group.update_attributes({name: value})
 
     def consolidate(self) -> None:
-        """Repeats all metadata in the group's own, where xarray looks first."""
+        """Repeat all metadata in the group's own, where xarray looks first."""
         with warnings.catch_warnings(), translate_remote_errors(self.path, "written"):
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
             zarr.consolidate_metadata(for_zarr(self.path, write=True), zarr_format=3)
@@ -255,7 +248,7 @@ class AugmentStore(StoreReader):
     # Writing -----------------------------------------------------------------------------------------
 
     def _write(self, name: str, region: slice, values: Any) -> None:
-        """Writes chips of an array; at a URL, what was read of them before is forgotten."""
+        """Write chips of an array; at a URL, what was read of them before is forgotten."""
         with translate_remote_errors(self.path / name, "written"):
             if name not in self._arrays:
                 self._arrays[name] = self.array(name)
@@ -263,7 +256,7 @@ class AugmentStore(StoreReader):
         self._array(name).forget(region.start, region.stop)
 
     def write_shard(self, shard: int, records: Sequence[ChipRecord]) -> None:
-        """Writes records of chips of one shard and keeps its other chips as they are.
+        """Write records of chips of one shard and keeps its other chips as they are.
 
         Args:
             shard: Position in `shards`.
@@ -285,7 +278,8 @@ class AugmentStore(StoreReader):
             kept = sorted(set(np.flatnonzero(states == State.COMPLETE).tolist()).difference(complete))
             for schema in self._written():
                 self._merge(schema, region, complete, kept)
-            self._flush(shard)  # before `state`: a power cut must not leave a complete chip without its maps
+            # before `state`: a power cut must not leave a complete chip without its maps
+            self._flush([(schema.name, positions.start) for schema in self._written()])
         for place, record in placed.items():
             states[place] = State.FAILED if record.error else State.COMPLETE
             errors[place] = record.error
@@ -293,11 +287,11 @@ class AugmentStore(StoreReader):
         self._write("state", region, states)
 
     def _written(self) -> list[ArraySchema]:
-        """Arrays that a complete chip brings."""
+        """Return the arrays that a complete chip brings."""
         return [schema for schema in self.schemas() if schema.role in {Role.GENERATED, Role.RESULT}]
 
     def _bound(self, record: ChipRecord) -> ChipRecord:
-        """A record with the digests that bind its arrays to its chip and to the store's spec."""
+        """Return a record with the digests that bind its arrays to its chip and to the store's spec."""
         rows = [
             np.frombuffer(
                 content_digest(self.fingerprint, record.chip_id, name, record.arrays[name]), np.uint8
@@ -307,21 +301,27 @@ class AugmentStore(StoreReader):
         ]
         return ChipRecord(record.chip_id, {**record.arrays, "output_digest": np.array(rows)})
 
-    def _flush(self, shard: int) -> None:
-        """Flushes a shard's objects to disk; at a URL, a server that has answered has them."""
-        for schema in () if isinstance(self.path, RemotePath) else self._written():
-            path = self._array(schema.name).object(shard)
-            for place in (path, path.parent):
-                handle = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+    def _flush(self, objects: Iterable[tuple[str, int]]) -> None:
+        """Flush objects to disk, by array and chip position; at a URL, a server that has answered has them."""
+        if isinstance(self.path, RemotePath):
+            return
+        for name, position in objects:
+            array = self._array(name)
+            path = array.object(position // array.chips)
+            flush(path)
+            flush(path.parent)
+
+    def _flush_metadata(self) -> None:
+        """Flush the group's and the arrays' metadata, and the names of the arrays' folders."""
+        if not isinstance(self.path, RemotePath):
+            for folder in (*(self.path / schema.name for schema in self.schemas()), self.path):
+                flush(folder / "zarr.json")
+                flush(folder)
 
     def _merge(
         self, schema: ArraySchema, region: slice, complete: Mapping[int, ChipRecord], kept: Sequence[int]
     ) -> None:
-        """Writes an array of a shard: the given chips anew, the other complete ones, `kept`, as they are."""
+        """Write an array of a shard: the given chips anew, the other complete ones, `kept`, as they are."""
         values = np.full((region.stop - region.start, *schema.shape), schema.fill, schema.dtype)
         for place, record in complete.items():
             given = record.arrays.get(schema.name)
@@ -336,7 +336,7 @@ class AugmentStore(StoreReader):
         self._write(schema.name, region, values)
 
     def reset(self, positions: Iterable[int]) -> None:
-        """Sets chips back to pending, so that they are generated again."""
+        """Set chips back to pending, so that they are generated again."""
         places = np.fromiter(positions, np.int64)
         for shard in np.unique(places // self.shard_chips).tolist():
             # not `self.shard`, which does not know chips that are just being announced
@@ -346,17 +346,23 @@ class AugmentStore(StoreReader):
             states[places[places // self.shard_chips == shard] - start] = State.PENDING
             self._write("state", region, states)
 
+    def to_xarray(self, chip_id: str) -> xr.Dataset:
+        """Return a complete chip with coordinates, in units; see `augment_store.store.xarray_view.chip_dataset`."""
+        from augment_store.store.xarray_view import chip_dataset  # xarray takes 0.5 s to import
+
+        return chip_dataset(self, chip_id)
+
     def write_ids(self, positions: range, ids: Mapping[int, str]) -> None:
-        """Overwrites a whole object of ids, without reading it; a chip whose id is not given has none."""
+        """Overwrite a whole object of ids, without reading it; a chip whose id is not given has none."""
         column = np.array([ids.get(position, "") for position in positions], object)
         self._write("chip_id", slice(positions.start, positions.stop), column)
 
     def clear_column(self, name: str, positions: Sequence[int]) -> None:
-        """Overwrites a whole object of an array with few values per chip with fill values, without reading it."""
+        """Overwrite a whole object of an array with few values per chip with fill values, without reading it."""
         self._write(name, slice(min(positions), max(positions) + 1), self.array(name).fill_value)
 
     def remove_partial_writes(self) -> None:
-        """Deletes what writes that a crash cut short left on disk; at a URL, there is none."""
+        """Delete what writes that a crash cut short left on disk; at a URL, there is none."""
         for leftover in () if isinstance(self.path, RemotePath) else self.path.rglob("*.partial"):
             leftover.unlink()
 
@@ -366,12 +372,11 @@ _ENTRY_VALUES: Final[Mapping[str, Callable[[ChipEntry], Any]]] = {
     "crs_wkt": lambda entry: entry.georeference.crs_wkt,
     "transform": lambda entry: entry.georeference.transform,
     "entry_digest": lambda entry: np.frombuffer(entry.digest(), np.uint8),
-    "chip_id": lambda entry: entry.chip_id,  # last: a chip without an id is not there yet
 }
 
 
 def check_free(path: Path) -> None:
-    """Makes sure that a store can be made at a path: nothing is there, an empty folder, or what `_upload` began.
+    """Make sure that a store can be made at a path: nothing is there, an empty folder, or what `_upload` began.
 
     Raises:
         StoreError: If something else is.
@@ -389,14 +394,14 @@ def check_free(path: Path) -> None:
 def _fill(
     place: Path | MemoryStore, attributes: dict[str, Any], schemas: Iterable[ArraySchema], shard_chips: int
 ) -> None:
-    """Makes the group of a store and its empty arrays."""
+    """Make the group of a store and its empty arrays."""
     group = zarr.create_group(place, zarr_format=3, attributes=attributes)
     for schema in schemas:
         create_array(group, schema, shard_chips)
 
 
 def _upload(path: RemotePath, objects: Mapping[str, bytes]) -> None:
-    """Writes the metadata of a new store to a URL, the group's last: nothing is a store without it."""
+    """Write the metadata of a new store to a URL, the group's last: nothing is a store without it."""
     for leftover in _begun(path) or ():  # arrays that this store may not have
         remove(leftover)
     for key in sorted(objects, key=lambda key: key == "zarr.json"):
@@ -404,7 +409,7 @@ def _upload(path: RemotePath, objects: Mapping[str, bytes]) -> None:
 
 
 def _begun(path: RemotePath) -> list[RemotePath] | None:
-    """What `_upload` wrote before it was interrupted: metadata of arrays; None if anything else is there."""
+    """Find what `_upload` wrote before it was interrupted: metadata of arrays; None if anything else is there."""
     if (path / "zarr.json").is_file():
         return None
     found: list[RemotePath] = []

@@ -12,7 +12,7 @@ from augment_store.chips.layouts import SPLITS
 from augment_store.io.files import read_text
 from augment_store.io.remote import as_path, without_secrets
 from augment_store.modalities.definitions import IGNORED_LABEL
-from augment_store.store.reader import no_store_at
+from augment_store.store.columns import no_store_at
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import load_yaml
 from finetune.errors import ConfigError

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from augment_store.cli.main import main
 from augment_store.errors import StoreError
 from augment_store.integrity.repair import repair_store
 from augment_store.integrity.verify import verify_store
@@ -74,28 +75,37 @@ def lose_ids(path, how):
         chunk.write_bytes(chunk.read_bytes()[:-1] + bytes([chunk.read_bytes()[-1] ^ 1]))
 
 
+SCENES = {entry.chip_id: entry.scene_id for entry in OLD}
+
+
 @pytest.mark.parametrize("how", ["removed", "damaged"])
-def test_lost_ids_are_refused_and_restored(old, tmp_path, how):
+@pytest.mark.parametrize(
+    "scenes", [SCENES, {"0_other": "a", "a_3": "a", **SCENES, "b": "b"}], ids=["same", "others beside"]
+)
+def test_lost_ids_are_refused_and_restored(old, tmp_path, how, scenes):
+    """From the ids of the chip set, also where others stand before and between them."""
     path = tmp_path / "store"
     shutil.copytree(old, path)
     lose_ids(path, how)
-    with pytest.raises(StoreError, match=r"verify .* --repair restores"):
+    with pytest.raises(StoreError, match=r"verify .* --chips DIR --repair restores"):
         AugmentStore.open(path).index("a_0")
     mending = AugmentStore.open(path, mode="r+", lost_ids=True)
-    assert repair_store(mending, verify_store(mending)) == 0
+    assert repair_store(mending, verify_store(mending), scenes) == 0
     again = AugmentStore.open(path)
     assert again.chip_ids == ("a_0", "a_1", "a_2")
     assert list(verify_store(again)) == []
 
 
-@pytest.mark.parametrize("proof", ["sorted_id", "sorted_position", "entry_digest", "scene_id"])
+@pytest.mark.parametrize("proof", ["candidates", "entry_digest", "scene_id"])
 def test_lost_ids_without_proof_are_made_again(old, tmp_path, proof):
     path = tmp_path / "store"
     shutil.copytree(old, path)
     lose_ids(path, "damaged")
-    shutil.rmtree(path / proof / "c")
+    scenes = {} if proof == "candidates" else SCENES
+    if scenes:
+        shutil.rmtree(path / proof / "c")
     mending = AugmentStore.open(path, mode="r+", lost_ids=True)
-    assert repair_store(mending, verify_store(mending)) == 3
+    assert repair_store(mending, verify_store(mending), scenes) == 3
     resumed = AugmentStore.open(path, mode="r+")
     assert resumed.chips_in(State.COMPLETE) == ()
     resumed.announce(OLD)
@@ -103,6 +113,18 @@ def test_lost_ids_without_proof_are_made_again(old, tmp_path, proof):
     again = AugmentStore.open(path)
     assert again.chip_ids == ("a_0", "a_1", "a_2")
     assert list(verify_store(again)) == []
+
+
+def test_a_repair_without_chips_changes_nothing_where_ids_are_lost(old, tmp_path, capsys):
+    path = tmp_path / "store"
+    shutil.copytree(old, path)
+    lose_ids(path, "damaged")
+    assert main(["verify", str(path), "--repair"]) == 2
+    assert (
+        "ids of chips are lost, and nothing was changed; name the chip set as --chips"
+        in capsys.readouterr().err
+    )
+    assert AugmentStore.open(path).values("state").tolist() == [State.COMPLETE] * 3
 
 
 @pytest.mark.parametrize("column", ["chip_id", "input_digest", "state"])

@@ -6,7 +6,7 @@ import pytest
 import zarr
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import ChipNotFoundError, OtherChipsError, StoreError
+from augment_store.errors import OtherChipsError, StoreError
 from augment_store.integrity.repair import repair_store
 from augment_store.integrity.verify import check_unchanged
 from augment_store.integrity.verify import verify_store as find_problems
@@ -309,26 +309,6 @@ def test_damaged_entries_are_announced_again_and_cost_no_map(sound, column, dama
         [] if column in {"crs_wkt", "transform"} else list(chips.ids)
     )
     opened.announce(entries)
-    assert verify(AugmentStore.open(store.path)) == []
-
-
-@pytest.mark.parametrize("column", ["sorted_first", "sorted_id", "sorted_position"])
-@pytest.mark.parametrize("damage", ["flip", "delete", "change"])
-def test_sorted_ids_that_are_wrong_mislead_nobody_and_are_made_anew(sound, column, damage):
-    store, chips = sound
-    if damage == "change":
-        others = {"sorted_first": ["b"], "sorted_id": ["a", "c", "b"], "sorted_position": [2, 1, 9]}
-        store.array(column)[:] = np.array(others[column], int if column == "sorted_position" else object)
-    else:
-        damage_first_object(store, column, damage)
-    opened = AugmentStore.open(store.path, mode="r+")
-    assert [opened.index(chip_id) for chip_id in chips.ids] == [0, 1, 2]
-    with pytest.raises(ChipNotFoundError):
-        AugmentStore.open(store.path).index("d")
-    problems = list(find_problems(opened))
-    assert len(problems) == 1
-    assert column in str(problems[0]) or "sorted_id is not chip_id in sorted order" in str(problems[0])
-    assert repair_store(opened, problems) == 0
     assert verify(AugmentStore.open(store.path)) == []
 
 

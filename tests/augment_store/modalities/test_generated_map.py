@@ -167,7 +167,7 @@ def test_a_spec_of_an_unknown_modality_or_without_codebooks_is_refused():
 def test_a_store_of_the_version_before_is_refused(tmp_path):
     store = make_store(tmp_path / "s", chips=1)
     zarr.open_group(store.path, mode="r+").update_attributes({"schema_version": 2})
-    with pytest.raises(StoreError, match="schema version 2, expected 6; generate into a new --store"):
+    with pytest.raises(StoreError, match="schema version 2, expected 7; generate into a new --store"):
         AugmentStore.open(store.path)
 
 

@@ -28,21 +28,22 @@ def test_ids_are_a_sequence_of_what_was_announced(store):
         ids[5]
 
 
-def test_opening_reads_no_id_and_a_lookup_few(tmp_path, monkeypatch):
-    """Three objects of ids: a chip of the last is found without reading the ids of the others."""
+def test_opening_reads_no_id_and_the_first_question_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "ID_CHIPS", 2 * ENTRY_CHIPS)
+    monkeypatch.setattr(module, "ID_CHIPS", 2 * ENTRY_CHIPS)
     store = AugmentStore.create(tmp_path / "s", make_spec(), ChipShape(1, 16, 16), shard_chips=64)
     total = 2 * ENTRY_CHIPS + 10
     store.announce([ChipEntry(f"c{i:06d}", "s") for i in range(total)])
     read = []
-    region = module.ChipIds._read
-    monkeypatch.setattr(module.ChipIds, "_read", lambda self, n: read.append(n) or region(self, n))
+    values = AugmentStore.values
+    monkeypatch.setattr(
+        AugmentStore, "values", lambda self, name, *where: read.append(name) or values(self, name, *where)
+    )
     again = opened(store)
     assert read == []
     assert again.index(f"c{total - 1:06d}") == total - 1
-    assert read == [2]
     assert again.index("c000000") == 0
-    assert read == [2, 0]
-    assert list(again.chip_ids._sorted) == [2, 0]
+    assert read == ["chip_id", "chip_id"]  # of two objects
 
 
 def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
@@ -55,9 +56,6 @@ def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
     again = opened(store)
     assert again.chip_ids == (*wanted, *more)
     assert [again.index(chip_id) for chip_id in (wanted[4097], more[0], more[-1])] == [4097, 4101, 6148]
-    ranked = sorted([*wanted, *more])
-    assert again.values("sorted_id").tolist() == ranked
-    assert again.values("sorted_first").tolist() == ranked[::ENTRY_CHIPS]
     assert {entry.scene_id for entry in read_entries(again).values()} == {"b", *(f"s{i}" for i in range(10))}
     pending = [str(problem) for problem in verify_store(again)]
     assert len(pending) == len(wanted) + len(more)
@@ -73,20 +71,8 @@ def test_any_ids_are_found_whatever_their_order(tmp_path_factory, lots):
         store.announce([ChipEntry(chip_id, "s") for chip_id in lot])
     again = opened(store)
     assert [again.chip_ids.find(chip_id) for chip_id in expected] == list(range(len(expected)))
-    assert again.chip_ids._all is None  # each was found by bisection
     assert again.chip_ids.find("never") is None
     assert again.chip_ids.find("") is None
-
-
-def test_lookups_that_were_not_written_yet_cost_time_only(store, monkeypatch):
-    """As a kill after the ids were written and before the sorted ones were."""
-    monkeypatch.setattr(AugmentStore, "_write_lookup", lambda *_: None)
-    store.announce([ChipEntry("a_new_one", "s")])
-    again = opened(store)
-    assert (again.index("a_new_one"), again.index("chip4")) == (5, 4)
-    monkeypatch.undo()
-    store.announce([ChipEntry("a_new_one", "s")])
-    assert opened(store).values("sorted_id").tolist()[0] == "a_new_one"
 
 
 def test_zarr_and_the_reader_of_objects_agree(store):

@@ -81,7 +81,7 @@ def test_a_shard_takes_a_put_for_each_array_and_few_other_requests(bucket, monke
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", count)
     record = make_record(store.spec, store.chip_ids[4], seed=1, extent=store.extent)
     store.write_shard(1, [record])
-    written = [schema for schema in store.schemas() if schema.role not in {Role.ENTRY, Role.LOOKUP}]
+    written = [schema for schema in store.schemas() if schema.role not in {Role.ENTRY, Role.ID}]
     assert asked.count("put_object") == len(written)
     assert len(asked) <= len(written) + 12
 

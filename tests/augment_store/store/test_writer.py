@@ -198,7 +198,7 @@ def test_not_a_store(tmp_path, spec):
 
 def test_another_schema_version(store):
     zarr.open_group(store.path, mode="r+").update_attributes({"schema_version": 99})
-    with pytest.raises(StoreError, match="schema version 99, expected 6"):
+    with pytest.raises(StoreError, match="schema version 99, expected 7"):
         AugmentStore.open(store.path)
 
 
