@@ -47,7 +47,7 @@ class StoreColumns:
         self.total = self._count()
 
     def _count(self) -> int:
-        """Count the chips: as many as `state` has, which grows last, so that a killed `announce` leaves others longer."""
+        """Count the chips: as many as `state` has. It grows last, so a killed `announce` leaves others longer."""
         total = self.length("state")
         if total > MAX_CHIPS:
             raise StoreError(
