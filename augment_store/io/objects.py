@@ -24,9 +24,6 @@ class FileVersion(NamedTuple):
     size: int
 
 
-MISSING: Final = FileVersion(0, 0, 0)
-
-
 class RemoteObject:
     """An object of a store as it was when first looked at: only its own process writes to it meanwhile.
 
@@ -43,7 +40,7 @@ class RemoteObject:
         self._end: tuple[int, bytes] | None = None
 
     def read(self, count: int, offset: int) -> bytes:
-        """Bytes from `offset`, fewer where the object ends before."""
+        """Return bytes from `offset`, fewer where the object ends before."""
         stop = min(offset + count, self.stamp.size)
         if offset >= stop:
             return b""
@@ -64,13 +61,13 @@ class OpenFile(NamedTuple):
     stamp: FileVersion
 
     def read(self, count: int, offset: int) -> bytes:
-        """Bytes from `offset`, fewer where the file ends before."""
+        """Return bytes from `offset`, fewer where the file ends before."""
         return os.pread(self.descriptor, count, offset)
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[OpenFile | None]:
-    """A file, None where there is none.
+    """Open a file, None where there is none.
 
     Raises:
         StoreError: If something else lies there; reading a pipe would block forever.
@@ -90,7 +87,7 @@ def opened(path: Path) -> Iterator[OpenFile | None]:
 
 
 def read_file(path: Path) -> bytes | None:
-    """Content of a file of a store, None where there is none.
+    """Return the content of a file of a store, None where there is none.
 
     Raises:
         StoreError: If something else than a file lies there.
@@ -106,7 +103,7 @@ def read_file(path: Path) -> bytes | None:
 
 
 def put(path: RemotePath, content: bytes) -> None:
-    """Writes an object: readers see all of it or what was there before, which is what object stores promise.
+    """Write an object: readers see all of it or what was there before, which is what object stores promise.
 
     Raises:
         RemotePathError: If the server cannot be asked, or refuses.
@@ -115,7 +112,7 @@ def put(path: RemotePath, content: bytes) -> None:
 
 
 def create(path: RemotePath, content: bytes) -> bool:
-    """Writes an object unless there is one, which the server decides; whether it did.
+    """Write an object unless there is one, which the server decides; return whether it did.
 
     Raises:
         RemotePathError: If the server cannot be asked, or refuses.
@@ -128,7 +125,7 @@ def create(path: RemotePath, content: bytes) -> bool:
 
 
 def remove(path: RemotePath) -> None:
-    """Deletes an object, if there is one.
+    """Delete an object, if there is one.
 
     Raises:
         RemotePathError: If the server cannot be asked, or refuses.
