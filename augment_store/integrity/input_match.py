@@ -1,4 +1,4 @@
-"""Whether chips on disk are those that a store was generated from: every stage asks here, and one error answers."""
+"""Are chips on disk those that a store was generated from? Every stage asks here, and gets one kind of error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED_CHIPS: Final = 10
 
 
 class Mismatch(enum.Enum):
-    """Why a store has no maps for a chip as it is on disk."""
+    """Reason why a store has no maps for a chip as it is on disk."""
 
     PENDING = "not complete in the store"
     UNREADABLE = "missing on disk or unreadable"
@@ -31,12 +31,12 @@ class Mismatch(enum.Enum):
 
 
 def generator_inputs(store: AugmentStore) -> tuple[str, ...]:
-    """Modalities that the generator saw, which its input digests cover."""
+    """Return the modalities that the generator saw, which its input digests cover."""
     return tuple(entry.name for entry in store.spec.inputs)
 
 
 def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
-    """Compares a chip on disk with what a complete chip of a store was generated from; None where they agree.
+    """Compare a chip on disk with what a complete chip of a store was generated from; None where they agree.
 
     Args:
         store: The store.
@@ -52,7 +52,7 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
 
 
 def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:
-    """Stops where chips do not belong to a store.
+    """Stop where chips do not belong to a store.
 
     Args:
         store: The store.
@@ -78,7 +78,7 @@ def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
 
 
 def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], what: Mismatch) -> str:
-    """Both extents, if they differ."""
+    """Return both extents, if they differ."""
     if what is not Mismatch.EXTENT:
         return ""
     first = next(chip_id for chip_id, other in found.items() if other is what)
@@ -87,7 +87,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
 
 
 def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
-    """The remedy; the command that made the store would be refused if the chips differ."""
+    """Return the remedy; the command that made the store would be refused if the chips differ."""
     command = last_command(store.history) or ""
     if set(found.values()) == {Mismatch.PENDING}:
         return f"Generate them with: {command or 'the python -m generate command that made the store'}"
@@ -101,7 +101,7 @@ def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) 
 
 
 def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
-    """Opens the chip set a store was generated from.
+    """Open the chip set a store was generated from.
 
     Raises:
         ChipSetError: If the folder holds no chips.
@@ -117,7 +117,7 @@ def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
 
 
 def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -> None:
-    """Makes sure that chips have the content the store was generated from.
+    """Make sure that chips have the content the store was generated from.
 
     Chips whose inputs are not all on disk are skipped.
 

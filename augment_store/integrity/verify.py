@@ -1,4 +1,4 @@
-"""Whether a store can be trusted: schema, completeness, readable chunks, range of values, copies, input digests."""
+"""Can a store be trusted? Schema, completeness, readable chunks, range of values, copies, input digests."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ _LOG: Final = logging.getLogger(__name__)
 class StoreBusyError(StoreError):
     """Another process is writing there."""
 
+    kind = "store_busy"
+
 
 _NO_FLOCK: Final = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Answers of file systems that have no locks, as some mounts of Lustre, NFS and FUSE."""
@@ -207,7 +209,7 @@ def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
 
 @dataclass(frozen=True)
 class LockInfo:
-    """Who holds the lock of a store at a URL, as the lock says.
+    """Holder of the lock of a store at a URL, as the lock says.
 
     Attributes:
         host: Name of the machine.

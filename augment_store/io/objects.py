@@ -17,7 +17,7 @@ _KEPT_BYTES: Final = 2**16
 
 
 class FileVersion(NamedTuple):
-    """What changes when a file is replaced or written to."""
+    """Values that change when a file is replaced or written to."""
 
     inode: int
     modified: int

@@ -30,15 +30,9 @@ _LOGIN: Final = re.compile(
 
 _QUERY: Final = re.compile(r"([a-z][a-z0-9+.-]+:/[^?\n]*)\?\S*=\S*", re.IGNORECASE)
 
-_MIDDLE_QUERY: Final = re.compile(r"(https?://[^?]*)\?([^/]*=[^/]*)(/.*)", re.IGNORECASE)
-"""A query that stands before the end, since it was the folder's."""
-
-_given: dict[str, str] = {}
-"""What this process was given with secrets, whole URLs and those up to the host, by what they are without."""
-
 
 def without_secrets(text: str) -> str:
-    """A text in which no URL has a user and password, or a query such as ``?token=…``.
+    """Return a text in which no URL has a user and password, or a query such as ``?token=…``.
 
     Everything that is kept or shown goes through it: the history, manifests, messages, and what is published.
     """
@@ -46,50 +40,65 @@ def without_secrets(text: str) -> str:
 
 
 def as_path(place: str | Path) -> Path:
-    """The path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``).
-
-    A URL without secrets gets those that this process was given for it or for its host before: configurations hold URLs
-    as text, and that text has none.
-    """
+    """Return the path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``)."""
     if isinstance(place, RemotePath):
         return place
     scheme = _SCHEME.match(str(place))
     if scheme is None:
         return Path(place)
-    if scheme[1].lower() == "file":
-        return Path("/", str(place)[scheme.end() :])
-    name, slash, rest = str(place)[scheme.end() :].partition("/")
-    host = f"{scheme[1].lower()}://{name}"
-    url = f"{host}{slash}{rest}"
-    _given.update({plain: text for text in (host, url) if (plain := without_secrets(text)) != text})
-    return RemotePath(_given.get(url) or f"{_given.get(host, host)}{slash}{rest}")
+    rest = str(place)[scheme.end() :]
+    return Path("/", rest) if scheme[1].lower() == "file" else RemotePath(f"{scheme[1].lower()}://{rest}")
+
+
+def check_no_credentials(url: str) -> None:
+    """Make sure that a URL holds no user and password, and no query such as ``?token=…``.
+
+    Raises:
+        RemotePathError: If it does; the message does not repeat them.
+    """
+    plain = without_secrets(url)
+    if plain != url:
+        raise RemotePathError(
+            f"{plain}: given with a password, token or query, which would be kept in histories and seen in lists of "
+            "processes; leave it out, and give it to the client in the environment: for S3 AWS_ACCESS_KEY_ID and "
+            'AWS_SECRET_ACCESS_KEY, for others as FSSPEC_HTTPS=\'{"headers": {"Authorization": …}}\''
+        )
 
 
 class RemotePath(PosixPath):
     """A folder or file at a URL, to be read only; what it was when first looked at is remembered.
 
-    As a text it has no secrets; `address` has. Whatever would hand it to the operating system, as writing does, raises
-    `RemotePathError`.
+    Credentials in it are refused when it is used, and never shown. Whatever would hand it to the operating system, as
+    writing does, raises `RemotePathError`.
     """
 
     def __str__(self) -> str:
-        return without_secrets(self.address)
+        return without_secrets(self._url)
+
+    @property
+    def _url(self) -> str:
+        return _SCHEME.sub(r"\1://", super().__str__(), count=1)
 
     @property
     def address(self) -> str:
-        """The URL as it was given, for the client alone."""
-        return _MIDDLE_QUERY.sub(r"\1\3?\2", _SCHEME.sub(r"\1://", super().__str__(), count=1))
+        """Return the URL, for the client.
+
+        Raises:
+            RemotePathError: If it holds credentials.
+        """
+        check_no_credentials(self._url)
+        return self._url
 
     def __fspath__(self) -> str:
         raise RemotePathError(f"{self}: a URL is only read; write to a local folder, and copy it there")
 
     @property
     def protocol(self) -> str:
-        """What comes before the ``://``."""
+        """Return what comes before the ``://``."""
         return self.parts[0].rstrip(":")
 
     def _look(self) -> dict[str, Any] | None:
-        """What fsspec knows of it, None where nothing is there.
+        """Return what fsspec knows of it, None where nothing is there.
 
         Raises:
             RemotePathError: If the server cannot be asked, or refuses to say.
@@ -101,21 +110,21 @@ class RemotePath(PosixPath):
         return known
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether something is there."""
+        """Say whether something is there."""
         return self._look() is not None
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether a file is there; to HTTP every address is one."""
+        """Say whether a file is there; to HTTP every address is one."""
         found = self._look()
         return found is not None and found["type"] == "file"
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether a folder is there: files whose names begin with its own."""
+        """Say whether a folder is there: files whose names begin with its own."""
         found = self._look()
         return found is not None and (found["type"] == "directory" or bool(self.ask("isdir")))
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Kind and size.
+        """Return kind and size.
 
         Raises:
             FileNotFoundError: If nothing is there.
@@ -132,15 +141,15 @@ class RemotePath(PosixPath):
         return os.stat_result((kind, 0, 0, 0, 0, 0, int(found["size"] or 0), 0, 0, 0))
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
-        """Files and folders in a folder."""
-        own = without_secrets(self.address).partition("://")[2].strip("/")
+        """Yield files and folders in a folder."""
+        own = self.address.partition("://")[2].strip("/")
         for name in self.ask("ls", detail=False):
             place = str(name).rpartition("://")[2].strip("/")
             if place != own:  # object stores' consoles make an object for a folder, named like it
                 yield self / place.rpartition("/")[2]
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, **__: Any) -> IO[Any]:  # type: ignore[override]
-        """A file's content, read whole.
+        """Open a file's content, read whole.
 
         Raises:
             RemotePathError: If it is to be written.
@@ -151,7 +160,7 @@ class RemotePath(PosixPath):
         return content if "b" in mode else io.TextIOWrapper(content, encoding or "utf-8")
 
     def read_range(self, start: int | None = None, stop: int | None = None) -> bytes:
-        """Bytes of a file, by default all.
+        """Return bytes of a file, by default all.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -161,19 +170,19 @@ class RemotePath(PosixPath):
         return content
 
     def resolve(self, strict: bool = False) -> RemotePath:
-        """Itself: a URL is absolute."""
+        """Return itself: a URL is absolute."""
         return self
 
     def absolute(self) -> RemotePath:
-        """Itself."""
+        """Return itself."""
         return self
 
     def is_absolute(self) -> bool:
-        """Yes."""
+        """Return true."""
         return True
 
     def ask(self, method: str, *given: Any, doing: str = "read", **named: Any) -> Any:
-        """What a method of fsspec's file systems returns for it.
+        """Return what a method of fsspec's file systems returns for it.
 
         Args:
             method: Name of the method.
@@ -199,7 +208,7 @@ class RemotePath(PosixPath):
 
 @contextlib.contextmanager
 def local_file(path: Path, largest: int) -> Iterator[Path]:
-    """A file itself, or a temporary copy of one at a URL or in an archive.
+    """Give a file itself, or a temporary copy of one at a URL or in an archive.
 
     Args:
         path: Where it is.
@@ -222,7 +231,7 @@ def local_file(path: Path, largest: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def translate_remote_errors(path: Path, doing: str, kinds: type[Exception] = Exception) -> Iterator[None]:
-    """Turns what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so.
+    """Turn what fsspec and the clients behind it raise into a line with the remedy; what is not there stays so.
 
     Args:
         path: What is asked for; errors of a path on disk are left alone.
@@ -244,7 +253,7 @@ def translate_remote_errors(path: Path, doing: str, kinds: type[Exception] = Exc
 
 
 def _is_silence(path: RemotePath, error: FileNotFoundError) -> bool:
-    """Whether nobody said that nothing is there: fsspec's HTTP client says so of a server that does not answer, too."""
+    """Say whether nobody answered; fsspec's HTTP client says of such a server, too, that nothing is there."""
     cause = error.__cause__
     return (
         cause is not None
@@ -253,16 +262,10 @@ def _is_silence(path: RemotePath, error: FileNotFoundError) -> bool:
     )
 
 
-def _without_login(path: RemotePath, told: str) -> str:
-    """What a client says of a URL, which may take its user and password for something else."""
-    login, at, _ = path.address.partition("://")[2].partition("/")[0].rpartition("@")
-    return told.replace(login + at, "") if at else told
-
-
 def _refused(path: RemotePath, doing: str, reason: BaseException) -> RemotePathError:
     while isinstance(reason, ExceptionGroup):  # newer versions of zarr group them
         reason = reason.exceptions[0]
-    told = without_secrets(_without_login(path, single_line(reason) or type(reason).__name__))
+    told = without_secrets(single_line(reason) or type(reason).__name__)
     if isinstance(reason, ImportError):
         package = '"terramind-tim-store[remote]"' if path.protocol in {"s3", "s3a"} else "the package named"
         return RemotePathError(f"{path}: cannot be {doing} ({told}); pip install {package}")

@@ -24,7 +24,7 @@ SUFFIX: Final = ".tar"
 
 
 class ByteRange(NamedTuple):
-    """Where a file's bytes are in its archive."""
+    """Position of a file's bytes in its archive."""
 
     start: int
     size: int
@@ -35,7 +35,7 @@ class ArchivedPath(PosixPath):
 
     @property
     def archive(self) -> Path:
-        """The archive."""
+        """Return the archive."""
         return Path(str(self)).parent
 
     def _span(self) -> ByteRange:
@@ -45,11 +45,11 @@ class ArchivedPath(PosixPath):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether the archive holds it."""
+        """Say whether the archive holds it."""
         return self.name in _members(self.archive)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Kind and size.
+        """Return kind and size.
 
         Raises:
             FileNotFoundError: If the archive does not hold it.
@@ -57,7 +57,7 @@ class ArchivedPath(PosixPath):
         return os.stat_result((stat.S_IFREG, 0, 0, 0, 0, 0, self._span().size, 0, 0, 0))
 
     def read_bytes(self) -> bytes:
-        """Its content.
+        """Return its content.
 
         Raises:
             FileNotFoundError: If the archive does not hold it.
@@ -69,12 +69,12 @@ class ArchivedPath(PosixPath):
 
 
 def is_archived(path: Path) -> bool:
-    """Whether a path, or a pattern, names files in archives, as ``S2L2A/*.tar/{id}.zarr.zip``."""
+    """Say whether a path, or a pattern, names files in archives, as ``S2L2A/*.tar/{id}.zarr.zip``."""
     return path.parent.name.endswith(SUFFIX)
 
 
 def archived(path: Path) -> Mapping[str, Path]:
-    """The archive of each file of a path's type, by the file's name; none at a URL, where it would be read whole.
+    """Return the archive of each file of a path's type, by the file's name; none at a URL, where it is read whole.
 
     Args:
         path: A file or a pattern in archives, see `is_archived`.
@@ -90,7 +90,7 @@ def archived(path: Path) -> Mapping[str, Path]:
 
 @functools.cache
 def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str, Path]:
-    """As `archived`; `changed` is when the folder last was, so that new archives are found."""
+    """Do as `archived`; `changed` is when the folder last was, so that new archives are found."""
     found: dict[str, Path] = {}
     for archive in sorted(path for path in folder.glob(pattern) if path.is_file() and path.name[0] != "."):
         for name in _members(archive):
@@ -100,7 +100,7 @@ def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str
 
 
 def _members(archive: Path) -> Mapping[str, ByteRange]:
-    """The plain files at the top of an archive by their names.
+    """Return the plain files at the top of an archive by their names.
 
     Raises:
         ChipSetError: If it cannot be read.
@@ -117,7 +117,7 @@ def _members(archive: Path) -> Mapping[str, ByteRange]:
 
 @functools.cache
 def _listed(archive: Path, changed: int, size: int) -> Mapping[str, ByteRange]:
-    """As `_members`, for an archive as it last changed: listing 10,000 files takes a third of a second."""
+    """Do as `_members`, for an archive as it last changed: listing 10,000 files takes a third of a second."""
     found: dict[str, ByteRange] = {}
     with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for entry in tar:

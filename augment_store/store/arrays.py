@@ -152,16 +152,16 @@ class StoredArray:
         """
         if position >= self.length:
             raise IndexError(f"it declares {self.length} chips, so none at position {position}")
-        number, place = divmod(position, self.chips)
+        number, row = divmod(position, self.chips)
         if self.schema.role is not Role.GENERATED:
-            return np.array(self._whole(number)[place])
+            return np.array(self._whole(number)[row])
         with self._open(number) as file:
             if file is None:
                 return self._filled(())
             length = 16 * self.chips
             start = file.stamp.size - length - _CHECKSUM_BYTES
             table = _checked(file.read(length + _CHECKSUM_BYTES, max(0, start)))
-            offset, count = struct.unpack_from("<QQ", table, 16 * place)
+            offset, count = struct.unpack_from("<QQ", table, 16 * row)
             if offset == count == _NEVER_WRITTEN:
                 return self._filled(())
             if offset + count > start:
@@ -250,7 +250,7 @@ def wrap_damage(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (StoreError, RemotePathError, PermissionError):
-        raise  # a server that does not answer is no damage
+        raise  # a server that does not answer is not damage
     except DAMAGE as error:
         reason = error
         while isinstance(reason, ExceptionGroup):

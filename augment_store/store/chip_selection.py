@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.errors import EmptyStoreError, SelectionError
+from augment_store.errors import SelectionError
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 
@@ -20,7 +20,7 @@ _SUGGESTED_AMONG: Final = 20_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a store has got: the states of all its chips, read once.
+    """Progress of a store: the states of all its chips, read once.
 
     Attributes:
         states: ``[chip]`` a `State` each.
@@ -30,16 +30,16 @@ class Progress:
 
     @classmethod
     def read(cls, store: AugmentStore) -> Self:
-        """Reads the states of the chips the store had when it was opened."""
+        """Read the states of the chips the store had when it was opened."""
         return cls(store.values("state", slice(0, len(store.chip_ids))))
 
     def count(self, state: State) -> int:
-        """Number of chips in a state."""
+        """Return the number of chips in a state."""
         return int((self.states == state).sum())
 
     @property
     def complete(self) -> NDArray[np.int64]:
-        """Positions of the complete chips, in the store's order."""
+        """Return the positions of the complete chips, in the store's order."""
         return np.flatnonzero(self.states == State.COMPLETE)
 
     def __str__(self) -> str:
@@ -49,17 +49,17 @@ class Progress:
 
 
 def check_not_empty(store: AugmentStore, progress: Progress) -> None:
-    """Makes sure that there is a chip to look at.
+    """Make sure that there is a chip to look at.
 
     Raises:
-        EmptyStoreError: If none is complete; the message says how many failed or are pending.
+        SelectionError: If none is complete; the message says how many failed or are pending.
     """
     if not progress.complete.size:
-        raise EmptyStoreError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
+        raise SelectionError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
 
 
 def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) -> NDArray[np.int64]:
-    """Positions of chips by id, in the order given, each once.
+    """Return positions of chips by id, in the order given, each once.
 
     Raises:
         SelectionError: If an id is not in the store (the nearest ones are named) or not complete.
@@ -79,7 +79,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
 
 
 def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Draws `count` of the positions without repetition, or all if there are fewer; in ascending order."""
+    """Draw `count` of the positions without repetition, or all if there are fewer; in ascending order."""
     if count >= positions.size:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, size=count, replace=False))

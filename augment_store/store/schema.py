@@ -46,7 +46,7 @@ ID_CHIPS: Final = 65_536
 
 
 class State(enum.IntEnum):
-    """What has become of a chip."""
+    """State of a chip."""
 
     PENDING = 0
     COMPLETE = 1
@@ -54,7 +54,7 @@ class State(enum.IntEnum):
 
 
 class Role(enum.Enum):
-    """Who writes an array, and when; so it also says how many chips an object of it holds."""
+    """Writer of an array, and when it writes; so it also says how many chips an object of it holds."""
 
     GENERATED = "tokens and maps: each chip a chunk of its own in its shard's object"
     RESULT = "a few values for each generated chip: one object per shard, by the process that owns the shard"

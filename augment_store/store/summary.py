@@ -1,4 +1,4 @@
-"""What is in a store, from what, by which spec: for people, as a rich table, and as plain values."""
+"""Contents of a store as plain values: counts, sizes and the spec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHARES_CHIPS: Final = 1000
 
 
 def summarize(store: AugmentStore) -> dict[str, Any]:
-    """Counts, extent and spec of a store as plain JSON values; ``bytes`` is None at a URL, where nobody counts them."""
+    """Return counts, extent and spec of a store as plain JSON values; ``bytes`` is None at a URL."""
     progress = Progress.read(store)
     scenes = {entry.scene_id for entry in iter_entries(store)}
     return {
@@ -40,7 +40,7 @@ def summarize(store: AugmentStore) -> dict[str, Any]:
 
 
 def _bytes_under(folder: str | os.PathLike[str]) -> int:
-    """Bytes of the files in a folder; a store of a million chips has 300,000, so each is looked up only once."""
+    """Count the bytes of the files in a folder; a store of a million chips has 300,000, so each is asked once."""
     with os.scandir(folder) as found:
         return sum(
             _bytes_under(entry) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
@@ -49,7 +49,7 @@ def _bytes_under(folder: str | os.PathLike[str]) -> int:
 
 
 def class_shares(store: AugmentStore) -> dict[str, float]:
-    """Share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
+    """Return the share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
 
     If more than `SHARES_CHIPS` chips are complete, that many evenly spread ones are counted.
     """

@@ -51,7 +51,7 @@ DEFAULT_SHARD_CHIPS: Final = 32
 
 @dataclass(frozen=True)
 class ChipRecord:
-    """What became of one chip.
+    """Result of generating one chip.
 
     Attributes:
         chip_id: Id of the chip.
@@ -392,10 +392,10 @@ def check_free(path: Path) -> None:
 
 
 def _fill(
-    place: Path | MemoryStore, attributes: dict[str, Any], schemas: Iterable[ArraySchema], shard_chips: int
+    target: Path | MemoryStore, attributes: dict[str, Any], schemas: Iterable[ArraySchema], shard_chips: int
 ) -> None:
     """Make the group of a store and its empty arrays."""
-    group = zarr.create_group(place, zarr_format=3, attributes=attributes)
+    group = zarr.create_group(target, zarr_format=3, attributes=attributes)
     for schema in schemas:
         create_array(group, schema, shard_chips)
 
@@ -415,7 +415,7 @@ def _begun(path: RemotePath) -> list[RemotePath] | None:
     found: list[RemotePath] = []
     for folder in path.iterdir() if path.exists() else ():
         inside = list(folder.iterdir())
-        if [place.name for place in inside] != ["zarr.json"]:
+        if [path.name for path in inside] != ["zarr.json"]:
             return None
         found += inside
     return found

@@ -36,7 +36,7 @@ _STORED_ONLY: Final[tuple[str, ...]] = ("valid_range", "band_names")
 
 
 def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
-    """A chip's tokens and maps, checked against their digests.
+    """Return a chip's tokens and maps, checked against their digests.
 
     Classes and tokens are as stored (255 and 65535: nothing generated); everything else is float32 in its unit, NaN
     where nothing was generated. `xarray.open_zarr` of a whole store would turn classes into floats as well, unless
@@ -103,7 +103,7 @@ def location_coordinates(georeference: Georeference, shape: tuple[int, int]) -> 
 
 
 def _band_names(store: StoreReader, array: MapArray) -> dict[str, Any]:
-    """Names along the dimension between time and the last two, where an array has one."""
+    """Return the names along the dimension between time and the last two, where an array has one."""
     if not array.banded:
         return {}
     dim = array.dims[array.dims.index("time") + 1]
@@ -118,7 +118,7 @@ def _band_names(store: StoreReader, array: MapArray) -> dict[str, Any]:
 def _variable(
     store: StoreReader, chip_id: str, array: MapArray, *, located: bool
 ) -> tuple[tuple[str, ...], NDArray[Any], dict[str, Any], dict[str, Any]]:
-    """Dimensions, values, attributes and encoding of one array."""
+    """Return dimensions, values, attributes and encoding of one array."""
     stored = store.read(array.name, chip_id)
     attributes = {
         key: value for key, value in array.attributes.items() if key not in (*_PACKING, *_STORED_ONLY)

@@ -12,7 +12,7 @@ MAX_NAME_BYTES: Final = 200
 
 
 def check_name(what: str, name: str) -> None:
-    """Makes sure that an id read from a file can be part of a file name, and of a line in a terminal.
+    """Make sure that an id read from a file can be part of a file name, and of a line in a terminal.
 
     Args:
         what: What it names, for the message.

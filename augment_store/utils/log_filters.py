@@ -12,7 +12,7 @@ UNPLACED: Final = "Dataset has no geotransform"
 
 
 def filter_warnings(remarks: Iterable[str] = (), loggers: Iterable[str] = ()) -> None:
-    """Silences warnings by their text, and loggers below the level of a warning; errors and other warnings stay.
+    """Silence warnings by their text, and loggers below the level of a warning; errors and other warnings stay.
 
     Args:
         remarks: Regular expressions for the text of warnings.

@@ -16,13 +16,13 @@ LISTED: Final = 3
 
 
 def join_first(names: Iterable[str], listed: int = LISTED) -> str:
-    """The first of the names, in their order."""
+    """Join the first of the names, in their order."""
     every = list(names)
     return ", ".join(every[:listed]) + (" …" if len(every) > listed else "")
 
 
 def single_line(text: object) -> str:
-    """A text without line breaks or runs of spaces, as the line of an error has to be."""
+    """Return a text without line breaks or runs of spaces, as the line of an error has to be."""
     return " ".join(str(text).split())
 
 
@@ -40,23 +40,23 @@ def code_span(text: object) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """A number and its noun: ``1 scene``, ``2 scenes``."""
+    """Return a number and its noun: ``1 scene``, ``2 scenes``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def format_size(shape: Sequence[int]) -> str:
-    """Height and width in pixels: ``256 px`` of a square, ``192 × 224 px`` otherwise."""
+    """Return height and width in pixels: ``256 px`` of a square, ``192 × 224 px`` otherwise."""
     height, width = shape
     return f"{height} px" if height == width else f"{height} × {width} px"
 
 
 def utc_now() -> str:
-    """The time in UTC, ISO 8601 to the second."""
+    """Return the time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).replace(microsecond=0).isoformat()
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of Python and of the packages that are installed; a checkout may not be."""
+    """Return versions of Python and of the packages that are installed; a checkout may not be."""
     found = {"python": platform.python_version()}
     for name in packages:
         with contextlib.suppress(PackageNotFoundError):
@@ -65,7 +65,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def shipped_or_given(name: str, folder: Path) -> Path | None:
-    """The YAML of that path, else the one of that name in a folder that ships; None if there is neither."""
+    """Return the YAML of that path, else the one of that name in a folder that ships; None if there is neither."""
     if Path(name).is_file():
         return Path(name)
     shipped = folder / f"{name.removesuffix('.yaml')}.yaml"

@@ -28,13 +28,13 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def parse(kind: type[Model], plain: Any) -> Model:
-    """A dataclass, with all that is nested in it, from plain values as JSON or YAML give them.
+    """Build a dataclass, with all that is nested in it, from plain values as JSON or YAML give them.
 
     Types are not converted (``"3"`` is not a number), lists become tuples, and unknown keys are refused where the
     dataclass has ``__pydantic_config__ = STRICT``.
 
     Raises:
-        Unfit: Naming the first key that does not fit and what was found there.
+        ValidationError: Naming the first key that does not fit and what was found there.
     """
     try:
         adapter: TypeAdapter[Model] = _adapter(kind)  # type: ignore[arg-type] # a class is hashable
@@ -44,7 +44,7 @@ def parse(kind: type[Model], plain: Any) -> Model:
 
 
 def load_json(text: str | bytes) -> Any:
-    """Plain values of a JSON text.
+    """Return the plain values of a JSON text.
 
     Raises:
         ValueError: If it is not JSON, or nested deeper than Python can walk.
@@ -56,14 +56,14 @@ def load_json(text: str | bytes) -> Any:
 
 
 def load_yaml(text: str) -> Any:
-    """Plain values of a YAML text.
+    """Return the plain values of a YAML text.
 
     With aliases, a few lines can stand for any number of values, which would take forever to walk; so they are
     counted first.
 
     Raises:
         yaml.YAMLError: If it is not YAML.
-        Unfit: If it stands for more than `MAX_VALUES` values, or is nested deeper than Python can walk.
+        ValidationError: If it stands for more than `MAX_VALUES` values, or is nested deeper than Python can walk.
     """
     try:
         values = yaml.safe_load(text)
@@ -78,7 +78,7 @@ def load_yaml(text: str) -> Any:
 
 
 def _count(value: Any, known: dict[int, int]) -> int:
-    """Values that a nested value stands for; what an alias repeats is counted once and multiplied."""
+    """Count the values that a nested value stands for; what an alias repeats is counted once and multiplied."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:

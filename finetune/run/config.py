@@ -10,7 +10,7 @@ import yaml
 
 from augment_store.chips.layouts import SPLITS
 from augment_store.io.files import read_text
-from augment_store.io.remote import as_path, without_secrets
+from augment_store.io.remote import as_path, check_no_credentials
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.store.columns import no_store_at
 from augment_store.utils.text import single_line
@@ -220,10 +220,9 @@ def resolve_data(data: Config, options: Options) -> None:
         data |= {"data_root": str(options.chips), **dict.fromkeys(splits)}
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
-    for key, url in data.items():  # the run keeps its configuration; this process keeps the secrets
-        if isinstance(url, str) and "://" in url:
-            as_path(url)
-            data[key] = without_secrets(url)
+    for value in data.values():  # the run keeps its configuration
+        if isinstance(value, str) and "://" in value:
+            check_no_credentials(value)
     data["control"] = options.control or data.get("control")
     if options.encoding is not None:
         data["encoding"] = list(options.encoding)
