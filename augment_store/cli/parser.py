@@ -43,6 +43,9 @@ _DISK_NAMES: Final = (
 DISK: Final = frozenset(getattr(errno, name) for name in _DISK_NAMES if hasattr(errno, name))
 """Errors of local and network disks, and of limits of the process; not every system has each."""
 
+_PERMISSION: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""Errors of a path that may not be written to: another one helps."""
+
 PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
 """Errors of a path that the user named; errors in neither set keep their traceback."""
 
@@ -223,7 +226,10 @@ def run_guarded(run: Callable[[], int]) -> int:
             sys.stdout.flush()  # a full disk behind stdout is found here rather than at exit
             return status
     except AugmentStoreError as error:
-        return _fail(str(error), 2)
+        full = (
+            isinstance(error, OSError) and error.errno in DISK - _PERMISSION
+        )  # a disk that fails is no wrong usage
+        return _fail(str(error), 1 if full else 2)
     except SignalInterrupt as error:
         return _fail(
             f"stopped by {error}; what is complete is kept, and the same command resumes", error.status

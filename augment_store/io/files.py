@@ -211,7 +211,9 @@ def _as_output_errors(path: Path) -> Iterator[None]:
     except AugmentStoreError:
         raise
     except OSError as error:
-        raise OutputError(path, error.strerror or error) from error
+        failed = OutputError(path, error.strerror or error)
+        failed.errno = error.errno  # by which commands tell a full disk from a wrong path
+        raise failed from error
 
 
 _DRAFT: Final = re.compile(r"\.draft\.[0-9a-f]{16}")

@@ -12,11 +12,9 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import ClassVar, Final, Self
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -78,22 +76,21 @@ def file_lock(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exclusive_file(path: Path) -> Iterator[None]:
-    """Create a file that must not exist, and delete it at the end, also when the process is asked to end."""
+    """Create a file that must not exist, and delete it at the end."""
     file = path.with_name(f".{path.name}.lock.exclusive")
     _warn_once(str(path.parent))
-    with _signals_as_exit() as quiet:
-        lock = SoftFileLock(file, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise StoreBusyError(
-                f"{path}: another run is writing here; wait for it to end, and if it is dead, delete {file}"
-            ) from error
-        try:
-            yield
-        finally:
-            with quiet():
-                lock.release()
+    lock = SoftFileLock(file, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StoreBusyError(
+            f"{path}: another run is writing here; wait for it to end, and if it is dead, delete {file}"
+        ) from error
+    try:
+        yield
+    finally:
+        with _undisturbed():
+            lock.release()
 
 
 @functools.cache
@@ -109,8 +106,8 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
     """Take `file_lock` for a store, which may be at a URL.
 
     There the lock is an object beside the store, which the server creates only if there is none. It is deleted at the
-    end, also when the process is asked to end (SIGTERM, SIGHUP). A process that is killed leaves it behind, and no run
-    takes it over: only people know that a process of another machine is dead.
+    end, and commands see to it that SIGTERM and SIGHUP raise. A process that is killed leaves it behind, and no run takes
+    it over: only people know that a process of another machine is dead.
 
     Args:
         path: Folder of the store.
@@ -129,19 +126,18 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
     check_writable("store", store)
     lock = store.with_name(f".{store.name}.lock")
     claim = LockInfo.here(command).written()
-    with _signals_as_exit() as quiet:
-        released = False
-        try:  # around the taking too: a signal may come as soon as the server has the lock
-            _take(store, lock, claim)
-            yield
-            with quiet():
-                released = True
-                _release(store, lock, claim)
-        except BaseException:
-            if not released:  # otherwise the error says that the lock is left
-                with quiet():
-                    _release_after_error(lock, claim)
-            raise
+    released = False
+    try:  # around the taking too: a signal may come as soon as the server has the lock
+        _take(store, lock, claim)
+        yield
+        with _undisturbed():
+            released = True
+            _release(store, lock, claim)
+    except BaseException:
+        if not released:  # otherwise the error says that the lock is left
+            with _undisturbed():
+                _release_after_error(lock, claim)
+        raise
 
 
 def _release_after_error(lock: RemotePath, claim: bytes) -> None:
@@ -155,33 +151,17 @@ def _release_after_error(lock: RemotePath, claim: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _signals_as_exit() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Turn SIGTERM and SIGHUP into `SystemExit`, so that what is held is released; gives a way to ignore them."""
+def _undisturbed() -> Iterator[None]:
+    """Ignore requests to end while a lock is released; commands have turned the first one into an exception."""
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield contextlib.nullcontext
+        yield
         return
-    process, ending = os.getpid(), (signal.SIGTERM, signal.SIGHUP)
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a forked worker, which holds nothing
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        raise SystemExit(128 + number)
-
-    @contextlib.contextmanager
-    def quiet() -> Iterator[None]:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (*ending, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    kept = {number: signal.signal(number, leave) for number in ending}
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
-        yield quiet
+        yield
     finally:
-        for number, handler in kept.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
