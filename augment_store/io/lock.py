@@ -106,8 +106,8 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
     """Take `file_lock` for a store, which may be at a URL.
 
     There the lock is an object beside the store, which the server creates only if there is none. It is deleted at the
-    end, and commands see to it that SIGTERM and SIGHUP raise. A process that is killed leaves it behind, and no run takes
-    it over: only people know that a process of another machine is dead.
+    end, and commands see to it that SIGTERM and SIGHUP raise. A process that is killed leaves it behind, and no run
+    takes it over: only people know that a process of another machine is dead.
 
     Args:
         path: Folder of the store.
