@@ -109,9 +109,9 @@ def damage(path: Path, column: str) -> None:
 
 
 def mend(path: Path) -> None:
-    """`verify_store --repair`."""
+    """`verify --chips --repair`."""
     store = AugmentStore.open(path, mode="r+", lost_ids=True)
-    repair_store(store, verify_store(store))
+    repair_store(store, verify_store(store), {entry.chip_id: entry.scene_id for entry in OLD})
 
 
 def made_again(path: Path) -> dict[Any, Any]:
