@@ -5,6 +5,7 @@ import ctypes.util
 import gc
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault(
@@ -20,6 +21,14 @@ from tests.worlds import World, make_world
 pytest_plugins = ["tests.browser"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_flush() -> Iterator[None]:
+    """Leave files to the operating system: no test cuts the power, and flushing takes 10 ms a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
