@@ -15,6 +15,7 @@ REMARKS: Final = (
     ".*will be overridden by `FinetuneCLI.configure_optimizers`.*",  # lightning's way with a YAML's optimizer
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*The ``compute`` method of metric .* was called before the ``update`` method.*",  # terratorch
+    r"\s*Dump of a value that does not round-trip",  # jsonargparse: ranges of a transform, read back as lists
     ".*You are using PEFT without a pretrained backbone.*",  # terratorch: weights are loaded later, with proof
 )
 

@@ -137,6 +137,12 @@ def _entries() -> Iterable[PlaneEncoding]:
     yield PlaneEncoding(TOKEN_PROBABILITY, TOKEN_PROBABILITY, ("TOKEN_PROBABILITY",), one, _token_probability)
 
 
+NOT_GENERATED: Final[Mapping[str, float]] = {
+    **{array.name: array.fill for kind in MAPS.values() for array in kind.arrays(probabilities=True)},
+    TOKEN_PROBABILITY: float("nan"),
+}
+"""Raw value of each array of maps where nothing was generated, which every encoding turns into zeros."""
+
 PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {entry.name: entry for entry in _entries()}
 """Encodings that can be combined."""
 

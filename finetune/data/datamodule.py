@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,7 +18,9 @@ from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.georeference import Georeference
 from augment_store.io.remote import as_path
+from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
@@ -25,6 +29,7 @@ from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate
 from finetune.data.normalization import check_units, find_statistics, find_unit_concerns
 from finetune.data.split_checks import SplitDigest, SplitRequirements, open_chips, survey_chips
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
+from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
@@ -124,6 +129,7 @@ class TimStoreDataModule(LightningDataModule):
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, SplitDigest] = {}
         self.datasets: dict[str, ChipDataset] = {}
+        self.grids: dict[str, PixelGrid | None] = {}
         self.task: nn.Module | None = (
             None  # our command tells it; under Lightning's own, the trainer knows it
         )
@@ -224,16 +230,49 @@ class TimStoreDataModule(LightningDataModule):
 
     def _check_fits(self, split: str) -> None:
         """Stop before anything is trained if a batch or the network cannot take what transforms make of a chip."""
-
-        def draw() -> tuple[int, int]:
-            image = next(iter(self.datasets[split][0]["image"].values()))
-            return image.shape[-2], image.shape[-1]
-
+        dataset, transforms = self.datasets[split], self.transforms[split]
+        seeds = itertools.count()
         with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
-            shape = one_shape(draw, self.transforms[split])
+            images, mask, maps = dataset.read_raw(dataset.members.ids[0])
+
+            def draw() -> tuple[int, int]:
+                made, _, _ = dataset.transform(images, mask, maps, next(seeds))
+                height, width = next(iter(made.values())).shape[-2:]
+                return height, width
+
+            check_values(
+                transforms, {name: np.moveaxis(image, 0, -1) for name, image in images.items()}, mask
+            )
+            shape = one_shape(draw, transforms)
+        height, width = next(iter(images.values())).shape[-2:]
+        self._note_fill(split, (height, width))
+        if split in {"test", "predict"}:
+            self._find_grid(split, (height, width))
         task = self.task if self.trainer is None else self.trainer.lightning_module
         if task is not None:
             check_shape(task, shape)
+
+    @rank_zero_only
+    def _note_fill(self, split: str, shape: tuple[int, int]) -> None:
+        fill = find_fill(self.transforms[split], shape)
+        if fill is not None:
+            notify(
+                f"{split}_transform {fill.transform} makes up to {fill.share:.0%} of an image's pixels, which come "
+                f"from no chip; their label is {IGNORED_LABEL} (ignored), not {min(fill.labels)}"
+            )
+
+    def _find_grid(self, split: str, shape: tuple[int, int]) -> None:
+        self.grids[split] = find_grid(self.transforms[split], shape)
+        if self.grids[split] is None:
+            rank_zero_only(notify)(
+                "test_transform takes pixels off the chip's grid, or moves them at random; predictions have no "
+                "georeference"
+            )
+
+    def georeference(self, split: str, chip_id: str) -> Georeference:
+        """Return where the pixels of a chip lie behind the transforms of a split; unknown if they are on no grid."""
+        grid = self.grids.get(split, PixelGrid())
+        return Georeference() if grid is None else grid.place(self.chips.georeference(chip_id))
 
     # Loading -----------------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         self.chips = chips
         self.members = members
         self.reading = reading
-        self._transform = transform
+        self.transform = transform
         self._maps = maps
         self._draw = SampleDraw() if members.training else None
 
@@ -137,10 +137,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         """
         chip_id = self.members.ids[index]
         seed = int(torch.randint(2**31, ()))
-        mask = self.chips.mask(chip_id) if self.reading.mask else None
-        images, mask_tensor, maps = self._transform(
-            self._images(chip_id), mask, self._read_maps(chip_id), seed
-        )
+        images, mask_tensor, maps = self.transform(*self.read_raw(chip_id), seed)
         sample: dict[str, Any] = {
             "image": images,
             "maps": maps,
@@ -149,6 +146,13 @@ class ChipDataset(Dataset[dict[str, Any]]):
             "scene_id": self.members.scenes.get(chip_id, ""),
         }
         return sample if mask_tensor is None else sample | {"mask": mask_tensor.long()}
+
+    def read_raw(
+        self, chip_id: str
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64] | None, dict[str, NDArray[Any]]]:
+        """Read images, mask and maps of a chip as they enter the transforms."""
+        mask = self.chips.mask(chip_id) if self.reading.mask else None
+        return self._images(chip_id), mask, self._read_maps(chip_id)
 
     def _images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
         reading = self.reading

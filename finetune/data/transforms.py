@@ -12,8 +12,10 @@ from albumentations.core.composition import BaseCompose
 from numpy.typing import NDArray
 from torch import Tensor
 
+from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.modalities.map_arrays import TOKENS
 from augment_store.utils.text import format_size
+from finetune.augment.encodings import NOT_GENERATED
 from finetune.errors import ConfigError, EncodingError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
@@ -21,8 +23,28 @@ Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
 FLATTEN = "FlattenTemporalIntoChannels"
 """Transform of TerraTorch that makes ``[T, H, W, C]`` into ``[H, W, T·C]``."""
 
+RESIZING = (
+    A.RandomScale,
+    A.RandomCropFromBorders,
+    A.CropAndPad,
+    A.PadIfNeeded,
+    A.LongestMaxSize,
+    A.SmallestMaxSize,
+    *(A.D4, A.RandomRotate90, A.Transpose),
+)
+"""Transforms whose result may have another size each time, even if they are always applied."""
+
+KEEPING = (A.HorizontalFlip, A.VerticalFlip, A.D4, A.RandomRotate90, A.Transpose)
+"""Transforms that never make another size of a square."""
+
 TURNING = (A.D4, A.RandomRotate90, A.Transpose)
 """Transforms that exchange height and width."""
+
+COVERED = 1
+"""Value that marks the pixels of a chip in a plane of its own, which a pad or a rotation fills with others."""
+
+COVERAGE = "covered_by_the_chip"
+"""Name of that plane among the targets of a transform."""
 
 TRIES = 16
 """A transform that turns half of the images is overlooked once in 65,536 times."""
@@ -50,7 +72,7 @@ class SampleTransform:
     ) -> None:
         steps = steps_of(transforms)
         check_steps(steps, arrays, timesteps)
-        targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys(arrays, "mask")
+        targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys((*arrays, COVERAGE), "mask")
         self._first = modalities[0]
         self._compose = A.Compose(steps, is_check_shapes=False, additional_targets=targets) if steps else None
 
@@ -78,13 +100,22 @@ class SampleTransform:
         given = {name: np.moveaxis(image, 0, -1) for name, image in images.items()}
         given["image"] = given.pop(self._first)
         given |= {name: flatten_maps(values) for name, values in maps.items()}
+        height, width = next(iter(images.values())).shape[-2:]
+        given[COVERAGE] = np.full((height, width), COVERED, np.int16)
         moved = self._compose(**given, **({} if mask is None else {"mask": mask}))
         moved[self._first] = moved.pop("image")
+        outside = torch.as_tensor(moved[COVERAGE]) != COVERED
+        made = {name: unflatten_maps(moved[name], values.shape[:-2]) for name, values in maps.items()}
         return (
             {name: _channels_first(moved[name]) for name in images},
-            None if mask is None else torch.as_tensor(moved["mask"]),
-            {name: unflatten_maps(moved[name], values.shape[:-2]) for name, values in maps.items()},
+            None if mask is None else torch.as_tensor(moved["mask"]).masked_fill(outside, IGNORED_LABEL),
+            {name: fill_maps(name, values, outside) for name, values in made.items()},
         )
+
+
+def fill_maps(array: str, values: Tensor, outside: Tensor) -> Tensor:
+    """Mark pixels of a map as not generated where no chip is; tokens stay, since no transform moves them."""
+    return values if array == TOKENS else values.masked_fill(outside, NOT_GENERATED[array])
 
 
 def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
@@ -119,36 +150,46 @@ def steps_of(transforms: Transforms) -> list[Any]:
 def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tuple[int, int]:
     """Return height and width of the images that transforms make; a batch needs one for all.
 
-    Where a turn is followed by a crop, only trying tells what comes out; so turns are tried, with and without.
+    Where a turn is followed by a crop, only trying tells what comes out; so transforms are tried, with and without.
 
     Args:
         draw: Transforms an image, and gives its height and width.
         transforms: Albumentations transforms, or None.
 
     Raises:
-        ConfigError: If some images are turned by 90°, which are not square.
+        ConfigError: If images of several shapes come out.
     """
-    shape = draw()
-    turning = [step for step in every_step(steps_of(transforms)) if isinstance(step, TURNING)]
-    if not turning or shape[0] == shape[1]:
-        return shape
-    usual = [step.p for step in turning]
-    shapes = {shape}
+    shapes = {draw()}
+    steps = [step for step in every_step(steps_of(transforms)) if isinstance(step, A.DualTransform)]
+    if not any(isinstance(step, RESIZING) or step.p < 1 for step in steps):
+        return shapes.pop()
+    usual = [step.p for step in steps]
     try:
         for share in (0, 1):
-            for step in turning:
-                step.p = share
+            # a transform that is always applied, such as a crop to one size, is never left out
+            for step, own in zip(steps, usual, strict=True):
+                step.p = share if 0 < own < 1 else own
             shapes |= {draw() for _ in range(TRIES)}
     finally:
-        for step, share in zip(turning, usual, strict=True):
-            step.p = share
+        for step, own in zip(steps, usual, strict=True):
+            step.p = own
     if len(shapes) > 1:
-        raise ConfigError(
-            f"transform {type(turning[0]).__name__} turns some images of {format_size(min(shapes))} by 90°, so "
-            "that they do "
-            "not fit into a batch with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
+        raise ConfigError(_differ(shapes, steps))
+    return shapes.pop()
+
+
+def _differ(shapes: set[tuple[int, int]], steps: Sequence[Any]) -> str:
+    turning = [type(step).__name__ for step in steps if isinstance(step, TURNING)]
+    if turning and len({tuple(sorted(shape)) for shape in shapes}) == 1:
+        return (
+            f"transform {turning[0]} turns some images of {format_size(min(shapes))} by 90°, so that they do not fit "
+            "into a batch with the others; take HorizontalFlip and VerticalFlip, or crop squares before it"
         )
-    return shape
+    names = dict.fromkeys(type(step).__name__ for step in steps if not isinstance(step, KEEPING))
+    return (
+        f"transforms {', '.join(names)} make images of {format_size(min(shapes))} and of {format_size(max(shapes))}, "
+        "which do not fit into one batch; end with a crop or a resize that is always applied (p: 1)"
+    )
 
 
 def every_step(steps: Sequence[Any]) -> Iterator[Any]:

@@ -63,6 +63,6 @@ class PredictionWriter(BasePredictionWriter):
         (classes, _), _ = prediction
         ids = self.datamodule.datasets["predict"].members.ids
         for index, pixels in zip(batch_indices or (), classes, strict=True):
-            write_classes(
-                self.folder, self.datamodule.chips, ids[index], pixels.cpu().numpy().astype(np.int16)
-            )
+            place = self.datamodule.georeference("predict", ids[index])
+            found = pixels.cpu().numpy().astype(np.int16)
+            write_classes(self.folder, self.datamodule.chips, ids[index], found, place)

@@ -9,12 +9,27 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.georeference import Georeference
 from augment_store.io.files import atomic_raster
 
 
-def write_classes(folder: Path, chips: ChipSet, chip_id: str, classes: NDArray[np.int16]) -> None:
-    """Writes one chip's classes ``[H, W]``."""
-    place = chips.georeference(chip_id)
+def write_classes(
+    folder: Path,
+    chips: ChipSet,
+    chip_id: str,
+    classes: NDArray[np.int16],
+    place: Georeference | None = None,
+) -> None:
+    """Write classes ``[H, W]`` of one chip.
+
+    Args:
+        folder: Folder to write to.
+        chips: Its chip set.
+        chip_id: The chip.
+        classes: Class of each pixel.
+        place: Where these pixels lie; None for where the chip lies.
+    """
+    place = chips.georeference(chip_id) if place is None else place
     profile = {"driver": "GTiff", "height": classes.shape[0], "width": classes.shape[1], "count": 1}
     profile |= {"dtype": "int16", "nodata": -1, "compress": "deflate"}
     if place.crs_wkt:

@@ -24,7 +24,15 @@ from augment_store.utils.text import format_size, pluralize
 from finetune.augment.augmentation import JoinedMaps
 from finetune.augment.encodings import Placement, carrier_of
 from finetune.data.dataset import SampleDraw, read_maps
-from finetune.data.transforms import check_steps, every_step, flatten_maps, unflatten_maps
+from finetune.data.transforms import (
+    COVERAGE,
+    COVERED,
+    check_steps,
+    every_step,
+    fill_maps,
+    flatten_maps,
+    unflatten_maps,
+)
 from finetune.errors import ConfigError
 
 LISTS: Final = ("samples", "image_files", "id_patches")
@@ -130,21 +138,27 @@ class JoinedTransform:
         self._compose = _shared_compose(inner)
         if self._compose is not None:
             check_steps(self._compose.transforms, arrays, timesteps)
-            self._compose.add_targets({f"{PREFIX}{name}": "mask" for name in arrays})
+            self._compose.add_targets({f"{PREFIX}{name}": "mask" for name in (*arrays, COVERAGE)})
 
     def __call__(self, *positional: dict[str, Any], **named: Any) -> dict[str, Any]:
         """Transform a sample, given as one dict or by name, as the dataset calls it."""
         data = positional[0] if positional else named
         _check_size(data, self.given)
         if self._compose is not None:
-            data = {**data, **{f"{PREFIX}{name}": flatten_maps(maps) for name, maps in self.given.items()}}
+            size = next(iter(self.given.values())).shape[-2:]
+            flat = {name: flatten_maps(maps) for name, maps in self.given.items()}
+            flat[COVERAGE] = np.full(size, COVERED, np.int16)
+            data = {**data, **{f"{PREFIX}{name}": values for name, values in flat.items()}}
         made: dict[str, Any] = self.inner(data) if positional else self.inner(**data)
-        self.moved = {
+        if self._compose is None:
+            self.moved = {name: torch.from_numpy(maps) for name, maps in self.given.items()}
+            return made
+        outside = torch.as_tensor(made.pop(f"{PREFIX}{COVERAGE}")) != COVERED
+        moved = {
             name: unflatten_maps(made.pop(f"{PREFIX}{name}"), maps.shape[:-2])
-            if self._compose is not None
-            else torch.from_numpy(maps)
             for name, maps in self.given.items()
         }
+        self.moved = {name: fill_maps(name, values, outside) for name, values in moved.items()}
         return made
 
 

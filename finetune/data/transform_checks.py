@@ -1,0 +1,219 @@
+"""Trial of a YAML's transforms on a real sample, before anything is trained: what they destroy, invent or move."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import albumentations as A  # noqa: N812 - the name everyone knows it by
+import numpy as np
+from albumentations.core.composition import BaseCompose
+from numpy.typing import NDArray
+
+from augment_store.chips.georeference import Georeference
+from finetune.data.transforms import COVERED, TRIES, Transforms, every_step, steps_of
+from finetune.errors import ConfigError
+
+CLIPPED_SHARE: Final = 0.05
+"""Values that a transform may set to exactly 0 or 1 before it counts as one that clips."""
+
+MIN_VALUES: Final = 100
+"""An image with fewer values that differ, such as an empty one, shows nothing about a transform."""
+
+KEPT_SHARE: Final = 0.1
+"""Least share of an image's different values that a photometric transform must keep."""
+
+Images = Mapping[str, NDArray[np.float32]]
+
+
+def check_values(transforms: Transforms, images: Images, mask: NDArray[Any] | None) -> None:
+    """Try each transform on each image, one after another, and look at the values that come out.
+
+    Args:
+        transforms: Albumentations transforms, or None.
+        images: ``[H, W, C]`` or ``[T, H, W, C]`` by modality, in the units in which transforms get them.
+        mask: ``[H, W]``, or None.
+
+    Raises:
+        ConfigError: If a transform fails, or clips or flattens the values.
+    """
+    for modality, image in images.items():
+        state: dict[str, Any] = {"image": image}
+        state |= {} if mask is None else {"mask": mask}
+        for step in steps_of(transforms):
+            # a choice such as OneOf runs one of its members; each of them is tried, and the last result goes on
+            for member in _members(step):
+                made = _apply(member, state)
+                if isinstance(member, A.ImageOnlyTransform):
+                    _compare(modality, type(member).__name__, state["image"], made["image"])
+            state = made
+
+
+def _members(step: Any) -> Iterator[Any]:
+    yield from every_step(step.transforms) if isinstance(step, BaseCompose) else (step,)
+
+
+def _apply(step: Any, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one transform for certain, on a copy."""
+    certain = copy.deepcopy(step)
+    certain.p = 1.0
+    try:
+        made: dict[str, Any] = A.Compose([certain], is_check_shapes=False, seed=0)(**state)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"transform {type(step).__name__} fails on a chip of this data set: {reason}; leave it out"
+        ) from error
+    return made
+
+
+def _compare(modality: str, name: str, before: Any, after: Any) -> None:
+    """Refuse a photometric transform whose result is clipped, constant or not finite."""
+    old, new = np.asarray(before), np.asarray(after)
+    known = len(np.unique(old[np.isfinite(old)]))
+    # ToTensorV2 and the like change the order of dimensions, and nothing else
+    if known < MIN_VALUES or new.size != old.size or new.shape != old.shape:
+        return
+    if not np.isfinite(new).all():
+        raise ConfigError(f"transform {name} makes values of {modality} that are not finite; leave it out")
+    bounds = (new == 0) | (new == 1)
+    clipped = float((bounds & (new != old)).mean())
+    inside = bool(((new >= 0) & (new <= 1)).all()) and not bool(((old >= 0) & (old <= 1)).all())
+    left = len(np.unique(new)) / known
+    if inside and clipped > CLIPPED_SHARE:
+        raise ConfigError(
+            f"transform {name} sets {clipped:.0%} of the values of {modality} to 0 or 1, since it takes images of 0 to "
+            f"1 and these have {old.min():.4g} to {old.max():.4g}; leave it out, or take one that only moves pixels"
+        )
+    if left < KEPT_SHARE:
+        raise ConfigError(
+            f"transform {name} leaves {left:.1%} of the different values of {modality}; leave it out, or take one "
+            "that only moves pixels"
+        )
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Pixels that transforms make where no image is.
+
+    Attributes:
+        share: Largest share of a mask's pixels in one of the trials.
+        labels: Labels that they get.
+        transform: Name of the first transform that makes some.
+    """
+
+    share: float
+    labels: frozenset[int]
+    transform: str
+
+
+def find_fill(transforms: Transforms, shape: tuple[int, int]) -> Fill | None:
+    """Find out whether transforms such as rotations and pads label pixels where no image is; None if they do not.
+
+    Args:
+        transforms: Albumentations transforms, or None.
+        shape: Height and width of a chip in pixels.
+    """
+    for step in filter(_moves, steps_of(transforms)):
+        share, labels = 0.0, set[int]()
+        for member in _members(step):
+            certain = copy.deepcopy(member)
+            certain.p = 1.0
+            for seed in range(TRIES):
+                compose = A.Compose([certain], is_check_shapes=False, seed=seed)
+                state = {
+                    "image": np.zeros((*shape, 1), np.float32),
+                    "mask": np.full(shape, COVERED, np.int16),
+                }
+                mask = np.asarray(compose(**state)["mask"])
+                share = max(share, float((mask != COVERED).mean()))
+                labels |= set(np.unique(mask[mask != COVERED]).tolist())
+        if labels:
+            return Fill(share, frozenset(labels), type(step).__name__)
+    return None
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Position of a transformed image in its chip: row = row₀ + rows · i, column = column₀ + columns · j.
+
+    Attributes:
+        row: Row of the upper edge, in pixels of the chip.
+        rows: Chip rows per row of the image; negative where it is turned upside down.
+        column: Column of the left edge.
+        columns: Chip columns per column of the image.
+    """
+
+    row: float = 0.0
+    rows: float = 1.0
+    column: float = 0.0
+    columns: float = 1.0
+
+    def place(self, chip: Georeference) -> Georeference:
+        """Return the georeference of the image, given that of its chip."""
+        a, b, c, d, e, f = chip.transform
+        moved = (
+            *(a * self.columns, b * self.rows, c + a * self.column + b * self.row),
+            *(d * self.columns, e * self.rows, f + d * self.column + e * self.row),
+        )
+        return Georeference(chip.crs_wkt, moved)
+
+
+def find_grid(transforms: Transforms, shape: tuple[int, int]) -> PixelGrid | None:
+    """Find where transforms take the pixels of a chip; None if that is no grid, or differs between two runs.
+
+    The numbers of the chip's rows and columns go through the transforms as masks do, which resamples them by nearest
+    neighbor, so that each pixel of the result tells where it comes from.
+
+    Args:
+        transforms: Albumentations transforms, or None.
+        shape: Height and width of a chip in pixels.
+    """
+    spatial = [step for step in steps_of(transforms) if _moves(step)]
+    if not spatial:
+        return PixelGrid()
+    grids = {_trace(spatial, shape, seed) for seed in range(TRIES)}
+    return grids.pop() if len(grids) == 1 else None
+
+
+def _moves(step: Any) -> bool:
+    # photometric steps and changes of type or order move nothing, and may not take one band
+    return any(isinstance(member, A.DualTransform) for member in _members(step))
+
+
+def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid | None:
+    """Trace the pixels of a chip once, with the random draws of a seed."""
+    rows, columns = (index.astype(np.int32) for index in np.indices(shape))
+    targets = {"columns": "mask", "covered": "mask"}
+    compose = A.Compose(
+        copy.deepcopy(list(steps)), is_check_shapes=False, additional_targets=targets, seed=seed
+    )
+    image, covered = np.zeros((*shape, 1), np.float32), np.full(shape, COVERED, np.int16)
+    made = compose(image=image, mask=rows, columns=columns, covered=covered)
+    if not (made["covered"] == COVERED).all():
+        return None
+    along = _fit(np.asarray(made["mask"]), shape[0])
+    across = _fit(np.asarray(made["columns"]).T, shape[1])
+    return PixelGrid(*along, *across) if along and across else None
+
+
+def _fit(source: NDArray[Any], length: int) -> tuple[float, float] | None:
+    """Find edge and step of a line of source positions ``[N, M]``, the same in every column; None if there is none."""
+    line = source[:, 0].astype(np.float64)
+    if (source != source[:, :1]).any():
+        return None
+    centers = np.arange(len(line)) + 0.5
+    # of one pixel per pixel, as crops and flips take them, and of the whole side, as a resize does
+    for step in (1.0, -1.0, length / len(line), -length / len(line)):
+        offsets = line + 0.5 - step * centers
+        if abs(step) == 1:
+            if np.ptp(offsets) == 0:
+                return float(offsets[0]), step
+            continue
+        whole = 0.0 if step > 0 else float(length)
+        # nearest neighbor takes the pixel at the corner or in the middle, so it is off by up to one pixel
+        if np.abs(offsets - whole).max() <= max(1.0, abs(step)):
+            return whole, step
+    return None
