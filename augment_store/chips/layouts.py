@@ -28,7 +28,7 @@ from augment_store.utils.validation import STRICT, ValidationError, load_yaml, p
 
 SPLITS: Final = ("train", "val", "test")
 
-SHIPPED: Final = ("impactmesh", "sen1floods11", "pastis", "terratorch", "terramesh", "folders")
+SHIPPED: Final = ("impactmesh", "impactmesh_fire", "sen1floods11", "pastis", "terratorch", "terramesh", "folders")
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
 
 SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
@@ -273,11 +273,21 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
         raise ChipSetError(f"{root}: a folder inside a chip set; give the chip set's root, {above}")
     for layout in map(shipped_layout, SHIPPED):
         if data_folder(root, layout) is not None:
-            return layout
+            return _by_masks(root, layout)
     raise ChipSetError(
         f"{root}: no chips found; expected files such as S2L2A/{{id}}.tif or data/S2L2A/{{id}}_S2L2A.zarr.zip"
         f"{_what_is_there(root)}. python -m augment_store layouts lists the layouts; --layout FILE describes another"
     )
+
+
+def _by_masks(root: Path, found: Layout) -> Layout:
+    """Choose among layouts that have the same images the first one whose masks are there; else the one found."""
+    alike = (layout for layout in map(shipped_layout, SHIPPED) if layout.images == found.images)
+    folders = ((layout, root / data) for layout in alike for data in layout.data)
+    there = (
+        layout for layout, folder in folders if any(True for mask in layout.mask for _ in _ids(folder / mask))
+    )
+    return next(there, found)
 
 
 def root_above(folder: Path) -> Path | None:

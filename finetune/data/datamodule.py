@@ -26,9 +26,18 @@ from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
 from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate, find_bands
-from finetune.data.normalization import check_units, find_statistics, find_unit_concerns
+from finetune.data.normalization import (
+    DEFAULT_PRESET,
+    PRESETS,
+    Statistics,
+    check_units,
+    find_statistics,
+    find_unit_concerns,
+    preset_of,
+)
 from finetune.data.split_checks import SplitDigest, SplitRequirements, open_chips, survey_chips
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
+from finetune.data.standardization_audit import AUDITED_CHIPS, find_concern, standardized_levels
 from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
@@ -57,7 +66,8 @@ class TimStoreDataModule(LightningDataModule):
             a time axis.
         no_data_value: A value that means "no observation" in this data set, besides those of each modality.
         no_data_replace: What replaces it in the model's input.
-        means: ``impactmesh_flood`` (as Phase 2), ``terramind_v1``, or numbers by modality.
+        means: ``impactmesh_flood`` (as Phase 2), ``impactmesh_fire``, ``terramind_v1``, or numbers by modality; by
+            default those of ImpactMesh's set that the chips are, else ``impactmesh_flood``, with a note.
         stds: Likewise, from the same origin; a preset named under one of the two applies to both.
         batch_size: Chips per batch.
         num_workers: Processes that read ahead.
@@ -118,7 +128,9 @@ class TimStoreDataModule(LightningDataModule):
         self.bands = find_bands(modalities or INPUT_MODALITIES_BY_DEFAULT, bands)
         self.timesteps = tuple(timesteps) if timesteps else None
         self.no_data = (no_data_value, no_data_replace or 0.0)
-        self.statistics = find_statistics(means, stds, self.bands)
+        self._named_statistics = means or None, stds or None
+        # mistakes are reported before any file is opened; a data set's own preset is chosen when its layout is known
+        find_statistics(*self._named_statistics, self.bands)
         self.class_names = tuple(class_names or ())
         self.batch_size, self.num_workers = batch_size, num_workers
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
@@ -144,9 +156,24 @@ class TimStoreDataModule(LightningDataModule):
             ChipSetError: If there is none, or the layout is unknown.
             ConfigError: If its values are in other units than the statistics.
         """
-        found = open_chips(self.data_root, self.layout)
-        check_units(self.statistics, found.layout)
-        return found
+        check_units(self.statistics, self._opened.layout)
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> ChipSet:
+        return open_chips(self.data_root, self.layout)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Means and standard deviations in use.
+
+        Raises:
+            ChipSetError: If none are named and there are no chips to tell.
+        """
+        means, stds = self._named_statistics
+        if means is None and stds is None:
+            means = preset_of(self._opened.layout)
+        return find_statistics(means, stds, self.bands)
 
     @cached_property
     def reading(self) -> ReadConfig:
@@ -194,10 +221,37 @@ class TimStoreDataModule(LightningDataModule):
         """
         if stage == "fit":
             self._doubt_units()
+            self._doubt_preset()
         for split in STAGES[stage]:
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
+        if stage == "fit":
+            self._audit_standardized()
+
+    @rank_zero_only
+    def _doubt_preset(self) -> None:
+        if self._named_statistics == (None, None) and preset_of(self.chips.layout) is None:
+            notify(
+                f"no means and stds are named, so those of ImpactMesh's flood set ({DEFAULT_PRESET}) are used; name "
+                f"{', '.join(PRESETS)}, or numbers in the unit on disk"
+            )
+
+    def _audit_standardized(self) -> None:
+        """Look at the values that the network will get from the training chips.
+
+        Raises:
+            ConfigError: If they are absurd.
+        """
+        dataset = self.datasets["train"]
+        ids = dataset.members.ids
+        picks = np.linspace(0, len(ids) - 1, min(AUDITED_CHIPS, len(ids))).round().astype(int)
+        chips = [dataset.read_observed(ids[pick]) for pick in dict.fromkeys(picks.tolist())]
+        for name in self.bands:
+            found = standardized_levels(name, [chip[name] for chip in chips], self.statistics)
+            concern = find_concern(found, self.statistics.preset)
+            if concern is not None:
+                rank_zero_only(notify)(concern)
 
     @rank_zero_only
     def _doubt_units(self) -> None:

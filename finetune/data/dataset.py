@@ -155,16 +155,22 @@ class ChipDataset(Dataset[dict[str, Any]]):
         return self._images(chip_id), mask, self._read_maps(chip_id)
 
     def _images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
-        reading = self.reading
-        chip = self.chips.read(chip_id, reading.modalities)
-        stacked = select_timesteps(chip, reading.timesteps, reading.nodata)
+        observed = self.read_observed(chip_id)
+        return {
+            name: np.nan_to_num(image, copy=False, nan=self.reading.replacement)
+            for name, image in observed.items()
+        }
+
+    def read_observed(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
+        """Read the bands in use of a chip, ``[C, T, H, W]`` or ``[C, H, W]`` by modality; no data is NaN."""
+        chip = self.chips.read(chip_id, self.reading.modalities)
+        stacked = select_timesteps(chip, self.reading.timesteps, self.reading.nodata)
         return {name: self._select(name, image) for name, image in stacked.items()}
 
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the bands in use, no data replaced."""
+        """Return the bands in use."""
         every, chosen = INPUT_MODALITIES[modality].bands, self.reading.bands[modality]
-        picked = image if chosen == every else image[[every.index(band) for band in chosen]]
-        return np.nan_to_num(picked, copy=False, nan=self.reading.replacement)
+        return image if chosen == every else image[[every.index(band) for band in chosen]]
 
     def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
         if self._maps is None:

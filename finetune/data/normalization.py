@@ -48,6 +48,26 @@ IMPACTMESH_FLOOD: Final = Statistics(
 )
 """Those of ImpactMesh's flood set, used by Phase 2 (`impactmesh_datamodule.py`, impactmesh 0.2.0)."""
 
+IMPACTMESH_FIRE: Final = Statistics(
+    means={
+        "S2L2A": (
+            *(656.307, 726.342, 922.971, 1000.263, 1387.474, 2109.49),
+            *(2388.396, 2505.595, 2627.147, 2817.856, 2319.783, 1578.35),
+        ),
+        "S1RTC": (-10.132, -15.81),
+        "DEM": (456.555,),
+    },
+    stds={
+        "S2L2A": (
+            *(1396.137, 1280.788, 1170.872, 1167.83, 1176.989, 1146.266),
+            *(1186.601, 1216.544, 1200.161, 1910.06, 1048.237, 905.556),
+        ),
+        "S1RTC": (3.677, 3.682),
+        "DEM": (387.825,),
+    },
+)
+"""Those of ImpactMesh's wildfire set (`impactmesh_datamodule.py`)."""
+
 TERRAMIND_V1: Final = Statistics(
     means={name: modality.mean for name, modality in INPUT_MODALITIES.items()},
     stds={name: modality.std for name, modality in INPUT_MODALITIES.items()},
@@ -57,9 +77,13 @@ TERRAMIND_V1: Final = Statistics(
 PRESETS: Final[Mapping[str, Statistics]] = {
     "impactmesh_flood": IMPACTMESH_FLOOD,
     "terramind_v1": TERRAMIND_V1,
+    "impactmesh_fire": IMPACTMESH_FIRE,
 }
 
 DEFAULT_PRESET: Final = "impactmesh_flood"
+
+MASK_OF_PRESET: Final = {"impactmesh_fire": "_annotation_wildfire.", "impactmesh_flood": "_annotation_flood."}
+"""Presets that belong to a data set, by what the names of its masks contain."""
 
 Known = str | Mapping[str, Sequence[float]]
 Given = Known | None
@@ -85,6 +109,13 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
         if min(values) <= 0:
             raise ConfigError(f"stds of {name}: {min(values)}; expected positive numbers")
     return Statistics(found_means, found_stds, means if isinstance(means, str) else None)
+
+
+def preset_of(layout: Layout) -> str | None:
+    """Return the preset of the data set that a layout describes, by the names of its masks; None if it has none."""
+    return next(
+        (name for name, part in MASK_OF_PRESET.items() if any(part in mask for mask in layout.mask)), None
+    )
 
 
 def check_units(statistics: Statistics, layout: Layout) -> None:

@@ -123,7 +123,8 @@ def _checked_mask(
     if strange:
         expected = "0 or more" if classes is None else f"0 to {classes - 1}"
         raise LabelError(
-            f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored)"
+            f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored). Labels "
+            "count from 0; one that marks pixels to ignore goes into ignored_labels of a layout file (--layout)"
         )
     return mask
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -97,12 +98,29 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         _check_chips(paths, one, other, set(ids[one]) & set(ids[other]))
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
+        if len(set(scenes.values())) == 1:
+            raise SplitError(_one_scene(scenes))
         raise SplitError(
             f"{pluralize(len(overlap), 'scene')} in two splits ({join_first(sorted(overlap), 5)}), so that a "
             "test would see "
             "what was trained on; split by scene, or record it with --allow-scene-overlap"
         )
     return Splits(ids, scenes, tuple(sorted(overlap)))
+
+
+def _one_scene(scenes: Mapping[str, str]) -> str:
+    """Say what to do where the default rule takes the numbers of places, as in chip_102_104, for rows and columns."""
+    first, scene = min(scenes), next(iter(scenes.values()))
+    own = (
+        f" such as '^{re.escape(scene)}_' for these,"
+        if all(i.startswith(f"{scene}_") for i in scenes)
+        else ""
+    )
+    return (
+        f"the rule for scenes makes one scene, {scene!r}, of all {pluralize(len(scenes), 'chip')}, such as {first}; "
+        "say which scene each chip is cut from with --scenes (a CSV file of chip and scene, or a regular expression "
+        f"for what to strip from an id,{own} which makes each chip a scene), or go on with --allow-scene-overlap"
+    )
 
 
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:

@@ -94,6 +94,8 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         check_agreement(model, made)
         data.encoding = list(made.augmentation.encoding)
         data.timesteps = list(made.reading.timesteps)
+        if made.statistics.preset is not None:
+            data.means = data.stds = made.statistics.preset
         self.record = self._plain(self.config)
         if self._bare:
             model.model_args["backbone_pretrained"] = False

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from kornia.augmentation import GeometricAugmentationBase2D, GeometricAugmentationBase3D
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
@@ -24,8 +25,16 @@ from finetune.augment.encodings import Placement
 from finetune.augment.map_cache import MapCache
 from finetune.augment.planes import join_images
 from finetune.data.datamodule import STAGES
-from finetune.data.joined.dataset import JoinedDataset, Sample, list_samples, transforms_of
-from finetune.data.transforms import one_shape
+from finetune.data.joined.dataset import (
+    JoinedDataset,
+    Sample,
+    given_to_transform,
+    list_samples,
+    transforms_of,
+)
+from finetune.data.joined.reach import check_loaders, check_reached
+from finetune.data.transform_checks import check_values, find_fill
+from finetune.data.transforms import Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.model.shapes import check_shape
 
@@ -139,15 +148,37 @@ class JoinedDataModule(LightningDataModule):
         self.datamodule.trainer = self.trainer  # by which it tells training from validation
         self.datamodule.setup(stage)
         for split in STAGES[stage]:
-            dataset = getattr(self.datamodule, f"{split}_dataset", None)
-            if self.augmentation.plan.arrays and not isinstance(dataset, JoinedDataset):
-                dataset = self._join(dataset, split)
-                setattr(self.datamodule, f"{split}_dataset", dataset)
-            if dataset is not None:  # a baseline's too, or a network could scramble its images without a word
+            datasets = self._join_split(split)
+            for dataset in datasets:
+                # a baseline's too, or a network could scramble its images without a word
                 self._check_fits(dataset)
+            if split == "train" and self.augmentation.plan.arrays and isinstance(self._task, LightningModule):
+                with torch.random.fork_rng(devices=[]):
+                    check_reached(self._task, datasets[0][0], self.augmentation)
+
+    @property
+    def _task(self) -> Any:
+        return None if self.trainer is None else self.trainer.lightning_module
+
+    def _join_split(self, split: str) -> list[Any]:
+        """Join every dataset of a split: the one under its name, and those in a list, as for several test sets."""
+        named = getattr(self.datamodule, f"{split}_dataset", None)
+        listed = getattr(self.datamodule, f"{split}_datasets", None)
+        several = list(listed) if isinstance(listed, list | tuple) else []
+        if not self.augmentation.plan.arrays:
+            return [dataset for dataset in (named, *several) if dataset is not None]
+        # the one under the split's name is often the first of the list, and must stay the same object
+        joined = {id(dataset): self._join_once(dataset, split) for dataset in (named, *several)}
+        setattr(self.datamodule, f"{split}_dataset", joined[id(named)])
+        if several:
+            setattr(self.datamodule, f"{split}_datasets", [joined[id(dataset)] for dataset in several])
+        return list(joined.values())
+
+    def _join_once(self, dataset: Any, split: str) -> JoinedDataset:
+        return dataset if isinstance(dataset, JoinedDataset) else self._join(dataset, split)
 
     def _check_fits(self, dataset: Any) -> None:
-        """Stop here where sizes, times or shapes differ, and not in a worker or in the network."""
+        """Stop here, and not in a worker or the network, where sizes or times differ or transforms destroy."""
 
         def draw() -> tuple[int, int]:
             image = dataset[0]["image"]
@@ -155,9 +186,27 @@ class JoinedDataModule(LightningDataModule):
             return first.shape[-2], first.shape[-1]
 
         with torch.random.fork_rng(devices=[]):  # training then shuffles as it would without a store
+            given = given_to_transform(dataset)
             shape = one_shape(draw, transforms_of(dataset))
-        if self.trainer is not None:
-            check_shape(self.trainer.lightning_module, shape)
+        if given:
+            self._try_transforms(transforms_of(dataset), given)
+        if self._task is not None:
+            check_shape(self._task, shape)
+
+    def _try_transforms(self, transforms: Transforms, given: Mapping[str, NDArray[Any]]) -> None:
+        images = {name: value for name, value in given.items() if name != "mask"}
+        check_values(transforms, images, given.get("mask"))
+        fill = find_fill(transforms, next(iter(images.values())).shape[-3:-1])
+        ignored = getattr(self._task, "hparams", {}).get("ignore_index")
+        counted = (
+            () if fill is None else sorted(label for label in fill.labels if label >= 0 and label != ignored)
+        )
+        if fill is not None and counted and self._task is not None:
+            label = -1 if ignored is None else ignored
+            raise ConfigError(
+                f"transform {fill.transform} makes up to {fill.share:.0%} of an image's pixels, which come from no "
+                f"image and get label {counted[0]}; give it fill_mask: {label}, and the task ignore_index: {label}"
+            )
 
     def _join(self, dataset: Any, split: str) -> JoinedDataset:
         if dataset is None:
@@ -185,7 +234,7 @@ class JoinedDataModule(LightningDataModule):
             self._store_path,
             training=split == "train",
         )
-        self.samples[split] = samples
+        self.samples[split] = (*self.samples.get(split, ()), *samples)
         return joined
 
     @property
@@ -243,19 +292,25 @@ class JoinedDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Return batches of the training split."""
-        return self.datamodule.train_dataloader()
+        return self._checked_loaders("train")
 
     def val_dataloader(self) -> Any:
         """Return batches of the validation split."""
-        return self.datamodule.val_dataloader()
+        return self._checked_loaders("val")
 
     def test_dataloader(self) -> Any:
         """Return batches of the test split."""
-        return self.datamodule.test_dataloader()
+        return self._checked_loaders("test")
 
     def predict_dataloader(self) -> Any:
         """Return batches of the samples to predict."""
-        return self.datamodule.predict_dataloader()
+        return self._checked_loaders("predict")
+
+    def _checked_loaders(self, split: str) -> Any:
+        made = getattr(self.datamodule, f"{split}_dataloader")()
+        if self.augmentation.plan.arrays:
+            check_loaders(made, split)
+        return made
 
 
 def _timesteps_of(named: list[int] | None, extent: ChipShape, store: str) -> tuple[int, ...]:

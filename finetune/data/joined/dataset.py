@@ -162,6 +162,27 @@ class JoinedTransform:
         return made
 
 
+def given_to_transform(dataset: Any) -> dict[str, NDArray[Any]]:
+    """Return images and mask of the first sample as a dataset gives them to its transforms; empty without any."""
+    inner = dataset.inner if isinstance(dataset, JoinedDataset) else dataset
+    if transforms_of(inner) is None:
+        return {}
+    transform, given = inner.transform, dict[str, Any]()
+
+    def record(*positional: dict[str, Any], **named: Any) -> dict[str, Any]:
+        given.update(positional[0] if positional else named)
+        made: dict[str, Any] = transform(*positional, **named)
+        return made
+
+    inner.transform = record
+    try:
+        dataset[0]
+    finally:
+        inner.transform = transform
+    arrays = {name: value for name, value in given.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in arrays.items() if value.ndim > 2 or name == "mask"}
+
+
 def transforms_of(dataset: Any) -> A.Compose | None:
     """Return the Albumentations that all modalities of a dataset share, or None if none can be found."""
     transform = getattr(dataset, "transform", None)

@@ -1,0 +1,112 @@
+"""Check that joined planes reach what is trained: for every loader, and for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from augment_store.utils.text import single_line
+from finetune.augment.augmentation import Augmentation
+from finetune.augment.planes import join_images
+from finetune.data.joined.dataset import JoinedDataset
+from finetune.errors import ConfigError
+from finetune.model import BACKBONE
+from finetune.model.backbone import WidenedProjection
+from finetune.model.initialization import check_trainable
+
+
+def check_loaders(made: Any, split: str) -> None:
+    """Make sure that each loader of a split reads a dataset that is joined.
+
+    Args:
+        made: What the datamodule returns: a loader, or several in a list or a dict.
+        split: Its split, for messages.
+
+    Raises:
+        ConfigError: If one reads another dataset, whose samples would have no maps.
+    """
+    for number, loader in enumerate(_loaders(made)):
+        if not isinstance(loader.dataset, JoinedDataset):
+            raise ConfigError(
+                f"{split}_dataloader {number} reads a {type(loader.dataset).__name__} that was not joined, so its "
+                f"samples have no maps; keep every dataset of the split as {split}_dataset, or a list of them as "
+                f"{split}_datasets"
+            )
+
+
+def _loaders(made: Any) -> Iterator[DataLoader[Any]]:
+    if isinstance(made, Mapping):
+        made = list(made.values())
+    for entry in made if isinstance(made, list | tuple) else (made,):
+        if isinstance(entry, DataLoader):
+            yield entry
+        elif isinstance(entry, list | tuple | Mapping):
+            yield from _loaders(entry)
+
+
+def check_reached(task: LightningModule, sample: Mapping[str, Any], augmentation: Augmentation) -> None:
+    """Make sure that joined planes change the gradient of a parameter that is trained.
+
+    Args:
+        task: The task with its network, before training.
+        sample: A sample of the joined dataset, with ``maps``.
+        augmentation: What is joined.
+
+    Raises:
+        ConfigError: If nothing could be learnt from the planes; the message names the model's arguments to set.
+    """
+    check_trainable(task)
+    # our own backbone has a layer for the planes; whether another network reads them, only a try tells
+    if any(isinstance(module, WidenedProjection) for module in task.modules()):
+        return
+    try:
+        one, other = (_gradients(task, sample, augmentation, seed) for seed in (0, 1))
+    except Exception as error:
+        raise ConfigError(f"{_remedy(augmentation)} ({single_line(error)})") from error
+    if all(torch.equal(first, second) for first, second in zip(one, other, strict=True)):
+        raise ConfigError(_remedy(augmentation))
+
+
+def _remedy(augmentation: Augmentation) -> str:
+    return (
+        "the network does not read the joined planes, so nothing could be learnt from them; in model_args set "
+        f"backbone: {BACKBONE}, backbone_architecture to a plain TerraMind backbone such as terramind_v1_base, and "
+        f"backbone_encoding: [{', '.join(augmentation.encoding)}]"
+    )
+
+
+def _gradients(
+    task: nn.Module, sample: Mapping[str, Any], augmentation: Augmentation, seed: int
+) -> list[Tensor]:
+    """Gradients of the trained parameters for one image, the same in each call, and planes drawn with a seed."""
+    image = sample["image"]
+    by_modality = image if isinstance(image, Mapping) else {"image": image}
+    training = task.training
+    task.eval()  # dropout would differ, and batch norm would learn
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            images = {name: torch.randn(1, *values.shape) for name, values in by_modality.items()}
+            blank = {name: values[None] for name, values in sample["maps"].items()}
+            joined = join_images(augmentation.plan, images, blank, augmentation.token_modality)
+            torch.manual_seed(1 + seed)
+            drawn = {name: _drawn(images.get(name), values) for name, values in joined.items()}
+            output = task(drawn if isinstance(image, Mapping) else drawn["image"]).output
+            torch.manual_seed(0)
+            loss = (output * torch.randn_like(output)).sum()
+            trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+            found = torch.autograd.grad(loss, trained, allow_unused=True)
+            return [gradient for gradient in found if gradient is not None]
+    finally:
+        task.train(training)
+
+
+def _drawn(image: Tensor | None, joined: Tensor) -> Tensor:
+    """Replace the planes of a joined image by random ones."""
+    bands = 0 if image is None else image.shape[1]
+    return torch.cat([joined[:, :bands], torch.randn_like(joined[:, bands:])], dim=1)

@@ -1,0 +1,98 @@
+"""Statistics that are not the data's: audit of standardized values, presets known by data set."""
+
+import numpy as np
+import pytest
+
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import find_layout, shipped_layout
+from finetune import TimStoreDataModule
+from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
+from finetune.data.standardization_audit import find_concern, standardized_levels
+from finetune.errors import ConfigError
+from tests.worlds import write_folder_chips, write_tif
+
+DRAW = np.random.default_rng(0)
+BANDS = {"S2L2A": ("BLUE", "NIR_BROAD"), "S1RTC": ("VV", "VH"), "DEM": ("DEM",)}
+V1 = find_statistics("terramind_v1", None, BANDS)
+
+
+def concern(modality, *images, statistics=V1):
+    found = standardized_levels(modality, images, statistics)
+    return find_concern(found, statistics.preset)
+
+
+def test_levels_are_those_of_the_bands_that_have_data():
+    statistics = find_statistics({"S1RTC": [-10, -20]}, {"S1RTC": [2, 4]}, {"S1RTC": ("VV", "VH")})
+    one = np.stack([np.full((2, 2), -10.0), np.full((2, 2), np.nan)]).astype(np.float32)
+    two = np.stack([np.full((2, 2), -6.0), np.full((2, 2), np.nan)]).astype(np.float32)
+    levels = standardized_levels("S1RTC", [one, two], statistics)
+    assert (levels.means.tolist(), levels.stds.tolist()) == (
+        [1.0],
+        [1.0],
+    )  # (0 and 2) / 2: mean 1, deviation 1
+    assert (levels.low, levels.high) == (-10, -6)
+    assert concern("S1RTC", np.full((2, 4, 4), np.nan, np.float32)) is None
+
+
+@pytest.mark.parametrize("largest", [1, 100])  # fractions, and per cent
+def test_reflectance_in_another_unit_stops(largest):
+    image = DRAW.uniform(0, 0.5 * largest, (2, 16, 16)).astype(np.float32)
+    with pytest.raises(ConfigError, match=r"S2L2A: .* means and stds terramind_v1 .*reflectance × 10,000"):
+        concern("S2L2A", image)
+    own = find_statistics(
+        {"S2L2A": [0.25 * largest] * 2}, {"S2L2A": [0.1 * largest] * 2}, {"S2L2A": BANDS["S2L2A"]}
+    )
+    assert concern("S2L2A", image, statistics=own) is None
+
+
+def test_radar_in_hundredths_of_a_decibel_stops_and_linear_power_is_noted():
+    decibels = DRAW.normal(-12, 4, (2, 16, 16)).astype(np.float32)
+    assert concern("S1RTC", decibels) is None
+    with pytest.raises(ConfigError, match=r"S1RTC: .*the presets are for dB"):
+        concern("S1RTC", 100 * decibels)
+    assert "expected about 0 and 1" in concern("S1RTC", 10 ** (decibels / 10))  # as Phase 2 had it
+
+
+def test_constant_and_usual_values_are_let_through():
+    assert concern("DEM", np.zeros((1, 16, 16), np.float32)) is None  # which no statistics can change
+    assert concern("S2L2A", DRAW.normal(2000, 900, (2, 16, 16)).astype(np.float32)) is None
+
+
+def test_presets_belong_to_data_sets():
+    assert preset_of(shipped_layout("impactmesh")) == "impactmesh_flood"
+    assert preset_of(shipped_layout("impactmesh_fire")) == "impactmesh_fire"
+    assert preset_of(shipped_layout("folders")) is None
+    assert PRESETS["impactmesh_fire"].means["DEM"] == (456.555,)
+
+
+def test_wildfire_chips_are_found_by_their_masks_and_get_their_own_statistics(world, tmp_path):
+    root = tmp_path / "ImpactMesh-Fire"
+    for place in ("S2L2A", "S1RTC", "DEM"):
+        (root / "data" / place).mkdir(parents=True)
+        for file in (world.root / "data" / place).iterdir():
+            (root / "data" / place / file.name).symlink_to(file)
+    assert find_layout(root).name == "impactmesh"  # nothing tells
+    for chip_id in world.ids:
+        mask = np.zeros((1, 32, 32), np.int8)
+        write_tif(root / "data" / "MASK" / f"{chip_id}_annotation_wildfire.tif", mask)
+    assert ChipSet.open(root).layout.name == "impactmesh_fire"
+    module = TimStoreDataModule(str(root / "data"))
+    assert module.statistics.means["S2L2A"] == IMPACTMESH_FIRE.means["S2L2A"]
+    assert module.statistics.preset == "impactmesh_fire"
+    assert TimStoreDataModule(str(world.root)).statistics.preset == "impactmesh_flood"
+
+
+def test_the_audit_runs_before_training_on_what_the_network_gets(tmp_path, capsys):
+    root = tmp_path / "chips"
+    splits = {"train": ("a_0_0", "b_0_0"), "val": ("c_0_0",)}
+    write_folder_chips(root, [chip_id for ids in splits.values() for chip_id in ids])
+    (root / "split").mkdir()
+    for split, ids in splits.items():
+        (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        for chip_id in ids:
+            write_tif(root / "MASK" / f"{chip_id}.tif", np.ones((1, 32, 32), np.int8))
+    TimStoreDataModule(str(root), modalities=["S1RTC"]).setup("fit")
+    assert "no means and stds are named, so those of ImpactMesh's flood set" in capsys.readouterr().err
+    far = {"means": {"S1RTC": [9000, 9000]}, "stds": {"S1RTC": [3, 3]}}
+    with pytest.raises(ConfigError, match="S1RTC: after standardization by means and stds of the YAML"):
+        TimStoreDataModule(str(root), modalities=["S1RTC"], **far).setup("fit")
