@@ -28,7 +28,15 @@ from augment_store.utils.validation import STRICT, ValidationError, load_yaml, p
 
 SPLITS: Final = ("train", "val", "test")
 
-SHIPPED: Final = ("impactmesh", "impactmesh_fire", "sen1floods11", "pastis", "terratorch", "terramesh", "folders")
+SHIPPED: Final = (
+    "impactmesh",
+    "impactmesh_fire",
+    "sen1floods11",
+    "pastis",
+    "terratorch",
+    "terramesh",
+    "folders",
+)
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
 
 SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")

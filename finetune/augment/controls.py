@@ -188,3 +188,8 @@ CONTROLS: Final[Mapping[str, Control]] = {
     )
 }
 """By name."""
+
+
+def describe_controls() -> str:
+    """Say which controls there are, in a line for --help."""
+    return ", ".join(f"{control.name} ({control.made_of.replace('*', '')})" for control in CONTROLS.values())

@@ -153,6 +153,16 @@ PLANES_MODALITY: Final = "TIM"
 """Name of the new modality that holds the planes under the encoding ``modality``."""
 
 
+def describe_encodings() -> str:
+    """Say which encodings there are, in a line for --help."""
+    named = [kind for kind in MAPS.values() if isinstance(kind, CategoricalMap) and kind.modality is LULC]
+    classes = ", ".join(entry.name for kind in named for entry in _of_classes(kind))
+    values = ", ".join(kind.name for kind in MAPS.values() if isinstance(kind, ContinuousMap))
+    return (
+        f"{classes} (of classes); {VALUE} (of {values}); {TOKEN_PROBABILITY}; {MODALITY}; or {TOKENS} alone"
+    )
+
+
 class Placement(enum.Enum):
     """Position at which cached modalities enter the model."""
 

@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
+from augment_store.chips.shared_ground import find_copies
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import IGNORED_LABEL
-from augment_store.utils.text import format_size
+from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
@@ -40,7 +41,7 @@ from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardization_audit import AUDITED_CHIPS, find_concern, standardized_levels
 from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, SplitError
 from finetune.log_filters import notify
 from finetune.model.shapes import PADDED_TO, check_shape
 
@@ -82,7 +83,7 @@ class TimStoreDataModule(LightningDataModule):
         layout: How the chips lie on disk: a layout that ships, or a YAML file; by default detected from the files.
         scenes: Rule for a chip's scene: a CSV file of chip and scene, or a regular expression for what to strip
             from an id; by default the store's scenes, and without a store the layout's rule.
-        allow_scene_overlap: Whether a scene may be in two splits.
+        allow_scene_overlap: Whether a scene, or the same input under two ids, may be in two splits.
         memory_limit_mb: Memory the store's maps may take, in MiB; beyond it they are read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
@@ -227,6 +228,7 @@ class TimStoreDataModule(LightningDataModule):
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
         if stage == "fit":
+            self._check_copies()
             self._audit_standardized()
 
     @rank_zero_only
@@ -235,6 +237,20 @@ class TimStoreDataModule(LightningDataModule):
             notify(
                 f"no means and stds are named, so those of ImpactMesh's flood set ({DEFAULT_PRESET}) are used; name "
                 f"{', '.join(PRESETS)}, or numbers in the unit on disk"
+            )
+
+    def _check_copies(self) -> None:
+        """Make sure that no chip is, under two ids, in two splits.
+
+        Raises:
+            SplitError: Naming the chips.
+        """
+        copies = find_copies({split: survey.by_input for split, survey in self.surveys.items()})
+        if copies and not self.scene_rule.allow_overlap:
+            named = join_first([f"{one} and {other}" for one, other in copies], 5)
+            raise SplitError(
+                f"{pluralize(len(copies), 'pair')} of chips of two splits with the same input ({named}), so that "
+                "validation sees what was trained on; remove one of each pair, or go on with --allow-scene-overlap"
             )
 
     def _audit_standardized(self) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +44,13 @@ class SplitDigest:
         inputs: SHA-256 over chip ids and raw inputs, in hexadecimal.
         masks: SHA-256 over chip ids and masks, in hexadecimal; empty if none was read.
         shape: Height and width of the chips in pixels.
+        by_input: Chip of each input digest; without chips whose input has one value, such as empty ones.
     """
 
     inputs: str
     masks: str
     shape: tuple[int, int]
+    by_input: Mapping[bytes, str] = field(default_factory=dict)
 
 
 def open_chips(root: Path, layout: str | None) -> ChipSet:
@@ -77,13 +79,17 @@ def survey_chips(
     """
     inputs, masks = hashlib.sha256(), hashlib.sha256()
     shapes: dict[str, tuple[int, int]] = {}
+    by_input: dict[bytes, str] = {}
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
         shapes[chip_id] = chip.shape
         if store is not None:
             store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
         used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
-        inputs.update(chip_id.encode() + used.digests().tobytes())
+        digest = used.digests().tobytes()
+        inputs.update(chip_id.encode() + digest)
+        if any(raster.min() < raster.max() for raster in used.rasters.values()):
+            by_input[digest] = chip_id
         if rules.masks:
             masks.update(
                 chip_id.encode() + _checked_mask(chips, chip_id, chip.shape, rules.classes).tobytes()
@@ -92,7 +98,7 @@ def survey_chips(
         store.check(chips)
     _check_shapes(shapes)
     return SplitDigest(
-        inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values()))
+        inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values())), by_input
     )
 
 

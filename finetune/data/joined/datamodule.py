@@ -168,7 +168,10 @@ class JoinedDataModule(LightningDataModule):
         if not self.augmentation.plan.arrays:
             return [dataset for dataset in (named, *several) if dataset is not None]
         # the one under the split's name is often the first of the list, and must stay the same object
-        joined = {id(dataset): self._join_once(dataset, split) for dataset in (named, *several)}
+        joined: dict[int, JoinedDataset] = {}
+        for dataset in (named, *several):
+            if id(dataset) not in joined:
+                joined[id(dataset)] = self._join_once(dataset, split)
         setattr(self.datamodule, f"{split}_dataset", joined[id(named)])
         if several:
             setattr(self.datamodule, f"{split}_datasets", [joined[id(dataset)] for dataset in several])

@@ -1,5 +1,7 @@
 """Statistics that are not the data's: audit of standardized values, presets known by data set."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from augment_store.chips.layouts import find_layout, shipped_layout
 from finetune import TimStoreDataModule
 from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
 from finetune.data.standardization_audit import find_concern, standardized_levels
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, SplitError
 from tests.worlds import write_folder_chips, write_tif
 
 DRAW = np.random.default_rng(0)
@@ -96,3 +98,33 @@ def test_the_audit_runs_before_training_on_what_the_network_gets(tmp_path, capsy
     far = {"means": {"S1RTC": [9000, 9000]}, "stds": {"S1RTC": [3, 3]}}
     with pytest.raises(ConfigError, match="S1RTC: after standardization by means and stds of the YAML"):
         TimStoreDataModule(str(root), modalities=["S1RTC"], **far).setup("fit")
+
+
+def test_a_chip_under_two_ids_in_two_splits_stops(tmp_path):
+    root = tmp_path / "chips"
+    splits = {"train": ("a_0_0", "b_0_0"), "val": ("c_0_0",)}
+    write_folder_chips(root, [chip_id for ids in splits.values() for chip_id in ids])
+    (root / "split").mkdir()
+    for split, ids in splits.items():
+        (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        for chip_id in ids:
+            write_tif(root / "MASK" / f"{chip_id}.tif", np.ones((1, 32, 32), np.int8))
+    shutil.copy(root / "S1RTC" / "b_0_0.tif", root / "S1RTC" / "c_0_0.tif")
+    with pytest.raises(
+        SplitError, match=r"1 pair of chips of two splits with the same input \(b_0_0 and c_0_0\)"
+    ):
+        TimStoreDataModule(str(root), modalities=["S1RTC"], means="terramind_v1").setup("fit")
+    TimStoreDataModule(str(root), modalities=["S1RTC"], allow_scene_overlap=True).setup("fit")
+
+
+def test_one_scene_of_all_chips_is_said_as_such(tmp_path):
+    root = tmp_path / "chips"
+    splits = {"train": ("chip_1_2", "chip_3_4"), "val": ("chip_5_6",)}
+    write_folder_chips(root, [chip_id for ids in splits.values() for chip_id in ids])
+    (root / "split").mkdir()
+    for split, ids in splits.items():
+        (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+    expected = r"makes one scene, 'chip', of all 3 chips, such as chip_1_2; .*--scenes .* such as '\^chip_' for these"
+    with pytest.raises(SplitError, match=expected):
+        assert TimStoreDataModule(str(root), modalities=["S1RTC"]).splits
+    assert len(TimStoreDataModule(str(root), modalities=["S1RTC"], scenes="^chip_").splits.scenes) == 3
