@@ -11,6 +11,8 @@ from typing import Final
 from augment_store.cli.parser import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.io.remote import as_path
 from augment_store.utils.text import shipped_or_given
+from finetune.augment.controls import describe_controls
+from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
 
 COMMANDS: Final = ("fit", "validate", "test", "predict")
@@ -107,13 +109,12 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
         "--encoding",
         nargs="+",
         metavar="NAME",
-        help="onehot, probabilities, index, confidence (of classes); value (of NDVI, DEM …); token_probability; "
-        "modality; or tokens alone (default: what suits the store)",
+        help=f"{describe_encodings()} (default: what suits the store)",
     )
     group.add_argument(
         "--control",
         metavar="NAME",
-        help="shuffle (another chip's maps), analytic-ndvi (from the raw bands), constant",
+        help=describe_controls(),
     )
     group.add_argument(
         "--new-columns",
