@@ -27,6 +27,7 @@ def test_what_is_written_is_read(store, spec):
     assert store.chips_in(State.PENDING) == ("chip4",)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), chips=st.integers(1, 7), shard_chips=st.integers(1, 4))
 def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
