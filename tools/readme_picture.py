@@ -6,7 +6,6 @@ DEMO_RUN is the folder that `python -m demo --out DEMO_RUN` made.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -19,7 +18,6 @@ import rasterio
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from augment_store import AugmentStore, ChipSet, LegendTable
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, S2L2A, LegendClass
@@ -28,9 +26,6 @@ from augment_store.modalities.rendering import draw_radar, draw_relief, draw_rgb
 OUT: Final = Path("docs/images/pipeline.png")
 ARMS: Final = {"baseline": "fine-tune\nwithout maps", "tim_lulc": "fine-tune\nwith maps"}
 """Runs of the demo, and what the picture calls them."""
-
-COLORS: Final = 128
-"""Colors of the PNG, so that it stays below 200 kB."""
 
 BLUE: Final = S2L2A.bands.index("BLUE")
 BRIGHT: Final = 2000
@@ -149,9 +144,8 @@ def main(arguments: Sequence[str]) -> int:
     parsed = parser.parse_args(arguments)
     chips = ChipSet.open(parsed.run / "chips")
     figure = draw(panels(parsed.run, parsed.chip or choose_chip(chips), chips), verdict(parsed.run))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    Image.open(buffer).convert("RGB").quantize(COLORS).save(parsed.out, optimize=True)
+    # not a palette of 128 colors: radar's noise would take them all, and classes change theirs
+    figure.savefig(parsed.out, dpi=120, pil_kwargs={"optimize": True})
     sys.stdout.write(f"{parsed.out}: {parsed.out.stat().st_size // 1000} kB\n")
     return 0
 
