@@ -20,4 +20,5 @@ def main(arguments: Sequence[str]) -> int:
     name, words = GENERATE, list(arguments)
     if words and words[0] in COMMANDS:
         name, words = COMMANDS[words[0]], words[1:]
-    return run_guarded(importlib.import_module(name).prepare(words))
+    # parsing is guarded too: help goes to a terminal that may know ASCII alone
+    return run_guarded(lambda: importlib.import_module(name).prepare(words)())

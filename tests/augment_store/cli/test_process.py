@@ -116,6 +116,20 @@ def test_a_terminal_that_knows_ascii_alone(store, words):
     assert done.stdout.isascii()
 
 
+@pytest.mark.parametrize(
+    "module", ["augment_store", "generate", "generate audit", "finetune", "eval score", "demo"]
+)
+def test_help_on_a_terminal_that_knows_ascii_alone(module):
+    done = subprocess.run(
+        [sys.executable, "-m", *module.split(), "--help"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+
+
 def test_a_full_disk_behind_stdout_is_a_line(store):
     done = command("info", store, "--json", redirect="> /dev/full")
     assert done.returncode == 1
