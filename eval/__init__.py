@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import lazy_loader as lazy
 
+import terramind_weights  # noqa: F401 - before TerraTorch, so that it runs no code of the working folder
+
 __all__ = ["Comparison", "Score", "compare_arms"]
 
 if TYPE_CHECKING:

@@ -10,16 +10,18 @@ torch.Size([2, 22, 2, 32, 32])
 A run of `python -m finetune fit` can be reopened as TerraTorch's task with the trained weights, and its data:
 
 >>> from finetune import load_run
->>> task, data = load_run("runs/tim")
->>> data.setup("test")
->>> batch = next(iter(data.test_dataloader()))
->>> task(data.model_batch(batch)["image"]).output.shape  # image, class, y, x
+>>> loaded = load_run("runs/tim")
+>>> loaded.datamodule.setup("test")
+>>> batch = next(iter(loaded.datamodule.test_dataloader()))
+>>> loaded.task(loaded.datamodule.model_batch(batch)["image"]).output.shape  # image, class, y, x
 torch.Size([2, 5, 32, 32])
 """
 
 from typing import TYPE_CHECKING
 
 import lazy_loader as lazy
+
+import terramind_weights  # noqa: F401 - before TerraTorch, so that it runs no code of the working folder
 
 __all__ = ["JoinedDataModule", "PathOverrides", "TimStoreDataModule", "load_run"]
 

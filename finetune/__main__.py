@@ -12,15 +12,16 @@ from finetune.options import parse
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point; returns the exit status."""
+    """Run a command; return the exit status."""
     return run_guarded(lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     filter_warnings(REMARKS)
-    from finetune.run.preflight import check_early  # Zarr is imported here, for a store
+    from finetune.run.preflight import check_early, resume_interrupted  # Zarr is imported here, for a store
 
+    options = resume_interrupted(options)
     given = check_early(options)
     from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
 
@@ -30,7 +31,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def script() -> int:
-    """Entry point of the console script."""
+    """Run as the console script."""
     return main(sys.argv[1:])
 
 

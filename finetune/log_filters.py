@@ -1,4 +1,4 @@
-"""What a fine-tune says beside its results: notes, and none of the remarks of libraries that nobody needs to read."""
+"""Notes on stderr, and filters for noisy library warnings."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ LOGGERS: Final = (
 
 
 def notify(message: str) -> None:
-    """Says on stderr what of the user's settings was changed, or is doubtful."""
+    """Write a note on stderr: a setting of the user's that was changed, or is doubtful."""
     sys.stderr.write(f"note: {message}\n")

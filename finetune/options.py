@@ -50,6 +50,8 @@ class Options:
     weights: str | None = None
     init: Path | None = None
     ckpt_path: Path | None = None
+    recorded: bool = False
+    """Whether the YAML is the run's own and nobody named it, so that it may be someone else's."""
     custom_modules_path: str | None = None
     smoke: bool = False
     allow_scene_overlap: bool = False
@@ -57,12 +59,12 @@ class Options:
 
 
 def shipped_configs() -> tuple[str, ...]:
-    """Names of the YAMLs that ship with the package."""
+    """Return the names of the YAMLs that ship with the package."""
     return tuple(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 
 
 def parser() -> argparse.ArgumentParser:
-    """Parser of `python -m finetune`."""
+    """Make the parser of `python -m finetune`."""
     made = new_parser("finetune", DESCRIPTION, EXAMPLES)
     made.add_argument("command", choices=COMMANDS, help="what to do")
     shipped = ", ".join(shipped_configs())
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_store_arguments(made: argparse.ArgumentParser) -> None:
-    group = made.add_argument_group("what is joined to the chips")
+    group = made.add_argument_group("augmentation")
     group.add_argument(
         "--augment",
         type=as_path,
@@ -119,7 +121,7 @@ def _add_store_arguments(made: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--new-columns",
         choices=("zero", "random"),
-        help="start of the widened patch embedding (default: zero)",
+        help="initialization of the added patch-embedding columns (default: zero)",
     )
 
 
@@ -142,12 +144,13 @@ def _add_weight_arguments(made: argparse.ArgumentParser) -> None:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Checked options from the command line.
+    """Parse and check the options of the command line.
 
     Raises:
         ConfigError: If options contradict each other, or the YAML is not found.
         SystemExit: If argparse refuses an option, or help was asked for.
     """
+    # what argparse does not know is left to TerraTorch's parser
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
@@ -161,13 +164,14 @@ def parse(argv: Sequence[str]) -> Options:
         path = getattr(parsed, name)
         if path is not None and not path.is_file():
             raise ConfigError(f"--{name} {path}: no such file")
+    # a frozen dataclass holds tuples, argparse gives lists
     encoding = None if parsed.encoding is None else tuple(parsed.encoding)
     given = {**vars(parsed), "encoding": encoding, "config": find_config(parsed.config, parsed.run)}
-    return Options(**given, overrides=tuple(rest))
+    return Options(**given, recorded=parsed.config is None, overrides=tuple(rest))
 
 
 def find_config(name: str | None, run: Path) -> Path:
-    """Path of a YAML: the file of that name, the shipped one, or the run's own.
+    """Find a YAML: the file of that name, the shipped one, or the run's own.
 
     Raises:
         ConfigError: If there is none; the message lists those that ship.

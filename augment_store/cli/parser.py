@@ -122,7 +122,7 @@ def add_commands(
             module = command.load()
             subparser.epilog = _epilog(module.EXAMPLES)
             module.add_arguments(subparser)
-            subparser.set_defaults(run=module.run)
+            subparser.set_defaults(run_module=module.run)  # `run` is an argument of eval publish
 
 
 def run_command(
@@ -134,7 +134,7 @@ def run_command(
         parser = new_parser(program, description, examples)
         add_commands(parser, commands, arguments)
         parsed = parser.parse_args(arguments)
-        return cast(int, parsed.run(parsed))
+        return cast(int, parsed.run_module(parsed))
 
     return run_guarded(run)
 

@@ -60,15 +60,15 @@ def run(args: argparse.Namespace) -> int:
         )
     report = read_report(args.report)
     table = check_numbers(args.report, report)
-    RunManifest.read(args.run)
-    places = PathOverrides(args.chips, args.store, args.layout)
-    places.check()
+    manifest = RunManifest.read(args.run)
+    paths = PathOverrides(args.chips, args.store, args.layout)
+    paths.check()
     check_free(args.out)
     from eval.publish.folder import publish  # torch and TerraTorch are imported from here on
     from eval.publish.model_card import claim
 
     imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
-    publish(args.run, report, table, args.out, places=places, imprint=imprint)
+    publish(args.run, manifest, report, table, args.out, paths=paths, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")

@@ -48,22 +48,25 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    places = PathOverrides(args.chips, args.store, args.layout)
-    _check(args, places)
+    paths = PathOverrides(args.chips, args.store, args.layout)
+    manifests = _check(args, paths)
     from eval.score.load import open_checkpoint, open_run
     from eval.score.predict import score  # torch and TerraTorch are imported from here on
 
     for folder in args.runs:
         if args.config is None:
-            opened = open_run(folder, args.checkpoint, places)
+            loaded = open_run(folder, args.checkpoint, paths, manifests[folder])
         else:
-            opened = open_checkpoint(args.config, Path(args.checkpoint), places)
-        sys.stdout.writelines(f"{line}\n" for line in score(opened, folder).lines())
+            loaded = open_checkpoint(args.config, Path(args.checkpoint), paths)
+        sys.stdout.writelines(f"{line}\n" for line in score(loaded, folder).lines())
     return 0
 
 
-def _check(args: argparse.Namespace, places: PathOverrides) -> None:
+def _check(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, RunManifest]:
     """Make sure that every run, and what the options name, is there before the first is scored.
+
+    Returns:
+        Manifest of each run, which is read once.
 
     Raises:
         AugmentStoreError: If one is not, or options contradict each other.
@@ -78,6 +81,5 @@ def _check(args: argparse.Namespace, places: PathOverrides) -> None:
         read_yaml(args.config)
         if not Path(args.checkpoint).is_file():
             raise ScoreError(f"--checkpoint {args.checkpoint}: no such file")
-    places.check()
-    for folder in args.runs if args.config is None else ():
-        RunManifest.read(folder)
+    paths.check()
+    return {folder: RunManifest.read(folder) for folder in (args.runs if args.config is None else ())}

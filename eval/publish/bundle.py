@@ -20,11 +20,10 @@ from torch import Tensor
 
 from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE, UNIT_NAMES
 from augment_store.store.spec import units_on_disk
-from eval.score.load import Opened
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model import BACKBONE
-from finetune.run.config import read_yaml
+from finetune.run.load import LoadedRun
 
 WEIGHTS: Final = "model.safetensors"
 CONFIG: Final = "config.yaml"
@@ -55,25 +54,24 @@ class Bundle:
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
 
 
-def make_bundle(opened: Opened) -> Bundle:
+def make_bundle(loaded: LoadedRun) -> Bundle:
     """Convert a run's network to the form in which it is published.
 
     Args:
-        opened: The run with the weights to publish.
+        loaded: The run with the weights to publish.
     """
-    config = read_yaml(opened.config)
-    model = copy.deepcopy(config["model"])
+    model = copy.deepcopy(loaded.config["model"])
     arguments = model["init_args"]["model_args"]
-    placement = opened.datamodule.augmentation.plan.placement
+    placement = loaded.datamodule.augmentation.plan.placement
     widened = placement is Placement.BANDS
     native = placement is not Placement.TOKENS and not (widened and arguments.get("peft_config"))
-    tensors = {name: tensor.contiguous().clone() for name, tensor in opened.task.model.state_dict().items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in loaded.task.model.state_dict().items()}
     arguments |= {"backbone_pretrained": False}
     arguments.pop("backbone_weights", None)
     if native:
-        _in_native_terms(arguments, opened.datamodule)
+        _in_native_terms(arguments, loaded.datamodule)
         tensors = merge_columns(tensors)
-    return Bundle(tensors, {"model": model, "data": _data(config["data"])}, native)
+    return Bundle(tensors, {"model": model, "data": _data(loaded.config["data"])}, native)
 
 
 def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) -> None:

@@ -13,31 +13,33 @@ from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
 from eval.publish.recompute import CountsTable, check_own_counts
 from eval.publish.report import with_short_paths
-from eval.score.load import Opened, open_run
+from eval.score.load import open_run
 from eval.score.record import Score
 from eval.score.recorded import check_recipe
+from finetune.run.load import LoadedRun
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
-from terramind_weights.weight_files import sha256_of_file
 
 
 def publish(
     run: Path,
+    manifest: RunManifest,
     report: Report,
     table: CountsTable,
     out: Path,
     *,
-    places: PathOverrides,
+    paths: PathOverrides,
     imprint: PublicationInfo,
 ) -> None:
     """Write the bundle of a run, whole or not at all.
 
     Args:
         run: Run directory.
+        manifest: Its manifest.
         report: Report in which the run is one of the candidate's.
         table: The counts of that report.
         out: Folder to make.
-        places: Where chips and store are now.
+        paths: Where chips and store are now.
         imprint: Name, licence and credits.
 
     Raises:
@@ -46,19 +48,18 @@ def publish(
         OutputError: If the folder is taken or cannot be written.
     """
     with atomic_folder(out) as draft:
-        manifest = RunManifest.read(run)
-        opened = open_run(run, _compared_checkpoint(run, manifest, report), places)
-        check_recipe(opened.config, manifest)
-        check_own_counts(table, report, Score.read(run), sha256_of_file(opened.checkpoint))
-        _write(opened, manifest, with_short_paths(report), draft, imprint)
+        loaded = open_run(run, _compared_checkpoint(run, manifest, report), paths, manifest)
+        check_recipe(loaded)
+        check_own_counts(table, report, Score.read(run), loaded.checkpoint_sha256)
+        _write(loaded, manifest, with_short_paths(report), draft, imprint)
 
 
 def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:
     """Find which of a run's checkpoints the report's candidate is."""
     compared = {entry.origin.checkpoint_sha256 for entry in report.candidate.runs}
     checkpoints = manifest.checkpoints
-    for name, path in checkpoints.items():
-        if sha256_of_file(run / path) in compared:
+    for name in checkpoints:  # by the digest on record, which loading compares with the file
+        if manifest.checkpoint_sha256.get(name) in compared:
             return name
     raise PublishError(
         f"{run}: none of its checkpoints ({', '.join(checkpoints) or 'none'}) is the candidate of this report; publish "
@@ -67,9 +68,9 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> st
 
 
 def _write(
-    opened: Opened, manifest: RunManifest, report: Report, folder: Path, imprint: PublicationInfo
+    loaded: LoadedRun, manifest: RunManifest, report: Report, folder: Path, imprint: PublicationInfo
 ) -> None:
-    bundle, augmentation = make_bundle(opened), opened.datamodule.augmentation
+    bundle, augmentation = make_bundle(loaded), loaded.datamodule.augmentation
     spec = augmentation.maps.spec if augmentation.maps else None
     bundle.write(folder)
     write_json(folder / REPORT, report.model_dump(mode="json"))
@@ -79,9 +80,9 @@ def _write(
         imprint=imprint,
         manifest=manifest,
         report=report,
-        checkpoint_sha256=sha256_of_file(opened.checkpoint),
+        checkpoint_sha256=loaded.checkpoint_sha256,
         bundle=bundle,
-        inputs=input_bands(opened.datamodule),
+        inputs=input_bands(loaded.datamodule),
         planes=augmentation.plan.plane_names,
         spec=spec,
     )

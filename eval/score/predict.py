@@ -17,12 +17,12 @@ from augment_store.chips.layouts import wherever_run
 from augment_store.io.lock import file_lock
 from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
-from eval.score.load import Opened
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
 from eval.score.recorded import check_recipe
+from finetune.model.shapes import check_shape
 from finetune.run.geotiff import write_classes
+from finetune.run.load import LoadedRun
 from finetune.run.manifest_builder import augment_record
-from terramind_weights.weight_files import sha256_of_file
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
 HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
@@ -31,11 +31,11 @@ Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
 """Chip id, scene id, reference and predicted classes ``[H, W]``."""
 
 
-def score(opened: Opened, folder: Path) -> Score:
+def score(loaded: LoadedRun, folder: Path) -> Score:
     """Score a network on its test split and write counts, record and predicted maps.
 
     Args:
-        opened: The network and its data.
+        loaded: The network and its data.
         folder: Run directory to write to.
 
     Raises:
@@ -44,46 +44,46 @@ def score(opened: Opened, folder: Path) -> Score:
         OutputError: If the score cannot be written.
         StoreBusyError: If another process is scoring it.
     """
-    if opened.manifest is not None:
-        check_recipe(opened.config, opened.manifest)
-    opened.datamodule.setup("test")
-    if opened.manifest is not None:
-        root, splits = opened.datamodule.chips.root, opened.datamodule.splits
-        opened.manifest.check_held_out(opened.config.parent, root, splits.digests)
+    check_recipe(loaded)
+    loaded.datamodule.setup("test")
+    check_shape(loaded.task, loaded.datamodule.shapes["test"])
+    if loaded.manifest is not None:
+        root, splits = loaded.datamodule.chips.root, loaded.datamodule.splits
+        loaded.manifest.check_held_out(loaded.source, root, splits.digests)
     with file_lock(folder / FOLDER):
-        return _write(opened, folder)
+        return _write(loaded, folder)
 
 
-def _write(opened: Opened, folder: Path) -> Score:
-    names = opened.datamodule.class_names
+def _write(loaded: LoadedRun, folder: Path) -> Score:
+    names = loaded.datamodule.class_names
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictions = folder / FOLDER / PREDICTIONS
     predictions.mkdir(parents=True, exist_ok=True)
     discard(folder)
     chips, scenes, rows = [], [], []
-    for chip_id, scene_id, reference, predicted in _judge(opened, device):
+    for chip_id, scene_id, reference, predicted in _judge(loaded, device):
         rows.append(count_pixels(reference, predicted, len(names)))
         chips.append(chip_id)
         scenes.append(scene_id)
-        place = opened.datamodule.georeference("test", chip_id)
-        write_classes(predictions, opened.datamodule.chips, chip_id, predicted.astype(np.int16), place)
+        place = loaded.datamodule.georeference("test", chip_id)
+        write_classes(predictions, loaded.datamodule.chips, chip_id, predicted.astype(np.int16), place)
     counts = Counts(tuple(chips), tuple(scenes), names, np.stack(rows))
-    made = Score(folder, counts, _origin(opened, folder, counts, device))
+    made = Score(folder, counts, _origin(loaded, folder, counts, device))
     made.write()
     return made
 
 
 @torch.inference_mode()
-def _judge(opened: Opened, device: torch.device) -> Iterator[Judged]:
+def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
     """Predict chip by chip, by the same steps as TerraTorch's `test_step`."""
-    task = opened.task.to(device)
-    for loaded in opened.datamodule.test_dataloader():
-        batch = opened.datamodule.model_batch(move_data_to_device(loaded, device))
-        with _arithmetic(opened.precision, device):
+    task = loaded.task.to(device)
+    for given in loaded.datamodule.test_dataloader():
+        batch = loaded.datamodule.model_batch(move_data_to_device(given, device))
+        with _arithmetic(loaded.precision, device):
             output = task.handle_full_or_tiled_inference(batch["image"], task.tiled_inference_on_testing)
         predicted = to_segmentation_prediction(output).cpu().numpy()
         reference = task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
-        yield from zip(loaded["chip_id"], loaded["scene_id"], reference, predicted, strict=True)
+        yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
 
 
 def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
@@ -94,15 +94,15 @@ def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractCont
     return torch.autocast(device.type, half)
 
 
-def _origin(opened: Opened, folder: Path, counts: Counts, device: torch.device) -> Provenance:
-    manifest, datamodule = opened.manifest, opened.datamodule
+def _origin(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.device) -> Provenance:
+    manifest, datamodule = loaded.manifest, loaded.datamodule
     survey, store = datamodule.surveys["test"], datamodule.augmentation.store
     return Provenance(
         kind=ScoreSource.CHECKPOINT if manifest is None else ScoreSource.RUN,
         created=utc_now(),
-        source=str((opened.config if manifest is None else folder).resolve()),
-        checkpoint=str(opened.checkpoint.resolve()),
-        checkpoint_sha256=sha256_of_file(opened.checkpoint),
+        source=str((loaded.source if manifest is None else folder).resolve()),
+        checkpoint=str(loaded.checkpoint.resolve()),
+        checkpoint_sha256=loaded.checkpoint_sha256,
         chips=str(datamodule.chips.root.resolve()),
         test=split_record(counts, inputs=survey.inputs, masks=survey.masks),
         augment=augment_record(datamodule, "" if manifest is None else manifest.augment.new_columns),

@@ -16,7 +16,7 @@ from finetune.errors import ConfigError
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.config import read_yaml
 from finetune.run.manifest import CHECKPOINTS
-from finetune.run.recipe import Recipe, describe, differences, overridden, recipe_of
+from finetune.run.recipe import Recipe, describe, differences, recipe_of, with_overrides
 
 STARTS: Final = ("--init", "--weights")
 """Arguments of a training that say where its weights start."""
@@ -48,7 +48,7 @@ def plan(study: Study) -> tuple[Step, ...]:
     return (
         *(_generate(study, name) for name in study.stores),
         *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
-        *(_score(name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_score(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
         *(_zero_shot(study, name) for name in study.zero_shot),
         *(_compare(study, name) for name in study.comparisons),
     )
@@ -95,7 +95,7 @@ def _recipe(study: Study, arm: str) -> Recipe:
         )
     words = (*study.finetune_arguments, *entry.arguments)
     try:
-        return recipe_of(overridden(read_yaml(path), words), short_names=True)
+        return with_overrides(recipe_of(read_yaml(path), short_names=True), words)
     except ConfigError as error:
         raise StudyError(f"arm {arm}: config {entry.config}: {error}") from error
 
@@ -131,9 +131,13 @@ def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     )
 
 
-def _score(name: str, seed: int, run: Path) -> Step:
-    product = run / FOLDER / RECORD
-    return Step(f"score_{name}_{seed}", ("eval", "score", str(run)), product, (f"fit_{name}_{seed}",))
+def _score(study: Study, name: str, seed: int, run: Path) -> Step:
+    product, store = run / FOLDER / RECORD, study.arms[name].store
+    words: CommandArgs = ("eval", "score", str(run))
+    # a run never reads a URL that only its own record names
+    words += ("--chips", str(study.chips), *study.layout_words) if "://" in str(study.chips) else ()
+    words += ("--store", str(study.store(store))) if store and "://" in str(study.store(store)) else ()
+    return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",))
 
 
 def _zero_shot(study: Study, name: str) -> Step:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
@@ -43,6 +43,7 @@ from finetune.data.transform_checks import PixelGrid, check_values, find_fill, f
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError, SplitError
 from finetune.log_filters import notify
+from finetune.model.initialization import check_trainable
 from finetune.model.shapes import PADDED_TO, check_shape
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -143,9 +144,7 @@ class TimStoreDataModule(LightningDataModule):
         self.surveys: dict[str, SplitDigest] = {}
         self.datasets: dict[str, ChipDataset] = {}
         self.grids: dict[str, PixelGrid | None] = {}
-        self.task: nn.Module | None = (
-            None  # our command tells it; under Lightning's own, the trainer knows it
-        )
+        self.shapes: dict[str, tuple[int, int]] = {}
 
     # Data on disk ------------------------------------------------------------------------------------
 
@@ -299,7 +298,7 @@ class TimStoreDataModule(LightningDataModule):
             )
 
     def _check_fits(self, split: str) -> None:
-        """Stop before anything is trained if a batch or the network cannot take what transforms make of a chip."""
+        """Note the shape that transforms make of a chip, and stop if a batch or the network cannot take it."""
         dataset, transforms = self.datasets[split], self.transforms[split]
         seeds = itertools.count()
         with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
@@ -318,9 +317,12 @@ class TimStoreDataModule(LightningDataModule):
         self._note_fill(split, (height, width))
         if split in {"test", "predict"}:
             self._find_grid(split, (height, width))
-        task = self.task if self.trainer is None else self.trainer.lightning_module
-        if task is not None:
+        self.shapes[split] = shape
+        if self.trainer is not None:  # under terratorch's own command; ours checks its task itself
+            task = self.trainer.lightning_module
             check_shape(task, shape)
+            if self.trainer.state.fn == "fit":
+                check_trainable(task)
 
     @rank_zero_only
     def _note_fill(self, split: str, shape: tuple[int, int]) -> None:

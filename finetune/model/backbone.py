@@ -51,7 +51,7 @@ class WidenedProjection(nn.Linear):
             nn.init.zeros_(self.added.weight)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Embeds patches.
+        """Embed patches.
 
         Args:
             patches: ``[B, N, pixels · (bands + planes)]``, the band running fastest.
@@ -73,7 +73,7 @@ class WidenedProjection(nn.Linear):
 
 
 def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
-    """Forward pre-hook of a token embedding: the codebook indices of a grid ``[B, 1, H, W]``.
+    """Take the codebook indices of a grid ``[B, 1, H, W]``, as forward pre-hook of a token embedding.
 
     `finetune.augment.planes.make_token_grid` has repeated each index over its patch.
     """
@@ -92,7 +92,7 @@ def terramind_tim_store(
     weights: str | None = None,
     **architecture_arguments: Any,
 ) -> nn.Module:
-    """A TerraMind backbone that takes cached modalities.
+    """Build a TerraMind backbone that takes cached modalities.
 
     Args:
         architecture: Name of TerraTorch's backbone, for example ``terramind_v1_base``.
@@ -110,7 +110,7 @@ def terramind_tim_store(
         WeightsError: If weights are missing or are not this backbone's.
     """
     plan = plan_encoding(tuple(encoding))
-    _check(architecture, plan, new_columns)
+    _check(architecture, plan, new_columns, architecture_arguments)
     if pretrained:
         _check_published(architecture_arguments)
     added = _added_modalities(plan, token_modality)
@@ -129,7 +129,14 @@ def terramind_tim_store(
     return model
 
 
-def _check(architecture: str, plan: EncodingPlan, new_columns: str) -> None:
+def _check(
+    architecture: str, plan: EncodingPlan, new_columns: str, architecture_arguments: Mapping[str, Any]
+) -> None:
+    if "ckpt_path" in architecture_arguments:  # TerraTorch loads what fits and leaves the rest random
+        raise ConfigError(
+            f"backbone_ckpt_path {architecture_arguments['ckpt_path']}: not proven to be in use; give the file as "
+            "backbone_weights, with backbone_pretrained: true"
+        )
     if new_columns not in NEW_COLUMNS:
         raise ConfigError(f"new_columns {new_columns!r}; expected {' or '.join(NEW_COLUMNS)}")
     if architecture.endswith("_tim") and plan.placement is not Placement.NOWHERE:
@@ -139,7 +146,7 @@ def _check(architecture: str, plan: EncodingPlan, new_columns: str) -> None:
 
 
 def _check_published(arguments: Mapping[str, Any]) -> None:
-    """Makes sure that published weights can fit this backbone."""
+    """Make sure that published weights can fit this backbone."""
     if arguments.get("merge_method") == "concat":
         raise ConfigError(
             "merge_method concat adds a parameter that no published file has and TerraTorch never initialises; "
@@ -154,14 +161,14 @@ def _check_published(arguments: Mapping[str, Any]) -> None:
 
 
 def _added_modalities(plan: EncodingPlan, token_modality: str) -> list[str | dict[str, int]]:
-    """Modalities that the encoding adds, as TerraTorch names them: a new one with its number of channels."""
+    """Return the modalities that the encoding adds, as TerraTorch names them: a new one with its number of channels."""
     if plan.placement is Placement.MODALITY:
         return [{PLANES_MODALITY: plan.channels}]
     return [token_modality] if plan.placement is Placement.TOKENS else []
 
 
 def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """TerraTorch's backbone with random weights."""
+    """Build TerraTorch's backbone with random weights."""
     find_source(architecture)  # a plug-in registers its backbones when it is loaded
     if architecture not in TERRATORCH_BACKBONE_REGISTRY:
         raise ConfigError(f"unknown backbone {architecture!r}; expected a TerraMind backbone of TerraTorch")
@@ -172,7 +179,7 @@ def _build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def _checked_bands(bands: Mapping[str, Sequence[str]], modalities: Sequence[str]) -> dict[str, Sequence[str]]:
-    """Bands of modalities that are inputs."""
+    """Return the bands, after making sure that they are of modalities that are inputs."""
     strange = [name for name in bands if name not in modalities]
     if strange:
         raise ConfigError(
@@ -182,7 +189,7 @@ def _checked_bands(bands: Mapping[str, Sequence[str]], modalities: Sequence[str]
 
 
 def _make_room(model: Any, plan: EncodingPlan, carrier: str, token_modality: str, new_columns: str) -> None:
-    """Adds what the encoding needs; a modality of its own is there already, since TerraTorch builds it."""
+    """Add what the encoding needs; a modality of its own is there already, since TerraTorch builds it."""
     if plan.placement is Placement.BANDS:
         embedding = model.encoder_embeddings[model.mod_name_mapping[carrier]]
         embedding.proj = WidenedProjection(embedding.proj, plan.channels, new_columns)

@@ -1,4 +1,4 @@
-"""Whether TerraTorch's network takes images of a shape; parts of it were written for squares."""
+"""Check that TerraTorch's network takes images of a shape; parts of it were written for squares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMEDY: Final = "cut squares of the rasters (python -m augment_store cut), or cr
 
 
 def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
-    """Makes sure that a task takes images of a shape and puts their tokens back where they came from.
+    """Make sure that a task takes images of a shape and puts their tokens back where they came from.
 
     Args:
         task: TerraTorch's task, with its network.
@@ -34,6 +34,7 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
         ConfigError: If it does not.
     """
     _check_tiles(getattr(task, "tiled_inference_parameters", None) or {}, shape)
+    # rounded up to whole pairs of patches, as TerraTorch pads
     rows, columns = (-(-side // PADDED_TO) * PADDED_TO // PATCH_SIZE for side in shape)
     for module in task.modules():
         if isinstance(module, TerraMindTiM) and rows != columns:
@@ -49,14 +50,48 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
             )
 
 
+def check_smallest_batch(task: nn.Module, images: int, counted: str) -> None:
+    """Make sure that a decoder can train on the smallest batch of an epoch.
+
+    Batch norm over an image that is pooled to one pixel has a single value for each channel in a batch of one.
+
+    Args:
+        task: TerraTorch's task, with its network.
+        images: Number of images in the smallest batch.
+        counted: How that comes about, for the message.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if images > 1:
+        return
+    for name, module in task.named_modules():
+        if isinstance(module, nn.Sequential) and _normalizes_one_pixel(module):
+            raise ConfigError(
+                f"a batch of an epoch holds one chip ({counted}), and batch norm after the pooling in {name} needs "
+                "two; choose another data.init_args.batch_size"
+            )
+
+
+def _normalizes_one_pixel(layers: nn.Sequential) -> bool:
+    pools = [isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)) for layer in layers]
+    if True not in pools:
+        return False
+    # batch norm before the pooling sees the whole image
+    after = list(layers)[pools.index(True) + 1 :]
+    parts = (part for layer in after for part in layer.modules())
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
+
+
 def _rows_taken(neck: ReshapeTokensToImage, tokens: int) -> int | None:
-    """Rows that the neck assumes, without a look at the image: those it is told, or those of a square."""
+    """Return the rows that the neck assumes, without a look at the image: those it is told, or those of a square."""
     side = math.isqrt(tokens)
+    # without h the neck takes the square root of the number of tokens
     return neck.h or (side if side**2 == tokens else None)
 
 
 def _check_tiles(tiles: Mapping[str, Any], shape: tuple[int, int]) -> None:
-    """TerraTorch cuts tiles as soon as one side is longer than a tile, and then fails if the other is shorter."""
+    """Refuse images with one side longer and one shorter than a tile, on which TerraTorch's tiling fails."""
     if not tiles:
         return
     crop = tuple(tiles.get(f"{axis}_crop") or tiles.get("crop") or DEFAULT_CROP for axis in "hw")

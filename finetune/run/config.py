@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from augment_store.utils.text import single_line
 from augment_store.utils.validation import load_yaml
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
-from finetune.model import BACKBONE
+from finetune.model import BACKBONE, UNABLE_TO_IGNORE
 from finetune.options import Options
 from finetune.run.trainer import resolve_trainer
 
@@ -30,20 +31,36 @@ TAKEN: Final = ("ImpactMeshDataModule", "TimStoreDataModule")
 RENAMED: Final = ("scene_pattern", "scene_table")
 """Former arguments of the datamodule that `scenes` has replaced."""
 
+SECTIONS: Final = ("data", "model", "trainer", "optimizer", "lr_scheduler")
+"""Sections of a YAML that may be files of their own."""
+
 DEFAULT_SEED: Final = 42
 SMOKE_CHIPS: Final = 4
 
+TASK: Final = "SemanticSegmentationTask"
+UNPROVEN_WEIGHTS: Final = ("backbone_ckpt_path", "backbone_checkpoint_path")
+"""TerraTorch's keys for weights, which it loads as far as they fit."""
 
-def read_yaml(path: Path) -> Config:
-    """A YAML as plain values.
+TRAIN_OTHERS: Final = (
+    "train others by terratorch fit, joined with a store by finetune.data.joined.JoinedDataModule"
+)
+
+
+def read_yaml(path: Path, *, inline: bool = True) -> Config:
+    """Read a YAML as plain values.
+
+    Args:
+        path: The file.
+        inline: Whether a section may name a file beside it that holds its keys, as LightningCLI allows.
 
     Raises:
         ConfigError: If it cannot be read, or lacks the sections data and model.
     """
-    try:
-        config: Config = load_yaml(read_text(path))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({single_line(error)})") from error
+    config: Config = _load(path)
+    if inline and isinstance(config, dict):
+        named = {key: config[key] for key in SECTIONS if isinstance(config.get(key), str)}
+        files = {key: path.parent / name for key, name in named.items() if name.endswith((".yaml", ".yml"))}
+        config |= {key: _load(file) for key, file in files.items()}
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
@@ -51,8 +68,15 @@ def read_yaml(path: Path) -> Config:
     return config
 
 
+def _load(path: Path) -> Any:
+    try:
+        return load_yaml(read_text(path))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({single_line(error)})") from error
+
+
 def _check_renamed(data: Any, path: Path) -> None:
-    """Refuses the earlier names of the scene rule, which is now `scenes`."""
+    """Refuse the earlier names of the scene rule, which is now `scenes`."""
     old = [key for key in RENAMED if isinstance(data, dict) and key in data]
     if old:
         raise ConfigError(
@@ -63,7 +87,7 @@ def _check_renamed(data: Any, path: Path) -> None:
 
 
 def with_our_datamodule(given: Config, origin: Path) -> Config:
-    """A YAML with the datamodule of stage 2 in place of one whose arguments it accepts.
+    """Put the datamodule of stage 2 in place of one whose arguments it accepts.
 
     Raises:
         ConfigError: If it has any other datamodule; the message says how to write the section.
@@ -77,13 +101,54 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
             "batch_size, class_names and the transforms as they are; or keep yours under terratorch fit, joined with a "
             "store by finetune.data.joined.JoinedDataModule"
         )
+    check_model(given["model"], origin)
     if name != TAKEN[1]:
         notify(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")
     return {**given, "data": {**given["data"], "class_path": DATAMODULE}}
 
 
+def check_model(model: Config, origin: Path | str) -> None:
+    """Make sure that a model is one that this command trains, and that its weights can be proven.
+
+    Args:
+        model: Section of the configuration.
+        origin: Where it came from, for the message.
+
+    Raises:
+        ConfigError: If it is another task or another family of backbones, or names weights by another key than ours.
+    """
+    task = model.get("class_path")
+    if isinstance(task, str) and _is_other_task(task):
+        raise ConfigError(
+            f"{origin}: model.class_path: {task}; python -m finetune trains terratorch.tasks.{TASK}; "
+            f"{TRAIN_OTHERS}"
+        )
+    arguments = (model.get("init_args") or {}).get("model_args")
+    if not isinstance(arguments, dict):
+        return
+    backbone = arguments.get("backbone")
+    if isinstance(backbone, str) and not backbone.removeprefix("terratorch_").startswith("terramind_"):
+        raise ConfigError(
+            f"{origin}: model_args: backbone {backbone!r}; python -m finetune trains TerraMind backbones, such as "
+            f"terramind_v1_base; {TRAIN_OTHERS}"
+        )
+    for key in UNPROVEN_WEIGHTS:
+        if arguments.get(key) is not None:
+            raise ConfigError(
+                f"{origin}: model_args: {key} {arguments[key]} would leave what does not fit random, without a word; "
+                f"give --weights {arguments[key]}, or backbone_weights with backbone_pretrained: true, for a published "
+                "file, which is proven to be in use, and --init for a checkpoint of TerraTorch's task"
+            )
+
+
+def _is_other_task(named: str) -> bool:
+    """Tell TerraTorch's other tasks from its segmentation task, and from a user's own class derived from it."""
+    package, _, name = named.rpartition(".")
+    return name != TASK and (not package or package.split(".")[0] in ("terratorch", "torchgeo"))
+
+
 def section(config: Config, *names: str) -> Config:
-    """A nested section, created if it is missing.
+    """Return a nested section, created if it is missing.
 
     Raises:
         ConfigError: If something other than keys is in its place.
@@ -97,8 +162,8 @@ def section(config: Config, *names: str) -> Config:
     return config
 
 
-def normalise(given: Config) -> Config:
-    """A configuration with what stage 2 needs from any YAML of TerraTorch: its backbone, class names and a seed.
+def normalize(given: Config) -> Config:
+    """Add what stage 2 needs to any YAML of TerraTorch: its backbone, class names and a seed.
 
     Args:
         given: The YAML, with what the command line overrides.
@@ -108,12 +173,15 @@ def normalise(given: Config) -> Config:
             other.
     """
     config = copy.deepcopy(given)
+    check_model(section(config, "model"), "configuration")  # again, with what the command line overrides
     seed = config.setdefault("seed_everything", DEFAULT_SEED)
     data, model = section(config, "data", "init_args"), section(config, "model", "init_args")
+    # arms of one seed draw the same shuffled maps
     data.setdefault("control_seed", seed if _is_number(seed) else DEFAULT_SEED)
     model.setdefault("plot_on_val", False)
     arguments = section(model, "model_args")
     _use_our_backbone(arguments)
+    # band names stand once in a YAML, under data
     if data.get("bands") and arguments.get("backbone") == BACKBONE:
         arguments.setdefault("backbone_bands", data["bands"])
     data["class_names"] = _class_names(data, model)
@@ -121,7 +189,7 @@ def normalise(given: Config) -> Config:
 
 
 def _use_our_backbone(arguments: Config) -> None:
-    """Replaces a TerraMind that ``model_args`` names by the backbone that takes cached modalities."""
+    """Replace a TerraMind that ``model_args`` names by the backbone that takes cached modalities."""
     named, architecture = str(arguments.get("backbone", "")), arguments.get("backbone_architecture")
     if not named.startswith("terramind_") or named == BACKBONE:
         return
@@ -134,7 +202,7 @@ def _use_our_backbone(arguments: Config) -> None:
 
 
 def _class_names(data: Config, model: Config) -> list[str]:
-    """Names of the classes: the datamodule's, or the task's, or ``class 0`` and so on."""
+    """Return the names of the classes: the datamodule's, or the task's, or ``class 0`` and so on."""
     classes = model["model_args"].get("num_classes")
     if not isinstance(classes, int):
         raise ConfigError(
@@ -152,7 +220,7 @@ def _class_names(data: Config, model: Config) -> list[str]:
 
 
 def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
-    """The configuration of a run, except for what the data tell the model.
+    """Return the configuration of a run, except for what the data tell the model.
 
     Args:
         given: The YAML, with what the command line overrides.
@@ -162,9 +230,10 @@ def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
     Raises:
         ConfigError: If the YAML lacks what is needed, or contradicts itself or the command line.
     """
+    # the command line wins over the YAML
     config = {**given, "seed_everything": options.seed} if options.seed is not None else given
     _check_names(section(given, "data", "init_args"), section(given, "model", "init_args"))
-    config = normalise(config)
+    config = normalize(config)
     _check_training(config, options)
     resolve_data(config["data"]["init_args"], options)
     _resolve_weights(config["model"]["init_args"]["model_args"], options)
@@ -173,7 +242,7 @@ def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
 
 
 def _check_names(data: Config, model: Config) -> None:
-    """Two lists that differ would give one class' numbers another's name."""
+    """Refuse two lists that differ: one class' numbers would get another's name."""
     ours, theirs = (list(map(str, part.get("class_names") or ())) for part in (data, model))
     if ours and theirs and ours != theirs:
         raise ConfigError(
@@ -182,7 +251,7 @@ def _check_names(data: Config, model: Config) -> None:
 
 
 def _check_training(config: Config, options: Options) -> None:
-    """Makes sure that a training can be paired by its seed, and that its loss ignores what masks call ignored."""
+    """Make sure that a training can be paired by its seed, and that its loss ignores what masks call ignored."""
     seed, model = config["seed_everything"], config["model"]["init_args"]
     if not _is_number(seed):
         raise ConfigError(
@@ -195,8 +264,24 @@ def _check_training(config: Config, options: Options) -> None:
             "pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
             "file (--layout)"
         )
-    if "jaccard" not in str(model.get("loss")):  # TerraTorch's takes none
-        model["ignore_index"] = IGNORED_LABEL
+    arguments = model["model_args"]
+    unread = arguments.get("backbone_weights") and not arguments.get("backbone_pretrained")
+    if unread and options.ckpt_path is None and options.command == "fit":
+        raise ConfigError(
+            f"{options.config}: model_args: backbone_weights {arguments['backbone_weights']} is not read without "
+            "backbone_pretrained: true; add that, or leave the file out to train from random weights"
+        )
+    able = UNABLE_TO_IGNORE not in loss_names(model.get("loss"))
+    model["ignore_index"] = IGNORED_LABEL if able else None
+
+
+def loss_names(loss: Any) -> tuple[str, ...]:
+    """Return the names of a task's losses: one, a list, or a mapping to weights; none for a module of the user's."""
+    if loss is None:
+        return ("ce",)
+    if isinstance(loss, str):
+        return (loss,)
+    return tuple(map(str, loss)) if isinstance(loss, list | tuple | Mapping) else ()
 
 
 def _is_number(seed: object) -> bool:
@@ -204,7 +289,7 @@ def _is_number(seed: object) -> bool:
 
 
 def resolve_data(data: Config, options: Options) -> None:
-    """Sets what the datamodule reads and joins.
+    """Set what the datamodule reads and joins.
 
     Args:
         data: Arguments of the datamodule; changed.
@@ -215,6 +300,7 @@ def resolve_data(data: Config, options: Options) -> None:
     """
     # a chip set comes with its own splits, unless the command line names others
     if options.chips is not None:
+        # an override such as --data.init_args.val_split wins over the chip set's own split
         named = {word.split("=")[0].rsplit(".", 1)[-1] for word in options.overrides}
         splits = {f"{split}_split" for split in SPLITS} - named
         data |= {"data_root": str(options.chips), **dict.fromkeys(splits)}
@@ -226,6 +312,7 @@ def resolve_data(data: Config, options: Options) -> None:
     data["control"] = options.control or data.get("control")
     if options.encoding is not None:
         data["encoding"] = list(options.encoding)
+    # an evaluation draws the control's maps as the training did
     if options.command == "fit" and options.seed is not None:
         data["control_seed"] = options.seed
     if options.allow_scene_overlap:
@@ -235,7 +322,7 @@ def resolve_data(data: Config, options: Options) -> None:
 
 
 def _store(named: str | None, options: Options) -> str | None:
-    """The store of the command line, or of the YAML; the error for a missing one says who named it."""
+    """Return the store of the command line, or of the YAML; the error for a missing one says who named it."""
     store = str(options.augment) if options.augment is not None else named
     if not store or (as_path(store) / "zarr.json").is_file():
         return store

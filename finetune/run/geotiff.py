@@ -1,4 +1,4 @@
-"""Writing classes as GeoTIFFs; a file of its own, since maps that no network predicted are written without torch."""
+"""Write classes as GeoTIFFs; a module of its own, since maps that no network predicted are written without torch."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,8 @@ from finetune.data.dataset import find_bands
 from finetune.errors import ConfigError
 from finetune.log_filters import REMARKS
 from finetune.model import BACKBONE
+from finetune.model.losses import count_labeled_only
+from finetune.run.import_lock import import_lock
 from finetune.run.trust import CUSTOM_MODULES
 
 Config = dict[str, Any]
@@ -35,6 +39,7 @@ BUILD_ERRORS: Final = (
     ValueError,
     TypeError,
     KeyError,
+    IndexError,
     AttributeError,
     NotImplementedError,
     ImportError,
@@ -42,6 +47,14 @@ BUILD_ERRORS: Final = (
 )
 """Errors that TerraTorch and the classes a YAML names raise on values they do not accept."""
 
+
+BUILT_FROM: Final = frozenset(
+    {"albumentations", "peft", "segmentation_models_pytorch", "terratorch", "timm", "torch", "torchgeo"}
+)
+"""Packages whose classes a YAML builds; their own words on a wrong argument say most."""
+
+MAX_LENGTH: Final = 300
+"""Characters of an error's text that a message shows."""
 
 NOISE: Final = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
 """Beginnings of lines in which the parser talks about its own types."""
@@ -81,12 +94,13 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
-        """Settles what was given, with overrides and without defaults, before it becomes the configuration."""
+        """Settle what was given, with overrides and without defaults, before it becomes the configuration."""
         given = parser.parse_args(args, defaults=False)
         self.config = parser.parse_object(self._settle(self._plain(given)))
 
     def instantiate_classes(self) -> None:
-        """Builds the datamodule, tells the model, and builds the rest."""
+        """Build the datamodule, tell the model, and build the rest."""
+        # the datamodule knows timesteps and encoding, which the model is told before it is built
         alone = Namespace(data=self.config.data)  # type: ignore[no-untyped-call] # jsonargparse is untyped here
         made = self.parser.instantiate_classes(alone).data
         data, model = self.config.data.init_args, self.config.model.init_args
@@ -97,11 +111,13 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         if made.statistics.preset is not None:
             data.means = data.stds = made.statistics.preset
         self.record = self._plain(self.config)
+        # recorded first: the run keeps what it was started with
         if self._bare:
             model.model_args["backbone_pretrained"] = False
+        # the second pass takes the datamodule that exists instead of building another
         self.parser.add_instantiator(lambda _, *__, **___: made, TimStoreDataModule)
         super().instantiate_classes()
-        made.task = self.model
+        count_labeled_only(self.model)
 
     def _plain(self, config: Namespace) -> Config:
         plain: Config = yaml.safe_load(self.parser.dump(config, skip_validation=True))
@@ -115,8 +131,9 @@ def build(
     settle: Callable[[Config], Config] = dict,
     *,
     bare: bool = False,
+    recorded: bool = False,
 ) -> FinetuneCLI:
-    """Task, datamodule and trainer of a configuration.
+    """Build task, datamodule and trainer of a configuration.
 
     Args:
         given: The YAML, with our datamodule.
@@ -124,12 +141,14 @@ def build(
         overrides: Further options for TerraTorch's parser.
         settle: Turns the YAML with these options into the configuration of the run.
         bare: Whether to leave out the published weights, which a checkpoint is about to replace.
+        recorded: Whether the YAML is a recorded run's, by `finetune.run.trust.rebuild`.
 
     Raises:
         ConfigError: If the configuration has an unknown key or a wrong value, in one line.
         AugmentStoreError: If the datamodule or the backbone raises it.
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    lock = import_lock(given, overrides) if recorded else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), lock:
         filter_warnings(REMARKS)  # again, because importing TerraTorch puts its own filter in front
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
@@ -141,6 +160,9 @@ def build(
             ours = _our_error(error)
             if ours is not None:
                 raise ours from None
+            inside = _from_inside(error)
+            if inside is not None:
+                raise ConfigError(f"{origin}: cannot be built: {inside}") from error
             if isinstance(error, ArgumentError):
                 raise ConfigError(_parsers_message(str(error), origin)) from error
             if isinstance(error, BUILD_ERRORS):
@@ -149,14 +171,35 @@ def build(
 
 
 def _our_error(error: BaseException | None) -> AugmentStoreError | None:
-    """The first of this project's errors in the chain that led to an error."""
+    """Return the first of this project's errors in the chain that led to an error."""
     while error is not None and not isinstance(error, AugmentStoreError):
         error = error.__cause__ or error.__context__
     return error
 
 
+def _from_inside(error: BaseException | None) -> str | None:
+    """Return the sentence of the class that could not be built, without what the parser wraps around it.
+
+    A decoder with a wrong argument, for example: the parser would quote all its types and the whole configuration.
+    """
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
+        if isinstance(error, BUILD_ERRORS) and package in BUILT_FROM:
+            # the text of a KeyError is its argument with quotes
+            told = single_line(
+                str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+            )
+            # "list index out of range" alone says nothing
+            owners = [type(frame.f_locals["self"]).__name__ for frame in frames if "self" in frame.f_locals]
+            told = f"{owners[-1]}: {told}" if owners else told
+            return told if len(told) <= MAX_LENGTH else f"{told[:MAX_LENGTH]} …"
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def _parsers_message(message: str, origin: Path) -> str:
-    """What is wrong and where, from the parser's account of all the types it tried."""
+    """Say what is wrong and where, from the parser's account of all the types it tried."""
     said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
     lines = (line.strip(" -") for line in message.splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(NOISE))
@@ -164,7 +207,7 @@ def _parsers_message(message: str, origin: Path) -> str:
 
 
 def configure_backbone(arguments: dict[str, Any], augmentation: Augmentation) -> None:
-    """Tells the backbone what is joined to its inputs, overriding the YAML.
+    """Tell the backbone what is joined to its inputs, overriding the YAML.
 
     Args:
         arguments: The model's arguments, ``model_args``; changed.
@@ -194,7 +237,7 @@ def configure_backbone(arguments: dict[str, Any], augmentation: Augmentation) ->
 
 
 def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) -> None:
-    """Makes sure that data and model of a configuration agree on the inputs.
+    """Make sure that data and model of a configuration agree on the inputs.
 
     Args:
         model: Arguments of the task, with ``model_args``.
@@ -225,7 +268,7 @@ def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) ->
 
 
 def _check_time(timesteps: int, arguments: Mapping[str, Any]) -> None:
-    """TerraTorch's temporal wrapper wants several timesteps, and their number."""
+    """Make sure that TerraTorch's temporal wrapper gets several timesteps, and their number."""
     temporal = bool(arguments.get("backbone_use_temporal"))
     expected = arguments.get("backbone_temporal_n_timestamps")
     if temporal != (timesteps > 1) or (temporal and expected not in (None, timesteps)):

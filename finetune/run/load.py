@@ -1,104 +1,154 @@
-"""Opening a network with trained weights, and its data: a finished run, or any checkpoint with its YAML."""
+"""Load a network with trained weights and its data: a recorded run, or any checkpoint with its YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from terratorch.tasks import SemanticSegmentationTask
-from torch import Tensor
 
 from augment_store.io.remote import as_path
 from finetune.data.datamodule import TimStoreDataModule
-from finetune.run.config import Config, normalise, read_yaml, with_our_datamodule
+from finetune.errors import RunError
+from finetune.model.initialization import read_trained
+from finetune.run.config import Config, normalize, read_yaml, with_our_datamodule
 from finetune.run.lightning_cli import build
-from finetune.run.manifest import CONFIG, RunManifest
+from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
-from finetune.run.trust import check_trusted
-from terramind_weights.checkpoint import read_exact
+from finetune.run.trainer import PRECISION
+from finetune.run.trust import rebuild
+from terramind_weights.weight_files import sha256_of_file
 
 
-class Loaded(NamedTuple):
-    """A task in evaluation mode with trained weights, and its datamodule, not set up yet."""
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained network and its data; each file of the run was read once.
 
+    Attributes:
+        source: Run directory, or the YAML of a checkpoint that no run recorded.
+        manifest: The run's manifest; None for any other checkpoint.
+        config: The YAML as it was recorded, as plain values; only what is known to be harmless was built of it.
+        checkpoint: The weight file.
+        checkpoint_sha256: SHA-256 of that file, which the manifest was compared with.
+        task: TerraTorch's task in evaluation mode, with the trained weights.
+        datamodule: Its datamodule, not set up yet.
+    """
+
+    source: Path
+    manifest: RunManifest | None
+    config: Config
+    checkpoint: Path
+    checkpoint_sha256: str
     task: SemanticSegmentationTask
     datamodule: TimStoreDataModule
 
+    @property
+    def precision(self) -> str:
+        """Lightning precision, e.g. ``32-true``."""
+        if self.manifest is not None:
+            return self.manifest.cost.precision
+        return str((self.config.get("trainer") or {}).get("precision") or PRECISION)
 
-def load_run(run: str | Path, checkpoint: str = "best", places: PathOverrides | None = None) -> Loaded:
-    """The task of a run in evaluation mode with its trained weights, and its datamodule.
 
-    Call ``datamodule.setup("test")``; then ``datamodule.test_dataloader()`` yields batches with ``chip_id`` and
-    ``scene_id``, and ``task(datamodule.model_batch(batch)["image"]).output`` are their logits ``[B, class, H, W]``.
+def load_run(
+    run: str | Path,
+    checkpoint: str = "best",
+    paths: PathOverrides | None = None,
+    manifest: RunManifest | None = None,
+) -> LoadedRun:
+    """Load a run of `python -m finetune fit` with its trained weights.
+
+    Call ``loaded.datamodule.setup("test")``; then ``loaded.datamodule.test_dataloader()`` yields batches with
+    ``chip_id`` and ``scene_id``, and ``loaded.task(loaded.datamodule.model_batch(batch)["image"]).output`` are their
+    logits ``[B, class, H, W]``.
 
     Args:
-        run: Run directory of `python -m finetune fit`.
+        run: Run directory.
         checkpoint: ``best`` or ``last``.
-        places: Where chips and store are now.
+        paths: Where chips and store are now.
+        manifest: The run's manifest, if it has been read already.
 
     Raises:
         RunError: If the directory holds no run or no such checkpoint, or the checkpoint is not the one training left.
-        ConfigError: If its configuration would run code of a package that is not trusted.
+        ConfigError: If its configuration names a class or an argument that may run code of its own.
         MisfitError: If the checkpoint belongs to another network than the configuration's.
         AugmentStoreError: If the configuration, the store or the checkpoint cannot be used.
     """
-    run = Path(run)
-    manifest = RunManifest.read(run)
+    run, paths = Path(run), paths or PathOverrides()
+    manifest = RunManifest.read(run) if manifest is None else manifest
     weights = manifest.checkpoint(run, checkpoint)
-    plain = read_yaml(run / CONFIG)
-    check_trusted(plain, run / CONFIG)
-    places = places or PathOverrides()
-    return _load(_with_whole_paths(plain, manifest, places), run / CONFIG, weights, places)
+    config = read_yaml(run / CONFIG, inline=False)
+    known = rebuild(config, run / CONFIG, training=False, given=paths.arguments)
+    given = _with_whole_paths(known, manifest, paths, run)
+    task, datamodule = _load(given, run / CONFIG, weights, paths, recorded=True)
+    digest = manifest.checkpoint_sha256[checkpoint]  # which `checkpoint` has compared with the file's
+    return LoadedRun(run, manifest, config, weights, digest, task, datamodule)
 
 
-def _with_whole_paths(config: Config, manifest: RunManifest, places: PathOverrides) -> Config:
-    """A run's configuration with the manifest's absolute paths, where its own were relative to another folder."""
-    data = dict(config["data"].get("init_args") or {})
+def _with_whole_paths(config: Config, manifest: RunManifest, paths: PathOverrides, run: Path) -> Config:
+    """Replace paths that were relative to another folder by the manifest's absolute ones.
+
+    Raises:
+        RunError: If the manifest names a URL, which nobody asked to read.
+    """
+    data = dict(config["data"]["init_args"])
+    recorded = {
+        "data_root": manifest.data.root,
+        "augment": manifest.augment.store,
+        "layout": manifest.data.layout,
+    }
+    for name in set(recorded) - set(paths.arguments):
+        if "://" in (recorded[name] or ""):
+            raise RunError(
+                f"{run / MANIFEST}: {recorded[name]} is a URL; if it is yours, give it by --chips or --store"
+            )
     root, store = (as_path(str(data.get(name) or ".")) for name in ("data_root", "augment"))
-    if places.chips is None and not root.is_dir():
+    # paths of the YAML are relative to the folder in which the run was started
+    if paths.chips is None and not root.is_dir():
         data["data_root"] = manifest.data.root
-    if places.store is None and manifest.augment.store and not (store / "zarr.json").is_file():
+    if paths.store is None and manifest.augment.store and not (store / "zarr.json").is_file():
         data["augment"] = manifest.augment.store
-    if places.layout is None and data.get("layout") is not None:
+    if paths.layout is None and data.get("layout") is not None:
         data["layout"] = manifest.data.layout
     return {**config, "data": {**config["data"], "init_args": data}}
 
 
-def load_checkpoint(config: Path, checkpoint: Path, places: PathOverrides | None = None) -> Loaded:
-    """The task of any checkpoint of TerraTorch's segmentation task, with the YAML it was trained by, as `load_run`.
+def load_checkpoint(config: Path, checkpoint: Path, paths: PathOverrides | None = None) -> LoadedRun:
+    """Load any checkpoint of TerraTorch's segmentation task, with the YAML it was trained by, as `load_run`.
 
     Args:
         config: The YAML; the classes and modules it names are imported.
         checkpoint: Lightning checkpoint or bare state dict.
-        places: Where chips and store are.
+        paths: Where chips and store are.
 
     Raises:
         MisfitError: If the checkpoint belongs to another network than the YAML's.
         AugmentStoreError: If either cannot be read, or chips or store cannot be used.
     """
-    return _load(
-        with_our_datamodule(read_yaml(config), config), config, checkpoint, places or PathOverrides()
-    )
+    plain = with_our_datamodule(read_yaml(config), config)
+    task, datamodule = _load(plain, config, checkpoint, paths or PathOverrides())
+    return LoadedRun(config, None, plain, checkpoint, sha256_of_file(checkpoint), task, datamodule)
 
 
-def _load(plain: Config, origin: Path, checkpoint: Path, places: PathOverrides) -> Loaded:
-    given = _for_evaluation(plain, places)
-    cli = build(given, origin, settle=normalise, bare=True)
-    state: Mapping[str, Tensor] = read_exact(checkpoint, cli.model).tensors
+def _load(
+    config: Config, origin: Path, checkpoint: Path, paths: PathOverrides, *, recorded: bool = False
+) -> tuple[SemanticSegmentationTask, TimStoreDataModule]:
+    given = _for_evaluation(config, paths)
+    cli = build(given, origin, settle=normalize, bare=True, recorded=recorded)
+    state = read_trained(checkpoint, cli.model).tensors
     # the checkpoint holds the network alone; the criterion keeps its own tensors
     cli.model.load_state_dict({**cli.model.state_dict(), **state}, strict=True)
-    return Loaded(cli.model.eval(), cli.datamodule)
+    return cli.model.eval(), cli.datamodule
 
 
-def _for_evaluation(config: Mapping[str, Any], places: PathOverrides) -> Config:
-    """A configuration without what only training needs: how it is run, logged and saved."""
+def _for_evaluation(config: Mapping[str, Any], paths: PathOverrides) -> Config:
+    """Leave out what only training needs: how it is run, logged and saved."""
     data = dict(config["data"].get("init_args") or {})
-    if places.chips is not None:
-        data |= {"data_root": str(places.chips), "train_split": None, "val_split": None, "test_split": None}
-    if places.layout is not None:
-        data["layout"] = places.layout
-    if places.store is not None:
-        data["augment"] = str(places.store)
+    if paths.chips is not None:  # a chip set comes with its own splits
+        data |= {"train_split": None, "val_split": None, "test_split": None}
+    data |= paths.arguments
+    # nothing of the training's trainer is needed, and its devices may not be here
     trainer = {"logger": False, "enable_checkpointing": False}
     return {**config, "trainer": trainer, "data": {**config["data"], "init_args": data}}

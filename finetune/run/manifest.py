@@ -124,7 +124,7 @@ class CostRecord:
         steps: Optimizer steps taken.
         wall_seconds: Seconds from start to end, reading and checking included; for a resumed run, over all its parts.
         device: Kind of device; of a resumed run all of them, one after another.
-        precision: Lightning's name of the arithmetic.
+        precision: Lightning precision, e.g. ``32-true``.
     """
 
     parameters: int
@@ -174,19 +174,20 @@ class RunManifest:
     git_commit: str | None
 
     def write(self, run: Path) -> None:
-        """Writes it into a run directory, whole or not at all."""
+        """Write it into a run directory, whole or not at all."""
         text = json.dumps(
             {"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
         )
         atomic_write(run / MANIFEST, [text.encode() + b"\n"])
 
     def known_at_start(self) -> dict[str, Any]:
-        """Plain values without what only training tells, for loggers that take a value once."""
+        """Return plain values without what only training tells, for loggers that take a value once."""
+        # loggers such as MLflow refuse a value that changes later
         later = ("complete", "cost", "checkpoints", "checkpoint_sha256")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in later}
 
     def checkpoint(self, run: Path, name: str) -> Path:
-        """A checkpoint file, checked to be the one that training left.
+        """Return a checkpoint file, after making sure that it is the one that training left.
 
         Args:
             run: Run directory.
@@ -199,6 +200,7 @@ class RunManifest:
             there = ", ".join(self.checkpoints) or "none"
             raise RunError(f"{run}: no {name} checkpoint; there is {there}")
         path = run / self.checkpoints[name]
+        # a manifest from someone else could name any file of this machine
         if not path.resolve().is_relative_to(run.resolve()):
             raise RunError(
                 f"{run / MANIFEST}: the {name} checkpoint {self.checkpoints[name]!r} lies outside the run"
@@ -214,7 +216,7 @@ class RunManifest:
         return path
 
     def check_complete(self, run: Path) -> None:
-        """Makes sure that a run finished its training.
+        """Make sure that a run finished its training.
 
         Raises:
             RunError: If it did not.
@@ -225,7 +227,7 @@ class RunManifest:
             )
 
     def check_held_out(self, run: Path, root: Path, digests: Mapping[str, str]) -> None:
-        """Makes sure that no test chip can have been trained on, if splits are no longer those of the training.
+        """Make sure that no test chip can have been trained on, if splits are no longer those of the training.
 
         Present splits share no chip. So the test chips are safe if they are those that were the test split when the run
         was trained, or if it was trained and validated on what are those splits now.
@@ -239,6 +241,7 @@ class RunManifest:
             RunError: If neither holds.
         """
         then = self.data.splits
+        # present splits share no chip, so two that are the same settle the third
         same = {name: digests.get(name) == record.ids for name, record in then.items()}
         if not (same.get("test") or (same.get("train") and same.get("val"))):
             differing = ", ".join(name for name, held in same.items() if not held)
@@ -249,7 +252,7 @@ class RunManifest:
 
     @classmethod
     def read(cls, run: Path) -> Self:
-        """Reads the manifest of a run directory.
+        """Read the manifest of a run directory.
 
         Raises:
             RunError: If there is none, or it is not one this version wrote.

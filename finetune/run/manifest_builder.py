@@ -1,4 +1,4 @@
-"""Filling in a run's manifest."""
+"""Fill in a run's manifest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PACKAGES: Final = (
 def make_manifest(
     options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str, processes: int
 ) -> RunManifest:
-    """Manifest of a run that is about to start; `complete_manifest` completes it.
+    """Make the manifest of a run that is about to start; `complete_manifest` completes it.
 
     Args:
         options: The command line.
@@ -77,6 +77,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
     splits, records = datamodule.splits, {}
     digests = splits.digests
     for name, ids in splits.ids.items():
+        # only splits that were set up have been read
         survey = datamodule.surveys.get(name)
         records[name] = SplitRecord(
             chips=len(ids),
@@ -97,7 +98,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
 
 
 def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
-    """What a datamodule joins to its chips."""
+    """Record what a datamodule joins to its chips."""
     augmentation = datamodule.augmentation
     store, maps = augmentation.store if augmentation.depends_on_store else None, augmentation.maps
     return AugmentRecord(
@@ -132,7 +133,7 @@ def _start_record(options: Options, model: dict[str, Any]) -> StartRecord:
 
 
 def resume_manifest(manifest: RunManifest, earlier: RunManifest, run: Path) -> RunManifest:
-    """Manifest of a run that resumes: it keeps the earlier one's time of creation, start and cost so far.
+    """Make the manifest of a run that resumes: it keeps the earlier one's time of creation, start and cost so far.
 
     Args:
         manifest: Manifest of what is about to resume, by `make_manifest`.
@@ -150,6 +151,7 @@ def resume_manifest(manifest: RunManifest, earlier: RunManifest, run: Path) -> R
             "was started with, on as many devices of the same kind, or start an arm of its own with --init and another "
             "--run"
         )
+    # where the weights came from is settled by the first part of a run
     start = dataclasses.replace(earlier.start, resumed=manifest.start.resumed)
     return dataclasses.replace(
         manifest,
@@ -165,7 +167,7 @@ def resume_manifest(manifest: RunManifest, earlier: RunManifest, run: Path) -> R
 
 
 def _then(earlier: str, now: str) -> str:
-    """What a run was trained with, part by part."""
+    """Join what the parts of a run were trained with, one after another."""
     return (
         now
         if earlier in ("", now)
@@ -176,7 +178,8 @@ def _then(earlier: str, now: str) -> str:
 
 
 def _identity(manifest: RunManifest) -> dict[str, object]:
-    """What must not change when a run is resumed, by its name in the manifest."""
+    """List what must not change when a run is resumed, by its name in the manifest."""
+    # paths may change between the parts of a run, digests may not
     splits = {f"data.splits.{name}": split for name, split in manifest.data.splits.items()}
     joined = {
         f"augment.{name}": getattr(manifest.augment, name)
@@ -189,7 +192,7 @@ def _identity(manifest: RunManifest) -> dict[str, object]:
 def complete_manifest(
     manifest: RunManifest, task: nn.Module, trainer: Trainer, run: Path, seconds: float, *, complete: bool
 ) -> RunManifest:
-    """The manifest with the run's total cost, earlier parts included, and its checkpoints."""
+    """Complete a manifest with the run's total cost, earlier parts included, and its checkpoints."""
     cost = CostRecord(
         parameters=sum(parameter.numel() for parameter in task.parameters()),
         trainable_parameters=sum(p.numel() for p in task.parameters() if p.requires_grad),
@@ -199,6 +202,7 @@ def complete_manifest(
         device=_then(manifest.cost.device, trainer.strategy.root_device.type),
         precision=str(trainer.precision),
     )
+    # a run cut down to a few steps, or stopped in its first epoch, leaves none
     names = ("best", "last")
     checkpoints = {
         name: f"{CHECKPOINTS}/{name}.ckpt" for name in names if (run / CHECKPOINTS / f"{name}.ckpt").is_file()
@@ -210,14 +214,14 @@ def complete_manifest(
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout this package is run from, ``-dirty`` if it was changed; None outside a checkout."""
+    """Return the commit of the checkout this package is run from, ``-dirty`` if changed; None outside a checkout."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, perhaps inside another project's checkout
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def _git(*words: str) -> str | None:
-    """What git answers in this folder, or None if it fails or is not installed."""
+    """Return git's answer in this folder, or None if it fails or is not installed."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False

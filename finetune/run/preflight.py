@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,11 @@ from augment_store.utils.validation import ValidationError, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.split_checks import open_chips
 from finetune.errors import ConfigError, RunError
+from finetune.log_filters import notify
 from finetune.options import Options
 from finetune.run.config import Config, read_yaml, resolve_data, with_our_datamodule
-from finetune.run.manifest import CHECKPOINTS, CONFIG
-from finetune.run.trust import CUSTOM_MODULES, check_trusted
+from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
+from finetune.run.trust import CUSTOM_MODULES, rebuild
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class _Joined:
     scenes: str | None = None
 
 
+FOUND_BY_TERRATORCH: Final = "custom_modules"
+"""Folder of the working directory that `terratorch` imports unasked; we do not, see `terramind_weights`."""
+
+REQUEUED: Final = "hpc_ckpt_*.ckpt"
+"""Checkpoints that Lightning saves in the run directory before SLURM requeues a job."""
+
 READ: Final = frozenset(_Joined.__annotations__)
 
 
 def check_early(options: Options) -> Config:
-    """Checks the YAML, the run directory, the store's header and the folder of the chips.
+    """Check the YAML, the run directory, the store's header and the folder of the chips.
 
     Returns:
         The YAML, with our datamodule.
@@ -54,21 +62,29 @@ def check_early(options: Options) -> Config:
 
 
 def _given(options: Options) -> Config:
-    """The YAML; one found in a run, which may be someone else's, must not run any code of its own."""
-    given = read_yaml(options.config)
-    if options.config == options.run / CONFIG:  # a YAML named by the user is trusted
-        check_trusted(given, options.config, options.custom_modules_path)
+    """Read the YAML; one found in a run, which may be someone else's, is rebuilt from what is harmless."""
+    given = read_yaml(options.config, inline=not options.recorded)
+    if options.recorded:  # a YAML that the user names is trusted
+        named = {"data_root": options.chips, "augment": options.augment, "layout": options.layout}
+        anew = {key: str(value) for key, value in named.items() if value is not None}
+        given = rebuild(given, options.config, training=options.command == "fit", given=anew)
+        given["data"]["init_args"] |= anew
     if options.custom_modules_path is not None:
         given[CUSTOM_MODULES] = options.custom_modules_path
+    elif given.get(CUSTOM_MODULES) is None and Path(FOUND_BY_TERRATORCH).is_dir() and not options.recorded:
+        notify(
+            f"./{FOUND_BY_TERRATORCH} is not imported; if it is yours, add --{CUSTOM_MODULES} {FOUND_BY_TERRATORCH}"
+        )
     return with_our_datamodule(given, options.config)
 
 
 def check_free(options: Options) -> None:
-    """A run directory holds one run; one that left no checkpoint, such as a smoke run, may be replaced.
+    """Refuse a directory that holds a run, unless it left no checkpoint, as a smoke run does.
 
     Raises:
         RunError: If there is a run in it, and the command does not resume it.
     """
+    # the last is named first, since it resumes
     left = sorted((options.run / CHECKPOINTS).glob("*.ckpt"), key=lambda path: path.stem != "last")
     if options.ckpt_path is None and left:
         raise RunError(
@@ -76,8 +92,34 @@ def check_free(options: Options) -> None:
         )
 
 
+def resume_interrupted(options: Options) -> Options:
+    """Let the same command resume a training that was interrupted, by a signal or by preemption.
+
+    A run whose manifest says that it is not complete resumes from its newest checkpoint; `resume_manifest` refuses to
+    do so as another run.
+
+    Raises:
+        RunError: If the manifest cannot be read.
+    """
+    again = options.command == "fit" and options.ckpt_path is None and not options.smoke
+    if not again or not (options.run / MANIFEST).is_file() or RunManifest.read(options.run).complete:
+        return options
+    newest = _newest_checkpoint(options.run)
+    if newest is None:
+        return options
+    notify(f"{options.run}: its training was interrupted; resumes from {newest}")
+    return dataclasses.replace(options, ckpt_path=newest, init=None)  # which the run has started from
+
+
+def _newest_checkpoint(run: Path) -> Path | None:
+    # killed within the first epoch, a run may have its best checkpoint but no last
+    kept = [path for name in ("last", "best") if (path := run / CHECKPOINTS / f"{name}.ckpt").is_file()]
+    # SLURM's checkpoint lies within an epoch, so the newer of the two has more steps
+    return max([*kept[:1], *run.glob(REQUEUED)], key=lambda path: path.stat().st_mtime, default=None)
+
+
 def _check_weights(options: Options) -> None:
-    """A run that resumes has its weights from the checkpoint."""
+    """Make sure that weights are where the command line says, unless the run resumes from a checkpoint."""
     weights = options.weights
     if weights not in (None, "hub", "random") and options.ckpt_path is None and not Path(weights).exists():
         raise ConfigError(
@@ -86,7 +128,7 @@ def _check_weights(options: Options) -> None:
 
 
 def _says_what_is_read(word: str) -> bool:
-    """Whether an override, which only TerraTorch's parser can read, changes what is checked here."""
+    """Return whether an override, which only TerraTorch's parser can read, changes what is checked here."""
     name = word.split("=")[0].rstrip("+")
     return name in ("--data", "--data.init_args") or (
         name.startswith("--data.") and name.split(".")[-1] in READ
@@ -94,7 +136,7 @@ def _says_what_is_read(word: str) -> bool:
 
 
 def _check_data(data: Any, options: Options) -> None:
-    """Opens the store and the chips as the datamodule will."""
+    """Open the store and the chips as the datamodule will."""
     try:
         _joined(data)
         resolved = copy.deepcopy(data)
@@ -130,8 +172,14 @@ class PathOverrides:
     store: Path | None = None
     layout: str | None = None
 
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of the datamodule that they replace."""
+        given = {"data_root": self.chips, "augment": self.store, "layout": self.layout}
+        return {name: str(value) for name, value in given.items() if value is not None}
+
     def check(self) -> None:
-        """Makes sure that there are chips and a store where they are said to be.
+        """Make sure that there are chips and a store where they are said to be.
 
         Raises:
             AugmentStoreError: If there are not.

@@ -5,7 +5,6 @@ What an arm is about is left out by name, so that a setting which TerraTorch add
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import re
@@ -18,7 +17,6 @@ from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import LISTED
 from finetune.augment.encodings import TRAINED_LAYERS
 from finetune.data.normalization import DEFAULT_PRESET
-from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.run.config import Config, section
 from finetune.run.trainer import WHOLE_CHECKPOINTS
@@ -74,7 +72,7 @@ SUBCLASSES: Final = ("data", "model", "optimizer", "lr_scheduler")
 
 
 def recipe_of(config: Config, *, short_names: bool = False) -> dict[str, str]:
-    """The recipe of a configuration.
+    """Return the recipe of a configuration.
 
     Args:
         config: A YAML, or what a run keeps of it, as plain values.
@@ -95,13 +93,13 @@ def recipe_of(config: Config, *, short_names: bool = False) -> dict[str, str]:
 
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
-    """Settings that differ: key, value of the one and of the other."""
+    """List settings that differ: key, value of the one and of the other."""
     pairs = ((key, one.get(key, "default"), other.get(key, "default")) for key in sorted({*one, *other}))
     return [(key, ours, theirs) for key, ours, theirs in pairs if ours != theirs]
 
 
 def describe(found: Sequence[tuple[str, str, str]], one: str, other: str) -> str:
-    """The first differences of two named recipes, for a message; empty without any."""
+    """Describe the first differences of two named recipes, for a message; empty without any."""
     said = [f"{key} is {_cut(ours)} in {one}, {_cut(theirs)} in {other}" for key, ours, theirs in found]
     return "; ".join(said[:LISTED]) + (f"; and {len(said) - LISTED} more" if len(said) > LISTED else "")
 
@@ -110,38 +108,34 @@ def _cut(text: str) -> str:
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"
 
 
-def overridden(config: Config, words: Sequence[str]) -> Config:
-    """A YAML with what a command line says of its keys, as in ``--trainer.max_epochs 5``.
+def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
+    """Return a recipe with what a command line says of its settings, as in ``--trainer.max_epochs 5``.
 
     An estimate for a plan: TerraTorch's parser has the last word.
 
     Args:
-        config: The YAML as plain values.
+        recipe: Recipe of a YAML, with short names.
         words: Arguments of `python -m finetune fit`.
     """
-    made = copy.deepcopy(config)
+    made = dict(recipe)
+    # `--key=value` and `--key value` become two words each, so that options pair with their values
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else (word,))]
     for option, text in itertools.pairwise(split):
-        if option.startswith("--"):
-            with contextlib.suppress(ConfigError):  # below a list, or in another form that the parser knows
-                _override(made, option[2:].split("."), text)
+        key = option.removeprefix("--").replace(".init_args", "")
+        section, _, name = key.partition(".")
+        if not option.startswith("--") or (not name and section not in SUBCLASSES) or ASKED.fullmatch(key):
+            continue
+        if name not in {"trainer": TRAINER, "data": DATA}.get(section, (name,)):
+            continue
+        # null on the command line takes a setting back to its default
+        made.pop(key, None)
+        if (value := _value(text)) is not None:
+            made[key if name else f"{key}.class_path"] = _said(value, short=True)
     return made
 
 
-def _override(config: Config, key: list[str], text: str) -> None:
-    *path, last = key
-    if not path and last in SUBCLASSES:
-        section(config, last)["class_path"] = text
-    elif path:
-        if path[0] in SUBCLASSES and "init_args" not in path and last != "class_path":
-            path.insert(1, "init_args")
-        place, value = section(config, *path), _value(text)
-        name = last.removesuffix("+")
-        place[name] = [*_listed(place.get(name)), *_listed(value)] if last.endswith("+") else value
-
-
 def _value(text: str) -> Any:
-    """What YAML makes of a text; the text itself if it is not YAML."""
+    """Parse a text as YAML; return the text itself if it is none."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -149,7 +143,7 @@ def _value(text: str) -> Any:
 
 
 def _listed(value: Any) -> list[Any]:
-    """The entries of a key that takes one or several."""
+    """List the entries of a key that takes one or several."""
     return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
@@ -158,9 +152,10 @@ def _class(entry: Any) -> str:
 
 
 def _trainer(given: Config) -> Config:
-    """What decides the training, without what has its default."""
+    """Select what decides the training, without what has its default."""
     named = {name: given.get(name) for name in TRAINER}
     named["precision"] = PRECISIONS.get(str(named["precision"]), named["precision"])
+    # what only watches, and our own plugin, say nothing of what is learnt
     callbacks = [e for e in _listed(named["callbacks"]) if not ONLOOKERS.fullmatch(_class(e))]
     plugins = [entry for entry in _listed(named["plugins"]) if _class(entry) != WHOLE_CHECKPOINTS]
     named |= {"callbacks": callbacks or None, "plugins": plugins or None}
@@ -168,28 +163,32 @@ def _trainer(given: Config) -> Config:
 
 
 def _data(given: Config) -> Config:
-    """What decides what a chip looks like: a preset counts for means and stds, as in the datamodule."""
+    """Select what decides how a chip looks: a preset counts for means and stds, as in the datamodule."""
     named = {name: given.get(name) for name in DATA}
     means, stds = named["means"], named["stds"]
     if all(value is None or isinstance(value, str) for value in (means, stds)):
         named["means"] = named["stds"] = means or stds or DEFAULT_PRESET
     bands = named["bands"] if isinstance(named["bands"], dict) else {}
+    # naming all bands is the same as naming none
     every = {name: list(modality.bands) for name, modality in INPUT_MODALITIES.items()}
     named["bands"] = {name: chosen for name, chosen in bands.items() if chosen != every.get(name)}
+    # 0 and nothing mean the same to the datamodule
     named["no_data_replace"] = named["no_data_replace"] or None
     return named
 
 
 def _model(plain: Config) -> Config:
-    """The task and its network, by its architecture: who generates, the network or a store, is what arms ask."""
+    """Select the task and its network, by architecture: who generates, the network or a store, is what arms ask."""
     task = dict(section(plain, "model", "init_args"))
     arguments = section(plain, "model", "init_args", "model_args")
     architecture = arguments.pop("backbone_architecture", None)
     if arguments.get("backbone") in (None, BACKBONE):
         arguments["backbone"] = architecture
+    # in-line TiM is the same network plus its own generator
     arguments["backbone"] = str(arguments["backbone"]).removesuffix("_tim")
     if arguments.get("peft_config") is not None:
         kwargs = section(arguments, "peft_config", "peft_config_kwargs")
+        # the layer that the encoding adds is trained whole in any case
         saved = [
             name for name in _listed(kwargs.get("modules_to_save")) if name not in TRAINED_LAYERS.values()
         ]
@@ -200,9 +199,10 @@ def _model(plain: Config) -> Config:
 
 
 def _settings(value: Any, key: str, *, short: bool) -> Iterator[tuple[str, str]]:
-    """Every setting with its key; what is not set is left out, and a list is one setting."""
+    """Yield every setting with its key; what is not set is left out, and a list is one setting."""
     if isinstance(value, dict):
         for name, entry in value.items():
+            # init_args is the parser's word, no part of a setting's name
             here = key if name == "init_args" else ".".join(filter(None, (key, str(name))))
             yield from _settings(entry, here, short=short)
     elif value is not None:
@@ -215,7 +215,7 @@ def _name(class_path: Any, *, short: bool) -> str:
 
 
 def _said(value: Any, *, short: bool) -> str:
-    """A value as a line, whatever the order of its keys; a class as its name with its arguments."""
+    """Write a value as a line, whatever the order of its keys; a class as its name with its arguments."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(_said(entry, short=short) for entry in value)}]"
     if isinstance(value, dict) and "class_path" in value:

@@ -1,4 +1,4 @@
-"""Runs one command: resolves the configuration, checks the data, trains or evaluates, and keeps the record."""
+"""Run one command: resolve the configuration, check the data, train or evaluate, and keep the record."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ import contextlib
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import torch
 import yaml
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
 from augment_store.utils.text import pluralize, utc_now
 from finetune.errors import RunError
-from finetune.model.initialization import check_trainable, start_from
+from finetune.model.initialization import check_trainable, read_trained, start_from
+from finetune.model.shapes import check_shape, check_smallest_batch
 from finetune.options import Options
-from finetune.run.callbacks import PredictionWriter
+from finetune.run.callbacks import EpochLines, FiniteTraining, PredictionWriter
 from finetune.run.config import Config, resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
-from finetune.run.preflight import check_free
-from finetune.run.trainer import without_places
-from terramind_weights.checkpoint import read_exact
+from finetune.run.preflight import REQUEUED, check_free
+from finetune.run.trainer import without_own_outputs
 from terramind_weights.weight_files import WeightsError
+
+TERMINATED: Final = 128 + 15
+"""Exit status of a training that SIGTERM stopped, as shells have it."""
 
 
 def run(options: Options, yaml_given: Config) -> None:
-    """Runs a command.
+    """Run a command.
 
     Args:
         options: The command line.
@@ -42,7 +47,7 @@ def run(options: Options, yaml_given: Config) -> None:
         return resolve(given, options, gpu=torch.cuda.is_available())
 
     bare = options.command != "fit" or options.ckpt_path is not None
-    cli = build(yaml_given, options.config, options.overrides, settle, bare=bare)
+    cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
     if options.command == "fit":
         with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
             _fit(options, cli)
@@ -56,6 +61,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         check_free(options)  # again: another process may have trained until the folder was ours
     _prepare_weights(options, cli)
     cli.datamodule.setup("fit")
+    _check_images(cli)
+    _check_batches(cli)
     manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)
@@ -63,10 +70,17 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         _record(options, cli, manifest)
     for logger in cli.trainer.loggers:
         logger.log_hyperparams({"manifest": manifest.known_at_start()})
+    # before the one that keeps the best checkpoint
+    cli.trainer.callbacks[:0] = [FiniteTraining(), *([] if options.smoke else [EpochLines()])]
     complete = False
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
         complete = True
+    except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
+        sys.stderr.write(f"error: {options.run}: stopped by SIGTERM; the same command resumes it\n")
+        raise SystemExit(TERMINATED) from None
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
     finally:  # an interrupted run is recorded too, and can be resumed
         seconds = time.monotonic() - started
         finished = complete_manifest(
@@ -74,12 +88,15 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         )
         if first:
             finished.write(options.run)
+    if first:
+        for requeued in options.run.glob(REQUEUED):
+            requeued.unlink()
     if first and not options.smoke:
         _say_done(options.run, finished)
 
 
 def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
-    """Gives the network the weights that it starts from, and makes sure that it can train and resume."""
+    """Give the network the weights that it starts from, and make sure that it can train and resume."""
     check_trainable(cli.model)
     if options.init is not None:
         start_from(cli.model, options.init)
@@ -87,10 +104,29 @@ def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
         _check_resumable(options.ckpt_path, cli)
 
 
+def _check_images(cli: FinetuneCLI) -> None:
+    """Make sure that the network takes the images of every split that is set up."""
+    for shape in cli.datamodule.shapes.values():
+        check_shape(cli.model, shape)
+
+
+def _check_batches(cli: FinetuneCLI) -> None:
+    """Make sure that the last batch of an epoch, of each process, can be trained on."""
+    size, processes = cli.datamodule.batch_size, cli.trainer.world_size
+    chips = len(cli.datamodule.datasets["train"])
+    each = -(-chips // processes)  # the sampler repeats chips, so that all processes have as many
+    # without a remainder the last batch is a whole one, or the only one
+    smallest = each % size or min(each, size)
+    counted = f"{pluralize(chips, 'chip')}, batch_size {size}"
+    check_smallest_batch(
+        cli.model, smallest, f"{counted}, {processes} processes" if processes > 1 else counted
+    )
+
+
 def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
-    """Writes what the run is, before it trains."""
+    """Write what the run is, before it trains."""
     options.run.mkdir(parents=True, exist_ok=True)
-    recorded = {**cli.record, "trainer": without_places(cli.record["trainer"], options.run)}
+    recorded = {**cli.record, "trainer": without_own_outputs(cli.record["trainer"], options.run)}
     atomic_write(options.run / CONFIG, [yaml.safe_dump(recorded, sort_keys=False).encode()])
     manifest.write(options.run)
 
@@ -101,8 +137,8 @@ def _say_done(run: Path, manifest: RunManifest) -> None:
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
-    """Makes sure that a checkpoint belongs to this network and holds all that training needs to resume."""
-    if not read_exact(path, cli.model).resumable:
+    """Make sure that a checkpoint belongs to this network and holds all that training needs to resume."""
+    if not read_trained(path, cli.model).resumable:
         raise WeightsError(
             f"{path}: holds weights only, so training cannot resume from it; start a run from it with --init"
         )
@@ -110,8 +146,9 @@ def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
 
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     checkpoint = options.ckpt_path or _best(options.run)
-    read_exact(checkpoint, cli.model)
+    read_trained(checkpoint, cli.model)
     cli.datamodule.setup(options.command)
+    _check_images(cli)
     if options.command == "test" and (options.run / MANIFEST).is_file():
         root, splits = cli.datamodule.chips.root, cli.datamodule.splits
         RunManifest.read(options.run).check_held_out(options.run, root, splits.digests)
@@ -126,7 +163,7 @@ def _evaluate(options: Options, cli: FinetuneCLI) -> None:
 
 
 def _best(run: Path) -> Path:
-    """The best checkpoint of a run."""
+    """Return the best checkpoint of a run."""
     manifest = RunManifest.read(run)
     if "best" not in manifest.checkpoints:
         raise RunError(f"{run}: the run left no best checkpoint; name one with --ckpt_path")

@@ -14,6 +14,16 @@ from finetune.run.manifest import CHECKPOINTS
 Config = dict[str, Any]
 
 WHOLE_CHECKPOINTS: Final = "finetune.run.callbacks.WholeCheckpoints"
+LOGGERS: Final = "lightning.pytorch.loggers"
+MODEL_CHECKPOINT: Final = "lightning.pytorch.callbacks.ModelCheckpoint"
+OWN_CLASSES: Final = (
+    WHOLE_CHECKPOINTS,
+    MODEL_CHECKPOINT,
+    f"{LOGGERS}.CSVLogger",
+    f"{LOGGERS}.TensorBoardLogger",
+)
+"""Classes that a run adds to the trainer of its YAML."""
+
 LOGS: Final = "logs"
 OWN_LOGS: Final = re.compile(rf"({'|'.join(COMMANDS)})_\d+")
 """Names of the folders that our own loggers write to."""
@@ -31,7 +41,7 @@ PRECISIONS: Final = (PRECISION, "16-mixed", "bf16-mixed", "32", "16", "bf16")
 
 
 def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
-    """Sends logs and checkpoints into the run directory.
+    """Send logs and checkpoints into the run directory.
 
     Args:
         trainer: Section of the configuration; changed.
@@ -45,8 +55,8 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     precision = str(trainer.get("precision") or PRECISION)
     if precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision {precision}; expected one of {', '.join(PRECISIONS)}")
-    if not gpu and precision.startswith("16"):
-        trainer["precision"] = "32-true"  # CPUs have no float16 arithmetic
+    # CPUs have no float16 arithmetic
+    trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision
     callbacks = _callbacks(trainer, options)
     if options.smoke:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}
@@ -57,8 +67,8 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     trainer["callbacks"] = [*callbacks, *own]
 
 
-def without_places(trainer: Config, run: Path) -> Config:
-    """A trainer's section as a run records it: without its own places for logs and checkpoints.
+def without_own_outputs(trainer: Config, run: Path) -> Config:
+    """Return a trainer's section as a run records it: without the run's own logs and checkpoints.
 
     `terratorch test` with a run's configuration would otherwise delete the log of its training and replace the
     configuration by its own, and `terratorch fit` would replace its checkpoints.
@@ -70,6 +80,7 @@ def without_places(trainer: Config, run: Path) -> Config:
     kept = {key: value for key, value in trainer.items() if key not in ("default_root_dir", "logger")}
     if isinstance(trainer.get("logger"), bool):
         return {**kept, "logger": trainer["logger"]}
+    # our callbacks are known by the folder they write to
     own = str(run / CHECKPOINTS)
     users = [entry for entry in _classes(trainer, "logger") if not _is_own(entry)]
     callbacks = _classes(trainer, "callbacks")
@@ -78,7 +89,7 @@ def without_places(trainer: Config, run: Path) -> Config:
 
 
 def _callbacks(trainer: Config, options: Options) -> list[Config]:
-    """The YAML's callbacks, except those that a run provides itself or cannot have."""
+    """Return the YAML's callbacks, except those that a run provides itself or cannot have."""
     given = _classes(trainer, "callbacks")
     if options.command != "fit":
         return []
@@ -90,10 +101,11 @@ def _callbacks(trainer: Config, options: Options) -> list[Config]:
 
 
 def _say_replaced(dropped: list[Config], run: Path) -> None:
-    """Reports a ModelCheckpoint of the YAML that would have kept other files than the run's own do."""
+    """Report a ModelCheckpoint of the YAML that would have kept other files than the run's own do."""
     # ours keep the last, too, and more than the weights
     own = [{**e["init_args"], "save_last": True, "save_weights_only": True} for e in _checkpoints(run)]
     asked = [entry.get("init_args") or {} for entry in dropped if _is_checkpoint(entry)]
+    # a user who asks for no more than ours keep need not be told
     if any(all(_asks_more(arguments, kept) for kept in own) for arguments in asked):
         notify(
             f"the YAML's ModelCheckpoint is replaced: {run / CHECKPOINTS} keeps the best by val/loss and the last"
@@ -109,7 +121,7 @@ def _asks_more(arguments: Config, kept: Config) -> bool:
 
 
 def _classes(trainer: Config, key: str) -> list[Config]:
-    """Entries of a key, after making sure that each names its class."""
+    """Return the entries of a key, after making sure that each names its class."""
     entries = _listed(trainer, key)
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("class_path"), str):
@@ -118,7 +130,7 @@ def _classes(trainer: Config, key: str) -> list[Config]:
 
 
 def _listed(trainer: Config, key: str) -> list[Any]:
-    """Entries of a key that takes one or several."""
+    """Return the entries of a key that takes one or several."""
     given = trainer.get(key) or []
     if not isinstance(given, dict | str | list):
         raise ConfigError(f"YAML section trainer.{key}: expected a list, found {given!r}")
@@ -127,32 +139,31 @@ def _listed(trainer: Config, key: str) -> list[Any]:
 
 def _write_whole_checkpoints(trainer: Config) -> None:
     plugins = [entry for entry in _listed(trainer, "plugins") if WHOLE_CHECKPOINTS not in str(entry)]
+    # sharded strategies write folders, in their own way
     sharded = re.search("fsdp|deepspeed|model_parallel|xla", str(trainer.get("strategy")), re.IGNORECASE)
     if not sharded and "CheckpointIO" not in str(plugins):  # those write in their own way
         trainer["plugins"] = [*plugins, {"class_path": WHOLE_CHECKPOINTS}]
 
 
 def _loggers(trainer: Config, options: Options) -> list[Config]:
-    """The YAML's loggers, and CSV logs in the run directory; TensorBoard's too if the YAML names none."""
+    """Return the YAML's loggers, and CSV logs in the run directory; TensorBoard's too if the YAML names none."""
     given = [] if isinstance(trainer.get("logger"), bool) else _classes(trainer, "logger")
     users = [entry for entry in given if not _is_own(entry)]
     ours = ["CSVLogger"] if users or trainer.get("logger") is False else ["CSVLogger", "TensorBoardLogger"]
     # counted, so that a resumed run keeps the earlier logs
     count = len(list((options.run / LOGS).glob(f"{options.command}_*")))
     place = {"save_dir": str(options.run), "name": LOGS, "version": f"{options.command}_{count}"}
-    return users + [
-        {"class_path": f"lightning.pytorch.loggers.{name}", "init_args": dict(place)} for name in ours
-    ]
+    return users + [{"class_path": f"{LOGGERS}.{name}", "init_args": dict(place)} for name in ours]
 
 
 def _is_own(logger: Config) -> bool:
-    """Whether an earlier command of this run, wherever it was, added a logger."""
+    """Return whether an earlier command of this run, wherever it was, added a logger."""
     arguments = logger.get("init_args") or {}
     return arguments.get("name") == LOGS and OWN_LOGS.fullmatch(str(arguments.get("version"))) is not None
 
 
 def _checkpoints(run: Path) -> list[Config]:
-    """The best checkpoint by validation loss, and the last.
+    """Make the callbacks that keep the best checkpoint by validation loss, and the last.
 
     They are two callbacks, since Lightning's ``save_last`` repeats the best: it saves only when the best is saved.
     """
@@ -163,6 +174,5 @@ def _checkpoints(run: Path) -> list[Config]:
         "max"  # no effect without a monitor: it only gives another `state_key` than Lightning's default
     )
     return [
-        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {**shared, **arguments}}
-        for arguments in (best, last)
+        {"class_path": MODEL_CHECKPOINT, "init_args": {**shared, **arguments}} for arguments in (best, last)
     ]

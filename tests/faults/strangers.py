@@ -35,7 +35,7 @@ from eval.score.record import Score
 from eval.study.config import Study
 from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
-from finetune.run.trust import check_trusted
+from finetune.run.trust import rebuild
 from terramind_weights.weight_files import read_checkpoint
 from tests.eval.scores import make_counts, make_score
 from tests.faults import attacks
@@ -100,9 +100,7 @@ def _text(plain: Any, dump: Callable[[Any], str], name: str) -> Callable[[Path],
 
 
 def _config(path: Path) -> Any:
-    found = read_yaml(path)
-    check_trusted(found, path)
-    return found
+    return rebuild(read_yaml(path), path, training=True)
 
 
 def _tensors() -> dict[str, torch.Tensor]:

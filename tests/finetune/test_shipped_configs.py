@@ -58,7 +58,8 @@ def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     arguments = [*joined, *batches, "--trainer.max_epochs", "1", "--run", str(run)]
     assert main(["fit", *tiny_options(chips, name), *arguments]) == 0
     assert main(["test", "--run", str(run), "--trainer.limit_test_batches", "0.5"]) == 0
-    task, datamodule = load_run(run)
+    loaded = load_run(run)
+    task, datamodule = loaded.task, loaded.datamodule
     assert not task.training
     assert datamodule.augmentation.request.store == (None if store is None else type(run)(store))
 

@@ -65,7 +65,7 @@ def test_two_classes_without_names_and_one_timestep(own, tmp_path):
     assert manifest.data.timesteps == (0,)
     assert manifest.start.architecture == "terramind_v1_tiny"
     assert manifest.cost.steps == 2  # of two chips, one a batch
-    _, datamodule = load_run(tmp_path / "run")
+    datamodule = load_run(tmp_path / "run").datamodule
     assert (datamodule.class_names, datamodule.reading.timesteps) == (("class 0", "class 1"), (0,))
 
 
@@ -126,10 +126,10 @@ def test_loggers_and_modules_of_the_users_own_count(own, tmp_path, monkeypatch, 
     assert not list((run / "logs").rglob("events.out.tfevents.*"))
     capsys.readouterr()
     assert main(["test", "--run", str(run)]) == 2  # the run may be someone else's
-    assert f"would run the code in that folder; if you trust it, add --custom_modules_path {folder}" in (
-        capsys.readouterr().err
-    )
-    assert main(["test", "--run", str(run), "--custom_modules_path", str(folder)]) == 0
+    told = capsys.readouterr().err
+    assert f"custom_modules_path: {folder}; expected no folder of modules to import" in told
+    assert f"test or predict with --config {run / 'config.yaml'}" in told
+    assert main(["test", "--run", str(run), "--config", str(run / "config.yaml")]) == 0
     assert (run / "logs" / "test_0" / "metrics.csv").is_file()
 
 

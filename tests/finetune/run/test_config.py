@@ -11,7 +11,7 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
 from finetune.model.backbone import NEW_COLUMNS
 from finetune.options import CONFIGS, Options, find_config, parse
-from finetune.run.config import normalise, read_yaml, resolve, with_our_datamodule
+from finetune.run.config import normalize, read_yaml, resolve, with_our_datamodule
 from finetune.run.lightning_cli import check_agreement, configure_backbone
 
 
@@ -254,7 +254,7 @@ def test_classes_have_the_names_they_are_given_or_numbers(tmp_path, data, model,
 def test_classes_are_as_many_as_their_names(tmp_path):
     config = {"data": {}, "model": {"init_args": {"model_args": {"num_classes": 3}, "class_weights": [1, 1]}}}
     with pytest.raises(ConfigError, match="num_classes 3, but 2 class_weights; give one for each class"):
-        normalise(config)
+        normalize(config)
     with pytest.raises(ConfigError, match="num_classes 3, but class_names names 2; make them agree"):
         resolved(config=with_classes(tmp_path, 3, data=["dry", "wet"]))
     with pytest.raises(ConfigError, match="num_classes None; expected the number of classes in the masks"):

@@ -6,7 +6,7 @@ import yaml
 from augment_store.errors import ChipSetError
 from finetune.errors import ConfigError, EncodingError
 from finetune.options import CONFIGS, parse
-from finetune.run.config import normalise, resolve, resolve_data
+from finetune.run.config import normalize, resolve, resolve_data
 from finetune.run.preflight import check_early
 from finetune.run.trainer import resolve_trainer
 
@@ -121,7 +121,7 @@ def test_a_seed_is_a_number(seed):
 def test_what_only_training_needs_does_not_stop_a_score():
     """Someone else's YAML is only opened to score its checkpoint."""
     foreign = phase2(ignore_index=255, class_names=["a", "b", "c", "d", "e"]) | {"seed_everything": True}
-    assert normalise(foreign)["model"]["init_args"]["ignore_index"] == 255
+    assert normalize(foreign)["model"]["init_args"]["ignore_index"] == 255
 
 
 def test_weights_have_32_bits():

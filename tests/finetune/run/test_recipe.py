@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from finetune.options import CONFIGS
-from finetune.run.recipe import describe, differences, overridden, recipe_of
+from finetune.run.recipe import describe, differences, recipe_of, with_overrides
 
 
 def shipped(name):
@@ -156,24 +156,26 @@ def test_places_seeds_what_is_joined_and_defaults_are_not(other):
     assert apart(PHASE2, other) == set()
 
 
-def test_a_command_line_overrides_a_yaml():
+def test_a_command_line_overrides_settings():
+    recipe = recipe_of(PHASE2, short_names=True)
     words = ["--trainer.max_epochs", "40", "--init", "a.ckpt", "--data.init_args.train_transform=null"]
-    made = overridden(
-        PHASE2, [*words, "--optimizer.init_args.lr", "1.0e-3", "--model.init_args.loss", "[dice"]
-    )
-    assert made["trainer"]["max_epochs"] == 40
-    assert made["data"]["init_args"]["train_transform"] is None
-    assert made["optimizer"]["init_args"]["lr"] == 1e-3
-    assert made["model"]["init_args"]["loss"] == "[dice"  # no YAML: TerraTorch's parser will say so
-    assert PHASE2["trainer"]["max_epochs"] == 20
-    made = overridden(
-        PHASE2, ["--data.batch_size", "2", "--trainer.callbacks+", "mine.Swa", "--optimizer", "SGD"]
-    )
-    assert made["data"]["init_args"]["batch_size"] == 2
-    assert made["trainer"]["callbacks"][-1] == "mine.Swa"
-    assert made["optimizer"]["class_path"] == "SGD"
-    below_a_list = overridden(PHASE2, ["--trainer.callbacks.patience", "3"])  # which the parser understands
-    assert below_a_list == PHASE2
+    words += [
+        "--optimizer.init_args.lr",
+        "1.0e-3",
+        "--model.init_args.loss",
+        "[dice",
+        "--data.num_workers",
+        "3",
+    ]
+    made = with_overrides(recipe, [*words, "--model.init_args.model_args.backbone_weights", "w.pt"])
+    assert differences(recipe, made) == [
+        ("data.train_transform", recipe["data.train_transform"], "default"),
+        ("model.loss", "ce", "[dice"),  # no YAML: TerraTorch's parser will say so
+        ("optimizer.lr", "1e-05", "0.001"),
+        ("trainer.max_epochs", "20", "40"),
+    ]
+    made = with_overrides(recipe, ["--data.batch_size", "2", "--optimizer", "SGD"])
+    assert (made["data.batch_size"], made["optimizer.class_path"]) == ("2", "SGD")
 
 
 def test_a_message_names_the_first_differences():

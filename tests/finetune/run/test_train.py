@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 import yaml
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from augment_store.errors import OutputError
 from finetune.__main__ import main
 from finetune.errors import RunError
 from finetune.run.callbacks import WholeCheckpoints
@@ -83,9 +85,7 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     long_ago.write(run)
     last = run / "checkpoints" / "last.ckpt"
     assert weights(run)["global_step"] == 2
-    assert main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"]) == 2  # holds a run already
-    resumed = ["--ckpt_path", str(last), "--trainer.max_epochs", "3"]
-    assert main(["fit", *options, "--run", str(run), *resumed]) == 0
+    assert main(["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"]) == 0  # the same command
     manifest = RunManifest.read(run)
     assert (manifest.complete, manifest.cost.steps, manifest.cost.epochs) == (True, 6, 3)
     assert manifest.start.resumed == str(last)
@@ -97,6 +97,77 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     assert weights(run)["global_step"] == 6
 
 
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_a_signal_stops_says_so_and_resumes(
+    options, tmp_path, monkeypatch, capsys, signum, status
+):
+    from finetune.data.dataset import ChipDataset
+
+    run = tmp_path / "run"
+    read, count = ChipDataset.__getitem__, iter(range(1000))
+
+    def stop_late(self, index):
+        if next(count) == 10:  # within the second epoch
+            signal.raise_signal(signum)
+        return read(self, index)
+
+    command = ["fit", *options, "--run", str(run), "--trainer.max_epochs", "3"]
+    monkeypatch.setattr(ChipDataset, "__getitem__", stop_late)
+    try:
+        found = main(command)
+    except SystemExit as stopped:
+        found = stopped.code
+    monkeypatch.undo()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # Lightning ignores it for the rest of the process
+    assert found == status
+    assert "the same command resumes" in capsys.readouterr().err
+    assert RunManifest.read(run).complete is False
+    (run / "hpc_ckpt_1.ckpt").write_bytes(
+        (run / "checkpoints" / "last.ckpt").read_bytes()
+    )  # as SLURM's requeue
+    assert main(command) == 0
+    assert f"resumes from {run / 'hpc_ckpt_1.ckpt'}" in capsys.readouterr().err
+    manifest = RunManifest.read(run)
+    assert (manifest.complete, manifest.cost.epochs, manifest.cost.steps) == (True, 3, 6)
+    assert not list(run.glob("hpc_ckpt_*"))
+    assert main(command) == 2
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_a_run_killed_in_its_first_epoch_resumes_from_its_best_checkpoint(options, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["fit", *options, "--run", str(run), "--trainer.max_epochs", "1"]
+    assert main(command) == 0
+    (run / "checkpoints" / "last.ckpt").unlink()
+    dataclasses.replace(RunManifest.read(run), complete=False, checkpoints={}, checkpoint_sha256={}).write(
+        run
+    )
+    assert main(command) == 0
+    assert f"resumes from {run / 'checkpoints' / 'best.ckpt'}" in capsys.readouterr().err
+    assert RunManifest.read(run).complete
+
+
+def test_a_training_that_diverges_stops_by_name_and_its_weights_are_not_used(options, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["fit", *options, "--run", str(run), "--trainer.max_epochs", "1"]
+    assert main([*command, "--optimizer.init_args.lr", "1e30"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"error: (loss|weight \S+) is not finite \(NaN or infinity\) in epoch 0, step \d", told)
+    assert "trainer.precision" in told
+    assert not list((run / "checkpoints").glob("*.ckpt"))
+    assert main(command) == 0
+    state = weights(run, "best")
+    name = next(name for name in state["state_dict"] if name.startswith("model.") and name.endswith("weight"))
+    state["state_dict"][name].view(-1)[0] = float("nan")
+    torch.save(state, run / "checkpoints" / "best.ckpt")
+    digest = {"best": sha256_of_file(run / "checkpoints" / "best.ckpt")}
+    dataclasses.replace(RunManifest.read(run), checkpoint_sha256=digest).write(run)
+    with pytest.raises(WeightsError, match=f"tensor {name} is not finite"):
+        load_run(run)
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
@@ -106,7 +177,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(TorchCheckpointIO, "save_checkpoint", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
     assert torch.load(path) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
@@ -160,7 +231,8 @@ def test_a_manifest_reads_back_as_written(finished, tmp_path):
 
 
 def test_a_loaded_run_predicts_what_test_and_predict_report(finished, world, capsys):
-    task, datamodule = load_run(finished)
+    loaded = load_run(finished)
+    task, datamodule = loaded.task, loaded.datamodule
     datamodule.setup("test")
     confusion = np.zeros((5, 5), dtype=np.int64)
     predicted = {}
@@ -208,7 +280,7 @@ def test_a_run_is_opened_from_any_folder(finished, world, plain_store, tmp_path,
     }
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
-    _, datamodule = load_run("run", "last")
+    datamodule = load_run("run", "last").datamodule
     assert datamodule.chips.root == world.root
     assert datamodule.augmentation.request.store == plain_store
     assert datamodule.files["test"] == splits["test_split"]
@@ -232,7 +304,7 @@ def test_a_resumed_run_remembers_the_versions_of_its_first_part(finished, option
 def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path):
     store = tmp_path / "moved"
     store_of(world.chips, store)
-    _, datamodule = load_run(finished, "last", PathOverrides(chips=world.root, store=store))
+    datamodule = load_run(finished, "last", PathOverrides(chips=world.root, store=store)).datamodule
     assert datamodule.augmentation.request.store == store
     with pytest.raises(RunError, match="no first checkpoint; there is best, last"):
         load_run(finished, "first")

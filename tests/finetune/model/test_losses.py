@@ -1,0 +1,50 @@
+"""Losses count labeled pixels alone."""
+
+import math
+
+import pytest
+import torch
+from terratorch.models.model import ModelOutput
+from terratorch.tasks.segmentation_tasks import init_loss
+
+from finetune.errors import LabelError
+from finetune.model.losses import LabeledLossHandler
+
+
+class Log:
+    """What is logged, averaged as Lightning does, by the number of samples."""
+
+    def __init__(self):
+        self.total, self.weight = 0.0, 0
+
+    def __call__(self, name, value, *, batch_size, **_):
+        assert name == "val/loss"
+        self.total += float(value) * batch_size
+        self.weight += batch_size
+
+    @property
+    def mean(self):
+        return self.total / self.weight
+
+
+LOGITS = torch.zeros(1, 2, 1, 2)  # two classes, equally likely: cross entropy ln 2 for each pixel
+
+
+def test_a_batch_without_labels_has_no_weight_in_the_mean_and_trains_nothing(capsys):
+    handler, log = LabeledLossHandler("val/", ignores=True), Log()
+    criterion = init_loss("ce", ignore_index=-1)
+    logits = LOGITS.clone().requires_grad_()
+    for labels in ([[0, -1]], [[-1, -1]], [[-1, -1]]):
+        loss = handler.compute_loss(ModelOutput(logits), torch.tensor([labels]), criterion, None)
+        handler.log_loss(log, loss, batch_size=1)
+    assert log.mean == pytest.approx(math.log(2))
+    loss["loss"].backward()
+    assert torch.equal(logits.grad, torch.zeros_like(LOGITS))
+    assert capsys.readouterr().err.count("no label") == 1
+
+
+def test_jaccard_refuses_ignored_pixels_and_takes_whole_masks():
+    handler, criterion = LabeledLossHandler("train/", ignores=False), init_loss("jaccard")
+    assert handler.compute_loss(ModelOutput(LOGITS), torch.tensor([[[0, 1]]]), criterion, None)["loss"] > 0
+    with pytest.raises(LabelError, match="jaccard cannot leave out; take ce, dice, focal or lovasz"):
+        handler.compute_loss(ModelOutput(LOGITS), torch.tensor([[[0, -1]]]), criterion, None)

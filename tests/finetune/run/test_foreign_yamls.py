@@ -1,0 +1,201 @@
+"""YAMLs and masks as people bring them to TerraTorch: each is trained, or refused in one line before training."""
+
+import csv
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
+
+from finetune.__main__ import main
+from finetune.run.manifest import RunManifest
+from tests.worlds import two_class_config, write_folder_chips, write_tif
+
+SPLITS = {"train": ("a_0_0", "a_0_1", "a_0_2"), "val": ("b_0_0", "b_0_1"), "test": ("c_0_0",)}
+HOLES = np.where(np.arange(32)[None] < 8, -1, np.indices((32, 32)).sum(0) % 2)
+
+
+def make_chips(root, masks=lambda chip_id: np.indices((32, 32)).sum(0) % 2):
+    """Two classes in a checkerboard, or other masks by chip."""
+    write_folder_chips(root, [chip_id for ids in SPLITS.values() for chip_id in ids])
+    (root / "split").mkdir()
+    for split, ids in SPLITS.items():
+        (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
+        for chip_id in ids:
+            write_tif(root / "MASK" / f"{chip_id}.tif", masks(chip_id)[None].astype(np.int16))
+    return root
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory):
+    return make_chips(tmp_path_factory.mktemp("whole") / "chips")
+
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    return make_chips(tmp_path_factory.mktemp("holed") / "chips", lambda _: HOLES)
+
+
+@pytest.fixture
+def config(chips):
+    made = two_class_config("nyc_s1_only", data_root=str(chips))
+    made["model"]["init_args"]["model_args"] |= {
+        "backbone": "terramind_v1_tiny",
+        "backbone_pretrained": False,
+        "decoder_channels": [16, 8, 8, 8],
+    }
+    made["trainer"] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "enable_progress_bar": False}
+    return made
+
+
+def arguments(config):
+    return config["model"]["init_args"]["model_args"]
+
+
+def fit(config, tmp_path, *words):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return main(["fit", "--config", str(path), "--run", str(tmp_path / "run"), *words])
+
+
+def refusal(capsys):
+    """The one line that a command has said."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert len(lines[0]) < 700
+    return lines[0]
+
+
+def test_a_yaml_without_a_trainer_or_precision_trains_in_32_bits(config, tmp_path):
+    del config["trainer"]
+    assert fit(config, tmp_path, "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1") == 0
+    assert RunManifest.read(tmp_path / "run").cost.precision == "32-true"
+
+
+@pytest.mark.parametrize("place", ["data", "optimizer"])
+def test_a_section_may_be_a_file_of_its_own(config, tmp_path, place):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part.yml").write_text(yaml.safe_dump(config[place]))
+    config[place] = "parts/part.yml"
+    assert fit(config, tmp_path, "--smoke") == 0
+
+
+def test_a_section_that_names_no_file_is_a_line(config, tmp_path, capsys):
+    config["data"] = "parts/none.yaml"
+    assert fit(config, tmp_path) == 2
+    assert "parts/none.yaml: cannot be read" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("loss", "masks", "status"),
+    [
+        (["dice", "ce"], "holed", 0),
+        ({"focal": 0.5, "lovasz": 1.5}, "holed", 0),
+        (["ce", "jaccard"], "chips", 0),
+        ("jaccard", "holed", 2),
+        ({"ce": 1.0, "jaccard": 1.0}, "holed", 2),
+    ],
+)
+def test_several_losses_leave_ignored_pixels_out_or_refuse_them(
+    config, tmp_path, request, capsys, loss, masks, status
+):
+    config["model"]["init_args"]["loss"] = loss
+    config["data"]["init_args"]["data_root"] = str(request.getfixturevalue(masks))
+    assert fit(config, tmp_path, "--smoke") == status
+    if status:
+        assert "jaccard cannot leave out; take ce, dice, focal or lovasz" in refusal(capsys)
+
+
+def test_a_mask_without_labels_leaves_the_validation_loss_a_number(config, tmp_path, capsys):
+    root = make_chips(
+        tmp_path / "chips", lambda chip_id: np.full((32, 32), -1) if chip_id == "b_0_1" else HOLES
+    )
+    config["data"]["init_args"] |= {"data_root": str(root), "batch_size": 1}
+    assert fit(config, tmp_path) == 0
+    told = capsys.readouterr().err
+    assert "note: val/loss: a batch holds no label" in told
+    assert re.search(
+        r"^epoch 1 of 1: train/loss [\d.]+, val/loss [\d.]+, val/mIoU [\d.]+ %, \d+ s$", told, re.M
+    )
+    rows = csv.DictReader((tmp_path / "run/logs/fit_0/metrics.csv").read_text().splitlines())
+    losses = [float(row["val/loss"]) for row in rows if row.get("val/loss")]
+    assert losses
+    assert all(map(math.isfinite, losses))
+
+
+def test_a_validation_split_without_any_label_stops_by_name(config, tmp_path, capsys):
+    root = make_chips(
+        tmp_path / "chips", lambda chip_id: np.full((32, 32), -1) if chip_id[0] == "b" else HOLES
+    )
+    config["data"]["init_args"]["data_root"] = str(root)
+    assert fit(config, tmp_path) == 2
+    assert "val/loss is nan in epoch 0" in refusal(capsys)
+
+
+def test_a_label_for_no_data_names_its_remedy(config, tmp_path, capsys):
+    root = make_chips(tmp_path / "chips", lambda _: np.where(HOLES < 0, 255, HOLES))
+    config["data"]["init_args"]["data_root"] = str(root)
+    assert fit(config, tmp_path) == 2
+    assert "ignored_labels: [255] (--layout)" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"backbone": "prithvi_eo_v2_tiny_tl"},
+            "backbone 'prithvi_eo_v2_tiny_tl'; python -m finetune trains TerraMind",
+        ),
+        ({"backbone": "timm_resnet18"}, "train others by terratorch fit"),
+        (
+            {"backbone_ckpt_path": "mine.pt"},
+            "backbone_ckpt_path mine.pt would leave what does not fit random",
+        ),
+        (
+            {"backbone_weights": "mine.pt"},
+            "backbone_weights mine.pt is not read without backbone_pretrained: true",
+        ),
+        (
+            {"decoder": "LinearDecoder"},
+            "LinearDecoder.__init__() got an unexpected keyword argument 'channels'",
+        ),
+        ({"decoder": "UNetDecoderr"}, "UNetDecoderr not found in any registry"),
+        (
+            {"necks": [{"name": "SelectIndices", "indices": [99]}]},
+            "cannot be built: SelectIndices: list index out of range",
+        ),
+    ],
+)
+def test_what_is_not_ours_to_train_or_not_there_is_a_line(config, tmp_path, capsys, change, message):
+    arguments(config).update(change)
+    assert fit(config, tmp_path) == 2
+    assert message in refusal(capsys)
+
+
+@pytest.mark.parametrize("task", ["terratorch.tasks.PixelwiseRegressionTask", "ClassificationTask"])
+def test_another_task_is_a_line(config, tmp_path, capsys, task):
+    config["model"]["class_path"] = task
+    assert fit(config, tmp_path) == 2
+    assert f"model.class_path: {task}; python -m finetune trains" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "more"),
+    [("UperNetDecoder", {"decoder_channels": 16}), ("smp_DeepLabV3Plus", {"decoder_decoder_channels": 16})],
+)
+def test_batch_norm_over_one_pixel_needs_two_chips(config, tmp_path, capsys, decoder, more):
+    del arguments(config)["decoder_channels"]
+    arguments(config).update({"decoder": decoder, **more})
+    assert fit(config, tmp_path, "--smoke") == 2
+    assert "holds one chip (3 chips, batch_size 2), and batch norm after the pooling in" in refusal(capsys)
+
+
+def test_weights_of_a_file_are_proven_and_named(config, tmp_path):
+    network = TERRATORCH_BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=["S1RTC"], pretrained=False)
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    arguments(config).update({"backbone_weights": str(tmp_path / "mine.pt"), "backbone_pretrained": True})
+    assert fit(config, tmp_path) == 0
+    assert RunManifest.read(tmp_path / "run").start.weights == str(tmp_path / "mine.pt")

@@ -1,0 +1,23 @@
+"""TerraTorch imports no folder `custom_modules` of the working directory, which may be someone else's."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    "package", ["finetune.run.load", "eval.score.predict", "generate.model.terramind", "demo.generator"]
+)
+def test_nothing_of_the_working_folder_runs(tmp_path, package):
+    folder = tmp_path / "custom_modules"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("open('RAN', 'w')")
+    code = f"import {package}; import terratorch.registry"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
+    )
+    assert not (tmp_path / "RAN").exists()
