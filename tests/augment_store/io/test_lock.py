@@ -86,6 +86,7 @@ sys.exit(run_guarded(work))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_releases_the_lock_of_a_bucket(number):
     with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True) as process:
@@ -93,7 +94,8 @@ def test_a_signal_releases_the_lock_of_a_bucket(number):
         process.send_signal(number)
         process.send_signal(number)  # impatient schedulers repeat it
         assert process.stdout.read() == "deleted\n"
-    assert process.returncode == 128 + number
+    # the second may come after the lock is gone, when signals mean again what they did
+    assert process.returncode in {128 + number, -number}
 
 
 def test_signals_mean_what_they_did_once_the_lock_is_released():

@@ -26,7 +26,8 @@ UPSTREAM_KEYS = {
 
 @pytest.mark.parametrize("name", UPSTREAM_KEYS)
 def test_statistics_and_bands_are_those_of_the_installed_terratorch(name):
-    from terratorch.models.backbones.terramind.model import terramind_register as upstream
+    # absent where the store is tested alone
+    upstream = pytest.importorskip("terratorch.models.backbones.terramind.model.terramind_register")
 
     modality, key = {**INPUT_MODALITIES, **REFERENCE_MODALITIES}[name], UPSTREAM_KEYS[name]
     assert list(modality.mean) == upstream.v1_pretraining_mean[key]
