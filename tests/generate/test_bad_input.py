@@ -19,6 +19,8 @@ from generate.cli.main import main
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 from tests.worlds import rasters, write_folder_chips, write_tif
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def broken(tmp_path):

@@ -14,6 +14,8 @@ from generate.model.map_decoder import MapDecoder
 from tests.generate.conftest import IDS, assert_equal_stores
 from tests.worlds import make_spec, write_folder_chips
 
+pytestmark = pytest.mark.slow
+
 SPEC = ("--samples", "2", "--probabilities", "--network-batch", "3")
 
 

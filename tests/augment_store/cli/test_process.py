@@ -9,6 +9,8 @@ import pytest
 
 from tests.worlds import make_store
 
+pytestmark = pytest.mark.slow
+
 WAITING = """
 import os, signal, sys, time
 from augment_store.cli.parser import run_guarded

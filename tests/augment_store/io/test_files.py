@@ -80,6 +80,7 @@ def test_drafts_of_the_dead_are_deleted_and_those_of_the_living_stay(tmp_path):
     assert names(tmp_path) == [".draft.of-a-poem", "a", "b"]
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_draft_that_the_next_one_clears(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from augment_store.io.files import atomic_folder\n"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -23,6 +24,8 @@ from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore, ChipRecord
 from tests.faults.kills import killed_at
 from tests.worlds import make_record, make_spec
+
+pytestmark = pytest.mark.slow
 
 RUNS = int(os.environ.get("TIM_STORE_MACHINE_RUNS", "12"))
 IDS = [f"{scene}_{number}" for scene in "ab" for number in range(4)]

@@ -13,6 +13,8 @@ from finetune.errors import ConfigError
 from finetune.model.backbone import WidenedProjection
 from tests.finetune.data.joined.datamodules import batches, join, multimodal, refused
 
+pytestmark = pytest.mark.slow
+
 
 class Task(LightningModule):
     """A task whose network is one convolution over the bands that it reads."""
