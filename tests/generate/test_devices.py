@@ -1,0 +1,62 @@
+"""Arithmetic and devices of a run, as far as they can be asked for where there is no GPU."""
+
+import pytest
+import torch
+
+from generate.cli.main import main
+from generate.devices import float32_products, has_tf32, make_trainer, planned_device, settled_precision
+from generate.errors import OptionsError
+from generate.requests import DeviceRequest
+
+CPU = DeviceRequest(accelerator="cpu")
+
+
+def allowed():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("tf32", True), ("32-true", False), ("bf16-mixed", False)]
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_only_tf32_rounds_products_and_what_was_set_before_returns(precision, expected, before):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    found = allowed()
+    matmul.allow_tf32, cudnn.allow_tf32 = before, not before
+    with pytest.raises(KeyboardInterrupt), float32_products(precision):  # noqa: PT012 - both belong inside
+        assert allowed() == (expected, expected)
+        raise KeyboardInterrupt
+    after = allowed()
+    matmul.allow_tf32, cudnn.allow_tf32 = found
+    assert after == (before, not before)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_tf32_is_the_arithmetic_of_ampere_and_later(capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert has_tf32(torch.device("cuda")) is expected
+    assert not has_tf32(torch.device("cpu"))
+
+
+def test_a_device_without_tf32_refuses_it():
+    with pytest.raises(
+        OptionsError,
+        match="this run is on cpu; use --precision 32-true",
+    ):
+        make_trainer(DeviceRequest("cpu", precision="tf32"))
+
+
+def test_the_spec_names_the_arithmetic_in_use():
+    assert settled_precision(DeviceRequest("cpu", precision="tf32"), make_trainer(CPU)) == "tf32"
+    assert settled_precision(CPU, make_trainer(CPU)) == "32-true"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks what is planned where there is no GPU")
+def test_a_run_on_a_gpu_is_planned_where_there_is_none(command, tmp_path, capsys):
+    assert planned_device(DeviceRequest("gpu", precision="tf32")) == ("tf32", "cuda")
+    gpu = ("--accelerator", "gpu", "--devices", "4", "--precision", "tf32")
+    assert main(command(tmp_path / "s", *gpu, "--dry-run")) == 0
+    assert "→ LULC by demo on cuda" in " ".join(capsys.readouterr().err.split())
+    assert main(command(tmp_path / "s", *gpu)) == 2
+    assert "--accelerator gpu --devices 4 --precision tf32: " in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
