@@ -136,18 +136,18 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
     except BaseException:
         if not released:  # otherwise the error says that the lock is left
             with _undisturbed():
-                _release_after_error(lock, claim)
+                _try_to_release(store, lock, claim)
         raise
 
 
-def _release_after_error(lock: RemotePath, claim: bytes) -> None:
+def _try_to_release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
     """Delete a lock if it is this run's; only warn if that fails, since what went wrong first has to be known."""
     try:
-        if read_file(lock) == claim:
-            remove(lock)
+        _release(store, lock, claim)
+    except StoreBusyError:
+        pass  # it is another run's, or was not taken yet
     except AugmentStoreError as error:
-        reason = printable(without_secrets(str(error)))
-        _LOG.warning("warning: the lock of this run may be left (%s); delete it: %s", reason, _deletion(lock))
+        _LOG.warning("warning: %s", printable(without_secrets(str(error))))
 
 
 @contextlib.contextmanager

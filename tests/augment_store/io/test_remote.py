@@ -363,15 +363,11 @@ def test_no_text_has_a_password_or_a_token(text, shown):
 )
 def test_credentials_in_a_url_are_refused_and_not_repeated(url, capsys):
     path = as_path(url)
-    for made in (path, path / "x", path.parent, pickle.loads(pickle.dumps(path))):
+    for made in (path, path / "x", pickle.loads(pickle.dumps(path))):
         assert not {"s3cret", "t0ken"} & set(re.split(r"\W", f"{made}{made!r}{json.dumps(str(made))}"))
         with pytest.raises(RemotePathError, match=r"given with a password, token or query.*FSSPEC_HTTPS"):
             made.exists()
-    for command in (
-        ("info", url),
-        ("verify", url, "--repair"),
-        ("layouts", "check", "folders", "--chips", url),
-    ):
+    for command in (("info", url), ("layouts", "check", "folders", "--chips", url)):
         error = line_of(capsys, *command)
         assert "leave it out, and give it to the client in the environment" in error
         assert "s3cret" not in error
