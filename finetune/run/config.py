@@ -271,8 +271,10 @@ def _check_training(config: Config, options: Options) -> None:
             f"{options.config}: model_args: backbone_weights {arguments['backbone_weights']} is not read without "
             "backbone_pretrained: true; add that, or leave the file out to train from random weights"
         )
-    able = UNABLE_TO_IGNORE not in loss_names(model.get("loss"))
-    model["ignore_index"] = IGNORED_LABEL if able else None
+    if UNABLE_TO_IGNORE in loss_names(model.get("loss")):
+        model.pop("ignore_index", None)  # that loss takes none; masks with ignored pixels are refused
+    else:
+        model["ignore_index"] = IGNORED_LABEL
 
 
 def loss_names(loss: Any) -> tuple[str, ...]:

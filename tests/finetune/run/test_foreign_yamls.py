@@ -139,7 +139,9 @@ def test_a_label_for_no_data_names_its_remedy(config, tmp_path, capsys):
     root = make_chips(tmp_path / "chips", lambda _: np.where(HOLES < 0, 255, HOLES))
     config["data"]["init_args"]["data_root"] = str(root)
     assert fit(config, tmp_path) == 2
-    assert "ignored_labels: [255] (--layout)" in refusal(capsys)
+    told = refusal(capsys)
+    assert "mask holds label 255" in told
+    assert "ignored_labels of a layout file (--layout)" in told
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def test_the_loss_ignores_what_masks_call_ignored():
     """Whatever label a file has for it, masks have -1 there: with another, the first batch ends in a traceback."""
     for given in (None, -1):
         assert trained(phase2(ignore_index=given))["model"]["init_args"]["ignore_index"] == -1
-    assert "ignore_index" not in trained(phase2(ignore_index=None, loss="jaccard"))["model"]["init_args"]
+    for given, loss in ((None, "jaccard"), (-1, ["ce", "jaccard"])):  # which takes none
+        assert "ignore_index" not in trained(phase2(ignore_index=given, loss=loss))["model"]["init_args"]
     with pytest.raises(
         ConfigError, match=r"ignore_index 255; expected -1, .* ignored_labels of a layout file"
     ):
