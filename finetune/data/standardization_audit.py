@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES
+from augment_store.modalities.definitions import DEM, S1_MODALITIES, S2_MODALITIES
 from finetune.data.normalization import PRESETS, Statistics
 from finetune.errors import ConfigError
 
@@ -88,7 +88,9 @@ def find_concern(levels: Levels, preset: str | None) -> str | None:
     )
     if vanishing or absurd:
         raise ConfigError(f"{what}. {_remedy(levels.modality)}")
-    odd = float(np.median(np.abs(means))) > ODD_MEAN or float(np.median(stds)) < ODD_STD
+    # flat ground is usual, so that only of images a small deviation is odd
+    faint = levels.modality != DEM.name and float(np.median(stds)) < ODD_STD
+    odd = faint or float(np.median(np.abs(means))) > ODD_MEAN
     return f"{what}. {_remedy(levels.modality)}, unless this is meant" if odd else None
 
 

@@ -57,6 +57,7 @@ def test_radar_in_hundredths_of_a_decibel_stops_and_linear_power_is_noted():
 
 def test_constant_and_usual_values_are_let_through():
     assert concern("DEM", np.zeros((1, 16, 16), np.float32)) is None  # which no statistics can change
+    assert concern("DEM", DRAW.uniform(301, 308, (1, 16, 16)).astype(np.float32)) is None  # flat ground
     assert concern("S2L2A", DRAW.normal(2000, 900, (2, 16, 16)).astype(np.float32)) is None
 
 
