@@ -1,11 +1,13 @@
 """Cutting rasters into chip sets."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
 import rasterio
 
+from augment_store.chips import chip_folder
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.declarations import BandDeclaration, FileContent, apply_declarations
 from augment_store.chips.labels import to_labels
@@ -257,3 +259,88 @@ def test_chips_that_are_there_are_never_overwritten(scene, capsys):
     assert cut(scene) == 2
     assert "flight_r000c000.tif: exists; choose another --scene" in capsys.readouterr().err
     assert (scene / "chips" / "DEM" / "flight_r000c000.tif").read_bytes() == before
+
+
+def test_what_a_killed_cut_left_is_cleared(scene, monkeypatch):
+    left = scene / "chips" / ".cut-flight" / "S2L2A" / "old.tif"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    assert cut(scene) == 0
+    assert len(ChipSet.open(scene / "chips").ids) == 9
+    assert not (scene / "chips" / ".cut-flight").exists()
+
+
+def test_a_publication_that_was_killed_is_taken_back_and_made_again(scene, monkeypatch):
+    assert cut(scene, "--split", "train", "--scene", "early", names=("S2L2A=flight.tif", "DEM=dem.tif")) == 0
+
+    def kill(*given, **named):
+        raise SystemExit  # nothing after it runs, as after a kill
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chip_folder, "_change_split", kill)
+        patched.setattr(chip_folder, "roll_back", lambda out, scene: None)
+        with pytest.raises(SystemExit):
+            cut(scene, "--split", "train")
+    assert (scene / "chips" / ".cut-flight.json").is_file()
+    assert cut(scene, "--split", "train") == 0
+    chips = ChipSet.open(scene / "chips")
+    assert len(chips.ids) == 18
+    assert sorted(read_split(scene / "chips" / "split" / "train.txt")) == list(chips.ids)
+    assert not (scene / "chips" / ".cut-flight.json").exists()
+
+
+def test_scenes_that_are_cut_side_by_side_are_all_in_the_split(scene, monkeypatch):
+    real = chip_folder.atomic_write
+
+    def slow(path, parts):
+        threading.Event().wait(0.3)
+        real(path, parts)
+
+    monkeypatch.setattr(chip_folder, "atomic_write", slow)
+    status = {}
+
+    def run(name):
+        status[name] = cut(scene, "--split", "train", "--scene", name)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("a", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(status.values()) == {0}
+    chips = ChipSet.open(scene / "chips")
+    assert len(chips.ids) == 27
+    assert sorted(chips.splits["train"]) == list(chips.ids)
+
+
+def test_declared_scale_is_applied_and_said(scene, capsys):
+    with rasterio.open(scene / "dem.tif", "r+") as file:
+        file.scales = (0.1,)
+    assert cut(scene) == 0
+    assert "DEM: scale 0.1\n" in capsys.readouterr().out
+    found = ChipSet.open(scene / "chips").raster("flight_r000c000", "DEM")
+    expected = rasters(0, SIDE)["DEM"][:, :, :32, :32] * 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_complex_rasters_are_refused_in_a_line(scene, capsys, dtype):
+    values = np.ones((2, SIDE, SIDE), np.complex64)
+    profile = {"count": 2, "height": SIDE, "width": SIDE, "crs": "EPSG:32618"}
+    with rasterio.open(scene / "flight.tif") as like:
+        profile["transform"] = like.transform
+    with rasterio.open(scene / "slc.tif", "w", driver="GTiff", dtype=dtype, **profile) as file:
+        file.write(values)
+    assert cut(scene, names=("S2L2A=flight.tif", "S1RTC=slc.tif")) == 2
+    assert "complex values" in capsys.readouterr().err
+
+
+def test_int8_with_no_data_is_widened(scene):
+    heights = np.arange(SIDE * SIDE).reshape(1, SIDE, SIDE).astype(np.int8)
+    write_tif(scene / "dem.tif", heights)
+    with rasterio.open(scene / "dem.tif", "r+") as file:
+        file.nodata = -128
+    assert cut(scene, "--missing", "1") == 0
+    found = ChipSet.open(scene / "chips").raster("flight_r000c000", "DEM")
+    assert found.dtype == np.int16
+    assert ((found == -9999) == (heights[:, :32, :32] == -128)).all()

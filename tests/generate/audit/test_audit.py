@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import load_layout
@@ -196,3 +197,76 @@ def test_units_of_a_layout_and_of_the_command_line(tmp_path):
     assert Units.of(layout) == Units(s1_unit="linear", s2_offset=1000)
     assert Units.of(layout, "dB", 0.0) == Units(s2_offset=0)
     assert Units.of(load_layout("folders")) == Units()
+
+
+def test_units_of_radar_that_would_fit_are_named_nearest_first(tmp_path):
+    def amplitude(r):
+        return {**r, "S1RTC": 10 ** (r["S1RTC"] / 20)}
+
+    first = audited(tmp_path / "a", amplitude).stops[0].message
+    assert first.index("--s1-unit amplitude") < first.index("--s1-unit linear")
+    assert rules(audited(tmp_path / "b", amplitude, Units(s1_unit="amplitude"))) == set()
+    numbers = audited(tmp_path / "c", lambda r: {**r, "S1RTC": 500 * 10 ** (r["S1RTC"] / 20)}).stops[0]
+    assert "digital numbers, which no option converts" in numbers.message
+
+
+def zero_fill(r):
+    return {**r, "S1RTC": np.where(np.arange(64) < 20, 0, r["S1RTC"])}
+
+
+@pytest.mark.parametrize(
+    ("change", "changed", "rule", "level", "said"),
+    [
+        (zero_fill, 4, "common_value", "stop", "VV is exactly 0 in 31% of the pixels (4 of 4 images)"),
+        (zero_fill, 1, "common_value", "note", "VV is exactly 0 in 8% of the pixels (1 of 4 images)"),
+        (
+            lambda r: {**r, "S2L2A": np.where(np.arange(64)[:, None] < 6, 10_000, r["S2L2A"])},
+            4,
+            "common_value",
+            "note",
+            "COASTAL_AEROSOL is exactly 10000",
+        ),
+        (
+            lambda r: {**r, "S2L2A": np.where(np.arange(64 * 64).reshape(64, 64) == 0, 65_000, r["S2L2A"])},
+            1,
+            "impossible",
+            "note",
+            "in 1 of 4 images",
+        ),
+        (
+            lambda r: {**r, "DEM": np.where(np.arange(64) < 4, 0, r["DEM"] + 300)},
+            4,
+            "void",
+            "note",
+            "exactly 0 m",
+        ),
+    ],
+)
+def test_fills_saturation_and_impossible_values_are_counted(tmp_path, change, changed, rule, level, said):
+    audit = audited(tmp_path, change, changed=changed)
+    [finding] = [finding for finding in audit.findings if finding.rule == rule]
+    assert finding.level == level
+    assert said in finding.message
+
+
+def test_zeros_of_some_bands_hide_no_offset(tmp_path):
+    def edge(r):
+        shifted = r["S2L2A"] + 1000
+        shifted[[0, 2], :, :4] = 0
+        return {**r, "S2L2A": shifted}
+
+    assert "s2_offset" in rules(audited(tmp_path / "in", edge))
+    assert rules(audited(tmp_path / "out", edge, Units(s2_offset=1000))) == set()
+
+
+def test_what_files_declare_is_noted_once_and_other_grids_stop(tmp_path):
+    root = write_folder_chips(tmp_path, [f"c{i}" for i in range(4)], size=64)
+    for number in range(2):
+        with rasterio.open(root / "DEM" / f"c{number}.tif", "r+") as file:
+            file.scales = (0.5,)
+    audit = audit_chips(ChipSet.open(root), ALL, Units())
+    assert [finding.message for finding in audit.findings] == [
+        "declared by the files and applied: scale 0.5 (2 of 4 chips)"
+    ]
+    write_tif(root / "S1RTC" / "c3.tif", rasters(3, 64)["S1RTC"][0].astype(np.float32), north=5_000_000)
+    assert rules(audit_chips(ChipSet.open(root), ALL, Units())) == {"grid"}
