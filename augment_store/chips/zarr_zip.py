@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.declarations import BandDeclaration, FileContent
 from augment_store.chips.limits import FileFormatError, check_size
-from augment_store.utils.text import join_first
+from augment_store.utils.text import join_first, single_line
 
 if TYPE_CHECKING:
     import zarr
@@ -96,7 +96,26 @@ def _open_group(path: Path) -> Iterator[zarr.Group]:
         found = zarr.open(store, path=root, mode="r")
         if not isinstance(found, zarr.Group):
             raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
-        yield found
+        yield _innermost(found)
+
+
+def _innermost(group: zarr.Group) -> zarr.Group:
+    """Return the group that holds arrays, where each above it holds one group alone.
+
+    Raises:
+        FileFormatError: If an array is of a type or codec that is not known.
+    """
+    import zarr
+
+    try:
+        members = dict(group.members())
+    except ValueError as error:  # one that zarr does not know, or will not open as it holds Python objects
+        reason = single_line(error)[:120]
+        raise FileFormatError(
+            f"an array whose codec or type is not read: {reason}", "write numbers with blosc, zstd or gzip"
+        ) from error
+    only = next(iter(members.values())) if len(members) == 1 else None
+    return _innermost(only) if isinstance(only, zarr.Group) else group
 
 
 def read_zarr_zip(path: Path) -> FileContent:

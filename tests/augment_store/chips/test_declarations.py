@@ -37,14 +37,16 @@ def write(path, values, *, names=None, scale=1.0, offset=0.0, unit=None, mask=No
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask != "beside"),
         rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file,
     ):
+        if alpha is not None:  # before the first pixel, after which GDAL keeps no interpretation
+            file.colorinterp = (
+                [ColorInterp.gray] + [ColorInterp.undefined] * (count - 2) + [ColorInterp.alpha]
+            )
         file.write(values)
         if names:
             file.descriptions = names
         file.scales, file.offsets = (scale,) * count, (offset,) * count
         if unit:
             file.units = (unit,) * count
-        if alpha is not None:
-            file.colorinterp = [ColorInterp.gray] * (count - 1) + [ColorInterp.alpha]
         if mask is not None:
             shown = np.full((height, width), 255, np.uint8)
             shown[:, 0] = 0
@@ -259,7 +261,7 @@ def test_an_archive_with_other_arrays_says_which(tmp_path):
         chip(tmp_path, "DEM", layout=str(tmp_path / "l.yaml"))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(ChipDataError, match="a zip file without Zarr in it; it holds readme.txt"):
+    with pytest.raises(ChipDataError, match=r"a zip file without Zarr in it; it holds readme\.txt"):
         chip(tmp_path, "DEM", layout=str(tmp_path / "l.yaml"))
 
 
@@ -276,7 +278,7 @@ def test_a_codec_of_python_objects_is_refused_before_anything_is_decoded(tmp_pat
             "bands/.zarray", plain + '"fill_value": 0, "order": "C", "filters": [{"id": "pickle"}]}'
         )
         archive.writestr("bands/0.0.0", struct.pack("<h", 1) * 1024)
-    with pytest.raises(ChipDataError, match="codec 'pickle', which is not read"):
+    with pytest.raises(ChipDataError, match=r"an array whose codec or type is not read: .*pickle"):
         chip(tmp_path, "DEM", layout=str(tmp_path / "l.yaml"))
 
 
@@ -345,7 +347,7 @@ def test_a_layouts_scenes_lead_nowhere(tmp_path, scenes):
     (tmp_path / "l.yaml").write_text(
         f"name: x\nimages: {{S2L2A: {{files: 'S2L2A/{{id}}.tif'}}}}\nscenes: {scenes}\n"
     )
-    with pytest.raises(ChipSetError, match="scenes: .*expected"):
+    with pytest.raises(ChipSetError, match=r"scenes: .*expected"):
         ChipSet.open(tmp_path, str(tmp_path / "l.yaml"))
 
 
