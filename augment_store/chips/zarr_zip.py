@@ -81,22 +81,38 @@ def _open_group(path: Path) -> Iterator[zarr.Group]:
 
     if not zipfile.is_zipfile(path):
         raise ValueError("not a whole zip file")
+    with ZipStore(path, mode="r") as store:
+        try:
+            found = zarr.open(store, mode="r")
+        except (FileNotFoundError, KeyError):  # nothing at the root
+            found = zarr.open(store, path=_find_root(path), mode="r")
+        if not isinstance(found, zarr.Group):
+            raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
+        # Members are opened one by one, which takes longer than to read a chip: only where there is no `ARRAY`.
+        try:
+            direct = ARRAY in found
+        except ValueError as error:
+            raise _unknown_codec(error) from error
+        yield found if direct else _innermost(found)
+
+
+def _find_root(path: Path) -> str:
+    """Return the topmost folder of an archive that holds Zarr.
+
+    Raises:
+        FileFormatError: If none does.
+    """
     with zipfile.ZipFile(path) as archive:
         names = [PurePosixPath(name) for name in archive.namelist()]
     nodes = sorted(
-        {str(name.parent) for name in names if name.name in _METADATA}, key=lambda node: (len(node), node)
+        (str(name.parent) for name in names if name.name in _METADATA), key=lambda node: (len(node), node)
     )
-    if not nodes:
+    if not nodes or nodes[0] == ".":
         there = join_first(dict.fromkeys(str(name) for name in names)) or "nothing"
         raise FileFormatError(
             f"a zip file without Zarr in it; it holds {there}", f"zip a Zarr group with {ARRAY!r}"
         )
-    root = "" if nodes[0] == "." else nodes[0]
-    with ZipStore(path, mode="r") as store:
-        found = zarr.open(store, path=root, mode="r")
-        if not isinstance(found, zarr.Group):
-            raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
-        yield _innermost(found)
+    return nodes[0]
 
 
 def _innermost(group: zarr.Group) -> zarr.Group:
@@ -109,13 +125,18 @@ def _innermost(group: zarr.Group) -> zarr.Group:
 
     try:
         members = dict(group.members())
-    except ValueError as error:  # one that zarr does not know, or will not open as it holds Python objects
-        reason = single_line(error)[:120]
-        raise FileFormatError(
-            f"an array whose codec or type is not read: {reason}", "write numbers with blosc, zstd or gzip"
-        ) from error
+    except ValueError as error:
+        raise _unknown_codec(error) from error
     only = next(iter(members.values())) if len(members) == 1 else None
     return _innermost(only) if isinstance(only, zarr.Group) else group
+
+
+def _unknown_codec(error: Exception) -> FileFormatError:
+    """Return what to say of an array that zarr does not know, or does not open as it holds Python objects."""
+    reason = single_line(error)[:120]
+    return FileFormatError(
+        f"an array whose codec or type is not read: {reason}", "write numbers with blosc, zstd or gzip"
+    )
 
 
 def read_zarr_zip(path: Path) -> FileContent:
@@ -147,12 +168,12 @@ def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
     """Return the array of the raster, with a note if it is not called `ARRAY`."""
     import zarr
 
-    members = dict(group.members())
-    found = members.get(ARRAY)
+    found = group.get(ARRAY)
     if isinstance(found, zarr.Array):
         return found, ()
     if found is not None:
         raise FileFormatError(f"{ARRAY!r} is a group", f"write {ARRAY!r} as an array [time, band, y, x]")
+    members = dict(group.members())
     large = {
         name: member
         for name, member in members.items()
