@@ -23,6 +23,9 @@ COMMANDS: Final = {
     "study": Command(
         "eval.cli.study", "arms × seeds with their controls: runs what is missing, from generation to report"
     ),
+    "plan": Command(
+        "eval.cli.plan", "the cheapest next experiment that could claim a gain, by a report's spread"
+    ),
     "publish": Command(
         "eval.cli.publish", "a run as a folder for Hugging Face: weights, configuration, model card, report"
     ),

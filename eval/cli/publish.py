@@ -24,7 +24,10 @@ python -m eval publish runs/tim_lulc --report report --out published/tim_lulc --
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `publish`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory; one of the report's candidates")
+    # not `run`, which is the name under which a parsed command line holds the command's own function
+    parser.add_argument(
+        "directory", type=Path, metavar="RUN", help="run directory; one of the report's candidates"
+    )
     parser.add_argument(
         "--report", type=Path, required=True, metavar="DIR", help="folder that compare wrote its report to"
     )
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     report = read_report(args.report)
     table = check_numbers(args.report, report)
-    manifest = RunManifest.read(args.run)
+    manifest = RunManifest.read(args.directory)
     paths = PathOverrides(args.chips, args.store, args.layout)
     paths.check()
     check_free(args.out)
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.publish.model_card import claim
 
     imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
-    publish(args.run, manifest, report, table, args.out, paths=paths, imprint=imprint)
+    publish(args.directory, manifest, report, table, args.out, paths=paths, imprint=imprint)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")

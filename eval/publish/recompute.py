@@ -154,14 +154,9 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     """
     own: dict[str, Any] = dict(zip(score.counts.scenes, score.counts.by_scene(), strict=True))
     digests = [run.origin.checkpoint_sha256 for run in report.candidate.runs]
-    known = (
-        np.stack([own[scene] for scene in report.test.scenes])
-        if set(report.test.scenes) <= set(own)
-        else None
-    )
-    if known is None or not np.array_equal(
-        known, table.counts[report.candidate.name][digests.index(checkpoint_sha256)]
-    ):
+    said = table.counts[report.candidate.name][digests.index(checkpoint_sha256)]
+    there = set(report.test.scenes) <= set(own)
+    if not there or not np.array_equal(np.stack([own[scene] for scene in report.test.scenes]), said):
         raise PublishError(
             f"{table.path}: its counts of {score.folder} are not those of its score; compare again"
         )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from augment_store.utils.text import pluralize, single_line
+from eval.compare.planner import next_experiment
 from eval.compare.report.model import Arm, Report, Run
-from eval.compare.verdict import format_interval, points
+from eval.compare.verdict import IMPROVEMENT_FROM, format_interval, points
+
+GOAL: Final = 2 * IMPROVEMENT_FROM
+"""Gain for which the next experiment is planned: a true gain at the threshold itself is claimed half the time."""
 
 
 def to_markdown(report: Report) -> str:
@@ -22,6 +27,7 @@ def to_markdown(report: Report) -> str:
         _scenes(report),
         _classes(report),
         _family(report),
+        next_experiment(report.difference.parts, GOAL, max(1, len(report.controls)), report.hours_per_run),
         _training(report),
         _origins(report),
     )

@@ -180,6 +180,12 @@ class Report(Part):
         """Return the baseline, candidate, then controls."""
         return (self.baseline, self.candidate, *self.controls)
 
+    @property
+    def hours_per_run(self) -> float | None:
+        """Hours that a training took, mean over runs; None if none recorded it."""
+        seconds = [cost.wall_seconds for arm in self.arms for cost in arm.costs]
+        return sum(seconds) / len(seconds) / 3600 if seconds else None
+
     def compared(self) -> Difference:
         """Return the candidate's difference from the baseline, which every report has."""
         assert self.candidate.to_baseline is not None
