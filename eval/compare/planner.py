@@ -20,8 +20,8 @@ from eval.compare.inference import LEVEL, POWER, SCENES, SHARE_POWER, VarianceCo
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS
 
 DRAWS: Final = 4000
-SEEDS: Final = (3, 4, 5, 6, 8, 10, 12, 16, 20, 30)
-TIMES: Final = (1, 1.5, 2, 3, 4, 6, 8)
+SEEDS: Final = (3, 4, 5, 6, 9, 15, 30)
+TIMES: Final = (1, 2, 4, 8)
 """Numbers of seeds, and multiples of the present scenes, that are looked at."""
 
 

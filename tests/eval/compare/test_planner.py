@@ -62,4 +62,4 @@ def test_what_no_design_can_claim_is_said():
     (_, said) = next_experiment((PARTS[0], VarianceComponent("seeds", 3, 0.5**2 / 3)), 0.01, 1, None)
     assert "no design of up to 96 scenes and 30 seeds does" in said
     (unknown,) = next_experiment(PARTS[:1], 0.01, 1, None)
-    assert "three seeds of each arm" in unknown
+    assert "three paired seeds of each arm" in unknown
