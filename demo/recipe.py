@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,18 +36,19 @@ class Stage:
         return _entry_point(self.module)(self.arguments)
 
 
+ENTRY_POINTS: Final = {
+    "demo.world": "demo.world.command",
+    "generate": "generate.cli.main",
+    "augment_store": "augment_store.cli.main",
+    "finetune": "finetune.__main__",
+    "eval": "eval.cli.main",
+}
+"""Module with the function `main` behind each `python -m`; imported when its stage begins, as it may need torch."""
+
+
 def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
     """Return the function behind `python -m module`."""
-    if module == "demo.world":
-        from demo.world.command import main
-    elif module == "generate":
-        from generate.cli.main import main
-    elif module == "augment_store":
-        from augment_store.cli.main import main
-    elif module == "finetune":
-        from finetune.__main__ import main
-    else:
-        from eval.cli.main import main
+    main: Callable[[Sequence[str]], int] = importlib.import_module(ENTRY_POINTS[module]).main
     return main
 
 
