@@ -82,7 +82,7 @@ def test_every_name_on_offer_is_there(name):
     assert package.__all__ == sorted(package.__all__)
     assert dir(package) == package.__all__
     assert all(getattr(package, offered).__doc__ for offered in package.__all__)
-    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="nothing"):
         _ = package.nothing
 
 
