@@ -21,7 +21,7 @@ python -m augment_store layouts check sen1floods11 --chips sen1floods11/v1.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `layouts`."""
+    """Add the arguments of `layouts`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     show = actions.add_parser("show", help="print a layout's YAML file, to copy and edit")
     show.add_argument("layout", metavar="NAME", help="layout that comes with the package")
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists, shows or checks layouts; returns the exit status.
+    """List, show or check layouts; return the exit status.
 
     Raises:
         AugmentStoreError: If there is no such layout, or no chip of it in the folder.

@@ -49,7 +49,7 @@ class CategoricalMap(GeneratedMap):
         return True
 
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
-        """The class taken, its probability, and those of all classes if they are kept.
+        """Return the class taken, its probability, and those of all classes if they are kept.
 
         Confidence 0 is free to mean "nothing generated": of n classes the one taken is never less probable
         than 1/n.
@@ -106,7 +106,7 @@ class CategoricalMap(GeneratedMap):
         }
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """The classes themselves."""
+        """Return the classes themselves."""
         return np.where(values < len(self.classes), values, NO_CODE).astype(np.uint8)
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
@@ -119,5 +119,5 @@ class CategoricalMap(GeneratedMap):
         return np.nan
 
     def picture(self, values: NDArray[Any]) -> Picture:
-        """The legend's colours."""
+        """Return the map in the legend's colors."""
         return palette(self.classes)[self.codes(values)]

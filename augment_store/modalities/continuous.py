@@ -83,7 +83,7 @@ class ContinuousMap(GeneratedMap):
         return len(self.modality.bands) > 1
 
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
-        """The values; a band axis where there are several bands."""
+        """Describe the array of values; it has a band axis where there are several bands."""
         names = self.modality.bands
         attributes: dict[str, Any] = {
             "long_name": f"generated {self.name}",
@@ -114,7 +114,7 @@ class ContinuousMap(GeneratedMap):
         return np.where(np.isnan(values), VALUE_FILL, steps).astype(np.int16)
 
     def load(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Stored values in their unit; the fill value becomes NaN."""
+        """Return stored values in their unit; the fill value becomes NaN."""
         return np.where(stored == VALUE_FILL, np.nan, stored * np.float32(self.scale)).astype(np.float32)
 
     def _shown(self, stored: NDArray[Any]) -> NDArray[Any]:

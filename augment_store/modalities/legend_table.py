@@ -67,7 +67,7 @@ class LegendTable:
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Reads a table from YAML, of which JSON is a part.
+        """Read a table from YAML, of which JSON is a part.
 
         Args:
             path: File with the keys ``name``, ``classes`` (value, name and, optionally, rgb) and ``mapping``, or the
@@ -89,7 +89,7 @@ class LegendTable:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Builds a table from plain values.
+        """Build a table from plain values.
 
         Raises:
             Unfit: If a key is missing or unknown, or a value has another type.

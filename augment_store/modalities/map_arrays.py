@@ -78,7 +78,7 @@ class MapArray:
         return self.dims.index("time") - 1
 
     def problem(self, values: NDArray[Any]) -> str:
-        """What is wrong with one chip's values, empty if nothing is."""
+        """Say what is wrong with one chip's values; empty if nothing is."""
         unwritten = values == self.fill
         if unwritten.all():
             return f"{self.name} was never written"
@@ -101,7 +101,7 @@ def by_pixel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def token_arrays(modality: str, codebooks: int, *, windows: bool = False) -> tuple[MapArray, ...]:
-    """The tokens of a modality and the generator's probability of each.
+    """Return the arrays of a modality's tokens and the generator's probability of each.
 
     Args:
         modality: Name of the output modality.

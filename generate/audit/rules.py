@@ -113,7 +113,7 @@ def band_statistics(modality: Modality, pixels: Pixels) -> list[BandStatistics]:
 
 
 def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """A band with one value, or none, over all sampled chips carries no information."""
+    """Find bands with one value, or none, over all sampled chips: they carry no information."""
     names = []
     for index, band in enumerate(modality.bands):
         valid = pixels[:, index][~np.isnan(pixels[:, index])]
@@ -287,7 +287,7 @@ def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
 
 
 def _shift(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
-    """A mean more than three pretraining deviations from the pretraining mean."""
+    """Find means more than three pretraining deviations from the pretraining mean."""
     far = [s for s in band_statistics(modality, pixels) if abs(s.shift) > 3]
     if not far:
         return None

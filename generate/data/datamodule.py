@@ -92,7 +92,7 @@ class ChipReader:
     extent: ChipShape
 
     def __call__(self, chip_id: str) -> ChipInput:
-        """Reads one chip."""
+        """Read one chip."""
         try:
             return self._read(chip_id)
         except RemotePathError:
@@ -221,7 +221,7 @@ class ChipDataModule(lightning.LightningDataModule):
         self.ids: list[str] = []
 
     def setup(self, stage: str) -> None:
-        """Picks this process's chips: whole shards, dealt out in turn.
+        """Pick this process's chips: whole shards, dealt out in turn.
 
         Raises:
             StoreError: If this process's spec is not the store's, for example on machines with different devices.
@@ -234,7 +234,7 @@ class ChipDataModule(lightning.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: ImageBatch, device: torch.device, dataloader_idx: int
     ) -> ImageBatch:
-        """Moves the images of a batch; the rest stays where it is."""
+        """Move the images of a batch; the rest stays where it is."""
         images = {name: to_device(image, device) for name, image in batch.images.items()}
         return dataclasses.replace(batch, images=images)
 
