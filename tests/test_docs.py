@@ -230,9 +230,9 @@ def test_every_command_shown_is_one_that_the_package_takes(path):
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_option_named_is_there(path):
     options = {word for parser in command_parsers().values() for word in parser._option_string_actions}
-    options |= {"--quick", "--strict"}  # the demo's, mkdocs'
+    options |= {"--quick", "--strict", "--requeue", "--signal"}  # the demo's, mkdocs', SLURM's
     spans = re.findall(r"`(--[a-z][^`]*)`", path.read_text(encoding="utf-8"))
-    named = {span.split()[0] for span in spans}
+    named = {span.split()[0].split("=")[0] for span in spans}
     assert {word for word in named if "." not in word} <= options | {"--help"}  # with a dot: TerraTorch's
 
 
