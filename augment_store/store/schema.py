@@ -140,7 +140,7 @@ class StoreAttributes:
 
     def written(self) -> dict[str, Any]:
         """Return the attributes; nested values as JSON text, since netCDF's attributes are numbers and texts."""
-        plain = dataclasses.asdict(self)
+        plain = dataclasses.asdict(self) | {"spec": self.spec.to_dict()}  # as its fingerprint is taken of
         return {name: json.dumps(value) if name in _NESTED else value for name, value in plain.items()}
 
     @classmethod
