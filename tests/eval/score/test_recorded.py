@@ -1,7 +1,8 @@
 """A run is scored with the settings it was trained with, or not at all."""
 
+from types import SimpleNamespace
+
 import pytest
-import yaml
 
 from eval.errors import ScoreError
 from eval.score.recorded import check_recipe
@@ -13,14 +14,14 @@ from tests.eval.scores import make_manifest
 
 @pytest.fixture
 def trained(tmp_path):
-    """The YAML of a run and its manifest."""
-    path = tmp_path / "config.yaml"
-    path.write_text((CONFIGS / "nyc_phase2.yaml").read_text())
-    return path, make_manifest(recipe={**recipe_of(read_yaml(path)), "processes": "2"})
+    """What a loaded run knows of its YAML and its manifest."""
+    config = read_yaml(CONFIGS / "nyc_phase2.yaml")
+    manifest = make_manifest(recipe={**recipe_of(config), "processes": "2"})
+    return SimpleNamespace(source=tmp_path, manifest=manifest, config=config)
 
 
 def test_settings_that_are_those_of_the_training(trained):
-    check_recipe(*trained)
+    check_recipe(trained)
 
 
 @pytest.mark.parametrize(
@@ -32,9 +33,6 @@ def test_settings_that_are_those_of_the_training(trained):
     ],
 )
 def test_settings_that_were_changed_after_the_training_are_refused(trained, section, key, value):
-    path, manifest = trained
-    plain = yaml.safe_load(path.read_text())
-    plain[section]["init_args"][key] = value
-    path.write_text(yaml.safe_dump(plain))
+    trained.config[section]["init_args"][key] = value
     with pytest.raises(ScoreError, match=rf"was changed after the training: .*{section}\.{key}"):
-        check_recipe(path, manifest)
+        check_recipe(trained)
