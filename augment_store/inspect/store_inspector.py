@@ -84,12 +84,12 @@ class StoreInspector:
 
     @property
     def unknown_masks(self) -> bool:
-        """Whether there are masks that are not compared, since nothing says which classes they have."""
+        """Say whether masks are left uncompared because nothing names their classes."""
         return self._table is None and self._masks_count
 
     @property
     def _masks_count(self) -> bool:
-        """Whether masks could be references of the maps."""
+        """Say whether masks could be references of the maps."""
         if self.chips is None or self._against is not None or self.kind.continuous:
             return False
         return has_mask(self.chips, self.chips.ids[0])

@@ -35,7 +35,7 @@ class CategoricalMap(GeneratedMap):
 
     @property
     def legend(self) -> tuple[LegendClass, ...]:
-        """The classes."""
+        """Return the classes."""
         return self.classes
 
     @property
@@ -110,7 +110,7 @@ class CategoricalMap(GeneratedMap):
         return np.where(values < len(self.classes), values, NO_CODE).astype(np.uint8)
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where both are the same class."""
+        """Return where both are the same class."""
         agreed: NDArray[np.bool_] = (one == other) & (one != CLASS_FILL)
         return agreed
 

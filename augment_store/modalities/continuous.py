@@ -58,7 +58,7 @@ class ContinuousMap(GeneratedMap):
 
     @property
     def counted(self) -> str:
-        """The shown band with its unit."""
+        """Name the band shown, with its unit."""
         return self.shown if self.units == "1" else f"{self.shown} ({self.modality.unit})"
 
     @property
@@ -79,7 +79,7 @@ class ContinuousMap(GeneratedMap):
 
     @property
     def banded(self) -> bool:
-        """Whether its values have a band axis."""
+        """Say whether its values have a band axis."""
         return len(self.modality.bands) > 1
 
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
@@ -148,7 +148,7 @@ class ContinuousMap(GeneratedMap):
         return np.where(stored == VALUE_FILL, NO_CODE, places).astype(np.uint8)
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where all bands lie close together."""
+        """Return where all bands lie close together."""
         apart = np.abs(one.astype(np.int32) - other.astype(np.int32))
         close: NDArray[np.bool_] = (
             (apart <= self.tolerance / self.scale) & (one != VALUE_FILL) & (other != VALUE_FILL)

@@ -40,7 +40,7 @@ class GeneratedMap(ABC):
 
     @property
     def counted(self) -> str:
-        """What `codes` and `mean` describe, in words."""
+        """Describe what `codes` and `mean` count."""
         return self.name
 
     @property
@@ -56,7 +56,7 @@ class GeneratedMap(ABC):
     @property
     @abstractmethod
     def drawn_by_legend(self) -> bool:
-        """Whether its picture has the legend's colours, so that a legend beside it explains it."""
+        """Say whether its picture has the legend's colors, so that a legend explains it."""
 
     @abstractmethod
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:

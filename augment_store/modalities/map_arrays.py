@@ -64,12 +64,12 @@ class MapArray:
 
     @property
     def sampled(self) -> bool:
-        """Whether each sample has values of its own; otherwise they are a mean over samples."""
+        """Say whether each sample has its own values; otherwise they are a mean over samples."""
         return "sample" in self.dims
 
     @property
     def banded(self) -> bool:
-        """Whether a dimension with a value per band lies between the time and the last two."""
+        """Say whether a band dimension lies between time and the last two."""
         return self.dims[self.dims.index("time") + 1] != self.dims[-2]
 
     @property
