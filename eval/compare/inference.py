@@ -291,7 +291,7 @@ def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
 def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
     """Return the smallest true share that a two-sided test at 5 % finds with 80 % power (Bloom 1995)."""
     error, freedom = standard_error(parts)
-    # how far from zero an estimate must be, then how much farther the truth, so that 80 % of estimates are
+    # how far from zero an estimate must be, then how much farther the truth, for 80 % of them to be so far
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
 
 
