@@ -266,7 +266,7 @@ def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimat
     error, freedom = standard_error(parts)
     # two-sided: half of the 5 % lies beyond each end
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    # without any variance p is 0 for a difference and 1 for none; dividing would give NaN for none
+    # without any variance p is 0 for a difference and 1 for none; a division by 0 would raise
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
     # rounded like the difference, or an end of −1e-17 would count as below zero
     low, high = (float(_rounded(np.array(end))) for end in (difference - reach, difference + reach))
