@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If runs cannot be compared, or the report cannot be written.
     """
+    # baseline and candidate first: the comparison takes arms by position
     arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
     if (args.study is None) != (args.comparison is None):
         raise ComparisonError("--study and --comparison go together: a study declares comparisons by name")
@@ -121,6 +122,7 @@ def _holds(verdict: Verdict, wanted: str) -> bool:
         return not verdict.inconclusive
     if wanted == "acceptable":
         return verdict.grade.reaches(Grade.ACCEPTABLE)
+    # a grade alone is not enough: a strong difference may lack seeds or controls
     return verdict.claimed and (wanted == "improvement" or verdict.grade is Grade.STRONG)
 
 
@@ -161,6 +163,7 @@ def _check_current(score: Score) -> None:
     """Make sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
     manifest = RunManifest.read(score.folder)
     manifest.check_complete(score.folder)
+    # either checkpoint may be the scored one, so it is enough if one of those present is
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
         raise ScoreError(

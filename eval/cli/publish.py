@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = RunManifest.read(args.directory)
     paths = PathOverrides(args.chips, args.store, args.layout)
     paths.check()
+    # before the slow imports and the loading, though the folder is checked again when it is made
     check_free(args.out)
     from eval.publish.folder import publish  # torch and TerraTorch are imported from here on
     from eval.publish.model_card import claim

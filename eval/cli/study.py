@@ -71,6 +71,7 @@ def _make(study: Study) -> int:
     forget(study.out, left)
     for step in left:
         sys.stdout.write(f"{command_line(step)}\n")
+        # the step is another process with the same output: unflushed, this line would come after its own
         sys.stdout.flush()
         run_step(study.out, step)
     return _finished(study)
@@ -81,6 +82,7 @@ def _show(study: Study, args: argparse.Namespace) -> int:
     left = _started(study)
     sys.stdout.writelines(f"{command_line(step)}\n" for step in left)
     given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
+    # without what was not given, so that defaults are in one place
     spread = StandardDeviations(**{key: value for key, value in given.items() if value is not None})
     sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
     return _finished(study)

@@ -23,6 +23,7 @@ CANDIDATE: Final = "candidate"
 _COMPARED: Final = Keyed(tuple(metric for metric in INTERVALS if not metric.by_class))
 _COMPARED_BY_CLASS: Final = Keyed(tuple(metric for metric in INTERVALS if metric.by_class))
 
+# seed_1, tim-seed2 or tim_3; at most three digits after a separator, so that a year stays: lulc_2021
 _SEED: Final = re.compile(r"[_-]?seed[_-]?\d+$|[_-]\d{1,3}$")
 """End of a run directory's name that distinguishes the runs of an arm."""
 
@@ -43,6 +44,7 @@ class Arm:
     def title(self) -> str:
         """Return the name of its run directories without the seed: ``tim_lulc`` for ``runs/tim_lulc/seed_1``."""
         titles = dict.fromkeys(_title(score) for score in self.scores)
+        # names such as tim1 and tim2, which `_SEED` leaves whole, are one without their digits
         shared = dict.fromkeys(title.rstrip("0123456789") for title in titles)
         return (
             join_first(shared if len(shared) == 1 and "" not in shared else titles)
@@ -122,4 +124,5 @@ def titles(first: Arm, second: Arm) -> tuple[str, str]:
 
 def _title(score: Score) -> str:
     folder = score.folder.absolute()
+    # of seed_1 nothing is left: then the folder above has the name
     return _SEED.sub("", folder.name) or folder.parent.name

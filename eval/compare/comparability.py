@@ -39,6 +39,7 @@ def unpaired_because(first: Arm, second: Arm) -> str:
     for arm, seeds in ((first, ours), (second, theirs)):
         if None in seeds:
             return f"the seed of a run of {arm.name} is not known"
+    # as sets, since `comparison.paired` brings the runs into one order
     if set(ours) != set(theirs):
         listed = [", ".join(map(str, dict.fromkeys(seeds))) for seeds in (ours, theirs)]
         return f"{first.name} has the seeds {listed[0]}, {second.name} has {listed[1]}"
@@ -48,8 +49,10 @@ def unpaired_because(first: Arm, second: Arm) -> str:
 def _data_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
     """Find splits of which the trained arms may have read other chips or masks."""
     by_origin = [dict(origin.data()) for origin in origins]
+    # every origin has the same keys; without a trained arm there is no origin to take them from
     for key in by_origin[0] if by_origin else ():
         found = {digests[key] for digests in by_origin}
+        # before the comparison: two missing digests are equal, and would pass for the same data
         if "" in found:
             yield f"the digest of the {key}, which the record of a run does not hold; train and score it again"
         elif len(found) > 1:
@@ -61,6 +64,7 @@ def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
+        # a zero-shot map was not trained, so it has no start to compare
         if name in trained and found != starts[BASELINE]:
             shown = [", ".join(map(_short, sorted(group))) for group in (starts[BASELINE], found)]
             yield f"the same start for every arm: baseline started from {shown[0]}, {name} from {shown[1]} (--init)"
@@ -70,7 +74,9 @@ def _recipe_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     """Find arms that were trained in another way than the baseline, which could explain a difference."""
     baseline = arms[0].scores[0].origin.recipe
     for arm in arms[1:]:
+        # one run speaks for its arm: `check_runs` has refused arms whose runs differ
         recipe = arm.scores[0].origin.recipe
+        # an empty recipe is unknown (a bare checkpoint, a zero-shot map), which is not another one
         if baseline and recipe and (apart := describe(differences(baseline, recipe), BASELINE, arm.name)):
             yield f"the same training of every arm: {apart}"
 
@@ -79,6 +85,7 @@ def _environment_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
     """Find devices and versions that are not those of all runs; another version may have other defaults."""
     known = [origin.environment for origin in origins if origin.run is not None]
     for key in dict.fromkeys(key for environment in known for key in environment):
+        # a package that only some runs had is a difference too, so it counts as a value
         found = sorted({environment.get(key, "none") for environment in known})
         if len(found) > 1:
             yield f"one environment for all runs; {key} is {' or '.join(found)}"
@@ -88,6 +95,7 @@ def _test_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
     """Find runs whose test split was another one when they were trained."""
     for origin in origins:
         then = None if origin.run is None else origin.run.data.splits.get("test")
+        # the digest of the ids: as many chips as before may still be other chips
         if then is not None and then.ids != origin.test.ids:
             yield (
                 f"the test split that there was at the training; {origin.source} was trained with "
@@ -100,6 +108,7 @@ def _left_out(arms: Sequence[Arm]) -> Iterator[str]:
     """Find runs beside the named ones that belong to the same arm and were not named."""
     named = {score.folder.resolve() for arm in arms for score in arm.scores}
     for arm in arms:
+        # siblings of the named runs: seeds of this arm, or other arms' runs too, which `_belongs` sorts out
         beside = sorted(
             {path for score in arm.scores for path in score.folder.resolve().parent.glob(f"*/{MANIFEST}")}
         )
@@ -115,12 +124,14 @@ def _belongs(run: Path, arm: Arm) -> bool:
         other = RunManifest.read(run)
     except RunError:
         return False
+    # a smoke run that was left out holds back no result
     if first is None or other.smoke:
         return False
     return (
         other.recipe == first.recipe
         and other.start.architecture == first.start.architecture
         and other.data.modalities == first.data.modalities
+        # without the folder of the store, which may have moved; its fingerprint is compared
         and dataclasses.replace(other.augment, store=None) == dataclasses.replace(first.augment, store=None)
     )
 
@@ -138,6 +149,7 @@ def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
     """
     seen: dict[str, Score] = {}
     for score in (score for scores in arms.values() for score in scores):
+        # by digest, to find a run that was copied, and by folder; a zero-shot map has no digest, hence − {""}
         for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
             if mark in seen:
                 raise ComparisonError(
@@ -171,6 +183,7 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
     seeds: dict[int, Score] = {}
     for score in scores:
         seed = score.origin.seed
+        # two unknown seeds may be different; `unpaired_because` asks for known ones
         if seed is None:
             continue
         if seed in seeds:
@@ -192,6 +205,7 @@ def check_same_test(first: Score, other: Score) -> None:
         raise ComparisonError(
             f"{first.folder} has the classes {ours}; {other.folder} has {theirs}; compare runs of one class list"
         )
+    # before scenes and references, which are looked up by chip: a chip that one lacks would be a KeyError
     _check_chips(first, other)
     scenes, others = (
         dict(zip(score.counts.chip_ids, score.counts.scene_ids, strict=True)) for score in (first, other)
@@ -212,6 +226,7 @@ def check_same_test(first: Score, other: Score) -> None:
 
 def _check_references(first: Score, other: Score) -> None:
     """Make sure that the reference pixels of each class in each chip are equal, as the digests of the masks are."""
+    # [chip, class, class + 1] to reference pixels [chip, class], both in the first score's order of chips
     ours = first.counts.values.sum(axis=-1)
     theirs = other.counts.ordered(first.counts.chip_ids).values.sum(axis=-1)
     differing = np.flatnonzero((ours != theirs).any(axis=-1))
@@ -227,6 +242,7 @@ def _check_chips(first: Score, other: Score) -> None:
     ours, theirs = set(first.counts.chip_ids), set(other.counts.chip_ids)
     if ours == theirs:
         return
+    # the empty set is part of every set, yet no split that was merely cut short
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
         raise ComparisonError(

@@ -33,6 +33,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None 
     """
     check_runs(arms)
     aligned, dropped = _align(arms)
+    # by position: `_align` keeps the order in which the arms were given
     baseline, candidate, *controls = aligned
     differences = {arm.name: _difference(arm, baseline) for arm in (candidate, *controls)}
     against = {control.name: _difference(candidate, control) for control in controls}
@@ -66,6 +67,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None 
 def _draw(candidate: Arm) -> str:
     """Say on how many draws of the generator a candidate rests; empty if it draws nothing."""
     specs = [score.origin.spec for score in candidate.scores]
+    # with top_k 1 the most probable code is always taken, so there is nothing to draw
     if any(spec is None for spec in specs) or all(spec.sampling.top_k == 1 for spec in specs if spec):
         return ""
     seeds = sorted({spec.sampling.seed for spec in specs if spec})
@@ -81,6 +83,7 @@ def paired(arm: Arm, other: Arm) -> PairedArms:
     """Pair the counts of two arms, `arm` as the candidate; runs are matched by seed if both have the same seeds."""
     if unpaired_because(other, arm):
         return PairedArms(other.counts, arm.counts)
+    # [seed, scene, class, class + 1]: run i of both arms has the same seed from here on
     order = [score.origin.seed for score in other.scores]
     positions = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
     return PairedArms(other.counts, arm.counts[positions], by_seed=True)
@@ -103,8 +106,10 @@ def _difference(arm: Arm, other: Arm) -> Difference:
 
 
 def _adjusted(estimates: Mapping[str, Estimate]) -> dict[str, ClassEstimate]:
+    # Holm, as classes of one map depend on each other: it holds even so, and loses less than Bonferroni
     raised = holm(np.array([entry.p_value for entry in estimates.values()]))
     return {
+        # `vars`, as `asdict` would turn the parts into dicts
         name: ClassEstimate(**vars(entry), p_holm=float(p))
         for (name, entry), p in zip(estimates.items(), raised, strict=True)
     }
@@ -120,10 +125,13 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[
     for scores in arms.values():
         for score in scores:
             check_same_test(first, score)
+    # [scene, class, class + 1] to [scene]; a scene without a reference changes no metric, yet would count as
+    # one more unit in the variance
     referenced = first.counts.by_scene().sum(axis=(1, 2)) > 0
     empty = {scene for scene, there in zip(first.counts.scenes, referenced, strict=True) if not there}
     chips = zip(first.counts.chip_ids, first.counts.scene_ids, strict=True)
     ids = [chip_id for chip_id, scene in chips if scene not in empty]
+    # every run by the first one's ids, so that an index is the same chip in all of them
     aligned = tuple(
         Arm(name, tuple(Score(s.folder, s.counts.ordered(ids), s.origin) for s in scores))
         for name, scores in arms.items()

@@ -48,6 +48,7 @@ def control_record(control: Arm, candidate: Arm) -> ControlRecord:
 
 def _kind(control: Arm, candidate: Arm) -> str:
     ours, theirs = control.scores[0].origin, candidate.scores[0].origin
+    # a candidate with the same control would be no contrast
     if ours.augment.control in RULES_OUT and theirs.augment.control != ours.augment.control:
         return ours.augment.control or ""
     if ours.spec is not None and ours.spec.weights == "random" and not _is_random(theirs.spec):
@@ -62,12 +63,15 @@ def _is_random(spec: GenerationSpec | None) -> bool:
 def _otherwise_different(control: Arm, candidate: Arm, kind: str) -> str:
     """Find what else sets a control apart from the candidate; empty if nothing does."""
     ours, theirs = control.scores[0].origin, candidate.scores[0].origin
+    # as text: an unknown seed is None, which does not sort among numbers
     seeds = [sorted(str(score.origin.seed) for score in arm.scores) for arm in (control, candidate)]
     if seeds[0] != seeds[1]:
         return f"it has the seeds {', '.join(seeds[0])}, the candidate {', '.join(seeds[1])}"
+    # what is left of `Provenance.arm`: the control must differ, and the fingerprint depends on its kind
     for key in ("encoding", "new_columns", "architecture"):
         if ours.arm[key] != theirs.arm[key]:
             return f"its {key} is {ours.arm[key] or 'none'}, the candidate's {theirs.arm[key] or 'none'}"
+    # both replace the candidate's own maps; analytic NDVI needs no maps, random ones are in another store
     if kind in (SHUFFLE, CONSTANT) and ours.arm["fingerprint"] != theirs.arm["fingerprint"]:
         return "it was made from another store than the candidate"
     if kind == RANDOM and (other := _other_spec(ours.spec, theirs.spec)):
@@ -79,6 +83,7 @@ def _other_spec(one: GenerationSpec | None, other: GenerationSpec | None) -> str
     """Name the first field in which two specs differ, weights and the seed of the draw aside."""
     if one is None or other is None:
         return "the candidate's spec is not recorded"
+    # as if it had the other's weights and draw: what differs then is something else
     alike = dataclasses.replace(
         one,
         weights=other.weights,
@@ -96,6 +101,7 @@ def control_words(records: Sequence[ControlRecord], beaten: Sequence[str]) -> tu
         records: What each named control is.
         beaten: Names of those that the candidate is better than.
     """
+    # by kind: two controls of one kind rule out one explanation
     ruled = {entry.kind: entry.name for entry in records if entry.kind and entry.name in beaten}
     open_kinds = [kind for kind in RULES_OUT if kind not in ruled]
     words = [f"Ruled out {RULES_OUT[kind]} (control {name})." for kind, name in ruled.items()]

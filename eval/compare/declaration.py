@@ -96,6 +96,7 @@ def read_declarations(folder: Path) -> tuple[Declaration, ...]:
             if entry.previous != _digest(before):
                 raise ValueError("a line was changed or removed after it was written")
             found.append(entry)
+            # a chain: each line holds the digest of all lines before it
             before += f"{line}\n"
     except (OSError, ValueError, ValidationError) as error:
         raise ComparisonError(
@@ -111,6 +112,7 @@ def declare(folder: Path, entry: Declaration) -> None:
         ComparisonError: If the earlier declarations cannot be read.
         OutputError: If the file cannot be written.
     """
+    # a study that is run again declares nothing new: all but the date and the chain is the same
     earlier = read_declarations(folder)
     if earlier and dataclasses.replace(earlier[-1], created="", previous="") == dataclasses.replace(
         entry, created="", previous=""
@@ -120,6 +122,7 @@ def declare(folder: Path, entry: Declaration) -> None:
     line = json.dumps(
         dataclasses.asdict(dataclasses.replace(entry, previous=_digest(before))), sort_keys=True
     )
+    # the whole file anew: a crash while a line is appended would leave half of it
     atomic_write(folder / FILE, [f"{before}{line}\n".encode()])
 
 
@@ -145,6 +148,7 @@ def study_context(folder: Path, name: str, arms: Sequence[Arm]) -> StudyContext:
         )
     return StudyContext(
         study_sha256=made[-1].study_sha256,
+        # over all lines, so that a comparison dropped later still counts among the tests that were made
         comparisons=len({other for entry in made for other in entry.comparisons}),
         dates=tuple(entry.created for entry in made),
         lacking=tuple(_lacking(folder, name, made, arms)),
@@ -164,6 +168,7 @@ def _lacking(folder: Path, name: str, made: Sequence[Declaration], arms: Sequenc
     for arm, known in zip(arms, _declared_names(asked[-1][1], arms), strict=True):
         yield from _lacking_runs(folder, arm, known, seeds)
     yield from _declared_late(asked, arms)
+    # the first declaration: a later one may have been made with results at hand
     yield from _other_test(asked[0][0].test, arms[0])
 
 
@@ -201,8 +206,10 @@ def _declared_late(
     """Find runs of the candidate that began before their seed was declared."""
     candidate = next(arm for arm in arms if arm.name == CANDIDATE)
     for score in candidate.scores:
+        # lines are oldest first, so this is when the seed was first declared
         since = next((entry.created for entry, _ in asked if score.origin.seed in entry.seeds), None)
         began = None if score.origin.run is None else score.origin.run.created
+        # both are ISO 8601 in UTC to the second, whose order as text is that in time
         if since is not None and began is not None and began < since:
             yield f"a declaration before the training: {score.folder} began {began}, it was declared {since}"
             return

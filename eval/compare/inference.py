@@ -29,6 +29,7 @@ Values = NDArray[np.float64]
 SignedShare = Annotated[float, Field(ge=-1, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+# a test at 5 % with a power of 80 %, as is usual (Cohen 1988)
 LEVEL: Final = 0.95
 POWER: Final = 0.8
 
@@ -110,6 +111,7 @@ class Estimate:
 
     def resolvable_with(self, **units: int) -> float | None:
         """Return what `resolvable` would be with other numbers of ``scenes`` or ``seeds`` (those of either arm)."""
+        # the last word: baseline seeds and candidate seeds are both of the kind seeds
         kinds = [part.name.split()[-1] for part in self.parts]
         parts = [part.of(units.get(kind, part.units)) for kind, part in zip(kinds, self.parts, strict=True)]
         return resolvable_difference(parts) if parts else None
@@ -155,6 +157,7 @@ class PairedArms:
 
     def differences(self) -> Values:
         """Return the differences ``[measure]`` over all scenes, mean over seeds; see `measures`."""
+        # [seed, scene, class, class + 1] to [seed, class, class + 1], then [seed, measure] to [measure]
         candidate, baseline = (
             measures(self.metrics, arm.sum(axis=1)).mean(axis=-2) for arm in (self.candidate, self.baseline)
         )
@@ -168,6 +171,7 @@ class PairedArms:
         means = []
         for arm in (self.candidate, self.baseline):
             totals = arm.sum(axis=1)
+            # a run's totals less each of its scenes, [scene, class, class + 1]; one run at a time for memory
             means.append(
                 np.mean(
                     [measures(self.metrics, own - run) for own, run in zip(totals, arm, strict=True)], axis=0
@@ -181,6 +185,7 @@ class PairedArms:
         baseline, candidate = (
             measures(self.metrics, arm.sum(axis=1)) for arm in (self.baseline, self.candidate)
         )
+        # the luck that two runs of one seed share cancels in their difference, and must not count as spread
         if self.by_seed:
             yield "seeds", candidate - baseline
         else:
@@ -204,7 +209,9 @@ def measures(metrics: Sequence[Metric], totals: NDArray[Any]) -> Values:
     columns = []
     for metric in metrics:
         shares = metric.function(totals)
+        # […] gets an axis of one measure, to stand beside the classes of a metric by class
         columns.append(np.where(referenced, shares, 0.0) if metric.by_class else shares[..., None])
+    # a mean over classes is NaN where none is in the reference: 0 in every arm, as for an absent class
     values: Values = np.nan_to_num(np.concatenate(columns, axis=-1))
     return values
 
@@ -212,6 +219,7 @@ def measures(metrics: Sequence[Metric], totals: NDArray[Any]) -> Values:
 def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
     """Return the estimates of the differences by the metric's key: one per class for a metric by class, else one."""
     every = _rounded(arms.differences())
+    # a single scene has no spread, so there is no interval, and with p = 1 nothing follows
     if arms.scenes == 1:
         found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
     else:
@@ -226,6 +234,7 @@ def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
             )
             for measure, difference in enumerate(every)
         ]
+    # `found` has the measures of all metrics in one row: cut it as `measures` joined it
     remaining, classes = iter(found), arms.baseline.shape[2]
     return {
         metric.key: tuple(itertools.islice(remaining, classes if metric.by_class else 1))
@@ -242,9 +251,12 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     """
     scenes = arms.scenes
     left_out = arms.differences_without_each()
+    # the jackknife is (n − 1) / n times the sum of squares; `var` has divided by n, so n − 1 is left
     sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1))]
     for name, runs in arms.seed_variation():
+        # a single run shows no spread: the interval is of scenes alone, and the verdict claims nothing
         if len(runs) > 1:
+            # n − 1, as the mean comes from the same few runs; then / n, for the variance of that mean
             sources.append((name, len(runs), runs.var(axis=0, ddof=1) / len(runs)))
     return sources
 
@@ -252,8 +264,11 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
 def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimate:
     """Give a difference Student's interval and p-value, from the parts of its variance."""
     error, freedom = standard_error(parts)
+    # two-sided: half of the 5 % lies beyond each end
     reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    # without any variance p is 0 for a difference and 1 for none; a division by 0 would raise
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
+    # rounded like the difference, or an end of −1e-17 would count as below zero
     low, high = (float(_rounded(np.array(end))) for end in (difference - reach, difference + reach))
     p_value = float(2 * stdtr(freedom, -ratio))
     return Estimate(difference, low, high, error, freedom, resolvable_difference(parts), p_value, parts)
@@ -267,6 +282,7 @@ def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
     """
     variance = sum(part.variance for part in parts)
     if variance <= 0:
+        # no shares to weight by: the first part's own freedom keeps Student's t defined
         return 0.0, parts[0].units - 1.0
     inverse = sum((part.variance / variance) ** SHARE_POWER / (part.units - 1) for part in parts)
     return float(np.sqrt(variance)), float(1 / inverse)
@@ -275,6 +291,7 @@ def standard_error(parts: Sequence[VarianceComponent]) -> tuple[float, float]:
 def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
     """Return the smallest true share that a two-sided test at 5 % finds with 80 % power (Bloom 1995)."""
     error, freedom = standard_error(parts)
+    # how far from zero an estimate must be, then how much farther the truth, for 80 % of them to be so far
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
 
 
@@ -286,7 +303,9 @@ def _rounded(shares: Values) -> Values:
 def holm(p_values: Values) -> Values:
     """Adjust p-values for several comparisons (Holm 1979), in the order given."""
     order = np.argsort(p_values)
+    # the smallest p times their number, the next times one less, and so on; the maximum keeps the order
     raised = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     adjusted = np.empty_like(p_values)
+    # from sorted order back to the order given
     adjusted[order] = np.minimum(raised, 1.0)
     return adjusted

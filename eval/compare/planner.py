@@ -19,6 +19,7 @@ from augment_store.utils.text import pluralize
 from eval.compare.inference import LEVEL, POWER, SCENES, SHARE_POWER, VarianceComponent
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS
 
+# a simulated power of 0.8 has a standard error of √(0.8 · 0.2 / 4000), 0.6 points
 DRAWS: Final = 4000
 SEEDS: Final = (3, 4, 5, 6, 9, 15, 30)
 TIMES: Final = (1, 2, 4, 8)
@@ -74,21 +75,27 @@ def claim_power(goal: float, design: Design, spread: Spread) -> float:
     rng = np.random.default_rng(
         0
     )  # the same draws for every design, so that designs are compared without noise
+    # one entry for each part of the variance: scenes, then seeds
     units = np.array([design.scenes, design.seeds])
     sd = np.array([spread.scenes, spread.seeds])
     others = 1 + design.controls
     # differences from baseline and controls share the candidate, hence a correlation of one half
+    # [draw, other arm, part]; the baseline is the first of the other arms
     shared, own = rng.standard_normal((DRAWS, 1, 2)), rng.standard_normal((DRAWS, others, 2))
+    # √½, as the sum of two standard normals has the variance 2; / √n for the SD of a mean of n units
     noise = np.sqrt(0.5) * (shared + own) * sd / np.sqrt(units)
     found = goal + noise.sum(axis=-1)
+    # what `compare` would estimate: χ² with n − 1 degrees of freedom, over n − 1, around the true variance
     variances = sd**2 / units * rng.chisquare(units - 1, (DRAWS, others, 2)) / (units - 1)
     above = found > _reach(variances, units)
+    # every difference must be above zero, and the first, from the baseline, must reach the threshold too
     return float((above.all(axis=1) & (found[:, 0] >= IMPROVEMENT_FROM)).mean())
 
 
 def _reach(variances: NDArray[np.float64], units: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return half the width of the interval for variances ``[…, part]``, as `inference.estimate` does."""
     total = variances.sum(axis=-1)
+    # without variance the shares are 0 and the reach is 0, with any freedom above 0
     shares = variances / np.where(total > 0, total, 1.0)[..., None]
     inverse = (shares**SHARE_POWER / (units - 1)).sum(axis=-1)
     freedom = 1 / np.where(total > 0, inverse, 1.0)
@@ -105,6 +112,7 @@ def claim_powers(
     all of them, so a larger design is worth at least as much as each smaller one.
     """
     powers = np.array([[claim_power(goal, Design(n, k, controls), spread) for k in seeds] for n in scenes])
+    # along both axes, so that each design has the best power of all that are no larger
     raised: NDArray[np.float64] = np.maximum.accumulate(np.maximum.accumulate(powers, axis=0), axis=1)
     return raised
 
@@ -125,7 +133,9 @@ def spread_of(parts: Sequence[VarianceComponent], share: float = 0.5) -> Spread 
 
     def sd(part: VarianceComponent) -> float:
         degrees = part.units - 1
+        # quantile of the true variance: degrees · s² / χ², whose low quantiles go with a large variance
         scale = 1.0 if share == 0.5 else degrees / float(chi2.ppf(1 - share, degrees))
+        # a part is the variance of a mean of units; that of a single unit is as many times larger
         return float(np.sqrt(part.variance * part.units * scale))
 
     return Spread(sd(found[SCENES]), sd(found["seeds"]))
@@ -154,6 +164,7 @@ def next_experiment(
         f"by the spread found here ({100 * spread.scenes:.2f} pp between scenes, {100 * spread.seeds:.2f} pp seeds):"
     )
     reached = [
+        # the first number of seeds that is enough; argmax is 0 for none too, hence the condition
         (n, int(np.argmax(row >= POWER)))
         for n, row in zip(scenes, powers, strict=True)
         if (row >= POWER).any()
@@ -170,6 +181,7 @@ def next_experiment(
             goal, Design(n, SEEDS[index], controls), parts, powers[scenes.index(n), index], hours_per_run
         )
     now = Design(scenes_now, MIN_SEEDS, controls)
+    # the corners of the table: most scenes with fewest seeds, and present scenes with most seeds
     more_scenes, more_seeds = powers[-1, 0], powers[0, -1]
     yield (
         f"- of {pluralize(now.scenes, 'scene')} and {pluralize(now.seeds, 'seed')}, "
@@ -182,6 +194,7 @@ def _cheapest(reached: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Keep designs for which more scenes save seeds; the others cost more and need no fewer trainings."""
     fewest = len(SEEDS)
     for scenes, index in reached:
+        # scenes rise from row to row, so a later one pays off only with fewer seeds
         if index < fewest:
             fewest = index
             yield scenes, index
@@ -192,6 +205,7 @@ def _line(
 ) -> str:
     ends = sorted(
         claim_power(goal, design, found)
+        # sorted, as the larger spread has the smaller power
         for share in (0.1, 0.9)
         if (found := spread_of(parts, share)) is not None
     )

@@ -105,6 +105,7 @@ class ComparisonContext:
     @property
     def each_chip_is_a_scene(self) -> bool:
         """Return whether there are as many scenes as chips, so that no rule may have matched their ids."""
+        # a single chip is a single scene by any rule
         return self.chips is not None and self.chips == self.scenes > 1
 
 
@@ -140,6 +141,7 @@ class Verdict:
 
 def grade_of(miou: Estimate) -> Grade:
     """Return the grade of a difference in mIoU."""
+    # by the lower end: an estimate above the threshold may owe it to luck
     if miou.low is not None and miou.low > STRONG_ABOVE:
         return Grade.STRONG
     return Grade.ACCEPTABLE if miou.difference >= 0 else Grade.NEGATIVE
@@ -160,6 +162,7 @@ def decide(miou: Estimate, against: Mapping[str, Estimate], setting: ComparisonC
     common = (*_lacking_runs(setting), *_lacking_design(setting), *_lacking_declared(miou, setting))
     lacking = (*_lacking_gain(miou), *common, *_lacking_controls(against, setting))
     harmful = not common and miou.high is not None and miou.high < 0
+    # covering zero alone would not exclude a loss: a wide interval holds large losses as well
     harmless = not common and miou.low is not None and miou.low > NO_HARM_ABOVE
     grade = grade_of(miou)
     outcome = _outcome(miou, grade, setting, claimed=not lacking, harmful=harmful, harmless=harmless)
@@ -202,12 +205,14 @@ def _outcome(
 ) -> str:
     if claimed:
         return "strong improvement" if grade is Grade.STRONG else "improvement"
+    # before any look at the sign: the interval of a single run leaves out the luck of its seed
     if min(setting.runs) == 1:
         return ONE_RUN
     if harmful:
         return "harm"
     if miou.covers_zero:
         return "no harm, and no claim of a gain" if harmless else "inconclusive"
+    # from here the interval excludes zero, so the sign of the difference means something
     return "a loss, but no claim" if grade is Grade.NEGATIVE else "a difference, but no claim"
 
 
@@ -229,6 +234,8 @@ def _lacking_runs(setting: ComparisonContext) -> Iterator[str]:
 def _lacking_declared(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
     yield from setting.study.lacking
     count = setting.study.comparisons
+    # Bonferroni rather than Holm: it needs no p-values of the others, which may not have been made yet, and
+    # holds however the comparisons depend on each other
     if count > 1 and miou.p_value * count >= SIGNIFICANT:
         family = min(1.0, miou.p_value * count)
         yield f"p below {SIGNIFICANT:.2f} for all {count} declared comparisons together; it is {family:.3f}"
@@ -250,6 +257,7 @@ def _lacking_design(setting: ComparisonContext) -> Iterator[str]:
 def _lacking_controls(against: Mapping[str, Estimate], setting: ComparisonContext) -> Iterator[str]:
     if not against:
         yield "a control, so nothing rules out other explanations of a difference"
+    # all arms named as controls are none by their records
     elif len(setting.no_controls) == len(against):
         reasons = "; ".join(f"{name}: {why}" for name, why in setting.no_controls.items())
         yield f"a control by its record, so nothing rules out other explanations of a difference ({reasons})"
@@ -265,6 +273,7 @@ def points(share: float) -> str:
 
 def format_p(p_value: float) -> str:
     """Format a p-value, which is never exactly zero."""
+    # below 0.0005, three decimals would print 0.000
     return "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
 
 
@@ -297,14 +306,17 @@ def _pairing(setting: ComparisonContext) -> str:
 def _resolution(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
     if miou.resolvable is None or miou.standard_error is None:
         return
+    # also keeps the shares below from dividing by a variance of 0
     if not miou.standard_error:
         yield "The difference is the same in every scene, so their power cannot be estimated."
         return
     total = sum(part.variance for part in miou.parts)
     shares = ", ".join(f"{100 * part.variance / total:.0f} % {part.name}" for part in miou.parts)
+    # doubling each shows which of the two is worth adding
     scenes, seeds = (2 * setting.scenes, 2 * min(setting.runs))
     text = f"The smallest difference found with 80 % power is about {100 * miou.resolvable:.2f} pp"
     text += f" (variance: {shares}); with {scenes} scenes {_pp(miou.resolvable_with(scenes=scenes))}"
+    # with one run there is no part of the seeds, so the formula would promise nothing from more of them
     yield text + (
         f", with {seeds} seeds {_pp(miou.resolvable_with(seeds=seeds))}." if len(miou.parts) > 1 else "."
     )

@@ -60,12 +60,15 @@ def make_bundle(loaded: LoadedRun) -> Bundle:
     Args:
         loaded: The run with the weights to publish.
     """
+    # edited below, while the run's own configuration must stay as it was
     model = copy.deepcopy(loaded.config["model"])
     arguments = model["init_args"]["model_args"]
     placement = loaded.datamodule.augmentation.plan.placement
     widened = placement is Placement.BANDS
     native = placement is not Placement.TOKENS and not (widened and arguments.get("peft_config"))
+    # safetensors refuses tensors that are not contiguous, or share memory
     tensors = {name: tensor.contiguous().clone() for name, tensor in loaded.task.model.state_dict().items()}
+    # the weights are in the bundle: none are to be downloaded, or read from a path of this machine
     arguments |= {"backbone_pretrained": False}
     arguments.pop("backbone_weights", None)
     if native:
@@ -79,10 +82,12 @@ def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) 
     if arguments.get("backbone") != BACKBONE:
         return
     arguments["backbone"] = arguments.pop("backbone_architecture")
+    # arguments of this project's backbone, which TerraTorch's own does not have
     for name in ("encoding", "token_modality", "new_columns"):
         arguments.pop(f"backbone_{name}", None)
     plan, bands = datamodule.augmentation.plan, datamodule.reading.bands
     if plan.placement is Placement.BANDS:
+        # planes after the bands, the order in which `merge_columns` joins their columns
         carrier = carrier_of(tuple(bands))
         subsets = arguments.get("backbone_bands") or {}
         arguments["backbone_bands"] = {**subsets, carrier: [*bands[carrier], *plan.plane_names]}
@@ -99,7 +104,9 @@ def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     merged = dict(tensors)
     for name in [name for name in tensors if name.endswith(ADDED)]:
         weight = f"{name.removesuffix(ADDED)}.proj.weight"
+        # pop: TerraTorch knows no weight of that name
         pair = (merged[weight], merged.pop(name))
+        # [token, pixel, band] each, so that every pixel has its bands, then its planes
         parts = [part.reshape(len(part), PATCH_SIZE**2, -1) for part in pair]
         merged[weight] = torch.cat(parts, dim=-1).flatten(-2).contiguous()
     return merged

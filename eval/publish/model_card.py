@@ -66,6 +66,7 @@ def write_card(facts: CardFacts) -> str:
 
 
 def _header(facts: CardFacts) -> ModelCardData:
+    # the folder's name alone: the path is of this machine
     chip_set = facts.manifest.data.root.rstrip("/").rsplit("/", 1)[-1]
     results = [
         EvalResult(
@@ -78,6 +79,7 @@ def _header(facts: CardFacts) -> ModelCardData:
             metric_value=round(value, 6),
         )
         for metric in METRICS
+        # an undefined metric is left out, as a result needs a number
         if metric.card and (value := facts.metrics.overall[metric.key]) is not None
     ]
     return ModelCardData(
@@ -189,6 +191,7 @@ def _limits(facts: CardFacts) -> Iterator[str]:
 def _report(facts: CardFacts) -> Iterator[str]:
     yield "## Comparison"
     yield ""
+    # the report's title becomes a heading within this section
     yield re.sub(r"(?m)^# ", "### ", to_markdown(facts.report)).rstrip()
 
 

@@ -63,9 +63,11 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
     try:
         for row in csv.DictReader(read_text(path).splitlines()):
             arm, run, seed = (row[name] for name in COLUMNS[:3])
+            # a run's rows are in the table's fixed order, so their pixels alone are kept
             runs.setdefault(arm, {}).setdefault(run, []).append(int(row["pixels"]))
             seeds.setdefault(arm, {})[run] = seed
         shape = (scenes, classes, classes + 1)  # the table's rows run through classes fastest, then scenes
+        # a row too many or too few does not fit the shape: a ValueError
         counts = {
             arm: np.stack([np.reshape(run, shape) for run in found.values()]) for arm, found in runs.items()
         }
@@ -86,6 +88,7 @@ def check_numbers(folder: Path, report: Report) -> CountsTable:
     table = read_counts(folder, report)
     found = _estimate(table, report.candidate.name, report.baseline.name)
     _check(table, "the candidate against the baseline", report.difference, found)
+    # the report has this difference twice, and either could be edited
     _check(table, "the candidate against the baseline", report.compared().miou, found)
     beaten = True
     for control in report.controls:
@@ -104,6 +107,7 @@ def check_numbers(folder: Path, report: Report) -> CountsTable:
 def _estimate(table: CountsTable, arm: str, other: str) -> Estimate:
     """Compute a difference as `compare` does: paired by seed where both arms have the same seeds."""
     ours, theirs = table.seeds[arm], table.seeds[other]
+    # an empty seed is an unknown one
     by_seed = "" not in (*ours, *theirs) and sorted(ours) == sorted(theirs)
     (found,) = compare(table.pair(arm, other, by_seed=by_seed))[MIOU.key]
     return found
@@ -136,10 +140,12 @@ def _check_claim(folder: Path, report: Report, found: Estimate, *, beaten: bool)
         raise PublishError(
             f"{folder}: the report claims an improvement that its numbers do not allow; compare again"
         )
+    # `decide` claims just where nothing is lacking, so one of the two was edited
     if not verdict.claimed and not verdict.lacking:
         raise PublishError(
             f"{folder}: the report names nothing that a claim lacks, and claims nothing; compare again"
         )
+    # the headline is prose, so its numbers are checked as text
     if format_interval(found) not in verdict.headline:
         raise PublishError(
             f"{folder}: the verdict's headline does not say {format_interval(found)}; compare again"
@@ -155,6 +161,7 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     own: dict[str, Any] = dict(zip(score.counts.scenes, score.counts.by_scene(), strict=True))
     digests = [run.origin.checkpoint_sha256 for run in report.candidate.runs]
     said = table.counts[report.candidate.name][digests.index(checkpoint_sha256)]
+    # the score may have more scenes: those without a reference are not in the report
     there = set(report.test.scenes) <= set(own)
     if not there or not np.array_equal(np.stack([own[scene] for scene in report.test.scenes]), said):
         raise PublishError(

@@ -28,6 +28,7 @@ def read_report(folder: Path) -> Report:
         version = plain["report_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise PublishError(f"{path}: not a report of compare ({error}); compare again") from error
+    # before validation, which would name some key of an old report, and not its age
     if version != REPORT_VERSION:
         raise PublishError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
     try:

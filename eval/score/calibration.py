@@ -46,11 +46,14 @@ class Reliability:
     @classmethod
     def of(cls, stated: NDArray[Any], right: NDArray[np.bool_]) -> Self:
         """Measure pixels, each with a stated probability in 0..1 and whether it is right."""
+        # a stated probability of exactly 1 belongs to the last bin, not to one after it
         position = np.minimum((stated * BINS).astype(int), BINS - 1)
+        # three sums a bin: the pixels, what they state, and how many of them are right
         counts, sums, hits = (
             np.bincount(position, weights=weights, minlength=BINS)
             for weights in (None, stated.astype(float), right.astype(float))
         )
+        # an empty bin's sums are 0, so it gets 0 / 1 rather than 0 / 0
         shared = np.maximum(counts, 1)
         rows = zip(counts.tolist(), (sums / shared).tolist(), (hits / shared).tolist(), strict=True)
         return cls(tuple(Bin(int(pixels), stated, right) for pixels, stated, right in rows))
@@ -83,6 +86,7 @@ class Reliability:
 
 def _merge(one: Bin, other: Bin) -> Bin:
     pixels = one.pixels + other.pixels
+    # both are means over pixels, so each set weighs by how many it has
     stated, right = (
         (one.pixels * getattr(one, name) + other.pixels * getattr(other, name)) / max(pixels, 1)
         for name in ("stated", "right")

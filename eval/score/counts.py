@@ -37,11 +37,14 @@ def count_pixels(reference: NDArray[Any], predicted: NDArray[Any], classes: int)
         raise ScoreError(f"reference {reference.shape} and prediction {predicted.shape} differ in shape")
     counted = reference != IGNORED_LABEL
     rows, columns = reference[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    # before the counting, where a label out of range would land in the cell of another pair
     for labels, lowest in ((rows, 0), (columns, IGNORED_LABEL)):
         if labels.size and not lowest <= labels.min() <= labels.max() < classes:
             raise ScoreError(f"labels {labels.min()} to {labels.max()}; expected {lowest} to {classes - 1}")
+    # in the column after the last class; `astype` made a copy, so the caller's labels stay
     columns[columns == IGNORED_LABEL] = classes
     width = classes + 1
+    # each pair gets the number of its cell, row by row, so that one pass counts them all
     counts = np.bincount(rows * width + columns, minlength=classes * width)
     return counts.reshape(classes, width).astype(np.int64)
 
@@ -103,6 +106,7 @@ class Counts:
         """Return the counts ``[scene, class, class + 1]`` in the order of `scenes`."""
         positions = {scene: index for index, scene in enumerate(self.scenes)}
         summed = np.zeros((len(positions), *self.values.shape[1:]), dtype=np.int64)
+        # `summed[positions] += …` would add only one of the chips that share a scene
         np.add.at(summed, [positions[scene] for scene in self.scene_ids], self.values)
         return summed
 
@@ -131,10 +135,12 @@ class Counts:
         if not path.is_file():  # reading a pipe would block
             raise ScoreError(f"{path}: no such file; score the run again")
         try:
+            # no pickles, which could run code: a counts file may come from anyone
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 chips, scenes, classes = (tuple(map(str, file[key])) for key in _NAMES)
                 return cls(chips, scenes, classes, file["counts"])
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            # a ScoreError is a ValueError: what `cls` refused already says why
             if isinstance(error, ScoreError):
                 raise
             raise ScoreError(f"{path}: cannot be read ({error}); score the run again") from error

@@ -30,6 +30,7 @@ def open_run(
         AugmentStoreError: If the directory holds no run, or checkpoint, chips or store cannot be used.
     """
     manifest = RunManifest.read(run) if manifest is None else manifest
+    # before loading: an unfinished run may have checkpoints already
     manifest.check_complete(run)
     with _named(run / manifest.checkpoints.get(checkpoint, checkpoint), run / CONFIG):
         loaded = load_run(run, checkpoint, paths, manifest)
@@ -66,6 +67,7 @@ def _named(checkpoint: Path, config: Path) -> Iterator[None]:
 
 def _check_store(loaded: LoadedRun, manifest: RunManifest) -> None:
     augmentation = loaded.datamodule.augmentation
+    # a store that no sample depends on need not be the one of the training
     store = augmentation.store if augmentation.depends_on_store else None
     found = "" if store is None else store.fingerprint
     if found != manifest.augment.fingerprint:

@@ -33,12 +33,14 @@ FINITE: Final = ConfigDict(extra="forbid", allow_inf_nan=False)
 def _parts(counts: NDArray[Any]) -> tuple[Shares, Shares, Shares]:
     """Return the hits, pixels in the reference and pixels in the prediction of each class, ``[…, class]``."""
     classes = counts.shape[-2]
+    # pixels without a prediction, the last column, count as misses: in the reference, in no predicted class
     hits = np.diagonal(counts[..., :classes], axis1=-2, axis2=-1)
     return hits.astype(float), counts.sum(axis=-1).astype(float), counts[..., :classes].sum(-2).astype(float)
 
 
 def _ratio(numerator: Shares, denominator: Shares) -> Shares:
     """Return the quotient; NaN if the denominator is 0."""
+    # `divide` leaves `out` as it is where it does not divide, so NaN is put there beforehand
     undefined = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
     quotient: Shares = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
     return quotient
@@ -70,11 +72,13 @@ def class_f1(counts: NDArray[Any]) -> Shares:
 def over_reference_classes(values: Shares, counts: NDArray[Any]) -> Shares:
     """Average per-class values ``[…, class]`` over the classes in the reference; NaN without any."""
     present = counts.sum(axis=-1) > 0
+    # `where`, as a product with the mask would keep NaN: 0 · NaN is NaN
     return _ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1).astype(float))
 
 
 def over_seen_classes(values: Shares) -> Shares:
     """Average per-class values ``[…, class]`` over the classes in reference or prediction; NaN without any."""
+    # values by class are NaN just where a class is in neither reference nor prediction
     seen = np.isfinite(values)
     return _ratio(np.where(seen, values, 0.0).sum(axis=-1), seen.sum(axis=-1).astype(float))
 
@@ -221,6 +225,7 @@ class Metrics:
         overall = {metric.key: known(metric.function(counts)) for metric in OVERALL}
         by_class = {}
         for metric in BY_CLASS:
+            # a class that is only predicted would have 0; by class it counts as undefined
             values = np.where(referenced, metric.function(counts), np.nan)
             by_class[metric.key] = dict(zip(class_names, map(known, values), strict=True))
         return cls(overall, by_class)

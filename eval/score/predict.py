@@ -47,6 +47,7 @@ def score(loaded: LoadedRun, folder: Path) -> Score:
     check_recipe(loaded)
     loaded.datamodule.setup("test")
     check_shape(loaded.task, loaded.datamodule.shapes["test"])
+    # a bare checkpoint has no record of the chips it was trained on
     if loaded.manifest is not None:
         root, splits = loaded.datamodule.chips.root, loaded.datamodule.splits
         loaded.manifest.check_held_out(loaded.source, root, splits.digests)
@@ -59,6 +60,7 @@ def _write(loaded: LoadedRun, folder: Path) -> Score:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictions = folder / FOLDER / PREDICTIONS
     predictions.mkdir(parents=True, exist_ok=True)
+    # from here to the end of `made.write` the folder counts as not scored
     discard(folder)
     chips, scenes, rows = [], [], []
     for chip_id, scene_id, reference, predicted in _judge(loaded, device):
@@ -67,6 +69,7 @@ def _write(loaded: LoadedRun, folder: Path) -> Score:
         scenes.append(scene_id)
         place = loaded.datamodule.georeference("test", chip_id)
         write_classes(predictions, loaded.datamodule.chips, chip_id, predicted.astype(np.int16), place)
+    # rows [class, class + 1] become [chip, class, class + 1]
     counts = Counts(tuple(chips), tuple(scenes), names, np.stack(rows))
     made = Score(folder, counts, _origin(loaded, folder, counts, device))
     made.write()
@@ -81,6 +84,7 @@ def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
         batch = loaded.datamodule.model_batch(move_data_to_device(given, device))
         with _arithmetic(loaded.precision, device):
             output = task.handle_full_or_tiled_inference(batch["image"], task.tiled_inference_on_testing)
+        # logits [batch, class, y, x] become classes [batch, y, x]
         predicted = to_segmentation_prediction(output).cpu().numpy()
         reference = task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
         yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
@@ -111,5 +115,6 @@ def _origin(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.devic
         versions=versions(PACKAGES),
         run=manifest,
         layout=wherever_run(datamodule.layout),
+        # a store that the network does not read has no part in its score
         spec=store.spec if store is not None and datamodule.augmentation.depends_on_store else None,
     )

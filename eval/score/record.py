@@ -110,12 +110,14 @@ class Provenance:
         """Return the fingerprint of the store's spec without the seed of its draw: each run may have its own draw."""
         if self.spec is None:
             return self.augment.fingerprint
+        # any fixed seed will do: such fingerprints are only compared with each other
         sampling = dataclasses.replace(self.spec.sampling, seed=0)
         return dataclasses.replace(self.spec, sampling=sampling).fingerprint
 
     @property
     def recipe(self) -> Recipe:
         """Return how it was trained and which of its checkpoints was taken; empty if unknown."""
+        # best or last: which of the weights were taken is a choice as well
         return {} if self.run is None else {**self.run.recipe, "checkpoint": Path(self.checkpoint).stem}
 
     @property
@@ -124,6 +126,7 @@ class Provenance:
         if self.run is None:
             return {}
         found = {"the device of the training": self.run.cost.device, "the device of the score": self.device}
+        # a run may be scored on another machine than it was trained on
         for place, versions in (("training", self.run.versions), ("score", self.versions)):
             found |= {f"{name} of the {place}": text for name, text in versions.items() if name in DECIDING}
         return found
@@ -203,6 +206,7 @@ class Score:
             "origin": dataclasses.asdict(self.origin),
             "counts_sha256": sha256_of_file(folder / COUNTS),
         }
+        # over all other values, so it comes last, and `read` takes it out before it compares
         plain["record_sha256"] = _digest(plain)
         atomic_write(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
 
@@ -219,6 +223,7 @@ class Score:
             raise ScoreError(f"{folder}: not scored yet; run python -m eval score {folder}")
         try:
             plain: dict[str, Any] = load_json(read_text(path))
+            # before the digest, which other versions may take of other values
             if plain["score_version"] != SCORE_VERSION:
                 raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
             if plain.pop("record_sha256") != _digest(plain):
@@ -226,7 +231,9 @@ class Score:
             if plain["counts_sha256"] != sha256_of_file(path.with_name(COUNTS)):
                 raise ScoreError(f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again")
             origin = parse(Provenance, plain["origin"])
+        # JSON of another shape gives any of these: a list for an object, a key too few, a text for a number
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            # a ScoreError is a ValueError, and already says what to do
             if isinstance(error, ScoreError):
                 raise
             raise ScoreError(

@@ -53,6 +53,7 @@ def score_store(
         LegendError: If the table's labels are not 0 to one less than their number.
         AugmentStoreError: If a chip or a mask cannot be read.
     """
+    # both may refuse, so they come before the record of an earlier score is discarded
     names = _class_names(table)
     ids = _test_chips(store, chips)
     with file_lock(folder / FOLDER):
@@ -62,7 +63,9 @@ def score_store(
         for chip_id in ids:
             _check_input(store, chips, chip_id)
             reference = _checked_reference(chips, chip_id, table)
+            # id and mask by sorted id, as a training and a declaration take the digest
             masks.update(chip_id.encode() + reference.tobytes())
+            # [sample, time, y, x] of the store: the first sample [time, y, x] in the classes of the masks
             labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
             predicted = vote(labels, len(names))
             rows.append(count_pixels(reference, predicted, len(names)))
@@ -71,7 +74,9 @@ def score_store(
         scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
         counts = Counts(ids, scenes, names, np.stack(rows))
         made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
+        # from the first chip's on, since `sum` would start from 0, to which no Reliability can be added
         found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
+        # before the record, which says that everything else is there
         write_calibration(folder / FOLDER, found)
         made.write()
         return made, found
@@ -81,10 +86,13 @@ def _reliability(
     store: AugmentStore, chip_id: str, labels: NDArray[np.int64], reference: NDArray[np.int64]
 ) -> Calibration:
     """Hold what a chip's first sample stated, with labels ``[T, H, W]``, against the reference ``[H, W]``."""
+    # a copied timestep has the pixels of its source, which would count twice
     times = np.unique(store.read("timestep_source", chip_id))
     counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
+    # [T, H, W] to one entry for each counted pixel, in the order that `values[counted]` has
     right = (labels[times] == reference)[counted]
     confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
+    # [T, ty, tx]: one per token, which stands for a patch of pixels
     probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
     stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
     return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
@@ -92,6 +100,7 @@ def _reliability(
 
 def vote(labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Return the most frequent class ``[H, W]`` of labels ``[T, H, W]``, the lowest on a tie; −1 without any."""
+    # [class, H, W]; −1 is none of the classes, so it gets no votes
     votes = np.stack([(labels == label).sum(axis=0) for label in range(classes)])
     return np.where(votes.any(axis=0), votes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
 
@@ -111,6 +120,7 @@ def _checked_reference(chips: ChipSet, chip_id: str, table: LegendTable) -> NDAr
 
 def _class_names(table: LegendTable) -> tuple[str, ...]:
     values = [entry.value for entry in table.classes]
+    # labels are the rows and columns of the counts, so they must have no gaps
     if sorted(values) != list(range(len(values))):
         raise LegendError(f"legend table {table.name}: labels {values}; expected 0 to {len(values) - 1}")
     return tuple(entry.name for entry in sorted(table.classes, key=lambda entry: entry.value))
@@ -135,6 +145,7 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
 
 
 def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
+    # maps of what a chip showed earlier would be judged by its present mask
     what = find_mismatch(store, chips.read(chip_id, generator_inputs(store)))
     check_same(store, chips, {} if what is None else {chip_id: what})
 
@@ -151,6 +162,7 @@ def _origin(
         checkpoint_sha256="",
         chips=str(chips.root.resolve()),
         test=split_record(counts, inputs="", masks=masks),
+        # nothing was joined: no encoding, planes, control or new columns, but a store
         augment=AugmentRecord((), (), None, 0, "", place, store.fingerprint, (spec.map.array,)),
         seed=spec.sampling.seed,
         device=spec.device,

@@ -22,6 +22,7 @@ from eval.errors import StudyError
 
 def _word(value: Any) -> Any:
     """Take a number for a word of a command line: YAML reads ``9`` as a number, but the command takes text."""
+    # a bool is an int in Python, and no command takes True for a word
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -158,6 +159,7 @@ class Study:
             raise StudyError(
                 f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is not a second run"
             )
+        # comparisons name both as controls, so a name must mean one of them
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:
             raise StudyError(f"{path}: {shared[0]} is both an arm and a zero-shot row; rename one")
@@ -166,6 +168,7 @@ class Study:
         for name, store in wanted.items():
             _defined(f"{path}: store of {name}", [store], self.stores)
         for name, found in self.comparisons.items():
+            # arms alone: a zero-shot map has no seeds to be paired by
             _defined(f"{path}: comparison {name}", [found.baseline, found.candidate], self.arms)
             _defined(
                 f"{path}: controls of comparison {name}", found.controls, {**self.arms, **self.zero_shot}

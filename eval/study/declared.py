@@ -31,6 +31,7 @@ def declaration_of(study: Study, created: str) -> Declaration:
             name: DeclaredComparison(entry.baseline, entry.candidate, entry.controls)
             for name, entry in study.comparisons.items()
         },
+        # a version with other thresholds declares anew, so the file shows that they were changed
         thresholds={
             "level": LEVEL,
             "improvement_from": IMPROVEMENT_FROM,

@@ -46,6 +46,7 @@ class Step:
 def plan(study: Study) -> tuple[Step, ...]:
     """Return the commands of a study in the order they can be run."""
     return (
+        # what is read comes first: stores by trainings, runs by scores, scores by comparisons
         *(_generate(study, name) for name in study.stores),
         *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
         *(_score(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
@@ -58,6 +59,7 @@ def unequal_starts(study: Study) -> Iterator[str]:
     """Find comparisons whose arms start from different weights, as far as their arguments show."""
     for name, comparison in study.comparisons.items():
         wanted = (comparison.baseline, comparison.candidate, *comparison.controls)
+        # a zero-shot row among the controls has no training, hence no start
         starts = {arm: _start(study, arm) for arm in wanted if arm in study.arms}
         if len(set(starts.values())) > 1:
             listed = ", ".join(f"{arm} with {start}" for arm, start in starts.items())
@@ -95,6 +97,7 @@ def _recipe(study: Study, arm: str) -> Recipe:
         )
     words = (*study.finetune_arguments, *entry.arguments)
     try:
+        # short names, as an arm's YAML may or may not write a class in full
         return with_overrides(recipe_of(read_yaml(path), short_names=True), words)
     except ConfigError as error:
         raise StudyError(f"arm {arm}: config {entry.config}: {error}") from error
@@ -103,7 +106,9 @@ def _recipe(study: Study, arm: str) -> Recipe:
 def _start(study: Study, arm: str) -> str:
     """Return where an arm's weights start: its architecture's published file, unless told otherwise."""
     arguments = (*study.finetune_arguments, *study.arms[arm].arguments)
+    # `--init=FILE` becomes two words, like `--init FILE`
     words = [word for argument in arguments for word in argument.split("=", 1)]
+    # each option with the word after it, the last of several; a final option without one is skipped
     given = {word: words[place + 1] for place, word in enumerate(words[:-1]) if word in STARTS}
     return " ".join(f"{flag} {given[flag]}" for flag in sorted(given)) or "the YAML's weights"
 
@@ -154,6 +159,7 @@ def _compare(study: Study, name: str) -> Step:
     words = ["eval", "compare"]
     for option, arm in (("--baseline", entry.baseline), ("--candidate", entry.candidate)):
         words += [option, *map(str, study.runs(arm))]
+    # the name again for each run, by which the command groups them
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
     words += ["--study", str(study.out), "--comparison", name]

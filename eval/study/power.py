@@ -49,6 +49,7 @@ def resolvable(scenes: int, seeds: int, spread: StandardDeviations) -> float | N
     """
     if min(scenes, seeds) < 2:
         return None
+    # the variance of a mean of n units is SD² / n
     of_scenes = VarianceComponent("scenes", scenes, spread.scenes**2 / scenes)
     return resolvable_difference([of_scenes, VarianceComponent("seeds", seeds, spread.seeds**2 / seeds)])
 
@@ -81,6 +82,7 @@ def describe(study: Study, spread: StandardDeviations) -> Iterator[str]:
     if seeds == 1:
         yield f"{ONE_RUN}; give at least three seeds"
     columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
+    # 3 is what a claim needs, then twice and four times that; a set, as the design's own may be among them
     rows = sorted({seeds, 3, 6, 12})
     yield f"smallest difference resolved (pp; {LEVEL:.0%} interval, {POWER:.0%} power), by seeds and scenes:"
     yield "seeds  " + "".join(f"{pluralize(column, 'scene'):>12}" for column in columns)

@@ -36,6 +36,7 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
     """
     left: dict[str, Step] = {}
     for step in steps:
+        # inputs that a step still to run will make again, so that this product would be of the old ones
         done, anew = _is_done(out, step), [name for name in step.after if name in left]
         if done and anew and step.costly:
             raise StudyError(
@@ -66,10 +67,12 @@ def run_step(out: Path, step: Step) -> None:
         StudyError: If it fails, leaves no product, or ends before its training is complete.
     """
     words = _words(step)
+    # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
     if step.checkpoint is not None and words == step.words:
         _discard_unfinished(step.checkpoint.parents[1])
     # -P: a generate.py in the working folder is not run in place of the package, unless that is a checkout of it
     safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    # in a process of its own: if it crashes, the study is there to say which step that was
     status = subprocess.run([sys.executable, *safe, "-m", *words], check=False).returncode
     if status or not _is_whole(step):
         reason = f"ended with exit status {status}" if status else _unfinished(step)
@@ -77,6 +80,7 @@ def run_step(out: Path, step: Step) -> None:
             f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
             "done is kept"
         )
+    # last of all, so that a record stands for a whole product
     atomic_write(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
 
 
@@ -134,6 +138,7 @@ def _is_done(out: Path, step: Step) -> bool:
     record = _record(out, step)
     if not record.is_file() or not _is_whole(step):
         return False
+    # a cheap step with another command counts as not done; a costly one is for the user to decide
     same = _read(record) == _kept(step)
     if not same and step.costly:
         raise StudyError(

@@ -32,6 +32,7 @@ def read_curve(run: Path) -> list[Epoch]:
     found: dict[str, dict[str, str]] = {}
     for path in sorted(run.glob(LOGS), key=_number):
         for row in _rows(path):
+            # training and validation have rows of their own: a later row adds to its epoch, or replaces
             found.setdefault(row["epoch"], {}).update(row)
         try:
             curve = [Epoch.model_validate(row) for row in found.values()]
@@ -41,6 +42,7 @@ def read_curve(run: Path) -> list[Epoch]:
                 f"{path}: {first['loc'][0]} {str(first['input'])[:40]!r}: {first['msg']}; remove the log to compare "
                 "without learning curves"
             ) from error
+    # without any log there is no `curve` either
     return sorted(curve, key=lambda entry: entry.epoch) if found else []
 
 

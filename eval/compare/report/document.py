@@ -99,6 +99,7 @@ def _family(p_value: float, declared: StudyContext) -> model.MultipleTesting:
 
 def _test(comparison: Comparison) -> model.Test:
     first = comparison.baseline.scores[0]
+    # [scene, class, class + 1] to [scene, class] to [class]: the scenes that hold a class
     holding = (first.counts.by_scene().sum(axis=-1) > 0).sum(axis=0)
     return model.Test(
         chips=len(first.counts.chip_ids),
@@ -117,6 +118,7 @@ def _seeds(baseline: Sequence[Score], candidate: Sequence[Score]) -> list[model.
         model.SeedRow(
             seed=seed, baseline=theirs[seed], candidate=ours[seed], difference=ours[seed] - theirs[seed]
         )
+        # a seed of one arm alone has nothing to be compared with
         for seed in sorted(set(ours) & set(theirs))
     ]
 
@@ -148,11 +150,13 @@ def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
 
 def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
     """Return the MIoU over the other classes in the reference, mean over runs; None if there is no other."""
+    # [run, class, class + 1]; the reference is the same in every run, so the first one tells what is present
     totals = np.stack([score.counts.total for score in scores])
     names, present = scores[0].counts.class_names, totals[0].sum(axis=-1) > 0
     iou = class_iou(totals)
     kept = [present & (np.arange(len(names)) != label) for label in range(len(names))]
     return {
+        # over runs and classes at once: all runs have the same classes, so the order of means is no matter
         name: float(iou[:, others].mean()) if others.any() else None
         for name, others in zip(names, kept, strict=True)
     }
@@ -173,6 +177,7 @@ def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
     means: dict[str, Any] = {}
     for key, value in plain[0].items():
         column = [entry[key] for entry in plain]
+        # None for an undefined metric, as JSON has no NaN
         defined = [entry for entry in column if entry is not None]
         means[key] = (
             _mean(column) if isinstance(value, dict) else float(np.mean(defined)) if defined else None
@@ -192,6 +197,7 @@ def _scenes(comparison: Comparison) -> list[model.SceneRow]:
             candidate=float(candidate[index]),
             difference=float(candidate[index] - baseline[index]),
         )
+        # stable: ties stay in the order of names, so that two reports of the same runs are equal
         for index in np.argsort(candidate - baseline, kind="stable")
     ]
 
@@ -199,6 +205,7 @@ def _scenes(comparison: Comparison) -> list[model.SceneRow]:
 def _chips(comparison: Comparison) -> list[model.Chip]:
     counts = comparison.baseline.scores[0].counts
     baseline, candidate = _mious(comparison, lambda counts: counts.values)
+    # a chip without a reference has no mIoU in either arm; NaN comes last in the sorting, and is left out
     order = [
         index for index in np.argsort(candidate - baseline, kind="stable") if np.isfinite(baseline[index])
     ]
@@ -225,6 +232,7 @@ def _mious(
     """
 
     def of(arm: arms.Arm) -> NDArray[np.float64]:
+        # [run, unit, class, class + 1] to mIoU [run, unit] to [unit]
         return np.asarray(mean_iou(np.stack([by_unit(score.counts) for score in arm.scores])).mean(axis=0))
 
     return of(comparison.baseline), of(comparison.candidate)

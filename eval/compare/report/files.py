@@ -31,6 +31,7 @@ def replaced(out: Path) -> Iterator[Path]:
         StoreBusyError: If another process is writing a report there.
         OutputError: If a folder cannot be written.
     """
+    # if `out` is a link, what is replaced must be its folder, not the link
     final = out.resolve()
     with file_lock(final):
         yield from _replaced(out, final)
@@ -39,6 +40,7 @@ def replaced(out: Path) -> Iterator[Path]:
 def _replaced(out: Path, final: Path) -> Iterator[Path]:
     draft, old = (final.with_name(f".{word}.{final.name}") for word in ("draft", "old"))
     try:
+        # an earlier call crashed between the two renames below
         if old.is_dir() and not final.exists():
             old.rename(final)
         _check_alone(out)
@@ -46,10 +48,12 @@ def _replaced(out: Path, final: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         yield draft
+        # a folder cannot be renamed onto one that is not empty
         if final.exists():
             final.rename(old)
         draft.rename(final)
         shutil.rmtree(old, ignore_errors=True)
+    # an OutputError is an OSError as well, and names its own file
     except AugmentStoreError:
         raise
     except OSError as error:

@@ -27,10 +27,12 @@ def to_markdown(report: Report) -> str:
         _scenes(report),
         _classes(report),
         _family(report),
+        # a claim needs a control, so a report without any plans one
         next_experiment(report.difference.parts, GOAL, max(1, len(report.controls)), report.hours_per_run),
         _training(report),
         _origins(report),
     )
+    # sections that have nothing to say are empty, and must leave no gap
     written = ("\n".join(section) for section in sections)
     return "\n\n".join(text for text in written if text) + "\n"
 
@@ -118,6 +120,7 @@ def _training(report: Report) -> Iterator[str]:
     yield from _row(("arm", "parameters", "trained", "epochs", "steps", "time a run", "device"))
     yield "|---|---|---|---|---|---|---|"
     for name, found in costs.items():
+        # an arm's runs differ only by seed, so sizes are those of the first; time varies, hence its mean
         first, seconds = found[0], sum(cost.wall_seconds for cost in found) / len(found)
         counts = (f"{n:,}" for n in (first.parameters, first.trainable_parameters, first.epochs, first.steps))
         yield from _row((name, *counts, duration(seconds), f"{first.device}, {first.precision}"))
@@ -129,6 +132,7 @@ def _row(cells: Iterable[str]) -> Iterator[str]:
 
 def table_cell(text: str) -> str:
     """Keep a name, which may be a stranger's, within its cell: one line, no bar, no tag, no code."""
+    # backslashes first, or those put before bars would be doubled too
     return plain_text(text).replace("\\", "\\\\").replace("|", "\\|")
 
 
@@ -168,6 +172,7 @@ def duration(seconds: float) -> str:
     """Format a time in the unit that fits it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    # in minutes up to 90 of them: 80 min says more than 1.3 h
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

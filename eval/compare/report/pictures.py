@@ -78,12 +78,14 @@ def find_pictures(
     """
     origin = comparison.candidate.scores[0].origin
     root = chips or as_path(origin.chips)
+    # only a recorded folder may be gone; one that was named and is not there is an error of `open`
     if chips is None and not root.is_dir():
         return None
     chip_set = ChipSet.open(root, layout or origin.layout)
     baseline, candidate = (_with_predictions(arm) for arm in (comparison.baseline, comparison.candidate))
     if baseline is None or candidate is None:
         return None
+    # a store that is gone costs the picture of the generated map, not the report
     path = candidate.origin.augment.store
     store = AugmentStore.open(path) if path and (as_path(path) / "zarr.json").is_file() else None
     generated = store is not None and store.spec.modality == LULC.name
@@ -119,6 +121,7 @@ def _shipped_table(names: Sequence[str]) -> LegendTable | None:
 def choose(rows: Sequence[Row], count: int) -> list[Row]:
     """Return the `count` chips that lost most and the `count` that gained most, most gained first."""
     worst = rows[:count]
+    # with fewer than two times `count` rows the ends would overlap, and a chip would be shown twice
     best = rows[max(len(rows) - count, len(worst)) :]
     return [*reversed(best), *reversed(worst)]
 
@@ -130,6 +133,7 @@ def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
         AugmentStoreError: If a file or the store cannot be read.
     """
     reference = shown.chips.mask(chip_id)
+    # [T, C, H, W] of a file with one timestep and one band: [H, W]
     predicted = [read_raster(score.prediction(chip_id))[0, 0] for score in (shown.baseline, shown.candidate)]
     return {
         **_inputs(shown, chip_id),
@@ -159,6 +163,7 @@ def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
     if store is None or chip_id not in store.chip_ids:
         return {}
     kind = store.spec.map
+    # first sample, first timestep
     values = store.read(kind.array, chip_id)[0, 0]
     if shown.table is not None:
         return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes)}
@@ -172,5 +177,6 @@ def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
 def _agreement(reference: NDArray[Any], baseline: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the code of `AGREEMENT` for each pixel."""
     ours, theirs = candidate == reference, baseline == reference
+    # the first condition that holds decides, so `ours` by itself means that only the candidate is right
     codes = np.select([ours & theirs, ours, theirs], [0, 1, 2], default=3)
     return np.where(reference == IGNORED_LABEL, NO_CODE, codes).astype(np.uint8)

@@ -37,6 +37,7 @@ def _safe(row: Iterable[str | int]) -> Iterator[str | int]:
 
 def _rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:
     names = comparison.class_names
+    # `recompute.read_counts` reshapes rows to [scene, class, class + 1], so their order is part of the file
     for arm in comparison.arms:
         for number, score in enumerate(arm.scores, start=1):
             seed = "" if score.origin.seed is None else score.origin.seed
