@@ -86,7 +86,7 @@ def uncovered_strips(request: CutRequest, height: int, width: int) -> tuple[Unco
         side = request.block or whole
         # the lengths of regions along this axis: the full one, and what is left at the edge
         lengths[name] = sorted({min(side, whole - first) for first in range(0, whole, side)}, reverse=True)
-    # without regions smaller than a chip, which no size covers
+    # without regions smaller than a chip, which no larger size covers
     every = {length for found in lengths.values() for length in found if length >= request.size}
     # up to the smallest region, which still has to hold a chip
     larger = range(request.size + 1, min(every, default=0) + 1)
