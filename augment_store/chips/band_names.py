@@ -52,8 +52,10 @@ def known_band(name: str, modality: Modality) -> str | None:
     Returns:
         TerraTorch's name; None if the name says nothing, or fits two bands.
     """
+    # letters and digits alone, as writers differ in case and separators
     words = [word for word in re.split(r"[^0-9a-z]+", name.lower()) if word]
     codes = _codes(modality)
+    # codes are exact, so they decide before any words do
     found = {codes[word] for word in words if word in codes}
     if len(found) == 1:
         return found.pop()
@@ -76,7 +78,9 @@ def _codes(modality: Modality) -> dict[str, str]:
     return {
         f"b{number.zfill(width)}": band
         for band, number in _ESA.items()
+        # a B10 in Level-2A has to be known for a band that is not wanted
         if band in modality.bands or band == "CIRRUS"
+        # b4, b04 and b004
         for width in (1, 2, 3)
     }
 
@@ -88,9 +92,11 @@ def _table(modality: Modality) -> dict[str, str]:
 
 def is_numbered(names: Sequence[str]) -> bool:
     """Return whether names merely count the bands, as ``b0 … b11`` or ``Band 1 … Band 12`` do."""
+    # lazily, so that all digits at the end are the number: b12 is b and 12
     parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
     numbers = [int(part[2]) for part in parts if part]
     prefixes = {part[1] for part in parts if part}
+    # against len(names), so that a name without a number fails
     return len(prefixes) == 1 and numbers in ([*range(len(names))], [*range(1, len(names) + 1)])
 
 

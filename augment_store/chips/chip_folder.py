@@ -41,12 +41,15 @@ def publish_chips(draft: Path, out: Path, scene: str, splits: Mapping[str, Seque
     ids = sorted({chip_id for chosen in splits.values() for chip_id in chosen})
     with _waiting_lock(out):  # scenes that are cut side by side share the split files
         plain = {"files": [str(path) for path in files], "ids": ids}
+        # before the first move, so that a kill leaves a record of what is to be cleared
         atomic_write(journal, [json.dumps(plain).encode()])
         try:
             for path in files:
                 target = out / path
                 target.parent.mkdir(parents=True, exist_ok=True)
+                # a rename within one file system, as the draft lies in `out`: no half-copied file is seen
                 (draft / path).replace(target)
+            # after the files, as readers refuse a split that names a chip without one
             for name, chosen in splits.items():
                 _change_split(_split_path(out, name), add=chosen)
         except BaseException:
@@ -74,6 +77,7 @@ def _change_split(file: Path, *, add: Sequence[str] = (), drop: Sequence[str] = 
     if after:
         atomic_write(file, ["".join(f"{chip_id}\n" for chip_id in after).encode()])
     else:
+        # no file rather than an empty one, which `read_split` refuses
         file.unlink()
 
 
@@ -90,12 +94,14 @@ def roll_back(out: Path, scene: str) -> None:
         raise ChipSetError(
             f"{journal}: not a journal of cut ({error}); remove it and the scene's chips"
         ) from error
+    # any id will do: wanted are the folders that files are moved into
     folders = {chip_path(out, name, "x").parent for name in KNOWN}
     for path in files:
         if path.parent in folders:  # nothing else, whatever the journal says
             path.unlink(missing_ok=True)
     for split in shipped_layout("folders").splits:
         _change_split(_split_path(out, split), drop=ids)
+    # last, so that the next call makes up for a kill in between
     journal.unlink()
 
 
@@ -106,6 +112,7 @@ def _waiting_lock(path: Path) -> Iterator[None]:
     Raises:
         StoreBusyError: If they hold it for longer than `LOCK_SECONDS`.
     """
+    # the lock is taken inside a loop and held beyond it
     with contextlib.ExitStack() as stack:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:

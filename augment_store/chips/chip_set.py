@@ -65,6 +65,7 @@ class Chip:
     @property
     def shape(self) -> tuple[int, int]:
         """Return height H and width W in pixels."""
+        # any raster will do, as `ChipSet.read` refuses those of different sizes
         height, width = next(iter(self.rasters.values())).shape[-2:]
         return int(height), int(width)
 
@@ -74,7 +75,9 @@ class Chip:
 
     def series_index(self, modalities: Sequence[str]) -> NDArray[np.int32]:
         """Return the position in its file of each timestep, ``[modality, T]``; 0 where one raster stands for all."""
+        # without positions, a raster is its whole file: 0, 1, 2 …
         rows = [self.positions.get(name, np.arange(len(self.rasters[name]))) for name in modalities]
+        # [T or 1] → [T] each, then [modality, T]
         return np.stack([np.broadcast_to(row, self.timesteps) for row in rows]).astype(np.int32)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -85,6 +88,7 @@ class Chip:
         rows = []
         for timestep in range(self.timesteps):
             state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+            # sorted, so that the order in which modalities were asked for does not count
             for name, raster in sorted(self.at(timestep).items()):
                 state.update(f"{name}|{raster.dtype.newbyteorder('<').str}|{raster.shape}|".encode())
                 state.update(np.ascontiguousarray(raster, dtype=raster.dtype.newbyteorder("<")).tobytes())
@@ -107,6 +111,7 @@ def at_timestep(raster: NDArray[Any], timestep: int | Sequence[int]) -> NDArray[
     if length != 1 and wanted and not 0 <= min(wanted) <= max(wanted) < length:
         raise ChipDataError(f"timestep {timestep} asked for; there are {length}, counted from 0")
     positions = [0] * len(wanted) if length == 1 else wanted
+    # a number drops the time axis, [C, H, W]; a list keeps it, [n, C, H, W]
     picked: NDArray[Any] = raster[positions[0] if isinstance(timestep, int) else positions]
     return picked
 
@@ -174,6 +179,7 @@ class ChipSet:
         Raises:
             ChipSetError: If a split file is unusable, or names a chip that has no file at all.
         """
+        # keeps the split file of each id for the message, and ids in two files once
         ids = {chip_id: split for split in splits for chip_id in self._split_ids(split)}
         known = set(self.ids)
         for chip_id, split in ids.items():
@@ -185,6 +191,7 @@ class ChipSet:
         return type(self)(self.root, self.layout, ids)
 
     def _split_ids(self, path: Path) -> tuple[str, ...]:
+        # only if the file is missing, since `splits` reads every split file
         own = [str(self.split_path(split)) for split in self.splits] if not path.is_file() else []
         if own:
             raise ChipSetError(f"{path}: no such split file; this chip set has {', '.join(own)}")
@@ -278,7 +285,9 @@ class ChipSet:
         expected = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
         # As written first, for all patterns; only then other spellings, which cost a look at the disk each.
         found = next((path for path in map(chip_file, expected) if path.is_file()), None)
+        # not at a URL, where every look is a request
         if found is None and not isinstance(self.folder, RemotePath):
+            # the first spelling is the name as written, which was tried above
             others = (path.with_name(name) for path in expected for name in spellings(path.name)[1:])
             found = next((path for path in map(chip_file, others) if path.is_file()), None)
         return expected[0] if found is None else found
@@ -298,6 +307,7 @@ class ChipSet:
             raise ChipDataError(
                 f"chip {chip_id}: modalities differ in size: {found}; expected one pixel grid"
             )
+        # a single raster stands for every timestep, so it contradicts no number
         times = {name: raster.shape[0] for name, raster in rasters.items() if raster.shape[0] > 1}
         if len(set(times.values())) > 1:
             raise ChipDataError(
@@ -364,6 +374,7 @@ class ChipSet:
         yield from self._files(chip_id, {".tif", ".tiff"})
 
     def _files(self, chip_id: str, suffixes: set[str]) -> Iterator[Path]:
+        # False sorts first and sorting is stable: the DEM, then the layout's order
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
             if path is not None and path.suffix.lower() in suffixes and path.is_file():
@@ -392,12 +403,15 @@ def select_timesteps(
         )
     stacked = {}
     for name, raster in chip.rasters.items():
+        # [T or 1, C, H, W] → [t, C, H, W]
         raw = at_timestep(raster, timesteps)
         picked = raw.astype(np.float32)
+        # in the file's own type, in which `missing` compares
         unobserved = missing(raw, INPUT_MODALITIES[name])
         if nodata is not None:  # compared with None, NumPy would compare objects, one by one
             unobserved |= picked == nodata
         picked[unobserved] = np.nan
+        # [t, C, H, W] → [C, t, H, W], or [C, H, W] of one timestep
         stacked[name] = (
             picked[0] if len(timesteps) == 1 else np.ascontiguousarray(picked.transpose(1, 0, 2, 3))
         )

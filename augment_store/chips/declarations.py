@@ -95,6 +95,7 @@ class FileContent:
         if not alphas or len(self.bands) in expected:
             return self
         kept = [index for index, band in enumerate(self.bands) if not band.alpha]
+        # [T, alpha, H, W] → [1, 1, H, W]: what is hidden at one timestep is hidden at all
         mask = (self.values[:, alphas] == 0).any(axis=(0, 1))[None, None]
         if self.unobserved is not None:
             mask = mask | self.unobserved
@@ -140,6 +141,7 @@ def apply_declarations(
         applied.note("masked pixels are missing")
         masked = np.broadcast_to(unobserved, values.shape)
         invalid = masked if invalid is None else invalid | masked
+    # nothing to convert, so values keep their type, as in a file that declares nothing
     if all(factor == (1.0, 0.0, "") for factor in factors):
         converted = values if invalid is None else _filled(values, invalid)
     else:
@@ -162,12 +164,16 @@ def _declared_missing(
         # With an offset, a digital number of 0 is below every reflectance: it is how ESA's products mark no data.
         if nodata is None and optical and factors[number][1] < 0:
             nodata = 0.0
+        # NaN and the modality's own values are found by `missing` anyway
         if nodata is None or math.isnan(nodata) or nodata in modality.nodata:
             continue
+        # bands are declared date by date, so the number gives date and band
         slot = (number // values.shape[1], number % values.shape[1])
+        # one declaration for each date and band, or one for the band at all dates
         index = slot if len(bands) > values.shape[1] else (slice(None), number)
         hits = values[index] == _rounded(nodata, values.dtype)
         if optical and nodata == 0:  # 0 in every band is no data in any case, and stays as it is
+            # [C, H, W] → [H, W], or [T, C, H, W] → [T, H, W]: the shape of `hits`
             hits &= (values[index[0]] != 0).any(axis=-3)
         if hits.any():
             applied.note(f"no data {nodata:g}")
@@ -180,6 +186,7 @@ def _rounded(nodata: float, dtype: np.dtype[Any]) -> Any:
     """Return a no-data value as the raster's own type has it: 0.1 is another number in float32."""
     if dtype.kind != "f":
         return nodata
+    # a float64 beyond float32 becomes infinite, of which NumPy would warn
     with np.errstate(over="ignore"):
         return dtype.type(nodata)
 
@@ -201,10 +208,12 @@ def _converted(
     """Return scaled values in float32; no data is looked for before it is scaled out of recognition."""
     lost = missing(values, modality)
     lost = lost if invalid is None else lost | invalid
+    # factors [T·C] or [C] → [T or 1, C, 1, 1], which broadcast over pixels
     shape = (-1, values.shape[1], 1, 1)
     scale, offset = (np.array([f[part] for f in factors], float).reshape(shape) for part in (0, 1))
     physical = (values * scale + offset).astype(np.float32)
     units = np.array([unit for _, _, unit in factors]).reshape(shape)
+    # bands may differ in unit: all are converted from each, and those taken that declare it
     for unit in {unit for _, _, unit in factors if unit}:
         decibel, lost_too = to_decibel(physical, unit)
         chosen = np.broadcast_to(units == unit, physical.shape)
@@ -233,6 +242,7 @@ def _to_unit(
         factor = _LENGTHS.get(unit, 0.0)
         if not factor:
             raise _unknown_unit(band.unit, "m, ft, US survey foot, km, dm, cm or mm", where)
+    # 0.0003 · 10⁴ is 2.9999999999999996: rounded, so that a factor of 1 is found to be 1
     scale, offset = round(scale * factor, 12), round(offset * factor, 9)
     if (scale, offset) != (1.0, 0.0):
         told = [
@@ -260,6 +270,7 @@ def _reflectance_factor(scale: float, offset: float, unit: str, where: object) -
         return 1e4
     if scale == 1 and not offset:
         return 1.0
+    # an offset such as −1000 is one of reflectance × 10⁴, so the values are in that unit
     if scale >= 1 and (not offset or abs(offset) >= 10):
         return 1.0
     raise ChipDataError(
@@ -323,15 +334,19 @@ def order_bands(
         ValueError: If the names contradict the order that is taken for granted.
     """
     wanted = [band for band in modality.bands if band in present]
+    # names that only count say nothing of the bands
     names = [""] * len(names) if is_numbered(names) else names
     known = [known_band(name, modality) for name in names]
+    # every position in the file that bears the band's name
     at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}
     if not described and all(len(found) == dates for found in at.values()):
+        # [C, T] → [T, C]
         return _by_name(np.array([at[band] for band in wanted], np.intp).T, names, present, by_date=by_date)
     if len(names) != dates * len(present):
         return None
     steps = np.arange(dates)[:, None]
     slots = np.array([present.index(band) for band in wanted], np.intp)
+    # [T, 1] and [C] give [T, C], counted date by date or band by band
     index = steps * len(present) + slots if by_date else slots * dates + steps
     # What each position should be called; only names that say something else speak against the order.
     expected = dict(zip(index.ravel().tolist(), wanted * dates, strict=True))
@@ -343,6 +358,7 @@ def order_bands(
     notes = []
     if against:
         notes.append(f"bands by the layout, which names them otherwise than the file ({describe(names)})")
+    # names that tell bands apart, some of which are not understood: worth a remark
     elif len(wanted) > 1 and len(set(names)) == len(names) and not all(known):
         notes.append(f"bands by position; the file calls them {join_first(names)}")
     return BandOrder(index, tuple(notes))
@@ -353,6 +369,7 @@ def _by_name(
 ) -> BandOrder:
     """Return an order found by names, with a note where it is not the one that would be taken anyway."""
     dates, count = index.shape
+    # the positions without names: [T, C], or [C, T] that is turned
     plain = np.arange(dates * count).reshape((dates, count) if by_date else (count, dates))
     plain = plain if by_date else plain.T
     if count == len(present) and len(names) == index.size and np.array_equal(index, plain):

@@ -52,6 +52,7 @@ def read_georeference(path: Path) -> Georeference:
                 if source.crs is None or source.transform.is_identity:
                     return Georeference()
                 return Georeference(source.crs.to_wkt(), tuple(source.transform)[:6])
+    # that is the network, not the file, and has a remedy of its own
     except RemotePathError:
         raise
     except FileFormatError as error:
@@ -93,16 +94,20 @@ def difference(
         names = (authority_code(place.crs_wkt) or place.crs_wkt[:40] for place in (one, other))
         return " and ".join(names)
     height, width = shape
+    # the four corners as columns (col, row, 1), for 2 × 3 transforms to multiply
     pixels = np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
     first, second = (np.reshape(place.transform, (2, 3)) for place in (one, other))
+    # [2, 4]: how far apart each corner is in x and in y
     shift = (first - second) @ pixels
     if corners:
+        # half a column and half a row, in the system's unit
         half = (first[:, 0] + first[:, 1])[:, None] / 2
         shift = min((shift, shift - half, shift + half), key=lambda each: float(np.abs(each).max()))
     apart = float(np.hypot(*shift).max())
     side = float(np.hypot(first[0, 0], first[1, 0]))
     if apart <= 0.1 * side:
         return ""
+    # a flip changes the sign of the determinant
     if np.sign(np.linalg.det(first[:, :2])) != np.sign(np.linalg.det(second[:, :2])):
         return "one is mirrored, as south-up rasters are"
     return f"{apart / side:.1f} pixels apart"
@@ -116,6 +121,7 @@ def is_known(georeference: Georeference) -> bool:
 def coarser(georeference: Georeference, pixels: int) -> Georeference:
     """Return the same extent in cells of `pixels` × `pixels` pixels."""
     a, b, c, d, e, f = georeference.transform
+    # c and f stay, since they are a corner and not a center
     return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
 
 
@@ -138,6 +144,7 @@ def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None
         longitudes, latitudes = rasterio.warp.transform(georeference.crs_wkt, "EPSG:4326", xs, ys)[:2]
     except RasterioError as error:
         raise ChipDataError(f"coordinate reference system cannot be used ({error})") from error
+    # six decimals of a degree are about 0.1 m
     return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(longitudes, latitudes, strict=True)]
 
 
@@ -150,6 +157,7 @@ def pixel_metres(georeference: Georeference) -> float | None:
     crs = CRS.from_wkt(georeference.crs_wkt)
     if not crs.is_projected:
         return None
+    # `linear_units_factor` is (name, meters per unit): feet become meters
     return float(np.hypot(georeference.transform[0], georeference.transform[3]) * crs.linear_units_factor[1])
 
 
@@ -164,6 +172,7 @@ def authority_code(crs_wkt: str) -> str | None:
 def grid_mapping(georeference: Georeference) -> dict[str, Any]:
     """Return the attributes of CF's grid mapping variable, with GDAL's transform, which rioxarray reads as well."""
     a, b, c, d, e, f = georeference.transform
+    # GDAL's order; `!r` keeps all digits
     return {"crs_wkt": georeference.crs_wkt, "GeoTransform": f"{c!r} {a!r} {b!r} {f!r} {d!r} {e!r}"}
 
 
@@ -179,6 +188,7 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
     a, b, c, d, e, f = georeference.transform
     if b or d:
         return {}
+    # half a pixel in from the edge, as the transform's origin is a corner
     rows, columns = (np.arange(count, dtype=np.float64) + 0.5 for count in shape)
     return {"y": f + rows * e, "x": c + columns * a}
 

@@ -38,6 +38,7 @@ def open_geotiff(path: Path) -> Iterator[DatasetReader]:
     # With TRUE, GDAL looks for .aux.xml and .msk by their names and lists no folder.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
         try:
+            # absolute: GDAL reads a name that begins with GTIFF_DIR: as an instruction
             with rasterio.open(path.absolute(), driver="GTiff") as source:
                 yield source
         except RasterioError as error:
@@ -74,6 +75,7 @@ def read_geotiff(path: Path) -> FileContent:
     """
     with open_geotiff(path) as source:
         pages = source.subdatasets
+        # GDAL lists pages only where there are several
         if not pages:
             return read_dataset(source)
         first, shape = read_dataset(source), (source.height, source.width, source.dtypes)
@@ -84,8 +86,10 @@ def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: i
     """Return the pages of a TIFF joined along the bands."""
     import rasterio
 
+    # before the other pages are read
     check_size(first.values.nbytes * count)
     pages = [first]
+    # GDAL counts pages from 1, and the first is read already
     for number in range(2, count + 1):
         with rasterio.open(f"GTIFF_DIR:{number}:{path.absolute()}", driver="GTiff") as source:
             if (source.height, source.width, source.dtypes) != shape:
@@ -94,9 +98,11 @@ def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: i
                     "write one page with all bands, or a file for each",
                 )
             pages.append(read_dataset(source))
+    # [1, C, H, W] each → [1, all C, H, W]
     values = np.concatenate([page.values for page in pages], axis=1)
     bands = tuple(band for page in pages for band in page.bands)
     masks = [page.unobserved for page in pages if page.unobserved is not None]
+    # what one page hides is hidden in all bands
     mask = np.logical_or.reduce(masks) if masks else None
     return FileContent(values, bands, mask, (f"{count} pages read as bands",))
 
@@ -118,6 +124,7 @@ def read_dataset(source: DatasetReader, window: Window | None = None) -> FileCon
         raise FileFormatError(
             f"no bands of its own; it holds {names}", "name one of these in place of the file"
         )
+    # NumPy does not know rasterio's complex_int16
     kinds = {
         np.dtype("complex64") if kind.startswith("complex") else np.dtype(kind) for kind in source.dtypes
     }
@@ -133,6 +140,7 @@ def read_dataset(source: DatasetReader, window: Window | None = None) -> FileCon
     notes = (
         (f"bands of types {', '.join(sorted(map(str, kinds)))} read as {common}",) if len(kinds) > 1 else ()
     )
+    # [C, H, W] → [1, C, H, W]
     return FileContent(values[None], _declared(source), _dataset_mask(source, window), notes)
 
 
@@ -159,7 +167,9 @@ def _dataset_mask(source: DatasetReader, window: Window | None) -> NDArray[np.bo
     from rasterio.enums import MaskFlags
 
     flags = source.mask_flag_enums[0]
+    # masks that stem from no data or alpha are dealt with as the bands' declarations
     if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
         return None
+    # GDAL's masks are 0 where a pixel is hidden; [H, W] → [1, 1, H, W]
     masked: NDArray[np.bool_] = source.read_masks(1, window=window) == 0
     return masked[None, None]

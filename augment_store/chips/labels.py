@@ -59,6 +59,7 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
         return _one_hot(content.values, where)
     content = content.without_alpha(())
     values, notes = content.values, list(content.notes)
+    # timesteps count as bands: a mask has one of either
     count = len(values) * values.shape[1]
     if band is None and count != 1:
         raise ChipDataError(
@@ -69,8 +70,10 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
     if slot >= values.shape[1]:
         raise ChipDataError(f"{where}: {values.shape[1]} bands; the layout's mask_band is {band}")
     plane, declared = values[0, slot], content.bands[slot].nodata
+    # a copy, since the file's no data is added to it
     ignored = np.zeros(plane.shape, bool) if content.unobserved is None else content.unobserved[0, 0].copy()
     told = ["its mask hides them"] if ignored.any() else []
+    # NaN is unequal to itself, and ignored by `_whole`; −1 is ignored already
     if declared is not None and declared == declared and declared != IGNORED_LABEL:
         hits = plane == declared
         told += [f"the file declares {declared:g} as no data"] if hits.any() else []
@@ -91,7 +94,9 @@ def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> ND
         raise ChipDataError(f"{where}: data type {plane.dtype}; expected whole labels")
     if plane.dtype.kind == "f":
         ignored = ignored | np.isnan(plane)
+        # 0 for what is ignored: NaN is not whole and cannot be converted
         kept = np.where(ignored, 0, plane)
+        # infinity equals its rounded self, so the limit has to catch it
         broken = (kept != np.round(kept)) | (np.abs(kept) > 2**31)
         if broken.any():
             some = join_first(f"{value:g}" for value in np.unique(plane[broken])[:4])
@@ -112,6 +117,7 @@ def _one_hot(values: NDArray[Any], where: object) -> LabelRaster:
         ChipDataError: If the values are not 0 and 1, or a pixel has several classes.
     """
     planes = values[0]
+    # [class, H, W] → [H, W]: how many classes a pixel has
     total = planes.sum(axis=0, dtype=np.float64)
     if len(values) != 1 or not ((planes == 0) | (planes == 1)).all() or total.max() > 1:
         raise ChipDataError(
@@ -128,4 +134,5 @@ def _as_pages(content: FileContent) -> str:
 
 def _share(where: NDArray[np.bool_]) -> str:
     share = float(where.mean())
+    # below 1 %, whole per cents would say 0 or 1
     return f"{share:.0%}" if share >= 0.01 else f"{share:.2%}"

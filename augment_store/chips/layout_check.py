@@ -102,6 +102,7 @@ def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
     """Read a few chips, each with the modalities that it has."""
     picks = np.linspace(0, len(chips.ids) - 1, min(READ_CHIPS, len(chips.ids))).round().astype(int)
     good: list[str] = []
+    # a dict as an ordered set: each remark once, as first met
     declared: dict[str, None] = {}
     for chip_id in (chips.ids[pick] for pick in picks):
         try:
@@ -153,9 +154,11 @@ def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:
             places = list(chips.georeferences(chip_id))
         except AugmentStoreError:
             continue
+        # nothing to compare where fewer than two files say where they lie
         for path, place in places[1:]:
             first_path, first = places[0]
             zipped = ".zip" in (path.suffix.lower(), first_path.suffix.lower())
+            # over one patch, the smallest chip there can be, as its size is not read here
             apart = difference(first, place, (PATCH_SIZE, PATCH_SIZE), corners=zipped)
             if apart:
                 yield (
@@ -167,6 +170,7 @@ def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:
 
 def _check_place(chips: ChipSet, ids: Iterable[str]) -> CheckResult:
     try:
+        # the system's name: WKT up to the first comma, as in PROJCS["WGS 84 / UTM zone 18N",
         places = {chips.georeference(chip_id).crs_wkt.partition("[")[2].partition(",")[0] for chip_id in ids}
     except AugmentStoreError as error:
         return CheckResult("place", str(error), problem=True)

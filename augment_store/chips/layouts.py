@@ -45,6 +45,7 @@ SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
 
 def _listed(value: Any) -> Any:
     """Make a list of a single word."""
+    # anything else is left as it is, for pydantic to refuse
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
@@ -67,6 +68,7 @@ def _local_rule(rule: str) -> str:
 
 def _pattern(path: str) -> str:
     folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
+    # any other brace would have a meaning to `str.format`
     if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
         raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
     if "*" in path and not (folder.name.endswith(ARCHIVE) and path.count("*") == folder.name.count("*") == 1):
@@ -190,6 +192,7 @@ def load_layout(name: str) -> Layout:
         raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
     try:
         return parse(Layout, load_yaml(read_text(path)))
+    # before ValueError, of which it is a kind
     except ValidationError as error:
         raise ChipSetError(
             f"{path}: not a layout: {error}; compare with python -m augment_store layouts show folders"
@@ -210,6 +213,7 @@ def list_ids(folder: Path, pattern: str) -> set[str]:
 
 def _ids(path: Path) -> Iterator[str]:
     for name in _names(path):
+        # hidden files: drafts, and what macOS puts beside a file (._a.tif)
         found = None if name.startswith(".") else _id_in(name, path.name)
         if found:
             yield found
@@ -235,7 +239,9 @@ def _id_in(name: str, pattern: str) -> str | None:
     """
     prefix, suffix = pattern.split("{id}")
     stem, kind = _split_type(suffix)
+    # longer, so that the id is not empty and the ends do not overlap
     found = name.startswith(prefix) and len(name) > len(prefix) + len(suffix)
+    # the type in any case, the rest as written
     found = found and name.lower().endswith(kind.lower()) and name[: len(name) - len(kind)].endswith(stem)
     return name[len(prefix) : len(name) - len(suffix)] if found else None
 
@@ -251,12 +257,14 @@ def spellings(name: str) -> tuple[str, ...]:
     stem, kind = _split_type(name)
     forms = (stem, *(unicodedata.normalize(form, stem) for form in ("NFC", "NFD") if not stem.isascii()))
     kinds = (kind, kind.upper(), kind.lower())
+    # each once, the name as written first, which callers rely on
     return tuple(dict.fromkeys(f"{form}{each}" for each in kinds for form in forms))
 
 
 def data_folder(root: Path, layout: Layout) -> Path | None:
     """Return the folder under `root` with the layout's modality folders, or None if they hold no chip."""
     for folder in (root / data for data in layout.data):
+        # `any` stops at the first chip
         if any(True for pattern in layout.patterns() for _ in _ids(folder / pattern)):
             return folder
     return None
@@ -292,6 +300,7 @@ def _by_masks(root: Path, found: Layout) -> Layout:
     """Choose among layouts that have the same images the first one whose masks are there; else the one found."""
     alike = (layout for layout in map(shipped_layout, SHIPPED) if layout.images == found.images)
     folders = ((layout, root / data) for layout in alike for data in layout.data)
+    # a generator, so that no more masks are looked for once one is found
     there = (
         layout for layout, folder in folders if any(True for mask in layout.mask for _ in _ids(folder / mask))
     )
@@ -305,11 +314,13 @@ def root_above(folder: Path) -> Path | None:
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
             modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
+            # "." is the root itself, not a folder below it
             for inner in {data, *modalities} - {"."}:
                 depth = len(PurePosixPath(inner).parts)
                 if folder.parts[-depth:] != PurePosixPath(inner).parts:
                     continue
                 above = folder.parents[depth - 1]
+                # a folder may bear such a name by chance: there must be chips
                 if data_folder(above, layout) == above / data:
                     return above
     return None
@@ -321,6 +332,7 @@ def _what_is_there(root: Path) -> str:
         return ""
     paths = (path for pattern in ("*", "*/*") for path in sorted(root.glob(pattern)))
     found = (path for path in paths if path.is_file() and not path.name.startswith("."))
+    # the range first: `zip` then stops before it looks for a fourth file
     names = [str(path.relative_to(root)) for _, path in zip(range(3), found, strict=False)]
     return f", found {', '.join(names)} …" if names else ""
 
@@ -373,6 +385,7 @@ def _check_once(ids: Iterable[str], path: Path) -> None:
 
 def _id_of(name: str, layout: Layout) -> str:
     """Return the id in a file name or path of the layout; what matches none of its patterns is taken as an id."""
+    # a path only if it has a file type; a bare id is left whole, to be checked
     name = name.replace("\\", "/").rpartition("/")[2] if _split_type(name)[1] else name
     patterns = (PurePosixPath(pattern).name for pattern in (*layout.patterns(), *layout.mask))
     return next(filter(None, (_id_in(name, pattern) for pattern in patterns)), name)

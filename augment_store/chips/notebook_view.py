@@ -14,6 +14,7 @@ from augment_store.utils.notebook import THUMBNAILS, to_html
 if TYPE_CHECKING:
     from augment_store.chips.chip_set import ChipSet
 
+# the width at which `to_html` shows a picture
 _SIDE: Final = 96
 _QUALITY: Final = 60
 
@@ -43,6 +44,8 @@ def present_modalities(chips: ChipSet) -> list[str]:
 def _picture_uri(chips: ChipSet, chip_id: str) -> str:
     """Draw the first timestep of the first modality that a chip has: Sentinel-2, else radar, else elevation."""
     found = [name for name in chips.modalities if chips.has(chip_id, name)]
+    # False sorts before True
     name = min(found, key=lambda name: (name not in S2_MODALITIES, name not in S1_MODALITIES))
     unit = Units.of(chips.layout).name(name)
+    # [T, C, y, x] → [C, y, x] of the first timestep
     return photo_uri(draw_input(chips.raster(chip_id, name)[0], name, unit=unit), _SIDE, _QUALITY)

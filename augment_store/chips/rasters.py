@@ -55,6 +55,7 @@ def read_file(path: Path) -> FileContent:
     try:
         with local_file(path, MAX_RASTER_BYTES) as local:
             return READERS.get(path.suffix.lower(), read_geotiff)(local)
+    # they name file and remedy already
     except (RemotePathError, ChipDataError):
         raise
     except FileFormatError as error:
@@ -81,6 +82,7 @@ def read_modality(path: Path, modality: Modality, layout: Layout) -> ModalityRas
         ChipNotFoundError: If there is no such file.
         ChipDataError: If it cannot be read, or bands, timesteps, type or size are not as expected.
     """
+    # a zipped array has a time axis; in other files, dates may lie among the bands
     series = layout.timesteps if path.suffix.lower() != ".zip" and modality.temporal else None
     return pick_bands(read_file(path), path, modality, layout, layout.images[modality.name], series)
 
@@ -106,6 +108,7 @@ def pick_bands(
     Raises:
         ChipDataError: If bands, timesteps, type or size are not as expected.
     """
+    # the pattern is not used, only what an image without a list of bands means
     image = image or Image(("{id}.tif",))
     present = image.bands or modality.bands
     _check_values(content.values, where, modality)
@@ -124,6 +127,7 @@ def pick_bands(
             "original raster (python -m augment_store cut)"
         )
     values, applied = apply_declarations(content.values, content.bands, content.unobserved, modality, where)
+    # only now: the declarations were for every date of the file
     values = values if len(positions) == found else values[positions]
     if image.absent:
         values = _with_absent(values, modality, image.absent)
@@ -153,7 +157,9 @@ def _in_order(
     names = [band.name for band in content.bands]
     order: BandOrder | None = None
     try:
+        # first as a series among the bands, then as one date; `fromkeys` drops a second 1
         for dates in dict.fromkeys((series if len(content.values) == 1 and series else 1, 1)):
+            # the first way that fits counts
             order = order or order_bands(
                 names,
                 modality,
@@ -180,6 +186,7 @@ def _taken(content: FileContent, order: BandOrder) -> FileContent:
     elif np.array_equal(index[0], np.arange(values.shape[1])):
         picked = values
     else:
+        # [T, bands of the file, H, W] → [T, C, H, W]
         picked = values[:, index[0]]
     bands: tuple[BandDeclaration, ...] = tuple(content.bands[slot] for slot in index.ravel())
     return FileContent(picked, bands, content.unobserved, content.notes)
@@ -196,6 +203,7 @@ def _evenly_spaced(found: int, count: int, where: object) -> NDArray[np.int32]:
 
 def _with_absent(values: NDArray[Any], modality: Modality, absent: Sequence[str]) -> NDArray[Any]:
     """Return ``[T, C, H, W]`` with bands of no data where the sensor has none, in a type that holds it."""
+    # unsigned types do not hold −9999
     if values.dtype.kind == "u":
         values = values.astype(np.promote_types(values.dtype, np.int16))
     count, height, width = len(values), *values.shape[-2:]
@@ -225,6 +233,7 @@ def _read_npy(path: Path) -> FileContent:
     check_size(array.nbytes)
     if not 2 <= array.ndim <= 4:
         raise FileFormatError(f"{array.ndim} dimensions {array.shape}", "write time, band, y, x")
+    # copied into memory, as the file may be a temporary one that ends before the array
     return FileContent.plain(np.array(array))
 
 

@@ -44,6 +44,7 @@ def scenes_by_expression(ids: Iterable[str], rule: str) -> dict[str, str]:
     """
     chip_ids = tuple(ids)
     scenes = scenes_by_pattern(chip_ids, rule)
+    # the default may match nothing: then each chip is a scene of its own
     if chip_ids and rule != SCENE_PATTERN and all(chip_id == scene for chip_id, scene in scenes.items()):
         raise ChipSetError(  # as a mistyped file name does
             f"--scenes {rule!r} is not a file, and as a regular expression it matches no chip id, such as "
@@ -88,8 +89,10 @@ def scenes_by_table(ids: Iterable[str], table: Path) -> dict[str, str]:
     if any(len(row) != 2 for row in rows):
         raise ChipSetError(f"{table}: expected two columns, chip and scene, in every row")
     # Accents are one character in some files and two in others: both sides are compared in one form.
+    # A header line becomes an entry that no chip asks for.
     known: Mapping[str, str] = {_composed(chip.strip()): scene.strip() for chip, scene in rows}
     wanted = {chip_id: _composed(chip_id) for chip_id in ids}
+    # an empty scene is none
     missing = [chip_id for chip_id, form in wanted.items() if not known.get(form)]
     if missing:
         raise ChipSetError(
@@ -106,6 +109,7 @@ def _composed(text: str) -> str:
 
 def _check_scenes(source: str, scenes: Iterable[str]) -> None:
     """Make sure that exported files can be named after scenes; the export replaces path separators."""
+    # each once, as many chips share a scene
     for scene in dict.fromkeys(scenes):
         if not scene.isprintable() or len(scene.encode()) > MAX_NAME_BYTES:
             raise ChipSetError(

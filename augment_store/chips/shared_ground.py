@@ -45,6 +45,7 @@ class Box:
         """Tell whether two boxes of one system overlap by more than rounding."""
         width = min(self.east, other.east) - max(self.west, other.west)
         height = min(self.north, other.north) - max(self.south, other.south)
+        # two negative sides would multiply to a positive area
         return min(width, height) > 0 and width * height > SHARED_PART * min(self.area, other.area)
 
 
@@ -66,6 +67,7 @@ def read_boxes(chips: ChipSet, splits: Mapping[str, Iterable[str]], shape: tuple
             if is_known(place):
                 a, b, c, d, e, f = place.transform
                 corners = [(0, 0), (width, 0), (width, height), (0, height)]
+                # x = a·col + b·row + c, y likewise: at all four corners, as a raster may be turned
                 xs, ys = (
                     [p * col + q * row + o for col, row in corners] for p, q, o in ((a, b, c), (d, e, f))
                 )
@@ -81,6 +83,7 @@ def find_overlaps(boxes: Iterable[Box]) -> list[tuple[Box, Box]]:
     active: list[Box] = []
     # a sweep from west to east: only boxes that have not ended in the west can overlap the next one
     for box in sorted(boxes, key=lambda one: (one.crs_wkt, one.west)):
+        # those in another system drop out as well; the sort keeps each system together
         active = [other for other in active if other.crs_wkt == box.crs_wkt and other.east > box.west]
         found += [(other, box) for other in active if other.split != box.split and other.shares(box)]
         active.append(box)
@@ -93,6 +96,7 @@ def find_copies(inputs: Mapping[str, Mapping[bytes, str]]) -> list[tuple[str, st
     Args:
         inputs: By split, the chip of each input digest.
     """
+    # every two splits once
     pairs = combinations(inputs.values(), 2)
     return sorted(
         (one[digest], other[digest]) for one, other in pairs for digest in one.keys() & other.keys()

@@ -84,11 +84,15 @@ def uncovered_strips(request: CutRequest, height: int, width: int) -> tuple[Unco
     lengths = {}
     for name, whole in (("lower", height), ("right", width)):
         side = request.block or whole
+        # the lengths of regions along this axis: the full one, and what is left at the edge
         lengths[name] = sorted({min(side, whole - first) for first in range(0, whole, side)}, reverse=True)
+    # without regions smaller than a chip, which no larger size covers
     every = {length for found in lengths.values() for length in found if length >= request.size}
+    # up to the smallest region, which still has to hold a chip
     larger = range(request.size + 1, min(every, default=0) + 1)
     covering = (size for size in larger if not any(_bare(length, size, request.overlap) for length in every))
     size = next(covering, None)  # for all edges at once: a size that covers one may bare another
+    # a dict as an ordered set, since many regions have the same
     found: dict[UncoveredStrip, None] = {}
     for name, length in ((axis, length) for axis in lengths for length in lengths[axis]):
         pixels, too_small = _bare(length, request.size, request.overlap), length < request.size
@@ -111,6 +115,7 @@ def tiles(request: CutRequest, height: int, width: int) -> list[Tile]:
     found = []
     for row, top in enumerate(range(0, height, side)):
         for column, left in enumerate(range(0, width, side)):
+            # regions at the edge may be smaller
             extent = (min(side, height - top), min(side, width - left))
             found += _tiles_of(request, f"{request.scene}-b{row:02d}x{column:02d}", (top, left), extent)
     return found
@@ -142,8 +147,11 @@ def assign_splits(
         shares: Shares of train, val and test; they need not add up to 1.
         seed: Seed of the order.
     """
+    # chips that each split should get
     wanted = np.array(shares, float) / sum(shares) * sum(map(len, chips.values()))
+    # a split without a share gets no file
     splits: dict[str, list[str]] = {name: [] for name, share in zip(SPLITS, shares, strict=True) if share}
+    # sorted first, so that the seed alone decides and not the order of cutting
     for scene in np.random.default_rng(seed).permutation(sorted(chips)).tolist():
         lacking = {n: w - len(splits[n]) for n, w in zip(SPLITS, wanted, strict=True) if n in splits}
         splits[max(lacking, key=lambda name: lacking[name])] += chips[scene]

@@ -88,6 +88,7 @@ class _Notes:
         self.declared = self.declared or found.declared
 
     def told(self) -> tuple[str, ...]:
+        # `max`, since there may be no mask and so no pixels
         mask = f"{MASK}: {self.ignored / max(self.pixels, 1):.1%} of the pixels are ignored (−1): {self.declared}"
         return (*self.lines, *((mask,) if self.ignored else ()))
 
@@ -117,7 +118,9 @@ def cut(request: CutRequest) -> CutResult:
         stack.enter_context(file_lock(request.out.with_name(f"{request.out.name}.cut-{request.scene}")))
         shutil.rmtree(draft, ignore_errors=True)
         roll_back(request.out, request.scene)
+        # after the roll-back, which removes what a killed cut had published
         _check_free(request, wanted)
+        # however the cut ends: published files have left the draft by then
         stack.callback(shutil.rmtree, draft, ignore_errors=True)
         chips: dict[str, tuple[str, ...]] = {}
         notes = _Notes()
@@ -172,6 +175,7 @@ def _check_grid(source: DatasetReader, first: DatasetReader) -> None:
     """
     if _on_one_grid(source, first):
         return
+    # either of the two may lack its system
     for raster, other in ((source, first), (first, source)):
         if raster.crs is None and other.crs is not None:
             out = _beside(raster.name, "placed")
@@ -183,9 +187,11 @@ def _check_grid(source: DatasetReader, first: DatasetReader) -> None:
     upright = first.transform.e < 0 < first.transform.a and not (first.transform.b or first.transform.d)
     # gdalwarp writes rasters with north at the top alone: a first raster that is not so has to be turned first.
     moved = source if upright else first
+    # sorted, as a mirrored raster has its bounds the other way around
     west, east = sorted((first.bounds.left, first.bounds.right))
     south, north = sorted((first.bounds.bottom, first.bounds.top))
     words = ["gdalwarp", *(["-t_srs", _system(first)] if first.crs else [])]
+    # `repr` keeps all digits: a rounded edge would shift the grid
     words += ["-te", *(repr(float(edge)) for edge in (west, south, east, north))]
     words += ["-ts", str(first.width), str(first.height), moved.name, _beside(moved.name, "warped")]
     reason = f"{source.name}: not on the grid of {first.name}; bring it there"
@@ -238,6 +244,7 @@ def _write_chip(
     from rasterio.windows import Window
 
     window = Window(tile.column, tile.row, request.size, request.size)
+    # notes of its own: those of a chip that is left out must not count
     gathered = _Notes()
     rasters = {name: _read_window(name, source, window, gathered) for name, source in sources.items()}
     if any(missing_share(name, raster) > request.most_missing for name, raster in rasters.items()):
@@ -264,6 +271,7 @@ def _read_window(name: str, source: DatasetReader, window: Window, notes: _Notes
         modality = (INPUT_MODALITIES | REFERENCE_MODALITIES)[name]
         found = pick_bands(content, source.name, modality, shipped_layout("folders"))
         notes.add(name, found.notes)
+        # [1, C, H, W] → [C, H, W]
         values: NDArray[Any] = found.values[0]
         return values
     labels = to_labels(content, source.name)
@@ -271,12 +279,14 @@ def _read_window(name: str, source: DatasetReader, window: Window, notes: _Notes
         notes.add_mask(labels)
     else:  # a reference of classes has a class for no data
         labels.labels[labels.labels == IGNORED_LABEL] = int(LULC.nodata[0])
+    # [H, W] → [1, H, W], as a raster of one band
     return _narrow(labels.labels, content.values.dtype)[None]
 
 
 def _narrow(labels: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return labels in the raster's own type, or the smallest signed one that holds −1 as well."""
     if dtype.kind in "iu":
+        # uint8 becomes int16, uint16 int32
         held = np.promote_types(dtype, np.int16) if dtype.kind == "u" and labels.min() < 0 else dtype
     else:
         held = np.dtype(np.int16 if np.abs(labels).max() < 2**15 else np.int32)
@@ -288,6 +298,7 @@ def missing_share(name: str, raster: NDArray[Any]) -> float:
     """Return the share of an input's pixels ``[H, W]`` without observation in some band; 0 if it is no input."""
     if name not in INPUT_MODALITIES:
         return 0.0
+    # [C, H, W] → [H, W]: one band without observation suffices
     return float(missing(raster, INPUT_MODALITIES[name]).any(axis=-3).mean())
 
 

@@ -159,6 +159,7 @@ def read_zarr_zip(path: Path) -> FileContent:
         values, moved = _arrange(np.asarray(array[...]), _dimensions(array))
         attributes = array.attrs.asdict()
         if attributes.get("_Unsigned") in {"true", True} and values.dtype.kind == "i":  # netCDF's way
+            # the same bytes, read as unsigned
             values = values.view(values.dtype.str.replace("i", "u"))
         names = _band_names(group, attributes, values.shape[1])
         return FileContent(values, _declared(attributes, array, names, values.dtype), None, (*notes, *moved))
@@ -174,6 +175,7 @@ def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
     if found is not None:
         raise FileFormatError(f"{ARRAY!r} is a group", f"write {ARRAY!r} as an array [time, band, y, x]")
     members = dict(group.members())
+    # not coordinates and tables, which lack two axes of more than one pixel
     large = {
         name: member
         for name, member in members.items()
@@ -197,11 +199,13 @@ def _check_codecs(array: zarr.Array[Any], kinds: str = "iufb") -> None:
     if array.dtype.kind not in kinds:
         raise FileFormatError(f"data type {array.dtype}", "write numbers")
     plain = array.metadata.to_dict()
+    # format 3 has codecs, format 2 a compressor and filters
     listed = [
         *_listed(plain.get("codecs")),
         *_listed(plain.get("filters")),
         *_listed(plain.get("compressor")),
     ]
+    # a stack and not recursion, so that nested codecs cannot exceed Python's depth
     while listed:
         codec = listed.pop()
         said: Mapping[str, Any] = codec if isinstance(codec, Mapping) else {}
@@ -234,13 +238,16 @@ def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any]
     if not 2 <= values.ndim <= 4:
         raise FileFormatError(f"{values.ndim} dimensions {values.shape}", "write time, band, y, x")
     axes = [_AXES.get(name.lower(), -1) for name in names]
+    # two axes of one meaning, an unknown name, or no y and x: by order then
     if len(set(axes)) < len(axes) or -1 in axes or not {2, 3} <= set(axes):
+        # [H, W] → [1, 1, H, W], [C, H, W] → [1, C, H, W]
         return values.reshape((1,) * (4 - values.ndim) + values.shape), ()
     order = np.argsort(axes)
     shape = [1, 1, 1, 1]
     for axis, length in zip(axes, values.shape, strict=True):
         shape[axis] = length
     moved = () if order.tolist() == [*range(len(axes))] else (f"dimensions {', '.join(names)} transposed",)
+    # in the order T, C, H, W, with 1 for axes that are not there
     return values.transpose(order).reshape(shape), moved
 
 
@@ -248,6 +255,7 @@ def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) ->
     """Return the names of the bands: an attribute of the array, or the coordinate ``band`` beside it."""
     for key in ("band_names", "band_name", "long_name"):
         found = _listed(attributes.get(key))
+        # of a single band, long_name describes the array and not the band
         if len(found) == count and count > 1:
             return [str(name) for name in found]
     import zarr
@@ -256,6 +264,7 @@ def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) ->
     if (
         not isinstance(coordinate, zarr.Array)
         or coordinate.shape != (count,)
+        # U is text of fixed width, T NumPy's strings of any length
         or coordinate.dtype.kind not in "UT"
     ):
         return [""] * count
@@ -275,12 +284,14 @@ def _declared(
         _number(attributes, key, default) for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
     )
     nodata = _number(attributes, "_FillValue", None)
+    # where both are given, _FillValue counts
     nodata = _number(attributes, "missing_value", None) if nodata is None else nodata
     if nodata is None and array.metadata.zarr_format == 2:
         # There xarray keeps _FillValue as the fill value; 0 is what every other writer leaves there.
         fill = array.fill_value
         nodata = float(fill) if fill is not None and np.isfinite(fill) and fill != 0 else None
     unit = str(attributes.get("units", "") or "")
+    # with these defaults neither is None; `or` tells the type checker
     return tuple(BandDeclaration(name, nodata, scale or 0.0, offset or 0.0, unit) for name in names)
 
 
@@ -313,6 +324,7 @@ def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
     import zarr
 
     with _open_group(path) as group:
+        # the group's own attributes are asked before those of its variables
         holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
         for name in ("spatial_ref", "crs", ARRAY):
             member = group.get(name)
@@ -334,10 +346,12 @@ def _transform(group: zarr.Group, holders: Sequence[Mapping[str, Any]]) -> tuple
     x, y = (_coordinate(group, axis) for axis in ("x", "y"))
     if x is not None and y is not None:
         (x0, dx), (y0, dy) = x, y
+        # coordinates are of centers, the transform's origin is a corner: half a pixel before
         return (dx, 0.0, x0 - dx / 2, 0.0, dy, y0 - dy / 2)
     for attributes in holders:
         for key in ("spatial:transform", "proj:transform"):
             value = attributes.get(key)
+            # nine numbers are a whole 3 × 3 matrix, whose last row says nothing
             if isinstance(value, (list, tuple)) and len(value) in {6, 9}:
                 return tuple(float(number) for number in value[:6])
         text = attributes.get("GeoTransform")
@@ -353,8 +367,10 @@ def _coordinate(group: zarr.Group, axis: str) -> tuple[float, float] | None:
     import zarr
 
     array = group.get(axis)
+    # a single center gives no step; the upper limit keeps a stranger's file from filling memory
     if not isinstance(array, zarr.Array) or array.ndim != 1 or not 2 <= array.shape[0] <= 2**16:
         return None
+    # missing chunks would read as fill values
     if array.dtype.kind not in "iuf" or array.nchunks != array.nchunks_initialized:
         return None
     _check_codecs(array)

@@ -111,6 +111,7 @@ def read_text(path: Path) -> str:
         OSError: If it cannot be read.
         ValueError: If it is a pipe or a device, which could block forever, too large, or not UTF-8.
     """
+    # a file that is missing is left to `stat`, whose error says so
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
     if path.stat().st_size > MAX_TEXT_BYTES:
@@ -140,6 +141,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path.parent, _new_file) as draft:
             yield draft
+            # content before name, so that a power cut cannot leave the name of an empty file
             flush(draft)
             draft.replace(path)
             flush(path.parent)
@@ -154,6 +156,7 @@ def check_free(path: Path) -> None:
     """
     check_local("output", path, OUTPUT_LOCALLY)
     check_outside_stores(path)
+    # `exists` follows links, so it does not see one that leads nowhere
     if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
         raise OutputError(path, "exists and is not empty")
 
@@ -171,6 +174,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path.parent, _new_folder) as draft:
             yield draft
+            # from the inside out: each folder's names after what they stand for
             for folder, _, names in os.walk(draft, topdown=False):
                 for name in names:
                     flush(Path(folder, name))
@@ -208,6 +212,7 @@ def atomic_raster(path: Path, **profile: Any) -> Iterator[DatasetWriter]:
 def _as_output_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    # among them OutputError, which is an OSError too
     except AugmentStoreError:
         raise
     except OSError as error:
@@ -263,11 +268,13 @@ def _reserve(folder: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
 
 
 def _new_file(draft: Path) -> int:
+    # fails on whatever has the name; 0o666 is narrowed by the umask
     return os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
 def _new_folder(draft: Path) -> int:
     draft.mkdir()
+    # opened for its lock alone
     return os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
@@ -290,6 +297,7 @@ def _sweep(folder: Path) -> None:
 
 def _delete_abandoned(draft: Path) -> None:
     with contextlib.suppress(OSError):  # renamed or deleted meanwhile
+        # without waiting: a pipe of such a name would block
         descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             abandoned = lock_descriptor(descriptor, blocking=False)
@@ -325,6 +333,7 @@ def short_place(text: str) -> str:
     """Cut an absolute path or a URL down to its last two parts, for what leaves this machine."""
     if isinstance(as_path(text), RemotePath):
         text = urlsplit(without_secrets(text)).path or "/"  # not the host either
+    # without the / in front, which would make it absolute again
     return "/".join(Path(text).parts[1:][-2:]) if Path(text).is_absolute() else text
 
 

@@ -57,6 +57,7 @@ def file_lock(path: Path) -> Iterator[None]:
         RemotePathError: If it is a URL.
     """
     check_local("output", path, OUTPUT_LOCALLY)
+    # two ways to write a folder must give one lock
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.name}.lock")
@@ -64,6 +65,7 @@ def file_lock(path: Path) -> Iterator[None]:
         raise StoreError(f"{file}: is a link, and links are not followed; delete it")
     with contextlib.ExitStack() as stack:
         try:
+            # no fallback of filelock's own: the one below tells the user what to delete
             stack.enter_context(FileLock(file, timeout=0, fallback_to_soft=False))
         except Timeout as error:
             raise StoreBusyError(f"{path}: another run is writing here; wait for it to end") from error

@@ -42,6 +42,7 @@ class RemoteObject:
     def read(self, count: int, offset: int) -> bytes:
         """Return bytes from `offset`, fewer where the object ends before."""
         stop = min(offset + count, self.stamp.size)
+        # HTTP has no range of no bytes
         if offset >= stop:
             return b""
         if self._end is not None and self._end[0] == offset and stop == self.stamp.size:
@@ -73,6 +74,7 @@ def opened(path: Path) -> Iterator[OpenFile | None]:
         StoreError: If something else lies there; reading a pipe would block forever.
     """
     try:
+        # without O_NONBLOCK, opening a pipe would wait for a writer
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         yield None

@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 from augment_store.errors import AugmentStoreError, RemotePathError
 from augment_store.utils.text import single_line
 
+# any number of slashes, as `Path` makes one of two
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]+):/+", re.IGNORECASE)
 
 _LOGIN: Final = re.compile(
@@ -77,6 +78,7 @@ class RemotePath(PosixPath):
 
     @property
     def _url(self) -> str:
+        # pathlib keeps one slash of the two that clients need
         return _SCHEME.sub(r"\1://", super().__str__(), count=1)
 
     @property
@@ -103,8 +105,10 @@ class RemotePath(PosixPath):
         Raises:
             RemotePathError: If the server cannot be asked, or refuses to say.
         """
+        # no `__init__` sets it: pathlib makes derived paths without one in Python 3.11
         known: dict[str, Any] | None = getattr(self, "_seen", None)
         if known is None:
+            # an absence is not remembered, as the file may be written later
             with contextlib.suppress(FileNotFoundError):
                 known = self._seen = self.ask("info")
         return known
@@ -121,6 +125,7 @@ class RemotePath(PosixPath):
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         """Say whether a folder is there: files whose names begin with its own."""
         found = self._look()
+        # `info` says file of every HTTP address, and of an object named like the folder
         return found is not None and (found["type"] == "directory" or bool(self.ask("isdir")))
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
@@ -142,6 +147,7 @@ class RemotePath(PosixPath):
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         """Yield files and folders in a folder."""
+        # clients give names with or without the protocol, so it is left out of both
         own = self.address.partition("://")[2].strip("/")
         for name in self.ask("ls", detail=False):
             place = str(name).rpartition("://")[2].strip("/")
@@ -240,6 +246,7 @@ def translate_remote_errors(path: Path, doing: str, kinds: type[Exception] = Exc
     """
     try:
         yield
+    # FileExistsError is an answer that `create` waits for
     except (AugmentStoreError, FileExistsError):
         raise
     except FileNotFoundError as error:

@@ -36,6 +36,7 @@ class ArchivedPath(PosixPath):
     @property
     def archive(self) -> Path:
         """Return the archive."""
+        # by a plain `Path`, as the parent of this kind would be of this kind too
         return Path(str(self)).parent
 
     def _span(self) -> ByteRange:
@@ -94,6 +95,7 @@ def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str
     found: dict[str, Path] = {}
     for archive in sorted(path for path in folder.glob(pattern) if path.is_file() and path.name[0] != "."):
         for name in _members(archive):
+            # `setdefault` returns the archive that had the name first
             if name.endswith(suffix) and found.setdefault(name, archive) is not archive:
                 raise ChipSetError(f"{archive}: holds {name}, as {found[name]} does; move one of them away")
     return MappingProxyType(found)
@@ -119,11 +121,13 @@ def _members(archive: Path) -> Mapping[str, ByteRange]:
 def _listed(archive: Path, changed: int, size: int) -> Mapping[str, ByteRange]:
     """Do as `_members`, for an archive as it last changed: listing 10,000 files takes a third of a second."""
     found: dict[str, ByteRange] = {}
+    # "r:" refuses compressed archives, in which no file lies as it is
     with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for entry in tar:
             if entry.size < 0:  # where the next header would be is then behind this one, without end
                 raise ValueError(f"{entry.name!r} declares {entry.size} bytes")
             path = PurePosixPath(entry.name)  # which drops a leading ./
+            # a sparse file's bytes are not in one piece
             if not entry.isreg() or entry.issparse() or path.parent != PurePosixPath("."):
                 continue
             if path.name in found:

@@ -15,6 +15,7 @@ from augment_store.modalities.rendering import NO_CODE, Picture, palette
 
 CONFIDENCE: Final = "confidence"
 PROBABILITIES: Final = "probabilities"
+# not 0, which is a class of its own in TerraMind's legend
 CLASS_FILL: Final = 255
 
 
@@ -66,6 +67,7 @@ class CategoricalMap(GeneratedMap):
             limits=(0, len(self.classes) - 1),
             nodata=CLASS_FILL,
             classes=self.classes,
+            # an average of two classes would be a third
             resampling="mode",
         )
         confidence = MapArray(
@@ -107,10 +109,12 @@ class CategoricalMap(GeneratedMap):
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the classes themselves."""
+        # the fill value, and whatever else is no class
         return np.where(values < len(self.classes), values, NO_CODE).astype(np.uint8)
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where both are the same class."""
+        # two missing values are equal, but agree on nothing
         agreed: NDArray[np.bool_] = (one == other) & (one != CLASS_FILL)
         return agreed
 
@@ -120,4 +124,5 @@ class CategoricalMap(GeneratedMap):
 
     def picture(self, values: NDArray[Any]) -> Picture:
         """Return the map in the legend's colors."""
+        # [y, x] → [y, x, 3]
         return palette(self.classes)[self.codes(values)]

@@ -55,16 +55,21 @@ _DEUTAN: Final = (
 READERS: Final = (np.eye(3), np.array(_PROTAN), np.array(_DEUTAN))
 """From linear red, green and blue to what a reader sees."""
 
+# steps of 32, so 729 colors to choose from
 _LEVELS: Final = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 
 
 def lab(colors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert sRGB colors ``[n, 3]`` in 0..255 to CIELAB (D65) as each reader sees them, ``[reader, n, 3]``."""
     share = np.asarray(colors, float) / 255
+    # sRGB's transfer function, IEC 61966-2-1
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    # [n, 3] → [reader, n, 3]; a simulated color may leave the gamut
     seen = np.clip(np.stack([linear @ reader.T for reader in READERS]), 0, 1)
+    # linear sRGB to XYZ, from the same standard; below, D65's white as its divisor
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = seen @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
+    # CIELAB's cube root, with its straight line near black
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
@@ -72,6 +77,7 @@ def lab(colors: NDArray[np.float64]) -> NDArray[np.float64]:
 def distances(one: Sequence[Rgb], other: Sequence[Rgb]) -> NDArray[np.float64]:
     """Return the distances ``[n, m]`` between colors, the smallest over all readers."""
     ours, theirs = (lab(np.array(colors, float).reshape(-1, 3)) for colors in (one, other))
+    # [reader, n, 1, 3] − [reader, 1, m, 3] → [reader, n, m] → [n, m]
     apart: NDArray[np.float64] = np.linalg.norm(ours[:, :, None] - theirs[:, None], axis=-1).min(axis=0)
     return apart
 
@@ -84,6 +90,7 @@ def class_colors(names: Sequence[str]) -> tuple[Rgb, ...]:
     """
     wanted = [_usual(name) for name in names]
     for apart in APART:
+        # the largest distance at which every class finds a color
         if (found := _assign(wanted, apart)) is not None:
             return found
     pool, _ = _pool()
@@ -97,6 +104,7 @@ def _usual(name: str) -> Rgb | None:
 
 def _like(usual: Rgb, colors: Sequence[Rgb]) -> NDArray[np.float64]:
     """Return the distances of colors from a usual one in normal vision, where green must stay green."""
+    # [0] is the reader with normal vision
     ours, theirs = lab(np.array([usual], float))[0], lab(np.array(colors, float))[0]
     apart: NDArray[np.float64] = np.linalg.norm(theirs - ours, axis=-1)
     return apart
@@ -106,6 +114,7 @@ def _like(usual: Rgb, colors: Sequence[Rgb]) -> NDArray[np.float64]:
 def _pool() -> tuple[tuple[Rgb, ...], NDArray[np.float64]]:
     """Return colors that are neither nearly white nor nearly black, with their distances from one another."""
     every = [(red, green, blue) for red in _LEVELS for green in _LEVELS for blue in _LEVELS]
+    # L* of each color in normal vision
     lightness = lab(np.array(every, float))[0, :, 0]
     kept = tuple(rgb for rgb, light in zip(every, lightness, strict=True) if 20 <= light <= 93)
     return kept, distances(kept, kept)
@@ -119,6 +128,7 @@ def _assign(wanted: Sequence[Rgb | None], apart: float) -> tuple[Rgb, ...] | Non
     for label, rgb in enumerate(wanted):
         if rgb is not None and (not taken or distances([rgb], list(taken.values())).min() >= apart):
             taken[label] = rgb
+    # for each color of the pool, how far the nearest taken one is
     nearest = distances(pool, list(taken.values())).min(axis=1) if taken else np.full(len(pool), np.inf)
     for label in (label for label in range(len(wanted)) if label not in taken):
         usual = wanted[label]

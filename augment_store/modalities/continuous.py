@@ -15,7 +15,9 @@ from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.map_arrays import PIXEL_DIMS, MapArray
 from augment_store.modalities.rendering import NO_CODE, Picture, palette
 
+# the smallest int16, which no map's limits include
 VALUE_FILL: Final = -32768
+# chip, sample, time, band, y, x
 BAND_DIMS: Final = (*PIXEL_DIMS[:3], "band", *PIXEL_DIMS[3:])
 
 Ramp = tuple[tuple[float, tuple[int, int, int]], ...]
@@ -111,13 +113,16 @@ class ContinuousMap(GeneratedMap):
     def store(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
         """Values in their unit as they are stored; NaN becomes the fill value."""
         steps = np.round(np.clip(values, *self.modality.valid_range) / self.scale)
+        # NaN passes clip and round; cast to int16, it would be an arbitrary number
         return np.where(np.isnan(values), VALUE_FILL, steps).astype(np.int16)
 
     def load(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return stored values in their unit; the fill value becomes NaN."""
+        # a float32 scalar, since int16 times a Python float is float64
         return np.where(stored == VALUE_FILL, np.nan, stored * np.float32(self.scale)).astype(np.float32)
 
     def _shown(self, stored: NDArray[Any]) -> NDArray[Any]:
+        # [..., band, y, x] → [..., y, x]
         return stored[..., self.modality.bands.index(self.shown), :, :] if self.banded else stored
 
     @cached_property
@@ -127,6 +132,7 @@ class ContinuousMap(GeneratedMap):
         edges = np.linspace(low, high, count + 1)
         middles = (edges[:-1] + edges[1:]) / 2
         places = [place for place, _ in self.ramp]
+        # [stop, 3] → [3, stop]: `interp` takes one channel at a time
         channels = np.array([colour for _, colour in self.ramp], dtype=float).T
         colours = np.stack([np.interp(middles, places, channel) for channel in channels], axis=1)
         digits = 0 if np.array_equal(edges, edges.round()) else 1
@@ -149,11 +155,13 @@ class ContinuousMap(GeneratedMap):
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where all bands lie close together."""
+        # the difference of two int16 may not fit one
         apart = np.abs(one.astype(np.int32) - other.astype(np.int32))
         close: NDArray[np.bool_] = (
             (apart <= self.tolerance / self.scale) & (one != VALUE_FILL) & (other != VALUE_FILL)
         )
         if self.banded:
+            # [..., band, y, x] → [..., y, x]
             close = np.all(close, axis=-3)
         return close
 
@@ -165,6 +173,7 @@ class ContinuousMap(GeneratedMap):
 
     def picture(self, values: NDArray[Any]) -> Picture:
         """Drawn like inputs of its kind, or in the colours of the bins."""
+        # [y, x] → [1, y, x], as `draw` takes bands
         return self.picture_of(self.load(values if self.banded else values[None]))
 
     def picture_of(self, values: NDArray[np.floating]) -> Picture:
@@ -172,4 +181,5 @@ class ContinuousMap(GeneratedMap):
         if self.draw is not None:
             return self.draw(values)
         stored = self.store(values)
+        # back to [y, x], as `codes` expects a band axis only of several bands
         return palette(self.legend)[self.codes(stored if self.banded else stored[0])]

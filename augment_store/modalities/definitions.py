@@ -16,6 +16,7 @@ PATCH_SIZE: Final = 16
 
 def patches(pixels: int) -> int:
     """Return how many patches cover so many pixels; the last one may reach beyond them."""
+    # rounded up
     return -(-pixels // PATCH_SIZE)
 
 
@@ -70,6 +71,7 @@ S2L2A: Final = Modality(
         *(2106.761, 2141.107, 2038.973, 2134.138, 2085.321, 1889.926),
         *(1820.257, 1871.918, 1753.829, 1797.379, 1434.261, 1334.311),
     ),
+    # −1000 is a digital number of 0 less the 1000 that baseline 04.00 adds
     valid_range=(-1000.0, 30_000.0),
 )
 
@@ -118,9 +120,11 @@ DEM: Final = Modality(
     name="DEM",
     bands=("DEM",),
     unit="m",
+    # −32768 marks voids in the int16 tiles of SRTM
     nodata=(-9999.0, -32768.0),
     mean=(670.665,),
     std=(951.272,),
+    # from below the Dead Sea's shore, about −430 m, to above Mount Everest, 8849 m
     valid_range=(-500.0, 9000.0),
     temporal=False,
 )

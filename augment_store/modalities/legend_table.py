@@ -77,9 +77,11 @@ class LegendTable:
         Raises:
             LegendError: If the file cannot be read, or maps values that no legend has.
         """
+        # `path` again if it is neither a file nor shipped: reading it then says so
         source = SHIPPED / "nyc.yaml" if path is None else shipped_or_given(str(path), SHIPPED) or path
         try:
             return cls.from_dict(load_yaml(read_text(source)))
+        # a LegendError of `from_dict` is a ValueError too, and gets the file's name here
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise LegendError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
@@ -109,6 +111,7 @@ class LegendTable:
 
     def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Labels of a LULC map of any shape; −1 where a value has no counterpart."""
+        # an entry for each uint8, so that a whole map is translated by one indexing
         lookup = np.full(256, IGNORED_LABEL, dtype=np.int64)
         for value, label in self.mapping.items():
             lookup[value] = label

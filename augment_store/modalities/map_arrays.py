@@ -12,7 +12,9 @@ from augment_store.modalities.definitions import PATCH_SIZE, LegendClass
 
 TOKENS: Final = "tokens"
 TOKEN_PROBABILITY: Final = "token_probability"
+# the largest uint16, beyond any index that is allowed
 TOKEN_FILL: Final = 65535
+# shares of 0 to 1 as 0 to 255 in a uint8
 SHARE_SCALE: Final = 1 / 255
 
 TOKEN_DIMS: Final = ("chip", "sample", "time", "ty", "tx")
@@ -70,21 +72,25 @@ class MapArray:
     @property
     def banded(self) -> bool:
         """Say whether a band dimension lies between time and the last two."""
+        # without bands, what follows the time is y or ty itself
         return self.dims[self.dims.index("time") + 1] != self.dims[-2]
 
     @property
     def time_axis(self) -> int:
         """Position of the time in one chip's values."""
+        # one chip's values lack the chip axis
         return self.dims.index("time") - 1
 
     def problem(self, values: NDArray[Any]) -> str:
         """Say what is wrong with one chip's values; empty if nothing is."""
+        # finds nothing if the fill is NaN, which `outside` then finds
         unwritten = values == self.fill
         if unwritten.all():
             return f"{self.name} was never written"
         if self.limits is None:
             return ""
         low, high = self.limits
+        # a fill value within the limits may be a real one
         if not low <= self.fill <= high and unwritten.any():
             return f"{self.name} is not filled in everywhere"
         outside = ~((values >= low) & (values <= high))  # NaN satisfies neither
@@ -97,6 +103,7 @@ class MapArray:
 def by_pixel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Values of tokens ``[..., ty, tx]`` at each pixel ``[..., y, x]`` of a chip of `shape`, its height and width."""
     height, width = shape
+    # cut, as the last patch may reach beyond the chip
     return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)[..., :height, :width]
 
 
@@ -110,6 +117,7 @@ def token_arrays(modality: str, codebooks: int, *, windows: bool = False) -> tup
             probabilities alone.
     """
     several = codebooks > 1
+    # chip, sample, time, (codebook,) ty, tx
     dims = (*TOKEN_DIMS[:3], *(("codebook",) if several else ()), *TOKEN_DIMS[3:])
     tails = [f" of codebook {number}" for number in range(codebooks)] if several else [""]
     codes = {"long_name": f"{modality} codebook index", "_FillValue": TOKEN_FILL}

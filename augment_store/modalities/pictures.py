@@ -70,6 +70,7 @@ def color_confidence(confidence: NDArray[np.float64]) -> Picture:
     """Return a probability ``[y, x]`` in 0..1 as a picture ``[y, x, 3]``."""
     positions = [position for position, _ in _RAMP]
     channels = np.array([color for _, color in _RAMP], dtype=float).T
+    # [y, x] → [y, x, 3], a channel at a time
     mixed = np.stack([np.interp(confidence, positions, channel) for channel in channels], axis=-1)
     return mixed.round().astype(np.uint8)
 
@@ -78,6 +79,7 @@ def map_uri(codes: NDArray[np.uint8], classes: Sequence[LegendClass]) -> str:
     """Return a map ``[y, x]`` as an indexed PNG."""
     # only the classes that occur get a palette entry, so that few bits a pixel suffice
     present, indices = np.unique(codes, return_inverse=True)
+    # from gray to P, gray levels become the indices of a palette
     indexed = Image.fromarray(indices.reshape(codes.shape).astype(np.uint8)).convert("P")
     indexed.putpalette(palette(classes)[present].tobytes())
     return _uri(indexed, "png", optimize=True, bits=_bits(present.size))
@@ -88,12 +90,14 @@ def photo_uri(picture: Picture, size: int, quality: int) -> str:
     image = Image.fromarray(picture)
     longer = max(image.size)
     if size < longer:
+        # a long, narrow picture must not shrink to no pixels
         width, height = (max(1, round(side * size / longer)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return _uri(image, "webp", quality=quality, method=4)
 
 
 def _bits(colors: int) -> int:
+    # the depths that an indexed PNG can have
     return next(bits for bits in (1, 2, 4, 8) if colors <= 2**bits)
 
 

@@ -42,21 +42,27 @@ def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
 def draw_rgb(bands: NDArray[np.floating]) -> Picture:
     """Natural colours of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range without clouds."""
     chosen = bands[list(_RGB)]
+    # [3, y, x] → [3, n]
     clear = chosen[:, ~(chosen >= _CLOUD).all(axis=0)]
     return _picture(_stretch(chosen, clear if clear.size > _MIN_CLEAR_SHARE * chosen.size else chosen) ** 0.8)
 
 
 def draw_radar(bands: NDArray[np.floating]) -> Picture:
     """VV as red and blue, VH as green, of the two S1 bands ``[2, y, x]`` in dB, stretched."""
+    # each by itself: VH is some 7 dB weaker (the means in `definitions`)
     vv, vh = (_stretch(band) for band in bands)
     return _picture(np.stack([vv, vh, vv]))
 
 
 def draw_relief(bands: NDArray[np.floating]) -> Picture:
     """Hillshade of a DEM ``[1, y, x]`` in metres, lighter where higher."""
+    # a gradient would spread NaN to the neighbors
     height = np.where(np.isfinite(bands[0]), bands[0], 0.0)
+    # the rise from row to row, which run south, and from column to column
     south, east = np.gradient(height)
+    # the slope that is drawn as 45°: steeper than nine tenths of the chip
     steep = max(float(np.percentile(np.hypot(south, east), 90)), _GENTLE_STEP)
+    # the surface's normal [3, y, x]: x east, y north, z up, as in `_SUN`
     normal = np.stack([-east / steep, south / steep, np.ones_like(height)])
     light = np.tensordot(np.array(_SUN), normal / np.linalg.norm(normal, axis=0), axes=1) / np.linalg.norm(
         _SUN
@@ -82,4 +88,5 @@ def _stretch(values: NDArray[np.floating], over: NDArray[np.floating] | None = N
 
 
 def _picture(channels: NDArray[np.floating]) -> Picture:
+    # [3, y, x] → [y, x, 3]
     return np.ascontiguousarray((channels * 255).round().astype(np.uint8).transpose(1, 2, 0))

@@ -29,10 +29,13 @@ def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
     """
     nodata = np.array(modality.nodata)
     nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata
+    # a float64 beyond float32 becomes infinite, and is missing in any case
     with np.errstate(over="ignore"):
         values = raster.astype(np.float32)
+    # not `>=`, with which NaN would count as observed
     found: NDArray[np.bool_] = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
     if modality.name in S2_MODALITIES:
+        # [..., C, H, W] → [..., 1, H, W], which holds for every band
         found |= (found | (values == 0)).all(axis=-3, keepdims=True)
     return found
 
@@ -45,6 +48,7 @@ def to_decibel(values: NDArray[np.float32], unit: str) -> tuple[NDArray[np.float
         unit: ``linear`` for power p, 10·log10(p) dB, or ``amplitude`` for its root a, 20·log10(a) dB.
     """
     invalid = ~(values > 0)  # NaN too
+    # 1 stands in where there is no logarithm; callers drop those pixels
     decibel = (20 if unit == AMPLITUDE else 10) * np.log10(np.where(invalid, np.float32(1), values))
     return decibel.astype(np.float32, copy=False), invalid
 
@@ -91,6 +95,8 @@ def ndvi_of(bands: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     red, nir = (bands[..., S2L2A.bands.index(name), :, :] for name in ("RED", "NIR_BROAD"))
     valid = (red >= 0) & (nir >= 0) & (red + nir > 0)
+    # where it is not valid, the NaN of `out` stays
     ratio = np.divide(nir - red, nir + red, out=np.full_like(red, np.nan), where=valid)
+    # [..., H, W] → [..., 1, H, W]
     banded: NDArray[np.float32] = ratio[..., None, :, :]
     return banded

@@ -44,6 +44,7 @@ whose repeated rows zstd misses up to level 8. Writing costs 1 ms a chip, and fe
 _NEVER_WRITTEN: Final = 2**64 - 1
 """Offset and length, in a shard's table, of a chunk that was never written."""
 
+# a crc32c has 32 bits
 _CHECKSUM_BYTES: Final = 4
 _HELD_OBJECTS: Final = 8
 _HELD_REMOTE: Final = 2**16
@@ -58,6 +59,7 @@ def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int) -> No
         schema: What it holds.
         shard_chips: Chips per shard of the store.
     """
+    # one object on disk: a shard of one-chip chunks, or a single chunk of a column
     whole = (schema.object_chips(shard_chips), *schema.shape)
     sharded = schema.role is Role.GENERATED
     level = MAP_LEVEL if sharded else COLUMN_LEVEL
@@ -76,10 +78,12 @@ def create_array(group: zarr.Group, schema: ArraySchema, shard_chips: int) -> No
 
 def metadata_problem(array: zarr.Array[Any], schema: ArraySchema, shard_chips: int) -> str:
     """Name the key in which an array's metadata differ from what `create_array` writes; empty if none does."""
+    # compared with an array made now, so that no second list of keys has to be kept up to date
     memory: Store = zarr.storage.MemoryStore()
     group = zarr.create_group(memory, zarr_format=3)
     create_array(group, schema, shard_chips)
     expected, found = (made.metadata.to_dict() for made in (group[schema.name], array))
+    # the shape alone may differ: it grows with every announcement
     for key in sorted({*expected, *found} - {"shape"}):
         ours, theirs = (repr(entry.get(key)) for entry in (expected, found))
         if ours != theirs:
@@ -103,7 +107,9 @@ class StoredArray:
         self.schema = schema
         self.chips = schema.object_chips(shard_chips)
         self._folder = store / schema.name
+        # None stands for text, which has a codec of its own
         self._dtype = None if schema.dtype == "str" else np.dtype(schema.dtype).newbyteorder("<")
+        # by object number: its decoded values, and the version of the file that they are from
         self._held: dict[int, tuple[NDArray[Any], FileVersion]] = {}
         self._remote: dict[int, RemoteObject] = {}
         with wrap_damage(store, schema.name):
@@ -119,6 +125,7 @@ class StoredArray:
             ValueError: If they declare a layout that this class does not read.
         """
         sharded, text = self.schema.role is Role.GENERATED, self._dtype is None
+        # this reader knows only what `create_array` writes; anything else would be decoded wrongly
         expected = {
             "data_type": "string" if text else self.schema.dtype,
             "chunk_grid": {
@@ -135,12 +142,14 @@ class StoredArray:
         if codecs != layout:
             raise ValueError(f"codecs are {codecs}, expected {layout}")
         length, *rest = metadata["shape"]
+        # `type`, since JSON's true would pass as an instance of int
         if type(length) is not int or length < 0 or tuple(rest) != self.schema.shape:
             raise ValueError(f"shape {metadata['shape']} by chip, expected {self.schema.shape}")
         return length
 
     def object(self, number: int) -> Path:
         """Return the path of an object, whether or not it exists."""
+        # objects are cut along the chips alone, so every other coordinate of a chunk's key is 0
         return self._folder.joinpath("c", str(number), *["0"] * len(self.schema.shape))
 
     def chip(self, position: int) -> NDArray[Any]:
@@ -154,12 +163,15 @@ class StoredArray:
             raise IndexError(f"it declares {self.length} chips, so none at position {position}")
         number, row = divmod(position, self.chips)
         if self.schema.role is not Role.GENERATED:
+            # a copy, as `_whole` keeps the array that it returns
             return np.array(self._whole(number)[row])
         with self._open(number) as file:
             if file is None:
                 return self._filled(())
+            # the table at a shard's end: 8 bytes each for offset and length of a chunk, then a crc32c
             length = 16 * self.chips
             start = file.stamp.size - length - _CHECKSUM_BYTES
+            # a shard that was cut short may end before its table does: what is read then fails the checksum
             table = _checked(file.read(length + _CHECKSUM_BYTES, max(0, start)))
             offset, count = struct.unpack_from("<QQ", table, 16 * row)
             if offset == count == _NEVER_WRITTEN:
@@ -170,6 +182,7 @@ class StoredArray:
 
     def forget(self, first: int, last: int) -> None:
         """Drop what is kept of the objects of chips ``first`` to ``last - 1``, which have been written to."""
+        # rounded up, since the last object may be written to in part
         for number in range(first // self.chips, -(-last // self.chips)):
             self._held.pop(number, None)
             self._remote.pop(number, None)
@@ -182,11 +195,13 @@ class StoredArray:
             ValueError: If an object is damaged; other errors of `DAMAGE` likewise.
         """
         if self.schema.role is Role.GENERATED:
+            # [...] → [1, ...]; the empty part in front gives an empty region its shape and type
             chips = [self.chip(position)[None] for position in range(first, last)]
             return np.concatenate([self._filled((0,)), *chips])
         parts = [self._filled((0,))]
         for number in range(first // self.chips, -(-last // self.chips)):
             start = number * self.chips
+            # the first and the last object may reach beyond the region
             parts.append(self._whole(number)[max(0, first - start) : last - start])
         return np.concatenate(parts)
 
@@ -200,6 +215,7 @@ class StoredArray:
                 return self._held[number][0]
             values = self._decoded(file.read(stamp.size, 0), (self.chips, *self.schema.shape))
         self._held.pop(number, None)
+        # a dict keeps the order of insertion, so the object that was decoded first goes first
         while len(self._held) >= _HELD_OBJECTS:
             self._held.pop(next(iter(self._held)))
         self._held[number] = values, stamp
@@ -211,6 +227,7 @@ class StoredArray:
         if not isinstance(path, RemotePath):
             return opened(path)
         if number not in self._remote:
+            # an absence is not remembered: this process may write the object later
             if not path.is_file():
                 return contextlib.nullcontext()
             while len(self._remote) >= _HELD_REMOTE:
@@ -222,6 +239,7 @@ class StoredArray:
         raw = Zstd().decode(_checked(content))
         if self._dtype is None:
             return np.asarray(VLenUTF8().decode(raw), dtype=object).reshape(shape)
+        # `astype` copies: an array over bytes cannot be written to
         return np.frombuffer(raw, self._dtype).reshape(shape).astype(self.schema.dtype)
 
     def _filled(self, chips: tuple[int, ...]) -> NDArray[Any]:
@@ -253,6 +271,7 @@ def wrap_damage(path: Path, what: str) -> Iterator[None]:
         raise  # a server that does not answer is not damage
     except DAMAGE as error:
         reason = error
+        # the first error inside says what is wrong; the group's own text does not
         while isinstance(reason, ExceptionGroup):
             reason = reason.exceptions[0]
         raise StoreError(

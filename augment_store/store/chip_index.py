@@ -59,6 +59,7 @@ class ChipIds(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
         if isinstance(index, slice):
             return tuple(self._read()[index])
+        # asked first, so that a wrong position does not cost reading all ids
         if not -self._total <= int(index) < self._total:
             raise IndexError(f"position {index} of {self._total} chips")
         return self._read()[int(index)]
@@ -108,8 +109,10 @@ class ChipIds(Sequence[str]):
                 raise self._lost(f"chip_id of chips {region.start} to {region.stop - 1} is damaged") from None
             return [""] * len(positions)
         ids += [""] * (len(positions) - len(ids))  # of a column that was cut short
+        # "" is no name to check: a pending chip may have no id
         check_names(f"{self._columns.path}: chip id", filter(None, ids))
         if "" in ids and not self._lost_ids:
+            # only pending chips may lack an id, which `announce` writes last
             nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
             if (self._columns.values("state", region)[nameless] != State.PENDING).any():
                 chips, first = pluralize(len(nameless), "chip"), region.start + nameless[0]
@@ -168,6 +171,7 @@ def iter_entries(store: IndexedStore) -> Iterator[ChipEntry]:
     Raises:
         StoreError: If the store is damaged there.
     """
+    # one object of each column at a time, so that memory does not grow with the store
     for positions in chunks(range(len(store.chip_ids)), ENTRY_CHIPS):
         yield from _checked(store, positions)
 
@@ -203,8 +207,10 @@ def rows(
     region = slice(positions.start, positions.stop)
     names = ("scene_id", "crs_wkt", "transform", "entry_digest")
     columns = [store.values(name, region) for name in names]
+    # before `zip`, whose own error would not name the store
     if any(len(column) != len(positions) for column in columns):
         raise StoreError(f"{store.path}: a column of the chips' entries is cut short; the store is damaged")
+    # plain Python values for the entries; digests stay an array, as their bytes are compared
     scenes, systems, transforms = (column.tolist() for column in columns[:3])
     ids = store.chip_ids[region] if ids is None else ids
     for position, chip_id, scene, crs, transform, digest in zip(

@@ -67,6 +67,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
     unknown = [chip_id for chip_id in ids if chip_id not in store.chip_ids]
     if unknown:
         raise SelectionError(f"{store.path}: no chip {unknown[0]!r}{_suggest(unknown[0], store.chip_ids)}")
+    # each once, in the order asked for, which a set would lose
     positions = list(dict.fromkeys(store.index(chip_id) for chip_id in ids))
     for position in positions:
         state = State(int(progress.states[position]))
@@ -80,6 +81,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
 
 def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     """Draw `count` of the positions without repetition, or all if there are fewer; in ascending order."""
+    # without replacement, `choice` refuses to draw more than there are
     if count >= positions.size:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, size=count, replace=False))
@@ -87,7 +89,9 @@ def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int6
 
 def _suggest(chip_id: str, ids: Sequence[str]) -> str:
     known = tuple(ids)
+    # rounded up, so that at most `_SUGGESTED_AMONG` ids are left after taking every step-th
     step = max(1, -(-len(known) // _SUGGESTED_AMONG))
+    # looking for a part of a name is cheap, so every id is tried; `difflib` gets a sample
     alike = [other for other in known if chip_id.lower() in other.lower()][:3]
     nearest = alike or difflib.get_close_matches(chip_id, known[::step], n=3, cutoff=0.5)
     return f"; the nearest are {', '.join(nearest)}" if nearest else f"; the first is {known[0]!r}"

@@ -89,6 +89,7 @@ class StoreColumns:
                 for_zarr(self.path, write=self._mode == "r+"),
                 mode="r+" if self._mode == "r+" else "r",
                 zarr_format=3,
+                # after a kill, the consolidated copy may be older than the arrays' own metadata
                 use_consolidated=False,
             )
 
@@ -98,6 +99,7 @@ class StoreColumns:
         Raises:
             StoreError: If the store has none, or its shape is not what the extent says.
         """
+        # first the checks of `StoredArray`: zarr would open an array of another layout as well
         self.length(name)
         with wrap_damage(self.path, name), translate_remote_errors(self.path / name, "read", OSError):
             found = self._group[name]
@@ -131,6 +133,7 @@ class StoreColumns:
             StoreError: If the store has none, or it is damaged.
         """
         array = self._array(name)
+        # open ends and ends beyond the array become positions
         first, last, _ = region.indices(array.length)
         with wrap_damage(self.path, name):
             return array.region(first, last)
@@ -180,6 +183,7 @@ def group_attributes(path: Path) -> dict[str, Any]:
         StoreError: If its metadata are damaged.
     """
     try:
+        # no file reads like an empty one: as damage
         group = load_json(read_file(path / "zarr.json") or b"")
         kind = group["zarr_format"], group["node_type"]
         attributes: dict[str, Any] = dict(group["attributes"])

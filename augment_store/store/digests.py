@@ -25,13 +25,17 @@ def digest_of(*parts: bytes | memoryview) -> bytes:
 
 def content_digest(fingerprint: str, chip_id: str, name: str, values: NDArray[Any]) -> bytes:
     """Return the 128-bit digest of one chip's values of an array, bound to the chip and the spec."""
+    # one byte order and memory layout, so that equal values have equal bytes on every machine
     plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    # type and shape too, as the same bytes are other values in another shape
     words = f"{fingerprint}|{name}|{plain.dtype.str}|{plain.shape}|{chip_id}|"
     return digest_of(words.encode(), plain.data)
 
 
 def entry_digest(chip_id: str, scene_id: str, georeference: Georeference) -> bytes:
     """Return the 128-bit digest of what a chip was announced with."""
+    # NaN alone is unequal to itself
     transform = (value if value == value else _NAN for value in georeference.transform)
+    # NUL is not printable, so no valid id can run into the part behind it
     words = f"{chip_id}\0{scene_id}\0{georeference.crs_wkt}"
     return digest_of(words.encode(), struct.pack("<6d", *transform))

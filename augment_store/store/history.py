@@ -42,9 +42,11 @@ def with_line(history: str, command: str, moment: datetime | None = None) -> str
     time = (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     line = f"{time}: {command}"
     if len(line) > MAX_HISTORY_CHARS:
+        # 2: the space and the ellipsis count too
         return f"{line[: MAX_HISTORY_CHARS - 2]} …"
     kept = f"{history}\n{line}" if history else line
     while len(kept) > MAX_HISTORY_CHARS:
+        # drops the oldest line; it ends, as the new line fits by itself
         kept = kept.partition("\n")[2]
     return kept
 
@@ -60,6 +62,7 @@ def _without_places(line: str) -> str:
         words = shlex.split(command)
     except ValueError:  # not a line that `with_line` wrote whole
         return f"{time}{colon}…"
+    # of --store=/a/b/c what follows the = is shortened; a word without = is all value
     pairs = (word.rpartition("=") for word in words)
     return f"{time}{colon}{shlex.join(f'{option}{equals}{short_place(value)}' for option, equals, value in pairs)}"
 
@@ -75,6 +78,8 @@ def last_command(history: str) -> str | None:
         words = shlex.split(command)
     except ValueError:  # cut short
         return None
+    # slices, since the line may be empty
     ours = words[:1] in [[script] for script in SCRIPTS.values()]
     ours |= words[:2] == ["python", "-m"] and words[2:3] in [[module] for module in SCRIPTS]
+    # what `command_line` wrote joins to itself again; a bare ; or > or $( ) would come back quoted
     return command if ours and shlex.join(words) == command else None

@@ -14,6 +14,7 @@ from augment_store.utils.text import pluralize
 if TYPE_CHECKING:
     from augment_store.store.writer import AugmentStore
 
+# the width at which `to_html` shows a picture
 _SIDE: Final = 96
 _QUALITY: Final = 60
 
@@ -34,6 +35,7 @@ def store_html(store: AugmentStore) -> str:
     for position in progress.complete[:THUMBNAILS]:
         chip_id = store.chip_ids[int(position)]
         with contextlib.suppress(StoreError):  # a damaged chip is for `verify` to report
+            # [sample, time, ...] → [...] of the first sample's first timestep
             values = store.read(spec.map.array, chip_id)[0, 0]
             pictures[chip_id] = MapPicture.from_values(spec.map, values).uri(_SIDE, _QUALITY)
     return to_html("AugmentStore", rows, pictures)

@@ -24,6 +24,7 @@ class StoreReader(StoreColumns):
     def __init__(self, path: Path, attributes: dict[str, Any], *, mode: str, lost_ids: bool) -> None:
         super().__init__(path, attributes, mode)
         self._lost_ids = lost_ids
+        # by array name, its row in ``output_digest``
         self._digested = {name: row for row, name in enumerate(digested_names(self.spec, self.extent))}
         self.chip_ids = ChipIds(self, lost_ids=lost_ids)
 
@@ -47,6 +48,7 @@ class StoreReader(StoreColumns):
         if not (path / "zarr.json").is_file():
             raise StoreError(f"{path}: {no_store_at(path)}")
         attributes = group_attributes(path)
+        # before the other attributes are parsed, which another version may not have
         version = attributes.get("schema_version")
         if version is None:
             raise StoreError(f"{path}: a Zarr group, but not an augment store (no schema_version)")
@@ -89,8 +91,10 @@ class StoreReader(StoreColumns):
         position = self.index(chip_id)
         with wrap_damage(self.path, f"{name} of chip {chip_id}"):
             values = array.chip(position)
+            # inside, since the digests are read from disk as well
             own = self._is_own(name, chip_id, position, values)
         if not own:
+            # a lost object reads as fill values, so its digest differs too
             there = self.has_shard(name, position // self.shard_chips)
             wrong = "not what was written for it" if there else "missing from the disk"
             raise StoreError(
@@ -106,6 +110,7 @@ class StoreReader(StoreColumns):
             ChipNotFoundError: If the store does not know the chip.
             StoreError: If the store is damaged there.
         """
+        # [input, time] → [input]
         taken = self.read("series_index", chip_id)[:, timestep].tolist()
         return dict(zip((entry.name for entry in self.spec.inputs), taken, strict=True))
 
@@ -123,7 +128,9 @@ class StoreReader(StoreColumns):
     def chips_in(self, state: State) -> tuple[str, ...]:
         """Return the ids of the chips in a state."""
         states = self.values("state", slice(0, self.total))
+        # before the ids, all of which are read when the first is asked for
         if not (states == state).any():
             return ()
         known = zip(self.chip_ids, (states == state).tolist(), strict=True)
+        # a pending chip may have no id yet
         return tuple(chip_id for chip_id, found in known if chip_id and found)

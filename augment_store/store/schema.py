@@ -171,6 +171,7 @@ def _plain(name: str, value: Any) -> Any:
         return value
     try:
         return json.loads(value)
+    # TypeError: not text at all; RecursionError: nested too deep
     except (ValueError, TypeError, RecursionError) as error:
         raise ValidationError(f"{name}: expected JSON text, found {str(value)[:60]!r}") from error
 
@@ -187,6 +188,7 @@ def chip_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, .
         "flag_meanings": " ".join(state.name.lower() for state in State),
     }
     input_dims, output_dims = ("chip", "time", "digest_byte"), ("chip", "array", "digest_byte")
+    # input digests are by timestep, output digests by array
     rows = (time, DIGEST_BYTES), (len(made), DIGEST_BYTES)
     by_input = (len(spec.inputs), time)
     return (
@@ -238,6 +240,7 @@ def map_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, ..
         ArraySchema(
             name=array.name,
             dims=array.dims,
+            # band, class and codebook have no size above: there are as many as the array names bands
             shape=tuple(sizes.get(dim, len(array.bands)) for dim in array.dims[1:]),
             dtype=array.dtype,
             fill=array.fill,

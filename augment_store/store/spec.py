@@ -106,6 +106,7 @@ class GenerationSpec:
     weights: str
     network_sha256: str
     tokenizer_sha256: str
+    # refused while the spec is read, rather than when `map` looks it up
     modality: Annotated[str, Field(pattern=f"^({'|'.join(MAPS)})$")]
     inputs: tuple[InputSpec, ...]
     sampling: SamplingSpec
@@ -134,6 +135,7 @@ class GenerationSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""
+        # through JSON, so that tuples become lists as in a spec from disk
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         if not self.tokens_only:  # stores from before there was the choice keep their fingerprint
             del plain["tokens_only"]
@@ -154,6 +156,7 @@ class GenerationSpec:
     @property
     def fingerprint(self) -> str:
         """Return the SHA-256 of the spec's canonical JSON, in hexadecimal."""
+        # sorted keys and no spaces: equal specs give equal text
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -173,6 +176,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         items = [(f"{prefix}.{key}" if prefix else key, entry) for key, entry in value.items()]
     elif isinstance(value, list) and value and isinstance(value[0], dict):
+        # by name, so that a message says inputs.DEM.offset and not inputs.1.offset
         items = [(f"{prefix}.{entry.get('name', index)}", entry) for index, entry in enumerate(value)]
     else:
         return {prefix: value}

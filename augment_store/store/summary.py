@@ -43,6 +43,7 @@ def _bytes_under(folder: str | os.PathLike[str]) -> int:
     """Count the bytes of the files in a folder; a store of a million chips has 300,000, so each is asked once."""
     with os.scandir(folder) as found:
         return sum(
+            # links are not followed: one to a folder above would be walked without end
             _bytes_under(entry) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
             for entry in found
         )
@@ -59,8 +60,11 @@ def class_shares(store: AugmentStore) -> dict[str, float]:
     picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
     counts = np.zeros(NO_CODE + 1, dtype=np.int64)
     for pick in picks:
+        # [sample, time, y, x] → [time, y, x]
         codes = kind.codes(store.read(kind.array, complete[pick])[0])
+        # without `minlength`, a chip that lacks the highest codes would give a shorter count
         counts += np.bincount(codes.ravel(), minlength=NO_CODE + 1)
+    # leaves out `NO_CODE`, pixels without a value
     there = counts[: len(kind.legend)]
     return {
         entry.name: int(count) / int(there.sum())

@@ -113,6 +113,7 @@ class AugmentStore(StoreReader):
         StoreAttributes.read(attributes, path, "no store can be made from it")
         schemas = (*chip_arrays(spec, extent), *map_arrays(spec, extent))
         if isinstance(path, RemotePath):
+            # made in memory: a folder at a URL cannot be renamed, so the order of upload has to do
             made: dict[str, Buffer] = {}
             _fill(MemoryStore(made), attributes, schemas, shard_chips)
             _upload(path, {key: value.to_bytes() for key, value in made.items()})
@@ -150,6 +151,7 @@ class AugmentStore(StoreReader):
         """
         known = self.chip_ids.positions()
         positions = self._placed(entry.chip_id for entry in entries)
+        # −1, so that no entries ask for no chips
         total = max(self.total, 1 + max(positions.values(), default=-1))
         self._grow(total)
         self._reset_new([position for chip_id, position in positions.items() if chip_id not in known])
@@ -157,14 +159,17 @@ class AugmentStore(StoreReader):
         for ids in chunks(range(total), ID_CHIPS):
             self._write_entries(ids, renewed)
         self.consolidate()
+        # after consolidating, which writes the group's metadata anew
         self._flush_metadata()
         self.renew_ids()
 
     def _placed(self, wanted: Iterable[str]) -> dict[str, int]:
         """Return positions of ids; new ones first fill places of chips without an id, then follow at the end."""
         known, total = self.chip_ids.positions(), self.total
+        # only an interrupted announcement leaves places without an id, so they are seldom looked for
         nameless = (p for p, chip_id in enumerate(self.chip_ids) if not chip_id) if len(known) < total else ()
         free = itertools.chain(nameless, itertools.count(total))
+        # `fromkeys`: an id that is given twice takes one place
         return {i: known[i] if i in known else next(free) for i in dict.fromkeys(wanted)}
 
     def _grow(self, total: int) -> None:
@@ -173,12 +178,14 @@ class AugmentStore(StoreReader):
             if self.length(schema.name) != total:
                 with translate_remote_errors(self.path / schema.name, "written"):
                     self.array(schema.name).resize((total, *schema.shape))
+        # both remember the length from before
         self._stored.clear()
         self._arrays.clear()
 
     def _reset_new(self, positions: Sequence[int]) -> None:
         """Set chips to pending before they get a name: what is there was made for another chip."""
         states = self.values("state")
+        # what was never written reads as pending, so there is mostly nothing to write
         if (states[list(positions)] != State.PENDING).any():
             self.reset(positions)
 
@@ -187,6 +194,7 @@ class AugmentStore(StoreReader):
         written = []
         for positions in chunks(ids, ENTRY_CHIPS):
             entries = {position: renewed[position] for position in positions if position in renewed}
+            # objects in which nothing is renewed are neither read nor written
             if entries:
                 self._write_rows(positions, entries, _ENTRY_VALUES)
                 written += [(name, positions.start) for name in _ENTRY_VALUES]
@@ -268,13 +276,16 @@ class AugmentStore(StoreReader):
             RemotePathError: If the server fails; likewise.
         """
         positions = self.shard(shard)
+        # by the chip's row in the shard
         placed = {self.index(record.chip_id) - positions.start: record for record in records}
         if any(not 0 <= place < len(positions) for place in placed):
             raise StoreError(f"{self.path}: shard {shard} holds the chips {positions}, not those given")
         region = slice(positions.start, positions.stop)
         states, errors = self.values("state", region), self.values("error", region)
         complete = {place: self._bound(record) for place, record in placed.items() if not record.error}
+        # failures alone change no map
         if complete:
+            # complete chips that no record renews: their values are carried over
             kept = sorted(set(np.flatnonzero(states == State.COMPLETE).tolist()).difference(complete))
             for schema in self._written():
                 self._merge(schema, region, complete, kept)
@@ -292,6 +303,7 @@ class AugmentStore(StoreReader):
 
     def _bound(self, record: ChipRecord) -> ChipRecord:
         """Return a record with the digests that bind its arrays to its chip and to the store's spec."""
+        # in the order of ``output_digest``; an array that is lacking is reported by `_merge`
         rows = [
             np.frombuffer(
                 content_digest(self.fingerprint, record.chip_id, name, record.arrays[name]), np.uint8
@@ -309,6 +321,7 @@ class AugmentStore(StoreReader):
             array = self._array(name)
             path = array.object(position // array.chips)
             flush(path)
+            # a new file's name is kept in its folder, and flushed with it
             flush(path.parent)
 
     def _flush_metadata(self) -> None:
@@ -332,12 +345,14 @@ class AugmentStore(StoreReader):
                 )
             values[place] = given
         for place in kept:
+            # `read` compares digests: damage must not be written again with a fresh checksum
             values[place] = self.read(schema.name, self.chip_ids[region.start + place])
         self._write(schema.name, region, values)
 
     def reset(self, positions: Iterable[int]) -> None:
         """Set chips back to pending, so that they are generated again."""
         places = np.fromiter(positions, np.int64)
+        # one write for each shard that is concerned
         for shard in np.unique(places // self.shard_chips).tolist():
             # not `self.shard`, which does not know chips that are just being announced
             start = shard * self.shard_chips
@@ -363,6 +378,7 @@ class AugmentStore(StoreReader):
 
     def remove_partial_writes(self) -> None:
         """Delete what writes that a crash cut short left on disk; at a URL, there is none."""
+        # zarr writes a file under such a name first, and then renames it
         for leftover in () if isinstance(self.path, RemotePath) else self.path.rglob("*.partial"):
             leftover.unlink()
 
@@ -404,6 +420,7 @@ def _upload(path: RemotePath, objects: Mapping[str, bytes]) -> None:
     """Write the metadata of a new store to a URL, the group's last: nothing is a store without it."""
     for leftover in _begun(path) or ():  # arrays that this store may not have
         remove(leftover)
+    # False sorts before True, so the group's own metadata come last
     for key in sorted(objects, key=lambda key: key == "zarr.json"):
         put(path / key, objects[key])
 
@@ -415,6 +432,7 @@ def _begun(path: RemotePath) -> list[RemotePath] | None:
     found: list[RemotePath] = []
     for folder in path.iterdir() if path.exists() else ():
         inside = list(folder.iterdir())
+        # an array with a chunk beside its metadata: somebody's data
         if [path.name for path in inside] != ["zarr.json"]:
             return None
         found += inside

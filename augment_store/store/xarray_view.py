@@ -70,6 +70,7 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         "input": [entry.name for entry in store.spec.inputs],
         **location_coordinates(entry.georeference, store.extent.shape),
     }
+    # the attribute ``grid_mapping`` may only name a variable that is there
     located = GRID_MAPPING in coordinates
     arrays = {array.name: _variable(store, chip_id, array, located=located) for array in store.spec.arrays}
     for array in store.spec.arrays:
@@ -93,9 +94,11 @@ def location_coordinates(georeference: Georeference, shape: tuple[int, int]) -> 
         return {}
     rows, columns = map(patches, shape)
     fine = pixel_centres(georeference, shape)
+    # the last patch may reach beyond the chip, and its center with it
     coarse = pixel_centres(coarser(georeference, PATCH_SIZE), (rows, columns))
     attributes = {axis: axis_attributes(axis, georeference) for axis in fine}
     return {
+        # CF keeps the system in the attributes of a scalar, whose value means nothing
         GRID_MAPPING: ((), 0, grid_mapping(georeference)),
         **{axis: (axis, values, attributes[axis]) for axis, values in fine.items()},
         **{f"t{axis}": (f"t{axis}", values, attributes[axis]) for axis, values in coarse.items()},
@@ -106,6 +109,7 @@ def _band_names(store: StoreReader, array: MapArray) -> dict[str, Any]:
     """Return the names along the dimension between time and the last two, where an array has one."""
     if not array.banded:
         return {}
+    # (chip, sample, time, band, y, x): the one behind the time
     dim = array.dims[array.dims.index("time") + 1]
     names: Mapping[str, list[Any]] = {
         "band": list(store.spec.map.modality.bands),
@@ -124,7 +128,9 @@ def _variable(
         key: value for key, value in array.attributes.items() if key not in (*_PACKING, *_STORED_ONLY)
     }
     packing = {key: array.attributes[key] for key in _PACKING if key in array.attributes}
+    # tokens lie on a coarser grid, which the transform kept there does not describe
     mapping = {"grid_mapping": GRID_MAPPING} if located and array.pixels == 1 else {}
+    # indices into a legend or a codebook stay integers, so they cannot have NaN
     if array.classes or array.name == TOKENS:
         return array.dims[1:], stored, attributes, {**packing, **mapping}
     values = (stored * np.float32(array.scale)).astype(np.float32)

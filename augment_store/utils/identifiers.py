@@ -39,6 +39,7 @@ def check_names(what: str, names: Iterable[str]) -> None:
     found = list(names)
     together = "".join(found)
     plain = together.isascii() and together.isprintable() and "/" not in together and "\\" not in together
+    # plain names are ASCII, so characters are bytes here
     if not plain or {"", ".", ".."} & set(found) or max(map(len, found), default=0) > MAX_NAME_BYTES:
         for name in found:
             check_name(what, name)

@@ -34,6 +34,7 @@ class _RateColumn(TextColumn):
 
     def render(self, task: Task) -> Text:
         """Return the rate as text."""
+        # once the task is finished, its rate stands still
         seconds = task.finished_time or task.elapsed
         return Text(f"{format_rate(task.completed / seconds)} {self._unit}s/s" if seconds else "")
 
@@ -78,6 +79,7 @@ class ProgressReporter:
 
     def __enter__(self) -> Self:
         """Start the clock and draw the bar."""
+        # anew, as work may begin long after the reporter was made
         self._start = self._last = self._clock()
         if self._bar is not None:
             self._bar.start()
@@ -97,6 +99,7 @@ class ProgressReporter:
             self._bar.advance(self._bar_task, count)
         elif not self._quiet and self._is_due():
             self._last, self._shown = self._clock(), self._done
+            # past rich, which would wrap the line at its own width
             self._console.file.write(f"{self.line()}\n")
             self._console.file.flush()
 
@@ -143,12 +146,14 @@ def track(
 
 def format_rate(rate: float) -> str:
     """Return a rate with three significant digits, without an exponent: ``0.25``, ``12.5``, ``1,340``."""
+    # digits before the point; decimals fill up to three
     whole = len(str(int(rate))) if rate >= 1 else 1
     return f"{rate:,.{max(0, 3 - whole)}f}"
 
 
 def format_duration(seconds: float) -> str:
     """Return a duration as people say it: ``45 s``, ``12 min``, ``2 h 05 min``."""
+    # up to 90 of the smaller unit, as the larger would be too coarse
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

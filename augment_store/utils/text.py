@@ -36,6 +36,7 @@ def escape_markdown(text: object) -> str:
 def code_span(text: object) -> str:
     """Return text of a file as Markdown code, which also holds in a table cell."""
     plain = "".join(char if char.isprintable() else " " for char in str(text))
+    # a bare | ends a table's cell even inside code, and a backtick ends the code
     return f"`{single_line(plain)}`".replace("|", "\\|") if "`" not in plain else escape_markdown(plain)
 
 
@@ -69,4 +70,5 @@ def shipped_or_given(name: str, folder: Path) -> Path | None:
     if Path(name).is_file():
         return Path(name)
     shipped = folder / f"{name.removesuffix('.yaml')}.yaml"
+    # a bare name only: another could lead out of the folder
     return shipped if Path(name).parent == Path() and shipped.is_file() else None

@@ -38,6 +38,7 @@ def parse(kind: type[Model], plain: Any) -> Model:
     """
     try:
         adapter: TypeAdapter[Model] = _adapter(kind)  # type: ignore[arg-type] # a class is hashable
+        # through JSON, since strict mode takes lists for tuples only there; dates of YAML become text
         return adapter.validate_json(json.dumps(plain, default=str), strict=True)
     except (PydanticError, ValueError, RecursionError) as error:
         raise ValidationError(_first(error)) from error
@@ -81,6 +82,7 @@ def _count(value: Any, known: dict[int, int]) -> int:
     """Count the values that a nested value stands for; what an alias repeats is counted once and multiplied."""
     if not isinstance(value, dict | list):
         return 1
+    # by identity: an alias is the same object again
     if id(value) not in known:
         known[id(value)] = MAX_VALUES + 1  # for a value that holds itself
         parts = value.values() if isinstance(value, dict) else value
@@ -92,6 +94,7 @@ def _first(error: Exception) -> str:
     if not isinstance(error, PydanticError):
         return str(error)
     found = error.errors(include_url=False)[0]
+    # the value as a whole has an empty location
     key = ".".join(map(str, found["loc"])) or "the whole"
     shown = "" if found["type"] == "missing" else f", found {str(found['input'])[:60]!r}"
     what = "no such key" if found["type"] == "unexpected_keyword_argument" else found["msg"]
