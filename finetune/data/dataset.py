@@ -147,7 +147,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
             "chip_id": chip_id,
             "scene_id": self.members.scenes.get(chip_id, ""),
         }
-        # torch's cross entropy takes labels as int64 alone
+        # torch's losses take labels as int64
         return sample if mask_tensor is None else sample | {"mask": mask_tensor.long()}
 
     def read_raw(
