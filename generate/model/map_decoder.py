@@ -162,7 +162,7 @@ class MapDecoder(nn.Module):
         """Decode tokens ``[B, ty, tx]`` to the tokenizer's output ``[B, C, H, W]``, standardized."""
         if noise is None:
             height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
-            # upstream takes the size as (width, height), which for squares is the same
+            # (height, width); upstream's own `forward` passes them swapped, which only squares bear
             decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
             return decoded.float()
         return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
