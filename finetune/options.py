@@ -154,6 +154,7 @@ def parse(argv: Sequence[str]) -> Options:
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
+    # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
     if parsed.command != "fit" and parsed.init is not None:

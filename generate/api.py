@@ -45,6 +45,7 @@ def takes_options(
     def decorate(function: Callable[[Options], Result]) -> TakesOptions[Keywords, Options, Result]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Result:
+            # a whole options object, or else the keywords of one
             whole = len(args) == 1 and not kwargs and isinstance(args[0], make)  # type: ignore[arg-type]
             return function(args[0] if whole else make(*args, **kwargs))
 
@@ -82,6 +83,7 @@ def _words(options: GenerateOptions) -> Iterator[str]:
     """Yield the command line that asks for the same, for the store's history."""
     for one in fields(options):
         value = getattr(options, one.name)
+        # a command as short as a user would type it
         if value == one.default:
             continue
         if isinstance(value, Sequence) and not isinstance(value, str):

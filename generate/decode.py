@@ -59,8 +59,10 @@ class TokenReader:
         digests, sources, series = (
             self.store.read(name, chip_id) for name in ("input_digest", "timestep_source", "series_index")
         )
+        # a timestep with the input of an earlier one has a copy of its tokens
         distinct = np.unique(sources)
         images = {
+            # stored as uint16; the codebook is looked up by int64
             TOKENS: _images(self.store.read(TOKENS, chip_id).astype(np.int64), distinct),
             TOKEN_PROBABILITY: _images(self.store.read(TOKEN_PROBABILITY, chip_id), distinct),
         }
@@ -90,6 +92,7 @@ def run_decoding(request: DecodingRequest, command: str, *, quiet: bool = False)
     tokens = AugmentStore.open(request.tokens)
     if not tokens.spec.tokens_only:
         raise OptionsError(f"{tokens.path}: holds its maps already; decode takes a store of --arrays tokens")
+    # the tokens' own arithmetic, so that the store is as if made in one go
     device = replace(request.device, precision=tokens.spec.precision)
     trainer = make_trainer(device)
     precision = settled_precision(device, trainer)
@@ -124,7 +127,9 @@ def _load(
     decoder, digest = load_decoder(
         find_generator(spec.generator), names, spec.modality, spec.sampling, wanted
     )
+    # kernels choose their arithmetic by the number of images, and with it the last bits
     decoder.network_batch, decoder.shape = spec.network_batch, tokens.extent.shape
+    # all that decides the maps' bits, as it is in this run
     here = replace(
         spec,
         tokenizer_sha256=digest,
@@ -147,6 +152,7 @@ def _prepare_store(tokens: AugmentStore, request: DecodingRequest, spec: Generat
         store.check_fits(spec, tokens.extent)
     else:
         store = AugmentStore.create(request.store, spec, tokens.extent, tokens.shard_chips)
+        # the history of the tokens first, with the decoding below it
         store.write_history(tokens.history)
     complete = set(store.chips_in(State.COMPLETE))
     store.announce([entry for entry in iter_entries(tokens) if entry.chip_id not in complete])

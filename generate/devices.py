@@ -37,12 +37,13 @@ def make_trainer(request: DeviceRequest) -> lightning.Trainer:
             accelerator=request.accelerator,
             devices=devices,
             num_nodes=request.num_nodes,
+            # Lightning has no name for TF32; `float32_products` turns it on
             precision=FLOAT32 if request.precision == TF32 else request.precision,  # type: ignore[arg-type]
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            use_distributed_sampler=False,
+            use_distributed_sampler=False,  # `ChipDataModule` deals out whole shards
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise OptionsError(f"{request}: {str(error).splitlines()[0]}") from error
@@ -77,6 +78,7 @@ def float32_products(precision: str) -> Iterator[None]:
         precision: Arithmetic of the generation spec; only ``tf32`` allows it.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    # both hold for the whole process, so they are put back
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == TF32
     try:
@@ -103,6 +105,7 @@ def planned_device(request: DeviceRequest) -> tuple[str, str]:
     Raises:
         OptionsError: If the devices would be refused by a run as well.
     """
+    # Lightning makes no trainer for a GPU that is not there
     if request.accelerator in GPU_NAMES and not torch.cuda.is_available():
         return request.precision, "cuda"
     trainer = make_trainer(request)

@@ -57,6 +57,7 @@ class GenerationModule(lightning.LightningModule):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[ChipRecord]:
         """Return records of the chips that the batch before has completed, and of those that are unusable."""
+        # this batch starts first, so that the device works while the records of the one before are made
         before, self._under_way = self._under_way, self._start(batch) if batch.chips else None
         records = [ChipRecord(chip.chip_id, {}, chip.error) for chip in batch.unusable]
         return records if before is None else [*self._records(*before), *records]
@@ -69,11 +70,14 @@ class GenerationModule(lightning.LightningModule):
         ]
         generated = self.generator.generate(batch.images, owners)
         maps = {
+            # int64 → int32 and float64 → float32 on the device: half as much to copy
             TOKENS: generated.tokens.int(),
             TOKEN_PROBABILITY: generated.token_probability.float(),
             **({} if self._tokens_only else device_maps(self.kind, generated.decoded)),
         }
+        # only what is stored is copied to the host
         wanted = {array.name: maps[array.name] for array in self.arrays}
+        # without its images, whose memory the next batch may need
         return dataclasses.replace(batch, images={}), AsyncDeviceToHost({**wanted, FINITE: generated.finite})
 
     def _records(self, batch: ImageBatch, landing: AsyncDeviceToHost) -> Iterator[ChipRecord]:
@@ -81,16 +85,20 @@ class GenerationModule(lightning.LightningModule):
         landed = landing.result()
         for slot, (chip, place) in enumerate(zip(batch.chips, batch.places, strict=True)):
             self._made.append({name: values[slot] for name, values in landed.items()})
+            # a chip's images follow one another, so that its last one completes it
             if place == len(chip.distinct) - 1:
                 made, self._made = self._made, []
                 yield self._record(chip, made)
 
     def _record(self, chip: ChipInput, made: Sequence[Mapping[str, NDArray[Any]]]) -> ChipRecord:
         """Make the record of one chip, with an error if an image gave NaN or infinity."""
+        # [images, 2] → [2]
         finite = np.stack([maps[FINITE] for maps in made]).all(axis=0)
         if not finite.all():
+            # the first column that is false: a decoder given NaN only passes it on
             part = PARTS[int(np.argmin(finite))]
             return ChipRecord(chip.chip_id, {}, f"chip {chip.chip_id}: the {part} gave {NOT_FINITE}")
+        # `distinct` is sorted, so this finds the image of each timestep
         places = np.searchsorted(chip.distinct, chip.sources)
         arrays = {
             array.name: np.stack(
@@ -115,11 +123,13 @@ def device_maps(kind: GeneratedMap, decoded: Tensor) -> dict[str, Tensor]:
 @device_maps.register
 def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
     """Make the class taken, its probability, and the mean probability of each class, from logits."""
+    # [B, S, C, H, W], over the classes
     shares = decoded.softmax(dim=2)
     confidence, classes = shares.max(dim=2)
     return {
         kind.array: classes.to(torch.uint8),
         CONFIDENCE: _as_bytes(confidence),
+        # over the samples: [B, S, C, H, W] → [B, C, H, W]
         PROBABILITIES: _as_bytes(shares.mean(dim=1)),
     }
 
@@ -127,6 +137,7 @@ def _(kind: CategoricalMap, decoded: Tensor) -> dict[str, Tensor]:
 @device_maps.register
 def _(kind: ContinuousMap, decoded: Tensor) -> dict[str, Tensor]:
     """Return values in the modality's unit, without a band axis if there is one band."""
+    # [B, S, 1, H, W] → [B, S, H, W]
     return {kind.array: decoded if kind.banded else decoded[:, :, 0]}
 
 
@@ -138,4 +149,5 @@ def stored(kind: GeneratedMap, array: MapArray, values: NDArray[Any]) -> NDArray
 
 
 def _as_bytes(shares: Tensor) -> Tensor:
+    # rounded first, since the cast cuts off
     return (shares / SHARE_SCALE).round().to(torch.uint8)

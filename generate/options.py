@@ -64,6 +64,7 @@ class OptionGroup:
         try:
             typed: Self = _adapter(type(self)).validate_python(vars(self))  # type: ignore[arg-type] # a class is hashable
         except ValidationError as error:
+            # the first alone: others often follow from it
             found = error.errors(include_url=False)[0]
             name, value = str(found["loc"][0]), str(found["input"])[:60]
             raise OptionsError(f"{option_name(name)} {value}: {found['msg']}") from error
@@ -197,6 +198,7 @@ class DeviceOptions(OptionGroup):
         return DeviceRequest(self.accelerator, str(self.devices), self.num_nodes, precision)
 
 
+# the last base has the first fields: `chips`, then `store`, by position; all others by keyword
 @dataclass(frozen=True)
 class GenerateOptions(DeviceOptions, SamplingOptions, ChipOptions):
     """Options of one generation run.
@@ -262,6 +264,7 @@ class GenerateOptions(DeviceOptions, SamplingOptions, ChipOptions):
             decoding_steps=self.decoding_steps,
             samples=self.samples,
             seed=self.seed,
+            # 0 was refused, so that only None takes the default
             diffusion_steps=self.diffusion_steps or kind.diffusion_steps,
             window=self.window,
         )

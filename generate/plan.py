@@ -82,6 +82,7 @@ def planned_spec(
         network_sha256="",
         tokenizer_sha256="",
         modality=maps.modality,
+        # statistics come with the weights, which a plan does not load
         inputs=_inputs(inputs, lambda name: ((), ())),
         sampling=maps.sampling,
         probabilities=maps.probabilities,
@@ -153,6 +154,7 @@ def batch_for_memory(size: int) -> int:
 
     An estimate, from the activations of TerraMind large and the diffusion decoders at 256 px: no GPU was available.
     """
+    # rounded down to a power of two; 2**31 bytes are two GiB
     return 1 << (max(1, min(32, size // 2**31)).bit_length() - 1)
 
 
@@ -173,6 +175,7 @@ def find_scenes(chip_set: ChipSet, rule: str | None, store: AugmentStore | None)
     if rule is not None or store is None:
         return chip_set.scenes(rule)
     known = {entry.chip_id: entry.scene_id for _, entry in _intact(store)}
+    # the layout's rule is for chips that the store does not know
     return known | chip_set.scenes(ids=set(chip_set.ids) - set(known))
 
 
@@ -183,6 +186,7 @@ def entries_to_announce(chip_set: ChipSet, scenes: Mapping[str, str], store: Aug
     return [
         ChipEntry(chip_id, scenes[chip_id], _georeference(chip_set, chip_id))
         for chip_id in chip_set.ids
+        # None for a chip that is new or not complete
         if final.get(chip_id) != scenes[chip_id]
     ]
 
@@ -197,6 +201,7 @@ def _intact(store: AugmentStore) -> Iterator[tuple[int, ChipEntry]]:
 
 def bytes_per_chip(spec: GenerationSpec, extent: ChipShape) -> int:
     """Return the uncompressed bytes a chip takes in the store."""
+    # texts have no fixed size
     schemas = (*map_arrays(spec, extent), *(s for s in chip_arrays(spec, extent) if s.dtype != "str"))
     return sum(int(np.prod(schema.shape)) * np.dtype(schema.dtype).itemsize for schema in schemas)
 

@@ -89,15 +89,18 @@ def run_generation(request: GenerationRequest, command: str, *, quiet: bool = Fa
     precision = settled_precision(request.device, trainer)
     first = trainer.global_rank == 0
     console = Console(stderr=True, quiet=not first)
+    # first of all: it reads a few chips, and loading the weights takes longer
     audit, accepted = _audit(request, console)
     # the lock first: loading takes long, and a second run should not wait that long to hear of the first
     lock = store_lock(request.store.path, command) if first else contextlib.nullcontext()
     with lock, float32_products(precision):
         loaded = _load(request.maps, request.inputs.modalities, console)
+        # before the spec, which records the number
         _choose_batch_size(loaded.module, request, audit.extent, trainer, console)
         device = trainer.strategy.root_device.type
         spec = build_spec(request.maps, request.inputs, loaded, precision, device)
         run = Run(request, accepted, spec, audit.extent)
+        # counted now, for the report
         before = _prepare_store(run, command, console) if first else 0
         module = GenerationModule(
             loaded.module, probabilities=spec.probabilities, tokens_only=spec.tokens_only
@@ -189,6 +192,7 @@ def _choose_batch_size(
     """Settle on the device how many images the network sees at a time."""
     device = trainer.strategy.root_device
     wanted = choose_network_batch(request.maps.network_batch, request.store.path, device)
+    # the run's arithmetic, in which the probe must hold
     arithmetic = trainer.precision_plugin.forward_context()
     if not choose_network_batch_by_probe(module.to(device), wanted, extent.shape, arithmetic):
         console.print(
@@ -208,6 +212,7 @@ def _open_store(run: Run, console: Console, *, planned: bool = False) -> Augment
         check_free(path)
         return None
     store = AugmentStore.open(path, mode="r" if planned else "r+")
+    # a plan has no weights, so what only they tell is taken from the store
     store.check_fits(like_store(run.spec, store) if planned else run.spec, run.extent)
     with console.status("comparing the chips with those the store was generated from"):
         check_unchanged(store, run.chip_set)
@@ -219,6 +224,7 @@ def _prepare_store(run: Run, command: str, console: Console) -> int:
     store = _open_store(run, console)
     asked = run.request.store
     scenes = find_scenes(run.chip_set, asked.scenes, store)
+    # after the scenes: a wrong rule must not leave an empty store behind
     store = store or AugmentStore.create(asked.path, run.spec, run.extent, asked.shard_chips)
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])

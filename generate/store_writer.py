@@ -42,6 +42,7 @@ class StoreWriter(Callback):
         for chip_id in trainer.datamodule.ids:  # type: ignore[attr-defined]
             waiting[self._shard(chip_id)].add(chip_id)
         self._waiting = waiting
+        # a daemon: a disk that hangs must not keep the process alive
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -58,6 +59,7 @@ class StoreWriter(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what has been generated so far."""
+        # after an error of the disk, writing the rest would fail as well
         if self._error is None:
             self.close()
 
@@ -68,12 +70,14 @@ class StoreWriter(Callback):
             OSError: If the disk failed.
         """
         if self._thread is not None:
+            # ends the thread's loop behind all that is queued
             self._put(None)
             self._thread.join()
             self._thread = None
         self._raise_error()
 
     def _put(self, records: Sequence[ChipRecord] | None) -> None:
+        # a thread that died makes no room, so its error is looked for once a second
         while True:
             self._raise_error()
             try:
@@ -93,6 +97,7 @@ class StoreWriter(Callback):
             while (records := self._queue.get()) is not None:
                 for record in records:
                     self._take(record)
+            # shards that an interruption left without some chips; a list, as flushing removes keys
             for shard in list(self._buffers):
                 self._flush(shard)
         except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread

@@ -60,6 +60,7 @@ def _check(request: AugmentRequest) -> Control | None:
         ConfigError: If it is unknown, or needs a store that is not named.
         EncodingError: If encodings are named but there is nothing to encode.
     """
+    # an empty list, as a baseline's saved configuration has it, names nothing
     name, named = request.control, request.encoding or None
     if name is not None and name not in CONTROLS:
         raise ConfigError(f"unknown control {name!r}; expected {', '.join(CONTROLS)}")
@@ -105,6 +106,7 @@ class Augmentation:
         self.encoding = self._choose_encoding()
         self.plan: EncodingPlan = plan_encoding(self.encoding)
         self.maps: MapCache | None = None
+        # a control that makes its own maps asks the store only for its kind of map and its units
         if self.store is not None and self._reads_store and self.plan.arrays:
             self.maps = MapCache(self.store, self.plan.arrays, memory_limit_mb * MEGABYTE)
             _check_codebooks(self.store, self.plan)
@@ -136,7 +138,9 @@ class Augmentation:
             if kind is None and control is None:
                 return ()
             kind = kind or DEFAULT_MAP
+            # a control that makes only some encodings begins with its own first, whatever the store suggests
             return made[0] if made else named_in_full((kind.encoding,), kind)
+        # compared by full names: with a store of NDVI `value` is `ndvi`
         full = named_in_full(named, kind)
         if made and full not in made:
             raise EncodingError(
@@ -171,6 +175,7 @@ class Augmentation:
         if self.store is None:
             return {}
         entries = read_entries(self.store)
+        # one without a scene is left out, so that the rule of the splits applies to it
         return {chip_id: entry.scene_id for chip_id, entry in entries.items() if entry.scene_id}
 
     def source(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> JoinedMaps | None:
@@ -190,6 +195,7 @@ class Augmentation:
 
     def _maps(self, chips: ChipSet | None, ids: Sequence[str], shape: tuple[int, int]) -> MapSource:
         if self.maps is not None:
+            # read here, in the parent process, so that forked workers share the memory
             self.maps.hold(ids)
         if self.control is not None:
             seed, constants = self.request.seed, self.plan.constants

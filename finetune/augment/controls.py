@@ -47,11 +47,13 @@ class ShuffledMaps:
     """
 
     def __init__(self, maps: MapSource, ids: Iterable[str], seed: int) -> None:
+        # sorted first: the draw depends on seed and chips, not on the order of a split file
         ordered = sorted(ids)
         if len(ordered) < 2:
             raise ConfigError(
                 f"--control shuffle: the split has one chip ({ordered[0]}); it needs two or more"
             )
+        # one ring through all chips, each taking the maps of the next, so that none gets its own
         ring = [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
         self.donor = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
         self._maps = maps
@@ -73,6 +75,7 @@ class AnalyticNdvi:
 
     def __init__(self, chips: ChipSet, inputs: Sequence[InputSpec] = ()) -> None:
         self._chips = chips
+        # the offset taken off for the generator, so that both kinds of NDVI start from the same reflectance
         _, self._offset = units_on_disk(S2L2A.name, chips.layout, inputs)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
@@ -87,6 +90,7 @@ class AnalyticNdvi:
             )
         raw = self._chips.read(chip_id, (S2L2A.name,)).rasters[S2L2A.name]
         bands = native(raw, S2L2A, offset=self._offset)
+        # [T, 1, y, x] → [T, y, x] → [1, T, y, x]: the one band goes, an axis of samples comes
         return _NDVI_MAP.store(ndvi_of(bands))[:, 0][None]
 
 
@@ -104,7 +108,9 @@ class ConstantMaps:
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Return raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
+        # tokens are read one a patch, all other arrays one a pixel
         height, width = map(patches, self._shape) if array == TOKENS else self._shape
+        # [1, 1, (K,) 1, 1] → [1, 1, (K,) y, x]
         return self._values[array].repeat(width, axis=-1).repeat(height, axis=-2)
 
 
@@ -173,6 +179,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         Control(
             ANALYTIC_NDVI,
             False,
+            # onto the bands, or as a modality of its own; the first is the default
             ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
             _analytic_ndvi,
             "the chip's own bands, without a generator",

@@ -54,6 +54,7 @@ class PlaneEncoding:
 def _raw(dtype: type[np.generic], *values: float) -> NDArray[Any]:
     """Return a raw value for every sample, timestep and pixel, or one per band."""
     several = (len(values),) if len(values) > 1 else ()
+    # [sample, time, (band,) y, x], all of length 1 but the bands
     return np.array(values).astype(dtype).reshape(1, 1, *several, 1, 1)
 
 
@@ -61,6 +62,7 @@ def _onehot(raw: Tensor, classes: int) -> Tensor:
     """Make a plane per class, 1 where the pixel has that class; all are 0 where nothing was generated."""
     import torch
 
+    # classes along axis 1, to be compared with [B, 1, T, H, W]
     values = torch.arange(classes, device=raw.device, dtype=raw.dtype).view(1, -1, 1, 1, 1)
     return (raw.unsqueeze(1) == values).float()
 
@@ -68,6 +70,7 @@ def _onehot(raw: Tensor, classes: int) -> Tensor:
 def _index(raw: Tensor, classes: int) -> Tensor:
     """Scale the class number to 0..1; 0, which is "no data", where nothing was generated."""
     index = raw.unsqueeze(1).float()
+    # the fill of maps of classes, 255, lies above every class
     return (index / (classes - 1)).where(index < classes, 0.0)
 
 
@@ -76,6 +79,7 @@ def _share(raw: Tensor) -> Tensor:
 
 
 def _shares(raw: Tensor) -> Tensor:
+    # [B, T, K, H, W] → [B, K, T, H, W]: a class is a channel
     return raw.transpose(1, 2).float() * SHARE_SCALE
 
 
@@ -83,8 +87,10 @@ def _value(raw: Tensor, scale: float, mean: Sequence[float], std: Sequence[float
     """Return values standardized as TerraMind was pretrained with them; 0, the mean, where nothing was generated."""
     import torch
 
+    # [B, T, (K,) H, W] → [B, K, T, H, W], with K = 1 for a map of one band
     banded = (raw if raw.ndim == 5 else raw.unsqueeze(2)).transpose(1, 2)
     shift, spread = (torch.tensor(table, device=raw.device).view(1, -1, 1, 1, 1) for table in (mean, std))
+    # compared before scaling: only raw integers equal the fill exactly
     return torch.where(banded == VALUE_FILL, 0.0, (banded.float() * scale - shift) / spread)
 
 
@@ -98,11 +104,13 @@ def _of_classes(kind: CategoricalMap) -> Iterable[PlaneEncoding]:
     count, stem = len(kind.classes), kind.name
     planes = tuple(f"{stem}_{entry.flag.upper()}" for entry in kind.classes)
     named = partial(full_name, kind=kind)
+    # 25/255 is about a tenth: TerraMind's ten land-cover classes are then equally probable
     zero, a_tenth = _raw(np.uint8, 0), _raw(np.uint8, *[25] * count)
     yield PlaneEncoding(named("onehot"), kind.array, planes, zero, partial(_onehot, classes=count))
     probable = tuple(f"P_{name}" for name in planes)
     yield PlaneEncoding(named("probabilities"), PROBABILITIES, probable, a_tenth, _shares)
     yield PlaneEncoding(named("index"), kind.array, (f"{stem}_INDEX",), zero, partial(_index, classes=count))
+    # 255 stands for a probability of 1
     yield PlaneEncoding(named("confidence"), CONFIDENCE, (f"{stem}_CONFIDENCE",), _raw(np.uint8, 255), _share)
 
 
@@ -112,6 +120,7 @@ def _of_values(kind: ContinuousMap) -> Iterable[PlaneEncoding]:
     # A plane is concatenated onto input bands and must not share the name of one.
     stem = "GENERATED_" if kind.name in INPUT_MODALITIES else ""
     planes = tuple(f"{stem}{band}" for band in modality.bands)
+    # the stored value nearest to the mean, so that standardized planes are about 0 everywhere
     means = _raw(np.int16, *(round(mean / kind.scale) for mean in modality.mean))
     encode = partial(_value, scale=kind.scale, mean=modality.mean, std=modality.std)
     yield PlaneEncoding(full_name(VALUE, kind), kind.array, planes, means, encode)
@@ -204,6 +213,7 @@ class EncodingPlan:
     @property
     def arrays(self) -> tuple[str, ...]:
         """Arrays of the store that are read, each once."""
+        # keys of a dict: an array that two encodings are made from is read once
         return tuple(self.constants)
 
     @property
@@ -235,6 +245,7 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
     if kind is None:
         return tuple(names)
     full = {name: full_name(name, kind) for name in names}
+    # `modality` and `tokens` belong to no map and keep their names; so do unknown ones
     return tuple(full[name] if full[name] in PLANE_ENCODINGS else name for name in names)
 
 

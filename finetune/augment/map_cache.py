@@ -52,6 +52,7 @@ class MapCache:
         return frozenset(self.store.chips_in(State.COMPLETE))
 
     def __getstate__(self) -> dict[str, Any]:
+        # pickled for a spawned worker, which opens the store and reads for itself
         return {**self.__dict__, "_held": {}, "_opened": None}
 
     @property
@@ -61,6 +62,7 @@ class MapCache:
         Raises:
             StoreError: If another store is at its path now.
         """
+        # a forked worker inherits its parent's store, and tells by the process id that it must open its own
         if self._opened is None or self._process != os.getpid():
             self._opened, self._process = self._reopened(), os.getpid()
         return self._opened
@@ -94,11 +96,13 @@ class MapCache:
         Raises:
             OtherChipsError: Naming the chips, what differs and the remedy.
         """
+        # emptied, so that the check of the next split does not report these chips again
         found, self._found = self._found, {}
         check_same(self.store, chips, found)
 
     def hold(self, ids: Sequence[str]) -> None:
         """Read the maps of these chips into memory, if they fit, so that forked workers share them."""
+        # chips of earlier splits count too, since their maps stay in memory
         self._holding = self._bytes(len({*ids, *(chip_id for _, chip_id in self._held)})) <= self.memory_limit
         if self._holding:
             for chip_id in ids:
@@ -107,6 +111,7 @@ class MapCache:
 
     def _bytes(self, chips: int) -> int:
         arrays = (self.store.array(name) for name in self.arrays)
+        # axis 0 of an array is the chip, the rest is one chip's share
         return sum(chips * math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays)
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
@@ -119,6 +124,7 @@ class MapCache:
         if held is not None:
             return held
         values = self.store.read(array, chip_id)
+        # [T, K, y, x] → [1, T, K, y, x]: probabilities are a mean over samples and stored without that axis
         values = values[None] if array == "probabilities" else values
         if self._holding:
             self._held[array, chip_id] = values

@@ -57,10 +57,13 @@ def join_images(
     """
     if plan.placement is Placement.NOWHERE:
         return dict(images)
+    # by the same rule the backbone picks the patch embedding that it widens
     carrier = carrier_of(tuple(images))
     tokens = plan.placement is Placement.TOKENS
     joined = make_token_grid(maps[TOKENS]) if tokens else make_planes(plan, maps)
+    # [B, C, 1, H, W] → [B, C, H, W], as images are without TerraTorch's temporal wrapper
     joined = joined.squeeze(2) if images[carrier].ndim == 4 else joined
     if plan.placement is Placement.BANDS:
+        # planes last: the widened embedding takes the first bands for the pretrained ones
         return {**images, carrier: torch.cat([images[carrier], joined], dim=1)}
     return {**images, token_modality if tokens else PLANES_MODALITY: joined}

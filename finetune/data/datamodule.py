@@ -129,7 +129,7 @@ class TimStoreDataModule(LightningDataModule):
         self.limit_chips = limit_chips
         self.bands = find_bands(modalities or INPUT_MODALITIES_BY_DEFAULT, bands)
         self.timesteps = tuple(timesteps) if timesteps else None
-        self.no_data = (no_data_value, no_data_replace or 0.0)
+        self.no_data = (no_data_value, no_data_replace or 0.0)  # null in a YAML means 0
         self._named_statistics = means or None, stds or None
         # mistakes are reported before any file is opened; a data set's own preset is chosen when its layout is known
         find_statistics(*self._named_statistics, self.bands)
@@ -161,6 +161,7 @@ class TimStoreDataModule(LightningDataModule):
 
     @cached_property
     def _opened(self) -> ChipSet:
+        # apart from `chips`: the check there needs the statistics, and these may depend on the layout
         return open_chips(self.data_root, self.layout)
 
     @cached_property
@@ -184,6 +185,7 @@ class TimStoreDataModule(LightningDataModule):
         """
         timesteps = self.timesteps
         if timesteps is None:
+            # one chip tells; `survey_chips` then refuses any that has fewer
             timesteps = tuple(range(self.chips.read(self.chips.ids[0], tuple(self.bands)).timesteps))
         return ReadConfig(self.bands, timesteps, *self.no_data)
 
@@ -206,8 +208,10 @@ class TimStoreDataModule(LightningDataModule):
                 if self.predict_split
                 else self.splits.ids.get("test")
             )
+            # without a test split every chip is predicted
             ids = named or self.chips.ids
             scenes = self.scene_rule.scenes(self.chips, ids)
+        # a limit of None takes all
         return SplitMembers(ids[: self.limit_chips], scenes, training=split == "train")
 
     def setup(self, stage: str) -> None:
@@ -223,10 +227,12 @@ class TimStoreDataModule(LightningDataModule):
             self._doubt_units()
             self._doubt_preset()
         for split in STAGES[stage]:
+            # Lightning asks again for validation and test, and a split is surveyed once in a process
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
         if stage == "fit":
+            # only now have both splits been surveyed
             self._check_copies()
             self._audit_standardized()
 
@@ -261,11 +267,13 @@ class TimStoreDataModule(LightningDataModule):
         dataset = self.datasets["train"]
         ids = dataset.members.ids
         picks = np.linspace(0, len(ids) - 1, min(AUDITED_CHIPS, len(ids))).round().astype(int)
+        # an index that rounding gave twice is read once
         chips = [dataset.read_observed(ids[pick]) for pick in dict.fromkeys(picks.tolist())]
         for name in self.bands:
             found = standardized_levels(name, [chip[name] for chip in chips], self.statistics)
             concern = find_concern(found, self.statistics.preset)
             if concern is not None:
+                # every process audits, so that all of them stop on absurd values; one speaks
                 rank_zero_only(notify)(concern)
 
     @rank_zero_only
@@ -275,9 +283,11 @@ class TimStoreDataModule(LightningDataModule):
 
     def _dataset(self, split: str) -> ChipDataset:
         members = self._members(split)
+        # chips to predict may have no masks
         reading = dataclasses.replace(self.reading, mask=split != "predict")
         classes = len(self.class_names) or None
         rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
+        # before any map is read: it stops at chips that the store was not generated from
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps)
         self._check_tokens(survey.shape)
         self.surveys[split] = survey
@@ -305,10 +315,12 @@ class TimStoreDataModule(LightningDataModule):
             images, mask, maps = dataset.read_raw(dataset.members.ids[0])
 
             def draw() -> tuple[int, int]:
+                # a new seed for each draw, as for another sample
                 made, _, _ = dataset.transform(images, mask, maps, next(seeds))
                 height, width = next(iter(made.values())).shape[-2:]
                 return height, width
 
+            # [C, …, H, W] → […, H, W, C], as Albumentations takes images
             check_values(
                 transforms, {name: np.moveaxis(image, 0, -1) for name, image in images.items()}, mask
             )
@@ -354,6 +366,7 @@ class TimStoreDataModule(LightningDataModule):
             shuffle=split == "train",
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
+            # kept between epochs with the chips and store they opened; PyTorch refuses True without workers
             persistent_workers=self.num_workers > 0,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
@@ -398,6 +411,7 @@ class TimStoreDataModule(LightningDataModule):
         return model | {"mask": batch["mask"]} if "mask" in batch else model
 
     def _standardise(self, modality: str, image: Tensor) -> Tensor:
+        # [1, C, 1, 1], or [1, C, 1, 1, 1] for images with time
         shape = (1, -1, *(1 for _ in image.shape[2:]))
         mean, std = (
             torch.tensor(table[modality], device=image.device).view(shape)

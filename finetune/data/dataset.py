@@ -94,6 +94,7 @@ class SampleDraw:
 
     def __call__(self, samples: int) -> int:
         """Draw one of so many samples, counted from 0."""
+        # at the first draw, and in a forked worker, which inherited its parent's stream
         if self._process != os.getpid():
             self._process, self._stream = os.getpid(), np.random.default_rng(torch.initial_seed())
         return int(self._stream.integers(samples))
@@ -136,6 +137,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
             by array), ``mask`` (``[H, W]`` int64), ``filename``, ``chip_id`` and ``scene_id``.
         """
         chip_id = self.members.ids[index]
+        # the one draw from torch's generator; the transforms draw from one of their own with this seed
         seed = int(torch.randint(2**31, ()))
         images, mask_tensor, maps = self.transform(*self.read_raw(chip_id), seed)
         sample: dict[str, Any] = {
@@ -145,6 +147,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
             "chip_id": chip_id,
             "scene_id": self.members.scenes.get(chip_id, ""),
         }
+        # torch's losses take labels as int64
         return sample if mask_tensor is None else sample | {"mask": mask_tensor.long()}
 
     def read_raw(
@@ -170,6 +173,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the bands in use."""
         every, chosen = INPUT_MODALITIES[modality].bands, self.reading.bands[modality]
+        # a list as index copies the image, so it is spared where all bands are in use in their order
         return image if chosen == every else image[[every.index(band) for band in chosen]]
 
     def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
@@ -194,13 +198,16 @@ def read_maps(
         draw: Draws one of several samples, for training; None takes the first.
     """
     values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
+    # arrays differ in samples (probabilities have one), so the draw is among the most
     drawn = draw(max(map(len, values.values()))) if draw is not None else 0
     return {array: _at(found, drawn, timesteps) for array, found in values.items()}
 
 
 def _at(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
     """Return ``[time, …]`` of one sample; an array without samples or time holds for all of them."""
+    # the remainder lets an array of one sample stand for every draw
     picked = at_timestep(values[sample % len(values)], timesteps)
+    # torch does little with uint16, in which tokens are stored
     return picked.astype(np.int32) if picked.dtype == np.uint16 else picked
 
 

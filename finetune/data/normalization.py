@@ -128,6 +128,7 @@ def check_units(statistics: Statistics, layout: Layout) -> None:
     Raises:
         ConfigError: If a modality is in another unit than the preset.
     """
+    # a user's own numbers are taken to be in the unit on disk
     if statistics.preset is None:
         return
     units = Units.of(layout)
@@ -198,6 +199,7 @@ def _values(kind: str, given: Known, modality: str) -> tuple[float, ...]:
 def _select(modality: str, values: tuple[float, ...], bands: Sequence[str]) -> tuple[float, ...]:
     """Return statistics of the bands in use, given those of all bands or of just these."""
     every = INPUT_MODALITIES[modality].bands
+    # a list for all bands is in the modality's order, one for the bands in use in theirs
     if len(values) == len(every):
         return tuple(values[every.index(band)] for band in bands)
     if len(values) == len(bands):

@@ -80,20 +80,24 @@ def survey_chips(
     inputs, masks = hashlib.sha256(), hashlib.sha256()
     shapes: dict[str, tuple[int, int]] = {}
     by_input: dict[bytes, str] = {}
+    # sorted: the digest must not depend on the order of a split file
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
         shapes[chip_id] = chip.shape
         if store is not None:
+            # the store may be generated from other modalities than the ones that are read here
             store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
         used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
         digest = used.digests().tobytes()
         inputs.update(chip_id.encode() + digest)
+        # empty chips are all alike, and no copies of one another
         if any(raster.min() < raster.max() for raster in used.rasters.values()):
             by_input[digest] = chip_id
         if rules.masks:
             masks.update(
                 chip_id.encode() + _checked_mask(chips, chip_id, chip.shape, rules.classes).tobytes()
             )
+    # after all chips, so that one message names all that do not belong to the store
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
@@ -103,6 +107,7 @@ def survey_chips(
 
 
 def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: MapCache | None) -> Chip:
+    # each modality once, though network and store may both take it
     names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
     chip = chips.read(chip_id, tuple(names))
     if max(rules.timesteps) >= chip.timesteps:

@@ -37,6 +37,7 @@ class SceneRule:
             ChipSetError: If a chip gets none.
             SplitError: If the store contradicts a given rule.
         """
+        # with a rule, chips that the store knows too, to see whether both agree
         wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
         found = chips.scenes(self.rule, wanted)
         scenes = found | {chip_id: self.store[chip_id] for chip_id in ids if chip_id in self.store}
@@ -90,7 +91,10 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS
     }
     ids = {
-        split: chips.read_split(path) for split, path in paths.items() if files.get(split) or path.is_file()
+        # a file that was named must be there, which reading tells; the chip set's own may be missing
+        split: chips.read_split(path)
+        for split, path in paths.items()
+        if files.get(split) or path.is_file()
     }
     scenes = rule.scenes(chips, {chip_id for members in ids.values() for chip_id in members})
     overlap: set[str] = set()
@@ -98,6 +102,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         _check_chips(paths, one, other, set(ids[one]) & set(ids[other]))
         overlap |= {scenes[chip_id] for chip_id in ids[one]} & {scenes[chip_id] for chip_id in ids[other]}
     if overlap and not rule.allow_overlap:
+        # a single scene means a rule that strips too much rather than an overlap
         if len(set(scenes.values())) == 1:
             raise SplitError(_one_scene(scenes))
         raise SplitError(

@@ -22,6 +22,7 @@ VANISHING_STD: Final = 0.01
 ABSURD_MEAN: Final = 50.0
 """Distance from 0, in standard deviations, of a band that is in another unit than the statistics."""
 
+# milder bounds, beyond which a note is written and nothing stops
 ODD_STD: Final = 0.05
 ODD_MEAN: Final = 3.0
 
@@ -57,9 +58,11 @@ def standardized_levels(
     """
     # chips of one size, so that each band is one row
     rows = np.concatenate([image.reshape(len(image), -1) for image in images], axis=1).astype(np.float64)
+    # bands without any data have no level
     seen = np.isfinite(rows).any(axis=1)
     if not seen.any():
         return Levels(modality, np.empty(0), np.empty(0), np.nan, np.nan)
+    # [bands, 1], against rows of [bands, pixels]
     mean, std = (np.array(table[modality])[seen, None] for table in (statistics.means, statistics.stds))
     standard = (rows[seen] - mean) / std
     low, high = float(np.nanmin(rows[seen])), float(np.nanmax(rows[seen]))

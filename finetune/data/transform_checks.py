@@ -57,11 +57,13 @@ def _members(step: Any) -> Iterator[Any]:
 
 def _apply(step: Any, state: Mapping[str, Any]) -> dict[str, Any]:
     """Run one transform for certain, on a copy."""
+    # a copy: `p` of the YAML's own transform must stay for training
     certain = copy.deepcopy(step)
     certain.p = 1.0
     try:
         made: dict[str, Any] = A.Compose([certain], is_check_shapes=False, seed=0)(**state)
     except Exception as error:
+        # some libraries quote a whole array in their message
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"transform {type(step).__name__} fails on a chip of this data set: {reason}; leave it out"
@@ -79,6 +81,7 @@ def _compare(modality: str, name: str, before: Any, after: Any) -> None:
     if not np.isfinite(new).all():
         raise ConfigError(f"transform {name} makes values of {modality} that are not finite; leave it out")
     bounds = (new == 0) | (new == 1)
+    # values that were 0 or 1 before were not clipped
     clipped = float((bounds & (new != old)).mean())
     inside = bool(((new >= 0) & (new <= 1)).all()) and not bool(((old >= 0) & (old <= 1)).all())
     left = len(np.unique(new)) / known
@@ -121,6 +124,7 @@ def find_fill(transforms: Transforms, shape: tuple[int, int]) -> Fill | None:
         for member in _members(step):
             certain = copy.deepcopy(member)
             certain.p = 1.0
+            # a rotation draws its angle, so the largest of several shares counts
             for seed in range(TRIES):
                 compose = A.Compose([certain], is_check_shapes=False, seed=seed)
                 state = {
@@ -153,6 +157,7 @@ class PixelGrid:
 
     def place(self, chip: Georeference) -> Georeference:
         """Return the georeference of the image, given that of its chip."""
+        # x = a · column + b · row + c, y = d · column + e · row + f
         a, b, c, d, e, f = chip.transform
         moved = (
             *(a * self.columns, b * self.rows, c + a * self.column + b * self.row),
@@ -174,6 +179,7 @@ def find_grid(transforms: Transforms, shape: tuple[int, int]) -> PixelGrid | Non
     spatial = [step for step in steps_of(transforms) if _moves(step)]
     if not spatial:
         return PixelGrid()
+    # a set: draws that agree leave one entry
     grids = {_trace(spatial, shape, seed) for seed in range(TRIES)}
     return grids.pop() if len(grids) == 1 else None
 
@@ -185,6 +191,7 @@ def _moves(step: Any) -> bool:
 
 def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid | None:
     """Trace the pixels of a chip once, with the random draws of a seed."""
+    # int32: 8 bits would not number the rows of a chip
     rows, columns = (index.astype(np.int32) for index in np.indices(shape))
     targets = {"columns": "mask", "covered": "mask"}
     compose = A.Compose(
@@ -192,9 +199,11 @@ def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid
     )
     image, covered = np.zeros((*shape, 1), np.float32), np.full(shape, COVERED, np.int16)
     made = compose(image=image, mask=rows, columns=columns, covered=covered)
+    # filled pixels come from nowhere in the chip
     if not (made["covered"] == COVERED).all():
         return None
     along = _fit(np.asarray(made["mask"]), shape[0])
+    # turned, so that columns run along the first axis as rows do
     across = _fit(np.asarray(made["columns"]).T, shape[1])
     return PixelGrid(*along, *across) if along and across else None
 
@@ -202,11 +211,13 @@ def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid
 def _fit(source: NDArray[Any], length: int) -> tuple[float, float] | None:
     """Find edge and step of a line of source positions ``[N, M]``, the same in every column; None if there is none."""
     line = source[:, 0].astype(np.float64)
+    # the source row differs along a row of the result: turned by 90° or warped
     if (source != source[:, :1]).any():
         return None
     centers = np.arange(len(line)) + 0.5
     # of one pixel per pixel, as crops and flips take them, and of the whole side, as a resize does
     for step in (1.0, -1.0, length / len(line), -length / len(line)):
+        # + 0.5: from numbers of pixels to their centers
         offsets = line + 0.5 - step * centers
         if abs(step) == 1:
             if np.ptp(offsets) == 0:

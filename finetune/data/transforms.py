@@ -72,8 +72,10 @@ class SampleTransform:
     ) -> None:
         steps = steps_of(transforms)
         check_steps(steps, arrays, timesteps)
+        # Albumentations calls its first image `image`; the others are further targets
         targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys((*arrays, COVERAGE), "mask")
         self._first = modalities[0]
+        # [T, H, W, C] beside [H, W] differ in the first two axes, which Albumentations would refuse
         self._compose = A.Compose(steps, is_check_shapes=False, additional_targets=targets) if steps else None
 
     def __call__(
@@ -96,7 +98,9 @@ class SampleTransform:
         """
         if self._compose is None:
             return _tensors(images), None if mask is None else torch.from_numpy(mask), _tensors(maps)
+        # Albumentations has a generator of its own: set here, so that torch's seed decides the sample
         self._compose.set_random_seed(seed)
+        # [C, …, H, W] → […, H, W, C]
         given = {name: np.moveaxis(image, 0, -1) for name, image in images.items()}
         given["image"] = given.pop(self._first)
         given |= {name: flatten_maps(values) for name, values in maps.items()}
@@ -124,6 +128,7 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 def flatten_maps(values: NDArray[Any]) -> NDArray[Any]:
     """Reshape ``[…, H, W]`` to ``[H, W, channels]``."""
+    # [T, K, H, W] → [T·K, H, W] → [H, W, T·K]
     planes = values.reshape(-1, *values.shape[-2:])
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
@@ -132,6 +137,7 @@ def unflatten_maps(values: NDArray[Any] | Tensor, leading: tuple[int, ...]) -> T
     """Reverse `flatten_maps`, whatever the size has become."""
     tensor = torch.as_tensor(values)
     height, width = tensor.shape[:2]
+    # [H', W', T·K] → [T·K, H', W'] → [T, K, H', W']
     return tensor.reshape(height, width, -1).permute(2, 0, 1).reshape(*leading, height, width).contiguous()
 
 
@@ -139,6 +145,7 @@ def _channels_first(image: NDArray[np.float32] | Tensor) -> Tensor:
     """Return a transformed image as a tensor; one that ToTensorV2 has already converted is in order."""
     if isinstance(image, Tensor):
         return image.contiguous()
+    # […, H, W, C] → [C, …, H, W]
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
 
 
@@ -161,15 +168,18 @@ def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tu
     """
     shapes = {draw()}
     steps = [step for step in every_step(steps_of(transforms)) if isinstance(step, A.DualTransform)]
+    # nothing here changes a size by chance, so one draw tells
     if not any(isinstance(step, RESIZING) or step.p < 1 for step in steps):
         return shapes.pop()
     usual = [step.p for step in steps]
     try:
+        # once without the optional transforms, once with all of them
         for share in (0, 1):
             # a transform that is always applied, such as a crop to one size, is never left out
             for step, own in zip(steps, usual, strict=True):
                 step.p = share if 0 < own < 1 else own
             shapes |= {draw() for _ in range(TRIES)}
+    # `p` belongs to the transforms that will train
     finally:
         for step, own in zip(steps, usual, strict=True):
             step.p = own
@@ -180,6 +190,7 @@ def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tu
 
 def _differ(shapes: set[tuple[int, int]], steps: Sequence[Any]) -> str:
     turning = [type(step).__name__ for step in steps if isinstance(step, TURNING)]
+    # the same two sides, whichever is the height
     if turning and len({tuple(sorted(shape)) for shape in shapes}) == 1:
         return (
             f"transform {turning[0]} turns some images of {format_size(min(shapes))} by 90°, so that they do not fit "

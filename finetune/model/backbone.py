@@ -41,6 +41,7 @@ class WidenedProjection(nn.Linear):
     """
 
     def __init__(self, pretrained: nn.Linear, planes: int, new_columns: str) -> None:
+        # on "meta": a weight that is replaced at once takes no memory and no random numbers
         super().__init__(pretrained.in_features, pretrained.out_features, bias=False, device="meta")
         self.weight = pretrained.weight
         self.pixels = PATCH_SIZE**2
@@ -66,8 +67,10 @@ class WidenedProjection(nn.Linear):
                 f"the input has {found} bands, the patch embedding {wanted}; name the same encoding and bands under "
                 "data and under model_args"
             )
+        # [B, N, pixels · bands] → [B, N, pixels, bands]
         split = patches.reshape(*patches.shape[:-1], self.pixels, -1)
         known, new = split[..., : self.bands], split[..., self.bands :]
+        # back to [B, N, pixels · bands], as the pretrained matrix takes it; the new planes likewise
         embedded: Tensor = super().forward(known.flatten(-2)) + self.added(new.flatten(-2))
         return embedded
 
@@ -77,6 +80,7 @@ def take_indices(_: nn.Module, grid: tuple[Tensor]) -> tuple[Tensor]:
 
     `finetune.augment.planes.make_token_grid` has repeated each index over its patch.
     """
+    # [B, 1, H, W] → [B, H/16, W/16], the first pixel of each patch
     return (grid[0][:, 0, ::PATCH_SIZE, ::PATCH_SIZE],)
 
 
@@ -118,13 +122,17 @@ def terramind_tim_store(
     with torch.random.fork_rng(devices=[], enabled=bool(added)):
         model = _build(architecture, {"modalities": [*modalities, *added], **architecture_arguments})
     if added:
+        # built again without, and thrown away: draws the random numbers that the baseline's backbone draws
         _build(architecture, {"modalities": [*modalities], **architecture_arguments})
     if pretrained:
         named = [entry for entry in modalities if isinstance(entry, str)]
+        # a user's own modality is a dict of its name and channels, and no published file has weights for it
         own = [name for entry in modalities if isinstance(entry, dict) for name in entry]
         load_backbone(model, architecture, Path(weights) if weights else None, named, (PLANES_MODALITY, *own))
     if bands:
+        # after loading, since it picks columns of the published patch embedding
         select_modality_patch_embed_weights(model, _checked_bands(bands, modalities), PRETRAINED_BANDS)
+    # last: until here names and shapes are those of the published file
     _make_room(model, plan, carrier_of(modalities), token_modality, new_columns)
     return model
 
@@ -191,6 +199,7 @@ def _checked_bands(bands: Mapping[str, Sequence[str]], modalities: Sequence[str]
 def _make_room(model: Any, plan: EncodingPlan, carrier: str, token_modality: str, new_columns: str) -> None:
     """Add what the encoding needs; a modality of its own is there already, since TerraTorch builds it."""
     if plan.placement is Placement.BANDS:
+        # TerraTorch's own key of a modality, such as untok_sen2l2a@224
         embedding = model.encoder_embeddings[model.mod_name_mapping[carrier]]
         embedding.proj = WidenedProjection(embedding.proj, plan.channels, new_columns)
     elif plan.placement is Placement.TOKENS:

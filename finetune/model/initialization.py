@@ -54,6 +54,7 @@ def start_from(task: nn.Module, path: Path) -> None:
     check_fit(path, own, given, theirs=canonical, may_lack=lambda name: ADDED.search(name) is not None)
     # what the arm adds is not in the checkpoint and keeps its initialization
     state = {name: given[canonical(name)] for name in own if canonical(name) in given}
+    # not strict for what the arm adds; `check_fit` has compared all else
     task.load_state_dict(state, strict=False)
 
 

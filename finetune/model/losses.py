@@ -46,6 +46,7 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
             LabelError: If pixels are ignored and one of the losses cannot leave them out.
         """
         labeled = ground_truth != IGNORED_LABEL
+        # kept for `log_loss`, which TerraTorch calls next and without the masks
         self._labeled = bool(labeled.any())
         if not self._labeled:
             self._tell()
@@ -67,6 +68,7 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
         batch_size: int | None = None,
     ) -> None:
         """Log the loss; a batch without labels has no weight in the mean over an epoch."""
+        # Lightning weighs a step by its batch size in the mean over an epoch
         super().log_loss(log_function, loss_dict, batch_size if self._labeled else 0)
 
     def _tell(self) -> None:

@@ -74,12 +74,14 @@ def check_smallest_batch(task: nn.Module, images: int, counted: str) -> None:
 
 
 def _normalizes_one_pixel(layers: nn.Sequential) -> bool:
+    # TerraTorch's pyramid pooling has one such branch, whose image is a single pixel
     pools = [isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)) for layer in layers]
     if True not in pools:
         return False
     # batch norm before the pooling sees the whole image
     after = list(layers)[pools.index(True) + 1 :]
     parts = (part for layer in after for part in layer.modules())
+    # the common base of batch norm in any dimension
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
 
 
@@ -94,6 +96,7 @@ def _check_tiles(tiles: Mapping[str, Any], shape: tuple[int, int]) -> None:
     """Refuse images with one side longer and one shorter than a tile, on which TerraTorch's tiling fails."""
     if not tiles:
         return
+    # TerraTorch takes the side for both axes or for each
     crop = tuple(tiles.get(f"{axis}_crop") or tiles.get("crop") or DEFAULT_CROP for axis in "hw")
     longer = any(side > tile for side, tile in zip(shape, crop, strict=True))
     if longer and any(side < tile for side, tile in zip(shape, crop, strict=True)):

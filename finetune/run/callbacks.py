@@ -64,17 +64,20 @@ class FiniteTraining(Callback):
         self._first_bad = (
             bad if self._first_bad is None else torch.where(self._first_bad < 0, bad, self._first_bad)
         )
+        # 0 turns Lightning's logging off
         if trainer.global_step % max(trainer.log_every_n_steps, 1) == 0:  # type: ignore[attr-defined]
             self._check_losses(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the weights before they are validated, and may become the best checkpoint."""
+        # the sanity check before training validates weights that nothing has changed yet
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._check(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the weights where an epoch has no validation, and the validation loss, which ranks checkpoints."""
         self._check(trainer, pl_module)
+        # absent where an epoch has no validation
         loss = trainer.callback_metrics.get("val/loss")
         if loss is not None and not bool(torch.isfinite(loss)):
             raise RunError(
@@ -86,14 +89,17 @@ class FiniteTraining(Callback):
     def _check(self, trainer: Trainer, module: LightningModule) -> None:
         self._check_losses(trainer)
         state = module.state_dict()
+        # not the state of metrics and losses; whole numbers are always finite
         floats = {n: v for n, v in state.items() if n.startswith(NETWORK) and v.is_floating_point()}
         # one transfer for all tensors instead of one each
         finite = torch.stack([value.isfinite().all() for value in floats.values()])
         if not bool(finite.all()):
+            # only now one by one, for the message
             name = next(name for name, good in zip(floats, finite.tolist(), strict=True) if not good)
             raise _diverged(f"weight {name}", trainer, trainer.global_step)
 
     def _check_losses(self, trainer: Trainer) -> None:
+        # reads the number from the device, which waits for it
         if self._first_bad is not None and (step := int(self._first_bad)) >= 0:
             raise _diverged("loss", trainer, step)
 
@@ -117,6 +123,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write losses, validation mIoU and seconds of the epoch."""
+        # a bar is of no use in a log file
         bar = trainer.progress_bar_callback is not None and sys.stderr.isatty()
         if bar or not trainer.is_global_zero or trainer.sanity_checking:
             return
@@ -154,6 +161,7 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         """Write the predictions of a batch, ``((classes [B, H, W], "pred"), file names)`` as TerraTorch returns."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # the pairs are TerraTorch's: what was made with its kind, and the file names
         (classes, _), _ = prediction
         ids = self.datamodule.datasets["predict"].members.ids
         # batch_indices are positions in the split, whatever the sampler's order

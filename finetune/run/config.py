@@ -58,6 +58,7 @@ def read_yaml(path: Path, *, inline: bool = True) -> Config:
     """
     config: Config = _load(path)
     if inline and isinstance(config, dict):
+        # a text in place of a section may be a file's name, or a mistake that is reported below
         named = {key: config[key] for key in SECTIONS if isinstance(config.get(key), str)}
         files = {key: path.parent / name for key, name in named.items() if name.endswith((".yaml", ".yml"))}
         config |= {key: _load(file) for key, file in files.items()}
@@ -127,6 +128,7 @@ def check_model(model: Config, origin: Path | str) -> None:
     if not isinstance(arguments, dict):
         return
     backbone = arguments.get("backbone")
+    # TerraTorch's registries also know their own with their prefix
     if isinstance(backbone, str) and not backbone.removeprefix("terratorch_").startswith("terramind_"):
         raise ConfigError(
             f"{origin}: model_args: backbone {backbone!r}; python -m finetune trains TerraMind backbones, such as "
@@ -178,12 +180,13 @@ def normalize(given: Config) -> Config:
     data, model = section(config, "data", "init_args"), section(config, "model", "init_args")
     # arms of one seed draw the same shuffled maps
     data.setdefault("control_seed", seed if _is_number(seed) else DEFAULT_SEED)
+    # TerraTorch's default draws validation samples by a method of the datamodule, which ours has not
     model.setdefault("plot_on_val", False)
     arguments = section(model, "model_args")
     _use_our_backbone(arguments)
     # band names stand once in a YAML, under data
     if data.get("bands") and arguments.get("backbone") == BACKBONE:
-        arguments.setdefault("backbone_bands", data["bands"])
+        arguments.setdefault("backbone_bands", data["bands"])  # named twice, they must agree
     data["class_names"] = _class_names(data, model)
     return config
 
@@ -266,6 +269,7 @@ def _check_training(config: Config, options: Options) -> None:
         )
     arguments = model["model_args"]
     unread = arguments.get("backbone_weights") and not arguments.get("backbone_pretrained")
+    # weights are read by a fit alone, and not where a checkpoint replaces them
     if unread and options.ckpt_path is None and options.command == "fit":
         raise ConfigError(
             f"{options.config}: model_args: backbone_weights {arguments['backbone_weights']} is not read without "
@@ -287,6 +291,7 @@ def loss_names(loss: Any) -> tuple[str, ...]:
 
 
 def _is_number(seed: object) -> bool:
+    # True is an int in Python, and what Lightning takes for a seed of its own choice
     return isinstance(seed, int) and not isinstance(seed, bool)
 
 
@@ -305,7 +310,9 @@ def resolve_data(data: Config, options: Options) -> None:
         # an override such as --data.init_args.val_split wins over the chip set's own split
         named = {word.split("=")[0].rsplit(".", 1)[-1] for word in options.overrides}
         splits = {f"{split}_split" for split in SPLITS} - named
+        # None: the datamodule then takes the chip set's own file
         data |= {"data_root": str(options.chips), **dict.fromkeys(splits)}
+    # of the two only what the command line gives, so that the YAML's stays
     data |= {key: value for key in ("layout", "scenes") if (value := getattr(options, key)) is not None}
     data["augment"] = _store(data.get("augment"), options)
     for value in data.values():  # the run keeps its configuration
@@ -320,6 +327,7 @@ def resolve_data(data: Config, options: Options) -> None:
     if options.allow_scene_overlap:
         data["allow_scene_overlap"] = True
     if options.smoke:
+        # no workers: starting them takes longer than reading a few chips
         data |= {"limit_chips": SMOKE_CHIPS, "num_workers": 0}
 
 
@@ -343,4 +351,5 @@ def _resolve_weights(arguments: Config, options: Options) -> None:
         arguments["backbone_new_columns"] = options.new_columns
     if options.weights is not None:
         arguments["backbone_pretrained"] = options.weights != "random"
+        # None: the Hugging Face cache, or nothing for random weights
         arguments["backbone_weights"] = None if options.weights in ("hub", "random") else options.weights

@@ -33,6 +33,7 @@ def write_classes(
     profile = {"driver": "GTiff", "height": classes.shape[0], "width": classes.shape[1], "count": 1}
     profile |= {"dtype": "int16", "nodata": -1, "compress": "deflate"}
     if place.crs_wkt:
+        # without a reference system the file has none, rather than a wrong one
         profile |= {"crs": place.crs_wkt, "transform": Affine(*place.transform)}
     with atomic_raster(folder / f"{chip_id}.tif", **profile) as target:
         target.write(classes, 1)

@@ -17,6 +17,7 @@ def _words(text: str) -> tuple[str, ...]:
 def _in(package: str, names: str) -> Mapping[str, str]:
     """Map the short and the full name of each class to its full class path."""
     paths = {name: f"{package}.{name}" for name in _words(names)}
+    # a class may be named by its short or its full name
     return {**paths, **{path: path for path in paths.values()}}
 
 

@@ -87,9 +87,12 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
             datamodule_class=TimStoreDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
+            # the run writes its configuration itself, as it was settled
             save_config_callback=None,
+            # errors are put into one line here; abbreviated options would slip past our own checks
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False},
             args=list(args),
+            # no subcommands, and nothing is run: `finetune.run.train` does
             run=False,
         )
 
@@ -109,6 +112,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         data.encoding = list(made.augmentation.encoding)
         data.timesteps = list(made.reading.timesteps)
         if made.statistics.preset is not None:
+            # the preset may come from the layout, and the record must name it
             data.means = data.stds = made.statistics.preset
         self.record = self._plain(self.config)
         # recorded first: the run keeps what it was started with
@@ -151,6 +155,7 @@ def build(
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), lock:
         filter_warnings(REMARKS)  # again, because importing TerraTorch puts its own filter in front
         path = Path(folder) / "config.yaml"
+        # through a file, as TerraTorch's command line takes its YAML
         path.write_text(yaml.safe_dump(dict(given), sort_keys=False), encoding="utf-8")
         try:
             # TerraTorch looks for it only under a subcommand
@@ -173,6 +178,7 @@ def build(
 def _our_error(error: BaseException | None) -> AugmentStoreError | None:
     """Return the first of this project's errors in the chain that led to an error."""
     while error is not None and not isinstance(error, AugmentStoreError):
+        # the cause of `raise … from`, else what was being handled
         error = error.__cause__ or error.__context__
     return error
 
@@ -184,6 +190,7 @@ def _from_inside(error: BaseException | None) -> str | None:
     """
     while error is not None:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        # the innermost frame tells which package raised it
         package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
         if isinstance(error, BUILD_ERRORS) and package in BUILT_FROM:
             # the text of a KeyError is its argument with quotes
@@ -200,6 +207,7 @@ def _from_inside(error: BaseException | None) -> str | None:
 
 def _parsers_message(message: str, origin: Path) -> str:
     """Say what is wrong and where, from the parser's account of all the types it tried."""
+    # the parser's own names for arguments of the command line
     said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
     lines = (line.strip(" -") for line in message.splitlines())
     told = " ".join(line for line in lines if line and not line.startswith(NOISE))
@@ -232,6 +240,7 @@ def configure_backbone(arguments: dict[str, Any], augmentation: Augmentation) ->
         arguments["backbone_token_modality"] = augmentation.token_modality
     if arguments.get("peft_config") and placement in TRAINED_LAYERS:
         kwargs = arguments["peft_config"].setdefault("peft_config_kwargs", {})
+        # peft freezes all else, and a new layer has nothing pretrained to adapt
         layers = kwargs.get("modules_to_save") or []
         kwargs["modules_to_save"] = [*dict.fromkeys([*layers, TRAINED_LAYERS[placement]])]
 
@@ -250,6 +259,7 @@ def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) ->
     arguments = model["model_args"]
     if arguments.get("backbone") == BACKBONE:
         ours = datamodule.bands
+        # as the datamodule does, so that naming all bands equals naming none
         theirs = find_bands(
             arguments.get("backbone_modalities") or INPUT_MODALITIES_BY_DEFAULT,
             arguments.get("backbone_bands"),

@@ -80,6 +80,7 @@ def load_run(
     manifest = RunManifest.read(run) if manifest is None else manifest
     weights = manifest.checkpoint(run, checkpoint)
     config = read_yaml(run / CONFIG, inline=False)
+    # before anything is built: a run may come from someone else
     known = rebuild(config, run / CONFIG, training=False, given=paths.arguments)
     given = _with_whole_paths(known, manifest, paths, run)
     task, datamodule = _load(given, run / CONFIG, weights, paths, recorded=True)
@@ -99,6 +100,7 @@ def _with_whole_paths(config: Config, manifest: RunManifest, paths: PathOverride
         "augment": manifest.augment.store,
         "layout": manifest.data.layout,
     }
+    # what the user gives anew replaces the manifest's, so that a URL there does no harm
     for name in set(recorded) - set(paths.arguments):
         if "://" in (recorded[name] or ""):
             raise RunError(

@@ -110,6 +110,7 @@ class StartRecord:
     @property
     def digest(self) -> str:
         """Equal for two runs that began with the same weights: the files' SHA-256, or ``random``."""
+        # without --init there is no second digest
         return " ".join(filter(None, (self.weights_sha256 or "random", self.init_sha256)))
 
 
@@ -269,6 +270,7 @@ class RunManifest:
                 raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")
             return parse(cls, plain)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # a RunError is a ValueError too, and says what is wrong already
             if isinstance(error, RunError):
                 raise
             raise RunError(f"{path}: not a manifest this version wrote ({error})") from error

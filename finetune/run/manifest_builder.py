@@ -100,6 +100,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
 def augment_record(datamodule: TimStoreDataModule, new_columns: str) -> AugmentRecord:
     """Record what a datamodule joins to its chips."""
     augmentation = datamodule.augmentation
+    # a store that no sample depends on is no part of the run, such as under a constant
     store, maps = augmentation.store if augmentation.depends_on_store else None, augmentation.maps
     return AugmentRecord(
         encoding=augmentation.encoding,
@@ -217,6 +218,7 @@ def _git_commit() -> str | None:
     """Return the commit of the checkout this package is run from, ``-dirty`` if changed; None outside a checkout."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, perhaps inside another project's checkout
+    # no tag: the commit alone
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 

@@ -68,6 +68,7 @@ def _given(options: Options) -> Config:
         named = {"data_root": options.chips, "augment": options.augment, "layout": options.layout}
         anew = {key: str(value) for key, value in named.items() if value is not None}
         given = rebuild(given, options.config, training=options.command == "fit", given=anew)
+        # after the check, which a user's own paths need not pass
         given["data"]["init_args"] |= anew
     if options.custom_modules_path is not None:
         given[CUSTOM_MODULES] = options.custom_modules_path
@@ -115,6 +116,7 @@ def _newest_checkpoint(run: Path) -> Path | None:
     # killed within the first epoch, a run may have its best checkpoint but no last
     kept = [path for name in ("last", "best") if (path := run / CHECKPOINTS / f"{name}.ckpt").is_file()]
     # SLURM's checkpoint lies within an epoch, so the newer of the two has more steps
+    # the last, or else the best
     return max([*kept[:1], *run.glob(REQUEUED)], key=lambda path: path.stat().st_mtime, default=None)
 
 
@@ -129,6 +131,7 @@ def _check_weights(options: Options) -> None:
 
 def _says_what_is_read(word: str) -> bool:
     """Return whether an override, which only TerraTorch's parser can read, changes what is checked here."""
+    # jsonargparse appends to a list by `--key+`
     name = word.split("=")[0].rstrip("+")
     return name in ("--data", "--data.init_args") or (
         name.startswith("--data.") and name.split(".")[-1] in READ
@@ -139,13 +142,16 @@ def _check_data(data: Any, options: Options) -> None:
     """Open the store and the chips as the datamodule will."""
     try:
         _joined(data)
+        # `resolve_data` changes its argument, and the YAML is still to be settled as given
         resolved = copy.deepcopy(data)
         resolve_data(resolved, options)
         wanted = _joined(resolved)
     except ValidationError:
         return  # of the wrong type, or missing: TerraTorch's parser names the key
     Augmentation(
-        AugmentRequest.from_arguments(wanted.augment, wanted.encoding, wanted.control), memory_limit_mb=0
+        AugmentRequest.from_arguments(wanted.augment, wanted.encoding, wanted.control),
+        # only the store's header is read here
+        memory_limit_mb=0,
     )
     open_chips(as_path(wanted.data_root), wanted.layout)
     if wanted.scenes is not None:

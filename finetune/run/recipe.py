@@ -94,6 +94,7 @@ def recipe_of(config: Config, *, short_names: bool = False) -> dict[str, str]:
 
 def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
     """List settings that differ: key, value of the one and of the other."""
+    # a key that one of them lacks has its default there
     pairs = ((key, one.get(key, "default"), other.get(key, "default")) for key in sorted({*one, *other}))
     return [(key, ours, theirs) for key, ours, theirs in pairs if ours != theirs]
 
@@ -126,7 +127,7 @@ def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
         if not option.startswith("--") or (not name and section not in SUBCLASSES) or ASKED.fullmatch(key):
             continue
         if name not in {"trainer": TRAINER, "data": DATA}.get(section, (name,)):
-            continue
+            continue  # an argument that no recipe counts
         # null on the command line takes a setting back to its default
         made.pop(key, None)
         if (value := _value(text)) is not None:
@@ -157,6 +158,7 @@ def _trainer(given: Config) -> Config:
     named["precision"] = PRECISIONS.get(str(named["precision"]), named["precision"])
     # what only watches, and our own plugin, say nothing of what is learnt
     callbacks = [e for e in _listed(named["callbacks"]) if not ONLOOKERS.fullmatch(_class(e))]
+    # our plugin changes how a file is written, not what is learnt
     plugins = [entry for entry in _listed(named["plugins"]) if _class(entry) != WHOLE_CHECKPOINTS]
     named |= {"callbacks": callbacks or None, "plugins": plugins or None}
     return {name: value for name, value in named.items() if value != TRAINER[name]}
@@ -203,6 +205,7 @@ def _settings(value: Any, key: str, *, short: bool) -> Iterator[tuple[str, str]]
     if isinstance(value, dict):
         for name, entry in value.items():
             # init_args is the parser's word, no part of a setting's name
+            # `filter` drops the empty key of the top level
             here = key if name == "init_args" else ".".join(filter(None, (key, str(name))))
             yield from _settings(entry, here, short=short)
     elif value is not None:
@@ -225,6 +228,7 @@ def _said(value: Any, *, short: bool) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_said(value[key], short=short)}' for key in sorted(value))}}}"
     try:
+        # 12 digits: 1e-4, 0.0001 and the text "1e-4" are one value
         return str(value).lower() if isinstance(value, bool) else f"{float(value):.12g}"
     except (TypeError, ValueError):  # no number; one that YAML takes for text, as 1e-4, is
         return str(value)

@@ -46,6 +46,7 @@ def run(options: Options, yaml_given: Config) -> None:
     def settle(given: Config) -> Config:
         return resolve(given, options, gpu=torch.cuda.is_available())
 
+    # a checkpoint is about to replace the published weights, which then need not be there
     bare = options.command != "fit" or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
     if options.command == "fit":
@@ -59,6 +60,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), utc_now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
         check_free(options)  # again: another process may have trained until the folder was ours
+    # before the data, which take longer to read
     _prepare_weights(options, cli)
     cli.datamodule.setup("fit")
     _check_images(cli)
@@ -66,6 +68,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)
+    # all is checked, so the run may be written down
     if first:
         _record(options, cli, manifest)
     for logger in cli.trainer.loggers:
@@ -89,6 +92,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         if first:
             finished.write(options.run)
     if first:
+        # Lightning under SLURM would resume from such a file unasked
         for requeued in options.run.glob(REQUEUED):
             requeued.unlink()
     if first and not options.smoke:
@@ -146,6 +150,7 @@ def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
 
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     checkpoint = options.ckpt_path or _best(options.run)
+    # read for its checks; Lightning loads the file itself
     read_trained(checkpoint, cli.model)
     cli.datamodule.setup(options.command)
     _check_images(cli)
@@ -155,7 +160,11 @@ def _evaluate(options: Options, cli: FinetuneCLI) -> None:
     if options.command == "predict":
         cli.trainer.callbacks.append(PredictionWriter(options.run / "predictions", cli.datamodule))
         cli.trainer.predict(
-            cli.model, datamodule=cli.datamodule, ckpt_path=str(checkpoint), return_predictions=False
+            cli.model,
+            datamodule=cli.datamodule,
+            ckpt_path=str(checkpoint),
+            # the writer has them batch by batch; kept, they would fill the memory
+            return_predictions=False,
         )
     else:
         evaluate = cli.trainer.test if options.command == "test" else cli.trainer.validate

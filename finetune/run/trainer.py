@@ -59,6 +59,7 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision
     callbacks = _callbacks(trainer, options)
     if options.smoke:
+        # Lightning then writes neither checkpoints nor logs
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}
         return
     _write_whole_checkpoints(trainer)

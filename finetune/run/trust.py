@@ -33,6 +33,7 @@ WORD: Final = re.compile(r"(?!.*:(\s|$))(?!.*[^\W\d]\w*\.[^\W\d])[\w. /:+<>()*,%
 """Text without a brace, a bracket, a key or two names joined by a dot: neither a class path nor YAML in a text."""
 
 TERRAMIND: Final = re.compile(r"terramind_\w{1,100}")
+# deeper than TerraTorch's YAMLs nest, and far from Python's own limit
 MAX_DEPTH: Final = 20
 
 
@@ -105,6 +106,7 @@ def _plain_below(value: Any, key: str, depth: int) -> Any:
         raise _UnknownValueError(key, "nested values", f"at most {MAX_DEPTH} levels")
     if value is None or isinstance(value, bool | int | float):
         return value
+    # YAML takes 1e-4 for a text
     if isinstance(value, str) and (WORD.fullmatch(value) or _is_number(value)):
         return value
     if isinstance(value, list | tuple):
@@ -242,6 +244,7 @@ def _data(value: Any, key: str) -> Any:
     checks |= dict.fromkeys(("train_transform", "val_transform", "test_transform"), _transforms)
     checks |= {"scenes": _path, "class_names": _texts}
     made = _classes({DATAMODULE: DATAMODULE}, _keys(checks))(value, key)
+    # callers add to it
     return {"init_args": {}, **made}
 
 

@@ -62,7 +62,9 @@ class Audit:
         """Return the audit as plain JSON values; statistics that an empty band lacks are null."""
         plain = asdict(self)
         plain["bands"] = [
-            {key: None if value != value else value for key, value in band.items()} for band in plain["bands"]
+            # only NaN differs from itself, and JSON has none
+            {key: None if value != value else value for key, value in band.items()}
+            for band in plain["bands"]
         ]
         return plain
 
@@ -79,6 +81,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         AuditError: If a modality is missing from the chip set, or none of the sampled chips can be read.
     """
     _check_present(chip_set, modalities)
+    # spread evenly over the sorted ids, the first and the last among them
     picks = np.linspace(0, len(chip_set.ids) - 1, min(SAMPLE_CHIPS, len(chip_set.ids))).round().astype(int)
     chips, unreadable = _read_sample(chip_set, [chip_set.ids[pick] for pick in picks], modalities)
     if not chips:
@@ -96,6 +99,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         bands += band_statistics(modality, pixels)
         found = [rule(modality, pixels, units) for rule in RULES]
         findings += [finding for finding in found if finding is not None]
+    # a stable sort: within a level the order of the rules stays
     findings.sort(key=lambda finding: finding.level != "stop")
     return Audit(
         tuple(chip.chip_id for chip in chips),
@@ -109,7 +113,11 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
 def _declared(chips: Sequence[Chip]) -> list[Finding]:
     """Return a note for everything that files declare about their values and that was applied."""
     counts = Counter(
-        (name, note) for chip in chips for name, notes in chip.notes.items() for note in dict.fromkeys(notes)
+        # once for each chip, however many of its files say the same
+        (name, note)
+        for chip in chips
+        for name, notes in chip.notes.items()
+        for note in dict.fromkeys(notes)
     )
     return [
         Finding(
@@ -143,7 +151,7 @@ def _read_sample(
         try:
             chips.append(chip_set.read(chip_id, modalities))
         except RemotePathError:
-            raise
+            raise  # a server that does not answer says nothing about a chip
         except AugmentStoreError as error:
             unreadable.append((chip_id, str(error)))
     return chips, unreadable
@@ -156,9 +164,11 @@ def _most_common_extent(chips: Sequence[Chip]) -> ChipShape:
 def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:
     """Return every timestep of each chip as ``[images, C, pixels]``; sizes are cut to the smallest chip's."""
     flat = [
+        # [C, H, W] → [C, H/4, W/4] → [C, pixels]
         to_native(image[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE], modality.name, units).reshape(image.shape[0], -1)
         for raster in rasters
         for image in raster
     ]
+    # an array needs one length, and chips may differ in size
     shortest = min(values.shape[1] for values in flat)
     return np.stack([values[:, :shortest] for values in flat])

@@ -19,6 +19,7 @@ from augment_store.modalities.definitions import (
     Modality,
 )
 
+# below 1000, since reflectance of shadow and water comes out slightly negative before the offset is added
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
 
@@ -99,8 +100,10 @@ def band_statistics(modality: Modality, pixels: Pixels) -> list[BandStatistics]:
     statistics = []
     for index, band in enumerate(modality.bands):
         values = pixels[:, index].ravel()
+        # float64, for mean and deviation over millions of pixels
         valid = values[~np.isnan(values)].astype(np.float64)
         if valid.size == 0:
+            # minimum, median, maximum, mean, deviation and shift
             numbers = (np.nan,) * 6
         else:
             shift = (valid.mean() - modality.mean[index]) / modality.std[index]
@@ -134,8 +137,10 @@ def _constant_band(modality: Modality, pixels: Pixels, units: Units) -> Finding 
 
 def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Radar in dB is mostly negative; power, amplitude and digital numbers never are."""
+    # where power or amplitude is declared, `_converted_twice` looks for the opposite mistake
     if modality.name not in S1_MODALITIES or units.s1_unit != "dB" or not np.isfinite(pixels).any():
         return None
+    # a percentile, so that a few odd pixels do not decide
     low = float(np.nanpercentile(pixels, 1))
     if low < 0:
         return None
@@ -151,6 +156,7 @@ def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding |
         return Finding("stop", "linear_power", modality.name, message)
     told = [
         f"--s1-unit {unit} if it is {UNIT_NAMES[unit]} (its median would be {factor * np.log10(median):.1f} dB)"
+        # decibels are 10·log10 of power, and 20·log10 of an amplitude
         for unit, factor in ((LINEAR, 10), (AMPLITUDE, 20))
         if median > 0
     ]
@@ -170,6 +176,7 @@ def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Findin
     if modality.name not in S1_MODALITIES or units.s1_unit == "dB":
         return None
     missing = float(np.isnan(pixels).mean())
+    # most values in dB are negative, and converted once more they are NaN
     if missing < 0.5:
         return None
     message = (
@@ -185,20 +192,24 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
         return None
     # A digital number of 0 is a band's no data where the offset is in, and would hide it.
     dark = np.where(np.isnan(pixels) | (pixels == 0), np.inf, pixels)
+    # [images, C, pixels] → [images]
     darkest = dark.min(axis=(1, 2))
     darkest = darkest[np.isfinite(darkest)]
     if not darkest.size:
         return None
     high, low = float((darkest >= OFFSET_LEVEL).mean()), float(np.median(darkest))
+    # a little below 0 is noise over dark water; this is an offset taken off where none was in
     if low < -100:
         text = f"darkest values around {low:.0f}; expected about 0 to 300. --s2-offset {units.s2_offset:g} is too large"
         return Finding("stop", "s2_offset_overdone", modality.name, text)
+    # with an offset taken off, bright images alone are no hint of a second one
     if high == 0 or units.s2_offset:
         return None
     message = (
         f"the darkest value is at least {OFFSET_LEVEL:g} in {high:.0%} of the images, as where the +1000 offset of "
         "processing baseline 04.00 was left in; if so, remove it with --s2-offset 1000"
     )
+    # below that share one offset for the whole chip set would spoil the other images
     if high < 0.9:
         message += " for those chips, as a chip set of their own"
     return Finding("stop" if high >= 0.9 else "note", "s2_offset", modality.name, message)
@@ -210,6 +221,7 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
     wrong, level = [], "stop"
     if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
         wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
+    # medians may be in order though half of the dates are swapped
     elif modality.name in S1_MODALITIES and (share := _swapped(modality, pixels)) > MIXED_SHARE:
         wrong.append(
             f"VV lies below VH in {share:.0%} of the pixels, as where a series holds all dates of a band together "
@@ -220,6 +232,7 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
             level = "note" if len(pixels) < FEW_IMAGES or _is_snow(median) else "stop"
             wrong.append(f"median SWIR_1 {median['SWIR_1']:.0f} lies below SWIR_2 {median['SWIR_2']:.0f}")
         likeness = _correlation(pixels, modality.bands.index("NIR_BROAD"), modality.bands.index("NIR_NARROW"))
+        # B08 and B8A lie at 833 and 865 nm, and over land and water they hardly differ
         if likeness < 0.7 or abs(median["NIR_NARROW"] - median["NIR_BROAD"]) > 0.3 * abs(median["NIR_BROAD"]):
             pair = f"medians {median['NIR_BROAD']:.0f} and {median['NIR_NARROW']:.0f}, correlation {likeness:.2f}"
             wrong.append(f"NIR_BROAD and NIR_NARROW are not alike ({pair})")
@@ -257,6 +270,7 @@ def _correlation(pixels: Pixels, first: int, second: int) -> float:
     """Return the Pearson correlation of two bands over all valid pixels; 1 if either is constant."""
     a, b = pixels[:, first].ravel().astype(np.float64), pixels[:, second].ravel().astype(np.float64)
     valid = ~(np.isnan(a) | np.isnan(b))
+    # NumPy would return NaN for a constant band, which `_constant_band` reports anyway
     if not valid.any() or np.ptp(a[valid]) == 0 or np.ptp(b[valid]) == 0:
         return 1.0
     return float(np.corrcoef(a[valid], b[valid])[0, 1])
@@ -268,6 +282,7 @@ def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
         return None
     low, high = modality.valid_range
     outside = float((((pixels < low) | (pixels > high)) & ~np.isnan(pixels)).mean())
+    # more than a few odd pixels: a wrong unit, or a value that means no data
     if outside > 0.01:
         message = f"{outside:.1%} of the values lie outside {low:g} to {high:g} {modality.unit}; check unit and no-data"
         return Finding("stop", "range", modality.name, message)
@@ -277,6 +292,7 @@ def _range(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
             f"{modality.unit}; if they mean no data, declare that in the files (gdal_edit.py -a_nodata)"
         )
         return Finding("note", "impossible", modality.name, message)
+    # reflectance of 0 to 1 stays far below 10, reflectance × 10⁴ far above; all 0 is another rule's
     top = float(np.nanpercentile(pixels, 99))
     if modality.name in S2_MODALITIES and 0 < top <= 10:
         message = (
@@ -301,6 +317,7 @@ def _shift(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
 def _missing(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Many pixels without observation."""
     share = float(np.isnan(pixels).mean())
+    # a few percent are usual at the edges of swaths
     if share < 0.05:
         return None
     message = (
@@ -321,9 +338,11 @@ def _common_value(modality: Modality, pixels: Pixels, units: Units) -> Finding |
         values = pixels[:, index]
         valid = values[~np.isnan(values)]
         found, counts = np.unique(valid, return_counts=True)
+        # a single value makes a constant band, which has a rule of its own
         share = float(counts.max() / values.size) if counts.size > 1 else 0.0
         if share >= COMMON_SHARE:
             value = found[counts.argmax()]
+            # half the share counts an image, since a fill is spread unevenly over images
             images = int(((values == value).mean(axis=1) >= COMMON_SHARE / 2).sum())
             told.append(
                 f"{band} is exactly {value:g} in {share:.0%} of the pixels ({images} of {len(values)} images)"
@@ -346,6 +365,7 @@ def _void(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
         return None
     zero = pixels == 0
     others = pixels[~np.isnan(pixels) & ~zero]
+    # lowlands really touch 0 m; ground of 50 m and more does not
     if not zero.any() or not others.size or np.percentile(others, 1) < 50:
         return None
     message = (
@@ -360,6 +380,7 @@ def _where(found: NDArray[np.bool_], modality: Modality) -> str:
     bands = [band for index, band in enumerate(modality.bands) if found[:, index].any()]
     images = int(found.any(axis=(1, 2)).sum())
     share = found.mean()
+    # a smaller share would read 0.0 %
     text = f"{share:.1%}" if share >= 0.001 else f"{int(found.sum()):,}"
     return f"{text} of the pixels in {images} of {len(found)} images ({', '.join(bands[:4])})"
 

@@ -71,6 +71,7 @@ def show_audit(audit: Audit, console: Console) -> None:
         f"{pluralize(len(audit.chips), 'chip')}, in pretraining units; shift: mean against the pretraining mean, in its"
     )
     console.print("standard deviations; missing: share of the pixels that are NaN or no data")
+    # the bands of a modality follow one another, as `groupby` needs
     for modality, bands in itertools.groupby(audit.bands, key=lambda band: band.modality):
         console.print(_band_table(modality, bands))
     for chip_id, reason in audit.unreadable:

@@ -30,6 +30,7 @@ class OptionsParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print a line and exit."""
+        # jsonargparse names the key and Python's type; users know the option
         if found := _WRONG_TYPE.fullmatch(message.strip()):
             message = f"{option_name(found[1])} {found[3]}: expected {found[2]}"
         line = " ".join(message.split())
@@ -58,6 +59,7 @@ def make_parser(module: str, description: str, examples: str, options: type[Opti
     hints = get_type_hints(options)
     # from the class that all inherit from to the class itself: the order in which dataclasses collect fields
     for group in reversed([one for one in options.__mro__ if issubclass(one, OptionGroup)]):
+        # `fields` lists inherited options too, and each belongs to one group
         own = [one for one in fields(options) if one.name in inspect.get_annotations(group)]
         if own:
             arguments, helps = parser.add_argument_group(group.title), _help_texts(group)
@@ -74,6 +76,7 @@ def parse_options(parser: OptionsParser, options: type[Options], arguments: Sequ
     An option that takes several values may be given once: argparse would keep the values after the last one alone,
     which is not what anyone means by ``--inputs S2L2A --inputs DEM``.
     """
+    # argparse has no public list of its options
     for action in parser._actions:
         given = [word for word in arguments if word.partition("=")[0] in action.option_strings]
         if action.nargs == "+" and len(given) > 1:
@@ -99,16 +102,19 @@ def _argument(option: Field[Any], hint: Any, text: str) -> dict[str, Any]:
     text = text.removesuffix(".")
     if known := option.metadata.get("known"):
         text += f": {', '.join(known())}"
+    # a field's type is a text where its module postpones annotations
     if option.type in ("bool", bool):
         return {"action": "store_true", "help": text}
     several = get_origin(hint) is Sequence
     if several:
+        # `Sequence[str]` → `str`, the type of one word
         [hint] = get_args(hint)
         default = list(default)
     if not required and default not in (None, []):
         text += f" (default: {' '.join(default) if several else default})"
     return {
         "type": hint,
+        # argparse formats help texts by %
         "help": text.replace("%", "%%"),
         "metavar": f"{{{','.join(choices)}}}" if choices else option.metadata["metavar"],
         **({"nargs": "+"} if several else {}),

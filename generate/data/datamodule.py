@@ -56,7 +56,9 @@ class ChipInput:
 
 def find_sources(digests: NDArray[np.uint8]) -> NDArray[np.int16]:
     """For every timestep, the first one with the same digest, int16 ``[T]``."""
+    # `first`: where each distinct digest first occurs; `inverse`: which of them each timestep has
     _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    # raveled, since NumPy 2.0 gave the inverse further axes
     return first[inverse.ravel()].astype(np.int16)
 
 
@@ -154,7 +156,9 @@ def read_ahead(reader: ReadsChips, ids: Sequence[str], threads: int) -> Iterator
         for chip_id in itertools.islice(remaining, 2 * threads):
             ahead.append(pool.submit(reader, chip_id))
         while ahead:
+            # in the order they were asked for, whichever is read first
             chip = ahead.popleft().result()
+            # one more for each that is taken, so that memory stays bounded
             ahead.extend(pool.submit(reader, chip_id) for chip_id in itertools.islice(remaining, 1))
             yield chip
 
@@ -183,9 +187,11 @@ class ImageBatches(IterableDataset[ImageBatch]):
         for chip in read_ahead(self.reader, self.ids, self.threads):
             if chip.error:
                 unusable.append(chip)
+            # an unusable chip has no sources, and so no images
             images += [(chip, place) for place in range(len(chip.distinct))]
             while len(images) >= self.size:
                 yield _pack(images[: self.size], unusable)
+                # the unusable go with one batch, and only with that one
                 images, unusable = images[self.size :], []
         if images:
             yield _pack(images, unusable)
@@ -197,6 +203,7 @@ def _pack(images: Sequence[tuple[ChipInput, int]], unusable: Sequence[ChipInput]
     chips, places = [chip for chip, _ in images], [place for _, place in images]
     stacked = {
         name: torch.stack([chip.images[name][place] for chip, place in images])
+        # the empty batch at the end has no modalities to stack
         for name in (chips[0].images if chips else ())
     }
     return ImageBatch(chips, places, stacked, unusable)
@@ -228,6 +235,7 @@ class ChipDataModule(lightning.LightningDataModule):
         """
         store, wanted = AugmentStore.open(self.store), set(self.reader.ids)
         store.check_fits(self.spec, self.reader.extent)
+        # without a trainer there is one process
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         self.ids = pending_chips(store, wanted, rank, world_size)
 
@@ -241,6 +249,7 @@ class ChipDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[ImageBatch]:
         """Batches of images."""
         dataset = ImageBatches(self.reader, self.ids, self.threads, self.spec.network_batch)
+        # the data set yields whole batches, read by threads: no worker processes, no collation
         return DataLoader(dataset, batch_size=None)
 
 
@@ -249,6 +258,7 @@ def pending_chips(store: AugmentStore, wanted: set[str], rank: int, world_size: 
     states = store.values("state")
     return [
         store.chip_ids[position]
+        # whole shards: a shard is one object, which one process must write
         for positions in store.shards()[rank::world_size]
         for position in positions
         if states[position] != State.COMPLETE and store.chip_ids[position] in wanted

@@ -41,6 +41,7 @@ def native_images(chip: Chip, timesteps: Sequence[int], units: Units) -> Mapping
     for name, raster in chip.rasters.items():
         picked = at_timestep(raster, timesteps)
         images[name] = to_native(picked, name, units)
+        # [timesteps, C, H, W] → [timesteps]
         empty = np.isnan(images[name]).all(axis=(1, 2, 3))
         if empty.any():
             timestep = timesteps[int(empty.argmax())]

@@ -41,6 +41,7 @@ def choose_network_batch_by_probe(
         OptionsError: If the device has too little memory for that many images.
     """
     module.network_batch = wanted
+    # a single image has no neighbors
     if wanted == 1:
         return True
     try:
@@ -60,12 +61,15 @@ def _is_indifferent(module: TerraMindGenerator, shape: tuple[int, int]) -> bool:
     count = module.network_batch
     images, owners = _images(module, shape), [ImageKey(f"probe {slot}", 0) for slot in range(count)]
     first = module.generate(images, owners)
+    # slot 0 shows the last image, every other the one before its own
     moved = [(slot - 1) % count for slot in range(count)]
     second = module.generate(_taken(images, moved), [owners[slot] for slot in moved])
     strangers = {name: image.clone() for name, image in images.items()}
     for image in strangers.values():
+        # gives NaN within the network, so that any trace in a neighbor shows
         image[1::2] = torch.inf
     third = module.generate(strangers, owners)
+    # the slots that were left as they were
     kept = list(range(0, count, 2))
     return _equal(first, second, moved, range(count)) and _equal(first, third, kept, kept)
 
@@ -75,6 +79,7 @@ def _images(module: TerraMindGenerator, shape: tuple[int, int]) -> Images:
     stream, images = torch.Generator().manual_seed(0), {}
     for name in module.inputs:
         mean, std = module.get_buffer(f"mean_{name}"), module.get_buffer(f"std_{name}")
+        # drawn on the CPU: every device is tested with the same images
         noise = torch.randn((module.network_batch, len(mean), *shape), generator=stream)
         images[name] = noise.to(mean.device) * std + mean
     return images

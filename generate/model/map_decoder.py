@@ -90,13 +90,17 @@ class MapDecoder(nn.Module):
         self.diffuses = hasattr(self.tokenizer, "noise_scheduler")  # the demo's NDVI decoder does not
         self.step = DIFFUSION_STEP if self.diffuses else PATCH_SIZE
         for part in ENCODER_PARTS:
+            # half of a tokenizer's weights, and of no use here
             delattr(self.tokenizer, part)
         self.keep_statistics(OUTPUT, upstream, self.target)
+        # TerraTorch's tokenizers have dropout in the decoder, which is on until `eval`
         self.eval().requires_grad_(requires_grad=False)
 
     def keep_statistics(self, name: str, upstream: Any, key: str) -> None:
         """Keep upstream's pretraining mean and deviation of a modality as buffers ``mean_`` and ``std_``."""
+        # buffers, since upstream's plain tensors do not follow a parent module to its device
         self.register_buffer(f"mean_{name}", upstream.pretraining_mean[key][0].clone(), persistent=False)
+        # not persistent: the state dict must hold what the published files hold, and no more
         self.register_buffer(f"std_{name}", upstream.pretraining_std[key][0].clone(), persistent=False)
 
     @torch.inference_mode()
@@ -112,11 +116,13 @@ class MapDecoder(nn.Module):
         size = (tokens.shape[-2] * PATCH_SIZE, tokens.shape[-1] * PATCH_SIZE)
         height, width = self.shape or size
         decoded = self._decode_samples(tokens, self._noise(owners, size))
+        # [network_batch, S, C, H, W] → [network_batch]
         finite = decoded.isfinite().flatten(1).all(dim=1)
         return Generated(
             images[TOKENS],
             images[TOKEN_PROBABILITY],
             self._in_unit(decoded[..., :height, :width])[:count],
+            # no network ran here, so its column is true; [:count] drops the padded slots
             torch.stack([torch.ones_like(finite), finite], dim=1)[:count],
         )
 
@@ -148,6 +154,7 @@ class MapDecoder(nn.Module):
     def _gather(self, owners: Sequence[ImageKey], draw_one: Callable[[StreamKey], Tensor]) -> Tensor:
         """Stack the draws of each image and sample, ``[network_batch, S, ...]``, on the network's device."""
         seed, samples = self.sampling.seed, range(self.sampling.samples)
+        # an owner is chip id and timestep
         rows = [torch.stack([draw_one(StreamKey(seed, *owner, s)) for s in samples]) for owner in owners]
         return self._padded(to_device(torch.stack(rows), self.get_buffer(f"std_{OUTPUT}").device))
 
@@ -155,6 +162,7 @@ class MapDecoder(nn.Module):
         """Decode tokens ``[B, ty, tx]`` to the tokenizer's output ``[B, C, H, W]``, standardized."""
         if noise is None:
             height, width = (side * PATCH_SIZE for side in tokens.shape[-2:])
+            # (height, width); upstream's own `forward` passes them swapped, which only squares bear
             decoded: Tensor = self.tokenizer.decode_tokens(tokens, image_size=(height, width))
             return decoded.float()
         return self._denoise(noise, self.tokenizer.tokens_to_embedding(tokens))
@@ -162,9 +170,11 @@ class MapDecoder(nn.Module):
     def _denoise(self, image: Tensor, condition: Tensor) -> Tensor:
         """Denoise as TerraTorch's `PipelineCond` does, but from each image's own noise instead of the batch's."""
         scheduler = self.tokenizer.noise_scheduler
+        # upstream's own mode, in which the first step begins at pure noise
         scheduler.set_timesteps(self.sampling.diffusion_steps, mode="trailing")
         for step in scheduler.timesteps:
             predicted = self.tokenizer.decoder(image, step, condition)
+            # the scheduler adds small differences, which 16 bits would lose
             with torch.autocast(image.device.type, enabled=False):
                 image = scheduler.step(predicted.float(), step, image).prev_sample
         return image

@@ -35,7 +35,9 @@ class StreamKey:
     window: int | None = None
 
     def _digest(self, purpose: str) -> int:
+        # the id last, since it alone may hold the separator
         words = f"{self.seed}|{self.timestep}|{self.sample}|{purpose}|{self.chip_id}"
+        # 16 bytes, as a Philox key has
         return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=16).digest(), "little")
 
     def _windowed(self, purpose: str) -> str:
@@ -53,6 +55,7 @@ class StreamKey:
 
     def noise(self, shape: Sequence[int]) -> Tensor:
         """Draw standard normal noise for a diffusion decoder to begin with, on the CPU for every device."""
+        # within the range of seeds that torch takes
         stream = torch.Generator("cpu").manual_seed(self._digest("diffusion") % 2**63)
         return torch.randn(tuple(shape), generator=stream)
 
@@ -72,14 +75,18 @@ def filtered_probabilities(logits: Tensor, temperature: float, top_k: int, top_p
     Returns:
         float64 ``[N, V]``, each row summing to 1.
     """
+    # in float32 the running sum over thousands of codes would lose digits
     logits = logits.double()
     if top_k > 0:
+        # [N, 1], the smallest logit that is kept; a k beyond the codebook keeps all
         kth = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < kth, -torch.inf)
     if top_p > 0:
+        # stable: equal logits have one order on every device
         ranked, order = logits.sort(dim=-1, descending=True, stable=True)
         shares = ranked.softmax(dim=-1)
         before = shares.cumsum(dim=-1) - shares  # probability of all codes ranked above
+        # from ranks back to codes; nothing ranks above the first code, so one is always kept
         dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
         logits = logits.masked_fill(dropped, -torch.inf)
     return (logits / temperature).softmax(dim=-1)
@@ -95,6 +102,7 @@ def token_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
     Returns:
         float64 ``[N]``.
     """
+    # [N, V] → [N, 1] → [N]: of each row the drawn code's
     return logits.double().softmax(dim=-1).gather(-1, tokens[:, None])[:, 0]
 
 
@@ -109,6 +117,9 @@ def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
         int64 ``[N]``; a code of probability 0 is never drawn.
     """
     cumulative = probabilities.cumsum(dim=-1)
+    # scaled by the last sum, which rounding keeps from being exactly 1
     thresholds = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
+    # a code of probability 0 repeats the sum before it, and `right` steps over it
     drawn = torch.searchsorted(cumulative, thresholds, right=True)
+    # a threshold rounded up to the last sum would point behind the last code
     return drawn[:, 0].clamp_(max=probabilities.shape[-1] - 1)

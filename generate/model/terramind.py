@@ -77,11 +77,13 @@ class TerraMindGenerator(MapDecoder):
         self.network = upstream.sampler.model
         for name, key in self.inputs.items():
             self.keep_statistics(name, upstream, key)
+        # again: the network was added after the decoder had been set
         self.eval().requires_grad_(requires_grad=False)
 
     def statistics(self, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per band with which an input modality is standardised."""
         mean, std = self.get_buffer(f"mean_{name}"), self.get_buffer(f"std_{name}")
+        # digits beyond the sixth are noise of float32
         return tuple(round(float(v), 6) for v in mean.flatten()), tuple(
             round(float(v), 6) for v in std.flatten()
         )
@@ -103,6 +105,7 @@ class TerraMindGenerator(MapDecoder):
         tokens, finite = [], []
         for number, window in enumerate(windows):
             shown = {name: windows.cut(image, window) for name, image in padded.items()}
+            # a chip seen whole draws from its own stream, as it does without windows
             draws = self._draws(owners, windows.grid, number if windows.several else None)
             made = self._window(shown, draws, None if noise is None else windows.cut(noise, window))
             tokens.append(windows.tokens(made.tokens))
@@ -112,9 +115,12 @@ class TerraMindGenerator(MapDecoder):
             probability.add_patches(window, made.token_probability)
         count = len(owners)
         return Generated(
+            # [B, S, ty, tx] of each window, one below the other along ty
             torch.cat(tokens, dim=2)[:count],
             probability.patches()[:count],
+            # for tokens alone, the empty tensor that stands for no map
             self._in_unit(decoded.image())[:count] if self.decodes else made.decoded,
+            # [windows, network_batch, 2] → [B, 2]
             torch.stack(finite).all(dim=0)[:count],
         )
 
@@ -122,10 +128,12 @@ class TerraMindGenerator(MapDecoder):
         """Generate `network_batch` windows; inputs and decoded values are standardized."""
         count = draws.uniforms.shape[-1]
         drawn = self._draw_tokens(shown, draws, count)
+        # S × [network_batch, N] → [network_batch, S, ty, tx], of tokens and of probabilities
         tokens, probability = (
             torch.stack(parts, dim=1).view(self.network_batch, -1, *draws.grid)
             for parts in zip(*((one.tokens, one.probability) for one in drawn), strict=True)
         )
+        # without a map a tensor of no values, all of which are finite
         decoded = self._decode_samples(tokens, noise) if self.decodes else tokens.new_zeros(len(tokens), 0)
         finite = torch.stack(
             [torch.stack([one.finite for one in drawn]).all(dim=0), decoded.isfinite().flatten(1).all(dim=1)],
@@ -136,6 +144,7 @@ class TerraMindGenerator(MapDecoder):
     def _standardise(self, name: str, image: Tensor) -> Tensor:
         """Standardize images to ``[network_batch, C, H, W]`` by pretraining statistics; missing values get the mean."""
         standardised = (image - self.get_buffer(f"mean_{name}")) / self.get_buffer(f"std_{name}")
+        # the mean is 0 once standardized
         return self._padded(standardised.nan_to_num(nan=0.0))
 
     def _draws(self, owners: Sequence[ImageKey], grid: tuple[int, int], window: int | None) -> RandomDraws:
@@ -152,12 +161,15 @@ class TerraMindGenerator(MapDecoder):
         self, images: Mapping[str, Tensor], draws: RandomDraws, count: int
     ) -> list[SampledTokens]:
         """Draw the tokens of each sample; with one decoding step all samples share one forward pass."""
+        # once for all samples, which share the inputs
         embedded = [
             self.network.encoder_embeddings[self.inputs[name]]({"tensor": i}) for name, i in images.items()
         ]
         if draws.orders is None:
+            # [N] → [network_batch, N]: every token is masked
             positions = torch.arange(count, device=draws.uniforms.device).expand(self.network_batch, count)
             logits = self._logits(embedded, positions, count)
+            # [network_batch, S, N] → S × [network_batch, N], all from the same logits
             return [self._pick(logits, uniforms) for uniforms in draws.uniforms.unbind(dim=1)]
         rounds = _rounds(self.sampling.decoding_steps, count)
         return [
@@ -172,9 +184,11 @@ class TerraMindGenerator(MapDecoder):
         tokens = torch.zeros_like(order)
         probability, finite = torch.zeros_like(uniforms), torch.ones_like(order[:, 0], dtype=torch.bool)
         for round_, positions in enumerate(torch.split(order, list(rounds), dim=1)):
+            # positions of earlier rounds
             known = order[:, : sum(rounds[:round_])]
             shown = [*embedded, self._embed_known(tokens, known)] if round_ else embedded
             logits = self._logits(shown, positions, order.shape[1])
+            # each token has a random number of its own, in whichever round it is drawn
             drawn = self._pick(logits, uniforms.gather(1, positions))
             tokens.scatter_(1, positions, drawn.tokens)
             probability.scatter_(1, positions, drawn.probability)
@@ -192,18 +206,22 @@ class TerraMindGenerator(MapDecoder):
 
     def _embed_known(self, tokens: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Embed the target tokens ``[B, N]`` drawn so far, at positions ``[B, K]``, for the encoder."""
+        # windows are square
         side = int(tokens.shape[1] ** 0.5)
         embedded = self.network.encoder_embeddings[self.target]({"tensor": tokens.view(-1, side, side)})
+        # `x` is what a token holds, `emb` its position and modality
         return {part: _at(embedded[part], known) for part in ("x", "emb")}
 
     def _logits(self, embedded: Sequence[Mapping[str, Tensor]], positions: Tensor, count: int) -> Tensor:
         """Compute logits ``[B, N, V]`` of the codes of masked target tokens ``[B, N]`` in one forward pass."""
+        # [B, N₁ + N₂ + …, D], modality after modality
         embeddings = torch.cat([part["emb"] for part in embedded], dim=1)
         encoded = self.network.forward_encoder(
             torch.cat([part["x"] for part in embedded], dim=1) + embeddings, None
         )
         context = self.network.decoder_proj_context(encoded) + embeddings
         head = self.network.decoder_embeddings[self.target]
+        # codes without effect: only position and modality of the queries are taken
         blank = torch.zeros((len(positions), count), dtype=torch.long, device=positions.device)
         queries = self.network.mask_token + _at(head.forward_embed({"tensor": blank})["emb"], positions)
         logits: Tensor = head.forward_logits(self.network.forward_decoder(queries, context, None, None))
@@ -260,6 +278,7 @@ def load_generator(
     if weights != RANDOM:  # before the slow build, so that a missing file is reported at once
         folder = None if weights == HUB else Path(weights)
         files = [locate(file, source, folder) for file in (source.network, tokenizer)]
+    # weights that files replace are not initialized, which takes longer than reading the files
     with contextlib.nullcontext() if files is None else without_weights():
         upstream = _build(source.architecture, inputs, modality, sampling)
     module = TerraMindGenerator(upstream, inputs, modality, sampling)
@@ -313,7 +332,11 @@ def _build(architecture: str, inputs: Sequence[str], modality: str, sampling: Sa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sampling.seed)
         return TERRATORCH_FULL_MODEL_REGISTRY.build(
-            architecture, modalities=[*inputs, *shown], output_modalities=[modality], pretrained=False
+            architecture,
+            modalities=[*inputs, *shown],
+            output_modalities=[modality],
+            # TerraTorch's own loading would go online, and leave what does not fit random
+            pretrained=False,
         )
 
 

@@ -38,9 +38,12 @@ class WindowAxis:
             window: Pixels of a window.
         """
         if length <= window:
+            # the image fits; `padding` says how far the window reaches beyond it
             return cls(length, window, (0,))
         beyond = length - window
+        # rounded up, so that no step is longer than half a window
         steps = -(-beyond // (window // 2))
+        # spread over whole pixels, the last window ending with the image
         return cls(length, window, tuple(step * beyond // steps for step in range(steps + 1)))
 
     @property
@@ -57,6 +60,7 @@ def shares(side: WindowAxis, device: torch.device) -> Tensor:
     pixel, and is exactly 1 where there is one window. Made on the CPU, so that every device blends with the same bits,
     and kept, since every batch of a run asks for the same.
     """
+    # + ½: no pixel gets weight 0, so that no sum to divide by is 0
     middles = (torch.arange(side.window, dtype=torch.float64) + 0.5) / side.window
     ramp = (torch.pi * middles).sin().square()
     total = torch.zeros(side.length + side.padding, dtype=torch.float64)
@@ -82,6 +86,7 @@ class WindowGrid:
             window: Side of a window, a multiple of `step`; None, or more than the image needs, for one around it all.
             step: What the network and its decoder need a side to be a multiple of.
         """
+        # rounded up to a multiple of `step`
         whole = -(-max(height, width) // step) * step
         side = min(window or whole, whole)
         return cls(WindowAxis.of(height, side), WindowAxis.of(width, side))
@@ -110,10 +115,12 @@ class WindowGrid:
         """Pad images ``[B, C, H, W]`` at the lower and right edge with its pixels, as far as the windows reach."""
         if not (self.rows.padding or self.columns.padding):
             return image
+        # from the last axis on: left, right, top, bottom
         return functional.pad(image, (0, self.columns.padding, 0, self.rows.padding), mode="replicate")
 
     def tokens(self, tokens: Tensor) -> Tensor:
         """Drop the values ``[..., ty, tx]`` of tokens that stand for nothing but padding."""
+        # windows overlap, so that no token is one patch's alone; the store keeps none of them
         if self.several:
             return tokens
         return tokens[..., : patches(self.rows.length), : patches(self.columns.length)]
@@ -126,6 +133,7 @@ class WindowGrid:
     def weight(self, window: tuple[int, int], device: torch.device) -> Tensor:
         """Share of a window in each of its pixels, float64 ``[window y, window x]``."""
         rows, columns = shares(self.rows, device)[window[0]], shares(self.columns, device)[window[1]]
+        # [window y, 1] × [window x]
         return rows[:, None] * columns
 
 
@@ -142,17 +150,21 @@ class WindowBlender:
 
     def add(self, window: tuple[int, int], values: Tensor) -> None:
         """Add the result of one window, ``[..., window y, window x]``; windows come in their order."""
+        # the weight of a single window is 1
         if not self._windows.several:
             self._made = values
             return
+        # made here, where the number of channels and the type are known
         if window == (0, 0):
             self._made = values.new_zeros((*values.shape[:-2], *self._windows.padded_shape))
+        # float64 shares, in the type of the values
         weight = self._windows.weight(window, values.device).to(values)
         self._windows.cut(self._made, window).add_(values * weight)
 
     def add_patches(self, window: tuple[int, int], values: Tensor) -> None:
         """Add values ``[..., ty, tx]`` that stand for the patches of one window."""
         if self._windows.several:
+            # to pixels, since windows need not begin where a patch does
             values = values.repeat_interleave(PATCH_SIZE, dim=-2).repeat_interleave(PATCH_SIZE, dim=-1)
         self.add(window, values)
 
@@ -164,4 +176,5 @@ class WindowBlender:
         """Return blended patches ``[B, S, ty, tx]``: the mean over the pixels that the image has of each patch."""
         if not self._windows.several:
             return self._windows.tokens(self._made)
+        # a patch that the edge cuts has the mean of its pixels there; rounded weights may exceed 1 in sum
         return functional.avg_pool2d(self.image(), PATCH_SIZE, ceil_mode=True).clamp(0, 1)

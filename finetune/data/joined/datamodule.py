@@ -82,6 +82,7 @@ class JoinedDataModule(LightningDataModule):
         super().__init__()
         if chip_files.count("{id}") != 1:
             raise ConfigError(f"chip_files {chip_files!r}; expected {{id}} once, as in {{id}}_S2L2A.tif")
+        # an empty string in a YAML is no store either
         augment = augment or None
         if augment is None and control is not None:
             raise ConfigError(f"control {control} without a store; name one with augment")
@@ -153,6 +154,7 @@ class JoinedDataModule(LightningDataModule):
                 # a baseline's too, or a network could scramble its images without a word
                 self._check_fits(dataset)
             if split == "train" and self.augmentation.plan.arrays and isinstance(self._task, LightningModule):
+                # the sample and the trial draw random numbers, which training must not miss
                 with torch.random.fork_rng(devices=[]):
                     check_reached(self._task, datasets[0][0], self.augmentation)
 
@@ -172,12 +174,14 @@ class JoinedDataModule(LightningDataModule):
         for dataset in (named, *several):
             if id(dataset) not in joined:
                 joined[id(dataset)] = self._join_once(dataset, split)
+        # put back where the datamodule's own loaders look for them
         setattr(self.datamodule, f"{split}_dataset", joined[id(named)])
         if several:
             setattr(self.datamodule, f"{split}_datasets", [joined[id(dataset)] for dataset in several])
         return list(joined.values())
 
     def _join_once(self, dataset: Any, split: str) -> JoinedDataset:
+        # another stage sets up again; joined twice, maps would be transformed twice
         return dataset if isinstance(dataset, JoinedDataset) else self._join(dataset, split)
 
     def _check_fits(self, dataset: Any) -> None:
@@ -199,8 +203,10 @@ class JoinedDataModule(LightningDataModule):
     def _try_transforms(self, transforms: Transforms, given: Mapping[str, NDArray[Any]]) -> None:
         images = {name: value for name, value in given.items() if name != "mask"}
         check_values(transforms, images, given.get("mask"))
+        # […, H, W, C] → (H, W)
         fill = find_fill(transforms, next(iter(images.values())).shape[-3:-1])
         ignored = getattr(self._task, "hparams", {}).get("ignore_index")
+        # labels that the loss would learn as a class, from pixels of no image
         counted = (
             () if fill is None else sorted(label for label in fill.labels if label >= 0 and label != ignored)
         )
@@ -217,10 +223,12 @@ class JoinedDataModule(LightningDataModule):
                 f"{type(self.datamodule).__name__} has no {split}_dataset after its setup, so there is nothing to "
                 "join; check the datamodule's arguments for that split"
             )
+        # torchgeo's names for what a datamodule applies to batches on the device
         for name in ("aug", f"{split}_aug"):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
         _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
+        # several samples may be of one chip
         ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
         if self.augmentation.maps is not None:
             _check_known(self.augmentation.maps, samples)
@@ -237,6 +245,7 @@ class JoinedDataModule(LightningDataModule):
             self._store_path,
             training=split == "train",
         )
+        # a split of several datasets is joined one after another
         self.samples[split] = (*self.samples.get(split, ()), *samples)
         return joined
 
@@ -273,11 +282,13 @@ class JoinedDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Standardize a batch as the datamodule does, then join the planes; Lightning calls this on the device."""
+        # taken out first: the datamodule's own step knows no such key
         maps = batch.pop("maps", None)
         made: dict[str, Any] = self.datamodule.on_after_batch_transfer(batch, dataloader_idx)
         if maps is None:
             return made
         image: Tensor | dict[str, Tensor] = made["image"]
+        # datamodules of a single modality give a tensor instead of a dict
         by_modality = image if isinstance(image, dict) else {"image": image}
         augmentation = self.augmentation
         joined = join_images(augmentation.plan, by_modality, maps, augmentation.token_modality)
@@ -341,6 +352,7 @@ def _check_one_file_each(samples: Iterable[Sample]) -> None:
     """Make sure that no two files have one id, which would mean a wrong pattern."""
     seen: dict[str, Sample] = {}
     for sample in samples:
+        # returns the first sample of the id, which is this one if the id is new
         first = seen.setdefault(sample.chip_id, sample)
         if first.files != sample.files:
             raise ConfigError(
@@ -369,6 +381,7 @@ def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
     own = {name: chips.path(sample.chip_id, name).resolve() for name in chips.layout.images}
     read = {name: Path(file).resolve() for name, file in sample.files.items()}
     apart = [file for name, file in read.items() if own.get(name, file) != file]
+    # where the dataset has names of its own for modalities, one of the chip's files must be among its own
     if not apart and not set(read.values()) & set(own.values()):
         apart = list(read.values())
     if apart:

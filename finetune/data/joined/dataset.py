@@ -80,6 +80,7 @@ def list_samples(dataset: Any, split: str, pattern: str) -> tuple[Sample, ...]:
         ConfigError: If the dataset does not list its files, or a name does not match the pattern.
     """
     found = next((getattr(dataset, name) for name in LISTS if hasattr(dataset, name)), None)
+    # a list of another length is no list of samples
     if found is None or len(found) != len(dataset):
         raise ConfigError(
             f"{split} split: {type(dataset).__name__} does not list what it reads, a file a sample, under "
@@ -99,6 +100,7 @@ def _sample(entry: Any, split: str, pattern: str) -> Sample:
     for file in files.values():
         chip_id = find_id(PurePath(file).name, pattern)
         if chip_id:
+            # a bare number names the chip, but no file to compare
             return Sample({} if isinstance(entry, int | np.integer) else files, file, chip_id)
     raise ConfigError(
         f"{split} split: no file name of sample {next(iter(files.values()), entry)!s} matches chip_files {pattern!r}; "
@@ -109,8 +111,10 @@ def _sample(entry: Any, split: str, pattern: str) -> Sample:
 def find_id(name: str, pattern: str) -> str | None:
     """Return the chip's id in a file's name; None if the name does not match the pattern."""
     if pattern == "{id}":
+        # the stem of a .zarr.zip would keep its .zarr
         return name.removesuffix(".zarr.zip") if name.endswith(".zarr.zip") else PurePath(name).stem
     prefix, suffix = pattern.split("{id}")
+    # the length rules out an empty id, and a prefix that overlaps the suffix
     fits = name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)
     return name[len(prefix) : len(name) - len(suffix)] if fits else None
 
@@ -133,11 +137,13 @@ class JoinedTransform:
 
     def __init__(self, inner: Any, arrays: Sequence[str], timesteps: int) -> None:
         self.inner = inner
+        # a dataset hands only its own sample to the transform, so the maps wait here
         self.given: dict[str, NDArray[Any]] = {}
         self.moved: dict[str, Tensor] = {}
         self._compose = _shared_compose(inner)
         if self._compose is not None:
             check_steps(self._compose.transforms, arrays, timesteps)
+            # as masks they are resampled by nearest neighbor, and photometric steps leave them alone
             self._compose.add_targets({f"{PREFIX}{name}": "mask" for name in (*arrays, COVERAGE)})
 
     def __call__(self, *positional: dict[str, Any], **named: Any) -> dict[str, Any]:
@@ -147,12 +153,15 @@ class JoinedTransform:
         if self._compose is not None:
             size = next(iter(self.given.values())).shape[-2:]
             flat = {name: flatten_maps(maps) for name, maps in self.given.items()}
+            # a plane of ones that moves along: where it is not 1 behind the transform, there is no image
             flat[COVERAGE] = np.full(size, COVERED, np.int16)
             data = {**data, **{f"{PREFIX}{name}": values for name, values in flat.items()}}
         made: dict[str, Any] = self.inner(data) if positional else self.inner(**data)
+        # no step moves a pixel, so the maps stay as they are
         if self._compose is None:
             self.moved = {name: torch.from_numpy(maps) for name, maps in self.given.items()}
             return made
+        # popped, so that the dataset gets back what it would have got without maps
         outside = torch.as_tensor(made.pop(f"{PREFIX}{COVERAGE}")) != COVERED
         moved = {
             name: unflatten_maps(made.pop(f"{PREFIX}{name}"), maps.shape[:-2])
@@ -174,12 +183,14 @@ def given_to_transform(dataset: Any) -> dict[str, NDArray[Any]]:
         made: dict[str, Any] = transform(*positional, **named)
         return made
 
+    # for one sample, a transform that also writes down what it was given
     inner.transform = record
     try:
         dataset[0]
     finally:
         inner.transform = transform
     arrays = {name: value for name, value in given.items() if isinstance(value, np.ndarray)}
+    # images have three axes or more; smaller arrays, such as tables, are none
     return {name: value for name, value in arrays.items() if value.ndim > 2 or name == "mask"}
 
 
@@ -203,6 +214,7 @@ def _shared_compose(transform: Any) -> A.Compose | None:
         steps = [
             step for single in transform.transforms.values() for step in getattr(single, "transforms", ())
         ]
+        # a DualTransform moves the pixels of image and mask; others change values alone
         spatial = [type(step).__name__ for step in every_step(steps) if isinstance(step, A.DualTransform)]
         if spatial:
             raise ConfigError(
@@ -221,6 +233,7 @@ def _shared_compose(transform: Any) -> A.Compose | None:
 
 def _of_terratorch(transform: Any) -> bool:
     """Tell whether it is one of TerraTorch's functions that make tensors where no transform is named."""
+    # functions have code; instances of TerraTorch's classes, which could move pixels, have not
     return str(getattr(transform, "__module__", "")).startswith("terratorch.") and hasattr(
         transform, "__code__"
     )
@@ -303,6 +316,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 sample = dict(self.inner[index])
                 moved = {name: torch.from_numpy(values) for name, values in maps.items()}
             else:
+                # handed over before, taken back after: the dataset calls its transform inside `__getitem__`
                 self._transform.given = maps
                 sample = dict(self.inner[index])
                 moved = self._transform.moved
@@ -326,6 +340,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
             raise MisalignedSampleError(
                 f"{format_size(seen.shape[-2:])}, but its maps {format_size(moved.shape[-2:])}"
             )
+        # [C, T, H, W], or [C, H, W] for one timestep
         times = seen.shape[1] if seen.ndim == 4 else 1
         joined = len(self._timesteps)
         if times != joined:

@@ -40,6 +40,7 @@ def check_loaders(made: Any, split: str) -> None:
 
 
 def _loaders(made: Any) -> Iterator[DataLoader[Any]]:
+    # Lightning takes a loader, or lists and dicts of them, nested
     if isinstance(made, Mapping):
         made = list(made.values())
     for entry in made if isinstance(made, list | tuple) else (made,):
@@ -65,7 +66,9 @@ def check_reached(task: LightningModule, sample: Mapping[str, Any], augmentation
     if any(isinstance(module, WidenedProjection) for module in task.modules()):
         return
     try:
+        # two draws of planes on one image: a network that ignores planes has equal gradients for both
         one, other = (_gradients(task, sample, augmentation, seed) for seed in (0, 1))
+    # any network may be here; one that fails on the joined image cannot read it, whatever it raises
     except Exception as error:
         raise ConfigError(f"{_remedy(augmentation)} ({single_line(error)})") from error
     if all(torch.equal(first, second) for first, second in zip(one, other, strict=True)):
@@ -92,14 +95,17 @@ def _gradients(
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
             images = {name: torch.randn(1, *values.shape) for name, values in by_modality.items()}
+            # [T, …] → [1, T, …], a batch of one
             blank = {name: values[None] for name, values in sample["maps"].items()}
             joined = join_images(augmentation.plan, images, blank, augmentation.token_modality)
             torch.manual_seed(1 + seed)
             drawn = {name: _drawn(images.get(name), values) for name, values in joined.items()}
             output = task(drawn if isinstance(image, Mapping) else drawn["image"]).output
             torch.manual_seed(0)
+            # weighted at random: the plain sum of a normalized output would be the same for any planes
             loss = (output * torch.randn_like(output)).sum()
             trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+            # parts of a network may have no path to this output
             found = torch.autograd.grad(loss, trained, allow_unused=True)
             return [gradient for gradient in found if gradient is not None]
     finally:
@@ -109,4 +115,5 @@ def _gradients(
 def _drawn(image: Tensor | None, joined: Tensor) -> Tensor:
     """Replace the planes of a joined image by random ones."""
     bands = 0 if image is None else image.shape[1]
+    # [1, bands + planes, …]: the bands stay, what follows them is drawn
     return torch.cat([joined[:, :bands], torch.randn_like(joined[:, bands:])], dim=1)
