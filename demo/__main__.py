@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(out: Path, seed: int, *, quick: bool) -> int:
+    # an empty folder is fine; files in it could be taken for this run's
     if out.exists() and any(out.iterdir()):
         raise WorldError(f"{out}: exists and is not empty; choose another --out")
     console, started = Console(), time.monotonic()
@@ -33,6 +34,7 @@ def _run(out: Path, seed: int, *, quick: bool) -> int:
         console.rule(stage.title, align="left")
         console.print(f"$ {stage.command}", style="bold", soft_wrap=True, highlight=False)
         status = stage.run()
+        # every later command needs what the failed one should have made
         if status:
             return status
     console.rule("Done", align="left")

@@ -61,12 +61,15 @@ def stages(out: Path, seed: int, *, quick: bool) -> tuple[Stage, ...]:
         quick: Fewer scenes and epochs.
     """
     chips, store, report = str(out / "chips"), str(out / "stores" / "lulc"), str(out / "report")
+    # two equal fine-tunes, of which only the second sees the generated maps
     arms = {"baseline": (), "tim_lulc": ("--augment", store)}
     scenes = ("--train", "3", "--val", "1", "--test", "3") if quick else ()
     seeded = ("--seed", str(seed))
     shorter = ("--trainer.max_epochs", "3") if quick else ()
+    # top-k 1 takes the likeliest token each time, where others would draw one
     generator = ("--generator", "demo", "--accelerator", "cpu", "--top-k", "1", "--shard-chips", "16")
     fit = ("fit", "--config", str(CONFIG), "--chips", chips, *seeded)
+    # each command reads what those before it have written
     return (
         Stage("Chips of a procedural world", "demo.world", ("--chips", chips, *scenes, *seeded)),
         Stage("Are the inputs what TerraMind expects?", "generate", ("audit", "--chips", chips)),

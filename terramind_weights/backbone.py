@@ -55,7 +55,9 @@ def load_backbone(
     """
     path = network_file(architecture, weights)
     state = read_state(path)
+    # only in-line TiM holds a whole generator, within its sampler
     inline = any(name.startswith(SAMPLER) for name in model.state_dict())
+    # tokenizers have files of their own, and new inputs are in no file
     unpublished = ("tokenizer.", *(f"encoder_embeddings.{name}." for name in new_inputs))
     wanted = {
         name: name.removeprefix(SAMPLER) for name in model.state_dict() if not name.startswith(unpublished)
@@ -68,6 +70,7 @@ def load_backbone(
 def _load_tokenizers(model: nn.Module, architecture: str, weights: Path | None) -> None:
     """Load the tokenizer of each modality that in-line TiM generates or encodes."""
     names = [name for name in model.state_dict() if TOKENIZER.match(name)]
+    # each tokenizer once, in the model's order; the walrus keeps the match that let a name in
     for key in dict.fromkeys(match.group(1) for name in names if (match := TOKENIZER.match(name))):
         path = tokenizer_file(architecture, TOKENIZED[key], weights)
         prefix = f"tokenizer.tok_{key}@224."
@@ -80,8 +83,10 @@ def find_source(architecture: str) -> GeneratorSource | None:
 
     This loads the installed plug-ins, which register their backbones with TerraTorch.
     """
+    # the catalog lists generators; backbones of a size share their network's file
     wanted = f"{architecture.removesuffix('_tim')}_generate"
     plugins = (point.name for point in entry_points(group=ENTRY_POINT_GROUP))
+    # lazy: a plug-in is imported only if no published generator fits
     sources = (find_generator(name) for name in (*PUBLISHED, *plugins))
     return next((source for source in sources if source.architecture == wanted), None)
 

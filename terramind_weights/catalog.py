@@ -49,6 +49,7 @@ class UnknownGeneratorError(AugmentStoreError, KeyError):
     """No generator of that name is known, or it does not make the modality asked for."""
 
     def __str__(self) -> str:
+        # KeyError's own text is the message's repr, in quotes
         return str(self.args[0])
 
 
@@ -143,6 +144,7 @@ def find_generator(name: str) -> GeneratorSource:
     if name in PUBLISHED:
         return PUBLISHED[name]
     check_generator(name)
+    # exactly one: which of two packages with one name is meant cannot be known
     [point] = entry_points(group=ENTRY_POINT_GROUP, name=name)
     source: GeneratorSource = point.load()
     return source

@@ -51,7 +51,9 @@ class Checkpoint:
             WeightsError: If it is missing or damaged, or holds no network of a TerraTorch task.
         """
         whole: Mapping[str, Any] = read_checkpoint(path)
+        # Lightning keeps tensors under a key of their own, beside optimizers and loops
         state = whole.get("state_dict", whole)
+        # a file from elsewhere may have anything there; the check below then refuses it
         named = state.items() if isinstance(state, Mapping) else ()
         tensors = {
             name: value
@@ -62,6 +64,7 @@ class Checkpoint:
             raise WeightsError(
                 f"{path}: no tensors named {NETWORK}…; expected a checkpoint that TerraTorch's task has saved"
             )
+        # Lightning saves optimizers with every checkpoint but those of weights alone
         return cls(path, tensors, "optimizer_states" in whole)
 
 
@@ -86,6 +89,7 @@ def check_fit(
     path: Path,
     own: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
+    # str of a text is that text: by default the names are the same
     theirs: Callable[[str], str] = str,
     may_lack: Callable[[str], bool] = lambda _: False,
 ) -> None:
@@ -108,6 +112,7 @@ def check_fit(
         if other is not None and other.shape != tensor.shape:
             found, expected = tuple(other.shape), tuple(tensor.shape)
             raise MisfitError(path, f"tensor {theirs(name)} has shape {found}, expected {expected}")
+    # sorted, since a set has another order in each run and the message names the first
     surplus = sorted(set(given) - {theirs(name) for name in own})
     if surplus:
         raise MisfitError(path, f"tensor {surplus[0]} has no place in this model")

@@ -17,9 +17,11 @@ def without_weights() -> Iterator[None]:
     reads some of them while it builds. Ties between parameters are kept.
     `terramind_weights.verified_loading.load_proven` fills the parameters.
     """
+    # every module registers its parameters by it, whoever builds the module
     register = nn.Module.register_parameter
 
     def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        # one on meta already is registered again to tie it, and must stay the same object
         if param is not None and not param.is_meta:
             param = nn.Parameter(param.detach().to("meta"), requires_grad=param.requires_grad)
         register(self, name, param)

@@ -33,11 +33,14 @@ def load_proven(
     """
     wanted = names if names is not None else {name: name for name in module.state_dict()}
     own = module.state_dict(keep_vars=True)  # tied tensors are the same object
+    # in the module's type, to which loading converts: the comparison below is of equal types
     expected = {ours: _find(ours, wanted, own, state, origin).to(own[ours].dtype) for ours in wanted}
     if any(own[ours].is_meta for ours in wanted):
         _assign(module, expected, own, origin)
     else:
+        # with `names` the rest of the module is not in `expected`, and no error
         module.load_state_dict(expected, strict=names is None)
+    # read again: after `_assign`, the module holds other objects than those in `own`
     loaded = module.state_dict()
     for ours, theirs in wanted.items():
         if loaded[ours].is_meta or not torch.equal(loaded[ours].cpu(), expected[ours]):
@@ -52,14 +55,17 @@ def _assign(
     Raises:
         WeightsError: If the file has different ones for tensors that are tied.
     """
+    # assign: parameters on meta have no memory that values could be copied into
     module.load_state_dict(dict(expected), strict=False, assign=True)
     for ours in expected:
+        # `own` is of before the loading, which has given each name of a tie its own tensor
         first = next(other for other in expected if own[other] is own[ours])
         if first == ours:
             continue
         if not torch.equal(expected[ours], expected[first]):
             raise WeightsError(f"{origin}: tensor {ours} differs from {first}, to which it is tied")
         folder, _, name = ours.rpartition(".")
+        # both names lead to one parameter again, as the network was built
         setattr(module.get_submodule(folder), name, module.get_parameter(first))
 
 
@@ -86,6 +92,7 @@ def _find(
 def sha256_of_tensors(module: nn.Module) -> str:
     """SHA-256 over a module's tensors, names and shapes, for weights that do not come from a file."""
     state = hashlib.sha256()
+    # sorted: the digest must not depend on the order in which modules were built
     for name, tensor in sorted(module.state_dict().items()):
         state.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
         state.update(tensor.detach().cpu().contiguous().numpy().tobytes())

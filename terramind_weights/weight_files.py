@@ -50,6 +50,7 @@ def _download(file: WeightFile) -> Path:
 
     repo_id, filename = str(file.repo_id), file.filename
     try:
+        # the cache first: a file that is there needs no network
         with contextlib.suppress(LocalEntryNotFoundError):
             return Path(hf_hub_download(repo_id, filename, local_files_only=True))
         # Asked once: without a network, hf_hub_download itself would retry for half a minute. Where the Hub answers,
@@ -88,6 +89,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
+        # weights_only: the unpickler makes tensors and plain values, and runs nothing of the file
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpicklers raise anything on a damaged file; all mean the same
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -101,6 +103,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _cut_short(path: Path) -> str:
     """Say how much of a published file is there, if it was cut short."""
+    # a name that is not published has size 0, and is never called cut short
     size, _ = PUBLISHED_FILES.get(path.name, (0, ""))
     found = path.stat().st_size
     return f": it holds {found:,} of the published {size:,} bytes" if found < size else ""

@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     request = _request(args)
     made = cut(request)
     sys.stdout.write("".join(f"{line}\n" for line in _report(request, made)))
+    # without a single chip the next command would fail, so a script stops here
     return 0 if made.chips else 1
 
 
@@ -92,6 +93,7 @@ def _report(request: CutRequest, made: CutResult) -> list[str]:
     lines += _bare(made.edges, request)
     lines += [f"{name}: {pluralize(len(ids), 'chip')}" for name, ids in made.splits.items()]
     if count:
+        # `audit` checks inputs; MASK, LULC and NDVI are references beside them
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
         lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")
     return lines
@@ -99,6 +101,7 @@ def _report(request: CutRequest, made: CutResult) -> list[str]:
 
 def _bare(edges: Iterable[UncoveredStrip], request: CutRequest) -> Iterator[str]:
     """Yield a line for edges alike."""
+    # equal strips at the lower and the right edge are told in one line
     names: dict[tuple[int, bool, int | None], list[str]] = {}
     for edge in edges:
         names.setdefault((edge.pixels, edge.whole, edge.size), []).append(edge.name)
@@ -139,6 +142,7 @@ def _rasters(words: Sequence[str]) -> dict[str, Path]:
             raise ChipSetError(f"{word}: expected NAME=FILE, where NAME is one of {', '.join(KNOWN)}")
         if name in rasters:
             raise ChipSetError(f"{word}: {name} appears twice; cut each scene by a command of its own")
+        # a subdataset such as "netcdf:file:band" is GDAL's name for a raster, no path and no URL
         if not _SUBDATASET.match(file):
             check_local(name, Path(file), "only local files are cut; copy it to this machine")
         rasters[name] = Path(file)
@@ -152,10 +156,12 @@ def _shares(words: Sequence[str], block: int | None) -> tuple[float, ...]:
     if not words:
         return ()
     if len(words) == 1 and words[0] in SPLITS:
+        # a split by its name is the share 1, and 0 of the two others
         return tuple(float(name == words[0]) for name in SPLITS)
     try:
         shares = tuple(map(float, words))
     except ValueError:
+        # not numbers: the length check below tells the user what is expected
         shares = ()
     if len(shares) != len(SPLITS):
         raise ChipSetError(

@@ -33,6 +33,7 @@ python -m augment_store export stores/lulc --format footprints --out maps
 """
 
 FORMATS: Final = ("geotiff", "cog", "zarr", "footprints")
+# arrays of all modalities, each name once and in a fixed order: modalities have some in common
 ARRAYS: Final = tuple(
     dict.fromkeys(
         array.name for kind in MAPS.values() for array in kind.all_arrays(probabilities=True, codebooks=1)
@@ -96,6 +97,7 @@ def _export_footprints(
 ) -> str:
     """Write the table of chips; returns what was written, in words."""
     inspector = StoreInspector(store, None, None)
+    # lazy: the maps of one chip at a time are in memory, while its row is made
     chips = map(inspector.statistics, chip_ids)
     tracked = track(chips, "exporting", len(chip_ids), quiet=args.quiet)
     unlocated = write_footprints(args.out / f"{store.path.stem}_footprints.parquet", inspector, tracked)
@@ -107,12 +109,14 @@ def _export(
     store: AugmentStore, chip_ids: Sequence[str], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> str:
     """Write everything; returns what was written, in words."""
+    # a mosaic needs every chip's place first; single chips are taken one by one
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
     count = unlocated = 0
     with ProgressReporter("exporting", len(chip_ids), quiet=args.quiet) as progress:
         for canvas, files in _written(store, canvases, arrays, args):
             count += files
             unlocated += files * (not is_known(canvas.georeference))
+            # the total is in chips, and a mosaic holds several
             progress.advance(len(canvas.corners))
     noun = "group" if args.format == "zarr" else "file"
     return f"{pluralize(count, noun)}{f' ({unlocated} without georeference)' if unlocated else ''}"
@@ -139,6 +143,7 @@ def _write_rasters(
 ) -> int:
     """Write a GeoTIFF for each layer of a canvas, timesteps that are copies left out; returns their number."""
     write = write_cog if args.format == "cog" else write_geotiff
+    # left out only where the timestep is a copy for every chip of the canvas
     own = distinct_timesteps(store, tuple(canvas.corners))
     wanted = [layer for layer in layers(store, arrays) if layer.timestep in own]
     for layer in wanted:

@@ -55,6 +55,7 @@ def render_info(store: AugmentStore) -> RenderableType:
     made = Table("generation spec", "", box=None)
     for key, value in _rows(spec):
         made.add_row(_cell(key), _cell(value))
+    # an entry without a message is shown whole rather than left out
     accepted = [_cell(f"{_kind(entry)}{entry.get('message', entry)}") for entry in audit]
     runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
     return Group(about, "", made, *accepted, *runs)

@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store, the chips, the choice or an output cannot be used.
     """
     store = AugmentStore.open(args.store)
+    # before any map is read: a wrong output path must not cost that time
     for out in filter(None, (args.png, args.html)):
         check_outside(out, store.path)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     asked = _positions(inspector, args)  # before anything is read: an unknown id is told at once
     console = Console()
     drawn = draw(inspector.progress.complete, args.summary_chips, args.seed)
+    # a list, since the summary, --worst and the page each go through it
     seen = list(track(inspector.measure(drawn), "reading maps", drawn.size, quiet=args.quiet))
     chosen = _choose(inspector, seen, asked, args.worst)
     _check_inputs(inspector, chosen)  # of another chip set, every picture and agreement would mislead
@@ -123,6 +125,7 @@ def _choose(
 ) -> list[ChipStatistics]:
     """Return statistics of the chips to show; those of the summary are reused."""
     if worst is not None:
+        # of the chips read anyway: ranking all chips would read every map of a large store
         return sorted(seen, key=lambda entry: entry.doubt, reverse=True)[:worst]
     known = {entry.chip_id: entry for entry in seen}
     ids = [inspector.store.chip_ids[position] for position in asked]
@@ -138,6 +141,7 @@ def _show(
 ) -> None:
 
     if args.html is not None:
+        # before the sheet is written: a refused page must not leave half of the outputs
         _check_number(len(chosen), _MAX_PAGE_CHIPS, "a page")
     if args.png is not None:
         _check_number(len(chosen), MAX_ROWS, "a contact sheet")
@@ -152,6 +156,7 @@ def _show(
         write_page(args.html, inspector, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
         _say(f"{args.html}: page of {pluralize(len(chosen), 'chip')}, {size:.2f} MB")
+    # chips that nobody asked for, drawn by default, are not listed
     if args.ids or args.worst or args.random:
         console.print(chips_table(chosen, "chips asked for"))
 
@@ -177,5 +182,6 @@ def _check_timestep(store: AugmentStore, timestep: int) -> None:
 def _check_inputs(inspector: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:
 
     if inspector.chips is not None:
+        # chips that the chip set lacks cannot tell whether it is the right one
         known = [entry.chip_id for entry in chosen if inspector.has_inputs(entry.chip_id)]
         check_inputs(inspector.store, inspector.chips, known[:_CHECKED_CHIPS])

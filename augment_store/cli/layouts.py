@@ -52,6 +52,7 @@ def _list() -> int:
         sys.stdout.write(f"{layout.name}: {layout.description}\n")
         data = "" if layout.data[0] == "." else f"{layout.data[0]}/"
         inside = {name: image.files for name, image in layout.images.items()} | {"mask": layout.mask}
+        # a layout without masks has no pattern for them
         files = {name: f"{data}{patterns[0]}" for name, patterns in inside.items() if patterns}
         files |= {split: paths[0] for split, paths in layout.splits.items()}
         sys.stdout.writelines(f"  {name:6} {file}\n" for name, file in files.items())
@@ -65,6 +66,7 @@ def _show(name: str) -> int:
     from augment_store.chips.layouts import SHIPPED
     from augment_store.errors import ChipSetError
 
+    # a known name, not any text: it becomes part of a path below
     if name not in SHIPPED:
         raise ChipSetError(f"no layout {name!r} comes with the package; expected one of {', '.join(SHIPPED)}")
     source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")

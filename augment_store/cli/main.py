@@ -48,5 +48,6 @@ COMMANDS: Final = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run `python -m augment_store` and return its exit status."""
+    # chips need no georeference, and rasterio would say so for every file
     filter_warnings([UNPLACED])
     return run_command("augment_store", DESCRIPTION, EXAMPLES, COMMANDS, arguments)

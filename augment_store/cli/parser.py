@@ -108,6 +108,7 @@ def add_commands(
         commands: Subcommands by name.
         arguments: The command line.
     """
+    # the first word that is no option; no option before it takes a word as its value
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
@@ -130,6 +131,7 @@ def run_command(
 ) -> int:
     """Parse a command line with subcommands, run the chosen one guarded, and return the exit status."""
 
+    # parsed within the guard: importing the subcommand takes time in which Ctrl-C may come
     def run() -> int:
         parser = new_parser(program, description, examples)
         add_commands(parser, commands, arguments)
@@ -206,6 +208,7 @@ def add_scenes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGrou
 
 def positive(text: str) -> int:
     """Parse a whole number of at least 1, as an argument's type."""
+    # argparse turns a ValueError into its own message about the argument
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number}; expected at least 1")
@@ -219,6 +222,7 @@ def run_guarded(run: Callable[[], int]) -> int:
         The command's own status; 2 for usage and configuration errors, including a wrong path; 1 if the
         disk fails or nobody reads the output; 130 on Ctrl-C, 143 on SIGTERM, 129 on SIGHUP.
     """
+    # first, since every message below needs a stream that can be written to
     prepare_streams()
     try:
         with signals_as_interrupts():
@@ -230,12 +234,14 @@ def run_guarded(run: Callable[[], int]) -> int:
             isinstance(error, OSError) and error.errno in DISK - _PERMISSION
         )  # a disk that fails is no wrong usage
         return _fail(str(error), 1 if full else 2)
+    # before KeyboardInterrupt, of which it is a kind
     except SignalInterrupt as error:
         return _fail(
             f"stopped by {error}; what is complete is kept, and the same command resumes", error.status
         )
     except KeyboardInterrupt:
         return _fail("interrupted; what is complete is kept, and the same command resumes", 130)
+    # before OSError, of which it is a kind: a reader such as `head` has gone
     except BrokenPipeError:
         discard_output()
         return 1
@@ -243,6 +249,7 @@ def run_guarded(run: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in PATH:
             return _fail(f"{where}{error.strerror}; name another path", 2)
+        # neither the path nor the disk: likely a bug of ours, which its traceback helps to find
         if error.errno not in DISK:
             raise
         remedy = "Check the disk, its space and permissions, and limits (ulimit), then run it again"

@@ -44,6 +44,7 @@ def signals_as_interrupts() -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> NoReturn:
         if os.getpid() != owner:  # a forked worker inherits the handler, but has nothing to clean up
             signal.signal(number, signal.SIG_DFL)
+            # sent again under the default action, it ends the worker as if there were no handler
             os.kill(os.getpid(), number)
         signal.signal(
             number, signal.SIG_IGN
@@ -57,6 +58,7 @@ def signals_as_interrupts() -> Iterator[None]:
         yield
     finally:
         for number in ours:
+            # SIG_IGN was set by `handle`; a handler that other code has set since then stays
             if signal.getsignal(number) in (handle, signal.SIG_IGN):
                 signal.signal(number, signal.SIG_DFL)
 
@@ -67,16 +69,19 @@ def prepare_streams() -> None:
         # a closed descriptor would be given to the next file opened, and libraries print to 1 and 2
         while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
             pass
+        # the loop has stopped at the first descriptor above stderr's, which is not needed
         os.close(opened)
         sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # notebooks and tests put others in their place
+            # a locale of ASCII alone must not end a command at the first other letter
             stream.reconfigure(errors="backslashreplace")
 
 
 def discard_output() -> None:
     """Send further output nowhere once its reader has gone, so that Python's last flush does not fail as well."""
+    # a closed stdout raises ValueError, and one without a descriptor an OSError
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

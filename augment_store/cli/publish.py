@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store is not sound, or the folder or upload fails.
     """
     check_local("store", args.store, "publish copies a local folder; copy the store to this machine first")
+    # wrong options are told before the store is opened and read
     check_license(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
         raise PublishError(
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     store = AugmentStore.open(args.store)
     chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
+    # resolved, since "." and ".." name a folder but are no name for a data set
     publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
     facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push, quiet=args.quiet)
     held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"

@@ -18,6 +18,7 @@ from augment_store.export.sidecars import write_sidecars
 from augment_store.io.files import atomic_raster, atomic_write
 from augment_store.store.writer import AugmentStore
 
+# side of a tile in pixels, as GDAL's COG driver has it by default
 _BLOCK: Final = 512
 
 
@@ -43,6 +44,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
         "blocksize": _BLOCK,
         "overview_resampling": layer.array.resampling,
     }
+    # the COG driver only copies a finished raster, so a plain one is written first
     with MemoryFile() as plain, MemoryFile() as optimized:
         with plain.open(**_profile(canvas, layer)) as source:
             _fill(source, store, canvas, layer)
@@ -84,6 +86,7 @@ def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Lay
         target.write_colormap(1, {entry.value: (*entry.rgb, 255) for entry in layer.array.classes})
         target.update_tags(
             1,
+            # CF's names for classes, for readers that do not look into the files beside the raster
             flag_values=" ".join(str(entry.value) for entry in layer.array.classes),
             flag_meanings=" ".join(entry.flag for entry in layer.array.classes),
         )
@@ -94,6 +97,7 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
     tags = {
         "AREA_OR_POINT": "Area",
         "GENERATOR": store.spec.generator,
+        # sorted, so that equal specs are equal text
         "GENERATION_SPEC": json.dumps(store.spec.to_dict(), sort_keys=True),
         "FINGERPRINT": store.fingerprint,
         "SCENE_ID": canvas.scene_id,
@@ -106,6 +110,7 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
     # a mosaic's chips may have copied different timesteps
     if len(chip_ids) == 1:
         sources = store.read("timestep_source", chip_ids[0])
+        # timesteps whose maps are copies of this one, itself among them
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)
         tags["SERIES_INDEX"] = json.dumps(store.series_index(chip_ids[0], layer.timestep))

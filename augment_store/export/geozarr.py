@@ -61,10 +61,12 @@ def write_zarr(
             mode: Literal["w", "a"] = "w"  # the first array replaces the group
             for array in arrays:  # only one of a mosaic's arrays is in memory
                 dataset = _to_dataset(store, canvas, array)
+                # consolidated once, after the last array, not anew with each
                 dataset.to_zarr(path, group=canvas.name, mode=mode, zarr_format=3, consolidated=False)
                 mode = "a"
             _consolidate(path, canvas.name)
             yield canvas
+    # an OutputError is an OSError too, and names its own path
     except AugmentStoreError:
         raise
     except OSError as error:
@@ -79,6 +81,7 @@ def _open_root(path: Path, store: AugmentStore) -> None:
         spec = {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
         zarr.create_group(path, zarr_format=3, attributes=spec)
     found = zarr.open_group(path, mode="r").attrs.get("fingerprint", "none")
+    # below one root, groups of two stores could not be told apart
     if found != store.fingerprint:
         raise ExportError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
 
@@ -87,9 +90,11 @@ def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Data
     """Return one array of a canvas as stored, with the coordinates and attributes that belong to it."""
     schema = next(schema for schema in map_arrays(store.spec, store.extent) if schema.name == array.name)
     cells, attributes = canvas.cells(array.pixels), dict(schema.attributes)
+    # the store's axes before the pixels, and the canvas's cells instead of a chip's
     values = np.empty((*schema.shape[:-2], *cells), schema.dtype)
     for layer in layers(store, (array,)):
         pixels = canvas.read(store, layer)
+        # [band, y, x] → [y, x] where the array has no axis for its one band
         values[layer.index] = pixels if array.banded else pixels[0]
     if is_known(canvas.georeference):
         # the grid mapping's GeoTransform is of pixels, so the coarser tokens do not refer to it
@@ -98,6 +103,7 @@ def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Data
     located = location_coordinates(canvas.georeference, canvas.shape)
     dataset = xr.Dataset(
         {array.name: (schema.dims[1:], values, attributes)},
+        # an array gets the coordinates of its own axes; the reference system has none and fits all
         {name: entry for name, entry in located.items() if {*entry[0]} <= {*schema.dims}},
         {
             "Conventions": "CF-1.11",
@@ -136,9 +142,11 @@ def _conventions(canvas: Canvas, dims: Sequence[str], pixels: int) -> dict[str, 
             for name, uuid in _UUIDS.items()
         ],
         **({} if code is None else {"proj:code": code}),
+        # the convention wants WKT2, and the store's text may be WKT1
         "proj:wkt2": CRS.from_wkt(canvas.georeference.crs_wkt).to_wkt(version="WKT2_2019"),
         "spatial:dimensions": list(dims),
         "spatial:transform_type": "affine",
+        # an Affine iterates over nine numbers, of which the last three are always 0, 0, 1
         "spatial:transform": list(transform)[:6],
         "spatial:shape": [height, width],
         "spatial:bbox": list(array_bounds(height, width, transform)),

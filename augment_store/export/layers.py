@@ -40,6 +40,7 @@ class Layer:
     def take(self, store: AugmentStore, chip_id: str) -> NDArray[Any]:
         """Read a chip's pixels ``[band, y, x]``."""
         values = store.read(self.array.name, chip_id)[self.index]
+        # [y, x] → [1, y, x]; [band, y, x] stays as it is
         banded: NDArray[Any] = values.reshape(len(self.bands), *values.shape[-2:])
         return banded
 
@@ -75,11 +76,15 @@ def layers(store: AugmentStore, arrays: Sequence[MapArray]) -> Iterator[Layer]:
 def distinct_timesteps(store: AugmentStore, chip_ids: Sequence[str]) -> set[int]:
     """Return the timesteps that were generated, not copied, for any of the chips."""
     return {
-        int(source) for chip_id in chip_ids for source in np.unique(store.read("timestep_source", chip_id))
+        # a generated timestep is its own source, so every source was generated
+        int(source)
+        for chip_id in chip_ids
+        for source in np.unique(store.read("timestep_source", chip_id))
     }
 
 
 def _bands(store: AugmentStore, array: MapArray, sample: int | None, timestep: int) -> tuple[str, ...]:
+    # a list times a bool: the word, or nothing
     words = [f"sample {sample}"] * (sample is not None and store.spec.sampling.samples > 1)
     words += [f"timestep {timestep}"] * (store.extent.timesteps > 1)
     tail = f" ({', '.join(words)})" if words else ""

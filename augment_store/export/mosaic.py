@@ -48,6 +48,7 @@ class Canvas:
 
     def cells(self, pixels: int) -> tuple[int, int]:
         """Return the rows and columns of cells of `pixels` × `pixels`; the last ones may reach beyond the canvas."""
+        # −(−a // b) divides and rounds up
         height, width = (-(-side // pixels) for side in self.shape)
         return height, width
 
@@ -112,6 +113,7 @@ def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
     for scene_id in scene_ids:
         name = _file_name(scene_id)
         check_name(f"{store.path}: scene", name)
+        # the scene that has the name already, or this one if the name was free
         other = taken.setdefault(name, scene_id)
         if other != scene_id:
             raise ExportError(
@@ -122,6 +124,7 @@ def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
 
 def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
     placed = {chip_id: read_entry(store, chip_id).georeference for chip_id in members}
+    # before any offset: in pixels it means something only where all pixels are alike
     _check_one_grid(scene_id, placed)
     first = next(iter(placed.values()))
     # rows and columns relative to the first chip, then to the upper left corner of all
@@ -138,6 +141,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
             f"scene {scene_id}: its chips span {height} × {width} pixels, more than a mosaic may have; "
             "choose neighbouring chips with --ids, or export without --mosaic"
         )
+    # `left` and `top` are 0 or negative: the first chip need not be in the upper left corner
     west, north = first.transform[2] + left * a, first.transform[5] + top * e
     whole = Georeference(first.crs_wkt, (a, 0.0, west, 0.0, e, north))
     return Canvas(_file_name(scene_id), scene_id, corners, (height, width), whole)
@@ -152,6 +156,7 @@ def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
     first = next(iter(placed.values()))
     for chip_id, found in placed.items():
         a, b, _, d, e, _ = found.transform
+        # 1e-6 of a pixel's side adds up to the tolerance of 0.01 pixels over 10,000 pixels
         if b or d or not np.allclose((a, e), (first.transform[0], first.transform[4]), rtol=1e-6):
             raise ExportError(
                 f"scene {scene_id}: chip {chip_id} is rotated or has other pixels than the first chip"

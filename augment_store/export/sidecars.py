@@ -54,6 +54,7 @@ def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:
     band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
     names = ElementTree.SubElement(band, "CategoryNames")
     for entry in classes:
+        # GDAL takes a name's position for its pixel value: TerraMind's legend counts from 0, no gaps
         _text(names, "Category", entry.name)
     table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     for index, (name, kind, usage) in enumerate(_COLUMNS):
@@ -63,6 +64,7 @@ def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:
         _text(column, "Usage", str(usage))
     for index, entry in enumerate(classes):
         row = ElementTree.SubElement(table, "Row", index=str(index))
+        # one value for each of _COLUMNS, in their order
         for value in (entry.value, entry.name, *entry.rgb):
             _text(row, "F", str(value))
     return root

@@ -66,7 +66,9 @@ def write_sheet(path: Path, inspector: StoreInspector, views: Sequence[ChipView]
     Raises:
         OutputError: If the file cannot be written.
     """
+    # drawn in memory, so that the file is then written whole or not at all
     buffer = io.BytesIO()
+    # saved within the context too, since text is laid out only then
     with mpl.rc_context(_STYLE):
         draw_sheet(inspector, views, timestep).savefig(buffer, format="png", dpi=_DPI, facecolor="white")
     atomic_write(path, [buffer.getvalue()])
@@ -81,6 +83,7 @@ def draw_sheet(inspector: StoreInspector, views: Sequence[ChipView], timestep: i
     height, width = (_CELL * min(side / min(shape), _MAX_LENGTH) for side in shape)
     size = (len(columns) * width + _MARGINS[0], len(rows) * height + _MARGINS[1])
     figure = Figure(figsize=size, layout="compressed")  # close together, though pictures keep their shape
+    # squeeze=False: [row, column] for a single chip too
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, view, row in zip(axes, views, rows, strict=True):
         for ax, name in zip(line, columns, strict=True):
@@ -109,6 +112,7 @@ def _pictures(view: ChipView, inspector: StoreInspector) -> dict[str, NDArray[np
     pictures = {name: picture for name, picture in found.items() if picture is not None}
     for sample, picture in enumerate(view.maps[:_MAX_SAMPLES]):
         pictures[_map_name(inspector, sample)] = picture.pixels()
+    # [sample, y, x] → [y, x]: of sample 0, whose map is in the first column of maps
     pictures["token probability"] = color_confidence(view.token_probability[0])
     if view.confidence is not None:
         pictures["confidence"] = color_confidence(view.confidence[0])
@@ -122,12 +126,14 @@ def _show(ax: Axes, picture: NDArray[np.uint8] | None) -> None:
     if picture is None:
         ax.text(0.5, 0.5, "none", ha="center", va="center", color=_QUIET, transform=ax.transAxes)
     else:
+        # smoothing would show colors that belong to no class
         ax.imshow(picture, interpolation="nearest")
 
 
 def _describe(ax: Axes, view: ChipView) -> None:
     """Write a chip's name and numbers to the left of its row, and draw a scale bar into its first picture."""
     facts = view.statistics
+    # a measure that does not apply is NaN, and gets no line
     known = [(key, facts.measures[key]) for key in MEASURES if np.isfinite(facts.measures[key])]
     name = textwrap.wrap(facts.chip_id, _NAME_LETTERS)
     lines = [*filter(None, [facts.split]), *(f"{key} {value:.2f}" for key, value in known)]
@@ -154,6 +160,7 @@ def _describe(ax: Axes, view: ChipView) -> None:
 
 def _round_length(most: float) -> float:
     """Return the longest of 1, 2, 5, 10, 20 … m that is at most `most`, at least 1 m."""
+    # as many powers of ten as `most` has digits: the next one is larger than it
     steps = (step * 10.0**power for power in range(len(str(int(most)))) for step in (1, 2, 5))
     return max((step for step in steps if step <= most), default=1.0)
 

@@ -60,6 +60,7 @@ def _row(inspector: StoreInspector, chip: ChipStatistics) -> dict[str, Any]:
     if kind.continuous:
         values = {"mean": chip.mean_value}
     else:
+        # flags are names without spaces and slashes, for which a query would need quotes
         values = {f"share_{c.flag}": float(chip.shares[c.value]) for c in kind.legend}
     return {
         "chip_id": chip.chip_id,

@@ -49,6 +49,7 @@ def write_page(
     Raises:
         OutputError: If the file cannot be written.
     """
+    # a generator: the page is never in memory as a whole
     atomic_write(path, (part.encode() for part in _parts(inspector, seen, chosen, timestep)))
 
 
@@ -67,6 +68,7 @@ def _chips(inspector: StoreInspector, chosen: Sequence[ChipStatistics], timestep
     yield "[\n"
     for position, statistics in enumerate(chosen):
         chip = _chip(view_chip(inspector, statistics, timestep), inspector)
+        # JSON takes no comma after the last entry, so it goes before each but the first
         yield (",\n" if position else "") + as_json(chip)
     yield "\n]"
 
@@ -91,6 +93,7 @@ def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: 
         "classes": as_legend(inspector.kind.legend),
         "measures": MEASURES,
         "groups": [_group(group) for group in average_by_split(seen)],
+        # pairs of a flag and its number of chips, the most frequent first
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
         "wrong": sum(bool(entry.flags) for entry in seen),
     }
@@ -115,6 +118,7 @@ def _chip(view: ChipView, inspector: StoreInspector) -> dict[str, Any]:
         "split": facts.split,
         "shares": _shares(facts.shares),
         "measures": _finite(facts.measures),
+        # the page sorts by one number: flags, plus the mean lack of confidence, at most 1
         "doubt": sum(facts.doubt),
         "mean": _number(facts.mean_value),
         "flags": facts.flags,

@@ -79,8 +79,10 @@ class References:
         # without a mask, a raster of TerraMind's own classes (TerraMesh has them) is the reference
         path = self.chips.path(chip_id, self.kind.name)
         codes = read_labels(path).labels
+        # before the codes are checked: no data is no class of the legend, and no error
         labels = np.where(np.isin(codes, self.kind.modality.nodata), IGNORED_LABEL, codes)
         _check_codes(labels, self.kind.legend, path)
+        # both sides have TerraMind's own classes, so nothing is translated
         return _labelled(labels, self.kind.legend, lambda values: values.astype(np.int64))
 
     def _values(self, chip_id: str, kind: ContinuousMap) -> Reference | None:
@@ -91,16 +93,19 @@ class References:
         values = native(raster, INPUT_MODALITIES[kind.source], unit=unit, offset=offset)
         # packed as the store packs them, so that rounding is no disagreement
         stored = kind.store(values if kind.derive is None else kind.derive(values))
+        # [time, 1, y, x] → [time, y, x], as a store has maps of one band
         stored = stored if kind.banded else stored[:, 0]
 
         def compare(maps: NDArray[Any]) -> float:
             there = stored != VALUE_FILL
             # a pixel of several bands counts where every band has a value
             there = there.all(axis=-3) if kind.banded else there
+            # [sample, time, …] with [time, …]: the reference is repeated for every sample
             agreed = kind.same(maps, stored)
             valid = np.broadcast_to(there, agreed.shape)  # over samples
             return float(agreed[valid].mean()) if valid.any() else np.nan
 
+        # the first timestep is what is shown; the agreement is over all of them
         return Reference(MapPicture.from_values(kind, stored[0]), compare)
 
 
@@ -176,6 +181,7 @@ class OtherMaps:
             both = min(len(maps), len(values))  # as many samples as both have
             return float(kind.same(maps[:both], values[:both]).mean())
 
+        # [sample, time, …] → […]: of sample 0, at the timestep that is shown
         return Reference(MapPicture.from_values(kind, values[0, self._timestep]), compare)
 
 
@@ -203,6 +209,7 @@ def _labelled(
     counted = labels != IGNORED_LABEL
 
     def compare(values: NDArray[Any]) -> float:
+        # [sample, time, y, x] → [sample, time, pixel]: only pixels that have a label
         return float((translate(values) == labels)[..., counted].mean()) if counted.any() else np.nan
 
     codes = np.where(counted, labels, NO_CODE).astype(np.uint8)

@@ -56,6 +56,7 @@ class ChipStatistics:
     def doubt(self) -> tuple[int, float]:
         """Key to sort chips by: more flags first, then the larger mean lack of confidence and agreement."""
         names = ("confidence", "samples", "timesteps", "reference")
+        # a measure that does not apply is NaN, and casts no doubt
         known = [1 - self.measures[name] for name in names if np.isfinite(self.measures[name])]
         return len(self.flags), float(np.mean(known)) if known else 0.0
 
@@ -86,6 +87,7 @@ def chip_measures(maps: ChipMaps, kind: GeneratedMap, reference: Reference | Non
         "token": float(maps.token_probability.mean()),
         "entropy": entropy(class_shares(maps.values, kind)),
         "samples": agreement(maps.values, kind),
+        # [sample, time, …] → [time, sample, …], since pairs are of the first axis
         "timesteps": agreement(maps.values[:, distinct].swapaxes(0, 1), kind),
         "reference": np.nan if reference is None else reference.agreement(maps.values),
     }
@@ -95,12 +97,14 @@ def class_shares(values: NDArray[Any], kind: GeneratedMap) -> NDArray[np.float64
     """Return the share of each class ``[class]`` among the pixels that have a value; zeros where none has."""
     # the last count is of pixels without a value, which no share is of
     counts = np.bincount(kind.codes(values).ravel(), minlength=NO_CODE + 1)[: len(kind.legend)]
+    # a chip without any value has zeros instead of a division by zero
     shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
     return shares
 
 
 def entropy(shares: NDArray[np.float64]) -> float:
     """Return the Shannon entropy of shares in bits: 0 for one class, log2(n) for n equal ones."""
+    # 0 · log2(0) counts as 0, but NumPy has −inf and NaN there
     present = shares[shares > 0]
     return float(-(present * np.log2(present)).sum()) + 0.0  # turns -0.0 into 0.0
 

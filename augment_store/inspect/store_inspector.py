@@ -92,6 +92,7 @@ class StoreInspector:
         """Say whether masks could be references of the maps."""
         if self.chips is None or self._against is not None or self.kind.continuous:
             return False
+        # one chip stands for all: a look at every file takes long, above all at a URL
         return has_mask(self.chips, self.chips.ids[0])
 
     @property
@@ -158,6 +159,7 @@ def average_by_split(statistics: Sequence[ChipStatistics]) -> list[Group]:
     # chips of no split have the empty name, and come last
     names = sorted({entry.split for entry in statistics}, key=("train", "val", "test", "").index)
     groups = [_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
+    # beside a single split, "all" would have the same numbers
     return groups if len(groups) == 1 else [_group("all", statistics), *groups]
 
 
@@ -168,5 +170,6 @@ def _group(name: str, members: Sequence[ChipStatistics]) -> Group:
 
 
 def _mean(values: Sequence[float]) -> float:
+    # NaN: the measure does not apply to a chip; NumPy would warn of a mean over none
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else np.nan

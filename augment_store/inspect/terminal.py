@@ -29,6 +29,7 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
         inspector: The store.
         seen: Statistics of the chips that the summary covers.
     """
+    # soft_wrap: rich breaks no line, so a long path can be copied
     console.print(_title(inspector, len(seen)), soft_wrap=True)
     groups = average_by_split(seen)
     console.print(_shares_table(inspector.kind, groups))

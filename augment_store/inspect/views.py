@@ -65,8 +65,10 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
     entry = read_entry(store, chip_id)
     maps = inspector.maps(chip_id)
     confidence = (
+        # [sample, time, y, x] → [sample, y, x], from bytes to 0..1
         None if maps.confidence is None else maps.confidence[:, timestep].astype(np.float64) * SHARE_SCALE
     )
+    # [sample, time, ty, tx] → [sample, ty, tx], which `by_pixel` spreads over pixels below
     probability = maps.token_probability[:, timestep].astype(np.float64)
     tokens = store.read(TOKENS, chip_id)[:, timestep] if TOKENS in store.map_names else None
     # of several codebooks, the first is shown
@@ -113,5 +115,6 @@ def draw_first(
     if name is None:
         return None
     raster = chips.raster(chip_id, name)
+    # the offset is left out: pictures are stretched over their own range
     unit, _ = units_on_disk(name, chips.layout, inputs)
     return draw_input(at_timestep(raster, timestep), name, unit=unit)

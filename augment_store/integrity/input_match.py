@@ -89,6 +89,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
 def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
     """Return the remedy; the command that made the store would be refused if the chips differ."""
     command = last_command(store.history) or ""
+    # only where all chips have this reason: for a mixture, the advice would be half wrong
     if set(found.values()) == {Mismatch.PENDING}:
         return f"Generate them with: {command or 'the python -m generate command that made the store'}"
     if set(found.values()) == {Mismatch.DAMAGED}:
@@ -108,6 +109,7 @@ def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
         OtherChipsError: If it holds none of the store's.
     """
     chips = ChipSet.open(root, layout)
+    # one common id is enough: either side may hold more chips than the other
     if store.chip_ids.positions().keys().isdisjoint(chips.ids):
         raise OtherChipsError(
             f"{root}: holds none of the store's chips (it has {chips.ids[0]!r} …, the store "
@@ -125,8 +127,10 @@ def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -
         OtherChipsError: If every chip that can be compared has another digest.
     """
     inputs = generator_inputs(store)
+    # a digest is over all inputs, so with one missing there is nothing to compare
     present = [i for i in chip_ids if all(chips.has(i, name) for name in inputs)]
     found = {i: find_mismatch(store, chips.read(i, inputs)) for i in present}
     differing = {chip_id: what for chip_id, what in found.items() if what is not None}
+    # some changed files are for `verify` to find; if all differ, it is another chip set
     if len(differing) == len(present):
         check_same(store, chips, differing)

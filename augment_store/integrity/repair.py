@@ -27,25 +27,31 @@ def repair_store(
     Returns:
         Number of chips set back.
     """
+    # gone through more than once, while `verify_store` gives an iterator
     found = list(problems)
     columns = [problem for problem in found if problem.array]
     for problem in columns:
         if problem.array == "state":  # unreadable, and the fill value says pending
             store.clear_column(problem.array, problem.positions)
+    # columns that announcing a chip writes anew, so no map is lost for their sake
     announced = {schema.name for schema in store.schemas() if schema.role in {Role.ENTRY, Role.ID}}
     positions = {p for problem in found if problem.array not in announced for p in problem.positions}
+    # in the store's order, by which `_provable_ids` tries ids by their rank
     lost = sorted(p for problem in columns if problem.array == "chip_id" for p in problem.positions)
     restored = _provable_ids(store, lost, scenes or {}) if lost else {}
+    # nobody can ask for the maps of a chip without an id, so they are made again
     positions.update(set(lost).difference(restored))
     # before anything is cleared: killed in between, nothing cleared is said to be complete
     store.reset(sorted(positions))
     for problem in columns:
         if problem.array == "chip_id":
+            # the positions of such a problem are one whole object, so no other id is overwritten
             store.write_ids(range(min(problem.positions), max(problem.positions) + 1), restored)
         else:
             store.clear_column(problem.array, problem.positions)
     store.remove_partial_writes()
     store.renew_ids()
+    # last, since it repeats what the arrays' own metadata says by now
     store.consolidate()
     return len(positions)
 
@@ -58,6 +64,7 @@ def _provable_ids(store: AugmentStore, positions: Sequence[int], scenes: Mapping
     """
     kept = {chip_id for chip_id in store.chip_ids if chip_id}
     missing = [chip_id for chip_id in scenes if chip_id not in kept]
+    # not strict: chips that were never announced are missing as well
     ranked = dict(zip(positions, missing, strict=False))
     by_scene: dict[str, list[str]] = {}
     for chip_id in missing:
@@ -67,6 +74,7 @@ def _provable_ids(store: AugmentStore, positions: Sequence[int], scenes: Mapping
         wanted = lost.intersection(chunk)
         try:
             column = store.values("scene_id", slice(chunk.start, chunk.stop)) if wanted else ()
+            # by position: the id of its rank, then those of the scene that the column still names
             candidates = {p: [ranked.get(p, ""), *by_scene.get(column[p - chunk.start], ())] for p in wanted}
             proven |= _prove(store, chunk, candidates)
         except StoreError:
@@ -77,8 +85,10 @@ def _provable_ids(store: AugmentStore, positions: Sequence[int], scenes: Mapping
 def _prove(store: AugmentStore, chunk: range, candidates: Mapping[int, Sequence[str]]) -> dict[int, str]:
     """Return the first candidate of each position that its entry's digest proves; a round tries one of each."""
     proven: dict[int, str] = {}
+    # default: a chunk that lost no id has no candidates at all
     for number in range(max(map(len, candidates.values()), default=0)):
         tried = {p: ids[number] for p, ids in candidates.items() if p not in proven and number < len(ids)}
+        # `rows` skips a chip whose id is empty, and with it every position not tried
         found = rows(store, chunk, [tried.get(position, "") for position in chunk])
         proven |= {position: entry.chip_id for position, entry, intact in found if intact}
     return proven

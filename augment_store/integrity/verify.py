@@ -74,6 +74,7 @@ def verify_store(
         return  # what follows reads arrays that must be as the schema says
     yield from _consolidated_problems(store)
     total = store.total
+    # ascending either way, as the binary search below needs it
     drawn = range(total) if random is None else draw(np.arange(total), random, seed).tolist()
     damaged, nameless = False, []
     for positions in id_objects(store):
@@ -83,8 +84,10 @@ def verify_store(
             damaged = True
             yield lost
     for positions in entry_objects(store):
+        # the digest of an entry is over its id too, so without ids none can be checked
         found = list(_entry_problems(store, positions, named=not _any_overlap(positions, nameless)))
         yield from found
+        # `array` is set if a column cannot be read; a wrong digest alone stops nothing
         damaged |= any(problem.array for problem in found)
     yield from () if nameless else _id_problems(store)
     for shard, positions in enumerate(store.shards()):
@@ -92,9 +95,11 @@ def verify_store(
         yield from found
         damaged |= bool(found)
         looked = drawn[bisect_left(drawn, positions.start) : bisect_left(drawn, positions.stop)]
+        # a shard with damaged columns is reported as a whole, not once more for each chip
         if not found and not _any_overlap(positions, nameless):
             yield from _shard_problems(store, shard, positions, looked)
         on_checked(len(looked))
+    # the comparison reads ids, states and digests, which must all be there
     if chip_set is not None and not damaged:
         yield from _chip_set_problems(store, chip_set, drawn, on_checked)
 
@@ -125,6 +130,7 @@ def changed_chips(
     looked = range(len(store.chip_ids)) if positions is None else positions
     complete = store.values("state", slice(0, len(store.chip_ids))) == State.COMPLETE
     present = set(chip_set.ids)
+    # by id, whatever the store's order, so that problems are easy to look up
     chips = sorted(store.chip_ids[p] for p in looked if complete[p] and store.chip_ids[p] in present)
     inputs = generator_inputs(store)
 
@@ -141,6 +147,7 @@ def changed_chips(
             return Mismatch.DAMAGED
 
     changed: dict[str, Mismatch] = {}
+    # threads are enough: reading waits for files, and hashing releases Python's lock
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(chips), COMPARED_AT_ONCE):  # a million chips are not all queued at once
             lot = chips[start : start + COMPARED_AT_ONCE]
@@ -179,8 +186,10 @@ def _consolidated_problems(store: AugmentStore) -> Iterator[Problem]:
         copies = consolidated.pop("metadata")
         names = {schema.name for schema in store.schemas()}
         own = {name: load_json(read_text(store.path / name / "zarr.json")) for name in names}
+        # both ways: arrays that only the copy knows, and those that it lacks
         differing = sorted(name for name in {*copies, *own} if copies.get(name) != own.get(name))
         differing += ["its kind"] if consolidated != {"kind": "inline", "must_understand": False} else []
+    # damaged JSON may be of any form, which using it finds out
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         differing = [f"({type(error).__name__})"]
     if differing:
@@ -230,6 +239,7 @@ def _unreadable(
     except StoreError as error:
         return Problem(str(error), tuple(positions), schema.name)
     where = f"of chips {positions.start} to {positions.stop - 1}"
+    # Zarr reads a missing object as fill values without an error, so its file is looked for
     if needed and not store.has_object(schema.name, positions.start):
         return Problem(f"array {schema.name}: the chunk {where} is missing", tuple(positions), schema.name)
     return None
@@ -240,6 +250,7 @@ def _is_written(store: AugmentStore, positions: range) -> bool:
     try:
         return bool((store.values("state", _slice(positions)) != State.PENDING).any())
     except StoreError:
+        # `_unreadable` reports a damaged `state` as a problem of its own
         return False
 
 
@@ -260,6 +271,7 @@ def _shard_problems(
             yield Problem(
                 f"{name}: state {state} is invalid; expected one of {[int(s) for s in State]}", (position,)
             )
+    # states are checked for every chip, maps for those drawn
     complete = sorted({*complete} & {*looked})
     for array in store.spec.arrays:
         yield from _map_problems(store, array, shard, complete)
@@ -292,6 +304,7 @@ def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
 
 def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int16]) -> str:
     """Name the timestep that is not the copy that `sources` says it is, empty if all are."""
+    # [sample, time, …] → [time, sample, …]; without samples the time is first already
     in_time = np.moveaxis(values, array.time_axis, 0)
     for timestep, source in enumerate(sources.tolist()):
         known = 0 <= source < len(in_time)  # `_source_problems` reports the others
@@ -303,8 +316,10 @@ def _copy_problem(array: MapArray, values: NDArray[Any], sources: NDArray[np.int
 def _source_problems(store: AugmentStore, positions: range, complete: Sequence[int]) -> Iterator[Problem]:
     """Check that a timestep only stands for those with the same input digest."""
     columns = (store.values(name, _slice(positions)) for name in ("timestep_source", "input_digest"))
+    # by position: a chip's timestep_source and input_digest
     rows = dict(zip(positions, zip(*columns, strict=True), strict=True))
     for position in complete:
+        # `read` compares with the digest, which `values` above does not
         for name in ("timestep_source", "input_digest", "series_index"):
             try:
                 store.read(name, store.chip_ids[position])
@@ -314,6 +329,7 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
         shown = f"chip {store.chip_ids[position]}: timestep_source {source.tolist()}"
         if source.min() < 0 or source.max() >= store.extent.timesteps:
             yield Problem(f"{shown} is outside the {store.extent.timesteps} timesteps", (position,))
+        # [time, …]: each timestep's digests against those of the timestep it is a copy of
         elif not np.array_equal(digests, digests[source]):
             yield Problem(f"{shown} joins timesteps of different input", (position,))
 
@@ -322,6 +338,7 @@ def _series_problems(store: AugmentStore, positions: range, complete: Sequence[i
     """Check that a series is taken in its order; a file of one timestep stands for each."""
     rows = dict(zip(positions, store.values("series_index", _slice(positions)), strict=True))
     for position in complete:
+        # rows[position] is [input, time]
         for taken, row in zip(store.spec.inputs, rows[position], strict=True):
             if not in_order(row):
                 yield Problem(

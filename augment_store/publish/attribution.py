@@ -41,6 +41,7 @@ def check_license(license_id: str) -> None:
     Raises:
         PublishError: If it is not.
     """
+    # the form of an SPDX identifier; whether SPDX lists it is not looked up
     if not re.fullmatch(r"[A-Za-z0-9.+-]+", license_id):
         raise PublishError(
             f"--license {license_id!r}: expected an SPDX identifier such as CC-BY-4.0 (https://spdx.org/licenses)"

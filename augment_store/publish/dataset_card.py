@@ -28,6 +28,7 @@ def write_card(facts: StoreFacts) -> str:
 def _header(facts: StoreFacts) -> DatasetCardData:
     spec = facts.spec
     return DatasetCardData(
+        # Hugging Face has SPDX's identifiers in lower case
         license=facts.publication.license_id.lower(),
         annotations_creators="machine-generated",
         pretty_name=facts.publication.name,
@@ -49,6 +50,7 @@ def _first(facts: StoreFacts) -> Iterator[str]:
 def _content(facts: StoreFacts) -> Iterator[str]:
     spec, extent = facts.spec, facts.spatial_extent
     sampling = spec.sampling
+    # text is escaped: names of plug-ins and reference systems could hold Markdown
     rows = {
         "generator": escape_markdown(spec.generator)
         + (", random weights" if spec.weights == "random" else ""),
@@ -90,6 +92,7 @@ def _trust(facts: StoreFacts) -> Iterator[str]:
     yield "| measure | mean |"
     yield "|---|---|"
     for name, label in MEASURES.items():
+        # "#" below keeps zeros at the end, so that every mean has three digits
         value = facts.measures[name]
         yield f"| {label} | {f'{value:#.3g}' if isfinite(value) else '–'} |"
     yield ""

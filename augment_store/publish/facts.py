@@ -116,6 +116,7 @@ def read_facts(
     store = inspector.store
     return StoreFacts(
         publication=publication,
+        # resolved, so that a store opened as "." has a name
         folder=store.path.resolve().name,
         spec=store.spec,
         chip_shape=store.extent,
@@ -123,6 +124,7 @@ def read_facts(
         chips=len(store.chip_ids),
         scenes=len({entry.scene_id for entry in iter_entries(store)}),
         spatial_extent=read_extent(store),
+        # the first group is of all chips, also where there is only one
         measures=average_by_split(chips)[0].measures,
         shares=class_shares(store),
         audit=tuple(str(finding.get("message", finding)) for finding in store.audit),
@@ -150,7 +152,9 @@ def read_extent(store: AugmentStore) -> SpatialExtent:
             sides.add(None if side is None else round(side, 6))
     if not corners:
         return SpatialExtent(0, None, (), None)
+    # pairs by corner → all longitudes, and all latitudes
     longitudes, latitudes = zip(*corners, strict=True)
+    # chips on both sides of the antimeridian get a box around the whole globe
     box = (min(longitudes), min(latitudes), max(longitudes), max(latitudes))
     return SpatialExtent(
         chips, box, tuple(sorted(filter(None, systems))), sides.pop() if len(sides) == 1 else None

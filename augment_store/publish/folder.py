@@ -61,8 +61,10 @@ def publish(
     """
     check_outside(out, store.path)
     with atomic_folder(out) as draft:
+        # within the draft's block, which refuses a taken folder before this long check begins
         check_sound(store, chips, quiet=quiet)
         inspector = StoreInspector(store, chips, table)
+        # by position: a sound store has an id and maps for each
         chips_measured = inspector.measure(range(len(store)))
         measured = list(track(chips_measured, "measuring", len(store), quiet=quiet))
         date = datetime.now(UTC).date().isoformat()
@@ -104,7 +106,9 @@ def _copy(store: AugmentStore, folder: Path) -> None:
     for file in _own_files(source, [schema.name for schema in store.schemas()]):
         target = folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # contents alone: permissions and times are this machine's affair
         shutil.copyfile(file, target)
+    # in the copy only; the store itself keeps its history whole
     AugmentStore.open(folder, mode="r+").write_history(without_places(store.history))
 
 
@@ -118,6 +122,7 @@ def _own_files(source: Path, arrays: Iterable[str]) -> Iterator[Path]:
     yield _regular(source / "zarr.json")
     for name in arrays:
         for parent, folders, files in os.walk(_not_linked(source / name)):
+            # os.walk lists links to folders but does not enter them, so a copy would lack their files
             for entry in folders:
                 _not_linked(Path(parent) / entry)
             for entry in files:

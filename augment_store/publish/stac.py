@@ -30,6 +30,7 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
 
     A store knows no dates, so the temporal extent is open on both sides.
     """
+    # STAC requires an extent in space, also where none is known
     box = facts.spatial_extent.box or _WORLD
     nowhere = (
         ""
@@ -68,6 +69,7 @@ def _provider(facts: StoreFacts) -> pystac.Provider:
         description="The software that generated the maps; who ran it is not recorded.",
         roles=[pystac.ProviderRole.PROCESSOR],
         extra_fields={
+            # "model output", as the processing extension defines its levels
             "processing:level": "L4",
             "processing:lineage": facts.lineage,
             "processing:software": dict(facts.spec.versions),
@@ -103,6 +105,7 @@ def _classes(spec: GenerationSpec) -> list[Classification]:
             value=entry.value,
             name=entry.flag,
             title=entry.name,
+            # six hexadecimal digits without "#", as the extension wants them
             color_hint="{:02X}{:02X}{:02X}".format(*entry.rgb),
         )
         for entry in spec.map.legend

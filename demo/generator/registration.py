@@ -87,6 +87,7 @@ def read_network(path: Path) -> dict[str, torch.Tensor]:
     Returns:
         Every tensor of `TerraMind` as float32.
     """
+    # the shipped files are in half precision, to be small
     state = {key: value.float() for key, value in load_file(path).items()}
     tied = {
         key.replace("token_emb", "to_logits"): value
@@ -127,6 +128,7 @@ def terramind_demo_generate(
     if (path := _network_file(pretrained, ckpt_path)) is not None:
         state = read_network(path)
         network = model.sampler.model
+        # by the network's keys: it has the modalities asked for, while the file has all
         network.load_state_dict({key: state[key] for key in network.state_dict()}, strict=True)
     return model
 
@@ -150,8 +152,10 @@ def terramind_demo(
     """
     model = TerraMindViT(**ENCODER, tokenizer_dict=TOKENIZERS, pretrained=pretrained, **kwargs)
     if (path := _network_file(pretrained, ckpt_path)) is not None:
+        # the filter drops what an encoder has no place for, such as the decoder
         model.load_state_dict(checkpoint_filter_fn(read_network(path), model), strict=True)
     if bands is not None:
+        # after the loading, since it copies columns of the pretrained patch embedding
         model = select_modality_patch_embed_weights(model, bands, PRETRAINED_BANDS)
     return model
 
@@ -191,6 +195,7 @@ def load_generator(folder: Path) -> TerraMindGeneration:
         modalities=["S2L2A", "S1RTC", "DEM", "LULC", "NDVI"],
         output_modalities=["LULC", "NDVI"],
     )
+    # the builder loads tokenizers only from the package; these are from the folder
     for key, modality in (("tok_lulc@224", "LULC"), ("tok_ndvi@224", "NDVI")):
         load_tokenizer(model.tokenizer[key], folder / SOURCE.tokenizers[modality].filename)
     return model.eval()

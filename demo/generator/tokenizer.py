@@ -44,6 +44,7 @@ def build_tokenizer(channels: int, codebook: str, width: int) -> VQVAE:
         patch_size=PATCH_SIZE,
         quant_type="fsq",
         codebook_size=codebook,
+        # a scalar quantizer rounds each latent dimension to the levels given for it
         latent_dim=len(codebook.split("-")),
     )
     shape = {

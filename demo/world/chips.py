@@ -37,6 +37,7 @@ def _add_array(
         compressors=Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE) if values.ndim else None,
         fill_value="" if values.dtype.kind == "U" else 0,
         attributes=attributes,
+        # zarr would write no chunk that holds the fill value alone
         config={"write_empty_chunks": True},
     )
     array[...] = values
@@ -51,12 +52,14 @@ def _series_group(
     group = zarr.create_group(store, zarr_format=2)
     timesteps, count, height, width = bands.shape
     chunks = (-(-timesteps // 2), -(-count // 2), height // 2 if count > 2 else height, width)
+    # Zarr v2 has no names of dimensions; xarray finds them in this attribute
     _add_array(group, "bands", bands, chunks, _ARRAY_DIMENSIONS=["time", "band", "y", "x"])
     _add_array(group, "band", np.array(band_ids, dtype="<U6"), (count,))
     for name, mask in masks.items():
         _add_array(group, name, mask, mask.shape)
     _add_array(group, "data_mask", np.ones(timesteps, dtype=np.int8), (timesteps,))
     _add_array(group, "time", np.arange(timesteps, dtype=np.int64), (timesteps,))
+    # centers of pixels, while `west` and `north` are those of the corner
     _add_array(group, "x", chip.west + PIXEL_SIZE * (np.arange(width) + 0.5), (width,))
     _add_array(group, "y", chip.north - PIXEL_SIZE * (np.arange(height) + 0.5), (height,))
     _add_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), crs_wkt=CRS)
@@ -75,6 +78,7 @@ def _write_tif(path: Path, values: NDArray[Any], chip: Raster) -> None:
     """Write a one-band GeoTIFF [H, W] with the chip's georeferencing."""
     profile = {"driver": "GTiff", "dtype": values.dtype.name, "count": 1, "compress": "deflate", "crs": CRS}
     height, width = values.shape
+    # rows run southwards, so a pixel's height is negative
     transform = rasterio.Affine(PIXEL_SIZE, 0.0, chip.west, 0.0, -PIXEL_SIZE, chip.north)
     with rasterio.open(path, "w", height=height, width=width, transform=transform, **profile) as file:
         file.write(values, 1)

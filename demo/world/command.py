@@ -30,11 +30,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _write(parsed: argparse.Namespace) -> int:
+    # after parsing: `--help` and a wrong option need not wait for zarr and rasterio
     from demo.world.chips import write_chips
     from demo.world.scenes import FINETUNE_SCENES, draw_scene
 
     if parsed.chips.exists() and any(parsed.chips.iterdir()):
         raise WorldError(f"{parsed.chips}: exists and is not empty; choose another folder")
+    # one iterator for all splits, so that no scene is in two of them
     numbers = iter(FINETUNE_SCENES)
     splits = {
         split: [

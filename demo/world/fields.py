@@ -49,6 +49,7 @@ def _frequencies(shape: tuple[int, int]) -> FloatGrid:
 
 
 def _filtered_noise(rng: np.random.Generator, transfer: FloatGrid, shape: tuple[int, int]) -> FloatGrid:
+    # white noise filtered as a spectrum; the result wraps around at the borders
     spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32)) * transfer
     return standardised(np.asarray(np.fft.irfft2(spectrum, s=shape), dtype=np.float32))
 
@@ -64,6 +65,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], length: float
     Returns:
         Field [H, W] with mean 0 and standard deviation 1.
     """
+    # the Fourier transform of a Gaussian kernel of that standard deviation
     transfer = np.exp(-2.0 * (np.pi * length * _frequencies(shape)) ** 2)
     return _filtered_noise(rng, np.asarray(transfer, dtype=np.float32), shape)
 
@@ -80,6 +82,7 @@ def fractal_field(rng: np.random.Generator, shape: tuple[int, int], slope: float
         Field [H, W] with mean 0 and standard deviation 1.
     """
     frequency = _frequencies(shape)
+    # the field's mean: a negative power of infinity is 0, while that of 0 would be infinite
     frequency[0, 0] = np.inf
     return _filtered_noise(rng, frequency**-slope, shape)
 
@@ -109,8 +112,10 @@ def draw_cells(
     u, v = rotated_grid(shape, rng.uniform(0.0, np.pi))
     u, v = u / np.float32(spacing * aspect), v / np.float32(spacing)
     row, column = np.floor(v).astype(np.int32), np.floor(u).astype(np.int32)
+    # a cell more on every side, since a pixel looks at its cell's neighbors too
     row0, column0 = int(row.min()) - 1, int(column.min()) - 1
     rows, columns = int(row.max()) - row0 + 2, int(column.max()) - column0 + 2
+    # away from the cells' borders, so that no two points come close
     jitter = rng.uniform(0.25, 0.75, size=(2, rows * columns)).astype(np.float32)
     nearest = np.full(shape, np.inf, dtype=np.float32)
     second = nearest.copy()
@@ -121,9 +126,11 @@ def draw_cells(
             np.abs(v - row - dy - jitter[0][number]), aspect * np.abs(u - column - dx - jitter[1][number])
         )
         closer = distance < nearest
+        # before `nearest` is replaced: what was nearest becomes second
         second = np.where(closer, nearest, np.minimum(second, distance))
         nearest = np.where(closer, distance, nearest)
         index = np.where(closer, number, index)
+    # both distances are equal on a border, so half their difference is the way to it
     return Cells(index=index, edge=(second - nearest) * np.float32(spacing / 2), count=rows * columns)
 
 
@@ -143,6 +150,7 @@ def blur(stack: FloatGrid, side_weight: float) -> FloatGrid:
         result = centre * moved
         result[..., 1:] += side * moved[..., :-1]
         result[..., :-1] += side * moved[..., 1:]
+        # the neighbor that a border pixel lacks is the pixel itself
         result[..., 0] += side * moved[..., 0]
         result[..., -1] += side * moved[..., -1]
         stack = np.moveaxis(result, -1, axis)

@@ -68,10 +68,13 @@ def _river(rng: np.random.Generator, shape: tuple[int, int]) -> FloatGrid:
     """Distance to a meandering line through the scene in pixels [H, W]; infinite in one scene of four."""
     across, _ = rotated_grid(shape, rng.uniform(0.0, np.pi))
     line = across + np.float32(rng.uniform(-0.25, 0.25) * min(shape))
+    # the straight line is bent twice: wide meanders, and small bends on them
     line = line + 32.0 * smooth_field(rng, shape, 36.0) + 6.0 * smooth_field(rng, shape, 10.0)
+    # after the draws above: a scene takes as many with a river as without
     if rng.random() < 0.25:
         return np.full(shape, np.inf, dtype=np.float32)
     gradient = np.hypot(*np.gradient(line))
+    # |f| / |∇f| is about the distance to f = 0; where f is flat, 0.35 keeps it from a division by 0
     return np.asarray(np.abs(line) / np.maximum(gradient, np.float32(0.35)), dtype=np.float32)
 
 
@@ -87,10 +90,13 @@ def draw_relief(rng: np.random.Generator, shape: tuple[int, int]) -> Relief:
     """
     tilt, _ = rotated_grid(shape, rng.uniform(0.0, 2.0 * np.pi))
     height = fractal_field(rng, shape, rng.uniform(2.1, 2.4)) + tilt * np.float32(2.4 / max(shape))
+    # the quantile is the share of the scene below the sea; without a sea, its level is the lowest point
     sea_level = np.quantile(height, rng.uniform(0.1, 0.45)) if rng.random() < 0.5 else height.min()
     base = 0.0 if sea_level > height.min() else rng.uniform(5.0, 250.0)
+    # log-uniform, so that gentle relief is as frequent as steep
     height = (height - sea_level) * np.float32(np.exp(rng.uniform(np.log(6.0), np.log(90.0))))
     distance = _river(rng, shape)
+    # the river's valley: a tenth of the height is left at its middle; below sea level nothing is carved
     height = np.where(height > 0, height * (1.0 - 0.9 * np.exp(-((distance / 45.0) ** 2))), height)
     elevation = np.maximum(height + np.float32(base), 0.0).astype(np.float32)
     sea = height < 0
@@ -113,6 +119,7 @@ def _scores(rng: np.random.Generator, relief: Relief, fields: Cells) -> dict[int
     near_river = np.exp(-relief.water_distance / 40.0)
     shore = np.exp(-relief.water_distance / 9.0) + np.exp(-relief.elevation / 1.5)
     steep = np.minimum(relief.slope, 0.6)
+    # how common a class is in this scene, whereas `rough` says where it is
     taste = dict(zip(CLASSES, rng.normal(0.0, 0.35, len(CLASSES)).astype(np.float32), strict=True))
     rough = {value: smooth_field(rng, shape, length) for value, length in LENGTHS.items()}
     farm = smooth_field(rng, shape, 28.0) + 0.8 * fields.constant(rng)
@@ -141,6 +148,8 @@ def draw_landcover(rng: np.random.Generator, shape: tuple[int, int]) -> LandCove
     blocks = draw_cells(rng, shape, spacing=rng.uniform(7.0, 11.0), aspect=rng.uniform(1.0, 1.6))
     scores = _scores(rng, relief, fields)
     values = np.array(list(scores), dtype=np.uint8)
+    # [class, y, x] → [y, x]: the class of the highest score, by its value in the legend
     lulc = values[np.argmax(np.stack(list(scores.values())), axis=0)]
+    # water does not compete: it is where the relief has it
     lulc[relief.sea | relief.river] = WATER
     return LandCover(relief=relief, lulc=lulc, fields=fields, blocks=blocks)

@@ -50,6 +50,7 @@ def within_class_noise(rng: np.random.Generator, cover: LandCover) -> FloatGrid:
     parcels = np.where(cover.lulc == BUILT, cover.blocks.constant(rng), cover.fields.constant(rng))
     patches = smooth_field(rng, cover.lulc.shape, 4.0)
     pixels = rng.standard_normal(cover.lulc.shape, dtype=np.float32)
+    # roots, since the three are shares of the variance
     mixed = np.sqrt(parcel) * parcels + np.sqrt(1.0 - parcel - grain) * patches + np.sqrt(grain) * pixels
     return np.asarray(mixed, dtype=np.float32)
 
@@ -57,6 +58,7 @@ def within_class_noise(rng: np.random.Generator, cover: LandCover) -> FloatGrid:
 def seasonal_greenness(rng: np.random.Generator, cover: LandCover, days: NDArray[np.float64]) -> FloatGrid:
     """Departure of greenness from its yearly mean [T, H, W]; every field has its own calendar."""
     calendar = 0.25 * cover.fields.constant(rng) * class_table("parcel")[cover.lulc]
+    # day 190 is in early July, when leaves are greenest
     phase = 2.0 * np.pi * (days - 190.0) / 365.0
     season: FloatGrid = class_table("season")[cover.lulc] * np.cos(
         phase[:, None, None] + 2.0 * np.pi * calendar
@@ -74,10 +76,12 @@ def ground_reflectance(rng: np.random.Generator, cover: LandCover, days: NDArray
     brightness = class_table("brightness")[lulc] * within_class_noise(rng, cover) + streets
     greenness = class_table("greenness")[lulc] * within_class_noise(rng, cover)
     wetness = class_table("wetness")[lulc] * within_class_noise(rng, cover)
+    # [y, x, band] → [band, y, x]; rows of classes that do not occur are 0, which has no logarithm
     median = np.log(np.maximum(class_table("reflectance"), 1.0))[lulc].transpose(2, 0, 1)
     steady = median + BRIGHTNESS[:, None, None] * brightness + WETNESS[:, None, None] * wetness
     leaf = greenness + seasonal_greenness(rng, cover, days)
     moisture = 0.15 * rng.standard_normal(len(days)).astype(np.float32)
+    # [time, y, x] by band, and [time] by band for all pixels → [time, band, y, x]
     shift = GREENNESS[:, None, None] * leaf[:, None] + (moisture[:, None] * WETNESS)[:, :, None, None]
     return np.asarray(np.exp(steady + shift), dtype=np.float32)
 
@@ -88,9 +92,11 @@ def sunlight(rng: np.random.Generator, elevation: FloatGrid, days: NDArray[np.fl
     The sun stands in the south-east, higher in summer (mid-morning overpass at 41° N).
     """
     south, east = steepness(elevation)
+    # 64° at midsummer (day 172) and 20° at midwinter
     height = np.deg2rad(42.0 + 22.0 * np.cos(2.0 * np.pi * (days - 172.0) / 365.0))
     azimuth = np.deg2rad(150.0 + 8.0 * rng.standard_normal(len(days)))
     towards = -(np.sin(azimuth)[:, None, None] * east - np.cos(azimuth)[:, None, None] * south)
+    # cosine between the sun and the slope's normal, divided by that of flat ground
     facing = (1.0 + towards / np.tan(height)[:, None, None]) / np.sqrt(1.0 + south**2 + east**2)
     return np.asarray(0.3 + 0.7 * np.clip(facing, 0.2, 1.6), dtype=np.float32)
 
@@ -107,9 +113,11 @@ def sensor(reflectance: FloatGrid) -> FloatGrid:
     reflectance = blur(reflectance, 0.14)
     height, width = reflectance.shape[-2:]
     for band in BANDS_20M:
+        # means of 2 × 2 pixels, each then repeated, as 20 m bands are resampled to 10 m
         coarse = reflectance[:, band].reshape(-1, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
         reflectance[:, band] = coarse.repeat(2, axis=1).repeat(2, axis=2)
     for band in BANDS_60M:
+        # blurred, not binned: a side that is even need not be a multiple of 6 pixels
         for _ in range(3):
             reflectance[:, band] = blur(reflectance[:, band], 0.3)
     return reflectance
@@ -130,7 +138,9 @@ def _cloud(rng: np.random.Generator, shape: tuple[int, int]) -> FloatGrid:
     if cover == 0.0:
         return np.zeros(shape, dtype=np.float32)
     return np.asarray(
-        np.clip((thickness - np.quantile(thickness, 1.0 - cover)) / 0.25, 0.0, 1.0), dtype=np.float32
+        # above the quantile lies `cover` of the scene; 0.25 makes edges translucent
+        np.clip((thickness - np.quantile(thickness, 1.0 - cover)) / 0.25, 0.0, 1.0),
+        dtype=np.float32,
     )
 
 
@@ -149,6 +159,7 @@ def atmosphere(rng: np.random.Generator, image: FloatGrid) -> tuple[FloatGrid, F
     image = image * (1.0 - haze) + haze * HAZE_REFLECTANCE
     cloud = _cloud(rng, shape)
     if cloud.any():
+        # up and to the left, since the sun stands in the south-east
         shadow = np.roll(cloud, (-int(rng.integers(8, 20)), -int(rng.integers(4, 12))), axis=(0, 1))
         image = image * (1.0 - 0.55 * shadow) * (1.0 - cloud) + CLOUD_REFLECTANCE[:, None, None] * cloud
     return image, cloud
@@ -166,13 +177,16 @@ def observe_optics(rng: np.random.Generator, cover: LandCover, days: NDArray[np.
         The image series with its true NDVI and its clouds.
     """
     ground = ground_reflectance(rng, cover, days)
+    # of the ground itself, before light, sensor and atmosphere
     ndvi = (ground[:, NIR] - ground[:, RED]) / (ground[:, NIR] + ground[:, RED])
     images = sensor(ground * sunlight(rng, cover.relief.elevation, days)[:, None])
     views = [atmosphere(rng, image) for image in images]
     seen = np.stack([image for image, _ in views])
     noise = rng.standard_normal(seen.shape, dtype=np.float32)
+    # a floor of noise, and a part that grows with the signal
     seen = seen + noise * (12.0 + 0.012 * seen)
     return OpticalSeries(
+        # at least 1: a pixel of 0 in every band counts as no data
         s2l2a=np.clip(np.rint(seen), 1, 20_000).astype(np.int16),
         ndvi=ndvi.astype(np.float32),
         cloud=np.stack([cloud for _, cloud in views]) > 0.5,

@@ -39,14 +39,17 @@ def mean_backscatter(rng: np.random.Generator, cover: LandCover, timesteps: int)
     lulc = cover.lulc
     spread = class_table("radar")[lulc]
     shared, own = within_class_noise(rng, cover), within_class_noise(rng, cover)
+    # VH follows VV, but not wholly; 0.85² + 0.5² ≈ 1 keeps its variance
     variation = np.stack([spread * shared, spread * (0.85 * shared + 0.5 * own)])
     _, east = steepness(cover.relief.elevation)
+    # the sensor looks from one side, so only the slope towards the east counts
     slope = np.clip(SLOPE_EFFECT * east, -3.0, 3.0)
     ground = class_table("backscatter")[lulc].transpose(2, 0, 1) + variation + slope
     wind = 1.8 * rng.standard_normal(timesteps).astype(np.float32)
     moisture = 0.6 * rng.standard_normal(timesteps).astype(np.float32)
     water = lulc == WATER
     soil = ~water & (lulc != BUILT)
+    # [time, y, x]: wind roughens water, rain wets soil, and towns see neither
     weather = wind[:, None, None] * water + moisture[:, None, None] * soil
     return np.asarray(ground[None] + weather[:, None], dtype=np.float32)
 
@@ -62,6 +65,8 @@ def observe_radar(rng: np.random.Generator, cover: LandCover, timesteps: int) ->
     Returns:
         [T, 2, H, W] VV and VH in dB.
     """
+    # blurred as linear power: a mean of decibels would dim single bright pixels
     power = blur(10.0 ** (mean_backscatter(rng, cover, timesteps) / np.float32(10.0)), 0.12)
     power = power * speckle(rng, power.shape)
+    # −50 dB at least, since 0 has no logarithm
     return (10.0 * np.log10(np.maximum(power, 1e-5))).astype(np.float16)

@@ -85,6 +85,7 @@ class Raster:
 
     def window(self, name: str, top: int, left: int, side: int) -> Raster:
         """Cut out the square of `side` pixels whose upper left pixel is (top, left)."""
+        # the ellipsis takes [y, x] and [time, band, y, x] alike
         box = (..., slice(top, top + side), slice(left, left + side))
         return Raster(
             name=name,
@@ -123,8 +124,10 @@ def label_mask(
     """
     shape = (lulc.shape[0], lulc.shape[1])
     rows, columns = np.indices(shape)
+    # clipped, since a negative index would take pixels of the opposite border
     rows = np.clip(rows + np.rint(0.9 * smooth_field(rng, shape, 3.0)).astype(int), 0, shape[0] - 1)
     columns = np.clip(columns + np.rint(0.9 * smooth_field(rng, shape, 3.0)).astype(int), 0, shape[1] - 1)
+    # one entry for each value of a byte; a class that is not mapped is ignored
     table = np.full(256, IGNORED_LABEL, dtype=np.int8)
     table[list(MACRO_CLASS)] = list(MACRO_CLASS.values())
     return np.where(cloud.mean(axis=0) >= 0.5, np.int8(IGNORED_LABEL), table[lulc[rows, columns]])
@@ -160,9 +163,11 @@ def draw_scene(
             f"a scene has at most {MAX_SIDE_PIXELS} pixels a side and chips of even side, "
             f"got {rows} x {columns} chips of {side} pixels: ask for fewer or smaller chips"
         )
+    # a stream for each scene, so that scenes can be drawn alone and in any order
     rng = np.random.default_rng([seed, number])
     cover = draw_landcover(rng, (rows * side + 2 * MARGIN, columns * side + 2 * MARGIN))
     days = (rng.uniform(0.0, 365.0) + 365.0 * np.arange(timesteps) / timesteps) % 365.0
+    # all draw from that stream in turn, so another order would be another world
     optics = observe_optics(rng, cover, days)
     s1rtc = observe_radar(rng, cover, timesteps)
     inner = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
@@ -176,5 +181,6 @@ def draw_scene(
         ndvi=optics.ndvi[inner],
         cloud=optics.cloud[inner],
         west=300_000.0 + SCENE_PITCH * (number % SCENES_PER_ROW),
+        # 24 × 24 places; scenes whose numbers differ by 576 share one
         north=4_500_000.0 + SCENE_PITCH * (number // SCENES_PER_ROW % SCENES_PER_ROW),
     )

@@ -144,6 +144,7 @@ def class_table(attribute: str) -> NDArray[np.float32]:
     Returns:
         [10, ...] values; rows of classes that do not occur in this world are zero.
     """
+    # () for a number, (12,) or (2,) for a tuple; every class has the same
     width = np.shape(getattr(SIGNATURES[WATER], attribute))
     table = np.zeros((LEGEND_SIZE, *width), dtype=np.float32)
     for value, signature in SIGNATURES.items():

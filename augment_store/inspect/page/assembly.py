@@ -39,6 +39,7 @@ def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) 
         data: JSON by the id under which `read` of ``dom.js`` finds it, in parts so that it need not be held at once.
     """
     head, body, end = _read(SHARED, "frame.html").split("<!--part-->")
+    # "&" first: after "<" it would also escape the "&" of "&lt;"
     yield head.replace("<!--title-->", title.replace("&", "&amp;").replace("<", "&lt;"))
     yield f"<style>\n{_read(SHARED, 'base.css')}{assets.read('style.css')}</style>\n{body}"
     yield assets.read("body.html")
@@ -47,11 +48,13 @@ def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) 
         yield from parts
         yield "</script>\n"
     scripts = (_read(SHARED, "dom.js"), *map(assets.read, assets.scripts))
+    # one function around all scripts, so that none of their names is global
     yield f"<script>\n(() => {{\n'use strict';\n{''.join(scripts)}}})();\n</script>\n{end}"
 
 
 def as_json(value: Any) -> str:
     """Return JSON that is safe inside a script element: it holds no ``<``."""
+    # allow_nan=False: JSON has no NaN, and the browser would refuse all of the data
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
