@@ -163,6 +163,10 @@ class GenerationSpec:
     def differences(self, other: GenerationSpec) -> list[str]:
         """Return the fields in which `other` differs, as ``field: this value ≠ other value``."""
         ours, theirs = _flatten(self.to_dict()), _flatten(other.to_dict())
+        order, other_order = ([entry.name for entry in spec.inputs] for spec in (self, other))
+        # `_flatten` goes by name, so the order of the same inputs, which `series_index` follows, is compared by itself
+        if sorted(order) == sorted(other_order):
+            ours["order of inputs"], theirs["order of inputs"] = " ".join(order), " ".join(other_order)
         absent = "(absent)"
         return [
             f"{key}: {ours.get(key, absent)} ≠ {theirs.get(key, absent)}"

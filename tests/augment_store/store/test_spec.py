@@ -46,6 +46,13 @@ def test_input_that_only_one_spec_has_is_named(spec):
     assert "inputs.DEM.unit: (absent) ≠ native" in spec.differences(other)
 
 
+def test_another_order_of_the_same_inputs_is_named():
+    """Rows of series_index follow it, so a run with another order must not add to a store."""
+    spec, other = make_spec(inputs=("S1RTC", "DEM")), make_spec(inputs=("DEM", "S1RTC"))
+    assert other.fingerprint != spec.fingerprint
+    assert spec.differences(other) == ["order of inputs: S1RTC DEM ≠ DEM S1RTC"]
+
+
 @pytest.mark.parametrize(
     "broken", [{"colour": "red"}, {"sampling": {"seed": 1}}, {"inputs": [{"name": "DEM"}]}]
 )
