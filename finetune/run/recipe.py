@@ -129,10 +129,16 @@ def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
         if name not in {"trainer": TRAINER, "data": DATA}.get(section, (name,)):
             continue  # an argument that no recipe counts
         # null on the command line takes a setting back to its default
-        made.pop(key, None)
+        # a setting given anew replaces all that is nested below it
+        made = {old: said for old, said in made.items() if old != key and not (name and _is_below(old, key))}
         if (value := _value(text)) is not None:
             made[key if name else f"{key}.class_path"] = _said(value, short=True)
     return made
+
+
+def _is_below(key: str, parent: str) -> bool:
+    """Say whether a setting's key is nested below another."""
+    return key.startswith((f"{parent}.", f"{parent}["))
 
 
 def _value(text: str) -> Any:

@@ -82,8 +82,11 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
         sys.stderr.write(f"error: {options.run}: stopped by SIGTERM; the same command resumes it\n")
         raise SystemExit(TERMINATED) from None
-    except SystemExit as error:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt from error
+    except (
+        SystemExit
+    ) as error:  # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
+        interrupt = error.__context__
+        raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from error
     finally:  # an interrupted run is recorded too, and can be resumed
         seconds = time.monotonic() - started
         finished = complete_manifest(

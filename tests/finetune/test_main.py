@@ -133,7 +133,7 @@ def test_an_unknown_override_or_model_key_is_named(fit, capsys):
     control = ["--control", "constant"]
     assert "trainer.max_epoch" in refused(capsys, *fit, *control, "--trainer.max_epoch", "3")
     message = refused(capsys, *fit, *control, "--model.init_args.model_args.decoder_chanels", "[1]")
-    assert "decoder_chanels" in message
+    assert "UNetDecoder.__init__() got an unexpected keyword argument 'chanels'" in message
 
 
 def test_a_broken_yaml_is_refused(fit, capsys, tmp_path):

@@ -190,7 +190,7 @@ def test_differences_at_an_edge_are_the_edge(monkeypatch, baseline, candidate, e
     miou = compare(arms([(80, 60)], [(90, 60)]))[0]
     assert miou.difference == expected
     assert np.copysign(1, miou.difference) == 1
-    assert grade_of(miou.difference) == Grade.ACCEPTABLE
+    assert grade_of(miou) == Grade.ACCEPTABLE
 
 
 def test_holm_by_hand():

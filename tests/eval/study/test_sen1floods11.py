@@ -42,7 +42,11 @@ def study(tmp_path, monkeypatch):
         arm["arguments"] = [*arm.get("arguments", []), *SHRUNK, *network]
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(plain))
-    run = lambda command, check: SimpleNamespace(returncode=STAGES[command[2]](list(command[3:])))  # noqa: E731
+
+    def run(command, check):
+        module, *words = command[command.index("-m") + 1 :]
+        return SimpleNamespace(returncode=STAGES[module](words))
+
     monkeypatch.setattr(runner, "subprocess", SimpleNamespace(run=run))
     return plain
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 import yaml
 
 from finetune.__main__ import main
@@ -25,7 +26,10 @@ def chips(tmp_path_factory):
     for split, ids in SPLITS.items():
         (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
         for chip_id in ids:
-            write_tif(root / "MASK" / f"{chip_id}.tif", rng.integers(0, 2, (1, SIZE, SIZE)).astype(np.int8))
+            with rasterio.open(root / "DEM" / f"{chip_id}.tif") as file:
+                east, north = file.transform.c, file.transform.f
+            labels = rng.integers(0, 2, (1, SIZE, SIZE)).astype(np.int8)
+            write_tif(root / "MASK" / f"{chip_id}.tif", labels, east, north)
     return root
 
 

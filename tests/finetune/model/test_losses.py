@@ -19,7 +19,7 @@ class Log:
 
     def __call__(self, name, value, *, batch_size, **_):
         assert name == "val/loss"
-        self.total += float(value) * batch_size
+        self.total += float(torch.as_tensor(value).detach()) * batch_size
         self.weight += batch_size
 
     @property

@@ -90,7 +90,7 @@ def test_the_table_of_arms_sorts(page):
 def test_seeds_and_classes(page):
     rows = page.find_elements(By.CSS_SELECTOR, "#without tbody tr")
     assert [row.text.split()[0] for row in rows] == ["water", "developed", "forest", "herbaceous", "other"]
-    assert by_id(page, "family").text.startswith("One comparison was declared")
+    assert by_id(page, "family").text.startswith("No comparison was declared beforehand")
 
 
 def test_plots(page):
