@@ -223,10 +223,13 @@ def _id_problems(store: AugmentStore) -> Iterator[Problem]:
 
 
 def _column_problems(store: AugmentStore, shard: int, positions: range) -> Iterator[Problem]:
-    """Check that columns of a shard's owner are readable, and exist for every chip of a shard that was written."""
+    """Check that columns of a shard's owner are readable, and exist where the shard's chips need them."""
+    # a shard in which every chip failed has states and reasons, and no results
+    needing = {Role.RESULT: {State.COMPLETE}, Role.STATUS: {State.COMPLETE, State.FAILED}}
+    states = _states(store, positions)
     for schema in store.schemas():
-        if schema.role in {Role.RESULT, Role.STATUS}:
-            found = _unreadable(store, schema, positions, needed=_is_written(store, positions))
+        if schema.role in needing:
+            found = _unreadable(store, schema, positions, needed=not states.isdisjoint(needing[schema.role]))
             yield from () if found is None else (found,)
 
 
@@ -245,13 +248,12 @@ def _unreadable(
     return None
 
 
-def _is_written(store: AugmentStore, positions: range) -> bool:
-    """Say whether any chip of a shard is said to be complete or failed."""
+def _states(store: AugmentStore, positions: range) -> set[int]:
+    """Return the states that a shard's chips have; none where `state` is damaged, which `_unreadable` reports."""
     try:
-        return bool((store.values("state", _slice(positions)) != State.PENDING).any())
+        return set(store.values("state", _slice(positions)).tolist())
     except StoreError:
-        # `_unreadable` reports a damaged `state` as a problem of its own
-        return False
+        return set()
 
 
 def _shard_problems(

@@ -54,6 +54,16 @@ def test_pending_and_failed_chips(sound):
     ]
 
 
+def test_a_shard_in_which_every_chip_failed_misses_no_results(tmp_path):
+    store = AugmentStore.create(tmp_path / "s.zarr", make_spec(), ChipShape(1, 16, 16), 2)
+    store.announce([ChipEntry("a", "s"), ChipEntry("b", "s")])
+    store.write_shard(0, [ChipRecord("a", {}, "S1RTC is NaN")])
+    assert verify(store) == [
+        "chip a: failed: S1RTC is NaN",
+        "chip b: pending; run the generate command again",
+    ]
+
+
 def test_classes_outside_the_legend(sound):
     store, chips = sound
     rewrite(store, chips, "a", lulc=10)
