@@ -1,6 +1,15 @@
 """Errors a user can act on. Each message names what was found, what was expected and the remedy.
 
-Commands print them as a line and exit 2. A class is worth having where a caller handles it apart, or for its `kind`.
+Commands print them as one line and exit 2. There is a class for each thing that a caller would handle apart:
+
+    AugmentStoreError      options that do not go together, and whatever has no class of its own
+    ├── ChipSetError       choose another chip set, or mend its layout, legend, split files or ids
+    ├── ChipDataError      mend this chip, or leave it out
+    ├── ChipNotFoundError  likewise; also a `FileNotFoundError`
+    ├── StoreError         choose another store, or others of its chips and arrays
+    │   └── StoreBusyError (`augment_store.io.lock`) wait for the other run to end
+    ├── RemotePathError    try again later, or copy to a local folder
+    └── OutputError        choose another place for the output; also an `OSError`
 """
 
 from __future__ import annotations
@@ -10,14 +19,14 @@ from typing import ClassVar
 
 
 class AugmentStoreError(Exception):
-    """Base of every error this project raises on purpose; commands print it as one line and exit 2."""
+    """Base of every error this project raises on purpose."""
 
     kind: ClassVar[str] = "error"
     """Stable name of the error for programs; subclasses without one of their own have their parent's."""
 
 
 class ChipSetError(AugmentStoreError, ValueError):
-    """A chip set as a whole cannot be used: no chips, unknown layout, unusable ids or split files."""
+    """A chip set as a whole cannot be used: its layout, legend, ids or splits, or it is not the one of the store."""
 
     kind = "chip_set"
 
@@ -41,27 +50,9 @@ class ChipDataError(AugmentStoreError, ValueError):
 
 
 class StoreError(AugmentStoreError, ValueError):
-    """A store cannot be used: not a store, another schema version, damaged, or unsuitable for the request."""
+    """A store cannot be used: none, of another schema or spec, damaged, or without what is asked of it."""
 
     kind = "store"
-
-
-class SpecMismatchError(StoreError):
-    """A store was made by another generation spec than the one asked for."""
-
-    kind = "spec_mismatch"
-
-
-class SelectionError(AugmentStoreError, ValueError):
-    """The chips asked for cannot be shown: none is complete, or they are unknown, not complete, or too many."""
-
-    kind = "selection"
-
-
-class OtherChipsError(AugmentStoreError, ValueError):
-    """The chip set given is not the one the store was generated from."""
-
-    kind = "other_chips"
 
 
 class OutputError(AugmentStoreError, OSError):
@@ -71,15 +62,3 @@ class OutputError(AugmentStoreError, OSError):
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(f"{path}: cannot be written ({reason}); choose another place")
-
-
-class PublishError(AugmentStoreError, ValueError):
-    """A run or a store cannot be published as asked."""
-
-    kind = "publish"
-
-
-class ExportError(AugmentStoreError, ValueError):
-    """An export cannot be made: chips are not on one grid, or the result is invalid for its format."""
-
-    kind = "export"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from augment_store.errors import SpecMismatchError
+from augment_store.errors import StoreError
 from augment_store.io.lock import store_lock
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS
 from augment_store.store.chip_index import iter_entries
@@ -118,7 +118,7 @@ def _load(
     """Load the decoder, and return it with the spec of the maps.
 
     Raises:
-        SpecMismatchError: If weights, device or versions are not those of the tokens, so that the maps would not be
+        StoreError: If weights, device or versions are not those of the tokens, so that the maps would not be
             the ones that the generator would have made.
     """
     spec = tokens.spec
@@ -138,7 +138,7 @@ def _load(
         versions=installed_versions(),
     )
     if differences := spec.differences(here):
-        raise SpecMismatchError(
+        raise StoreError(
             f"{tokens.path}: tokens of other settings than this run's (store ≠ this run): {'; '.join(differences)}. "
             "Decode with the weights, the kind of device and the versions that they were generated with"
         )

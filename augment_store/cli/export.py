@@ -10,7 +10,7 @@ from typing import Final
 
 from augment_store.chips.georeference import is_known
 from augment_store.cli.parser import add_quiet_argument
-from augment_store.errors import ExportError
+from augment_store.errors import AugmentStoreError
 from augment_store.export.geotiff import write_cog, write_geotiff
 from augment_store.export.geozarr import write_zarr
 from augment_store.export.layers import choose_arrays, distinct_timesteps, layers
@@ -85,11 +85,13 @@ def _check_options(args: argparse.Namespace) -> None:
     """Make sure that options go together.
 
     Raises:
-        ExportError: If one would have no effect.
+        AugmentStoreError: If one would have no effect.
     """
     given = "--mosaic" if args.mosaic else "--arrays" if args.arrays else ""
     if given and args.format == "footprints":
-        raise ExportError(f"{given}: --format footprints writes a table of chips, no maps; leave it out")
+        raise AugmentStoreError(
+            f"{given}: --format footprints writes a table of chips, no maps; leave it out"
+        )
 
 
 def _export_footprints(

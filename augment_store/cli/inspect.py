@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument, positive
-from augment_store.errors import SelectionError
+from augment_store.errors import AugmentStoreError
 from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
 from augment_store.inspect.html_page import write_page
 from augment_store.inspect.references import OtherMaps, masks_table
@@ -168,7 +168,7 @@ def _say(line: str) -> None:
 def _check_number(chosen: int, most: int, what: str) -> None:
 
     if chosen > most:
-        raise SelectionError(
+        raise AugmentStoreError(
             f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random"
         )
 
@@ -176,7 +176,7 @@ def _check_number(chosen: int, most: int, what: str) -> None:
 def _check_timestep(store: AugmentStore, timestep: int) -> None:
 
     if not 0 <= timestep < store.extent.timesteps:
-        raise SelectionError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
+        raise AugmentStoreError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
 
 
 def _check_inputs(inspector: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument
-from augment_store.errors import PublishError
+from augment_store.errors import AugmentStoreError
 from augment_store.inspect.references import masks_table
 from augment_store.integrity.input_match import open_chips
 from augment_store.io.files import check_local, printable
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     # wrong options are told before the store is opened and read
     check_license(args.license)
     if args.push and (not args.attribution or args.license == UNSTATED):
-        raise PublishError(
+        raise AugmentStoreError(
             f"--push {args.push}: say with --attribution who to credit for the chips and with --license what others "
             "may do with the maps"
         )

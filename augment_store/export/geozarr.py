@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine, array_bounds
 
 from augment_store.chips.georeference import GRID_MAPPING, authority_code, coarser, is_known
-from augment_store.errors import AugmentStoreError, ExportError, OutputError
+from augment_store.errors import AugmentStoreError, OutputError, StoreError
 from augment_store.export.layers import layers
 from augment_store.export.mosaic import Canvas
 from augment_store.modalities.map_arrays import MapArray
@@ -52,7 +52,7 @@ def write_zarr(
         Each canvas, after it is written.
 
     Raises:
-        ExportError: If the folder holds something else, or the export of another store.
+        StoreError: If the folder holds something else, or the export of another store.
         OutputError: If it cannot be written.
     """
     try:
@@ -77,13 +77,13 @@ def _open_root(path: Path, store: AugmentStore) -> None:
     if not (path / "zarr.json").is_file():
         # a kill leaves an empty folder, or one with a partial file of Zarr's
         if path.exists() and not (path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir())):
-            raise ExportError(f"{path}: exists and is not a Zarr group; choose another --out")
+            raise StoreError(f"{path}: exists and is not a Zarr group; choose another --out")
         spec = {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
         zarr.create_group(path, zarr_format=3, attributes=spec)
     found = zarr.open_group(path, mode="r").attrs.get("fingerprint", "none")
     # below one root, groups of two stores could not be told apart
     if found != store.fingerprint:
-        raise ExportError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
+        raise StoreError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
 
 
 def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Dataset:

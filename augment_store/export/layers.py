@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.errors import ExportError
+from augment_store.errors import StoreError
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.store.writer import AugmentStore
 
@@ -49,12 +49,12 @@ def choose_arrays(store: AugmentStore, names: Sequence[str] | None) -> tuple[Map
     """Return the arrays asked for, or every map of the store with a value per pixel.
 
     Raises:
-        ExportError: If the store has no such array.
+        StoreError: If the store has no such array.
     """
     present = {array.name: array for array in store.spec.arrays}
     for name in names or ():
         if name not in present:
-            raise ExportError(f"{store.path}: no array {name!r} to export; it has {', '.join(present)}")
+            raise StoreError(f"{store.path}: no array {name!r} to export; it has {', '.join(present)}")
     if names:
         return tuple(present[name] for name in names)
     # tokens are coarser than pixels, and numbers of a codebook mean nothing on a map

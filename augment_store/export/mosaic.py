@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from augment_store.chips.georeference import Georeference, is_known
-from augment_store.errors import ExportError
+from augment_store.errors import StoreError
 from augment_store.export.layers import Layer
 from augment_store.io.files import printable
 from augment_store.store.chip_index import read_entry
@@ -56,14 +56,14 @@ class Canvas:
         """Read the pixels of a layer ``[band, y, x]``, its no-data value (or 0) where no chip lies.
 
         Raises:
-            ExportError: If the layer's cells are coarser than pixels and the chips' cells do not meet, or its bands
+            StoreError: If the layer's cells are coarser than pixels and the chips' cells do not meet, or its bands
                 have more than `MAX_VALUES` values.
         """
         per_token = layer.array.pixels
         height, width = self.cells(per_token)
         shape = (len(layer.bands), height, width)
         if math.prod(shape) > MAX_VALUES:
-            raise ExportError(
+            raise StoreError(
                 f"{self.name}: {shape[0]} bands of {height} × {width} pixels of {layer.array.name} are too many for "
                 "memory; choose neighbouring chips with --ids, or export without --mosaic"
             )
@@ -72,7 +72,7 @@ class Canvas:
         for chip_id, (row, column) in reversed(list(self.corners.items())):
             # tokens cover 16 × 16 pixels: chips that lie between cells cannot share a grid of them
             if row % per_token or column % per_token:
-                raise ExportError(
+                raise StoreError(
                     f"{self.name}: chip {chip_id} lies {row} rows and {column} columns from the corner, not a multiple "
                     f"of {per_token}; its {layer.array.name} cannot be joined, export them without --mosaic"
                 )
@@ -91,7 +91,7 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
     """Join the chips of each scene, in the order the scenes come in.
 
     Raises:
-        ExportError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart, or two
+        StoreError: If a chip has no georeference, a scene's chips are not on one grid, or lie too far apart, or two
             scenes would be written to the same files.
         StoreError: If a scene's id does not make a file name.
     """
@@ -116,7 +116,7 @@ def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
         # the scene that has the name already, or this one if the name was free
         other = taken.setdefault(name, scene_id)
         if other != scene_id:
-            raise ExportError(
+            raise StoreError(
                 f"scenes {printable(other)} and {printable(scene_id)} would both be written as {name}; export one at a "
                 "time with --ids to another --out, or export without --mosaic"
             )
@@ -137,7 +137,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
         for axis, side in enumerate(store.extent.shape)
     )
     if height * width > MAX_PIXELS:
-        raise ExportError(
+        raise StoreError(
             f"scene {scene_id}: its chips span {height} × {width} pixels, more than a mosaic may have; "
             "choose neighbouring chips with --ids, or export without --mosaic"
         )
@@ -150,7 +150,7 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
 def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
     unknown = [chip_id for chip_id, found in placed.items() if not is_known(found)]
     if unknown:
-        raise ExportError(
+        raise StoreError(
             f"scene {scene_id}: chip {unknown[0]} has no georeference; export it without --mosaic"
         )
     first = next(iter(placed.values()))
@@ -158,12 +158,12 @@ def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
         a, b, _, d, e, _ = found.transform
         # 1e-6 of a pixel's side adds up to the tolerance of 0.01 pixels over 10,000 pixels
         if b or d or not np.allclose((a, e), (first.transform[0], first.transform[4]), rtol=1e-6):
-            raise ExportError(
+            raise StoreError(
                 f"scene {scene_id}: chip {chip_id} is rotated or has other pixels than the first chip"
             )
         # equal text is usual and fast; equal systems may be written in two ways
         if found.crs_wkt != first.crs_wkt and not _same_crs(found.crs_wkt, first.crs_wkt):
-            raise ExportError(f"scene {scene_id}: chip {chip_id} has another coordinate reference system")
+            raise StoreError(f"scene {scene_id}: chip {chip_id} has another coordinate reference system")
 
 
 def _same_crs(one: str, other: str) -> bool:
@@ -175,7 +175,7 @@ def _pixel_offset(first: Georeference, other: Georeference, scene_id: str, chip_
     columns = (other.transform[2] - first.transform[2]) / first.transform[0]
     rows = (other.transform[5] - first.transform[5]) / first.transform[4]
     if max(abs(columns - round(columns)), abs(rows - round(rows))) > _GRID_TOLERANCE:
-        raise ExportError(
+        raise StoreError(
             f"scene {scene_id}: chip {chip_id} lies {rows % 1:.2f} rows and {columns % 1:.2f} columns off the "
             "first chip's grid; joining would move pixels, export without --mosaic"
         )

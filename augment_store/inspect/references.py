@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.labels import read_labels
-from augment_store.errors import ChipDataError, OtherChipsError, SelectionError
+from augment_store.errors import ChipDataError, ChipSetError, StoreError
 from augment_store.modalities.continuous import VALUE_FILL, ContinuousMap
 from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, LegendClass
 from augment_store.modalities.generated_map import GeneratedMap
@@ -120,7 +120,7 @@ def masks_table(chips: ChipSet | None, legend: Path | None) -> LegendTable | Non
         The table; None if nobody says which classes the masks have.
 
     Raises:
-        LegendError: If it cannot be read.
+        ChipSetError: If it cannot be read.
     """
     named = None if chips is None else chips.layout.legend
     name = named if legend is None else legend
@@ -142,20 +142,20 @@ class OtherMaps:
         timestep: Which timestep is shown.
 
     Raises:
-        SelectionError: If it holds another modality, other sizes, or none of the chips.
+        StoreError: If it holds another modality, other sizes, or none of the chips.
     """
 
     def __init__(self, other: AugmentStore, store: AugmentStore, timestep: int) -> None:
         self._other, self._store, self._timestep = other, store, timestep
         ours, theirs = ((s.spec.modality, s.extent) for s in (store, other))
         if ours != theirs:
-            raise SelectionError(
+            raise StoreError(
                 f"{other.path}: holds {theirs[0]} and {theirs[1]}, {store.path} {ours[0]} and {ours[1]}; "
                 "only maps of one modality and size can be compared"
             )
         self._complete = frozenset(other.chips_in(State.COMPLETE))
         if self._complete.isdisjoint(store.chips_in(State.COMPLETE)):
-            raise SelectionError(f"{other.path}: has no complete chip that {store.path} has as well")
+            raise StoreError(f"{other.path}: has no complete chip that {store.path} has as well")
         # Other inputs are a comparison in their own right; of the same ones the digests must agree.
         self._same_inputs = store.spec.inputs == other.spec.inputs
 
@@ -163,14 +163,14 @@ class OtherMaps:
         """Read the other store's maps of a chip; None if it has none.
 
         Raises:
-            OtherChipsError: If the same inputs had other values.
+            ChipSetError: If the same inputs had other values.
         """
         if chip_id not in self._complete:
             return None
         if self._same_inputs:
             ours, theirs = (s.read("input_digest", chip_id) for s in (self._store, self._other))
             if not np.array_equal(ours, theirs):
-                raise OtherChipsError(
+                raise ChipSetError(
                     f"chip {chip_id}: {self._other.path} was generated from other pixels than {self._store.path}; "
                     "compare stores of one chip set"
                 )

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from augment_store.chips.chip_set import Chip, ChipSet
-from augment_store.errors import OtherChipsError
+from augment_store.errors import ChipSetError
 from augment_store.store.history import last_command
 from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
@@ -60,7 +60,7 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
         found: Chips that do not, by id.
 
     Raises:
-        OtherChipsError: Naming the chips, what differs and the remedy.
+        ChipSetError: Naming the chips, what differs and the remedy.
     """
     if not found:
         return
@@ -69,7 +69,7 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
         for what in Mismatch
         if what in found.values()
     )
-    raise OtherChipsError(f"{store.path}: {listed}. {_remedy(store, chips, found)}")
+    raise ChipSetError(f"{store.path}: {listed}. {_remedy(store, chips, found)}")
 
 
 def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
@@ -105,13 +105,12 @@ def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
     """Open the chip set a store was generated from.
 
     Raises:
-        ChipSetError: If the folder holds no chips.
-        OtherChipsError: If it holds none of the store's.
+        ChipSetError: If the folder holds no chips, or none of the store's.
     """
     chips = ChipSet.open(root, layout)
     # one common id is enough: either side may hold more chips than the other
     if store.chip_ids.positions().keys().isdisjoint(chips.ids):
-        raise OtherChipsError(
+        raise ChipSetError(
             f"{root}: holds none of the store's chips (it has {chips.ids[0]!r} …, the store "
             f"{store.chip_ids[0]!r} …); give the chip set the store was generated from as --chips"
         )
@@ -124,7 +123,7 @@ def check_inputs(store: AugmentStore, chips: ChipSet, chip_ids: Sequence[str]) -
     Chips whose inputs are not all on disk are skipped.
 
     Raises:
-        OtherChipsError: If every chip that can be compared has another digest.
+        ChipSetError: If every chip that can be compared has another digest.
     """
     inputs = generator_inputs(store)
     # a digest is over all inputs, so with one missing there is nothing to compare

@@ -108,7 +108,7 @@ def check_unchanged(store: AugmentStore, chip_set: ChipSet) -> None:
     """Make sure that the complete chips of a store are still what they were generated from.
 
     Raises:
-        OtherChipsError: Naming those that are not.
+        ChipSetError: Naming those that are not.
     """
     check_same(store, chip_set, changed_chips(store, chip_set))
 

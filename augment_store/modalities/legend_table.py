@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
-from augment_store.errors import AugmentStoreError
+from augment_store.errors import ChipSetError
 from augment_store.io.files import read_text
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
 from augment_store.utils.text import shipped_or_given
@@ -21,10 +21,6 @@ from augment_store.utils.validation import STRICT, load_yaml, parse
 
 SHIPPED: Final = Path(str(resources.files("augment_store.modalities") / "legend_files"))
 """Folder of the legend tables that ship with the package."""
-
-
-class LegendError(AugmentStoreError, ValueError):
-    """A legend table cannot be read or contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +71,15 @@ class LegendTable:
                 five of the Phase 2 NYC masks.
 
         Raises:
-            LegendError: If the file cannot be read, or maps values that no legend has.
+            ChipSetError: If the file cannot be read, or maps values that no legend has.
         """
         # `path` again if it is neither a file nor shipped: reading it then says so
         source = SHIPPED / "nyc.yaml" if path is None else shipped_or_given(str(path), SHIPPED) or path
         try:
             return cls.from_dict(load_yaml(read_text(source)))
-        # a LegendError of `from_dict` is a ValueError too, and gets the file's name here
+        # a ChipSetError of `from_dict` is a ValueError too, and gets the file's name here
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise LegendError(
+            raise ChipSetError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
                 "name, classes (each with value, name, rgb) and mapping (LULC value: label), as in "
                 "augment_store/modalities/legend_files/nyc.yaml"
@@ -95,7 +91,7 @@ class LegendTable:
 
         Raises:
             Unfit: If a key is missing or unknown, or a value has another type.
-            LegendError: If a value or label in the mapping is in neither legend.
+            ChipSetError: If a value or label in the mapping is in neither legend.
         """
         given = parse(_File, plain)
         mapping = dict(given.mapping)
@@ -104,7 +100,7 @@ class LegendTable:
         )
         values, labels = {c.value for c in LULC_LEGEND}, {c.value for c in classes}
         if not mapping.keys() <= values or not set(mapping.values()) <= labels:
-            raise LegendError(
+            raise ChipSetError(
                 f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
             )
         return cls(given.name, classes, mapping)
@@ -129,5 +125,5 @@ def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:
     colours = {entry.value: entry.rgb for entry in LULC_LEGEND}
     found = [colours[value] for value, target in mapping.items() if target == label and value in colours]
     if not found:
-        raise LegendError(f"class {label} has no rgb and no LULC class to take its colour from")
+        raise ChipSetError(f"class {label} has no rgb and no LULC class to take its colour from")
     return found[0]

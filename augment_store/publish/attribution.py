@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from augment_store.errors import PublishError
+from augment_store.errors import AugmentStoreError
 
 ATTRIBUTIONS: Final = (
     "TerraMind 1.0 by IBM Research and ESA (Jakubik et al. 2025, arXiv:2504.11171), Apache-2.0",
@@ -39,10 +39,10 @@ def check_license(license_id: str) -> None:
     """Make sure that a license is an identifier, as every catalogue expects.
 
     Raises:
-        PublishError: If it is not.
+        AugmentStoreError: If it is not.
     """
     # the form of an SPDX identifier; whether SPDX lists it is not looked up
     if not re.fullmatch(r"[A-Za-z0-9.+-]+", license_id):
-        raise PublishError(
+        raise AugmentStoreError(
             f"--license {license_id!r}: expected an SPDX identifier such as CC-BY-4.0 (https://spdx.org/licenses)"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import PublishError
+from augment_store.errors import StoreError
 from augment_store.inspect.footprints import write_footprints
 from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.integrity.verify import verify_store
@@ -55,7 +55,7 @@ def publish(
         The facts it was described by.
 
     Raises:
-        PublishError: If the store is not complete and sound.
+        StoreError: If the store is not complete and sound.
         AugmentStoreError: If a reference or a coordinate reference system cannot be used.
         OutputError: If the folder is taken, lies within the store, or cannot be written.
     """
@@ -80,7 +80,7 @@ def check_sound(store: AugmentStore, chips: ChipSet | None, *, quiet: bool = Tru
     """Make sure that `verify_store` finds nothing wrong with a store.
 
     Raises:
-        PublishError: Naming the first problem, and how many there are.
+        StoreError: Naming the first problem, and how many there are.
     """
     work = len(store) * (1 if chips is None else 2)
     with ProgressReporter("verifying", work, quiet=quiet) as progress:
@@ -91,7 +91,7 @@ def check_sound(store: AugmentStore, chips: ChipSet | None, *, quiet: bool = Tru
         count = (
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"
         )
-        raise PublishError(
+        raise StoreError(
             f"{store.path}: not published, {count}; the first: {found[0]}. python -m augment_store verify {store.path} "
             "lists them"
         )
@@ -116,7 +116,7 @@ def _own_files(source: Path, arrays: Iterable[str]) -> Iterator[Path]:
     """Yield the metadata of the group and of its arrays, and the arrays' chunks.
 
     Raises:
-        PublishError: If one of them, or a folder they are in, is a link or no regular file: what it leads to was not
+        StoreError: If one of them, or a folder they are in, is a link or no regular file: what it leads to was not
             written by the store.
     """
     yield _regular(source / "zarr.json")
@@ -133,13 +133,13 @@ def _own_files(source: Path, arrays: Iterable[str]) -> Iterator[Path]:
 
 def _regular(path: Path) -> Path:
     if not _not_linked(path).is_file():
-        raise PublishError(f"{path}: not a regular file, so not a store's own; it is not published")
+        raise StoreError(f"{path}: not a regular file, so not a store's own; it is not published")
     return path
 
 
 def _not_linked(path: Path) -> Path:
     if path.is_symlink():
-        raise PublishError(
+        raise StoreError(
             f"{path}: a link, and only files of the store itself are published; put the file in its place"
         )
     return path

@@ -8,7 +8,7 @@ from typing import Literal
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError
 
-from augment_store.errors import PublishError
+from augment_store.errors import AugmentStoreError
 
 
 def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
@@ -20,7 +20,7 @@ def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
         kind: What the repository holds.
 
     Raises:
-        PublishError: If the upload fails.
+        AugmentStoreError: If the upload fails.
     """
     # without a network the client raises its HTTP library's own errors, and that library differs between versions
     offline = HfHubHTTPError.__bases__[0]
@@ -32,7 +32,7 @@ def push(folder: Path, repo: str, kind: Literal["model", "dataset"]) -> str:
         )
     except (offline, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PublishError(
+        raise AugmentStoreError(
             f"{repo}: not uploaded ({reason}); the folder is complete in {folder}. Log in with hf auth login, run "
             "again with another --out, or upload it with hf upload"
         ) from error

@@ -10,7 +10,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.errors import SelectionError
+from augment_store.errors import StoreError
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 
@@ -52,27 +52,27 @@ def check_not_empty(store: AugmentStore, progress: Progress) -> None:
     """Make sure that there is a chip to look at.
 
     Raises:
-        SelectionError: If none is complete; the message says how many failed or are pending.
+        StoreError: If none is complete; the message says how many failed or are pending.
     """
     if not progress.complete.size:
-        raise SelectionError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
+        raise StoreError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
 
 
 def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) -> NDArray[np.int64]:
     """Return positions of chips by id, in the order given, each once.
 
     Raises:
-        SelectionError: If an id is not in the store (the nearest ones are named) or not complete.
+        StoreError: If an id is not in the store (the nearest ones are named) or not complete.
     """
     unknown = [chip_id for chip_id in ids if chip_id not in store.chip_ids]
     if unknown:
-        raise SelectionError(f"{store.path}: no chip {unknown[0]!r}{_suggest(unknown[0], store.chip_ids)}")
+        raise StoreError(f"{store.path}: no chip {unknown[0]!r}{_suggest(unknown[0], store.chip_ids)}")
     # each once, in the order asked for, which a set would lose
     positions = list(dict.fromkeys(store.index(chip_id) for chip_id in ids))
     for position in positions:
         state = State(int(progress.states[position]))
         if state != State.COMPLETE:
-            raise SelectionError(
+            raise StoreError(
                 f"{store.path}: chip {store.chip_ids[position]!r} is {state.name.lower()}; "
                 "only complete chips have maps"
             )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from augment_store.errors import SpecMismatchError, StoreError
+from augment_store.errors import StoreError
 from augment_store.io.files import atomic_folder, check_writable, flush, printable
 from augment_store.io.objects import put, remove
 from augment_store.io.remote import RemotePath, as_path, translate_remote_errors
@@ -126,13 +126,13 @@ class AugmentStore(StoreReader):
         """Make sure that chips of this spec and extent may be added to the store.
 
         Raises:
-            SpecMismatchError: If the store was made by another spec; the message names the fields.
+            StoreError: If the store was made by another spec; the message names the fields.
             StoreError: If its chips have other timesteps or another size.
         """
         differences = self.spec.differences(spec)
         if differences:
             listed = "; ".join(differences)
-            raise SpecMismatchError(
+            raise StoreError(
                 f"{self.path}: made by another generation spec (store ≠ this run): {listed}. "
                 "Repeat the store's settings, or choose another --store"
             )

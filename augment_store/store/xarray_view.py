@@ -19,7 +19,7 @@ from augment_store.chips.georeference import (
     is_known,
     pixel_centres,
 )
-from augment_store.errors import SelectionError
+from augment_store.errors import StoreError
 from augment_store.modalities.definitions import PATCH_SIZE, patches
 from augment_store.modalities.map_arrays import TOKENS, MapArray
 from augment_store.store.chip_index import read_entry
@@ -55,7 +55,7 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
 
     Raises:
         ChipNotFoundError: If the store does not know the chip.
-        SelectionError: If the chip is not complete.
+        StoreError: If the chip is not complete.
         StoreError: If the store is damaged there.
     """
     _check_complete(store, chip_id)
@@ -82,7 +82,7 @@ def _check_complete(store: StoreReader, chip_id: str) -> None:
     position = store.index(chip_id)
     state = State(int(store.values("state", slice(position, position + 1))[0]))
     if state != State.COMPLETE:
-        raise SelectionError(
+        raise StoreError(
             f"{store.path}: chip {chip_id!r} is {state.name.lower()}; only complete chips have maps. Run the generate "
             "command again"
         )

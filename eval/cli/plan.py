@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the cheapest experiment that would claim the goal.
 
     Raises:
-        PublishError: If there is no report, or it is of another version.
+        ComparisonError: If there is no report, or it is of another version.
     """
     report = read_report(args.report)
     controls = max(1, len(report.controls))  # without one nothing is claimed

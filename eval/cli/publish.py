@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_places_arguments
-from augment_store.errors import PublishError
 from augment_store.io.files import check_free
 from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.hub import push
+from eval.errors import ComparisonError
 from eval.publish.recompute import check_numbers
 from eval.publish.report import read_report
 from finetune.run.manifest import RunManifest
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
     if args.push and not args.attribution:
-        raise PublishError(
+        raise ComparisonError(
             f"--push {args.push}: say with --attribution who to credit for the chips and masks"
         )
     report = read_report(args.report)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augment_store.errors import PublishError
 from augment_store.io.files import atomic_folder, write_json
 from augment_store.publish.attribution import PublicationInfo
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
+from eval.errors import ComparisonError
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
 from eval.publish.recompute import CountsTable, check_own_counts
@@ -43,7 +43,7 @@ def publish(
         imprint: Name, licence and credits.
 
     Raises:
-        PublishError: If the report is not about these weights.
+        ComparisonError: If the report is not about these weights.
         AugmentStoreError: If the run cannot be opened.
         OutputError: If the folder is taken or cannot be written.
     """
@@ -61,7 +61,7 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> st
     for name in checkpoints:  # by the digest on record, which loading compares with the file
         if manifest.checkpoint_sha256.get(name) in compared:
             return name
-    raise PublishError(
+    raise ComparisonError(
         f"{run}: none of its checkpoints ({', '.join(checkpoints) or 'none'}) is the candidate of this report; publish "
         "a run that was compared, with its own report"
     )

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.errors import PublishError
 from augment_store.io.files import read_text
 from eval.compare.inference import Estimate, PairedArms, compare
 from eval.compare.report.files import TABLE
 from eval.compare.report.model import Report
 from eval.compare.report.table import COLUMNS
 from eval.compare.verdict import IMPROVEMENT_FROM, format_interval
+from eval.errors import ComparisonError
 from eval.score.metrics import MIOU
 from eval.score.record import Score
 
@@ -52,11 +52,13 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
     """Read the counts beside a report.
 
     Raises:
-        PublishError: If the file is missing, damaged, or not of this report's arms, scenes and classes.
+        ComparisonError: If the file is missing, damaged, or not of this report's arms, scenes and classes.
     """
     path = folder / TABLE
     if not path.is_file():
-        raise PublishError(f"{path}: no such file, so the report's numbers cannot be checked; compare again")
+        raise ComparisonError(
+            f"{path}: no such file, so the report's numbers cannot be checked; compare again"
+        )
     classes, scenes = len(report.test.classes), len(report.test.scenes)
     runs: dict[str, dict[str, list[int]]] = {}
     seeds: dict[str, dict[str, str]] = {}
@@ -72,10 +74,10 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
             arm: np.stack([np.reshape(run, shape) for run in found.values()]) for arm, found in runs.items()
         }
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise PublishError(f"{path}: not the counts of this report ({error}); compare again") from error
+        raise ComparisonError(f"{path}: not the counts of this report ({error}); compare again") from error
     expected = {arm.name: len(arm.runs) for arm in report.arms}
     if {arm: len(found) for arm, found in counts.items()} != expected:
-        raise PublishError(f"{path}: holds other arms or runs than the report; compare again")
+        raise ComparisonError(f"{path}: holds other arms or runs than the report; compare again")
     return CountsTable(path, counts, {arm: tuple(found.values()) for arm, found in seeds.items()})
 
 
@@ -83,7 +85,7 @@ def check_numbers(folder: Path, report: Report) -> CountsTable:
     """Make sure that a report's differences and its claim follow from its counts.
 
     Raises:
-        PublishError: Naming the number that does not.
+        ComparisonError: Naming the number that does not.
     """
     table = read_counts(folder, report)
     found = _estimate(table, report.candidate.name, report.baseline.name)
@@ -95,7 +97,7 @@ def check_numbers(folder: Path, report: Report) -> CountsTable:
         against = _estimate(table, report.candidate.name, control.name)
         said = control.candidate_to_this
         if said is None:
-            raise PublishError(
+            raise ComparisonError(
                 f"{folder}: the report lacks the comparison with control {control.name}; compare again"
             )
         _check(table, f"the candidate against control {control.name}", said.miou, against)
@@ -117,7 +119,7 @@ def _check(table: CountsTable, what: str, said: Estimate, found: Estimate) -> No
     for name in ("difference", "low", "high", "p_value"):
         ours, theirs = getattr(said, name), getattr(found, name)
         if not _equal(ours, theirs):
-            raise PublishError(
+            raise ComparisonError(
                 f"{table.path.with_name('report.json')}: {name} of {what} is {ours}, but {table.path.name} gives "
                 f"{theirs}; one of them was changed: compare again"
             )
@@ -137,17 +139,17 @@ def _check_claim(folder: Path, report: Report, found: Estimate, *, beaten: bool)
     )
     possible = possible and bool(report.family.dates) and not verdict.lacking
     if verdict.claimed and not possible:
-        raise PublishError(
+        raise ComparisonError(
             f"{folder}: the report claims an improvement that its numbers do not allow; compare again"
         )
     # `decide` claims just where nothing is lacking, so one of the two was edited
     if not verdict.claimed and not verdict.lacking:
-        raise PublishError(
+        raise ComparisonError(
             f"{folder}: the report names nothing that a claim lacks, and claims nothing; compare again"
         )
     # the headline is prose, so its numbers are checked as text
     if format_interval(found) not in verdict.headline:
-        raise PublishError(
+        raise ComparisonError(
             f"{folder}: the verdict's headline does not say {format_interval(found)}; compare again"
         )
 
@@ -156,7 +158,7 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     """Make sure that the table holds the counts of the run to be published, as its own score has them.
 
     Raises:
-        PublishError: If they differ.
+        ComparisonError: If they differ.
     """
     own: dict[str, Any] = dict(zip(score.counts.scenes, score.counts.by_scene(), strict=True))
     digests = [run.origin.checkpoint_sha256 for run in report.candidate.runs]
@@ -164,6 +166,6 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     # the score may have more scenes: those without a reference are not in the report
     there = set(report.test.scenes) <= set(own)
     if not there or not np.array_equal(np.stack([own[scene] for scene in report.test.scenes]), said):
-        raise PublishError(
+        raise ComparisonError(
             f"{table.path}: its counts of {score.folder} are not those of its score; compare again"
         )

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import wherever_run
+from augment_store.errors import ChipSetError
 from augment_store.integrity.input_match import check_same, find_mismatch, generator_inputs
 from augment_store.io.lock import file_lock
 from augment_store.modalities.categorical import CONFIDENCE
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC
-from augment_store.modalities.legend_table import LegendError, LegendTable
+from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, by_pixel
 from augment_store.store.chip_index import read_entry
 from augment_store.store.schema import State
@@ -49,8 +50,8 @@ def score_store(
     Raises:
         StoreBusyError: If another process is writing a score there.
         ScoreError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
-        OtherChipsError: If a test chip is not what the store was generated from.
-        LegendError: If the table's labels are not 0 to one less than their number.
+        ChipSetError: If a test chip is not what the store was generated from, or the table's labels are not 0 to one
+            less than their number.
         AugmentStoreError: If a chip or a mask cannot be read.
     """
     # both may refuse, so they come before the record of an earlier score is discarded
@@ -122,7 +123,7 @@ def _class_names(table: LegendTable) -> tuple[str, ...]:
     values = [entry.value for entry in table.classes]
     # labels are the rows and columns of the counts, so they must have no gaps
     if sorted(values) != list(range(len(values))):
-        raise LegendError(f"legend table {table.name}: labels {values}; expected 0 to {len(values) - 1}")
+        raise ChipSetError(f"legend table {table.name}: labels {values}; expected 0 to {len(values) - 1}")
     return tuple(entry.name for entry in sorted(table.classes, key=lambda entry: entry.value))
 
 

@@ -94,7 +94,7 @@ class MapCache:
         """Stop if a chip that was noted does not belong to the store.
 
         Raises:
-            OtherChipsError: Naming the chips, what differs and the remedy.
+            ChipSetError: Naming the chips, what differs and the remedy.
         """
         # emptied, so that the check of the next split does not report these chips again
         found, self._found = self._found, {}

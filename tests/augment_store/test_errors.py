@@ -9,13 +9,8 @@ KINDS = {
     "ChipDataError": "chip_data",
     "ChipNotFoundError": "chip_not_found",
     "ChipSetError": "chip_set",
-    "ExportError": "export",
-    "OtherChipsError": "other_chips",
     "OutputError": "output",
-    "PublishError": "publish",
     "RemotePathError": "remote_path",
-    "SelectionError": "selection",
-    "SpecMismatchError": "spec_mismatch",
     "StoreError": "store",
 }
 

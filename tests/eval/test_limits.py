@@ -5,9 +5,8 @@ import os
 
 import pytest
 
-from augment_store.errors import PublishError
 from eval.compare.report.curves import read_curve
-from eval.errors import ScoreError, StudyError
+from eval.errors import ComparisonError, ScoreError, StudyError
 from eval.publish.report import read_report
 from eval.score.record import Score
 from eval.study.plan import Step
@@ -27,7 +26,7 @@ def read_done(out):
     [
         ("manifest.json", RunManifest.read, RunError),
         ("score/score.json", Score.read, ScoreError),
-        ("report.json", read_report, PublishError),
+        ("report.json", read_report, ComparisonError),
         ("done/fit.json", read_done, StudyError),
         ("logs/fit_0/metrics.csv", read_curve, ScoreError),
     ],

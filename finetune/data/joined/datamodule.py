@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import OtherChipsError
+from augment_store.errors import ChipSetError
 from augment_store.store.history import last_command
 from augment_store.store.schema import ChipShape
 from augment_store.utils.text import pluralize
@@ -262,7 +262,7 @@ class JoinedDataModule(LightningDataModule):
 
         Raises:
             ConfigError: If a sample's files are not the chip's.
-            OtherChipsError: If the chips are not those of the store.
+            ChipSetError: If the chips are not those of the store.
         """
         dates = _describe_dates(maps, samples[0].chip_id)
         if self.chips is None:
@@ -395,7 +395,7 @@ def _check_known(maps: MapCache, samples: Sequence[Sample]) -> None:
     """Make sure that every sample has maps.
 
     Raises:
-        OtherChipsError: Naming file, chip and store.
+        ChipSetError: Naming file, chip and store.
     """
     missing = [sample for sample in samples if sample.chip_id not in maps.complete]
     if not missing:
@@ -411,4 +411,4 @@ def _check_known(maps: MapCache, samples: Sequence[Sample]) -> None:
         remedy = (
             f"It has chips such as {example}; say with chip_files how names hold that id, as {{id}}_S2L2A.tif"
         )
-    raise OtherChipsError(f"{first.name}: chip {first.chip_id} of {maps.path}: {what}{more}. {remedy}")
+    raise ChipSetError(f"{first.name}: chip {first.chip_id} of {maps.path}: {what}{more}. {remedy}")

@@ -8,7 +8,7 @@ import rasterio
 
 from augment_store.chips.georeference import Georeference
 from augment_store.cli.main import main
-from augment_store.errors import ExportError, StoreError
+from augment_store.errors import StoreError
 from augment_store.export import mosaic as canvas_module
 from augment_store.export.mosaic import mosaics
 from augment_store.store.chip_index import ChipEntry
@@ -84,7 +84,7 @@ def test_a_mosaic_per_scene_with_every_timestep_any_chip_has(tmp_path):
 )
 def test_chips_that_do_not_fit_are_refused(tmp_path, second, message):
     store = store_of(tmp_path, entry("a", 0, 0), second)
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(StoreError, match=message):
         mosaics(store, store.chip_ids)
 
 

@@ -6,7 +6,7 @@ import pytest
 import zarr
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import OtherChipsError, StoreError
+from augment_store.errors import ChipSetError, StoreError
 from augment_store.integrity.repair import repair_store
 from augment_store.integrity.verify import check_unchanged
 from augment_store.integrity.verify import verify_store as find_problems
@@ -267,7 +267,7 @@ def test_changed_missing_and_new_chips(sound):
         "chip c: missing on disk or unreadable",
     ]
     both = r"1 chip \(c\): missing on disk or unreadable; 1 chip \(b\): content differs"
-    with pytest.raises(OtherChipsError, match=both):
+    with pytest.raises(ChipSetError, match=both):
         check_unchanged(store, chips)
 
 

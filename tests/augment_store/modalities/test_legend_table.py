@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augment_store.errors import ChipSetError
 from augment_store.modalities.definitions import LULC_LEGEND
-from augment_store.modalities.legend_table import LegendError, LegendTable
+from augment_store.modalities.legend_table import LegendTable
 
 
 def test_shipped_table_maps_every_class_as_agreed():
@@ -42,7 +43,7 @@ def test_mapping_outside_the_legends_is_refused(tmp_path, mapping):
     path = tmp_path / "bad.json"
     classes = [{"value": 0, "name": "water", "rgb": [0, 0, 255]}]
     path.write_text(json.dumps({"name": "bad", "classes": classes, "mapping": mapping}))
-    with pytest.raises(LegendError, match=r"bad\.json"):
+    with pytest.raises(ChipSetError, match=r"bad\.json"):
         LegendTable.load(path)
 
 
@@ -61,7 +62,7 @@ def test_a_table_is_read_by_its_types(tmp_path, change, key):
     path.write_text(json.dumps(plain))
     assert LegendTable.load(path).mapping == {1: 0}
     path.write_text(json.dumps(plain | change))
-    with pytest.raises(LegendError, match=key.replace(".", r"\.")):
+    with pytest.raises(ChipSetError, match=key.replace(".", r"\.")):
         LegendTable.load(path)
 
 
@@ -69,14 +70,14 @@ def test_damaged_file_is_one_line(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("name: [wet\nclasses: {")
     with pytest.raises(
-        LegendError, match=r"bad\.yaml: cannot be read as a legend table \(.+\); expected .*mapping"
+        ChipSetError, match=r"bad\.yaml: cannot be read as a legend table \(.+\); expected .*mapping"
     ) as caught:
         LegendTable.load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_file_is_one_line(tmp_path):
-    with pytest.raises(LegendError, match=r"nowhere\.json: cannot be read"):
+    with pytest.raises(ChipSetError, match=r"nowhere\.json: cannot be read"):
         LegendTable.load(tmp_path / "nowhere.json")
 
 
@@ -89,5 +90,5 @@ def test_a_class_is_drawn_in_the_colour_of_the_first_class_mapped_to_it(tmp_path
     path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"4": 0, "2": 0, "1": 1}}))
     assert [entry.rgb for entry in LegendTable.load(path).classes] == [lulc[4], (0, 0, 255)]
     path.write_text(json.dumps({"name": "own", "classes": classes, "mapping": {"1": 1}}))
-    with pytest.raises(LegendError, match=r"own\.json: .*class 0 has no rgb and no LULC class"):
+    with pytest.raises(ChipSetError, match=r"own\.json: .*class 0 has no rgb and no LULC class"):
         LegendTable.load(path)

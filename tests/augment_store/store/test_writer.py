@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from augment_store.chips.georeference import Georeference
-from augment_store.errors import ChipNotFoundError, SpecMismatchError, StoreError
+from augment_store.errors import ChipNotFoundError, StoreError
 from augment_store.store.chip_index import ChipEntry, read_entries, read_entry
 from augment_store.store.schema import MAX_SHARD_CHIPS, ChipShape, State
 from augment_store.store.spec import MAX_SAMPLES
@@ -175,7 +175,7 @@ def test_appending_keeps_what_is_there(store, spec):
 
 def test_another_spec_is_refused_and_its_fields_named(store):
     other = make_spec(sampling=make_sampling(temperature=0.5, seed=7))
-    with pytest.raises(SpecMismatchError, match=r"sampling.seed: 0 ≠ 7; sampling.temperature: 1.0 ≠ 0.5"):
+    with pytest.raises(StoreError, match=r"sampling.seed: 0 ≠ 7; sampling.temperature: 1.0 ≠ 0.5"):
         store.check_fits(other, EXTENT)
 
 

@@ -9,7 +9,7 @@ import pytest
 import rioxarray  # noqa: F401 - gives xarray's objects .rio
 import xarray as xr
 
-from augment_store.errors import ChipNotFoundError, SelectionError
+from augment_store.errors import ChipNotFoundError, StoreError
 from augment_store.modalities.continuous import VALUE_FILL
 from augment_store.modalities.definitions import LULC_LEGEND
 from augment_store.store.chip_index import ChipEntry
@@ -86,7 +86,7 @@ def test_a_chip_that_lies_nowhere_has_no_place(tmp_path):
 
 
 def test_a_chip_without_maps_is_refused(store):
-    with pytest.raises(SelectionError, match="chip 'scene0_r0c2' is pending; only complete chips have maps"):
+    with pytest.raises(StoreError, match="chip 'scene0_r0c2' is pending; only complete chips have maps"):
         store.to_xarray(store.chip_ids[2])
     with pytest.raises(ChipNotFoundError, match="no chip 'nowhere'"):
         store.to_xarray("nowhere")

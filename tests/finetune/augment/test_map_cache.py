@@ -9,7 +9,7 @@ import zarr
 from torch.utils.data import DataLoader
 
 from augment_store.chips.chip_set import Chip
-from augment_store.errors import OtherChipsError, StoreError
+from augment_store.errors import ChipSetError, StoreError
 from augment_store.store.writer import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest, JoinedMaps
 from finetune.augment.map_cache import MapCache
@@ -95,7 +95,7 @@ def with_history(path):
 
 
 def refused(chips, ids, store):
-    with pytest.raises(OtherChipsError) as raised:
+    with pytest.raises(ChipSetError) as raised:
         survey_chips(chips, ids, RULES, maps_of(store, "lulc"))
     return str(raised.value)
 
