@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_folder import MASK, chip_path, publish_chips, roll_back
-from augment_store.chips.geotiff import read_dataset
 from augment_store.chips.labels import LabelRaster, to_labels
 from augment_store.chips.layouts import check_id, shipped_layout
-from augment_store.chips.limits import FileFormatError
+from augment_store.chips.raster_grid import check_grid, open_raster, read_window
 from augment_store.chips.rasters import pick_bands
 from augment_store.chips.tile_grid import (
     CutRequest,
@@ -27,7 +25,7 @@ from augment_store.chips.tile_grid import (
     tiles,
     uncovered_strips,
 )
-from augment_store.errors import ChipDataError, ChipSetError
+from augment_store.errors import ChipSetError
 from augment_store.io.files import atomic_raster
 from augment_store.io.lock import file_lock
 from augment_store.modalities.definitions import (
@@ -104,10 +102,10 @@ def cut(request: CutRequest) -> CutResult:
     _check(request)
     draft = request.out / f".cut-{request.scene}"
     with contextlib.ExitStack() as stack:
-        sources = {name: stack.enter_context(_open(path)) for name, path in request.rasters.items()}
+        sources = {name: stack.enter_context(open_raster(path)) for name, path in request.rasters.items()}
         first = next(iter(sources.values()))
         for source in sources.values():
-            _check_grid(source, first)
+            check_grid(source, first)
         wanted = tiles(request, first.height, first.width)
         if not wanted:
             raise ChipSetError(
@@ -151,81 +149,6 @@ def _check(request: CutRequest) -> None:
         raise ChipSetError(f"no input raster given; expected one or more of {', '.join(INPUT_MODALITIES)}")
 
 
-def _open(path: Path) -> DatasetReader:
-    """Open a raster that the user named, by any of GDAL's drivers: stacks of bands are VRTs."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        source = rasterio.open(path)
-    except RasterioError as error:
-        raise ChipDataError(f"{path}: cannot be read as a raster ({error})") from error
-    if source.subdatasets:
-        names = ", ".join(source.subdatasets[:6])
-        source.close()
-        raise ChipDataError(f"{path}: holds several rasters: {names}; give one of them in place of the file")
-    return source
-
-
-def _check_grid(source: DatasetReader, first: DatasetReader) -> None:
-    """Make sure that a raster lies on the first raster's grid.
-
-    Raises:
-        ChipDataError: If it does not; the message says the command that brings it there.
-    """
-    if _on_one_grid(source, first):
-        return
-    # either of the two may lack its system
-    for raster, other in ((source, first), (first, source)):
-        if raster.crs is None and other.crs is not None:
-            out = _beside(raster.name, "placed")
-            words = ["gdal_translate", "-a_srs", _system(other), raster.name, out]
-            raise ChipDataError(
-                f"{raster.name}: no coordinate reference system, so not on the grid of {other.name}; if it has the "
-                f"same, say so, as with {shlex.join(words)}"
-            )
-    upright = first.transform.e < 0 < first.transform.a and not (first.transform.b or first.transform.d)
-    # gdalwarp writes rasters with north at the top alone: a first raster that is not so has to be turned first.
-    moved = source if upright else first
-    # sorted, as a mirrored raster has its bounds the other way around
-    west, east = sorted((first.bounds.left, first.bounds.right))
-    south, north = sorted((first.bounds.bottom, first.bounds.top))
-    words = ["gdalwarp", *(["-t_srs", _system(first)] if first.crs else [])]
-    # `repr` keeps all digits: a rounded edge would shift the grid
-    words += ["-te", *(repr(float(edge)) for edge in (west, south, east, north))]
-    words += ["-ts", str(first.width), str(first.height), moved.name, _beside(moved.name, "warped")]
-    reason = f"{source.name}: not on the grid of {first.name}; bring it there"
-    if not upright:
-        reason = (
-            f"{source.name}: not on the grid of {first.name}, which lacks north at the top; turn that first"
-        )
-    raise ChipDataError(f"{reason}, as with {shlex.join(words)}")
-
-
-def _system(source: DatasetReader) -> str:
-    """Return a coordinate reference system as GDAL's commands take it."""
-    authority = source.crs.to_authority()
-    return ":".join(authority) if authority else str(source.crs.to_wkt())
-
-
-def _beside(name: str, what: str) -> str:
-    """Return a name for what a command makes of a raster, in the working folder."""
-    return f"{Path(name).stem}_{what}.tif"
-
-
-def _on_one_grid(source: DatasetReader, first: DatasetReader) -> bool:
-    """Return whether the corners of two rasters lie within a hundredth of a pixel of each other."""
-    if source.crs != first.crs or source.shape != first.shape:
-        return False
-    apart = np.reshape(tuple(source.transform)[:6], (2, 3)) - np.reshape(tuple(first.transform)[:6], (2, 3))
-    corners = apart @ [
-        [0, first.width, 0],
-        [0, 0, first.height],
-        [1, 1, 1],
-    ]  # x = a·col + b·row + c; y likewise
-    return bool(np.abs(corners).max() <= 0.01 * np.hypot(first.transform.a, first.transform.d))
-
-
 def _check_free(request: CutRequest, wanted: Sequence[Tile]) -> None:
     """Make sure that no chip is overwritten: a store may have been generated from it."""
     for name in request.rasters:
@@ -259,14 +182,7 @@ def _write_chip(
 
 def _read_window(name: str, source: DatasetReader, window: Window, notes: _Notes) -> NDArray[Any]:
     """Return a chip's part of a raster ``[C, H, W]``, with what the raster declares applied."""
-    from rasterio.errors import RasterioError
-
-    try:
-        content = read_dataset(source, window)
-    except FileFormatError as error:
-        raise ChipDataError(f"{source.name}: cannot be read ({error}); {error.remedy}") from error
-    except (RasterioError, ValueError) as error:
-        raise ChipDataError(f"{source.name}: cannot be read ({error})") from error
+    content = read_window(source, window)
     if name not in (MASK, LULC.name):
         modality = (INPUT_MODALITIES | REFERENCE_MODALITIES)[name]
         found = pick_bands(content, source.name, modality, shipped_layout("folders"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 
 from augment_store.errors import ChipSetError
 from augment_store.io.files import read_text
+from augment_store.modalities.class_colors import class_colors
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
 from augment_store.utils.text import shipped_or_given
 from augment_store.utils.validation import STRICT, load_yaml, parse
@@ -118,6 +119,19 @@ class LegendTable:
 def shipped_legends() -> tuple[Path, ...]:
     """Return the names of the legend tables that ship with the package, as `LegendTable.load` takes them."""
     return tuple(Path(path.stem) for path in sorted(SHIPPED.glob("*.yaml")))
+
+
+def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
+    """Give classes colors: those of the shipped legend table of these classes, else distinct ones by their names."""
+    table = shipped_table(names)
+    colors = tuple(entry.rgb for entry in table.classes) if table else class_colors(names)
+    return tuple(LegendClass(label, name, colors[label]) for label, name in enumerate(names))
+
+
+def shipped_table(names: Sequence[str]) -> LegendTable | None:
+    """Return the shipped legend table with exactly these classes, if there is one."""
+    tables = map(LegendTable.load, shipped_legends())
+    return next((table for table in tables if [entry.name for entry in table.classes] == list(names)), None)
 
 
 def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,11 +20,10 @@ from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSourc
 from eval.score.recorded import check_recipe
 from finetune.model.shapes import check_shape
 from finetune.run.geotiff import write_classes
-from finetune.run.load import LoadedRun
+from finetune.run.load import LoadedRun, arithmetic
 from finetune.run.manifest_builder import augment_record
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
-HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
 """Chip id, scene id, reference and predicted classes ``[H, W]``."""
@@ -82,20 +80,12 @@ def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
     task = loaded.task.to(device)
     for given in loaded.datamodule.test_dataloader():
         batch = loaded.datamodule.model_batch(move_data_to_device(given, device))
-        with _arithmetic(loaded.precision, device):
+        with arithmetic(loaded.precision, device):
             output = task.handle_full_or_tiled_inference(batch["image"], task.tiled_inference_on_testing)
         # logits [batch, class, y, x] become classes [batch, y, x]
         predicted = to_segmentation_prediction(output).cpu().numpy()
         reference = task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
         yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
-
-
-def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return a context of half precision where the trainer would use it; CPUs have no float16 arithmetic."""
-    half = HALF.get(precision)
-    if half is None or (half is torch.float16 and device.type == "cpu"):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, half)
 
 
 def _origin(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.device) -> Provenance:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.io.remote import as_path
@@ -20,6 +22,8 @@ from finetune.run.preflight import PathOverrides
 from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
 from terramind_weights.weight_files import sha256_of_file
+
+HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -154,3 +158,11 @@ def _for_evaluation(config: Mapping[str, Any], paths: PathOverrides) -> Config:
     # nothing of the training's trainer is needed, and its devices may not be here
     trainer = {"logger": False, "enable_checkpointing": False}
     return {**config, "trainer": trainer, "data": {**config["data"], "init_args": data}}
+
+
+def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return a context of half precision where the trainer would use it; CPUs have no float16 arithmetic."""
+    half = HALF.get(precision)
+    if half is None or (half is torch.float16 and device.type == "cpu"):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, half)

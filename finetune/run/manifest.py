@@ -51,6 +51,7 @@ class DataRecord:
         scene_overlap: Scenes in two splits, if that was allowed.
         limited_to: Number of chips each split was cut down to, or None.
         layout: Layout that was named, a file by its absolute path; None if it was detected from the files.
+        chip_shape: Height and width of the training chips in pixels; None in runs of earlier versions.
     """
 
     root: str
@@ -60,6 +61,7 @@ class DataRecord:
     scene_overlap: tuple[str, ...]
     limited_to: int | None
     layout: str | None = None
+    chip_shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
         scene_overlap=splits.overlap,
         limited_to=datamodule.limit_chips,
         layout=wherever_run(datamodule.layout),
+        chip_shape=datamodule.surveys["train"].shape,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.io.files import atomic_write
+from augment_store.modalities.legend_table import legend
 from eval.compare.report.model import Chip, Report
-from eval.compare.report.pictures import AGREEMENT, PictureSources, draw_chip, generated_legend, legend
+from eval.compare.report.pictures import AGREEMENT, PictureSources, draw_chip, generated_legend
 from eval.compare.verdict import format_interval
 
 _ASSETS: Final = PageAssets("eval.compare.report", ("tables.js", "plots.js", "chips.js", "main.js"))

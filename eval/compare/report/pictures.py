@@ -14,7 +14,6 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.inspect.views import draw_first
 from augment_store.io.remote import as_path
-from augment_store.modalities.class_colors import class_colors
 from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     LULC,
@@ -22,7 +21,7 @@ from augment_store.modalities.definitions import (
     S2_MODALITIES,
     LegendClass,
 )
-from augment_store.modalities.legend_table import LegendTable, shipped_legends
+from augment_store.modalities.legend_table import LegendTable, legend, shipped_table
 from augment_store.modalities.pictures import MapPicture, map_uri, photo_uri
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.writer import AugmentStore
@@ -89,7 +88,7 @@ def find_pictures(
     path = candidate.origin.augment.store
     store = AugmentStore.open(path) if path and (as_path(path) / "zarr.json").is_file() else None
     generated = store is not None and store.spec.modality == LULC.name
-    table = _shipped_table(comparison.class_names) if generated else None
+    table = shipped_table(comparison.class_names) if generated else None
     return PictureSources(chip_set, store, table, legend(comparison.class_names), baseline, candidate)
 
 
@@ -103,19 +102,6 @@ def generated_legend(shown: PictureSources) -> tuple[LegendClass, ...]:
 def _with_predictions(arm: Arm) -> Score | None:
     """Return the first run of an arm whose predicted maps are all there."""
     return next((s for s in arm.scores if all(s.prediction(i).is_file() for i in s.counts.chip_ids)), None)
-
-
-def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
-    """Give classes colors: those of the shipped legend table of these classes, else distinct ones by their names."""
-    table = _shipped_table(names)
-    colors = tuple(entry.rgb for entry in table.classes) if table else class_colors(names)
-    return tuple(LegendClass(label, name, colors[label]) for label, name in enumerate(names))
-
-
-def _shipped_table(names: Sequence[str]) -> LegendTable | None:
-    """Return the shipped legend table with exactly these classes, if there is one."""
-    tables = map(LegendTable.load, shipped_legends())
-    return next((table for table in tables if [entry.name for entry in table.classes] == list(names)), None)
 
 
 def choose(rows: Sequence[Row], count: int) -> list[Row]:

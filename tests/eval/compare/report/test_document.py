@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from augment_store.io.lock import file_lock
-from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.legend_table import LegendTable, legend
 from eval.cli.main import main
 from eval.compare.declaration import (
     Declaration,
@@ -25,7 +25,7 @@ from eval.compare.declaration import (
 )
 from eval.compare.report import files
 from eval.compare.report.model import Report, schema
-from eval.compare.report.pictures import AGREEMENT, _agreement, choose, legend
+from eval.compare.report.pictures import AGREEMENT, _agreement, choose
 from eval.compare.verdict import points
 from eval.score.counts import Counts
 from eval.score.metrics import INTERVALS, METRICS, MIOU, OVERALL
