@@ -19,8 +19,8 @@ from augment_store.io.lock import store_lock
 from augment_store.modalities.registry import MAPS
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
-from augment_store.store.summary import class_shares, summarize
-from augment_store.store.writer import AugmentStore, check_free
+from augment_store.store.summary import mean_class_shares, summarize
+from augment_store.store.writer import AugmentStore, check_store_free
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips
@@ -209,7 +209,7 @@ def _open_store(run: Run, console: Console, *, planned: bool = False) -> Augment
     """
     path = run.request.store.path
     if not (path / "zarr.json").is_file():
-        check_free(path)
+        check_store_free(path)
         return None
     store = AugmentStore.open(path, mode="r" if planned else "r+")
     # a plan has no weights, so what only they tell is taken from the store
@@ -262,7 +262,7 @@ def report(path: Path, ids: Sequence[str], before: int, console: Console) -> int
     for chip_id in failed:
         console.print(f"[bold]failed[/]: {escape(printable(str(errors[chip_id])))}", soft_wrap=True)
     complete = sum(states[chip_id] == State.COMPLETE for chip_id in ids)
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in class_shares(store).items())
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in mean_class_shares(store).items())
     size = summarize(store)["bytes"]
     space = "" if size is None else f", {size / 1e6:.1f} MB"
     counts = f"{complete - before} done, {before} skipped, {len(failed)} failed"

@@ -365,7 +365,7 @@ def test_every_page_is_in_the_navigation_once():
 def test_the_reference_of_commands_has_every_option():
     page = command_reference()
     for name, parser in command_parsers().items():
-        section = page.split(f"## python -m {name}\n")[1].split("\n## ")[0]
+        section = page.split(f"## {parser.prog}\n")[1].split("\n## ")[0]
         options = {option for option in parser._option_string_actions if option.startswith("--")}
         assert options <= set(re.findall(r"--[a-z][\w-]*", section)), name
 

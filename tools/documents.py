@@ -12,6 +12,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from augment_store.cli.main import COMMANDS as STORE_COMMANDS
+from augment_store.store.history import SCRIPTS
 from eval.cli.main import COMMANDS as EVAL_COMMANDS
 from finetune.options import parser as finetune_parser
 from generate.cli.audit import audit_parser
@@ -47,7 +48,7 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
     }
     for package, commands in {"augment_store": STORE_COMMANDS, "eval": EVAL_COMMANDS}.items():
         for name, command in commands.items():
-            parser = argparse.ArgumentParser(f"python -m {package} {name}", allow_abbrev=False)
+            parser = argparse.ArgumentParser(f"{SCRIPTS[package]} {name}", allow_abbrev=False)
             command.load().add_arguments(parser)
             parsers[f"{package} {name}"] = parser
     return parsers
@@ -55,11 +56,11 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
 
 def command_reference() -> str:
     """Return the help of every command as Markdown, a section each."""
-    sections = []
     with patch.dict(os.environ, {"COLUMNS": HELP_COLUMNS, "NO_COLOR": "1"}):
-        for name, parser in command_parsers().items():
-            sections.append(f"## python -m {name}\n\n```text\n{parser.format_help().strip()}\n```\n")
-    return "\n".join(sections)
+        return "\n".join(
+            f"## {parser.prog}\n\n```text\n{parser.format_help().strip()}\n```\n"
+            for parser in command_parsers().values()
+        )
 
 
 def public_names(package: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from augment_store import AugmentStore, ChipSet, LegendTable
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, S2L2A, LegendClass
-from augment_store.modalities.rendering import draw_radar, draw_relief, draw_rgb, palette
+from augment_store.modalities.rendering import draw_hillshade, draw_radar, draw_rgb, palette
 
 OUT: Final = Path("docs/images/pipeline.png")
 ARMS: Final = {"baseline": "fine-tune\nwithout maps", "tim_lulc": "fine-tune\nwith maps"}
@@ -83,7 +83,7 @@ def panels(run: Path, chip_id: str, chips: ChipSet) -> list[Panel]:
     return [
         Panel("Sentinel-2", draw_rgb(s2)),
         Panel("Sentinel-1", draw_radar(radar)),
-        Panel("elevation", draw_relief(dem)),
+        Panel("elevation", draw_hillshade(dem)),
         Panel("land cover,\nin the store", paint(store.read("lulc", chip_id)[0, 0], LULC_LEGEND), "generate"),
         *(
             Panel(title, paint(labels, table.classes), "" if number else "finetune")

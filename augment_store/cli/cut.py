@@ -1,4 +1,4 @@
-"""`python -m augment_store cut`."""
+"""`tim-store cut`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SUBDATASET: Final = re.compile(r"(netcdf|hdf[45]?|gtiff_dir|zarr|grib):", re.IG
 """Names by which GDAL opens one of the rasters in a file."""
 
 EXAMPLES: Final = """
-python -m augment_store cut S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out chips
-python -m augment_store cut S2L2A=s2.tif MASK=labels.tif --out chips --scene nyc_20210704 --split train
-python -m augment_store cut S2L2A=s2.tif S1RTC=s1.tif --out chips --size 256 --block 1024 --split 70 15 15
+tim-store cut S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out chips
+tim-store cut S2L2A=s2.tif MASK=labels.tif --out chips --scene nyc_20210704 --split train
+tim-store cut S2L2A=s2.tif S1RTC=s1.tif --out chips --size 256 --block 1024 --split 70 15 15
 """
 
 
@@ -95,7 +95,7 @@ def _report(request: CutRequest, made: CutResult) -> list[str]:
     if count:
         # `audit` checks inputs; MASK, LULC and NDVI are references beside them
         inputs = " ".join(name for name in request.rasters if name not in {"MASK", "LULC", "NDVI"})
-        lines.append(f"next: python -m generate audit --chips {request.out} --inputs {inputs}")
+        lines.append(f"next: tim-generate audit --chips {request.out} --inputs {inputs}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`python -m augment_store export`."""
+"""`tim-store export`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from augment_store.utils.progress import ProgressReporter, track
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
-python -m augment_store export stores/lulc --format cog --mosaic --out maps
-python -m augment_store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps
-python -m augment_store export stores/lulc --format footprints --out maps
+tim-store export stores/lulc --format cog --mosaic --out maps
+tim-store export stores/lulc --format geotiff --ids nyc_r000c001 --out maps
+tim-store export stores/lulc --format footprints --out maps
 """
 
 FORMATS: Final = ("geotiff", "cog", "zarr", "footprints")

@@ -1,4 +1,4 @@
-"""`python -m augment_store info`."""
+"""`tim-store info`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from augment_store.store.summary import summarize
 from augment_store.store.writer import AugmentStore
 
 EXAMPLES: Final = """
-python -m augment_store info stores/lulc
-python -m augment_store info stores/lulc --json
+tim-store info stores/lulc
+tim-store info stores/lulc --json
 """
 
 
@@ -53,15 +53,15 @@ def render_info(store: AugmentStore) -> RenderableType:
     for key, value in summary.items():
         about.add_row(key, _cell(", ".join(map(str, value)) if isinstance(value, list) else value))
     made = Table("generation spec", "", box=None)
-    for key, value in _rows(spec):
+    for key, value in _spec_rows(spec):
         made.add_row(_cell(key), _cell(value))
     # an entry without a message is shown whole rather than left out
-    accepted = [_cell(f"{_kind(entry)}{entry.get('message', entry)}") for entry in audit]
+    accepted = [_cell(f"{_audit_subject(entry)}{entry.get('message', entry)}") for entry in audit]
     runs = [Text.assemble(("run ", "bold"), _cell(line)) for line in history]
     return Group(about, "", made, *accepted, *runs)
 
 
-def _kind(entry: dict[str, str]) -> str:
+def _audit_subject(entry: dict[str, str]) -> str:
     """Return what a line of the input audit is about."""
     if entry.get("level") == "note":
         return f"{entry.get('modality', '')}: "
@@ -73,7 +73,7 @@ def _cell(value: object) -> Text:
     return Text(printable(str(value)))
 
 
-def _rows(spec: dict[str, Any]) -> list[tuple[str, str]]:
+def _spec_rows(spec: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for key, value in spec.items():
         if key == "inputs":

@@ -1,4 +1,4 @@
-"""`python -m augment_store inspect`."""
+"""`tim-store inspect`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from rich.console import Console
 from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument, positive
 from augment_store.errors import AugmentStoreError
 from augment_store.inspect.contact_sheet import MAX_ROWS, write_sheet
-from augment_store.inspect.html_page import write_page
+from augment_store.inspect.html_page import write_maps_page
 from augment_store.inspect.references import OtherMaps, masks_table
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.store_inspector import StoreInspector
 from augment_store.inspect.terminal import chips_table, print_summary
 from augment_store.inspect.views import view_chip
-from augment_store.integrity.input_match import check_inputs, open_chips
+from augment_store.integrity.input_match import check_inputs, open_matching_chips
 from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
-from augment_store.store.chip_selection import Progress, check_not_empty, draw, positions_of
+from augment_store.store.chip_selection import Progress, check_not_empty, draw_positions, positions_of
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.progress import track
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
-python -m augment_store inspect stores/lulc --png sheet.png
-python -m augment_store inspect stores/lulc --chips data/nyc --worst 20 --html maps.html
+tim-store inspect stores/lulc --png sheet.png
+tim-store inspect stores/lulc --chips data/nyc --worst 20 --html maps.html
 """
 
 _PAGE_CHIPS: Final = 60
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     # before any map is read: a wrong output path must not cost that time
     for out in filter(None, (args.png, args.html)):
         check_outside(out, store.path)
-    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    chips = None if args.chips is None else open_matching_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
     check_not_empty(store, Progress.read(store))
     _check_timestep(store, args.timestep)
@@ -102,13 +102,13 @@ def run(args: argparse.Namespace) -> int:
     inspector = StoreInspector(store, chips, table, against)
     asked = _positions(inspector, args)  # before anything is read: an unknown id is told at once
     console = Console()
-    drawn = draw(inspector.progress.complete, args.summary_chips, args.seed)
+    drawn = draw_positions(inspector.progress.complete, args.summary_chips, args.seed)
     # a list, since the summary, --worst and the page each go through it
     seen = list(track(inspector.measure(drawn), "reading maps", drawn.size, quiet=args.quiet))
     chosen = _choose(inspector, seen, asked, args.worst)
     _check_inputs(inspector, chosen)  # of another chip set, every picture and agreement would mislead
     print_summary(console, inspector, seen)
-    _show(console, inspector, seen, chosen, args)
+    _write_outputs(console, inspector, seen, chosen, args)
     return 0
 
 
@@ -117,7 +117,7 @@ def _positions(inspector: StoreInspector, args: argparse.Namespace) -> NDArray[n
     if args.ids is not None:
         return positions_of(inspector.store, args.ids, inspector.progress)
     usual = _PAGE_CHIPS if args.html else _SHEET_CHIPS
-    return draw(inspector.progress.complete, args.random or usual, args.seed)
+    return draw_positions(inspector.progress.complete, args.random or usual, args.seed)
 
 
 def _choose(
@@ -132,7 +132,7 @@ def _choose(
     return [known.get(chip_id) or inspector.statistics(chip_id) for chip_id in ids]
 
 
-def _show(
+def _write_outputs(
     console: Console,
     inspector: StoreInspector,
     seen: Sequence[ChipStatistics],
@@ -153,7 +153,7 @@ def _show(
         )
         _say(f"{args.png}: contact sheet of {pluralize(len(chosen), 'chip')}")
     if args.html is not None:
-        write_page(args.html, inspector, seen, chosen, args.timestep)
+        write_maps_page(args.html, inspector, seen, chosen, args.timestep)
         size = args.html.stat().st_size / 1e6
         _say(f"{args.html}: page of {pluralize(len(chosen), 'chip')}, {size:.2f} MB")
     # chips that nobody asked for, drawn by default, are not listed

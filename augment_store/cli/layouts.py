@@ -1,4 +1,4 @@
-"""`python -m augment_store layouts`."""
+"""`tim-store layouts`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
-python -m augment_store layouts
-python -m augment_store layouts show folders > my_layout.yaml
-python -m augment_store layouts check my_layout.yaml --chips tiles
-python -m augment_store layouts check sen1floods11 --chips sen1floods11/v1.1
+tim-store layouts
+tim-store layouts show folders > my_layout.yaml
+tim-store layouts check my_layout.yaml --chips tiles
+tim-store layouts check sen1floods11 --chips sen1floods11/v1.1
 """
 
 
@@ -56,9 +56,7 @@ def _list() -> int:
         files = {name: f"{data}{patterns[0]}" for name, patterns in inside.items() if patterns}
         files |= {split: paths[0] for split, paths in layout.splits.items()}
         sys.stdout.writelines(f"  {name:6} {file}\n" for name, file in files.items())
-    sys.stdout.write(
-        "Another: python -m augment_store layouts show NAME prints a file to edit; --layout takes it\n"
-    )
+    sys.stdout.write("Another: tim-store layouts show NAME prints a file to edit; --layout takes it\n")
     return 0
 
 

@@ -14,13 +14,13 @@ one Zarr folder. These commands look at a store, check, export and publish it, a
 
 
 EXAMPLES: Final = """
-python -m augment_store info stores/lulc
-python -m augment_store verify stores/lulc --chips data/nyc
-python -m augment_store inspect stores/lulc --chips data/nyc --html maps.html
-python -m augment_store export stores/lulc --format cog --out maps
-python -m augment_store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0
-python -m augment_store layouts
-python -m augment_store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
+tim-store info stores/lulc
+tim-store verify stores/lulc --chips data/nyc
+tim-store inspect stores/lulc --chips data/nyc --html maps.html
+tim-store export stores/lulc --format cog --out maps
+tim-store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0
+tim-store layouts
+tim-store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 """
 
 
@@ -47,7 +47,7 @@ COMMANDS: Final = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `python -m augment_store` and return its exit status."""
+    """Run `tim-store` and return its exit status."""
     # chips need no georeference, and rasterio would say so for every file
     filter_warnings([UNPLACED])
     return run_command("augment_store", DESCRIPTION, EXAMPLES, COMMANDS, arguments)

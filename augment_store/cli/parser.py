@@ -23,6 +23,7 @@ from augment_store.cli.process import (
 from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
+from augment_store.store.history import SCRIPTS
 
 _DISK_NAMES: Final = (
     *("EIO", "ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "ENODEV", "ENXIO"),
@@ -81,9 +82,9 @@ class Command:
 
 
 def new_parser(module: str, description: str, examples: str = "") -> argparse.ArgumentParser:
-    """Return the parser of `python -m module`, with `--version` and examples after the options."""
+    """Return the parser of a module by its console script's name, with `--version` and examples after the options."""
     parser = argparse.ArgumentParser(
-        f"python -m {module}",
+        SCRIPTS.get(module, f"python -m {module}"),
         description=description,
         epilog=_epilog(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -152,7 +153,7 @@ def add_layout_argument(
     parser.add_argument(
         "--layout",
         metavar="NAME|FILE",
-        help="where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file "
+        help="where the files of a chip are: a name that tim-store layouts lists, or a YAML file "
         f"(default: {default})",
     )
 

@@ -1,4 +1,4 @@
-"""`python -m augment_store publish`."""
+"""`tim-store publish`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Final
 from augment_store.cli.parser import add_layout_argument, add_legend_argument, add_quiet_argument
 from augment_store.errors import AugmentStoreError
 from augment_store.inspect.references import masks_table
-from augment_store.integrity.input_match import open_chips
+from augment_store.integrity.input_match import open_matching_chips
 from augment_store.io.files import check_local, printable
 from augment_store.io.remote import as_path
 from augment_store.publish.attribution import UNSTATED, PublicationInfo, check_license
-from augment_store.publish.folder import publish
+from augment_store.publish.folder import publish_store
 from augment_store.publish.hub import push
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """\
-python -m augment_store publish stores/lulc --out nyc --chips data/nyc --license CC-BY-4.0
-python -m augment_store publish stores/lulc --out nyc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc"""
+tim-store publish stores/lulc --out nyc --chips data/nyc --license CC-BY-4.0
+tim-store publish stores/lulc --out nyc --license CC-BY-4.0 --attribution "chips: NYC" --push me/nyc"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,11 +72,13 @@ def run(args: argparse.Namespace) -> int:
             "may do with the maps"
         )
     store = AugmentStore.open(args.store)
-    chips = None if args.chips is None else open_chips(args.chips, args.layout, store)
+    chips = None if args.chips is None else open_matching_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
     # resolved, since "." and ".." name a folder but are no name for a data set
     publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
-    facts = publish(store, args.out, publication, chips=chips, table=table, repo=args.push, quiet=args.quiet)
+    facts = publish_store(
+        store, args.out, publication, chips=chips, table=table, repo=args.push, quiet=args.quiet
+    )
     held = f"{pluralize(facts.chips, 'chip')} of {pluralize(facts.scenes, 'scene')}"
     sys.stdout.write(f"{printable(str(args.out))}: {held}, generated, not reference\n")
     if args.push:

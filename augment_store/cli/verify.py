@@ -1,4 +1,4 @@
-"""`python -m augment_store verify`."""
+"""`tim-store verify`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from augment_store.utils.progress import ProgressReporter
 from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
-python -m augment_store verify stores/lulc --chips data/nyc
-python -m augment_store verify stores/lulc --repair
+tim-store verify stores/lulc --chips data/nyc
+tim-store verify stores/lulc --repair
 """
 
 MAX_EQUAL_LINES: Final = 10

@@ -29,7 +29,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
         OutputError: If the file cannot be written.
     """
     with atomic_raster(path, **_profile(canvas, layer)) as target:
-        _fill(target, store, canvas, layer)
+        _write_layer(target, store, canvas, layer)
     write_sidecars(path, layer.array.classes)
 
 
@@ -47,7 +47,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
     # the COG driver only copies a finished raster, so a plain one is written first
     with MemoryFile() as plain, MemoryFile() as optimized:
         with plain.open(**_profile(canvas, layer)) as source:
-            _fill(source, store, canvas, layer)
+            _write_layer(source, store, canvas, layer)
         with plain.open() as source:
             rasterio.shutil.copy(source, optimized.name, driver="COG", **options)
         atomic_write(path, [optimized.getbuffer()])  # GDAL's own errors for a full disk are not OSErrors
@@ -75,7 +75,7 @@ def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     return profile
 
 
-def _fill(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
+def _write_layer(target: DatasetWriter, store: AugmentStore, canvas: Canvas, layer: Layer) -> None:
     target.write(canvas.read(store, layer))
     target.descriptions = layer.bands
     target.scales = (layer.array.scale,) * len(layer.bands)

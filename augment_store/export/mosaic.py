@@ -98,7 +98,7 @@ def mosaics(store: AugmentStore, chip_ids: Sequence[str]) -> list[Canvas]:
     scenes: dict[str, list[str]] = {}
     for chip_id in chip_ids:
         scenes.setdefault(read_entry(store, chip_id).scene_id, []).append(chip_id)
-    _check_names(store, scenes)
+    _check_file_names(store, scenes)
     return [_join(store, scene_id, members) for scene_id, members in scenes.items()]
 
 
@@ -107,7 +107,7 @@ def _file_name(scene_id: str) -> str:
     return re.sub(r"[^\w.-]+", "_", scene_id)
 
 
-def _check_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
+def _check_file_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
     """Make sure that each scene has a file name of its own."""
     taken: dict[str, str] = {}
     for scene_id in scene_ids:

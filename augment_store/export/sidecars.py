@@ -29,7 +29,10 @@ def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
         OutputError: If one cannot be written.
     """
     # both are written anew or removed: they may be of another export to the same name
-    documents = {raster.with_name(f"{raster.name}.aux.xml"): _document, raster.with_suffix(".qml"): _style}
+    documents = {
+        raster.with_name(f"{raster.name}.aux.xml"): _document,
+        raster.with_suffix(".qml"): _qgis_style,
+    }
     for path, make in documents.items():
         if classes:
             atomic_write(path, [ElementTree.tostring(make(classes), encoding="utf-8")])
@@ -37,7 +40,7 @@ def write_sidecars(raster: Path, classes: Sequence[LegendClass]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _style(classes: Sequence[LegendClass]) -> ElementTree.Element:
+def _qgis_style(classes: Sequence[LegendClass]) -> ElementTree.Element:
     """Return the parts of QGIS's style of a paletted raster that it needs."""
     root = ElementTree.Element("qgis")
     pipe = ElementTree.SubElement(root, "pipe")
@@ -55,20 +58,20 @@ def _document(classes: Sequence[LegendClass]) -> ElementTree.Element:
     names = ElementTree.SubElement(band, "CategoryNames")
     for entry in classes:
         # GDAL takes a name's position for its pixel value: TerraMind's legend counts from 0, no gaps
-        _text(names, "Category", entry.name)
+        _add_text_element(names, "Category", entry.name)
     table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     for index, (name, kind, usage) in enumerate(_COLUMNS):
         column = ElementTree.SubElement(table, "FieldDefn", index=str(index))
-        _text(column, "Name", name)
-        _text(column, "Type", str(kind))
-        _text(column, "Usage", str(usage))
+        _add_text_element(column, "Name", name)
+        _add_text_element(column, "Type", str(kind))
+        _add_text_element(column, "Usage", str(usage))
     for index, entry in enumerate(classes):
         row = ElementTree.SubElement(table, "Row", index=str(index))
         # one value for each of _COLUMNS, in their order
         for value in (entry.value, entry.name, *entry.rgb):
-            _text(row, "F", str(value))
+            _add_text_element(row, "F", str(value))
     return root
 
 
-def _text(parent: ElementTree.Element, tag: str, text: str) -> None:
+def _add_text_element(parent: ElementTree.Element, tag: str, text: str) -> None:
     ElementTree.SubElement(parent, tag).text = text

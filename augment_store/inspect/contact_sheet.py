@@ -76,7 +76,7 @@ def write_sheet(path: Path, inspector: StoreInspector, views: Sequence[ChipView]
 
 def draw_sheet(inspector: StoreInspector, views: Sequence[ChipView], timestep: int) -> Figure:
     """Draw a contact sheet; columns that no chip has are left out."""
-    rows = [_pictures(view, inspector) for view in views]
+    rows = [_sheet_pictures(view, inspector) for view in views]
     # a chip may lack an input that others have; a column stays if any has it
     columns = [name for name in _column_names(inspector) if any(name in row for row in rows)]
     shape = inspector.store.extent.shape
@@ -87,11 +87,11 @@ def draw_sheet(inspector: StoreInspector, views: Sequence[ChipView], timestep: i
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, view, row in zip(axes, views, rows, strict=True):
         for ax, name in zip(line, columns, strict=True):
-            _show(ax, row.get(name))
+            _show_picture(ax, row.get(name))
         _describe(line[0], view)
     for ax, name in zip(axes[0], columns, strict=True):
         ax.set_title(name, fontsize=8.5)
-    figure.suptitle(_heading(inspector, timestep), x=0.01, ha="left", fontsize=8.5)
+    figure.suptitle(_sheet_heading(inspector, timestep), x=0.01, ha="left", fontsize=8.5)
     _draw_legends(figure, inspector, views)
     return figure
 
@@ -107,7 +107,7 @@ def _map_name(inspector: StoreInspector, sample: int) -> str:
     return f"{spec.modality}, sample {sample}" if spec.sampling.samples > 1 else spec.modality
 
 
-def _pictures(view: ChipView, inspector: StoreInspector) -> dict[str, NDArray[np.uint8]]:
+def _sheet_pictures(view: ChipView, inspector: StoreInspector) -> dict[str, NDArray[np.uint8]]:
     found = {"RGB": view.rgb, "radar VV, VH": view.radar, "relief": view.relief}
     pictures = {name: picture for name, picture in found.items() if picture is not None}
     for sample, picture in enumerate(view.maps[:_MAX_SAMPLES]):
@@ -121,7 +121,7 @@ def _pictures(view: ChipView, inspector: StoreInspector) -> dict[str, NDArray[np
     return pictures
 
 
-def _show(ax: Axes, picture: NDArray[np.uint8] | None) -> None:
+def _show_picture(ax: Axes, picture: NDArray[np.uint8] | None) -> None:
     ax.set_axis_off()
     if picture is None:
         ax.text(0.5, 0.5, "none", ha="center", va="center", color=_QUIET, transform=ax.transAxes)
@@ -165,7 +165,7 @@ def _round_length(most: float) -> float:
     return max((step for step in steps if step <= most), default=1.0)
 
 
-def _heading(inspector: StoreInspector, timestep: int) -> str:
+def _sheet_heading(inspector: StoreInspector, timestep: int) -> str:
     store = inspector.store
     when = f", timestep {timestep} of 0 to {store.extent.timesteps - 1}" if store.extent.timesteps > 1 else ""
     return f"{store.path.name}\n{inspector.title}{when}; {inspector.progress}; {store.fingerprint[:12]}"

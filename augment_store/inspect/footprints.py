@@ -45,14 +45,14 @@ def write_footprints(path: Path, inspector: StoreInspector, chips: Iterable[Chip
         ChipDataError: If a coordinate reference system cannot be used.
         OutputError: If the file cannot be written.
     """
-    rows = [_row(inspector, chip) for chip in chips]
+    rows = [_footprint_row(inspector, chip) for chip in chips]
     table = gpd.GeoDataFrame(rows, geometry="geometry", crs="OGC:CRS84")  # longitude first, as the rings are
     with atomic_path(path) as draft:
         table.to_parquet(draft, index=False)
     return int(table.geometry.isna().sum())
 
 
-def _row(inspector: StoreInspector, chip: ChipStatistics) -> dict[str, Any]:
+def _footprint_row(inspector: StoreInspector, chip: ChipStatistics) -> dict[str, Any]:
     kind = inspector.kind
     entry = read_entry(inspector.store, chip.chip_id)
     ring = footprint(entry.georeference, inspector.store.extent.shape)

@@ -30,7 +30,7 @@ WEBP_QUALITY: Final = 60
 _ASSETS: Final = PageAssets("augment_store.inspect", ("chips.js", "footprints.js", "viewer.js", "main.js"))
 
 
-def write_page(
+def write_maps_page(
     path: Path,
     inspector: StoreInspector,
     seen: Sequence[ChipStatistics],
@@ -50,20 +50,20 @@ def write_page(
         OutputError: If the file cannot be written.
     """
     # a generator: the page is never in memory as a whole
-    atomic_write(path, (part.encode() for part in _parts(inspector, seen, chosen, timestep)))
+    atomic_write(path, (part.encode() for part in _page_parts(inspector, seen, chosen, timestep)))
 
 
-def _parts(
+def _page_parts(
     inspector: StoreInspector, seen: Sequence[ChipStatistics], chosen: Sequence[ChipStatistics], timestep: int
 ) -> Iterator[str]:
     data = {
-        "store": [as_json(_store(inspector, seen, timestep))],
-        "chips": _chips(inspector, chosen, timestep),
+        "store": [as_json(_store_data(inspector, seen, timestep))],
+        "chips": _chips_json(inspector, chosen, timestep),
     }
     return assemble(_ASSETS, f"{inspector.store.path.name}: {inspector.store.spec.modality}", data)
 
 
-def _chips(inspector: StoreInspector, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
+def _chips_json(inspector: StoreInspector, chosen: Sequence[ChipStatistics], timestep: int) -> Iterator[str]:
     """Yield a list in JSON, chip by chip, so that only one chip's pictures are in memory."""
     yield "[\n"
     for position, statistics in enumerate(chosen):
@@ -73,7 +73,7 @@ def _chips(inspector: StoreInspector, chosen: Sequence[ChipStatistics], timestep
     yield "\n]"
 
 
-def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
+def _store_data(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: int) -> dict[str, Any]:
     store = inspector.store
     return {
         "name": store.path.name,
@@ -92,20 +92,20 @@ def _store(inspector: StoreInspector, seen: Sequence[ChipStatistics], timestep: 
         "drawnByLegend": inspector.kind.drawn_by_legend,
         "classes": as_legend(inspector.kind.legend),
         "measures": MEASURES,
-        "groups": [_group(group) for group in average_by_split(seen)],
+        "groups": [_group_data(group) for group in average_by_split(seen)],
         # pairs of a flag and its number of chips, the most frequent first
         "flags": Counter(flag for entry in seen for flag in entry.flags).most_common(),
         "wrong": sum(bool(entry.flags) for entry in seen),
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group_data(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
         "chips": group.chips,
-        "shares": _shares(group.shares),
+        "shares": _rounded_shares(group.shares),
         "measures": _finite(group.measures),
-        "mean": _number(group.mean_value),
+        "mean": _number_or_null(group.mean_value),
     }
 
 
@@ -116,11 +116,11 @@ def _chip(view: ChipView, inspector: StoreInspector) -> dict[str, Any]:
         "id": facts.chip_id,
         "scene": view.scene_id,
         "split": facts.split,
-        "shares": _shares(facts.shares),
+        "shares": _rounded_shares(facts.shares),
         "measures": _finite(facts.measures),
         # the page sorts by one number: flags, plus the mean lack of confidence, at most 1
         "doubt": sum(facts.doubt),
-        "mean": _number(facts.mean_value),
+        "mean": _number_or_null(facts.mean_value),
         "flags": facts.flags,
         "series": view.series_index,
         "ring": footprint(view.georeference, inspector.store.extent.shape),
@@ -153,11 +153,11 @@ def _as_text(tokens: NDArray[np.uint16]) -> str:
     return base64.b64encode(tokens.astype("<u2").tobytes()).decode()
 
 
-def _shares(shares: Iterable[float]) -> list[float]:
+def _rounded_shares(shares: Iterable[float]) -> list[float]:
     return [round(float(share), 4) for share in shares]
 
 
-def _number(value: float) -> float | None:
+def _number_or_null(value: float) -> float | None:
     # JSON has no NaN
     return round(value, 4) if np.isfinite(value) else None
 

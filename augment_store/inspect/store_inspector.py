@@ -158,18 +158,18 @@ def average_by_split(statistics: Sequence[ChipStatistics]) -> list[Group]:
     """Average by split, in the order train, val, test, other; first over all chips where there are several."""
     # chips of no split have the empty name, and come last
     names = sorted({entry.split for entry in statistics}, key=("train", "val", "test", "").index)
-    groups = [_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
+    groups = [_average_group(name, [entry for entry in statistics if entry.split == name]) for name in names]
     # beside a single split, "all" would have the same numbers
-    return groups if len(groups) == 1 else [_group("all", statistics), *groups]
+    return groups if len(groups) == 1 else [_average_group("all", statistics), *groups]
 
 
-def _group(name: str, members: Sequence[ChipStatistics]) -> Group:
-    measures = {key: _mean([entry.measures[key] for entry in members]) for key in MEASURES}
+def _average_group(name: str, members: Sequence[ChipStatistics]) -> Group:
+    measures = {key: _finite_mean([entry.measures[key] for entry in members]) for key in MEASURES}
     shares = np.mean([entry.shares for entry in members], axis=0)
-    return Group(name, len(members), shares, measures, _mean([entry.mean_value for entry in members]))
+    return Group(name, len(members), shares, measures, _finite_mean([entry.mean_value for entry in members]))
 
 
-def _mean(values: Sequence[float]) -> float:
+def _finite_mean(values: Sequence[float]) -> float:
     # NaN: the measure does not apply to a chip; NumPy would warn of a mean over none
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else np.nan

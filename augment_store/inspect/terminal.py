@@ -30,7 +30,7 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
         seen: Statistics of the chips that the summary covers.
     """
     # soft_wrap: rich breaks no line, so a long path can be copied
-    console.print(_title(inspector, len(seen)), soft_wrap=True)
+    console.print(_summary_title(inspector, len(seen)), soft_wrap=True)
     groups = average_by_split(seen)
     console.print(_shares_table(inspector.kind, groups))
     console.print(_measures_table(groups, inspector.kind))
@@ -51,19 +51,19 @@ def print_summary(console: Console, inspector: StoreInspector, seen: Sequence[Ch
 
 def chips_table(chips: Sequence[ChipStatistics], title: str) -> Table:
     """Return a table with a row per chip: its measures and flags."""
-    table = _table(title)
+    table = _plain_table(title)
     table.add_column("chip", overflow="fold")
     for key in _applying(chips):
         table.add_column(key, justify="right")
     table.add_column("looks wrong", style="yellow", overflow="fold")
     for entry in chips:
-        numbers = [_number(entry.measures[key]) for key in _applying(chips)]
+        numbers = [_format_measure(entry.measures[key]) for key in _applying(chips)]
         # plain text: an id may hold square brackets, which rich would take for markup
         table.add_row(Text(entry.chip_id), *numbers, Text(", ".join(entry.flags)))
     return table
 
 
-def _title(inspector: StoreInspector, seen: int) -> Text:
+def _summary_title(inspector: StoreInspector, seen: int) -> Text:
     store, progress = inspector.store, inspector.progress
     facts = f"{inspector.title}, {progress}"
     text = Text.assemble((printable(str(store.path)), "bold"), "\n", printable(facts), "\n")
@@ -79,31 +79,31 @@ def _extent(inspector: StoreInspector) -> str:
 
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:
-    table = _table("share of pixels")
+    table = _plain_table("share of pixels")
     table.add_column(kind.counted if kind.continuous else "class")
     for group in groups:
-        table.add_column(_heading(group), justify="right")
+        table.add_column(_group_heading(group), justify="right")
     table.add_column("", width=_BAR)
     for entry in kind.legend:
         shares = [float(group.shares[entry.value]) for group in groups]
         if max(shares) > 0:  # classes that occur nowhere are left out
-            name = Text.assemble(("■ ", _style(entry)), entry.name)
+            name = Text.assemble(("■ ", _color_style(entry)), entry.name)
             # the bar shows the first column: all chips, or the only split
-            bar = Text("█" * round(shares[0] * _BAR), style=_style(entry))
+            bar = Text("█" * round(shares[0] * _BAR), style=_color_style(entry))
             table.add_row(name, *(f"{share:.1%}" for share in shares), bar)
     return table
 
 
 def _measures_table(groups: Sequence[Group], kind: GeneratedMap) -> Table:
-    table = _table("means over chips")
+    table = _plain_table("means over chips")
     table.add_column("measure")
     for group in groups:
-        table.add_column(_heading(group), justify="right")
+        table.add_column(_group_heading(group), justify="right")
     for key, name in MEASURES.items():
         if any(np.isfinite(group.measures[key]) for group in groups):
-            table.add_row(name, *(_number(group.measures[key]) for group in groups))
+            table.add_row(name, *(_format_measure(group.measures[key]) for group in groups))
     if any(np.isfinite(group.mean_value) for group in groups):
-        table.add_row(f"mean {kind.counted}", *(_number(group.mean_value) for group in groups))
+        table.add_row(f"mean {kind.counted}", *(_format_measure(group.mean_value) for group in groups))
     return table
 
 
@@ -111,19 +111,19 @@ def _applying(chips: Sequence[ChipStatistics]) -> list[str]:
     return [key for key in MEASURES if any(np.isfinite(entry.measures[key]) for entry in chips)]
 
 
-def _heading(group: Group) -> str:
+def _group_heading(group: Group) -> str:
     return f"{group.name or 'no split'} ({group.chips:,})"
 
 
-def _number(value: float) -> str:
+def _format_measure(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "–"
 
 
-def _style(entry: LegendClass) -> str:
+def _color_style(entry: LegendClass) -> str:
     return "rgb({},{},{})".format(*entry.rgb)
 
 
-def _table(title: str) -> Table:
+def _plain_table(title: str) -> Table:
     return Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
     )

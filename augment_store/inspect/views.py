@@ -77,9 +77,9 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
         scene_id=entry.scene_id,
         georeference=entry.georeference,
         series_index=store.series_index(chip_id, timestep),
-        rgb=_drawn(inspector, chip_id, timestep, S2_MODALITIES),
-        radar=_drawn(inspector, chip_id, timestep, S1_MODALITIES),
-        relief=_drawn(inspector, chip_id, timestep, (DEM.name,)),
+        rgb=_input_picture(inspector, chip_id, timestep, S2_MODALITIES),
+        radar=_input_picture(inspector, chip_id, timestep, S1_MODALITIES),
+        relief=_input_picture(inspector, chip_id, timestep, (DEM.name,)),
         maps=tuple(MapPicture.from_values(inspector.kind, sample) for sample in maps.values[:, timestep]),
         token_probability=by_pixel(probability, store.extent.shape),
         confidence=confidence,
@@ -88,7 +88,7 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
     )
 
 
-def _drawn(
+def _input_picture(
     inspector: StoreInspector, chip_id: str, timestep: int, modalities: Sequence[str]
 ) -> Picture | None:
     if inspector.chips is None or not inspector.has_inputs(chip_id):

@@ -65,14 +65,14 @@ def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch
     if not found:
         return
     listed = "; ".join(
-        f"{_named(found, what)}: {what.value}{_sizes(store, chips, found, what)}"
+        f"{_affected_chips(found, what)}: {what.value}{_sizes(store, chips, found, what)}"
         for what in Mismatch
         if what in found.values()
     )
-    raise ChipSetError(f"{store.path}: {listed}. {_remedy(store, chips, found)}")
+    raise ChipSetError(f"{store.path}: {listed}. {_mismatch_remedy(store, chips, found)}")
 
 
-def _named(found: Mapping[str, Mismatch], what: Mismatch) -> str:
+def _affected_chips(found: Mapping[str, Mismatch], what: Mismatch) -> str:
     ids = [chip_id for chip_id, other in found.items() if other is what]
     return f"{pluralize(len(ids), 'chip')} ({join_first(ids, NAMED_CHIPS)})"
 
@@ -86,14 +86,14 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
     return f", {ChipShape.of(chip)} on disk, {store.extent} in the store"
 
 
-def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
+def _mismatch_remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:
     """Return the remedy; the command that made the store would be refused if the chips differ."""
     command = last_command(store.history) or ""
     # only where all chips have this reason: for a mixture, the advice would be half wrong
     if set(found.values()) == {Mismatch.PENDING}:
-        return f"Generate them with: {command or 'the python -m generate command that made the store'}"
+        return f"Generate them with: {command or 'the tim-generate command that made the store'}"
     if set(found.values()) == {Mismatch.DAMAGED}:
-        return f"python -m augment_store verify {store.path} --repair sets them back; then run: {command or 'generate'}"
+        return f"tim-store verify {store.path} --repair sets them back; then run: {command or 'generate'}"
     made_by = f" (this one was made by: {command})" if command else ""
     return (
         f"Restore the files under {chips.folder}, name the chip set the store was generated from, or generate these "
@@ -101,7 +101,7 @@ def _remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) 
     )
 
 
-def open_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
+def open_matching_chips(root: Path, layout: str | None, store: AugmentStore) -> ChipSet:
     """Open the chip set a store was generated from.
 
     Raises:

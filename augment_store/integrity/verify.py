@@ -18,7 +18,7 @@ from augment_store.io.files import read_text
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.store.arrays import metadata_problem
 from augment_store.store.chip_index import entry_objects, id_objects, rows
-from augment_store.store.chip_selection import draw
+from augment_store.store.chip_selection import draw_positions
 from augment_store.store.schema import ArraySchema, Role, State, in_order
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.validation import load_json
@@ -75,7 +75,7 @@ def verify_store(
     yield from _consolidated_problems(store)
     total = store.total
     # ascending either way, as the binary search below needs it
-    drawn = range(total) if random is None else draw(np.arange(total), random, seed).tolist()
+    drawn = range(total) if random is None else draw_positions(np.arange(total), random, seed).tolist()
     damaged, nameless = False, []
     for positions in id_objects(store):
         lost = _unreadable(store, store.schema("chip_id"), positions, needed=True)

@@ -37,7 +37,7 @@ fsspec has that for every protocol, but its default first looks and then writes,
 
 WRITE_LOCALLY: Final = (
     "a store is written to a local folder or to s3:// and gs://; write it locally, and copy it when it is complete, as "
-    "rclone and python -m augment_store publish --push do"
+    "rclone and tim-store publish --push do"
 )
 """Remedy if a store would be made or changed at a URL where it cannot be locked."""
 

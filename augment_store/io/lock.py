@@ -22,7 +22,7 @@ from pydantic import ConfigDict
 
 from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
 from augment_store.io.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable, printable
-from augment_store.io.objects import create, read_file, remove
+from augment_store.io.objects import create, read_object, remove
 from augment_store.io.remote import RemotePath, as_path, without_secrets
 from augment_store.utils.text import utc_now
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
@@ -175,7 +175,7 @@ def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
         RemotePathError: If the server does not answer, or the credentials have expired; the lock is left then.
     """
     try:
-        found = read_file(lock)
+        found = read_object(lock)
         if found == claim:
             remove(lock)
             return
@@ -185,7 +185,7 @@ def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
         ) from error
     raise StoreBusyError(
         f"{lock}: deleted or replaced while this run was writing; make sure that no other run is, and look at "
-        f"the store with python -m augment_store verify {store}"
+        f"the store with tim-store verify {store}"
     )
 
 
@@ -234,15 +234,15 @@ def _take(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
         raise RemotePathError(
             f"{store}: its server cannot lock, as it overwrites what exists; {WRITE_LOCALLY}"
         )
-    found = read_file(lock)
+    found = read_object(lock)
     if found != claim:
         raise StoreBusyError(
-            f"{store}: another run is writing here: {_named(found)}. Wait for it to end; if it is dead, delete its "
-            f"lock: {_deletion(lock)}"
+            f"{store}: another run is writing here: {_lock_holder(found)}. Wait for it to end; if it is dead, "
+            f"delete its lock: {_deletion(lock)}"
         )
 
 
-def _named(found: bytes | None) -> str:
+def _lock_holder(found: bytes | None) -> str:
     """Say who holds a lock, by what it holds."""
     try:
         return str(parse(LockInfo, load_json(found or b"")))

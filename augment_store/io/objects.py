@@ -88,7 +88,7 @@ def opened(path: Path) -> Iterator[OpenFile | None]:
         os.close(file)
 
 
-def read_file(path: Path) -> bytes | None:
+def read_object(path: Path) -> bytes | None:
     """Return the content of a file of a store, None where there is none.
 
     Raises:

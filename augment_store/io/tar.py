@@ -41,13 +41,13 @@ class ArchivedPath(PosixPath):
 
     def _span(self) -> ByteRange:
         try:
-            return _members(self.archive)[self.name]
+            return _tar_members(self.archive)[self.name]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
         """Say whether the archive holds it."""
-        return self.name in _members(self.archive)
+        return self.name in _tar_members(self.archive)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Return kind and size.
@@ -94,14 +94,14 @@ def _files(folder: Path, pattern: str, suffix: str, changed: int) -> Mapping[str
     """Do as `archived`; `changed` is when the folder last was, so that new archives are found."""
     found: dict[str, Path] = {}
     for archive in sorted(path for path in folder.glob(pattern) if path.is_file() and path.name[0] != "."):
-        for name in _members(archive):
+        for name in _tar_members(archive):
             # `setdefault` returns the archive that had the name first
             if name.endswith(suffix) and found.setdefault(name, archive) is not archive:
                 raise ChipSetError(f"{archive}: holds {name}, as {found[name]} does; move one of them away")
     return MappingProxyType(found)
 
 
-def _members(archive: Path) -> Mapping[str, ByteRange]:
+def _tar_members(archive: Path) -> Mapping[str, ByteRange]:
     """Return the plain files at the top of an archive by their names.
 
     Raises:

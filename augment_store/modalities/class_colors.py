@@ -91,9 +91,9 @@ def class_colors(names: Sequence[str]) -> tuple[Rgb, ...]:
     wanted = [_usual(name) for name in names]
     for apart in APART:
         # the largest distance at which every class finds a color
-        if (found := _assign(wanted, apart)) is not None:
+        if (found := _spread_colors(wanted, apart)) is not None:
             return found
-    pool, _ = _pool()
+    pool, _ = _color_pool()
     return tuple(pool[label % len(pool)] for label in range(len(names)))  # hundreds of classes: no reader can
 
 
@@ -111,7 +111,7 @@ def _like(usual: Rgb, colors: Sequence[Rgb]) -> NDArray[np.float64]:
 
 
 @functools.cache
-def _pool() -> tuple[tuple[Rgb, ...], NDArray[np.float64]]:
+def _color_pool() -> tuple[tuple[Rgb, ...], NDArray[np.float64]]:
     """Return colors that are neither nearly white nor nearly black, with their distances from one another."""
     every = [(red, green, blue) for red in _LEVELS for green in _LEVELS for blue in _LEVELS]
     # L* of each color in normal vision
@@ -120,9 +120,9 @@ def _pool() -> tuple[tuple[Rgb, ...], NDArray[np.float64]]:
     return kept, distances(kept, kept)
 
 
-def _assign(wanted: Sequence[Rgb | None], apart: float) -> tuple[Rgb, ...] | None:
+def _spread_colors(wanted: Sequence[Rgb | None], apart: float) -> tuple[Rgb, ...] | None:
     """Give every class a color at least this far from all others, or None if there is no such color left."""
-    pool, between = _pool()
+    pool, between = _color_pool()
     taken: dict[int, Rgb] = {}
     # usual colors first: an unnamed class must not take the blue of a later water
     for label, rgb in enumerate(wanted):

@@ -13,7 +13,7 @@ from augment_store.modalities.categorical import CategoricalMap
 from augment_store.modalities.continuous import ContinuousMap, Ramp
 from augment_store.modalities.definitions import DEM, LULC, LULC_LEGEND, NDVI, S1GRD, S1RTC, S2L2A, Modality
 from augment_store.modalities.generated_map import GeneratedMap
-from augment_store.modalities.rendering import draw_radar, draw_relief, draw_rgb
+from augment_store.modalities.rendering import draw_hillshade, draw_radar, draw_rgb
 from augment_store.modalities.values import ndvi_of
 
 _VEGETATION: Final[Ramp] = (
@@ -69,7 +69,7 @@ _ENTRIES: Final[tuple[GeneratedMap, ...]] = (
         bins=(-500.0, 9000.0, 19),
         ramp=_HEIGHT,
         source=DEM.name,
-        draw=draw_relief,
+        draw=draw_hillshade,
     ),
     _radar(S1RTC),
     _radar(S1GRD),

@@ -54,7 +54,7 @@ def draw_radar(bands: NDArray[np.floating]) -> Picture:
     return _picture(np.stack([vv, vh, vv]))
 
 
-def draw_relief(bands: NDArray[np.floating]) -> Picture:
+def draw_hillshade(bands: NDArray[np.floating]) -> Picture:
     """Hillshade of a DEM ``[1, y, x]`` in metres, lighter where higher."""
     # a gradient would spread NaN to the neighbors
     height = np.where(np.isfinite(bands[0]), bands[0], 0.0)

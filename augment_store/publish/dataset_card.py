@@ -18,14 +18,20 @@ _SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"),
 """Hugging Face's size categories, each below a number of chips."""
 
 
-def write_card(facts: StoreFacts) -> str:
+def write_dataset_card(facts: StoreFacts) -> str:
     """Return the card as Markdown with Hugging Face's YAML header."""
-    sections = (_first(facts), _content(facts), _trust(facts), _use(facts), _origin(facts))
+    sections = (
+        _opening(facts),
+        _content(facts),
+        _trust(facts),
+        _usage_section(facts),
+        _license_section(facts),
+    )
     body = "\n\n".join("\n".join(section) for section in sections)
-    return f"---\n{_header(facts).to_yaml()}\n---\n\n# {escape_markdown(facts.publication.name)}\n\n{body}\n"
+    return f"---\n{_card_metadata(facts).to_yaml()}\n---\n\n# {escape_markdown(facts.publication.name)}\n\n{body}\n"
 
 
-def _header(facts: StoreFacts) -> DatasetCardData:
+def _card_metadata(facts: StoreFacts) -> DatasetCardData:
     spec = facts.spec
     return DatasetCardData(
         # Hugging Face has SPDX's identifiers in lower case
@@ -40,7 +46,7 @@ def _header(facts: StoreFacts) -> DatasetCardData:
     )
 
 
-def _first(facts: StoreFacts) -> Iterator[str]:
+def _opening(facts: StoreFacts) -> Iterator[str]:
     yield "**These maps are generated, not reference.**"
     yield ""
     yield facts.summary
@@ -107,7 +113,7 @@ def _trust(facts: StoreFacts) -> Iterator[str]:
         yield f"Accepted despite the input audit: {escape_markdown(finding)}"
 
 
-def _use(facts: StoreFacts) -> Iterator[str]:
+def _usage_section(facts: StoreFacts) -> Iterator[str]:
     array = facts.spec.map.array
     yield "## Open it"
     yield ""
@@ -126,7 +132,7 @@ def _use(facts: StoreFacts) -> Iterator[str]:
     )
 
 
-def _origin(facts: StoreFacts) -> Iterator[str]:
+def _license_section(facts: StoreFacts) -> Iterator[str]:
     license_id = facts.publication.license_id
     yield "## Origin and licences"
     yield ""

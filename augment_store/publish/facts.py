@@ -13,7 +13,7 @@ from augment_store.publish.attribution import PublicationInfo
 from augment_store.store.chip_index import iter_entries
 from augment_store.store.schema import ChipShape
 from augment_store.store.spec import GenerationSpec
-from augment_store.store.summary import class_shares
+from augment_store.store.summary import mean_class_shares
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.text import escape_markdown
 
@@ -126,7 +126,7 @@ def read_facts(
         spatial_extent=read_extent(store),
         # the first group is of all chips, also where there is only one
         measures=average_by_split(chips)[0].measures,
-        shares=class_shares(store),
+        shares=mean_class_shares(store),
         audit=tuple(str(finding.get("message", finding)) for finding in store.audit),
         repo=repo,
         date=date,

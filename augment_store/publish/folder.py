@@ -19,7 +19,7 @@ from augment_store.integrity.verify import verify_store
 from augment_store.io.files import atomic_folder, check_outside, write_json
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.publish.attribution import PublicationInfo
-from augment_store.publish.dataset_card import write_card
+from augment_store.publish.dataset_card import write_dataset_card
 from augment_store.publish.facts import StoreFacts, read_facts
 from augment_store.publish.stac import COLLECTION, FOOTPRINTS, collection_json
 from augment_store.store.history import without_places
@@ -30,7 +30,7 @@ _ARRAY_FILE: Final = re.compile(r"zarr\.json|c(/\d+)+")
 """Files of a Zarr array, relative to its folder: metadata and chunks (or shards)."""
 
 
-def publish(
+def publish_store(
     store: AugmentStore,
     out: Path,
     publication: PublicationInfo,
@@ -72,7 +72,7 @@ def publish(
         _copy(store, draft / facts.folder)
         write_footprints(draft / FOOTPRINTS, inspector, measured)
         write_json(draft / COLLECTION, collection_json(facts))
-        (draft / "README.md").write_text(write_card(facts), encoding="utf-8")
+        (draft / "README.md").write_text(write_dataset_card(facts), encoding="utf-8")
     return facts
 
 
@@ -92,7 +92,7 @@ def check_sound(store: AugmentStore, chips: ChipSet | None, *, quiet: bool = Tru
             f"{len(found)}{' or more' if len(found) == 1000 else ''} problem{'s' if len(found) > 1 else ''}"
         )
         raise StoreError(
-            f"{store.path}: not published, {count}; the first: {found[0]}. python -m augment_store verify {store.path} "
+            f"{store.path}: not published, {count}; the first: {found[0]}. tim-store verify {store.path} "
             "lists them"
         )
 

@@ -52,7 +52,7 @@ def make_collection(facts: StoreFacts) -> pystac.Collection:
     collection.add_asset("store", _asset(facts))
     collection.add_asset("chips", _footprints_asset())
     if facts.spec.map.continuous is False:
-        ClassificationExtension.ext(collection.assets["store"], add_if_missing=True).classes = _classes(
+        ClassificationExtension.ext(collection.assets["store"], add_if_missing=True).classes = _stac_classes(
             facts.spec
         )
     if facts.spatial_extent.systems:
@@ -99,7 +99,7 @@ def _footprints_asset() -> pystac.Asset:
     )
 
 
-def _classes(spec: GenerationSpec) -> list[Classification]:
+def _stac_classes(spec: GenerationSpec) -> list[Classification]:
     return [
         Classification.create(
             value=entry.value,

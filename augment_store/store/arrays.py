@@ -26,7 +26,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArrayConfigParams
 
 from augment_store.errors import RemotePathError, StoreError
-from augment_store.io.objects import FileVersion, OpenFile, RemoteObject, opened, read_file
+from augment_store.io.objects import FileVersion, OpenFile, RemoteObject, opened, read_object
 from augment_store.io.remote import RemotePath
 from augment_store.store.schema import ArraySchema, Role
 from augment_store.utils.validation import load_json
@@ -113,7 +113,7 @@ class StoredArray:
         self._held: dict[int, tuple[NDArray[Any], FileVersion]] = {}
         self._remote: dict[int, RemoteObject] = {}
         with wrap_damage(store, schema.name):
-            content = read_file(self._folder / "zarr.json")
+            content = read_object(self._folder / "zarr.json")
             if content is None:
                 raise StoreError(f"{store}: no array {schema.name!r}; the store is damaged")
             self.length = self._checked_length(load_json(content))
@@ -172,7 +172,7 @@ class StoredArray:
             length = 16 * self.chips
             start = file.stamp.size - length - _CHECKSUM_BYTES
             # a shard that was cut short may end before its table does: what is read then fails the checksum
-            table = _checked(file.read(length + _CHECKSUM_BYTES, max(0, start)))
+            table = _without_checksum(file.read(length + _CHECKSUM_BYTES, max(0, start)))
             offset, count = struct.unpack_from("<QQ", table, 16 * row)
             if offset == count == _NEVER_WRITTEN:
                 return self._filled(())
@@ -236,7 +236,7 @@ class StoredArray:
         return contextlib.nullcontext(self._remote[number])
 
     def _decoded(self, content: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
-        raw = Zstd().decode(_checked(content))
+        raw = Zstd().decode(_without_checksum(content))
         if self._dtype is None:
             return np.asarray(VLenUTF8().decode(raw), dtype=object).reshape(shape)
         # `astype` copies: an array over bytes cannot be written to
@@ -247,7 +247,7 @@ class StoredArray:
         return np.full((*chips, *self.schema.shape), self.schema.fill, dtype)
 
 
-def _checked(content: bytes) -> bytes:
+def _without_checksum(content: bytes) -> bytes:
     """Return a chunk without the crc32c at its end, which must match the rest."""
     body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     if google_crc32c.value(body) != int.from_bytes(checksum, "little"):
@@ -276,5 +276,5 @@ def wrap_damage(path: Path, what: str) -> Iterator[None]:
             reason = reason.exceptions[0]
         raise StoreError(
             f"{path}: {what} cannot be read ({reason}); the store is damaged there. "
-            f"Run python -m augment_store verify {path} --repair, then generate again"
+            f"Run tim-store verify {path} --repair, then generate again"
         ) from error

@@ -122,7 +122,7 @@ class ChipIds(Sequence[str]):
     def _lost(self, what: str) -> StoreError:
         path = self._columns.path
         return StoreError(
-            f"{path}: {what}; python -m augment_store verify {path} --chips DIR --repair restores the ids that it can "
+            f"{path}: {what}; tim-store verify {path} --chips DIR --repair restores the ids that it can "
             "prove, and sets the other chips back for the generate command to make again"
         )
 
@@ -153,7 +153,7 @@ def read_entry(store: IndexedStore, chip_id: str) -> ChipEntry:
         StoreError: If the store is damaged there.
     """
     position = store.index(chip_id)
-    return next(_checked(store, range(position, position + 1)))
+    return next(_intact_entries(store, range(position, position + 1)))
 
 
 def read_entries(store: IndexedStore) -> dict[str, ChipEntry]:
@@ -173,7 +173,7 @@ def iter_entries(store: IndexedStore) -> Iterator[ChipEntry]:
     """
     # one object of each column at a time, so that memory does not grow with the store
     for positions in chunks(range(len(store.chip_ids)), ENTRY_CHIPS):
-        yield from _checked(store, positions)
+        yield from _intact_entries(store, positions)
 
 
 def chunks(positions: range, size: int) -> Iterator[range]:
@@ -221,7 +221,7 @@ def rows(
             yield position, entry, entry.digest() == digest.tobytes()
 
 
-def _checked(store: IndexedStore, positions: range) -> Iterator[ChipEntry]:
+def _intact_entries(store: IndexedStore, positions: range) -> Iterator[ChipEntry]:
     for _, entry, intact in rows(store, positions):
         if not intact:
             raise StoreError(

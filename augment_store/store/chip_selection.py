@@ -55,7 +55,7 @@ def check_not_empty(store: AugmentStore, progress: Progress) -> None:
         StoreError: If none is complete; the message says how many failed or are pending.
     """
     if not progress.complete.size:
-        raise StoreError(f"{store.path}: nothing to look at, {progress}; run python -m generate first")
+        raise StoreError(f"{store.path}: nothing to look at, {progress}; run tim-generate first")
 
 
 def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) -> NDArray[np.int64]:
@@ -79,7 +79,7 @@ def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) ->
     return np.array(positions, dtype=np.int64)
 
 
-def draw(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+def draw_positions(positions: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
     """Draw `count` of the positions without repetition, or all if there are fewer; in ascending order."""
     # without replacement, `choice` refuses to draw more than there are
     if count >= positions.size:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zarr.storage import FsspecStore
 
 from augment_store.errors import StoreError
-from augment_store.io.objects import read_file
+from augment_store.io.objects import read_object
 from augment_store.io.remote import RemotePath, translate_remote_errors
 from augment_store.store.arrays import WRITE_ALL_CHUNKS, StoredArray, wrap_damage
 from augment_store.store.schema import ArraySchema, StoreAttributes, chip_arrays, map_arrays
@@ -111,7 +111,7 @@ class StoreColumns:
         if name not in self._schemas:
             lacks = f"{self.path}: no array {name!r} in this {self.spec.modality} store"
             if self.spec.tokens_only:
-                remedy = f"python -m generate decode --tokens {self.path} --store NEW"
+                remedy = f"tim-generate decode --tokens {self.path} --store NEW"
                 raise StoreError(f"{lacks}, which holds tokens alone; make the maps with {remedy}")
             raise StoreError(lacks)
         if name not in self._stored:
@@ -153,7 +153,7 @@ def no_store_at(path: Path) -> str:
     remedy = (
         "check the bucket and the folder in the URL"
         if isinstance(path, RemotePath)
-        else "make one with python -m generate --store"
+        else "make one with tim-generate --store"
     )
     return f"not an augment store (no zarr.json); {remedy}"
 
@@ -184,7 +184,7 @@ def group_attributes(path: Path) -> dict[str, Any]:
     """
     try:
         # no file reads like an empty one: as damage
-        group = load_json(read_file(path / "zarr.json") or b"")
+        group = load_json(read_object(path / "zarr.json") or b"")
         kind = group["zarr_format"], group["node_type"]
         attributes: dict[str, Any] = dict(group["attributes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

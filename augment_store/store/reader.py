@@ -98,7 +98,7 @@ class StoreReader(StoreColumns):
             there = self.has_shard(name, position // self.shard_chips)
             wrong = "not what was written for it" if there else "missing from the disk"
             raise StoreError(
-                f"{self.path}: {name} of chip {chip_id} is {wrong}; python -m augment_store verify "
+                f"{self.path}: {name} of chip {chip_id} is {wrong}; tim-store verify "
                 f"{self.path} --repair sets the chip back, and the generate command makes it again"
             )
         return values

@@ -153,7 +153,7 @@ class StoreAttributes:
             StoreError: If one is missing, of another type or out of bounds.
         """
         try:
-            return parse(cls, {name: _plain(name, value) for name, value in attributes.items()})
+            return parse(cls, {name: _plain_attribute(name, value) for name, value in attributes.items()})
         except ValidationError as error:
             raise StoreError(f"{path}: attribute {error}; {consequence}") from error
 
@@ -161,7 +161,7 @@ class StoreAttributes:
 _NESTED: Final = ("spec", "extent", "audit")
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain_attribute(name: str, value: Any) -> Any:
     """Return the plain values of an attribute.
 
     Raises:
@@ -197,7 +197,7 @@ def chip_arrays(spec: GenerationSpec, extent: ChipShape) -> tuple[ArraySchema, .
         ArraySchema("timestep_source", ("chip", "time"), (time,), "int16", -1, source, Role.RESULT),
         ArraySchema("series_index", ("chip", "input", "time"), by_input, "int32", -1, series, Role.RESULT),
         ArraySchema("output_digest", output_dims, rows[1], "uint8", 0, output, Role.RESULT),
-        _text("error", "why a chip failed", Role.STATUS),
+        _text_column("error", "why a chip failed", Role.STATUS),
         ArraySchema("state", ("chip",), (), "uint8", int(State.PENDING), states, Role.STATUS),
     )
 
@@ -213,11 +213,11 @@ def _entry_arrays() -> tuple[ArraySchema, ...]:
     digest = {"long_name": "XXH3-128 of chip id, scene, coordinate reference system and transform"}
     by_byte, coefficients = ("chip", "digest_byte"), ("chip", "coefficient")
     return (
-        _text("scene_id", "parent acquisition", Role.ENTRY),
-        _text("crs_wkt", "coordinate reference system", Role.ENTRY),
+        _text_column("scene_id", "parent acquisition", Role.ENTRY),
+        _text_column("crs_wkt", "coordinate reference system", Role.ENTRY),
         ArraySchema("transform", coefficients, (6,), "float64", np.nan, {"long_name": affine}, Role.ENTRY),
         ArraySchema("entry_digest", by_byte, (DIGEST_BYTES,), "uint8", 0, digest, Role.ENTRY),
-        _text("chip_id", "chip", Role.ID),
+        _text_column("chip_id", "chip", Role.ID),
     )
 
 
@@ -227,7 +227,7 @@ def digested_names(spec: GenerationSpec, extent: ChipShape) -> tuple[str, ...]:
     return (*maps, "input_digest", "timestep_source", "series_index")
 
 
-def _text(name: str, long_name: str, role: Role) -> ArraySchema:
+def _text_column(name: str, long_name: str, role: Role) -> ArraySchema:
     return ArraySchema(name, ("chip",), (), "str", "", {"long_name": long_name}, role)
 
 

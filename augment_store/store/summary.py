@@ -49,7 +49,7 @@ def _bytes_under(folder: str | os.PathLike[str]) -> int:
         )
 
 
-def class_shares(store: AugmentStore) -> dict[str, float]:
+def mean_class_shares(store: AugmentStore) -> dict[str, float]:
     """Return the share of each class by name, over sample 0 of the complete chips; empty where maps have no classes.
 
     If more than `SHARES_CHIPS` chips are complete, that many evenly spread ones are counted.

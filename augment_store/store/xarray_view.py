@@ -74,7 +74,7 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
     located = GRID_MAPPING in coordinates
     arrays = {array.name: _variable(store, chip_id, array, located=located) for array in store.spec.arrays}
     for array in store.spec.arrays:
-        coordinates |= _band_names(store, array)
+        coordinates |= _band_coordinates(store, array)
     return xr.Dataset(arrays, coordinates, _attributes(store))
 
 
@@ -105,7 +105,7 @@ def location_coordinates(georeference: Georeference, shape: tuple[int, int]) -> 
     }
 
 
-def _band_names(store: StoreReader, array: MapArray) -> dict[str, Any]:
+def _band_coordinates(store: StoreReader, array: MapArray) -> dict[str, Any]:
     """Return the names along the dimension between time and the last two, where an array has one."""
     if not array.banded:
         return {}

@@ -23,7 +23,7 @@ class ValidationError(ValueError):
 
 
 @functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _type_adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -37,11 +37,11 @@ def parse(kind: type[Model], plain: Any) -> Model:
         ValidationError: Naming the first key that does not fit and what was found there.
     """
     try:
-        adapter: TypeAdapter[Model] = _adapter(kind)  # type: ignore[arg-type] # a class is hashable
+        adapter: TypeAdapter[Model] = _type_adapter(kind)  # type: ignore[arg-type] # a class is hashable
         # through JSON, since strict mode takes lists for tuples only there; dates of YAML become text
         return adapter.validate_json(json.dumps(plain, default=str), strict=True)
     except (PydanticError, ValueError, RecursionError) as error:
-        raise ValidationError(_first(error)) from error
+        raise ValidationError(_first_problem(error)) from error
 
 
 def load_json(text: str | bytes) -> Any:
@@ -68,7 +68,7 @@ def load_yaml(text: str) -> Any:
     """
     try:
         values = yaml.safe_load(text)
-        count = _count(values, {})
+        count = _count_values(values, {})
     except RecursionError as error:
         raise ValidationError("nested too deep") from error
     if count > MAX_VALUES:
@@ -78,7 +78,7 @@ def load_yaml(text: str) -> Any:
     return values
 
 
-def _count(value: Any, known: dict[int, int]) -> int:
+def _count_values(value: Any, known: dict[int, int]) -> int:
     """Count the values that a nested value stands for; what an alias repeats is counted once and multiplied."""
     if not isinstance(value, dict | list):
         return 1
@@ -86,11 +86,11 @@ def _count(value: Any, known: dict[int, int]) -> int:
     if id(value) not in known:
         known[id(value)] = MAX_VALUES + 1  # for a value that holds itself
         parts = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+        known[id(value)] = 1 + sum(_count_values(part, known) for part in parts)
     return known[id(value)]
 
 
-def _first(error: Exception) -> str:
+def _first_problem(error: Exception) -> str:
     if not isinstance(error, PydanticError):
         return str(error)
     found = error.errors(include_url=False)[0]

@@ -39,9 +39,7 @@ def test_tokens_alone_are_those_of_a_whole_run(tokens, reference, capsys):
     assert store.fingerprint != whole.fingerprint
     for name in (*store.map_names, "input_digest", "timestep_source"):
         np.testing.assert_array_equal(store.values(name), whole.values(name), err_msg=name)
-    with pytest.raises(
-        StoreError, match=r"no array 'lulc'.*make the maps with python -m generate decode --tokens"
-    ):
+    with pytest.raises(StoreError, match=r"no array 'lulc'.*make the maps with tim-generate decode --tokens"):
         store.read("lulc", IDS[0])
 
 

@@ -27,7 +27,7 @@ class PageAssets:
 
     def read(self, name: str) -> str:
         """Read the text of one of the files."""
-        return _read(self.package, f"assets/{name}")
+        return _page_file(self.package, f"assets/{name}")
 
 
 def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -38,16 +38,16 @@ def assemble(assets: PageAssets, title: str, data: Mapping[str, Iterable[str]]) 
         title: Its title until a script changes it; plain text.
         data: JSON by the id under which `read` of ``dom.js`` finds it, in parts so that it need not be held at once.
     """
-    head, body, end = _read(SHARED, "frame.html").split("<!--part-->")
+    head, body, end = _page_file(SHARED, "frame.html").split("<!--part-->")
     # "&" first: after "<" it would also escape the "&" of "&lt;"
     yield head.replace("<!--title-->", title.replace("&", "&amp;").replace("<", "&lt;"))
-    yield f"<style>\n{_read(SHARED, 'base.css')}{assets.read('style.css')}</style>\n{body}"
+    yield f"<style>\n{_page_file(SHARED, 'base.css')}{assets.read('style.css')}</style>\n{body}"
     yield assets.read("body.html")
     for name, parts in data.items():
         yield f'<script type="application/json" id="{name}">'
         yield from parts
         yield "</script>\n"
-    scripts = (_read(SHARED, "dom.js"), *map(assets.read, assets.scripts))
+    scripts = (_page_file(SHARED, "dom.js"), *map(assets.read, assets.scripts))
     # one function around all scripts, so that none of their names is global
     yield f"<script>\n(() => {{\n'use strict';\n{''.join(scripts)}}})();\n</script>\n{end}"
 
@@ -63,5 +63,5 @@ def as_legend(classes: Sequence[LegendClass]) -> list[dict[str, str]]:
     return [{"name": entry.name, "colour": entry.hex} for entry in classes]
 
 
-def _read(package: str, name: str) -> str:
+def _page_file(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")

@@ -87,8 +87,8 @@ def test_every_command_shows_examples_that_its_parser_takes(command, capsys):
     assert examples
     for example in examples:
         words = shlex.split(example.partition(" > ")[0])
-        assert words[:3] == ["python", "-m", "augment_store"]
-        assert parser.parse_args(words[3:]).command == command
+        assert words[0] == "tim-store"
+        assert parser.parse_args(words[1:]).command == command
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.cli.main import main
 from augment_store.modalities.pictures import draw_input
-from augment_store.modalities.rendering import draw_relief, draw_rgb
+from augment_store.modalities.rendering import draw_hillshade, draw_rgb
 from augment_store.store.chip_index import ChipEntry
 from augment_store.store.writer import AugmentStore
 from tests.worlds import make_spec, make_store, store_of, write_folder_chips, write_tif
@@ -245,8 +245,8 @@ def test_inputs_without_values_are_drawn_dark_or_flat():
     nothing = np.full((12, 16, 16), np.nan)
     assert draw_rgb(nothing).max() == 0
     assert draw_input(np.zeros((2, 16, 16)), "S1RTC", unit="linear").max() == 0
-    assert np.ptp(draw_relief(np.zeros((1, 16, 16)))[..., 0]) == 0
-    assert draw_relief(np.full((1, 16, 16), np.nan)).shape == (16, 16, 3)
+    assert np.ptp(draw_hillshade(np.zeros((1, 16, 16)))[..., 0]) == 0
+    assert draw_hillshade(np.full((1, 16, 16), np.nan)).shape == (16, 16, 3)
 
 
 @pytest.mark.shared_data

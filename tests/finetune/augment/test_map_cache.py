@@ -104,10 +104,7 @@ def test_chips_that_are_not_complete_are_named_with_the_command_that_made_the_st
     store = tmp_path / "store"
     store_of(world.chips, store, pending=world.ids[:2])
     expected = f"{store}: 2 chips (alpha_0_0, alpha_0_1): not complete in the store. Generate them with: "
-    assert (
-        refused(world.chips, world.ids, store)
-        == f"{expected}the python -m generate command that made the store"
-    )
+    assert refused(world.chips, world.ids, store) == f"{expected}the tim-generate command that made the store"
     with_history(store)
     assert refused(world.chips, world.ids, store) == f"{expected}{MADE_BY}"
 

@@ -47,8 +47,7 @@ def test_a_chip_that_is_not_generated_yet(tiles, tmp_path):
     store_of(tiles.chips, path, make_spec(inputs=("S2L2A",)), pending=pending, given=as_lulc(tiles.ids))
     message = refused(join(tiles, path))
     assert (
-        f"a_0_1_S2L2A.tif: chip a_0_1 of {path}: not complete. Generate it with: the python -m generate"
-        in message
+        f"a_0_1_S2L2A.tif: chip a_0_1 of {path}: not complete. Generate it with: the tim-generate" in message
     )
 
 
