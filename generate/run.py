@@ -17,10 +17,11 @@ from augment_store.integrity.verify import check_unchanged
 from augment_store.io.files import printable
 from augment_store.io.lock import store_lock
 from augment_store.modalities.registry import MAPS
+from augment_store.store.creation import check_store_free
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.summary import mean_class_shares, summarize
-from augment_store.store.writer import AugmentStore, check_store_free
+from augment_store.store.writer import AugmentStore
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, AuditError, audit_chips

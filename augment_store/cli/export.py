@@ -111,7 +111,7 @@ def _export(
     store: AugmentStore, chip_ids: Sequence[str], arrays: Sequence[MapArray], args: argparse.Namespace
 ) -> str:
     """Write everything; returns what was written, in words."""
-    # a mosaic needs every chip's place first; single chips are taken one by one
+    # a mosaic needs every chip's corner first; single chips are taken one by one
     canvases = mosaics(store, chip_ids) if args.mosaic else (single(store, chip_id) for chip_id in chip_ids)
     count = unlocated = 0
     with ProgressReporter("exporting", len(chip_ids), quiet=args.quiet) as progress:

@@ -179,7 +179,7 @@ def add_quiet_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="report no progress; results are still printed")
 
 
-def add_places_arguments(parser: argparse.ArgumentParser) -> None:
+def add_location_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--chips`, `--layout` and `--store`: where the chip set and the store of a run are now."""
     parser.add_argument(
         "--chips",

@@ -67,8 +67,8 @@ def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
         "compress": "deflate",
     }
     if is_known(canvas.georeference):
-        placed = coarser(canvas.georeference, per_token)
-        profile |= {"crs": placed.crs_wkt, "transform": Affine(*placed.transform)}
+        grid = coarser(canvas.georeference, per_token)
+        profile |= {"crs": grid.crs_wkt, "transform": Affine(*grid.transform)}
     # a raster of one block stays striped: tiles would be padded to the block's size
     if max(height, width) > _BLOCK:
         profile |= {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}

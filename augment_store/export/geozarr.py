@@ -24,7 +24,6 @@ from augment_store.errors import AugmentStoreError, OutputError, StoreError
 from augment_store.export.layers import layers
 from augment_store.export.mosaic import Canvas
 from augment_store.modalities.map_arrays import MapArray
-from augment_store.store.schema import map_arrays
 from augment_store.store.writer import AugmentStore
 from augment_store.store.xarray_view import location_coordinates
 
@@ -88,7 +87,7 @@ def _open_root(path: Path, store: AugmentStore) -> None:
 
 def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Dataset:
     """Return one array of a canvas as stored, with the coordinates and attributes that belong to it."""
-    schema = next(schema for schema in map_arrays(store.spec, store.extent) if schema.name == array.name)
+    schema = store.schema(array.name)
     cells, attributes = canvas.cells(array.pixels), dict(schema.attributes)
     # the store's axes before the pixels, and the canvas's cells instead of a chip's
     values = np.empty((*schema.shape[:-2], *cells), schema.dtype)

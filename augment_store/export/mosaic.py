@@ -30,7 +30,7 @@ _GRID_TOLERANCE: Final = 0.01
 
 @dataclass(frozen=True)
 class Canvas:
-    """Chips placed on one pixel grid.
+    """Chips laid out on one pixel grid.
 
     Attributes:
         name: Stem of file names: the chip's or the scene's id.
@@ -123,13 +123,13 @@ def _check_file_names(store: AugmentStore, scene_ids: Iterable[str]) -> None:
 
 
 def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
-    placed = {chip_id: read_entry(store, chip_id).georeference for chip_id in members}
+    georeferences = {chip_id: read_entry(store, chip_id).georeference for chip_id in members}
     # before any offset: in pixels it means something only where all pixels are alike
-    _check_one_grid(scene_id, placed)
-    first = next(iter(placed.values()))
+    _check_one_grid(scene_id, georeferences)
+    first = next(iter(georeferences.values()))
     # rows and columns relative to the first chip, then to the upper left corner of all
     a, _, _, _, e, _ = first.transform
-    offsets = {i: _pixel_offset(first, other, scene_id, i) for i, other in placed.items()}
+    offsets = {i: _pixel_offset(first, other, scene_id, i) for i, other in georeferences.items()}
     top, left = (min(offset[axis] for offset in offsets.values()) for axis in (0, 1))
     corners = {i: (row - top, column - left) for i, (row, column) in offsets.items()}
     height, width = (
@@ -147,14 +147,14 @@ def _join(store: AugmentStore, scene_id: str, members: Sequence[str]) -> Canvas:
     return Canvas(_file_name(scene_id), scene_id, corners, (height, width), whole)
 
 
-def _check_one_grid(scene_id: str, placed: Mapping[str, Georeference]) -> None:
-    unknown = [chip_id for chip_id, found in placed.items() if not is_known(found)]
+def _check_one_grid(scene_id: str, georeferences: Mapping[str, Georeference]) -> None:
+    unknown = [chip_id for chip_id, found in georeferences.items() if not is_known(found)]
     if unknown:
         raise StoreError(
             f"scene {scene_id}: chip {unknown[0]} has no georeference; export it without --mosaic"
         )
-    first = next(iter(placed.values()))
-    for chip_id, found in placed.items():
+    first = next(iter(georeferences.values()))
+    for chip_id, found in georeferences.items():
         a, b, _, d, e, _ = found.transform
         # 1e-6 of a pixel's side adds up to the tolerance of 0.01 pixels over 10,000 pixels
         if b or d or not np.allclose((a, e), (first.transform[0], first.transform[4]), rtol=1e-6):

@@ -45,7 +45,7 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
     Raises:
         StoreError: If the chip's digests cannot be read.
     """
-    if ChipShape.of(chip) != store.extent:
+    if ChipShape.from_chip(chip) != store.extent:
         return Mismatch.EXTENT
     equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
     return None if equal else Mismatch.INPUT
@@ -83,7 +83,7 @@ def _sizes(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch], w
         return ""
     first = next(chip_id for chip_id, other in found.items() if other is what)
     chip = chips.read(first, generator_inputs(store))
-    return f", {ChipShape.of(chip)} on disk, {store.extent} in the store"
+    return f", {ChipShape.from_chip(chip)} on disk, {store.extent} in the store"
 
 
 def _mismatch_remedy(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> str:

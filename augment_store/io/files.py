@@ -59,9 +59,9 @@ def check_local(option: str, path: Path, remedy: str) -> None:
     Raises:
         RemotePathError: If it is a URL.
     """
-    place = as_path(path)
-    if isinstance(place, RemotePath):
-        raise RemotePathError(f"{option} {place}: {remedy}")
+    location = as_path(path)
+    if isinstance(location, RemotePath):
+        raise RemotePathError(f"{option} {location}: {remedy}")
 
 
 def check_writable(option: str, path: Path) -> None:
@@ -70,13 +70,15 @@ def check_writable(option: str, path: Path) -> None:
     Raises:
         RemotePathError: If it is a URL of another protocol, or of a bucket itself.
     """
-    place = as_path(path)
-    if not isinstance(place, RemotePath):
+    location = as_path(path)
+    if not isinstance(location, RemotePath):
         return
-    if place.protocol not in WRITABLE:
-        raise RemotePathError(f"{option} {place}: {WRITE_LOCALLY}")
-    if len(place.parts) < 3:  # the protocol, the bucket, and beside the folder there the lock
-        raise RemotePathError(f"{option} {place}: a whole bucket; name a folder in it, as in {place}/store")
+    if location.protocol not in WRITABLE:
+        raise RemotePathError(f"{option} {location}: {WRITE_LOCALLY}")
+    if len(location.parts) < 3:  # the protocol, the bucket, and beside the folder there the lock
+        raise RemotePathError(
+            f"{option} {location}: a whole bucket; name a folder in it, as in {location}/store"
+        )
 
 
 def check_outside(out: Path, store: Path) -> None:
@@ -329,7 +331,7 @@ _NO_FSYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 """Answers of file systems that cannot flush, mostly folders."""
 
 
-def short_place(text: str) -> str:
+def short_path(text: str) -> str:
     """Cut an absolute path or a URL down to its last two parts, for what leaves this machine."""
     if isinstance(as_path(text), RemotePath):
         text = urlsplit(without_secrets(text)).path or "/"  # not the host either

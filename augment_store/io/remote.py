@@ -40,14 +40,14 @@ def without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1", _LOGIN.sub(r"\1\2", text))
 
 
-def as_path(place: str | Path) -> Path:
+def as_path(location: str | Path) -> Path:
     """Return the path of a folder or file, by its path or URL, also by what `Path` makes of a URL (``s3:/bucket``)."""
-    if isinstance(place, RemotePath):
-        return place
-    scheme = _SCHEME.match(str(place))
+    if isinstance(location, RemotePath):
+        return location
+    scheme = _SCHEME.match(str(location))
     if scheme is None:
-        return Path(place)
-    rest = str(place)[scheme.end() :]
+        return Path(location)
+    rest = str(location)[scheme.end() :]
     return Path("/", rest) if scheme[1].lower() == "file" else RemotePath(f"{scheme[1].lower()}://{rest}")
 
 
@@ -150,9 +150,9 @@ class RemotePath(PosixPath):
         # clients give names with or without the protocol, so it is left out of both
         own = self.address.partition("://")[2].strip("/")
         for name in self.ask("ls", detail=False):
-            place = str(name).rpartition("://")[2].strip("/")
-            if place != own:  # object stores' consoles make an object for a folder, named like it
-                yield self / place.rpartition("/")[2]
+            path = str(name).rpartition("://")[2].strip("/")
+            if path != own:  # object stores' consoles make an object for a folder, named like it
+                yield self / path.rpartition("/")[2]
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, **__: Any) -> IO[Any]:  # type: ignore[override]
         """Open a file's content, read whole.

@@ -131,10 +131,10 @@ class ContinuousMap(GeneratedMap):
         low, high, count = self.bins
         edges = np.linspace(low, high, count + 1)
         middles = (edges[:-1] + edges[1:]) / 2
-        places = [place for place, _ in self.ramp]
+        stops = [stop for stop, _ in self.ramp]
         # [stop, 3] → [3, stop]: `interp` takes one channel at a time
         channels = np.array([colour for _, colour in self.ramp], dtype=float).T
-        colours = np.stack([np.interp(middles, places, channel) for channel in channels], axis=1)
+        colours = np.stack([np.interp(middles, stops, channel) for channel in channels], axis=1)
         digits = 0 if np.array_equal(edges, edges.round()) else 1
         unit = "" if self.units == "1" else f" {self.modality.unit}"
         return tuple(
@@ -149,9 +149,9 @@ class ContinuousMap(GeneratedMap):
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Bin of the shown band."""
         stored, (low, high, count) = self._shown(values), self.bins
-        # A value on an edge belongs to the bin above it, whatever its decimal fraction is in binary.
-        places = np.floor((stored * self.scale - low) * count / (high - low) + 1e-9).clip(0, count - 1)
-        return np.where(stored == VALUE_FILL, NO_CODE, places).astype(np.uint8)
+        # a value on an edge belongs to the bin above it, whatever its decimal fraction is in binary
+        bins = np.floor((stored * self.scale - low) * count / (high - low) + 1e-9).clip(0, count - 1)
+        return np.where(stored == VALUE_FILL, NO_CODE, bins).astype(np.uint8)
 
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where all bands lie close together."""

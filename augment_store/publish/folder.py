@@ -22,7 +22,7 @@ from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.dataset_card import write_dataset_card
 from augment_store.publish.facts import StoreFacts, read_facts
 from augment_store.publish.stac import COLLECTION, FOOTPRINTS, collection_json
-from augment_store.store.history import without_places
+from augment_store.store.history import without_local_paths
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.progress import ProgressReporter, track
 
@@ -109,7 +109,7 @@ def _copy(store: AugmentStore, folder: Path) -> None:
         # contents alone: permissions and times are this machine's affair
         shutil.copyfile(file, target)
     # in the copy only; the store itself keeps its history whole
-    AugmentStore.open(folder, mode="r+").write_history(without_places(store.history))
+    AugmentStore.open(folder, mode="r+").write_history(without_local_paths(store.history))
 
 
 def _own_files(source: Path, arrays: Iterable[str]) -> Iterator[Path]:

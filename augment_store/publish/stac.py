@@ -113,7 +113,7 @@ def _stac_classes(spec: GenerationSpec) -> list[Classification]:
 
 
 def collection_json(facts: StoreFacts) -> dict[str, Any]:
-    """Return the collection as plain values, with no link to a place of this machine."""
+    """Return the collection as plain values, with no link to a path of this machine."""
     plain: dict[str, Any] = make_collection(facts).to_dict(include_self_link=False, transform_hrefs=False)
     # the root would be this very file, by its path on this machine
     plain["links"] = [link for link in plain["links"] if link["rel"] != "root"]

@@ -113,7 +113,7 @@ class ChipIds(Sequence[str]):
         check_names(f"{self._columns.path}: chip id", filter(None, ids))
         if "" in ids and not self._lost_ids:
             # only pending chips may lack an id, which `announce` writes last
-            nameless = [place for place, chip_id in enumerate(ids) if not chip_id]
+            nameless = [row for row, chip_id in enumerate(ids) if not chip_id]
             if (self._columns.values("state", region)[nameless] != State.PENDING).any():
                 chips, first = pluralize(len(nameless), "chip"), region.start + nameless[0]
                 raise self._lost(f"no id for {chips}, the first at position {first}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from augment_store.io.files import printable, short_place
+from augment_store.io.files import printable, short_path
 from augment_store.io.remote import without_secrets
 
 SCRIPTS: Final = {
@@ -51,12 +51,12 @@ def with_line(history: str, command: str, moment: datetime | None = None) -> str
     return kept
 
 
-def without_places(history: str) -> str:
+def without_local_paths(history: str) -> str:
     """Return a history in which paths of the machine it was written on are cut down to their last two parts."""
-    return "\n".join(map(_without_places, history.splitlines()))
+    return "\n".join(map(_without_local_paths, history.splitlines()))
 
 
-def _without_places(line: str) -> str:
+def _without_local_paths(line: str) -> str:
     time, colon, command = line.partition(": ")
     try:
         words = shlex.split(command)
@@ -64,7 +64,7 @@ def _without_places(line: str) -> str:
         return f"{time}{colon}…"
     # of --store=/a/b/c what follows the = is shortened; a word without = is all value
     pairs = (word.rpartition("=") for word in words)
-    return f"{time}{colon}{shlex.join(f'{option}{equals}{short_place(value)}' for option, equals, value in pairs)}"
+    return f"{time}{colon}{shlex.join(f'{option}{equals}{short_path(value)}' for option, equals, value in pairs)}"
 
 
 def last_command(history: str) -> str | None:

@@ -107,7 +107,7 @@ class ChipShape:
     width: Annotated[int, Field(ge=PATCH_SIZE, le=MAX_CHIP_PIXELS)]
 
     @classmethod
-    def of(cls, chip: Chip) -> Self:
+    def from_chip(cls, chip: Chip) -> Self:
         """Return the sizes of a chip on disk."""
         return cls(chip.timesteps, *chip.shape)
 

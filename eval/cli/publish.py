@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.cli.parser import add_places_arguments
+from augment_store.cli.parser import add_location_arguments
 from augment_store.io.files import check_free
 from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.hub import push
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REPO",
         help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
     )
-    add_places_arguments(parser)
+    add_location_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.cli.parser import add_places_arguments
+from augment_store.cli.parser import add_location_arguments
 from eval.errors import ScoreError
 from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="score any TerraTorch checkpoint, with the YAML it was trained by",
     )
-    add_places_arguments(parser)
+    add_location_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from augment_store.io.files import read_text, short_place
+from augment_store.io.files import read_text, short_path
 from augment_store.utils.validation import load_json
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import REPORT_VERSION, Report
@@ -50,4 +50,4 @@ def _with_short_paths(value: Any) -> Any:
         return {key: _with_short_paths(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_with_short_paths(entry) for entry in value]
-    return short_place(value) if isinstance(value, str) else value
+    return short_path(value) if isinstance(value, str) else value

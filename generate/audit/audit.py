@@ -158,7 +158,7 @@ def _read_sample(
 
 
 def _most_common_extent(chips: Sequence[Chip]) -> ChipShape:
-    return Counter(map(ChipShape.of, chips)).most_common(1)[0][0]
+    return Counter(map(ChipShape.from_chip, chips)).most_common(1)[0][0]
 
 
 def _pool(rasters: Sequence[NDArray[Any]], modality: Modality, units: Units) -> Pixels:

@@ -104,7 +104,7 @@ class ChipReader:
 
     def _read(self, chip_id: str) -> ChipInput:
         chip = self.chip_set.read(chip_id, self.modalities)
-        found = ChipShape.of(chip)
+        found = ChipShape.from_chip(chip)
         if found != self.extent:
             raise ChipDataError(
                 f"chip {chip_id}: {found}, but the store holds {self.extent}; mixed sizes need separate stores"

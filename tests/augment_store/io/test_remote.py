@@ -19,7 +19,7 @@ from augment_store.chips.scenes import scenes_by_rule
 from augment_store.cli.main import main
 from augment_store.errors import RemotePathError, StoreError
 from augment_store.integrity.verify import verify_store
-from augment_store.io.files import short_place
+from augment_store.io.files import short_path
 from augment_store.io.lock import file_lock, store_lock
 from augment_store.io.objects import RemoteObject
 from augment_store.io.remote import RemotePath, as_path, without_secrets
@@ -325,7 +325,7 @@ def test_a_server_that_tells_no_sizes_is_no_damage(places):
     ],
 )
 def test_what_is_published_tells_no_host_and_no_password(place, short):
-    assert short_place(place) == short
+    assert short_path(place) == short
 
 
 SECRET = "https://me:s3cret@host:8080"

@@ -11,7 +11,7 @@ from augment_store.store.history import (
     command_line,
     last_command,
     with_line,
-    without_places,
+    without_local_paths,
 )
 from augment_store.store.writer import AugmentStore
 
@@ -107,11 +107,11 @@ def test_paths_of_a_machine_are_cut_down():
     history = with_line(
         "", "python -m generate --chips '/home/me/my chips/nyc' --store=/a/b/c --split x/y", NOON
     )
-    assert without_places(history).partition(": ")[2] == (
+    assert without_local_paths(history).partition(": ")[2] == (
         "python -m generate --chips 'my chips/nyc' --store=b/c --split x/y"
     )
-    assert without_places("then: say 'what") == "then: …"
-    assert without_places("") == ""
+    assert without_local_paths("then: say 'what") == "then: …"
+    assert without_local_paths("") == ""
 
 
 def test_a_history_has_no_password_and_no_token():
