@@ -26,8 +26,8 @@ from augment_store.chips.tile_grid import (
     uncovered_strips,
 )
 from augment_store.errors import ChipSetError
-from augment_store.io.files import atomic_raster
 from augment_store.io.lock import file_lock
+from augment_store.io.raster_file import atomic_raster
 from augment_store.modalities.definitions import (
     IGNORED_LABEL,
     INPUT_MODALITIES,

@@ -14,31 +14,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from augment_store.cli.process import (
-    SignalInterrupt,
-    discard_output,
-    prepare_streams,
-    signals_as_interrupts,
-)
+from augment_store.cli.process import discard_output, prepare_streams
 from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
+from augment_store.io.signals import SignalInterrupt, signals_as_interrupts
 from augment_store.store.history import SCRIPTS
 
 _DISK_NAMES: Final = (
     *("EIO", "ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "ENODEV", "ENXIO"),
     *("EMFILE", "ENFILE", "ENOMEM", "ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EDEADLK", "EXDEV"),
+    *("ESTALE", "EREMOTEIO", "EREMOTE", "ETIMEDOUT", "ENOTCONN", "ECONNABORTED", "ECONNREFUSED"),
     *(
-        "ESTALE",
-        "EREMOTEIO",
-        "EREMOTE",
-        "ETIMEDOUT",
-        "ENOTCONN",
-        "ECONNABORTED",
-        "ECONNREFUSED",
         "ECONNRESET",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENOLINK",
+        "ECOMM",
+        "EPROTO",
+        "ESHUTDOWN",
     ),
-    *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOLINK", "ECOMM", "EPROTO", "ESHUTDOWN"),
     *("EAGAIN", "EINTR", "EMEDIUMTYPE", "ENOMEDIUM", "EUCLEAN", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED"),
 )
 DISK: Final = frozenset(getattr(errno, name) for name in _DISK_NAMES if hasattr(errno, name))
@@ -231,9 +228,8 @@ def run_guarded(run: Callable[[], int]) -> int:
             sys.stdout.flush()  # a full disk behind stdout is found here rather than at exit
             return status
     except AugmentStoreError as error:
-        full = (
-            isinstance(error, OSError) and error.errno in DISK - _PERMISSION
-        )  # a disk that fails is no wrong usage
+        # a disk that fails is no wrong usage
+        full = isinstance(error, OSError) and error.errno in DISK - _PERMISSION
         return _fail(str(error), 1 if full else 2)
     # before KeyboardInterrupt, of which it is a kind
     except SignalInterrupt as error:

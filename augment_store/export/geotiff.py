@@ -15,7 +15,8 @@ from augment_store.chips.georeference import coarser, is_known
 from augment_store.export.layers import Layer
 from augment_store.export.mosaic import Canvas
 from augment_store.export.sidecars import write_sidecars
-from augment_store.io.files import atomic_raster, atomic_write
+from augment_store.io.files import atomic_write
+from augment_store.io.raster_file import atomic_raster
 from augment_store.store.writer import AugmentStore
 
 # side of a tile in pixels, as GDAL's COG driver has it by default

@@ -11,19 +11,15 @@ import re
 import secrets
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from filelock import lock_descriptor
 
 from augment_store.errors import AugmentStoreError, OutputError, RemotePathError
 from augment_store.io.remote import RemotePath, as_path, without_secrets
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetWriter
 
 MAX_TEXT_BYTES: Final = 2**26
 """Bytes that a text file may have: a table of a million chips takes less."""
@@ -183,31 +179,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 flush(Path(folder))
             draft.rename(path)  # takes the place of an empty folder, in one step
             flush(path.parent)
-
-
-@contextlib.contextmanager
-def atomic_raster(path: Path, **profile: Any) -> Iterator[DatasetWriter]:
-    """Give a GeoTIFF in memory to write to, which is written to `path` whole at the end.
-
-    GDAL writes a full disk's file short and raises nothing, and trips over what a kill left of its own files.
-
-    Args:
-        path: The file.
-        profile: What `rasterio.open` takes for writing: height, width, count, dtype …
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    from rasterio.errors import NotGeoreferencedWarning
-    from rasterio.io import MemoryFile
-
-    with MemoryFile() as memory:
-        with warnings.catch_warnings():  # a raster without a location is fine
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            target = memory.open(**{"driver": "GTiff", **profile})
-        with target:
-            yield target
-        atomic_write(path, [memory.getbuffer()])
 
 
 @contextlib.contextmanager

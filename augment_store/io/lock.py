@@ -9,9 +9,7 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from augment_store.errors import AugmentStoreError, RemotePathError, StoreError
 from augment_store.io.files import OUTPUT_LOCALLY, WRITE_LOCALLY, check_local, check_writable, printable
 from augment_store.io.objects import create, read_object, remove
 from augment_store.io.remote import RemotePath, as_path, without_secrets
+from augment_store.io.signals import signals_ignored
 from augment_store.utils.text import utc_now
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
 
@@ -91,7 +90,7 @@ def _exclusive_file(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with _undisturbed():
+        with signals_ignored():
             lock.release()
 
 
@@ -132,12 +131,12 @@ def store_lock(path: Path, command: str) -> Iterator[None]:
     try:  # around the taking too: a signal may come as soon as the server has the lock
         _take(store, lock, claim)
         yield
-        with _undisturbed():
+        with signals_ignored():
             released = True
             _release(store, lock, claim)
     except BaseException:
         if not released:  # otherwise the error says that the lock is left
-            with _undisturbed():
+            with signals_ignored():
                 _try_to_release(store, lock, claim)
         raise
 
@@ -150,21 +149,6 @@ def _try_to_release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:
         pass  # it is another run's, or was not taken yet
     except AugmentStoreError as error:
         _LOG.warning("warning: %s", printable(without_secrets(str(error))))
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ignore requests to end while a lock is released; commands have turned the first one into an exception."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _release(store: RemotePath, lock: RemotePath, claim: bytes) -> None:

@@ -171,9 +171,8 @@ class AugmentStore(StoreReader):
                 self._write_rows(positions, entries, _ENTRY_VALUES)
                 written += [(name, positions.start) for name in _ENTRY_VALUES]
         if written:
-            self._flush(
-                written
-            )  # a power cut must not leave an id without its entry, nor later maps without an id
+            # a power cut must not leave an id without its entry, nor later maps without an id
+            self._flush(written)
             self._write_rows(ids, renewed, {"chip_id": lambda entry: entry.chip_id})
             self._flush([("chip_id", ids.start)])
 

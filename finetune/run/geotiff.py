@@ -10,7 +10,7 @@ from rasterio.transform import Affine
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.io.files import atomic_raster
+from augment_store.io.raster_file import atomic_raster
 
 
 def write_classes(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Final
 
 import torch
 import yaml
@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
+from augment_store.io.signals import SignalInterrupt
 from augment_store.utils.text import pluralize, utc_now
 from finetune.errors import RunError
 from finetune.model.initialization import check_trainable, read_trained, start_from
@@ -27,9 +28,6 @@ from finetune.run.manifest_builder import complete_manifest, make_manifest, resu
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from terramind_weights.weight_files import WeightsError
-
-TERMINATED: Final = 128 + 15
-"""Exit status of a training that SIGTERM stopped, as shells have it."""
 
 
 def run(options: Options, yaml_given: Config) -> None:
@@ -80,11 +78,9 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
         complete = True
     except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
-        sys.stderr.write(f"error: {options.run}: stopped by SIGTERM; the same command resumes it\n")
-        raise SystemExit(TERMINATED) from None
-    except (
-        SystemExit
-    ) as error:  # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
+        raise SignalInterrupt(signal.SIGTERM) from None
+    # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
+    except SystemExit as error:
         interrupt = error.__context__
         raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from error
     finally:  # an interrupted run is recorded too, and can be resumed

@@ -13,7 +13,8 @@ import pytest
 import rasterio
 
 from augment_store.errors import OutputError
-from augment_store.io.files import atomic_folder, atomic_path, atomic_raster, atomic_write, read_text
+from augment_store.io.files import atomic_folder, atomic_path, atomic_write, read_text
+from augment_store.io.raster_file import atomic_raster
 
 LEFT = ".draft.0123456789abcdef"
 
