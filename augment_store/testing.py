@@ -119,13 +119,13 @@ def write_folder_chips(root: Path, ids: Sequence[str], size: Size = 32) -> Path:
     return root
 
 
-def write_impactmesh_chip(root: Path, chip_id: str, made: Mapping[str, Array]) -> None:
+def write_impactmesh_chip(root: Path, chip_id: str, made: Mapping[str, Array], east: float = EAST) -> None:
     """Write the files of one chip in the ImpactMesh layout, its `MASK` among them where there is one."""
     for name in ("S2L2A", "S1RTC"):
         write_zarr_zip(root / "data" / name / f"{chip_id}_{name}.zarr.zip", made[name])
-    write_tif(root / "data" / "DEM" / f"{chip_id}_DEM.tif", made["DEM"])
+    write_tif(root / "data" / "DEM" / f"{chip_id}_DEM.tif", made["DEM"], east)
     if "MASK" in made:
-        write_tif(root / "data" / "MASK" / f"{chip_id}_annotation_flood.tif", made["MASK"])
+        write_tif(root / "data" / "MASK" / f"{chip_id}_annotation_flood.tif", made["MASK"], east)
 
 
 def write_impactmesh_chips(root: Path, ids: Sequence[str], size: Size = 32, timesteps: int = 2) -> Path:
@@ -134,7 +134,7 @@ def write_impactmesh_chips(root: Path, ids: Sequence[str], size: Size = 32, time
         made = rasters(seed, size, timesteps)
         if seed % 2:
             made = {name: np.repeat(r[:1], len(r), axis=0) for name, r in made.items()}
-        write_impactmesh_chip(root, chip_id, made)
+        write_impactmesh_chip(root, chip_id, made, EAST + 10 * sides(size)[1] * seed)
     return root
 
 

@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--allow-scene-overlap",
         action="store_true",
-        help="record scenes that are in two splits instead of stopping",
+        help="record scenes, ground and inputs that are in two splits instead of stopping",
     )
     made.add_argument(
         "--custom_modules_path",

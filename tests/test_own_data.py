@@ -17,7 +17,7 @@ from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
 from terramind_weights.catalog import PUBLISHED
 from tests.conftest import ROOT
-from tests.worlds import rasters, write_tif
+from tests.worlds import EAST, rasters, write_tif
 
 pytestmark = pytest.mark.slow
 
@@ -138,10 +138,10 @@ def place(tmp_path_factory) -> Path:
     chips, rng = root / "data" / "mine", np.random.default_rng(0)
     for seed, chip_id in enumerate(chip_id for ids in SPLITS.values() for chip_id in ids):
         made = rasters(seed, 64)
-        write_tif(chips / "optical" / f"{chip_id}.tif", made["S2L2A"][0, BANDS])
-        write_tif(chips / "radar" / f"{chip_id}.tif", made["S1RTC"][0].astype(np.float32))
         labels = rng.choice([0, 1, 255], (1, 64, 64), p=[0.5, 0.4, 0.1]).astype(np.uint8)
-        write_tif(chips / "labels" / f"{chip_id}.tif", labels)
+        radar = made["S1RTC"][0].astype(np.float32)
+        for name, raster in {"optical": made["S2L2A"][0, BANDS], "radar": radar, "labels": labels}.items():
+            write_tif(chips / name / f"{chip_id}.tif", raster, east=EAST + 640 * seed)
     (chips / "lists").mkdir()
     for split, ids in SPLITS.items():
         (chips / "lists" / f"{split}.txt").write_text("\n".join(ids) + "\n")

@@ -19,7 +19,7 @@ from generate.cli.generate import generate_parser
 from generate.errors import OptionsError
 from tests.conftest import ROOT
 from tests.eval.scores import make_score
-from tests.worlds import write_impactmesh_chips, write_tif
+from tests.worlds import EAST, write_impactmesh_chips, write_tif
 
 PACKAGES = ("augment_store", "generate", "finetune", "eval")
 CONFIG = ROOT / "demo" / "configs" / "demo.yaml"
@@ -39,7 +39,7 @@ def place(tmp_path_factory) -> Path:
         path.write_text("\n".join(ids[2 * number : 2 * number + 2]))
     for seed, chip_id in enumerate(ids):
         labels = np.random.default_rng(seed).integers(0, 5, (1, 32, 32)).astype(np.int8)
-        write_tif(chips / "data" / layout.mask[0].format(id=chip_id), labels)
+        write_tif(chips / "data" / layout.mask[0].format(id=chip_id), labels, EAST + 320 * seed)
     store = root / "stores" / "nyc_lulc"
     generate(chips, store, generator="demo", accelerator="cpu", top_k=1)
     shorter = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]

@@ -93,9 +93,9 @@ def write_sen1floods11(root: Path, ids: Sequence[str], size: int = 64) -> Path:
         cirrus = np.random.default_rng(seed).integers(5, 30, (1, 1, size, size), dtype=np.int16)
         level1 = np.concatenate([made["S2L2A"][:, :10], cirrus, made["S2L2A"][:, 10:]], axis=1)
         labels = np.indices((size, size)).sum(axis=0) % 3 - 1
-        write_tif(data / "S2Hand" / f"{chip_id}_S2Hand.tif", level1[0].astype(np.uint16))
-        write_tif(data / "S1Hand" / f"{chip_id}_S1Hand.tif", made["S1RTC"][0].astype(np.float32))
-        write_tif(data / "LabelHand" / f"{chip_id}_LabelHand.tif", labels.astype(np.int16))
+        files = {"S2Hand": level1[0].astype(np.uint16), "S1Hand": made["S1RTC"][0].astype(np.float32)}
+        for name, raster in {**files, "LabelHand": labels.astype(np.int16)}.items():
+            write_tif(data / name / f"{chip_id}_{name}.tif", raster, EAST + 10 * size * seed)
     splits = root / "splits" / "flood_handlabeled"
     splits.mkdir(parents=True)
     for split, chosen in {"train": ids[:-2], "valid": ids[-2:-1], "test": ids[-1:]}.items():
@@ -139,7 +139,9 @@ def make_world(
         own = 100 * seed + position
         labels = blocks(np.random.default_rng(own), np.arange(5, dtype=np.int8), sides(size), 16)
         labels[0, :3] = -1
-        write_impactmesh_chip(root, chip_id, {**rasters(own, size, timesteps, contrast), "MASK": labels})
+        made = {**rasters(own, size, timesteps, contrast), "MASK": labels}
+        # side by side, as no ground may be in two splits
+        write_impactmesh_chip(root, chip_id, made, EAST + 10 * sides(size)[1] * position)
     return World(root)
 
 

@@ -376,7 +376,10 @@ class ChipSet:
     def _files(self, chip_id: str, suffixes: set[str]) -> Iterator[Path]:
         # False sorts first and sorting is stable: the DEM, then the layout's order
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
-        for path in (*(self.path(chip_id, name) for name in names), self.mask_path(chip_id)):
+        # by the listing, as each look for a file that is not there is several, one for each spelling
+        names = [name for name in names if chip_id in self.ids_of(name)]
+        for name in (*names, None):  # None for the mask; one after another, as callers may stop at the first
+            path = self.mask_path(chip_id) if name is None else self.path(chip_id, name)
             if path is not None and path.suffix.lower() in suffixes and path.is_file():
                 yield path
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -125,6 +127,55 @@ def coarser(georeference: Georeference, pixels: int) -> Georeference:
     return Georeference(georeference.crs_wkt, (a * pixels, b * pixels, c, d * pixels, e * pixels, f))
 
 
+def outlines(places: Mapping[str, Georeference], shape: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
+    """Return the corners ``[4, 2]`` of each chip as longitude and latitude in degrees, not rounded as in `footprint`.
+
+    Chips without a georeference, or in a local system that has no place on Earth, are left out. A chip across the
+    antimeridian has longitudes beyond 180.
+
+    Raises:
+        ChipDataError: If a coordinate reference system cannot be used.
+    """
+    by_system: dict[str, list[str]] = defaultdict(list)
+    for chip_id, place in places.items():
+        if is_known(place):
+            by_system[place.crs_wkt].append(chip_id)
+    found: dict[str, NDArray[np.float64]] = {}
+    for wkt, ids in by_system.items():
+        if is_on_earth(wkt):
+            transforms = np.array([places[chip_id].transform for chip_id in ids])
+            corners = _corners(wkt, transforms, shape)
+            # within a chip across the antimeridian, longitudes jump from 180 to −180
+            corners[np.ptp(corners[..., 0], axis=1) > 180, :, 0] %= 360
+            found |= dict(zip(ids, corners, strict=True))
+    return found
+
+
+def is_on_earth(crs_wkt: str) -> bool:
+    """Return whether a coordinate reference system leads to longitude and latitude, as a local one does not."""
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(crs_wkt)
+    return bool(crs.is_geographic or crs.is_projected)
+
+
+def _corners(wkt: str, transforms: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return longitude and latitude ``[n, 4, 2]`` of the corners of chips with `transforms` ``[n, 6]``."""
+    import rasterio.warp
+    from rasterio.errors import RasterioError
+
+    height, width = shape
+    # columns (col, row, 1) of the upper left, upper right, lower right and lower left corner
+    pixels = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
+    # [n, 2, 3] × [3, 4] → x and y of each corner [n, 2, 4] → [2, n · 4]
+    xs, ys = np.moveaxis(transforms.reshape(-1, 2, 3) @ pixels, 1, 0).reshape(2, -1)
+    try:
+        longitudes, latitudes = rasterio.warp.transform(wkt, "EPSG:4326", xs, ys)[:2]
+    except RasterioError as error:
+        raise ChipDataError(f"coordinate reference system cannot be used ({error})") from error
+    return np.stack([longitudes, latitudes], axis=-1).reshape(-1, 4, 2)
+
+
 def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None:
     """Return the corners of a chip of `shape`, its height and width in pixels; None where it has no georeference.
 
@@ -133,19 +184,9 @@ def footprint(georeference: Georeference, shape: tuple[int, int]) -> Ring | None
     """
     if not is_known(georeference):
         return None
-    import rasterio.warp
-    from rasterio.errors import RasterioError
-
-    a, b, c, d, e, f = georeference.transform
-    height, width = shape
-    corners = [(0, 0), (width, 0), (width, height), (0, height)]
-    xs, ys = ([p * col + q * row + o for col, row in corners] for p, q, o in ((a, b, c), (d, e, f)))
-    try:
-        longitudes, latitudes = rasterio.warp.transform(georeference.crs_wkt, "EPSG:4326", xs, ys)[:2]
-    except RasterioError as error:
-        raise ChipDataError(f"coordinate reference system cannot be used ({error})") from error
+    corners = _corners(georeference.crs_wkt, np.array([georeference.transform]), shape)[0]
     # six decimals of a degree are about 0.1 m
-    return [(round(float(x), 6), round(float(y), 6)) for x, y in zip(longitudes, latitudes, strict=True)]
+    return [(round(float(x), 6), round(float(y), 6)) for x, y in corners]
 
 
 def pixel_metres(georeference: Georeference) -> float | None:

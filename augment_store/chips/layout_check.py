@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy as np
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import difference
 from augment_store.chips.layouts import SPLITS, read_split
+from augment_store.chips.shared_ground import find_shared, is_comparable
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities.definitions import PATCH_SIZE
-from augment_store.utils.text import format_size, pluralize
+from augment_store.utils.text import format_size, join_first, pluralize
 
 READ_CHIPS: Final = 5
 """Chips that are read, evenly spread over the sorted ids."""
@@ -43,7 +45,9 @@ def check_chips(chips: ChipSet) -> Iterator[CheckResult]:
     for split in SPLITS:
         yield _check_split(chips, split)
     yield _check_scenes(chips)
-    yield from _check_content(chips)
+    shape = yield from _check_content(chips)
+    if shape is not None:
+        yield from _check_overlap(chips, shape)
 
 
 def _check_images(chips: ChipSet) -> Iterator[CheckResult]:
@@ -98,8 +102,39 @@ def _check_scenes(chips: ChipSet) -> CheckResult:
     )
 
 
-def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
-    """Read a few chips, each with the modalities that it has."""
+def _check_overlap(chips: ChipSet, shape: tuple[int, int]) -> Iterator[CheckResult]:
+    """Look for what is in two splits, at which a fine-tune stops: chips, scenes, ground, files."""
+    try:
+        splits, scenes = chips.splits, chips.scenes()
+    except AugmentStoreError:  # which the checks of splits and scenes have said
+        return
+    try:
+        pairs = find_shared(chips, splits, shape) if len(splits) > 1 and is_comparable(chips) else []
+    except AugmentStoreError as error:
+        yield CheckResult("overlap", str(error), problem=True)
+        return
+    twice = _in_two(splits)
+    by_scene = {
+        name: [scenes[chip_id] for chip_id in ids if chip_id in scenes] for name, ids in splits.items()
+    }
+    named = [f"{one} and {other}" for one, other in pairs if one != other]
+    for names, noun, what in (
+        (twice, "chip", ""),
+        (_in_two(by_scene), "scene", ""),
+        (named, "pair", " of chips with the same ground or files"),
+    ):
+        if names:
+            text = f"{pluralize(len(names), noun)}{what} in two splits ({join_first(names)}): a test would see what"
+            yield CheckResult("overlap", f"{text} was trained on", problem=True)
+
+
+def _in_two(splits: Mapping[str, Iterable[str]]) -> list[str]:
+    return sorted({name for one, other in combinations(splits.values(), 2) for name in set(one) & set(other)})
+
+
+def _check_content(chips: ChipSet) -> Generator[CheckResult, None, tuple[int, int] | None]:
+    """Read a few chips, each with the modalities that it has; return the size of one, None if none can be read."""
+    shape = None
     picks = np.linspace(0, len(chips.ids) - 1, min(READ_CHIPS, len(chips.ids))).round().astype(int)
     good: list[str] = []
     # a dict as an ordered set: each remark once, as first met
@@ -112,6 +147,7 @@ def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
         else:
             for name, notes in chip.notes.items():
                 declared.update(dict.fromkeys(f"{name}: {note}" for note in notes))
+            shape = chip.shape
             types = ", ".join(f"{name} {raster.dtype}" for name, raster in chip.rasters.items())
             good.append(f"{pluralize(chip.timesteps, 'timestep')} of {format_size(chip.shape)}, {types}")
     yield from (CheckResult("reading", text) for text in dict.fromkeys(good))
@@ -120,6 +156,7 @@ def _check_content(chips: ChipSet) -> Iterator[CheckResult]:
     yield from _check_mask_content(chips, ids)
     yield _check_place(chips, ids)
     yield from (CheckResult("grid", text, problem=True) for text in grid_problems(chips, ids))
+    return shape
 
 
 def _check_mask_content(chips: ChipSet, ids: Iterable[str]) -> Iterator[CheckResult]:

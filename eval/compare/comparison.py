@@ -51,6 +51,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None 
         pairing=unpaired_because(baseline, candidate),
         smoke=any(origin.smoke for origin in trained),
         overlap=tuple(sorted({scene for record in records for scene in record.data.scene_overlap})),
+        shared=tuple(sorted({pair for record in records for pair in record.data.shared_chips})),
         limited=any(record.data.limited_to is not None for record in records),
         data=concerns(aligned),
         dropped=dropped,

@@ -76,6 +76,7 @@ class ComparisonContext:
         pairing: Why runs are not paired by seed, empty if they are.
         smoke: Whether one of the runs was cut down to a few steps.
         overlap: Scenes that are in two splits of one of the runs.
+        shared: Chips in pairs of which the ground or input is in two splits of one of the runs.
         limited: Whether the splits of one of the runs were cut down to some of their chips.
         data: Reasons to doubt that the trained arms differ only in what is asked, a sentence each.
         dropped: Test scenes left out because none of their pixels has a reference.
@@ -92,6 +93,7 @@ class ComparisonContext:
     pairing: str = ""
     smoke: bool = False
     overlap: tuple[str, ...] = ()
+    shared: tuple[tuple[str, str], ...] = ()
     limited: bool = False
     data: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -247,6 +249,9 @@ def _lacking_design(setting: ComparisonContext) -> Iterator[str]:
     if setting.overlap:
         shared = join_first(setting.overlap)
         yield f"scenes in one split only; the test is too easy where a run has them in two splits: {shared}"
+    if setting.shared:
+        pairs = join_first([f"{one} and {other}" for one, other in setting.shared])
+        yield f"ground in one split only; the test is too easy where chips of two splits show the same: {pairs}"
     if setting.limited:
         yield "whole splits; those of a run were cut down to some of their chips"
     if setting.each_chip_is_a_scene:

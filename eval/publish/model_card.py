@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from augment_store.publish.attribution import ATTRIBUTIONS, PublicationInfo
 from augment_store.store.spec import GenerationSpec
-from augment_store.utils.text import pluralize
+from augment_store.utils.text import join_first, pluralize
 from eval.compare.report.markdown import percent, plain_text, table_cell, to_markdown
 from eval.compare.report.model import Report
 from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
@@ -184,6 +184,9 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield "- Some scenes are in two splits, which makes the test too easy: " + ", ".join(
             facts.manifest.data.scene_overlap
         )
+    if facts.manifest.data.shared_chips:
+        pairs = (f"{one} and {other}" for one, other in facts.manifest.data.shared_chips)
+        yield f"- Some ground is in two splits, which makes the test too easy: chips {join_first(pairs)}"
     if facts.manifest.smoke:
         yield "- A smoke run of a few steps: it shows that the chain works and has no other use."
 

@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.shared_ground import find_copies
+from augment_store.chips.shared_ground import Pair
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import IGNORED_LABEL
-from augment_store.utils.text import format_size, join_first, pluralize
+from augment_store.utils.text import format_size
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
@@ -36,12 +36,19 @@ from finetune.data.normalization import (
     find_unit_concerns,
     preset_of,
 )
-from finetune.data.split_checks import SplitDigest, SplitRequirements, open_chips, survey_chips
+from finetune.data.split_checks import (
+    SplitDigest,
+    SplitRequirements,
+    check_shared_chips,
+    find_shared_chips,
+    open_chips,
+    survey_chips,
+)
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardization_audit import AUDITED_CHIPS, find_concern, standardized_levels
 from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
-from finetune.errors import ConfigError, SplitError
+from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model.initialization import check_trainable
 from finetune.model.shapes import PADDED_TO, check_shape
@@ -84,7 +91,7 @@ class TimStoreDataModule(LightningDataModule):
         layout: How the chips lie on disk: a layout that ships, or a YAML file; by default detected from the files.
         scenes: Rule for a chip's scene: a CSV file of chip and scene, or a regular expression for what to strip
             from an id; by default the store's scenes, and without a store the layout's rule.
-        allow_scene_overlap: Whether a scene, or the same input under two ids, may be in two splits.
+        allow_scene_overlap: Whether a scene, the same ground, or the same input under two ids, may be in two splits.
         memory_limit_mb: Memory the store's maps may take, in MiB; beyond it they are read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
@@ -142,6 +149,7 @@ class TimStoreDataModule(LightningDataModule):
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.surveys: dict[str, SplitDigest] = {}
+        self.shared_chips: tuple[Pair, ...] = ()
         self.datasets: dict[str, ChipDataset] = {}
         self.grids: dict[str, PixelGrid | None] = {}
         self.shapes: dict[str, tuple[int, int]] = {}
@@ -232,8 +240,10 @@ class TimStoreDataModule(LightningDataModule):
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
         if stage == "fit":
-            # only now have both splits been surveyed
-            self._check_copies()
+            # only now have both splits been surveyed; that of the test is only looked at
+            splits = {split: ids[: self.limit_chips] for split, ids in self.splits.ids.items()}
+            self.shared_chips = find_shared_chips(self.chips, splits, self.surveys)
+            check_shared_chips(self.shared_chips, allowed=self.scene_rule.allow_overlap)
             self._audit_standardized()
 
     @rank_zero_only
@@ -242,20 +252,6 @@ class TimStoreDataModule(LightningDataModule):
             notify(
                 f"no means and stds are named, so those of ImpactMesh's flood set ({DEFAULT_PRESET}) are used; name "
                 f"{', '.join(PRESETS)}, or numbers in the unit on disk"
-            )
-
-    def _check_copies(self) -> None:
-        """Make sure that no chip is, under two ids, in two splits.
-
-        Raises:
-            SplitError: Naming the chips.
-        """
-        copies = find_copies({split: survey.by_input for split, survey in self.surveys.items()})
-        if copies and not self.scene_rule.allow_overlap:
-            named = join_first([f"{one} and {other}" for one, other in copies], 5)
-            raise SplitError(
-                f"{pluralize(len(copies), 'pair')} of chips of two splits with the same input ({named}), so that "
-                "validation sees what was trained on; remove one of each pair, or go on with --allow-scene-overlap"
             )
 
     def _audit_standardized(self) -> None:

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.layouts import root_above
+from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
-from augment_store.utils.text import format_size
+from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
-from finetune.errors import LabelError
+from finetune.errors import LabelError, SplitError
+from finetune.log_filters import notify
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,41 @@ def _checked_mask(
             "count from 0; one that marks pixels to ignore goes into ignored_labels of a layout file (--layout)"
         )
     return mask
+
+
+def find_shared_chips(
+    chips: ChipSet, splits: Mapping[str, Sequence[str]], surveys: Mapping[str, SplitDigest]
+) -> tuple[Pair, ...]:
+    """Find chips of two splits that show the same ground, or hold the same input under two ids.
+
+    Args:
+        chips: The chip set.
+        splits: Chip ids by split, those that are not read yet among them.
+        surveys: Digests of the splits that are read.
+    """
+    copies = find_copies({split: survey.by_input for split, survey in surveys.items()})
+    if not is_comparable(chips):
+        rank_zero_only(notify)(
+            f"{chips.root}: at a URL, so whether chips of two splits show the same ground is not looked at"
+        )
+        return tuple(copies)
+    shared = find_shared(chips, splits, next(iter(surveys.values())).shape)
+    return tuple(sorted({*copies, *shared}))
+
+
+def check_shared_chips(shared: Sequence[Pair], *, allowed: bool) -> None:
+    """Make sure that no ground and no input is in two splits, unless that is allowed.
+
+    Raises:
+        SplitError: Naming the chips.
+    """
+    if shared and not allowed:
+        named = join_first([f"{one} and {other}" for one, other in shared], 5)
+        raise SplitError(
+            f"{pluralize(len(shared), 'pair')} of chips of two splits with the same ground or input ({named}), so that "
+            "validation or test sees what was trained on; put each place in one split, or record them with "
+            "--allow-scene-overlap"
+        )
 
 
 def _check_shapes(shapes: dict[str, tuple[int, int]]) -> None:

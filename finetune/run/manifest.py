@@ -52,6 +52,7 @@ class DataRecord:
         limited_to: Number of chips each split was cut down to, or None.
         layout: Layout that was named, a file by its absolute path; None if it was detected from the files.
         chip_shape: Height and width of the training chips in pixels; None in runs of earlier versions.
+        shared_chips: Chips of two splits with the same ground or input, in pairs, if that was allowed.
     """
 
     root: str
@@ -62,6 +63,7 @@ class DataRecord:
     limited_to: int | None
     layout: str | None = None
     chip_shape: tuple[int, int] | None = None
+    shared_chips: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def _data_record(datamodule: TimStoreDataModule) -> DataRecord:
         limited_to=datamodule.limit_chips,
         layout=wherever_run(datamodule.layout),
         chip_shape=datamodule.surveys["train"].shape,
+        shared_chips=datamodule.shared_chips,
     )
 
 

@@ -25,7 +25,14 @@ SPLIT = SplitRecord(4, 2, "i" * 64, "d" * 64, "d" * 64)
 
 
 def make_manifest(
-    seed=1, smoke=False, scene_overlap=(), limited_to=None, start="b" * 64, train=SPLIT, recipe=None
+    seed=1,
+    smoke=False,
+    scene_overlap=(),
+    limited_to=None,
+    start="b" * 64,
+    train=SPLIT,
+    recipe=None,
+    shared_chips=(),
 ) -> RunManifest:
     """A run's record; `start` as `StartRecord.digest` says it."""
     weights, _, init = start.partition(" ")
@@ -37,7 +44,13 @@ def make_manifest(
         class_names=NAMES,
         recipe=recipe or {"trainer.max_epochs": "3"},
         data=DataRecord(
-            "nowhere", ("S2L2A",), (0,), {"train": train, "val": SPLIT}, scene_overlap, limited_to
+            "nowhere",
+            ("S2L2A",),
+            (0,),
+            {"train": train, "val": SPLIT},
+            scene_overlap,
+            limited_to,
+            shared_chips=shared_chips,
         ),
         augment=NOTHING_JOINED,
         start=StartRecord("terramind_v1_tiny", "weights.pt", weights, init and "init.ckpt", init, None),

@@ -197,6 +197,7 @@ def test_what_else_a_claim_lacks():
     assert lacking(scene_overlap=("queens", "bronx")).endswith(
         "where a run has them in two splits: bronx, queens"
     )
+    assert lacking(shared_chips=(("a", "c"),)).endswith("where chips of two splits show the same: a and c")
     other = dataclasses.replace(SPLIT, masks="x" * 64)
     assert lacking(train=other) == "the same train masks in every arm; their digests differ"
     unknown = dataclasses.replace(SPLIT, inputs="")

@@ -24,7 +24,15 @@ from finetune.data.normalization import (
 )
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
-from tests.worlds import make_spec, make_world, store_of, write_tif, write_zarr_zip
+from tests.worlds import (
+    make_spec,
+    make_world,
+    rasters,
+    store_of,
+    write_impactmesh_chip,
+    write_tif,
+    write_zarr_zip,
+)
 
 D4 = [
     FlattenTemporalIntoChannels(),
@@ -312,6 +320,20 @@ def test_a_scene_in_two_splits_stops_unless_it_is_allowed(tmp_path):
     allowed = datamodule(world, allow_scene_overlap=True)
     allowed.setup("fit")
     assert allowed.splits.overlap == ("a",)
+
+
+def test_the_same_ground_in_two_splits_stops_unless_it_is_allowed_and_then_it_is_recorded(tmp_path):
+    splits = {"train": ("a_0_0",), "val": ("b_0_0",), "test": ("c_0_0",)}
+    world = make_world(tmp_path / "w", splits=splits)
+    # chip c as another date of the place of a
+    write_impactmesh_chip(world.root, "c_0_0", {**rasters(9, 32, 4), "MASK": np.zeros((32, 32), np.int8)})
+    with pytest.raises(
+        SplitError, match=r"1 pair of chips .* same ground or input \(a_0_0 and c_0_0\).*--allow"
+    ):
+        datamodule(world).setup("fit")
+    allowed = datamodule(world, allow_scene_overlap=True)
+    allowed.setup("fit")
+    assert allowed.shared_chips == (("a_0_0", "c_0_0"),)
 
 
 def test_a_chip_in_two_splits_stops_always(tmp_path):

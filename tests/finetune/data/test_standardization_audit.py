@@ -112,7 +112,7 @@ def test_a_chip_under_two_ids_in_two_splits_stops(tmp_path):
             write_tif(root / "MASK" / f"{chip_id}.tif", np.ones((1, 32, 32), np.int8))
     shutil.copy(root / "S1RTC" / "b_0_0.tif", root / "S1RTC" / "c_0_0.tif")
     with pytest.raises(
-        SplitError, match=r"1 pair of chips of two splits with the same input \(b_0_0 and c_0_0\)"
+        SplitError, match=r"1 pair of chips of two splits with the same ground or input \(b_0_0 and c_0_0\)"
     ):
         TimStoreDataModule(str(root), modalities=["S1RTC"], means="terramind_v1").setup("fit")
     TimStoreDataModule(str(root), modalities=["S1RTC"], allow_scene_overlap=True).setup("fit")
