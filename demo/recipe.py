@@ -33,23 +33,8 @@ class Stage:
 
     def run(self) -> int:
         """Run the command in this process, which saves importing TerraTorch again; return its exit status."""
-        return _entry_point(self.module)(self.arguments)
-
-
-ENTRY_POINTS: Final = {
-    "demo.world": "demo.world.command",
-    "generate": "generate.cli.main",
-    "augment_store": "augment_store.cli.main",
-    "finetune": "finetune.__main__",
-    "eval": "eval.cli.main",
-}
-"""Module with the function `main` behind each `python -m`; imported when its stage begins, as it may need torch."""
-
-
-def _entry_point(module: str) -> Callable[[Sequence[str]], int]:
-    """Return the function behind `python -m module`."""
-    main: Callable[[Sequence[str]], int] = importlib.import_module(ENTRY_POINTS[module]).main
-    return main
+        main: Callable[[Sequence[str]], int] = importlib.import_module(f"{self.module}.__main__").main
+        return main(self.arguments)
 
 
 def stages(out: Path, seed: int, *, quick: bool) -> tuple[Stage, ...]:

@@ -19,7 +19,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
 from augment_store.io.signals import SignalInterrupt, signals_as_interrupts
-from augment_store.store.history import SCRIPTS
+from augment_store.store.history import SCRIPTS, command_line
 
 _DISK_NAMES: Final = (
     *("EIO", "ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "ENODEV", "ENXIO"),
@@ -136,7 +136,7 @@ def run_command(
         parsed = parser.parse_args(arguments)
         return cast(int, parsed.run_module(parsed))
 
-    return run_guarded(run)
+    return run_guarded(run, command_line(program, arguments))
 
 
 def _epilog(examples: str) -> str | None:
@@ -213,8 +213,12 @@ def positive(text: str) -> int:
     return number
 
 
-def run_guarded(run: Callable[[], int]) -> int:
+def run_guarded(run: Callable[[], int], command: str = "") -> int:
     """Run a command; turn the errors a user can act on into one line on stderr and an exit status.
+
+    Args:
+        run: Does the work and returns the exit status.
+        command: The command line, for whoever interrupts it; empty if it is not known.
 
     Returns:
         The command's own status; 2 for usage and configuration errors, including a wrong path; 1 if the
@@ -222,6 +226,7 @@ def run_guarded(run: Callable[[], int]) -> int:
     """
     # first, since every message below needs a stream that can be written to
     prepare_streams()
+    kept = "what is complete is kept, and the same command resumes" + (f": {command}" if command else "")
     try:
         with signals_as_interrupts():
             status = run()
@@ -233,11 +238,9 @@ def run_guarded(run: Callable[[], int]) -> int:
         return _fail(str(error), 1 if full else 2)
     # before KeyboardInterrupt, of which it is a kind
     except SignalInterrupt as error:
-        return _fail(
-            f"stopped by {error}; what is complete is kept, and the same command resumes", error.status
-        )
+        return _fail(f"stopped by {error}; {kept}", error.status)
     except KeyboardInterrupt:
-        return _fail("interrupted; what is complete is kept, and the same command resumes", 130)
+        return _fail(f"interrupted; {kept}", 130)
     # before OSError, of which it is a kind: a reader such as `head` has gone
     except BrokenPipeError:
         discard_output()

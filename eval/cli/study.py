@@ -9,18 +9,26 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from rich.console import Console
+
+from augment_store.cli.parser import positive
 from augment_store.io.lock import file_lock
 from augment_store.utils.text import shipped_or_given, utc_now
 from eval.compare.declaration import declare
 from eval.errors import StudyError
 from eval.study.config import Study
 from eval.study.declared import declaration_of
+from eval.study.executors import LocalExecutor, SubmititExecutor
+from eval.study.jobs import Executor, jobs_of, run_jobs
 from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
 from eval.study.power import StandardDeviations, describe
-from eval.study.runner import command_line, forget, missing, run_step
+from eval.study.progress import StudyProgress
+from eval.study.runner import command_line, forget, missing, recorded_seconds
 
 EXAMPLES: Final = """
-python -m eval study --config study.yaml
+tim-eval study --config study.yaml --dry-run
+tim-eval study --config study.yaml --devices 0,1,2,3
+tim-eval study --config study.yaml --executor slurm --slurm slurm_partition=gpu gpus_per_node=1 timeout_min=240
 """
 CONFIGS: Final = Path(str(resources.files("eval.study") / "configs"))
 """Folder of the studies that ship with the package."""
@@ -36,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the commands still to run and what the design can resolve, and stop",
     )
+    _add_executor_arguments(parser)
     spreads = (("scene", "scenes", "2"), ("seed", "seeds, paired", "0.64, the demo's"))
     for name, what, default in spreads:
         parser.add_argument(
@@ -46,11 +55,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_executor_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where the steps run")
+    group.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="steps at a time, of those that do not wait for one another (default: one for each of --devices, else 1)",
+    )
+    group.add_argument(
+        "--devices",
+        type=_devices,
+        metavar="0,1,…",
+        help="GPUs, one for each step at a time, as CUDA_VISIBLE_DEVICES names them (default: each step sees all)",
+    )
+    group.add_argument(
+        "--executor",
+        choices=("process", "slurm"),
+        default="process",
+        help="processes of this machine, or jobs submitted to SLURM (default: process)",
+    )
+    group.add_argument(
+        "--slurm",
+        nargs="+",
+        default=[],
+        type=_parameter,
+        metavar="KEY=VALUE",
+        help="parameters of each SLURM job, as submitit's AutoExecutor names them",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Run or print what is missing from a study.
 
     Raises:
-        StudyError: If the YAML is invalid, or a step fails.
+        StudyError: If the YAML or an option is invalid, or a step fails.
     """
     path = shipped_or_given(args.config, CONFIGS)
     if path is None:
@@ -58,28 +97,63 @@ def run(args: argparse.Namespace) -> int:
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
         )
     study = Study.load(path)
+    devices = _places(args)
     if args.dry_run:
         return _show(study, args)
+    return make_study(study, _executor(args, study.out, len(devices)), devices)
+
+
+def make_study(study: Study, executor: Executor, devices: Sequence[str]) -> int:
+    """Run what is missing from a study.
+
+    Args:
+        study: The study.
+        executor: Where its steps run.
+        devices: Device of each step at a time.
+
+    Raises:
+        StudyError: If a step fails.
+        StoreBusyError: If another process makes it.
+    """
     with file_lock(study.out):
-        return _make(study)
+        return _make(study, executor, devices)
 
 
-def _make(study: Study) -> int:
-    """Run what is missing from a study."""
-    left = _started(study)
+def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
+    steps, left = _started(study)
+    took = recorded_seconds(study.out, [step for step in steps if step not in left])
     declare(study.out, declaration_of(study, utc_now()))  # before the first step, so before any result
     forget(study.out, left)
-    for step in left:
-        sys.stdout.write(f"{command_line(step)}\n")
-        # the step is another process with the same output: unflushed, this line would come after its own
-        sys.stdout.flush()
-        run_step(study.out, step)
+    console = Console() if len(devices) > 1 else None
+    progress = StudyProgress(left, len(steps), len(devices), took, console=console)
+    with progress.drawn():
+        run_jobs(study.out, jobs_of(left), executor, devices, progress)
     return _finished(study)
+
+
+def _places(args: argparse.Namespace) -> Sequence[str]:
+    """Return the device of each step at a time; empty names where there is nothing to choose."""
+    if args.executor == "slurm" and args.devices:
+        raise StudyError("--devices: SLURM deals out its own; ask for them with --slurm gpus_per_node=1")
+    if args.executor == "process" and args.slurm:
+        raise StudyError("--slurm: parameters of jobs; give --executor slurm as well")
+    devices: list[str] = args.devices or [""] * (args.jobs or 1)
+    if args.jobs is not None and args.jobs > len(devices):
+        raise StudyError(
+            f"--jobs {args.jobs}: there are {len(devices)} --devices; each step needs one of its own"
+        )
+    return devices[: args.jobs]
+
+
+def _executor(args: argparse.Namespace, out: Path, places: int) -> Executor:
+    if args.executor == "slurm":
+        return SubmititExecutor(out, dict(args.slurm))
+    return LocalExecutor(out, logs=places > 1)
 
 
 def _show(study: Study, args: argparse.Namespace) -> int:
     """Print what is missing from a study, and what its design can resolve."""
-    left = _started(study)
+    _, left = _started(study)
     sys.stdout.writelines(f"{command_line(step)}\n" for step in left)
     given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
     # without what was not given, so that defaults are in one place
@@ -88,14 +162,14 @@ def _show(study: Study, args: argparse.Namespace) -> int:
     return _finished(study)
 
 
-def _started(study: Study) -> Sequence[Step]:
-    """Print what speaks against a study's design; return the steps that are missing."""
+def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:
+    """Print what speaks against a study's design; return its steps, and those that are missing."""
     concerns = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
     left = missing(study.out, steps)
     sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
-    return left
+    return steps, left
 
 
 def _finished(study: Study) -> int:
@@ -114,3 +188,19 @@ def _points(text: str) -> float:
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text}; expected points from 0 to 100")
     return number / 100
+
+
+def _devices(text: str) -> list[str]:
+    """Parse a list of GPUs."""
+    names = text.split(",")
+    if "" in names or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text}; expected GPUs by commas, each once, such as 0,1")
+    return names
+
+
+def _parameter(text: str) -> tuple[str, str | int]:
+    """Parse a parameter of a job; whole numbers become numbers."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text}; expected KEY=VALUE, such as timeout_min=240")
+    return name, int(value) if value.isdigit() else value

@@ -33,6 +33,7 @@ class Step:
         after: Names of the steps whose products it reads.
         costly: Whether it is too costly to be repeated just because its command has changed.
         checkpoint: For training, the checkpoint from which it can resume.
+        title: What it does, for people; the first word is its kind.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Step:
     after: tuple[str, ...] = ()
     costly: bool = False
     checkpoint: Path | None = None
+    title: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Return the first word of its title: ``generate``, ``fit``, ``score``, ``zero-shot`` or ``compare``."""
+        return self.title.partition(" ")[0]
 
 
 def plan(study: Study) -> tuple[Step, ...]:
@@ -121,7 +128,13 @@ def _generate(study: Study, name: str) -> Step:
     place = study.store(name)
     words = ("generate", *study.chip_words, "--store", str(place))
     arguments = (*study.generate_arguments, *study.stores[name].arguments)
-    return Step(f"generate_{name}", (*words, *arguments), place / "zarr.json", costly=True)
+    return Step(
+        f"generate_{name}",
+        (*words, *arguments),
+        place / "zarr.json",
+        costly=True,
+        title=f"generate {name}",
+    )
 
 
 def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
@@ -132,7 +145,13 @@ def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     last = run / CHECKPOINTS / "last.ckpt"
     after = () if arm.store is None else (f"generate_{arm.store}",)
     return Step(
-        f"fit_{name}_{seed}", words, run / CHECKPOINTS / "best.ckpt", after, costly=True, checkpoint=last
+        f"fit_{name}_{seed}",
+        words,
+        run / CHECKPOINTS / "best.ckpt",
+        after,
+        costly=True,
+        checkpoint=last,
+        title=f"fit {name} seed {seed}",
     )
 
 
@@ -142,7 +161,8 @@ def _score(study: Study, name: str, seed: int, run: Path) -> Step:
     # a run never reads a URL that only its own record names
     words += ("--chips", str(study.chips), *study.layout_words) if "://" in str(study.chips) else ()
     words += ("--store", str(study.store(store))) if store and "://" in str(study.store(store)) else ()
-    return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",))
+    title = f"score {name} seed {seed}"
+    return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",), title=title)
 
 
 def _zero_shot(study: Study, name: str) -> Step:
@@ -151,7 +171,8 @@ def _zero_shot(study: Study, name: str) -> Step:
     legend = () if entry.legend is None else ("--legend", entry.legend)
     chips = ("--chips", str(study.chips), *study.layout_words)
     words = ("eval", "zero-shot", str(store), *chips, "--out", str(folder), *legend)
-    return Step(f"score_{name}", words, folder / FOLDER / RECORD, (f"generate_{entry.store}",))
+    after = (f"generate_{entry.store}",)
+    return Step(f"score_{name}", words, folder / FOLDER / RECORD, after, title=f"zero-shot {name}")
 
 
 def _compare(study: Study, name: str) -> Step:
@@ -163,7 +184,8 @@ def _compare(study: Study, name: str) -> Step:
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
     words += ["--study", str(study.out), "--comparison", name]
-    return Step(f"compare_{name}", tuple(words), out / REPORT, _scores(study, entry))
+    after = _scores(study, entry)
+    return Step(f"compare_{name}", tuple(words), out / REPORT, after, title=f"compare {name}")
 
 
 def _scores(study: Study, entry: ComparisonEntry) -> tuple[str, ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
+
+from pydantic import ConfigDict
 
 from augment_store.io.files import atomic_write, read_text
 from augment_store.io.remote import without_secrets
 from augment_store.store.history import command_line as as_command_line
-from augment_store.utils.validation import load_json
+from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
 from eval.errors import StudyError
 from eval.study.config import CommandArgs
 from eval.study.plan import Step
@@ -21,6 +24,21 @@ from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 
 DONE: Final = "done"
 """Folder of a study with a record per finished step."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A finished step.
+
+    Attributes:
+        words: Its command, as `Step.words`.
+        seconds: How long it took.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    words: CommandArgs
+    seconds: float
 
 
 def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -60,28 +78,45 @@ def command_line(step: Step) -> str:
     return as_command_line(module, arguments)
 
 
-def run_step(out: Path, step: Step) -> None:
-    """Run a command in a process of its own and keep the record.
+def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str]], int]]) -> int:
+    """Run a command in this process and keep the record of a whole product.
 
-    Raises:
-        StudyError: If it fails, leaves no product, or ends before its training is complete.
+    Args:
+        out: Folder of the study.
+        step: What to run.
+        find: Gives the function behind a module.
+
+    Returns:
+        Its exit status; 1 if it says 0, but left no product or a training that is not complete.
     """
-    words = _words(step)
+    started, words = time.monotonic(), _words(step)
     # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
     if step.checkpoint is not None and words == step.words:
         _discard_unfinished(step.checkpoint.parents[1])
-    # -P: a generate.py in the working folder is not run in place of the package, unless that is a checkout of it
-    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
-    # in a process of its own: if it crashes, the study is there to say which step that was
-    status = subprocess.run([sys.executable, *safe, "-m", *words], check=False).returncode
-    if status or not _is_whole(step):
-        reason = f"ended with exit status {status}" if status else _unfinished(step)
-        raise StudyError(
-            f"step {step.name} {reason}: {command_line(step)}. Fix the cause and run the study again; what is "
-            "done is kept"
-        )
-    # last of all, so that a record stands for a whole product
-    atomic_write(_record(out, step), [json.dumps(_kept(step), indent=1).encode() + b"\n"])
+    module, *arguments = words
+    status = find(module)(arguments)
+    if status == 0 and not _is_whole(step):
+        sys.stderr.write(f"error: step {step.name} {_unfinished(step)}\n")
+        return 1
+    if status == 0:
+        # last of all, so that a record stands for a whole product
+        record = {"words": _kept(step), "seconds": round(time.monotonic() - started, 1)}
+        atomic_write(_record(out, step), [json.dumps(record, indent=1).encode() + b"\n"])
+    return status
+
+
+def is_recorded(out: Path, step: Step) -> bool:
+    """Return whether a step that was about to be run, hence forgotten, has been done since."""
+    return _record(out, step).is_file()
+
+
+def recorded_seconds(out: Path, steps: Sequence[Step]) -> dict[str, list[float]]:
+    """Return how long the steps that are done took, by their kind."""
+    found: dict[str, list[float]] = {}
+    for step in steps:
+        if is_recorded(out, step):
+            found.setdefault(step.kind, []).append(_read(_record(out, step)).seconds)
+    return found
 
 
 def _is_whole(step: Step) -> bool:
@@ -127,10 +162,10 @@ def _record(out: Path, step: Step) -> Path:
     return out / DONE / f"{step.name}.json"
 
 
-def _read(record: Path) -> CommandArgs:
+def _read(record: Path) -> StepRecord:
     try:
-        return tuple(load_json(read_text(record)))
-    except (ValueError, TypeError) as error:
+        return parse(StepRecord, load_json(read_text(record)))
+    except (ValueError, ValidationError) as error:
         raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
 
 
@@ -139,7 +174,7 @@ def _is_done(out: Path, step: Step) -> bool:
     if not record.is_file() or not _is_whole(step):
         return False
     # a cheap step with another command counts as not done; a costly one is for the user to decide
-    same = _read(record) == _kept(step)
+    same = _read(record).words == _kept(step)
     if not same and step.costly:
         raise StudyError(
             f"step {step.name} was done by another command than {command_line(step)}; choose another out, or remove "

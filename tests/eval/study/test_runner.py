@@ -1,15 +1,23 @@
-"""A study of two arms by its command line, on the demo's world, each step a process of its own: nothing stubbed."""
+"""A study of two arms by its command line, on the demo's world, each job a process of its own: nothing stubbed."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from demo.world.command import main as write_world
+from eval.errors import StudyError
+from eval.study.executors import SubmititExecutor
+from eval.study.jobs import Job, run_jobs
+from eval.study.plan import Step
+from eval.study.runner import is_recorded
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -35,27 +43,84 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval", "study", "--config", "study.yaml", *words]
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "eval", "study", "--config", *words]
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
+    return subprocess.Popen(
         command,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": paths},
     )
 
 
+def run(folder: Path, *words: str) -> str:
+    started = start(folder, *words)
+    out, err = started.communicate()
+    assert started.returncode == 0, err
+    return out
+
+
+def workers(folder: Path) -> list[int]:
+    """Returns the processes that work for a study of this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # a process that has ended, but is not yet waited for, has no command line
+            if b"eval.study.worker" in (path / "cmdline").read_bytes() and (path / "cwd").resolve() == folder:
+                found.append(int(path.name))
+    return found
+
+
+def wait_until(condition) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.1)
+    pytest.fail("never came about")
+
+
 def test_a_study_runs_from_generation_to_report_and_only_once(study):
-    first = run(study)
-    assert first.returncode == 0, first.stderr
+    assert "[6/6] compare main … " in run(study, "study.yaml")
     [path] = study.glob("out/**/report.json")
     report = json.loads(path.read_text())
     assert report["verdict"]["claimed"] is False  # one seed is no evidence, whatever the number
     assert [len(report[arm]["runs"]) for arm in ("baseline", "candidate")] == [1, 1]
     made = path.stat().st_mtime_ns
-    again = run(study)
-    assert again.returncode == 0, again.stderr
+    run(study, "study.yaml")
     assert path.stat().st_mtime_ns == made
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a_time(study):
+    """After the test above, with whose report the resumed one is compared."""
+    plain = yaml.safe_load((study / "study.yaml").read_text())
+    (study / "beside.yaml").write_text(yaml.safe_dump({**plain, "out": "beside"}))
+    started = start(study, "beside.yaml", "--jobs", "2")
+    wait_until((study / "beside/runs/baseline/seed_1/manifest.json").is_file)
+    started.kill()  # SIGKILL: it cannot tell anyone
+    started.communicate()
+    wait_until(lambda: not workers(study))
+    assert not (study / "beside/reports").exists()
+    run(study, "beside.yaml", "--jobs", "2")
+    one, other = (study / out / "reports/main/counts.csv" for out in ("out", "beside"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_file_called_like_a_stage_is_not_run_in_its_place_by_submitted_jobs_either(tmp_path, monkeypatch):
+    """`python -m` looks into the working folder first; submitit's local executor stands for SLURM's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    Path("eval.py").write_text("open('shadowed', 'w').close()")
+    product = tmp_path / "chips/split/impactmesh_flood_test.txt"
+    words = ("demo.world", "--chips", "chips", "--train", "1", "--val", "1", "--test", "1")
+    world = Step("world", words, product)
+    silent = SimpleNamespace(started=lambda *_: None, finished=print, stopped=print, refresh=lambda: None)
+    run_jobs(Path("out"), [Job((world,))], SubmititExecutor(Path("out"), {}, "local"), [""], silent)
+    assert is_recorded(Path("out"), world)
+    assert product.is_file()
+    assert not Path("shadowed").exists()
+    with pytest.raises(StudyError, match=r"--executor local: .*partitoin"):
+        SubmititExecutor(Path("out"), {"partitoin": "gpu"}, "local")

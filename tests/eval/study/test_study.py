@@ -7,19 +7,19 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from augment_store.cli.parser import run_guarded
 from augment_store.io.lock import file_lock
 from eval.cli.main import main
-from eval.cli.study import CONFIGS
-from eval.study import runner
+from eval.cli.study import CONFIGS, make_study
 from eval.study.config import Study
-from eval.study.plan import Step, plan, unequal_recipes
+from eval.study.plan import plan, unequal_recipes
 from eval.study.power import StandardDeviations, resolvable
+from eval.study.worker import run_steps
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
 from finetune.run.manifest import RunManifest
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
-from tests.conftest import ROOT
 from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
@@ -37,8 +37,7 @@ STUDY = {
 }
 ORDER = [
     "generate",
-    *["finetune"] * 4,
-    *["score"] * 4,
+    *["finetune", "score"] * 4,  # of one run, one after the other
     "zero-shot",
     "compare",
 ]
@@ -55,45 +54,59 @@ def write(study):
     Path("study.yaml").write_text(yaml.safe_dump(study))
 
 
-@pytest.fixture
-def ran(monkeypatch):
-    """Commands that a stub ran instead of a process; it makes the product of each, unless told to fail."""
-    ran = SimpleNamespace(commands=[], fail=None, leave=True, incomplete=None, before=lambda words: None)
-    products = lambda: {step.words: step for step in plan(Study.load(Path("study.yaml")))}  # noqa: E731
+class Recorder:
+    """An executor whose jobs run at once in this process, by commands that only make the product of each step.
 
-    def run(command, check):
-        assert not check
-        words = tuple(command[command.index("-m") + 1 :])
-        ran.commands.append(words)
-        ran.before(words)
-        if ran.fail and ran.fail in words:
-            return SimpleNamespace(returncode=2)
+    Attributes:
+        commands: What was run.
+        fail: A word of the commands that fail; None for none.
+        leave: Whether products are made.
+        incomplete: A word of the trainings that end early; None for none.
+        before: Called with each command before it runs.
+    """
+
+    def __init__(self):
+        self.commands, self.fail, self.leave, self.incomplete = [], None, True, None
+        self.before = lambda words: None
+
+    def start(self, job, device):
+        status = run_steps(Path("out"), job.steps, self.find)
+        return SimpleNamespace(poll=lambda: status, log=None, interrupt=lambda: None, join=lambda: None)
+
+    def pause(self):
+        pass
+
+    def find(self, module):
+        return lambda arguments: self.run((module, *arguments))
+
+    def run(self, words):
+        self.commands.append(words)
+        self.before(words)
+        if self.fail and self.fail in words:
+            return 2
         plain = words[: words.index("--ckpt_path")] if "--ckpt_path" in words else words
-        product = products()[plain].product
-        if ran.leave:
-            product.parent.mkdir(parents=True, exist_ok=True)
-            product.touch()
+        products = {step.words: step.product for step in plan(Study.load(Path("study.yaml")))}
+        if self.leave:
+            products[plain].parent.mkdir(parents=True, exist_ok=True)
+            products[plain].touch()
             if words[0] == "finetune":
-                complete = ran.incomplete not in words
-                dataclasses.replace(make_manifest(), complete=complete).write(product.parents[1])
-        return SimpleNamespace(returncode=0)
-
-    monkeypatch.setattr(runner.subprocess, "run", run)
-    return ran
+                complete = self.incomplete not in words
+                dataclasses.replace(make_manifest(), complete=complete).write(products[plain].parents[1])
+        return 0
 
 
-def study(*more):
-    return main(["study", "--config", "study.yaml", *more])
+@pytest.fixture
+def ran():
+    return Recorder()
 
 
-def test_a_file_called_like_a_stage_is_not_run_in_its_place(tmp_path, monkeypatch):
-    """`python -m` looks into the working folder first."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    Path("eval.py").write_text("open('shadowed', 'w').close()")
-    Path("product").touch()
-    runner.run_step(Path("out"), Step("eval", ("eval", "--version"), Path("product")))
-    assert not Path("shadowed").exists()
+def dry(*more):
+    return main(["study", "--config", "study.yaml", "--dry-run", *more])
+
+
+def study(executor):
+    """Makes the study by the executor, guarded like the command; returns the exit status."""
+    return run_guarded(lambda: make_study(Study.load(Path("study.yaml")), executor, [""]))
 
 
 def kinds(commands):
@@ -101,7 +114,7 @@ def kinds(commands):
 
 
 def test_commands(folder, capsys):
-    assert study("--dry-run") == 0
+    assert dry() == 0
     printed = capsys.readouterr().out.splitlines()
     commands = [line for line in printed if not line.startswith("#")]
     lines = [printed[0], *commands, printed[-1]]
@@ -120,24 +133,24 @@ def test_commands(folder, capsys):
 
 
 def test_runs_everything_once(folder, ran):
-    assert study() == 0
+    assert study(ran) == 0
     assert kinds(ran.commands) == ORDER
     ran.commands.clear()
-    assert study() == 0
+    assert study(ran) == 0
     assert ran.commands == []
 
 
 def test_resumes_where_it_failed(folder, ran, capsys):
     ran.fail = "out/runs/tim/seed_1"
-    assert study() == 2
+    assert study(ran) == 2
     assert "step fit_tim_1 ended with exit status 2" in capsys.readouterr().err
     last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
     last.parent.mkdir(parents=True)
     last.touch()
     ran.fail = None
     ran.commands.clear()
-    assert study() == 0
-    assert kinds(ran.commands) == ORDER[3:]
+    assert study(ran) == 0
+    assert kinds(ran.commands) == ORDER[5:]
     assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
 
 
@@ -151,7 +164,7 @@ def test_a_run_without_a_checkpoint_starts_again(folder, ran):
     ran.before = lambda words: (
         seen.append((run / "checkpoints/best.ckpt").exists()) if str(run) in words else None
     )
-    assert study() == 0
+    assert study(ran) == 0
     assert seen[0] is False
     assert RunManifest.read(run).complete
 
@@ -162,65 +175,65 @@ def test_a_whole_run_that_the_study_did_not_make_is_left_alone(folder, ran):
     (run / "checkpoints").mkdir()
     (run / "checkpoints/best.ckpt").write_text("mine")
     ran.fail = str(run)  # as fit does: it holds a run already
-    assert study() == 2
+    assert study(ran) == 2
     assert (run / "checkpoints/best.ckpt").read_text() == "mine"
 
 
 def test_a_training_that_was_stopped_is_not_done_whatever_its_exit_status(folder, ran, capsys):
     """SIGTERM ends a training tidily, with a best checkpoint and a manifest that says it is not complete."""
     ran.incomplete = "out/runs/tim/seed_1"
-    assert study() == 2
+    assert study(ran) == 2
     told = capsys.readouterr().err
     assert "step fit_tim_1 was interrupted before it was complete" in told
     last = Path("out/runs/tim/seed_1/checkpoints/last.ckpt")
     last.touch()
     ran.incomplete = None
     ran.commands.clear()
-    assert study() == 0
-    assert kinds(ran.commands) == ORDER[3:]
+    assert study(ran) == 0
+    assert kinds(ran.commands) == ORDER[5:]
     assert ran.commands[0][-2:] == ("--ckpt_path", str(last))
 
 
 def test_what_reads_a_new_product_is_made_again(folder, ran):
-    assert study() == 0
+    assert study(ran) == 0
     Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
     ran.commands.clear()
-    assert study() == 0
+    assert study(ran) == 0
     assert kinds(ran.commands) == ["finetune", "score", "compare"]
 
 
 def test_an_interruption_leaves_no_record_of_an_old_product(folder, ran):
-    assert study() == 0
+    assert study(ran) == 0
     Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
     ran.fail = "score"
-    assert study() == 2
+    assert study(ran) == 2
     ran.fail = None
     ran.commands.clear()
-    assert study() == 0
+    assert study(ran) == 0
     assert kinds(ran.commands) == ["score", "compare"]
 
 
 def test_runs_whose_store_is_gone_are_not_trained_on_another(folder, ran, capsys):
-    assert study() == 0
+    assert study(ran) == 0
     Path("out/stores/lulc/zarr.json").unlink()
-    assert study() == 2
+    assert study(ran) == 2
     assert "fit_tim_1 was done from what generate_lulc made" in capsys.readouterr().err
 
 
 def test_changed_commands(folder, ran, capsys):
-    assert study() == 0
+    assert study(ran) == 0
     write({**STUDY, "comparisons": {"tim": {**STUDY["comparisons"]["tim"], "controls": []}}})
     ran.commands.clear()
-    assert study() == 0
+    assert study(ran) == 0
     assert kinds(ran.commands) == ["compare"]
     write({**STUDY, "finetune_arguments": ["--smoke"]})
-    assert study() == 2
+    assert study(ran) == 2
     assert "step fit_plain_1 was done by another command" in capsys.readouterr().err
 
 
 def test_a_password_in_a_url_is_refused_before_any_step(folder, ran, capsys):
     write({**STUDY, "chips": "memory://key:s3cret@bucket/chips"})
-    assert study() == 2
+    assert study(ran) == 2
     said = "".join(capsys.readouterr())
     assert "memory://bucket/chips: given with a password" in said
     records = [path.read_text() for path in Path("out").rglob("*.json*")]
@@ -230,22 +243,22 @@ def test_a_password_in_a_url_is_refused_before_any_step(folder, ran, capsys):
 
 def test_two_processes_do_not_run_one_study(folder, ran, capsys):
     with file_lock(Path("out")):
-        assert study() == 2
+        assert study(ran) == 2
         assert "another run is writing here" in capsys.readouterr().err
-        assert study("--dry-run") == 0  # it writes nothing
+        assert dry() == 0  # it writes nothing
     assert ran.commands == []
 
 
 def test_a_step_that_leaves_nothing(folder, ran, capsys):
     ran.leave = False
-    assert study() == 2
+    assert study(ran) == 2
     assert "left no out/stores/lulc/zarr.json" in capsys.readouterr().err
 
 
 def test_a_damaged_record(folder, ran, capsys):
-    assert study() == 0
+    assert study(ran) == 0
     Path("out/done/fit_plain_1.json").write_text("{")
-    assert study() == 2
+    assert study(ran) == 2
     assert "remove it to do the step again" in capsys.readouterr().err
 
 
@@ -275,7 +288,7 @@ def test_a_damaged_record(folder, ran, capsys):
 )
 def test_invalid_configurations(folder, capsys, changes, message):
     write({**STUDY, "chips": "chips", **{key: value for key, value in changes.items() if value is not None}})
-    assert study("--dry-run") == 2
+    assert dry() == 2
     assert message in capsys.readouterr().err
 
 
@@ -283,7 +296,7 @@ def test_no_study(folder, capsys):
     assert main(["study", "--config", "nothing"]) == 2
     assert "no study of that name ships" in capsys.readouterr().err
     Path("study.yaml").write_text("a: [")
-    assert study() == 2
+    assert study(ran) == 2
     assert "cannot be read" in capsys.readouterr().err
 
 
@@ -320,7 +333,7 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     )
     monkeypatch.chdir(tmp_path)
     write({**STUDY, "chips": str(world.root)})
-    assert study("--dry-run", "--scene-spread", "1", "--seed-spread", "0.5") == 0
+    assert dry("--scene-spread", "1", "--seed-spread", "0.5") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
     assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
     assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
@@ -333,7 +346,7 @@ def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     layout = world.chips.layout.name
     write({**STUDY, "chips": str(world.root), "layout": layout, "scenes": "_[01]$"})
-    assert study("--dry-run") == 0
+    assert dry() == 0
     lines = capsys.readouterr().out.splitlines()
     named = f"--chips {world.root} --layout {layout}"
     for line in lines:
@@ -344,16 +357,16 @@ def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkey
             assert "--scenes" not in line  # they are the store's
     assert "# power: 2 test scenes, 2 seeds, 1 comparison declared" in lines
     write({**STUDY, "chips": str(world.root), "layout": "folders"})
-    assert study("--dry-run") == 2
+    assert dry() == 2
     assert "no chips found in the layout 'folders'" in capsys.readouterr().err
 
 
 def test_a_dry_run_without_chips_says_so(folder, capsys):
-    assert study("--dry-run") == 0
+    assert dry() == 0
     out = capsys.readouterr().out
     assert "no test split at chips yet: shown for 4, 12, 20 scenes" in out
     with pytest.raises(SystemExit):
-        study("--dry-run", "--seed-spread", "-1")
+        dry("--seed-spread", "-1")
     assert "expected points from 0 to 100" in capsys.readouterr().err
 
 
@@ -405,14 +418,14 @@ def test_a_study_warns_where_arms_are_trained_in_different_ways(folder, capsys):
 
 def test_a_study_whose_yaml_is_not_there_ends_before_anything_is_run(folder, ran, capsys):
     write({**STUDY, "arms": {**STUDY["arms"], "tim": {"config": "missing.yaml", "store": "lulc"}}})
-    assert study() == 2
+    assert study(ran) == 2
     assert (
         "arm tim: config missing.yaml: no such file, and none of that name ships" in capsys.readouterr().err
     )
     wrong = yaml.safe_load((FINETUNES / "nyc_phase2.yaml").read_text())
     wrong["data"]["init_args"] = "hello"
     Path("missing.yaml").write_text(yaml.safe_dump(wrong))
-    assert study() == 2
+    assert study(ran) == 2
     told = "arm tim: config missing.yaml: YAML section data.init_args: expected keys, found 'hello'"
     assert told in capsys.readouterr().err
     assert ran.commands == []

@@ -1,0 +1,161 @@
+"""Where a study's jobs run: processes of this machine, or jobs of a cluster's scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from augment_store.utils.text import single_line
+from eval.errors import StudyError
+from eval.study.jobs import Job
+from eval.study.worker import worker_command
+
+if TYPE_CHECKING:
+    import submitit
+
+LOGS: Final = "logs"
+"""Folder of a study for the output of jobs that run side by side."""
+
+GRACE_SECONDS: Final = 60
+"""Seconds that an interrupted job has to write what it needs to be resumed."""
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """A process of this machine; see `JobHandle`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+    def poll(self) -> int | None:
+        """Return its exit status; None while it runs."""
+        return self.process.poll()
+
+    def interrupt(self) -> None:
+        """Close its standard input, which it takes for the end of its parent."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def join(self) -> None:
+        """Wait until it has ended; kill it with all of its children if that takes too long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE_SECONDS)
+            return
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class LocalExecutor:
+    """Runs jobs as processes of this machine, which end with this one, however it ends.
+
+    Args:
+        out: Folder of the study.
+        logs: Whether each job writes to a log of its own, as those side by side must.
+    """
+
+    def __init__(self, out: Path, *, logs: bool) -> None:
+        self._out = out
+        self._logs = logs
+
+    def start(self, job: Job, device: str) -> LocalJob:
+        """Start a job that sees one GPU, or all that this process sees if none is named."""
+        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
+        command = worker_command(self._out, job.steps, ends_with_parent=True)
+        log = self._out / LOGS / f"{job.name}.log" if self._logs else None
+        with contextlib.ExitStack() as stack:
+            output = None
+            if log is not None:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                # what an interrupted start said stays
+                output = stack.enter_context(log.open("ab"))
+            # a session of its own: Ctrl-C reaches this process alone, which then ends its jobs in order
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        return LocalJob(process, log)
+
+    def pause(self) -> None:
+        """Wait a little before the jobs are polled again."""
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job of a cluster's scheduler; see `JobHandle`."""
+
+    job: submitit.Job[int]
+
+    @property
+    def log(self) -> Path:
+        """File of its standard error, to which commands write how far they are."""
+        return Path(self.job.paths.stderr)
+
+    def poll(self) -> int | None:
+        """Return its exit status; None while it waits or runs."""
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
+        if not self.job.done():
+            return None
+        try:
+            return self.job.result()
+        except (FailedJobError, UncompletedJobError):  # the scheduler ended it, by a time limit for example
+            return 1
+
+    def interrupt(self) -> None:
+        """Cancel it."""
+        self.job.cancel(check=False)
+
+    def join(self) -> None:
+        """Return at once: the scheduler ends a cancelled job."""
+
+
+class SubmititExecutor:
+    """Submits jobs to a cluster by submitit; each records its own steps, so that it may outlive this process.
+
+    Args:
+        out: Folder of the study, on a disk that all machines share.
+        parameters: submitit's parameters, for example ``slurm_partition`` and ``timeout_min``.
+        cluster: ``slurm``, or ``local`` for processes of this machine.
+
+    Raises:
+        StudyError: If submitit or the cluster is not there, or does not know a parameter.
+    """
+
+    def __init__(self, out: Path, parameters: Mapping[str, str | int], cluster: str = "slurm") -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise StudyError(
+                "--executor slurm needs submitit: pip install 'terramind-tim-store[slurm]'"
+            ) from error
+        self._out = out
+        try:
+            self._executor = submitit.AutoExecutor(out.resolve() / LOGS, cluster=cluster)
+            self._executor.update_parameters(**parameters)
+        except (RuntimeError, NameError, ValueError, TypeError, AssertionError) as error:
+            raise StudyError(
+                f"--executor {cluster}: {single_line(error)}; run it on a login node of the cluster, with "
+                "parameters of submitit's AutoExecutor in --slurm"
+            ) from error
+
+    def start(self, job: Job, device: str) -> SubmittedJob:
+        """Submit a job; which device it gets is for the scheduler to say."""
+        self._executor.update_parameters(name=job.name)
+        command = worker_command(self._out, job.steps, ends_with_parent=False)
+        return SubmittedJob(self._executor.submit(subprocess.call, command))
+
+    def pause(self) -> None:
+        """Wait a little before the jobs are polled again; submitit asks the scheduler less often than that."""
+        time.sleep(1)

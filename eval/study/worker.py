@@ -1,0 +1,94 @@
+"""`python -m eval.study.worker`: the process of a study's job, which runs its steps one after another."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from augment_store.utils.validation import load_json, parse
+from eval.study.plan import Step
+from eval.study.runner import run_step
+
+EntryPoint = Callable[[Sequence[str]], int]
+"""Takes the arguments of a command and returns its exit status."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is to do; see `worker_command`."""
+
+    out: Path
+    steps: tuple[Step, ...]
+    ends_with_parent: bool
+
+
+def entry_point(module: str) -> EntryPoint:
+    """Import the function behind ``python -m module``, which needs no process of its own."""
+    return cast(EntryPoint, importlib.import_module(f"{module}.__main__").main)
+
+
+def worker_command(out: Path, steps: Sequence[Step], *, ends_with_parent: bool) -> list[str]:
+    """Return the command of a process that runs steps.
+
+    Args:
+        out: Folder of the study.
+        steps: The steps, in order.
+        ends_with_parent: Whether its standard input is a pipe, whose end says that the parent has ended.
+    """
+    # -P: a generate.py in the working folder is not run in place of the package, unless that is a checkout of it
+    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    work = Work(out, tuple(steps), ends_with_parent)
+    text = json.dumps(dataclasses.asdict(work), default=str)
+    return [sys.executable, *safe, "-m", "eval.study.worker", text]
+
+
+def run_steps(out: Path, steps: Sequence[Step], find: Callable[[str], EntryPoint] = entry_point) -> int:
+    """Run steps one after another and record each that is done.
+
+    Args:
+        out: Folder of the study.
+        steps: The steps, in order.
+        find: Gives the function behind a module.
+
+    Returns:
+        0, or the exit status of the first step that failed.
+    """
+    for step in steps:
+        if status := run_step(out, step, find):
+            return status
+        # a training's network must not lie beside the one that is scored
+        gc.collect()
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the steps that `worker_command` wrote down; return the exit status."""
+    (text,) = arguments
+    work = parse(Work, load_json(text))
+    if work.ends_with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Lightning starts further processes of a training by this very command; scoring is the first one's alone
+    further = os.environ.get("LOCAL_RANK", "0") != "0"
+    return run_steps(work.out, work.steps[:1] if further else work.steps)
+
+
+def _end_with_parent() -> None:
+    """Send this process SIGTERM, as a scheduler would, once nobody holds the other end of its standard input."""
+    # the descriptor itself: a buffered read would hold a lock that the interpreter's end asks for
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
