@@ -14,7 +14,10 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-MODULES = ("augment_store", "generate", "finetune", "eval", "demo", "demo.world", "tools.demo_generator")
+MODULES = (
+    *("augment_store", "generate", "finetune", "eval", "predict"),
+    *("demo", "demo.world", "tools.demo_generator"),
+)
 SUBCOMMANDS = [
     "generate audit",
     "generate decode",

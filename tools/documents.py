@@ -20,7 +20,7 @@ from generate.cli.decode import decode_parser
 from generate.cli.generate import generate_parser
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PUBLIC_PACKAGES: Final = ("augment_store", "generate", "finetune", "eval")
+PUBLIC_PACKAGES: Final = ("augment_store", "generate", "finetune", "eval", "predict")
 ROOT_PAGES: Final = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",

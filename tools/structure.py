@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-PACKAGES = ("augment_store", "terramind_weights", "generate", "finetune", "eval", "demo")
+PACKAGES = ("augment_store", "terramind_weights", "generate", "finetune", "eval", "predict", "demo")
 
 
 def imported_modules(path: Path) -> Iterator[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.errors import StoreError
 from augment_store.integrity.input_match import Mismatch, check_same, find_mismatch, generator_inputs
+from augment_store.modalities.categorical import PROBABILITIES
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
@@ -116,19 +117,27 @@ class MapCache:
 
     def read(self, array: str, chip_id: str) -> NDArray[Any]:
         """Return raw values of one chip, ``[sample, time, …]``; for ``token_probability`` one per pixel."""
-        values = self._read(array, chip_id)
-        return by_pixel(values, self.extent.shape) if array == TOKEN_PROBABILITY else values
+        return to_pixels(array, self._read(array, chip_id), self.extent.shape)
 
     def _read(self, array: str, chip_id: str) -> NDArray[Any]:
         held = self._held.get((array, chip_id))
         if held is not None:
             return held
-        values = self.store.read(array, chip_id)
-        # [T, K, y, x] → [1, T, K, y, x]: probabilities are a mean over samples and stored without that axis
-        values = values[None] if array == "probabilities" else values
+        values = with_samples(array, self.store.read(array, chip_id))
         if self._holding:
             self._held[array, chip_id] = values
         return values
+
+
+def with_samples(array: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return a store's values of one chip with an axis of samples, ``[sample, time, …]``."""
+    # [T, K, y, x] → [1, T, K, y, x]: probabilities are a mean over samples and stored without that axis
+    return values[None] if array == PROBABILITIES else values
+
+
+def to_pixels(array: str, values: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Return values ``[sample, time, …]`` as they are joined: probabilities of tokens are one per pixel."""
+    return by_pixel(values, shape) if array == TOKEN_PROBABILITY else values
 
 
 def _check_arrays(store: AugmentStore, arrays: Sequence[str]) -> None:
@@ -141,6 +150,6 @@ def _check_arrays(store: AugmentStore, arrays: Sequence[str]) -> None:
                 remedy = (
                     "its maps are blended of windows, which leaves none: generate a store without --window"
                 )
-            if array == "probabilities":
+            if array == PROBABILITIES:
                 remedy = "generate a store with --probabilities"
             raise EncodingError(f"{missing}, {there}; {remedy}")

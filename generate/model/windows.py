@@ -91,6 +91,16 @@ class WindowGrid:
         side = min(window or whole, whole)
         return cls(WindowAxis.of(height, side), WindowAxis.of(width, side))
 
+    @classmethod
+    def of_shape(cls, image: tuple[int, int], window: tuple[int, int]) -> Self:
+        """Windows of any shape, for networks that take others than squares.
+
+        Args:
+            image: Rows and columns of the image.
+            window: Rows and columns of a window.
+        """
+        return cls(WindowAxis.of(image[0], window[0]), WindowAxis.of(image[1], window[1]))
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield the number of each window along the rows and along the columns."""
         columns = range(len(self.columns.starts))

@@ -1,0 +1,300 @@
+"""Scenes to map: rasters that are read window by window, and the chips that these windows are to all other code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.georeference import Georeference
+from augment_store.chips.layouts import Layout, shipped_layout
+from augment_store.chips.raster_grid import check_grid, open_raster, read_window
+from augment_store.chips.rasters import ModalityRaster, pick_bands
+from augment_store.errors import ChipDataError, ChipSetError
+from augment_store.io.remote import RemotePath, as_path
+from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.utils.text import format_size, pluralize
+from generate.model.windows import WindowGrid
+
+
+class Box(NamedTuple):
+    """A window of a scene: its upper left pixel and its size, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Scene(Protocol):
+    """What is mapped as a whole: rasters of several modalities on one grid."""
+
+    @property
+    def name(self) -> str:
+        """Return its name, by which its windows draw their random numbers."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return its height and width in pixels."""
+
+    @property
+    def georeference(self) -> Georeference:
+        """Return where it lies."""
+
+    def timesteps(self, trained: tuple[int, ...]) -> tuple[int, ...]:
+        """Return which of its timesteps a run sees that was trained on these."""
+
+    def read(self, box: Box, modalities: Sequence[str]) -> Chip:
+        """Read modalities of a window, raw."""
+
+
+@dataclass(frozen=True)
+class RasterScene:
+    """A scene of rasters that a user names.
+
+    Attributes:
+        name: Its name.
+        sources: Open rasters of each modality: one with all dates, or one for each.
+        dates: Dates that a temporal modality has.
+    """
+
+    name: str
+    sources: Mapping[str, Sequence[DatasetReader]]
+    dates: int
+
+    @property
+    def _first(self) -> DatasetReader:
+        return next(iter(self.sources.values()))[0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return its height and width in pixels."""
+        return self._first.height, self._first.width
+
+    @property
+    def georeference(self) -> Georeference:
+        """Return where it lies; unknown where its rasters do not say."""
+        if self._first.crs is None or self._first.transform.is_identity:
+            return Georeference()
+        return Georeference(self._first.crs.to_wkt(), tuple(self._first.transform)[:6])
+
+    def timesteps(self, trained: tuple[int, ...]) -> tuple[int, ...]:
+        """Return all of its timesteps, which are as many as a run sees."""
+        return tuple(range(len(trained)))
+
+    def read(self, box: Box, modalities: Sequence[str]) -> Chip:
+        """Read modalities of a window, raw.
+
+        Raises:
+            ChipDataError: If a raster cannot be read, or has other bands or dates.
+        """
+        window = Window(box.left, box.top, box.width, box.height)
+        rasters: dict[str, NDArray[Any]] = {}
+        notes: dict[str, tuple[str, ...]] = {}
+        for name in modalities:
+            parts = [self._read(name, source, window) for source in self.sources[name]]
+            rasters[name] = np.concatenate([part.values for part in parts])
+            self._check_dates(name, len(rasters[name]))
+            # each note once, whichever of the files gave it
+            notes[name] = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        return Chip(self.name, rasters, notes={name: found for name, found in notes.items() if found})
+
+    def _read(self, name: str, source: DatasetReader, window: Window) -> ModalityRaster:
+        modality = INPUT_MODALITIES[name]
+        # several files are a date each; in one, the dates may lie among the bands
+        series = self.dates if modality.temporal and len(self.sources[name]) == 1 else None
+        self._check_bands(name, source)
+        return pick_bands(
+            read_window(source, window), source.name, modality, shipped_layout("folders"), None, series
+        )
+
+    def _check_bands(self, name: str, source: DatasetReader) -> None:
+        """Say of a series of another length that it is one, and not that it has wrong bands."""
+        modality = INPUT_MODALITIES[name]
+        found, left = divmod(source.count, len(modality.bands))
+        # one band counts any number of dates, which could as well be other bands
+        if modality.temporal and len(modality.bands) > 1 and not left and found > 1:
+            self._check_dates(name, found * len(self.sources[name]))
+
+    def _check_dates(self, name: str, found: int) -> None:
+        expected = self.dates if INPUT_MODALITIES[name].temporal else 1
+        if found != expected:
+            files = ", ".join(PurePath(source.name).name for source in self.sources[name])
+            raise ChipDataError(
+                f"{files}: {pluralize(found, 'date')} of {name}; the run takes {expected}: name a raster for each, in "
+                f"order, as in --scene {name}=first.tif {name}=second.tif, or one with all bands of the first date, "
+                "then those of the second"
+            )
+
+
+@contextmanager
+def open_scene(
+    files: Mapping[str, Sequence[str]], modalities: Sequence[str], dates: int
+) -> Iterator[RasterScene]:
+    """Open the rasters of a scene and make sure that they lie on one grid.
+
+    Args:
+        files: Paths or URLs by modality, one with all dates or one for each.
+        modalities: Modalities that are needed; others are not opened.
+        dates: Dates that each temporal modality must have.
+
+    Raises:
+        ChipSetError: If a modality is missing.
+        ChipDataError: If a raster cannot be opened, or lies on another grid.
+    """
+    for name in modalities:
+        if not files.get(name):
+            raise ChipSetError(
+                f"--scene: no {name}, which the run was trained on (it takes {' '.join(modalities)}); add "
+                f"{name}=FILE"
+            )
+    with ExitStack() as stack:
+        remote = any(isinstance(as_path(file), RemotePath) for paths in files.values() for file in paths)
+        if remote:
+            # a server's folder is not listed for files beside the raster
+            stack.enter_context(rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"))
+        sources = {
+            name: tuple(stack.enter_context(open_raster(file)) for file in files[name]) for name in modalities
+        }
+        first = next(iter(sources.values()))[0]
+        for source in (source for opened in sources.values() for source in opened):
+            check_grid(source, first)
+        yield RasterScene(_name_of(modalities[0], files[modalities[0]][0]), sources, dates)
+
+
+def _name_of(modality: str, file: str) -> str:
+    """Return the name of a scene by its first raster: the file's, without its type and the modality's name."""
+    return PurePath(file).name.partition(".")[0].removesuffix(f"_{modality}")
+
+
+@dataclass
+class ChipScene:
+    """A chip of a chip set, mapped as a scene of its own.
+
+    Attributes:
+        chips: The chip set.
+        name: Id of the chip.
+        modalities: Modalities that are read.
+    """
+
+    chips: ChipSet
+    name: str
+    modalities: Sequence[str]
+
+    def __post_init__(self) -> None:
+        self._chip = self.chips.read(self.name, self.modalities)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return its height and width in pixels."""
+        return self._chip.shape
+
+    @property
+    def georeference(self) -> Georeference:
+        """Return where it lies."""
+        return self.chips.georeference(self.name)
+
+    def timesteps(self, trained: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the timesteps that a run was trained on, as chips have the same.
+
+        Raises:
+            ChipDataError: If the chip does not have them.
+        """
+        if max(trained) >= self._chip.timesteps:
+            raise ChipDataError(
+                f"chip {self.name}: {pluralize(self._chip.timesteps, 'timestep')}; the run was trained on timesteps "
+                f"{' '.join(map(str, trained))}, counted from 0: give chips that have them"
+            )
+        return trained
+
+    def read(self, box: Box, modalities: Sequence[str]) -> Chip:
+        """Return modalities of a window, raw."""
+        rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+        # [T, C, H, W] → [T, C, h, w]
+        rasters = {name: self._chip.rasters[name][..., rows, columns] for name in modalities}
+        return Chip(self.name, rasters, self._chip.positions, self._chip.notes)
+
+
+class SceneWindows(ChipSet):
+    """The windows of a scene as a chip set; a window is read when it is first asked for.
+
+    Args:
+        scene: The scene.
+        shape: Height and width of a window in pixels.
+        modalities: All that is read of a window.
+        layout: Layout that says in which units the values are on disk.
+
+    Attributes:
+        grid: Where the windows lie; they overlap by half or more.
+
+    Raises:
+        ChipSetError: If the scene is smaller than a window.
+    """
+
+    def __init__(
+        self, scene: Scene, shape: tuple[int, int], modalities: Sequence[str], layout: Layout
+    ) -> None:
+        if any(length < side for length, side in zip(scene.shape, shape, strict=True)):
+            raise ChipSetError(
+                f"{scene.name}: {format_size(scene.shape)}, smaller than a window of {format_size(shape)}, the size "
+                "of the training chips; give a larger scene, or a smaller --window"
+            )
+        self.scene = scene
+        self.grid = WindowGrid.of_shape(scene.shape, shape)
+        self._read_of_each = tuple(modalities)
+        self._boxes = {
+            self.window_id(row, column): Box(top, left, *shape)
+            for row, top in enumerate(self.grid.rows.starts)
+            for column, left in enumerate(self.grid.columns.starts)
+        }
+        self._held: dict[str, Chip] = {}
+        # windows are read by threads, and GDAL's rasters by one at a time
+        self._lock = threading.Lock()
+        super().__init__(Path(scene.name), layout, self._boxes)
+
+    def window_id(self, row: int, column: int) -> str:
+        """Return the chip id of a window; a scene that is one window keeps its name, as a chip does."""
+        return f"{self.scene.name}_r{row:03d}c{column:03d}" if self.grid.several else self.scene.name
+
+    def row_ids(self, row: int) -> tuple[str, ...]:
+        """Return the chip ids of a row of windows, from left to right."""
+        return tuple(self.window_id(row, column) for column in range(len(self.grid.columns.starts)))
+
+    def forget(self) -> None:
+        """Let go of the windows that were read."""
+        self._held = {}
+
+    def ids_of(self, modality: str) -> frozenset[str]:
+        """Return all windows for a modality that is read, none for another."""
+        return frozenset(self.ids) if modality in self._read_of_each else frozenset()
+
+    def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
+        """Read modalities of a window, raw.
+
+        Raises:
+            ChipDataError: If a raster cannot be read, or has other bands or dates.
+        """
+        with self._lock:
+            if chip_id not in self._held:
+                self._held[chip_id] = self.scene.read(self._boxes[chip_id], self._read_of_each)
+            whole = self._held[chip_id]
+        rasters = {name: whole.rasters[name] for name in modalities}
+        return Chip(chip_id, rasters, whole.positions, whole.notes)
+
+    def georeferences(self, chip_id: str) -> Iterator[tuple[Path, Georeference]]:
+        """Yield nothing: the rasters were compared when the scene was opened."""
+        return iter(())
+
+    def geotiffs(self, chip_id: str) -> Iterator[Path]:
+        """Yield nothing: no file is a window's own."""
+        return iter(())

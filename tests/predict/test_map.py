@@ -1,0 +1,170 @@
+"""From a scene to a map, through the command: what it holds, how it is written, and how it goes on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rio_cogeo import cog_validate
+
+from augment_store.store.writer import AugmentStore
+from finetune import load_run
+from predict.blocks import StripFolder
+from predict.cli import main
+from tests.predict.conftest import words_of, write_scene
+from tests.worlds import rasters
+
+pytestmark = pytest.mark.slow
+
+INPUTS = ("S2L2A", "S1RTC", "DEM")
+CHIP = "delta_0_1"
+
+
+def read(path):
+    with rasterio.open(path) as source:
+        return source.read()
+
+
+@pytest.fixture(scope="module")
+def empty_store(maps, tmp_path_factory):
+    """The store of the training without its chips, so that maps have to be generated."""
+    full = AugmentStore.open(maps)
+    path = tmp_path_factory.mktemp("empty") / "store"
+    return AugmentStore.create(path, full.spec, full.extent).path
+
+
+@pytest.fixture(scope="module")
+def mapped(tim_run, empty_store, scene, tmp_path_factory):
+    """The scene mapped with all layers of one run."""
+    out = tmp_path_factory.mktemp("mapped") / "map.tif"
+    words = [*words_of(scene), "--out", str(out), "--store", str(empty_store), "--quiet"]
+    assert main([str(tim_run), *words, "--layers", "class", "probability", "entropy", "generated"]) == 0
+    return out
+
+
+@torch.inference_mode()
+def predicted(run, chip_id):
+    """Classes of a chip as `finetune predict` writes them."""
+    loaded = load_run(run)
+    loaded.datamodule.setup("predict")
+    for batch in loaded.datamodule.predict_dataloader():
+        (classes, _), _ = loaded.task.predict_step(loaded.datamodule.model_batch(batch), 0)
+        if chip_id in batch["chip_id"]:
+            return classes[batch["chip_id"].index(chip_id)].numpy()
+    raise AssertionError(chip_id)
+
+
+@pytest.mark.parametrize("arm", ["plain_run", "tim_run"])
+def test_a_chip_sized_scene_is_mapped_as_finetune_predicts_the_chip(
+    arm, dated, empty_store, request, tmp_path
+):
+    run = request.getfixturevalue(arm)
+    files = write_scene(tmp_path, dict(dated.chips.read(CHIP, INPUTS).rasters), CHIP)
+    words = [*words_of(files), "--out", str(tmp_path / "map.tif"), "--store", str(empty_store)]
+    assert main([str(run), *words]) == 0
+    found = read(tmp_path / "map.tif")[0]
+    np.testing.assert_array_equal(found, predicted(run, CHIP))
+    assert len(np.unique(found)) > 1
+
+
+def test_chips_are_mapped_with_the_maps_that_the_store_has(tim_run, dated, tmp_path, capsys):
+    assert main([str(tim_run), "--chips", str(dated.root), "--out", str(tmp_path / "maps")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'maps'}: 9 chips; class\n"
+    np.testing.assert_array_equal(read(tmp_path / "maps" / f"{CHIP}.tif")[0], predicted(tim_run, CHIP))
+
+
+def test_the_map_is_a_cloud_optimized_geotiff_that_says_what_made_it(mapped, tim_run, maps, scene):
+    for path in (mapped, mapped.with_name("map_probability.tif"), mapped.with_name("map_generated.tif")):
+        assert cog_validate(path)[0]
+    with rasterio.open(mapped) as found, rasterio.open(scene["DEM"][0]) as given:
+        assert (found.crs, found.transform, found.shape) == (given.crs, given.transform, given.shape)
+        assert (found.dtypes, found.nodata) == (("uint8",), 255)
+        assert found.colormap(1)[0] == (49, 113, 173, 255)  # water in the legend of New York
+        assert found.tags(1)["flag_meanings"] == "water developed forest herbaceous other"
+        settings = json.loads(found.tags()["SETTINGS"])
+    assert [name for name, _ in settings["runs"]] == [tim_run.name]
+    assert list(settings["specs"]) == [AugmentStore.open(maps).fingerprint]
+    assert "<Category>water</Category>" in mapped.with_name("map.tif.aux.xml").read_text()
+
+
+def test_layers_agree_with_one_another(mapped):
+    classes, shares = read(mapped)[0], read(mapped.with_name("map_probability.tif"))
+    assert shares.shape == (5, 72, 88)
+    np.testing.assert_array_equal(shares.argmax(axis=0), classes)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
+    # −Σ p ln p / ln 5
+    entropy = -(shares * np.log(shares)).sum(axis=0) / np.log(5)
+    np.testing.assert_allclose(read(mapped.with_name("map_entropy.tif"))[0], entropy, atol=1e-5)
+    generated = read(mapped.with_name("map_generated.tif"))
+    assert generated.shape == (2, 72, 88)  # a land cover for each date
+    assert generated.max() < 10
+
+
+def test_an_interrupted_map_goes_on_and_is_equal(tim_run, empty_store, scene, mapped, tmp_path, monkeypatch):
+    out = tmp_path / "map.tif"
+    words = [str(tim_run), *words_of(scene), "--out", str(out), "--store", str(empty_store), "--quiet"]
+    words += ["--layers", "class", "probability", "entropy", "generated"]
+    save = StripFolder.save
+
+    def stop(self, row, layers):
+        if row == 2:
+            raise KeyboardInterrupt
+        save(self, row, layers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StripFolder, "save", stop)
+        assert main(words) == 130
+    assert not list(tmp_path.glob("*.tif"))
+    assert main(words) == 0
+    for layer in ("", "_probability", "_entropy", "_generated"):
+        np.testing.assert_array_equal(
+            read(tmp_path / f"map{layer}.tif"), read(mapped.with_name(f"map{layer}.tif"))
+        )
+    # nothing but the files and their lock is left
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".") and path.is_dir()]
+
+
+def test_a_map_that_is_there_is_left_or_refused(plain_run, scene, tmp_path, capsys):
+    out = tmp_path / "map.tif"
+    words = [str(plain_run), *words_of(scene), "--out", str(out)]
+    assert main(words) == 0
+    before = out.stat().st_mtime_ns
+    assert main(words) == 0
+    assert out.stat().st_mtime_ns == before
+    capsys.readouterr()
+    assert main([*words, "--window", "48"]) == 2
+    assert "map.tif: cannot be written (exists, made with other settings" in capsys.readouterr().err
+
+
+def test_runs_vote_by_the_mean_of_their_probabilities(plain_run, other_run, scene, tmp_path):
+    shares = {}
+    for name, runs in {"one": [plain_run], "other": [other_run], "both": [plain_run, other_run]}.items():
+        out = tmp_path / name / "map.tif"
+        layers = ["probability", "agreement"] if name == "both" else ["probability"]
+        assert main([*map(str, runs), *words_of(scene), "--out", str(out), "--layers", *layers]) == 0
+        shares[name] = read(out.with_name("map_probability.tif"))
+    mean = (shares["one"].astype(float) + shares["other"]) / 2
+    np.testing.assert_allclose(shares["both"], mean, atol=1e-6)
+    votes = np.stack([shares[name].argmax(axis=0) for name in ("one", "other")])
+    expected = (votes == mean.argmax(axis=0)).mean(axis=0)
+    assert {0.5, 1.0} <= set(np.unique(expected))
+    np.testing.assert_array_equal(read(tmp_path / "both" / "map_agreement.tif")[0], expected)
+
+
+def test_no_data_of_the_scene_is_no_data_of_the_map(plain_run, tmp_path, capsys):
+    made = rasters(3, (32, 48), 2)
+    made["S1RTC"][..., :7] = np.nan
+    out = tmp_path / "map.tif"
+    assert main([str(plain_run), *words_of(write_scene(tmp_path, made)), "--out", str(out)]) == 0
+    found = read(out)[0]
+    assert (found[:, :7] == 255).all()
+    assert (found[:, 7:] < 5).all()
+
+
+def test_a_moved_run_needs_no_chips_of_its_training(plain_run, scene, dated, tmp_path, monkeypatch):
+    run = shutil.copytree(plain_run, tmp_path / "run")
+    # nothing of the chips may be read
+    monkeypatch.setattr("finetune.data.datamodule.open_chips", None)
+    assert main([str(run), *words_of(scene), "--out", str(tmp_path / "map.tif")]) == 0

@@ -1,0 +1,70 @@
+"""Windows put together in strips: equal to blending all of them at once, and to weights computed by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from generate.model.windows import WindowBlender, WindowGrid
+from predict.blocks import StripFolder
+from predict.strips import Strip, finished_rows
+
+GRID = WindowGrid.of_shape((50, 70), (32, 32))
+
+
+def windows(rng, channels):
+    """Probabilities of every window."""
+    return {window: rng.random((channels, 32, 32)) for window in GRID}
+
+
+def test_strips_are_the_blend_of_all_windows():
+    made = windows(np.random.default_rng(0), 3)
+    blender = WindowBlender(GRID)
+    for window, values in made.items():
+        blender.add(window, torch.from_numpy(values))
+    strip, found = Strip(GRID, 3), []
+    for row in range(len(GRID.rows.starts)):
+        for column in range(len(GRID.columns.starts)):
+            strip.add((row, column), made[row, column], np.zeros((32, 32), bool))
+        found.append(strip.take(row).probabilities)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), blender.image().numpy(), rtol=1e-12)
+
+
+def test_a_window_that_is_left_out_leaves_its_pixels_to_others():
+    strip = Strip(WindowGrid.of_shape((32, 48), (32, 32)), 1)
+    # windows at columns 0 and 16; only the second is there, so columns 0 to 15 have no prediction
+    strip.add((0, 1), np.full((1, 32, 32), 0.25), np.zeros((32, 32), bool))
+    taken = strip.take(0)
+    assert not taken.observed[:, :16].any()
+    assert taken.observed[:, 16:].all()
+    np.testing.assert_allclose(taken.probabilities[:, :, 16:], 0.25)
+
+
+def test_the_generated_map_is_that_of_the_window_in_whose_middle_a_pixel_lies():
+    strip = Strip(WindowGrid.of_shape((32, 48), (32, 32)), 1, picked=1)
+    for column in (0, 1):
+        generated = np.full((1, 32, 32), column + 1, np.uint8)
+        strip.add((0, column), np.zeros((1, 32, 32)), np.zeros((32, 32), bool), generated)
+    # the windows overlap in columns 16 to 31, of which 24 is the first nearer to the middle of the second
+    assert strip.take(0).generated[0, 5].tolist() == [1] * 24 + [2] * 24
+
+
+def test_each_row_of_the_scene_is_finished_once():
+    rows = [row for number in range(len(GRID.rows.starts)) for row in finished_rows(GRID, number)]
+    assert rows == list(range(50))
+
+
+def test_strips_of_other_settings_are_deleted(tmp_path):
+    folder = StripFolder(tmp_path / "map.tif", "one", GRID)
+    folder.save(0, {"class": np.zeros((1, 9, 70), np.uint8)})
+    assert StripFolder(tmp_path / "map.tif", "one", GRID).finished == 1
+    assert StripFolder(tmp_path / "map.tif", "other", GRID).finished == 0
+
+
+@pytest.mark.parametrize(("finished", "first"), [(0, 0), (1, 0), (2, 1)])
+def test_a_strip_is_made_again_of_all_windows_above_it(finished, first, tmp_path):
+    # windows begin in rows 0, 9 and 18 and have 32, so that rows 9 to 17 are made of the first two
+    folder = StripFolder(tmp_path / "map.tif", "one", GRID)
+    for row in range(finished):
+        folder.save(row, {"class": np.zeros((1, 9, 70), np.uint8)})
+    assert GRID.rows.starts == (0, 9, 18)
+    assert folder.first_row == (0 if finished < 3 else first)
