@@ -1,8 +1,10 @@
 """From a scene to a map: what a trained run is for.
 
 >>> from predict import predict
->>> predict("runs/tim", "map.tif", scene={"S2L2A": "s2.tif", "S1RTC": "s1.tif", "DEM": "dem.tif"})
-[PosixPath('map.tif')]
+>>> predict("runs/tim", "maps", chips="data/nyc", quiet=True)[0]  # a map for each chip
+PosixPath('maps/scene0_r000c000.tif')
+
+A scene is named by its rasters: ``predict("runs/tim", "map.tif", scene={"S2L2A": "s2.tif", "DEM": "dem.tif"})``.
 """
 
 from typing import TYPE_CHECKING

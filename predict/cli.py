@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from augment_store.cli.parser import (
     positive,
     run_guarded,
 )
+from augment_store.utils.text import pluralize
 
 EXAMPLES: Final = """
 python -m predict runs/tim_1 --scene S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out map.tif
@@ -29,15 +31,21 @@ def main(arguments: Sequence[str]) -> int:
     return run_guarded(lambda: _run(arguments))
 
 
-def _run(arguments: Sequence[str]) -> int:
-    parser = new_parser("predict", __doc__, EXAMPLES)
+def predict_parser() -> argparse.ArgumentParser:
+    """Return the parser of `python -m predict`."""
+    parser = new_parser("predict", __doc__ or "", EXAMPLES)
     _add_arguments(parser)
+    return parser
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = predict_parser()
     parsed = parser.parse_args(arguments)
     scene = _scene(parser, parsed.scene or [])
     from predict.api import predict
     from predict.options import CLASS, HUB, PredictOptions  # NumPy and rasterio are imported from here on
 
-    predict(
+    made = predict(
         PredictOptions(
             runs=parsed.runs,
             out=parsed.out,
@@ -53,6 +61,8 @@ def _run(arguments: Sequence[str]) -> int:
             quiet=parsed.quiet,
         )
     )
+    layers = " ".join(parsed.layers or [CLASS])
+    sys.stdout.write(f"{parsed.out}: {pluralize(len(made), 'map')}; {layers}\n")
     return 0
 
 

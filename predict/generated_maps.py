@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from numpy.typing import NDArray
 
-from augment_store.errors import SpecMismatchError
+from augment_store.errors import StoreError
 from augment_store.integrity.input_match import find_mismatch
 from augment_store.store.schema import ChipShape
 from finetune.augment.map_cache import MapCache, to_pixels, with_samples
@@ -67,7 +67,7 @@ class SceneGenerator:
         device: Where the generator runs.
 
     Raises:
-        SpecMismatchError: If the weights are not those of the store's spec.
+        StoreError: If the weights are not those of the store's spec.
         WeightsError: If weights are missing or unreadable.
     """
 
@@ -103,7 +103,7 @@ class SceneGenerator:
             inputs=inputs,
         )
         if differences := spec.differences(proven):
-            raise SpecMismatchError(
+            raise StoreError(
                 f"--weights {weights}: not what the maps of the training were generated with ({self._maps.path} ≠ "
                 f"these): {'; '.join(differences)}; name a folder with those weights by --weights"
             )

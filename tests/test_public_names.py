@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.eval.scores import make_score
 from tests.worlds import EAST, write_impactmesh_chips, write_tif
 
-PACKAGES = ("augment_store", "generate", "finetune", "eval")
+PACKAGES = ("augment_store", "generate", "finetune", "eval", "predict")
 CONFIG = ROOT / "demo" / "configs" / "demo.yaml"
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 

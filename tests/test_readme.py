@@ -29,7 +29,10 @@ def test_every_package_is_in_the_tree():
         known.add(top / name if line.startswith(" ") else top)
     packages = {
         path.parent.relative_to(ROOT)
-        for folder in ("augment_store", "terramind_weights", "generate", "finetune", "eval", "demo", "tools")
+        for folder in (
+            *("augment_store", "terramind_weights", "generate", "finetune", "eval", "predict"),
+            *("demo", "tools"),
+        )
         for path in (ROOT / folder).rglob("__init__.py")
     }
     assert packages <= known

@@ -18,6 +18,7 @@ from finetune.options import parser as finetune_parser
 from generate.cli.audit import audit_parser
 from generate.cli.decode import decode_parser
 from generate.cli.generate import generate_parser
+from predict.cli import predict_parser
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PUBLIC_PACKAGES: Final = ("augment_store", "generate", "finetune", "eval", "predict")
@@ -45,6 +46,7 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
         "generate audit": audit_parser(),
         "generate decode": decode_parser(),
         "finetune": finetune_parser(),
+        "predict": predict_parser(),
     }
     for package, commands in {"augment_store": STORE_COMMANDS, "eval": EVAL_COMMANDS}.items():
         for name, command in commands.items():

@@ -71,7 +71,7 @@ def test_a_chip_sized_scene_is_mapped_as_finetune_predicts_the_chip(
 
 def test_chips_are_mapped_with_the_maps_that_the_store_has(tim_run, dated, tmp_path, capsys):
     assert main([str(tim_run), "--chips", str(dated.root), "--out", str(tmp_path / "maps")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'maps'}: 9 chips; class\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'maps'}: 9 maps; class\n"
     np.testing.assert_array_equal(read(tmp_path / "maps" / f"{CHIP}.tif")[0], predicted(tim_run, CHIP))
 
 
