@@ -1,7 +1,11 @@
 """Help and mistakes are told before anything heavy is imported; seconds would depend on the machine."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,28 +32,84 @@ TRAINING = ("torch", "lightning", "terratorch")
 HEAVY = (*TRAINING, "zarr", "rasterio", "matplotlib", "scipy", "xarray")
 
 
-def start(folder: Path, words: list[str], unwanted: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m WORDS` in a folder; the last line of stdout lists the unwanted modules that it imported."""
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = {words!r}\n"
-        f"try: runpy.run_module({words[0]!r}, run_name='__main__', alter_sys=True)\n"
-        f"finally: print('imported:', *[name for name in {unwanted!r} if name in sys.modules])\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
+FORKING = """
+import importlib, json, os, runpy, sys
+
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for line in sys.stdin:
+    folder, words, unwanted = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        for stream in (sys.stdout, sys.stderr):
+            opened = os.open(f"{folder}.{stream.fileno()}", os.O_WRONLY | os.O_CREAT)
+            os.dup2(opened, stream.fileno())
+        sys.argv = words
+        try:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        finally:
+            print("imported:", *[name for name in unwanted if name in sys.modules])
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Program that runs `python -m WORDS` in a fork of a fresh interpreter, for each line of JSON that it reads."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command ended with; the last line of `stdout` lists the unwanted modules that it imported."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Start = Callable[[Path, list[str], tuple[str, ...]], Done]
+
+
+@contextmanager
+def forking(*imported: str) -> Iterator[Start]:
+    """Start an interpreter with some modules imported, whose forks are the commands: a tenth of a second each."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING, *imported],
         env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-    )
+    ) as process:
+
+        def start(folder: Path, words: list[str], unwanted: tuple[str, ...]) -> Done:
+            process.stdin.write(json.dumps([str(folder), words, unwanted]) + "\n")
+            process.stdin.flush()
+            status = int(process.stdout.readline())
+            return Done(status, *(Path(f"{folder}.{number}").read_text() for number in (1, 2)))
+
+        yield start
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def start_fresh() -> Iterator[Start]:
+    """Starts commands where nothing has been imported."""
+    with forking() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Starts commands where everything but what trains has been imported, which would take a second each time."""
+    with forking(
+        "matplotlib.pyplot", "scipy.stats", "xarray", "eval.cli.compare", "augment_store.cli.inspect"
+    ) as start:
+        yield start
 
 
 @pytest.mark.parametrize("command", [*MODULES, *SUBCOMMANDS])
-def test_help_imports_nothing_heavy(command, tmp_path):
+def test_help_imports_nothing_heavy(command, start, start_fresh, tmp_path):
     # a subcommand's own help imports its module, which may read stores; no help waits for torch
-    done = start(tmp_path, [*command.split(), "--help"], HEAVY if command in MODULES else TRAINING)
+    chosen, unwanted = (start_fresh, HEAVY) if command in MODULES else (start, TRAINING)
+    done = chosen(tmp_path, [*command.split(), "--help"], unwanted)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ")
     assert done.stdout.endswith("imported:\n")
@@ -57,8 +117,8 @@ def test_help_imports_nothing_heavy(command, tmp_path):
 
 @pytest.mark.parametrize("command", MODULES)
 @pytest.mark.parametrize(("option", "status"), [("--version", 0), ("--unheard-of", 2)])
-def test_the_version_and_a_usage_error_import_nothing_heavy(command, option, status, tmp_path):
-    done = start(tmp_path, [*command.split(), option], HEAVY)
+def test_the_version_and_a_usage_error_import_nothing_heavy(command, option, status, start_fresh, tmp_path):
+    done = start_fresh(tmp_path, [*command.split(), option], HEAVY)
     assert done.returncode == status, done.stderr
     assert done.stdout.endswith("imported:\n")
 
@@ -127,7 +187,7 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("demo.world --chips taken", "taken: exists and is not empty"),
     ],
 )
-def test_a_mistake_is_reported_before_torch_is_imported(command, message, place):
+def test_a_mistake_is_reported_before_torch_is_imported(command, message, start, place):
     done = start(place, command.split(), TRAINING)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr

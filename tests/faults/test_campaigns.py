@@ -36,8 +36,8 @@ def test_what_is_lost_or_ends_otherwise_is_counted_as_a_failure(tmp_path):
 
 @pytest.mark.parametrize("scenario", scenarios.ALL, ids=lambda scenario: scenario.name)
 def test_writings_survive_kills_and_disk_errors(tmp_path, scenario):
-    killed = interruptions.kills(scenario, tmp_path / "k", every=61, own_process=False)
-    refused = interruptions.errors(scenario, tmp_path / "e", every=211)
+    killed = interruptions.kills(scenario, tmp_path / "k", every=151, own_process=False)
+    refused = interruptions.errors(scenario, tmp_path / "e", every=401)
     assert killed.failures + refused.failures == []
     assert killed.counts["recovered"] >= 1
     assert refused.counts["recovered"] >= len(interruptions.ERRORS)
@@ -45,16 +45,16 @@ def test_writings_survive_kills_and_disk_errors(tmp_path, scenario):
 
 @pytest.mark.parametrize("place", range(len(reading.COMMANDS)))
 def test_commands_name_what_they_cannot_read(tmp_path, place):
-    tally = reading.errors(place, tmp_path, every=11)
+    tally = reading.errors(place, tmp_path, every=31)
     assert tally.failures == []
     assert tally.counts["refused"] >= 2
 
 
 @pytest.mark.parametrize("reader", strangers.READERS, ids=lambda reader: reader.name)
 def test_files_of_strangers_are_read_or_refused_in_a_line(tmp_path, reader):
-    tally = strangers.attack(reader, tmp_path, each=8, every=17)
+    tally = strangers.attack(reader, tmp_path, each=3, every=53)
     assert tally.failures == []
-    assert tally.counts["refused"] >= 10
+    assert tally.counts["refused"] >= 3
 
 
 def test_a_reader_that_believes_or_breaks_is_counted_as_a_failure(tmp_path):
