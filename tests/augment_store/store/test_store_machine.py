@@ -173,6 +173,8 @@ class StoreMachine(RuleBasedStateMachine):
         for state in State:
             expected = {chip_id for chip_id, chip in self.chips.items() if chip.state == state}
             assert set(store.chips_in(state)) == expected
+        reasons = dict(zip(self.chips, store.values("error"), strict=True))
+        assert all(reasons[chip_id] == "no valid pixel" for chip_id in store.chips_in(State.FAILED))
         assert {i: entry.scene_id for i, entry in read_entries(store).items()} == {
             i: chip.scene for i, chip in self.chips.items()
         }

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from augment_store.chips.georeference import Georeference
 from augment_store.errors import ChipNotFoundError, StoreError
@@ -25,41 +23,6 @@ def test_what_is_written_is_read(store, spec):
             assert read.dtype == values.dtype
     assert store.chips_in(State.COMPLETE) == ("chip0", "chip1", "chip2", "chip3")
     assert store.chips_in(State.PENDING) == ("chip4",)
-
-
-@pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), chips=st.integers(1, 7), shard_chips=st.integers(1, 4))
-def test_any_order_of_writes_failures_reopenings_and_appends_keeps_every_chip(
-    tmp_path_factory, data, chips, shard_chips
-):
-    spec, extent = make_spec(probabilities=True), ChipShape(1, 16, 16)
-    path = tmp_path_factory.mktemp("property") / "store.zarr"
-    store = AugmentStore.create(path, spec, extent, shard_chips)
-    expected: dict[str, ChipRecord] = {}
-    for step in range(data.draw(st.integers(1, 4))):
-        known = len(store.chip_ids)
-        total = min(chips, known + data.draw(st.integers(0 if known else 1, chips)))
-        store.announce([ChipEntry(f"c{i}", "s") for i in range(total)])
-        shard = data.draw(st.integers(0, len(store.shards()) - 1))
-        records = []
-        for position in data.draw(st.sets(st.sampled_from(list(store.shards()[shard])), min_size=1)):
-            chip_id = f"c{position}"
-            failed = data.draw(st.booleans()) and expected.get(chip_id, ChipRecord("", {}, "x")).error != ""
-            made = ChipRecord(chip_id, {}, "broken") if failed else make_record(spec, chip_id, step, extent)
-            records.append(made)
-            expected[chip_id] = made
-        store.write_shard(shard, records)
-        store = AugmentStore.open(path, mode="r+")
-    for chip_id in store.chip_ids:
-        record = expected.get(chip_id)
-        state = store.values("state")[store.index(chip_id)]
-        assert state == (
-            State.PENDING if record is None else State.FAILED if record.error else State.COMPLETE
-        )
-        assert store.values("error")[store.index(chip_id)] == (record.error if record else "")
-        for name, values in record.arrays.items() if record else ():
-            np.testing.assert_array_equal(store.read(name, chip_id), values)
 
 
 def test_interrupted_between_arrays_and_state_the_chip_stays_pending(store, spec, monkeypatch):
