@@ -15,7 +15,7 @@ from finetune.augment.controls import describe_controls
 from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
 
-COMMANDS: Final = ("fit", "validate", "test", "predict")
+COMMANDS: Final = ("fit", "validate", "test", "predict", "encode")
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
 
@@ -29,6 +29,8 @@ python -m finetune fit --config nyc_phase2 --chips data/nyc --run runs/baseline
 python -m finetune fit --config nyc_tim_lulc --chips data/nyc --augment stores/lulc --run runs/tim_lulc
 python -m finetune fit --config mine.yaml --chips tiles --layout my_layout.yaml --scenes scenes.csv --run runs/mine
 python -m finetune predict --run runs/tim_lulc
+python -m finetune encode --config frozen.yaml --chips data/nyc --features features/nyc
+python -m finetune fit --config frozen.yaml --chips data/nyc --features features/nyc --run runs/frozen
 """
 
 
@@ -55,6 +57,8 @@ class Options:
     custom_modules_path: str | None = None
     smoke: bool = False
     allow_scene_overlap: bool = False
+    features: Path | None = None
+    dtype: str = "float16"
     overrides: tuple[str, ...] = ()
 
 
@@ -71,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--config", metavar="YAML", help=f"a file, or one that ships: {shipped} (default: the run's own)"
     )
-    made.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
+    made.add_argument(
+        "--run", type=Path, metavar="DIR", help="run directory; all commands but encode need it"
+    )
     made.add_argument(
         "--chips",
         type=as_path,
@@ -96,7 +102,23 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_store_arguments(made)
     _add_weight_arguments(made)
+    _add_feature_arguments(made)
     return made
+
+
+def _add_feature_arguments(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("frozen features")
+    group.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="features of a frozen backbone: encode makes them, fit trains neck, decoder and head on them",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("float16", "float32"),
+        help="encode: type in which features are kept (default: float16)",
+    )
 
 
 def _add_store_arguments(made: argparse.ArgumentParser) -> None:
@@ -157,8 +179,7 @@ def parse(argv: Sequence[str]) -> Options:
     # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
-    if parsed.command != "fit" and parsed.init is not None:
-        raise ConfigError(f"--init is for fit; name the checkpoint to {parsed.command} with --ckpt_path")
+    _check_command(parsed)
     if parsed.init is not None and parsed.ckpt_path is not None:
         raise ConfigError("--init starts a run and --ckpt_path resumes one; choose one")
     for name in ("init", "ckpt_path"):
@@ -167,8 +188,33 @@ def parse(argv: Sequence[str]) -> Options:
             raise ConfigError(f"--{name} {path}: no such file")
     # a frozen dataclass holds tuples, argparse gives lists
     encoding = None if parsed.encoding is None else tuple(parsed.encoding)
-    given = {**vars(parsed), "encoding": encoding, "config": find_config(parsed.config, parsed.run)}
+    run = parsed.features if parsed.command == "encode" else parsed.run
+    given = {**vars(parsed), "run": run, "encoding": encoding, "config": find_config(parsed.config, run)}
+    given["dtype"] = parsed.dtype or "float16"
     return Options(**given, recorded=parsed.config is None, overrides=tuple(rest))
+
+
+def _check_command(parsed: argparse.Namespace) -> None:
+    """Make sure that a command has what it needs, and nothing that belongs to another."""
+    command = parsed.command
+    if command == "encode":
+        for option, given in (("--config", parsed.config), ("--features", parsed.features)):
+            if given is None:
+                raise ConfigError(f"encode needs {option}; see tim-finetune --help")
+        for option in ("run", "ckpt_path"):
+            if getattr(parsed, option) is not None:
+                raise ConfigError(f"--{option} is not for encode, which writes to --features; leave it out")
+        return
+    if parsed.run is None:
+        raise ConfigError(f"{command} needs --run, the run directory; see tim-finetune --help")
+    if parsed.dtype is not None:
+        raise ConfigError("--dtype is for encode; fit takes the type that the features have")
+    if command != "fit" and parsed.features is not None:
+        raise ConfigError(
+            f"--features is for encode and fit; a run trained on features holds its backbone, and {command} needs none"
+        )
+    if command != "fit" and parsed.init is not None:
+        raise ConfigError(f"--init is for fit; name the checkpoint to {command} with --ckpt_path")
 
 
 def find_config(name: str | None, run: Path) -> Path:

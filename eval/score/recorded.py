@@ -5,7 +5,7 @@ from __future__ import annotations
 from eval.errors import ScoreError
 from finetune.run.load import LoadedRun
 from finetune.run.manifest import CONFIG
-from finetune.run.recipe import describe, differences, recipe_of
+from finetune.run.recipe import OF_A_RUN, describe, differences, recipe_of
 
 
 def check_recipe(loaded: LoadedRun) -> None:
@@ -23,7 +23,7 @@ def check_recipe(loaded: LoadedRun) -> None:
     if loaded.manifest is None:
         return
     # the number of processes is no setting of the YAML
-    trained = {key: value for key, value in loaded.manifest.recipe.items() if key != "processes"}
+    trained = {key: value for key, value in loaded.manifest.recipe.items() if key not in OF_A_RUN}
     if found := differences(trained, recipe_of(loaded.config)):
         changed = describe(found, "the manifest", "the YAML")
         raise ScoreError(

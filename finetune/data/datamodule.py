@@ -398,13 +398,22 @@ class TimStoreDataModule(LightningDataModule):
 
         Returns:
             ``image`` (standardised ``[B, C, T, H, W]`` or ``[B, C, H, W]`` by modality, planes or tokens joined),
-            ``filename``, and ``mask`` if there is one.
+            ``filename``, and ``mask`` and ``features`` if there are any.
         """
         images = {name: self._standardise(name, image) for name, image in batch["image"].items()}
+        if "features" in batch:
+            # the network asks an image for the size of its output; expanded, this one takes no memory
+            mask = batch["mask"]
+            images = {"blank": mask.new_zeros((), dtype=torch.float32).expand(len(mask), 1, *mask.shape[-2:])}
         augmentation = self.augmentation
-        joined = join_images(augmentation.plan, images, batch["maps"], augmentation.token_modality)
+        # tokens are in the features
+        joined = (
+            join_images(augmentation.plan, images, batch["maps"], augmentation.token_modality)
+            if batch["maps"] or "features" not in batch
+            else images
+        )
         model = {"image": joined, "filename": batch["filename"]}
-        return model | {"mask": batch["mask"]} if "mask" in batch else model
+        return model | {name: batch[name] for name in ("mask", "features") if name in batch}
 
     def _standardise(self, modality: str, image: Tensor) -> Tensor:
         # [1, C, 1, 1], or [1, C, 1, 1, 1] for images with time

@@ -123,7 +123,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         self.members = members
         self.reading = reading
         self.transform = transform
-        self._maps = maps
+        self.maps = maps
         self._draw = SampleDraw() if members.training else None
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         sample: dict[str, Any] = {
             "image": images,
             "maps": maps,
-            "filename": self._filename(chip_id),
+            "filename": self.filename(chip_id),
             "chip_id": chip_id,
             "scene_id": self.members.scenes.get(chip_id, ""),
         }
@@ -155,9 +155,10 @@ class ChipDataset(Dataset[dict[str, Any]]):
     ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64] | None, dict[str, NDArray[Any]]]:
         """Read images, mask and maps of a chip as they enter the transforms."""
         mask = self.chips.mask(chip_id) if self.reading.mask else None
-        return self._images(chip_id), mask, self._read_maps(chip_id)
+        return self.read_images(chip_id), mask, self.read_maps(chip_id)
 
-    def _images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
+    def read_images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
+        """Read the bands in use of a chip as the model gets them, but for the standardization."""
         observed = self.read_observed(chip_id)
         return {
             name: np.nan_to_num(image, copy=False, nan=self.reading.replacement)
@@ -176,12 +177,13 @@ class ChipDataset(Dataset[dict[str, Any]]):
         # a list as index copies the image, so it is spared where all bands are in use in their order
         return image if chosen == every else image[[every.index(band) for band in chosen]]
 
-    def _read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
-        if self._maps is None:
+    def read_maps(self, chip_id: str) -> dict[str, NDArray[Any]]:
+        """Read one generated sample of each map that is joined, ``[time, …]``."""
+        if self.maps is None:
             return {}
-        return read_maps(self._maps, chip_id, self.reading.timesteps, self._draw)
+        return read_maps(self.maps, chip_id, self.reading.timesteps, self._draw)
 
-    def _filename(self, chip_id: str) -> str:
+    def filename(self, chip_id: str) -> str:
         """Return the GeoTIFF that says where the chip lies: the DEM, or else another."""
         return str(next(self.chips.geotiffs(chip_id), self.chips.folder / chip_id))
 

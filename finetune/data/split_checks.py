@@ -48,12 +48,14 @@ class SplitDigest:
         masks: SHA-256 over chip ids and masks, in hexadecimal; empty if none was read.
         shape: Height and width of the chips in pixels.
         by_input: Chip of each input digest; without chips whose input has one value, such as empty ones.
+        by_chip: Input digest of each chip.
     """
 
     inputs: str
     masks: str
     shape: tuple[int, int]
     by_input: Mapping[bytes, str] = field(default_factory=dict)
+    by_chip: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def open_chips(root: Path, layout: str | None) -> ChipSet:
@@ -83,6 +85,7 @@ def survey_chips(
     inputs, masks = hashlib.sha256(), hashlib.sha256()
     shapes: dict[str, tuple[int, int]] = {}
     by_input: dict[bytes, str] = {}
+    by_chip: dict[str, bytes] = {}
     # sorted: the digest must not depend on the order of a split file
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
@@ -91,7 +94,7 @@ def survey_chips(
             # the store may be generated from other modalities than the ones that are read here
             store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
         used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
-        digest = used.digests().tobytes()
+        digest = by_chip[chip_id] = used.digests().tobytes()
         inputs.update(chip_id.encode() + digest)
         # empty chips are all alike, and no copies of one another
         if any(raster.min() < raster.max() for raster in used.rasters.values()):
@@ -104,9 +107,8 @@ def survey_chips(
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
-    return SplitDigest(
-        inputs.hexdigest(), masks.hexdigest() if rules.masks else "", next(iter(shapes.values())), by_input
-    )
+    masked = masks.hexdigest() if rules.masks else ""
+    return SplitDigest(inputs.hexdigest(), masked, next(iter(shapes.values())), by_input, by_chip)
 
 
 def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: MapCache | None) -> Chip:

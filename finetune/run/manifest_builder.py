@@ -24,7 +24,7 @@ from finetune.run.manifest import (
     SplitRecord,
     StartRecord,
 )
-from finetune.run.recipe import LENGTH, recipe_of
+from finetune.run.recipe import LENGTH, Recipe, recipe_of
 from terramind_weights.backbone import network_file
 from terramind_weights.weight_files import sha256_of_file
 
@@ -42,7 +42,7 @@ PACKAGES: Final = (
 
 
 def make_manifest(
-    options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str, processes: int
+    options: Options, config: dict[str, Any], datamodule: TimStoreDataModule, created: str, added: Recipe
 ) -> RunManifest:
     """Make the manifest of a run that is about to start; `complete_manifest` completes it.
 
@@ -51,7 +51,7 @@ def make_manifest(
         config: Final configuration as plain values.
         datamodule: Datamodule, set up for training.
         created: When the run started.
-        processes: Number of processes that train together.
+        added: Settings that the configuration does not have, see `OF_A_RUN`.
     """
     model = config["model"]["init_args"]["model_args"]
     return RunManifest(
@@ -60,8 +60,7 @@ def make_manifest(
         smoke=options.smoke,
         seed=int(config["seed_everything"]),
         class_names=datamodule.class_names,
-        # processes count: each normalises its own part of a batch
-        recipe={**recipe_of(config), "processes": str(processes)},
+        recipe={**recipe_of(config), **added},
         data=_data_record(datamodule),
         augment=augment_record(datamodule, str(model.get("backbone_new_columns", "zero"))),
         start=_start_record(options, model),

@@ -37,6 +37,9 @@ class _Joined:
 FOUND_BY_TERRATORCH: Final = "custom_modules"
 """Folder of the working directory that `terratorch` imports unasked; we do not, see `terramind_weights`."""
 
+STARTING: Final = ("fit", "encode")
+"""Commands that read the weights from which a training starts."""
+
 REQUEUED: Final = "hpc_ckpt_*.ckpt"
 """Checkpoints that Lightning saves in the run directory before SLURM requeues a job."""
 
@@ -55,6 +58,7 @@ def check_early(options: Options) -> Config:
     given = _given(options)
     if options.command == "fit":
         check_free(options)
+    if options.command in STARTING:
         _check_weights(options)
     if not any(map(_says_what_is_read, options.overrides)):
         _check_data(given["data"].get("init_args"), options)

@@ -24,8 +24,11 @@ from finetune.run.trainer import WHOLE_CHECKPOINTS
 Recipe = Mapping[str, str]
 """Settings by their key in the YAML, without ``init_args``; the trainer's are left out where they have their default.
 
-A run adds the number of its ``processes``, and a score which ``checkpoint`` it took.
+A run adds `OF_A_RUN`, and a score which ``checkpoint`` it took.
 """
+
+OF_A_RUN: Final = ("processes", "features")
+"""Settings that no YAML has: the number of processes, and the type of the features that a training read."""
 
 MAX_LENGTH: Final = 100
 """Characters of a value that a message shows."""

@@ -17,6 +17,7 @@ from augment_store.io.lock import file_lock
 from augment_store.io.signals import SignalInterrupt
 from augment_store.utils.text import pluralize, utc_now
 from finetune.errors import RunError
+from finetune.features.frozen_features import FrozenFeatures
 from finetune.model.initialization import check_trainable, read_trained, start_from
 from finetune.model.shapes import check_shape, check_smallest_batch
 from finetune.options import Options
@@ -25,7 +26,7 @@ from finetune.run.config import Config, resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
-from finetune.run.preflight import REQUEUED, check_free
+from finetune.run.preflight import REQUEUED, STARTING, check_free
 from finetune.run.trainer import without_own_outputs
 from terramind_weights.weight_files import WeightsError
 
@@ -45,13 +46,24 @@ def run(options: Options, yaml_given: Config) -> None:
         return resolve(given, options, gpu=torch.cuda.is_available())
 
     # a checkpoint is about to replace the published weights, which then need not be there
-    bare = options.command != "fit" or options.ckpt_path is not None
+    bare = options.command not in STARTING or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
     if options.command == "fit":
         with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
             _fit(options, cli)
+    elif options.command == "encode":
+        _encode(options, cli)
     else:
         _evaluate(options, cli)
+
+
+def _encode(options: Options, cli: FinetuneCLI) -> None:
+    _prepare_weights(options, cli)
+    cli.datamodule.setup("fit")
+    _check_images(cli)
+    frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.run)
+    made = frozen.encode(cli.trainer, options.dtype)
+    sys.stdout.write(f"{options.run}: {pluralize(len(frozen.wanted), 'chip')}, {made} of them encoded now\n")
 
 
 def _fit(options: Options, cli: FinetuneCLI) -> None:
@@ -63,7 +75,12 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     cli.datamodule.setup("fit")
     _check_images(cli)
     _check_batches(cli)
-    manifest = make_manifest(options, cli.record, cli.datamodule, created, cli.trainer.world_size)
+    # processes count: each normalises its own part of a batch
+    added = {"processes": str(cli.trainer.world_size)}
+    if options.features is not None:
+        features = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.features).join()
+        added["features"] = features.key.dtype
+    manifest = make_manifest(options, cli.record, cli.datamodule, created, added)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)
     # all is checked, so the run may be written down

@@ -58,6 +58,9 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     # CPUs have no float16 arithmetic
     trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision
     callbacks = _callbacks(trainer, options)
+    if options.command == "encode":
+        trainer |= {"logger": False, "enable_checkpointing": False, "callbacks": []}
+        return
     if options.smoke:
         # Lightning then writes neither checkpoints nor logs
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}

@@ -1,0 +1,99 @@
+"""Features on disk: their key, what a chip lacks, and damage."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from augment_store.errors import OutputError
+from finetune.errors import RunError
+from finetune.features.feature_store import ChipRecord, FeatureKey, FeatureStore
+
+KEY = FeatureKey(
+    network="tiny",
+    weights="abc",
+    layers=(2, 5),
+    inputs="S2L2A",
+    timesteps=(0,),
+    statistics="flood",
+    no_data="none",
+    encoding=(),
+    maps="",
+    precision="32-true",
+    dtype="float16",
+    versions={"torch": "2"},
+)
+OTHER = {
+    "layers": (2,),
+    "timesteps": (0, 1),
+    "encoding": ("tokens",),
+    "versions": {"torch": "3"},
+}
+RECORD = ChipRecord("input", "", ("e", "h"), (1, 0))
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = FeatureStore.create(tmp_path / "features", KEY)
+    values = np.arange(2 * 2 * 3 * 4, dtype=np.float32).reshape(2, 2, 3, 4)
+    made.write("alpha", RECORD, values)
+    return made
+
+
+def test_what_was_written_is_read(store):
+    again = FeatureStore.open(store.path)
+    assert again.key == KEY
+    assert again.record("alpha") == RECORD
+    # symmetry 1 of [symmetry, layer, 3, 4] begins at value 24
+    assert np.array_equal(again.read("alpha", "h"), np.arange(24, 48).reshape(2, 3, 4))
+    assert again.read("alpha", "h").dtype == np.float16
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(FeatureKey)])
+def test_another_key_is_refused_by_the_field_that_differs(store, field):
+    other = dataclasses.replace(KEY, **{field: OTHER.get(field, "other")})
+    with pytest.raises(RunError, match=rf"features of other {field}: "):
+        FeatureStore.create(store.path, other)
+
+
+@pytest.mark.parametrize(
+    ("chip_id", "wanted", "what"),
+    [
+        ("bravo", RECORD, "bravo has no features"),
+        ("alpha", ChipRecord("changed", "", ("e",)), "other inputs than are on disk"),
+        ("alpha", ChipRecord("input", "tokens", ("e",)), "other maps than the store's"),
+        ("alpha", ChipRecord("input", "", ("e", "v", "t")), "lacks the symmetries v t"),
+    ],
+)
+def test_a_chip_that_lacks_something_is_named(store, chip_id, wanted, what):
+    assert store.missing({chip_id: wanted}) == [chip_id]
+    with pytest.raises(RunError, match=what):
+        store.check({chip_id: wanted})
+
+
+def test_fewer_symmetries_than_there_are_suffice(store):
+    store.check({"alpha": ChipRecord("input", "", ("h",))})
+
+
+@pytest.mark.parametrize(("value", "what"), [(70_000, "beyond float16"), (np.nan, "not finite")])
+def test_values_that_the_type_cannot_hold_are_refused(store, value, what):
+    with pytest.raises(RunError, match=f"features of chip bravo are {what}"):
+        store.write("bravo", RECORD, np.full((2, 2, 3, 4), value, np.float32))
+    assert store.record("bravo") is None
+
+
+def test_damage_is_found_on_reading(store):
+    chunk = next(path for path in (store.path / "alpha" / "c").rglob("*") if path.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[0] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(RunError, match=r"alpha: cannot be read .* run encode again"):
+        store.read("alpha", "e")
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        FeatureStore.create(tmp_path, KEY)
+    with pytest.raises(RunError, match="make features with tim-finetune encode"):
+        FeatureStore.open(tmp_path)

@@ -1,0 +1,131 @@
+"""Trainings on features through the command line: equal to those with the backbone, and whole runs."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from finetune.__main__ import main
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.errors import ConfigError
+from finetune.features.feature_store import FeatureStore
+from finetune.features.frozen_encoder import check_frozen
+from finetune.run.load import load_run
+from finetune.run.manifest import RunManifest
+from tests.finetune.model.test_initialization import make_task
+from tests.worlds import tiny_options
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def options(world):
+    """Phase 2's YAML, four timesteps and D4, with a frozen backbone."""
+    return [
+        *tiny_options(world, "nyc_phase2"),
+        *("--seed", "7", "--model.init_args.freeze_backbone", "true", "--optimizer.init_args.lr", "1e-3"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def features(options, tmp_path_factory):
+    path = tmp_path_factory.mktemp("features") / "float32"
+    assert main(["encode", *options, "--features", str(path), "--dtype", "float32"]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(options, features, tmp_path_factory):
+    """A run of one epoch on features."""
+    run = tmp_path_factory.mktemp("runs") / "features"
+    words = ["--features", str(features), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1"]
+    assert main(["fit", *options, *words, "--run", str(run)]) == 0
+    return run
+
+
+def losses(run):
+    lines = (run / "logs" / "fit_0" / "metrics.csv").read_text().splitlines()
+    columns = lines[0].split(",")
+    wanted = [columns.index(name) for name in ("train/loss", "val/loss")]
+    return [[line.split(",")[position] for position in wanted] for line in lines[1:]]
+
+
+def test_losses_equal_those_of_the_run_with_the_backbone_to_the_last_bit(options, trained, tmp_path):
+    run = tmp_path / "backbone"
+    words = ["--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1"]
+    assert main(["fit", *options, *words, "--run", str(run)]) == 0
+    found = losses(trained)
+    assert found == losses(run)
+    assert sum(bool(train) for train, _ in found) == 2  # steps
+    assert RunManifest.read(trained).recipe["features"] == "float32"
+    assert "features" not in RunManifest.read(run).recipe
+
+
+def test_a_run_on_features_is_whole_without_them(trained, features):
+    loaded = load_run(trained)  # knows nothing of the folder
+    loaded.datamodule.setup("test")
+    batch = loaded.datamodule.model_batch(next(iter(loaded.datamodule.test_dataloader())))
+    assert loaded.task(batch["image"]).output.shape == (2, 5, 32, 32)
+    names = set(loaded.task.model.encoder.state_dict())
+    assert any("encoder_embeddings" in name for name in names)
+
+
+def arrays(path):
+    return {
+        folder.name: zarr.open_array(folder, mode="r")[:]
+        for folder in sorted(path.iterdir())
+        if folder.is_dir()
+    }
+
+
+def test_encoding_that_was_interrupted_resumes_to_equal_features(
+    options, features, tmp_path, monkeypatch, capsys
+):
+    path = tmp_path / "features"
+    write, count = FeatureStore.write, iter(range(100))
+
+    def fail_late(self, *arguments):
+        if next(count) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+        write(self, *arguments)
+
+    command = ["encode", *options, "--features", str(path), "--dtype", "float32"]
+    monkeypatch.setattr(FeatureStore, "write", fail_late)
+    assert main(command) == 1
+    monkeypatch.undo()
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"error: {path}: No space left on device; what is complete is kept.")
+    assert len(arrays(path)) == 2
+    shutil.rmtree(path / next(iter(arrays(path))))  # as one whose writer was killed
+    assert main(command) == 0
+    assert "6 chips, 5 of them encoded now" in capsys.readouterr().out
+    ours, theirs = arrays(path), arrays(features)
+    assert list(ours) == list(theirs)
+    assert all(np.array_equal(values, theirs[name]) for name, values in ours.items())
+    # four training chips under D4, two validation chips as they are
+    assert sorted(len(values) for values in ours.values()) == [1, 1, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--seed", "8"], "features of other weights"),
+        (["--model.init_args.freeze_backbone", "false"], "set model.init_args.freeze_backbone: true"),
+        (["--control", "analytic-ndvi"], "is frozen, so nothing could be learnt from the cached planes"),
+    ],
+)
+def test_a_training_that_features_do_not_fit_is_refused(options, features, tmp_path, capsys, words, what):
+    command = ["fit", *options, *words, "--features", str(features), "--run", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert what in capsys.readouterr().err
+    assert not Path(tmp_path / "run").exists()
+
+
+def test_a_backbone_that_draws_random_numbers_has_no_features(world):
+    task = make_task(backbone_drop_rate=0.1)
+    task.model.freeze_encoder()
+    with pytest.raises(ConfigError, match=r"\(Dropout\) is not the same in each step"):
+        check_frozen(task, TimStoreDataModule(str(world.root)))
