@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import re
-import shlex
 
 import pytest
 import yaml
@@ -27,6 +26,7 @@ from tools.documents import (
     api_reference,
     command_parsers,
     command_reference,
+    module_and_arguments,
     project,
     public_names,
     site_links,
@@ -187,16 +187,16 @@ WITH_SUBCOMMANDS = {"augment_store", "eval"}
 
 
 def commands(text: str) -> list[list[str]]:
-    """What follows ``-m`` of each Python command in a text, in blocks and inline."""
+    """Module and arguments of each Python command in a text, in blocks and inline."""
     lines = [
         line
         for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
         for line in block.splitlines()
     ]
-    lines += [" ".join(span.split()) for span in re.findall(r"`(python -m [^`]+)`", text)]
+    lines += [" ".join(span.split()) for span in re.findall(r"`((?:python -m|tim-[a-z]+) [^`]+)`", text)]
     lines = [re.sub(r"\$\w+", "1", line) for line in lines]  # variables of a job are numbers
-    split = [shlex.split(line, comments=True) for line in lines if " -m " in line and " && " not in line]
-    return [[word for word in words[words.index("-m") + 1 :] if word != "--"] for words in split]
+    found = [module_and_arguments(line) for line in lines if " && " not in line]
+    return [[word for word in words if word != "--"] for words in found if words]
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -254,7 +254,7 @@ def test_encodings_controls_and_modalities_are_named_where_users_look():
 
 
 def test_the_readme_names_the_console_scripts():
-    assert set(re.findall(r"`(tim-[a-z]+)`", read("README.md"))) == set(PROJECT["scripts"])
+    assert set(re.findall(r"(?<!terramind-)\b(tim-[a-z]+) ", read("README.md"))) == set(PROJECT["scripts"])
 
 
 # Places ------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(path):
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\((?!https://)([^)]+)\)", path.read_text(encoding="utf-8")):
         file, _, anchor = target.partition("#")
         place = (path.parent / file) if file else path
         assert place.is_file(), target

@@ -18,6 +18,7 @@ from generate.cli.parser import parse_options
 from terramind_weights.catalog import PUBLISHED
 from tests.conftest import ROOT
 from tests.worlds import EAST, rasters, write_tif
+from tools.documents import module_and_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +53,7 @@ def sbatch(script: str) -> dict[str, str]:
 
 
 def test_no_line_is_of_a_kind_that_nothing_checks():
-    known = ("python -m ", "srun python -m generate ", "torchrun --nproc-per-node 4 -m generate ")
+    known = ("tim-", "srun tim-generate ", "torchrun --nproc-per-node 4 -m generate ")
     known += (
         "hf download ",
         "#!/bin/bash",
@@ -73,7 +74,7 @@ def test_a_job_is_a_shell_script(script):
 def test_generate_is_told_what_slurm_and_torchrun_are_told():
     [script] = [script for script in SCRIPTS if "srun" in script]
     asked, [line] = sbatch(script), lines("srun")
-    options = parse_options(generate_parser(), CommandOptions, shlex.split(line)[4:])
+    options = parse_options(generate_parser(), CommandOptions, module_and_arguments(line)[1:])
     assert (options.devices, options.num_nodes) == (asked["ntasks-per-node"], int(asked["nodes"]))
     assert options.devices == asked["gpus-per-node"]
     [line] = lines("torchrun")
@@ -88,8 +89,7 @@ def test_the_options_have_values_that_the_stages_take(tmp_path, monkeypatch):
     Path("mine.yaml").write_text(FILES["# fine-tune"])
     seen = 0
     for line in LINES:
-        _, marker, command = line.replace("$SLURM_ARRAY_TASK_ID", "1").partition(" -m ")
-        module, *words = shlex.split(command) if marker else [""]
+        module, *words = module_and_arguments(line.replace("$SLURM_ARRAY_TASK_ID", "1")) or [""]
         if words[:1] == ["audit"]:
             assert parse_options(audit_parser(), AuditOptions, words[1:]).checked().inputs == [
                 "S2L2A",
@@ -115,12 +115,12 @@ def test_the_weights_are_those_that_generate_looks_for():
 
 
 def test_what_is_compared_was_trained(tmp_path):
-    runs = {line.split("--run ")[1].split()[0] for line in lines("python -m finetune")} - {"runs/smoke"}
+    runs = {line.split("--run ")[1].split()[0] for line in lines("tim-finetune")} - {"runs/smoke"}
     seeds = range(1, 1 + int(sbatch(SCRIPTS[-1])["array"].removeprefix("1-")))
     trained = {run.replace("$SLURM_ARRAY_TASK_ID", str(seed)) for run in runs for seed in seeds}
-    [compare] = lines("python -m eval compare")
+    [compare] = lines("tim-eval compare")
     assert set(re.findall(r"runs/\w+", compare)) == trained
-    [scored] = lines("python -m eval zero-shot")
+    [scored] = lines("tim-eval zero-shot")
     assert re.findall(r"--out (\S+)", scored) == re.findall(r"map=(\S+)", compare)
     (tmp_path / "study.yaml").write_text(FILES["# study"])
     study = Study.load(tmp_path / "study.yaml")
@@ -155,39 +155,39 @@ def run(line: str, *more: str) -> int:
     """Runs a command of the page in this process, without GPU and weights; returns its exit status."""
     for said, cheap in CHEAP.items():
         line = line.replace(said, cheap)
-    module, *words = shlex.split(line.partition(" -m ")[2])
+    module, *words = module_and_arguments(line)
     return Stage("", module, (*words, *more)).run()
 
 
 def test_the_layout_file_finds_the_chips_and_the_audit_passes(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    [folders, mine] = lines("python -m augment_store layouts check")
+    [folders, mine] = lines("tim-store layouts check")
     assert run(folders) == 2  # no shipped layout finds these chips
     assert "data/mine" in capsys.readouterr().err
     assert run(mine) == 0
     told = capsys.readouterr().out
     assert "scenes   3; chip alba_1 is from alba\n" in told
     assert told.endswith("data/mine: no problem with layout mine_layout.yaml\n")
-    [audit] = lines("python -m generate audit")
+    [audit] = lines("tim-generate audit")
     assert run(audit) == 0
 
 
 def test_maps_are_generated_looked_at_scored_and_joined(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     tiny = ("--generator", "terramind_v1_tiny")
-    plan, few = (line for line in lines("python -m generate") if "--store" in line)
+    plan, few = (line for line in lines("tim-generate") if "--store" in line)
     assert run(plan, *tiny) == 0
     assert not (place / "stores").exists()
     assert run(few, *tiny) == 0
     assert AugmentStore.open("stores/try").chip_ids == SPLITS["val"]
-    [inspect] = lines("python -m augment_store inspect")
+    [inspect] = lines("tim-store inspect")
     assert run(inspect) == 0
     assert (place / "try.html").stat().st_size > 10_000
     assert run(plan.removesuffix(" --dry-run"), *tiny) == 0
-    [verify], [scored] = lines("python -m augment_store verify"), lines("python -m eval zero-shot")
+    [verify], [scored] = lines("tim-store verify"), lines("tim-eval zero-shot")
     assert (run(verify), run(scored)) == (0, 0)
     assert "stores/mine_lulc: sound, 6 chips" in capsys.readouterr().out
-    [smoke] = [line for line in lines("python -m finetune") if line.endswith("--smoke")]
+    [smoke] = [line for line in lines("tim-finetune") if line.endswith("--smoke")]
     shrunk = {"backbone": "terramind_v1_tiny", "decoder_channels": "[16,8,8,8]"}
     words = [word for key, value in shrunk.items() for word in (f"--model.init_args.model_args.{key}", value)]
     assert run(smoke, *words, "--trainer.accelerator", "cpu", "--data.init_args.num_workers", "0") == 0
@@ -195,7 +195,7 @@ def test_maps_are_generated_looked_at_scored_and_joined(place, monkeypatch, caps
 
 def test_the_study_can_be_planned(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    plan, whole = lines("python -m eval study")
+    plan, whole = lines("tim-eval study")
     assert plan == f"{whole} --dry-run"
     assert run(plan) == 0
     told = capsys.readouterr().out.splitlines()

@@ -40,7 +40,6 @@ def test_every_package_is_in_the_tree():
 
 def test_every_command_is_a_package_that_can_be_run():
     modules = set(re.findall(r"python3? -m ([a-z_.]+)", README)) - {"pytest", "venv"}
-    assert {"generate", "augment_store", "finetune", "eval", "demo"} <= modules
     for module in modules:
         path = ROOT.joinpath(*module.split("."))
         assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module

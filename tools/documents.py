@@ -6,6 +6,7 @@ import argparse
 import ast
 import os
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,21 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
             command.load().add_arguments(parser)
             parsers[f"{package} {name}"] = parser
     return parsers
+
+
+def module_and_arguments(line: str) -> list[str]:
+    """Return the module that a command line runs and its arguments; nothing where it runs none of Python's.
+
+    ``tim-store info maps`` and ``srun python -m augment_store info maps`` both give augment_store, info, maps.
+    """
+    words = shlex.split(line, comments=True)
+    modules = {script: module for module, script in SCRIPTS.items()}
+    for position, word in enumerate(words):
+        # a script may lie in a folder: .venv/bin/tim-demo
+        module = modules.get(word.rpartition("/")[2])
+        if word == "-m" or module is not None:
+            return [*([] if module is None else [module]), *words[position + 1 :]]
+    return []
 
 
 def command_reference() -> str:
