@@ -80,7 +80,7 @@ def _extent(inspector: StoreInspector) -> str:
 
 def _shares_table(kind: GeneratedMap, groups: Sequence[Group]) -> Table:
     table = _plain_table("share of pixels")
-    table.add_column(kind.counted if kind.continuous else "class")
+    table.add_column(kind.quantity if kind.continuous else "class")
     for group in groups:
         table.add_column(_group_heading(group), justify="right")
     table.add_column("", width=_BAR)
@@ -103,7 +103,7 @@ def _measures_table(groups: Sequence[Group], kind: GeneratedMap) -> Table:
         if any(np.isfinite(group.measures[key]) for group in groups):
             table.add_row(name, *(_format_measure(group.measures[key]) for group in groups))
     if any(np.isfinite(group.mean_value) for group in groups):
-        table.add_row(f"mean {kind.counted}", *(_format_measure(group.mean_value) for group in groups))
+        table.add_row(f"mean {kind.quantity}", *(_format_measure(group.mean_value) for group in groups))
     return table
 
 

@@ -52,7 +52,7 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
 
 
 def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:
-    """Stop where chips do not belong to a store.
+    """Make sure that chips belong to a store.
 
     Args:
         store: The store.

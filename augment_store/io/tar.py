@@ -109,7 +109,7 @@ def _tar_members(archive: Path) -> Mapping[str, ByteRange]:
     """
     try:
         status = archive.stat()
-        return _listed(archive, status.st_mtime_ns, status.st_size)
+        return _list_members(archive, status.st_mtime_ns, status.st_size)
     except (OSError, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise ChipSetError(
             f"{archive}: not a whole, uncompressed tar archive ({single_line(error)}); download it again, or "
@@ -118,7 +118,7 @@ def _tar_members(archive: Path) -> Mapping[str, ByteRange]:
 
 
 @functools.cache
-def _listed(archive: Path, changed: int, size: int) -> Mapping[str, ByteRange]:
+def _list_members(archive: Path, changed: int, size: int) -> Mapping[str, ByteRange]:
     """Do as `_members`, for an archive as it last changed: listing 10,000 files takes a third of a second."""
     found: dict[str, ByteRange] = {}
     # "r:" refuses compressed archives, in which no file lies as it is

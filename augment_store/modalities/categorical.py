@@ -41,12 +41,12 @@ class CategoricalMap(GeneratedMap):
 
     @property
     def diffusion_steps(self) -> int | None:
-        """None: logits come from a plain decoder."""
+        """Return None: logits come from a plain decoder."""
         return None
 
     @property
     def drawn_by_legend(self) -> bool:
-        """Always."""
+        """Return true: classes have no other picture."""
         return True
 
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
@@ -119,7 +119,7 @@ class CategoricalMap(GeneratedMap):
         return agreed
 
     def mean(self, values: NDArray[Any]) -> float:
-        """NaN: classes have no mean."""
+        """Return NaN: classes have no mean."""
         return np.nan
 
     def picture(self, values: NDArray[Any]) -> Picture:

@@ -21,7 +21,7 @@ VALUE_FILL: Final = -32768
 BAND_DIMS: Final = (*PIXEL_DIMS[:3], "band", *PIXEL_DIMS[3:])
 
 Ramp = tuple[tuple[float, tuple[int, int, int]], ...]
-"""Values of the shown band and their colours, ascending; colours between them are mixed."""
+"""Values of the shown band and their colors, ascending; colors between them are mixed."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class ContinuousMap(GeneratedMap):
         tolerance: Two values agree if they differ by no more than this, in every band.
         shown: The band that is counted in bins and averaged.
         bins: Lowest and highest value of the bins and their number; values beyond are in the first or the last.
-        ramp: Colours of the bins.
+        ramp: Colors of the bins.
         source: Input modality that shows what the map should be.
         derive: Values ``[time, band, y, x]`` from the source's, where they are not the source's own.
-        draw: Draws values ``[band, y, x]``, in their unit, as a picture; None to use the colours of the bins.
+        draw: Draws values ``[band, y, x]``, in their unit, as a picture; None to use the colors of the bins.
         steps: Rounds of the diffusion decoder by default.
     """
 
@@ -59,23 +59,23 @@ class ContinuousMap(GeneratedMap):
     encoding: ClassVar[str] = "value"
 
     @property
-    def counted(self) -> str:
+    def quantity(self) -> str:
         """Name the band shown, with its unit."""
         return self.shown if self.units == "1" else f"{self.shown} ({self.modality.unit})"
 
     @property
     def diffusion_steps(self) -> int | None:
-        """As in the published notebooks."""
+        """Return the rounds of TerraMind's published notebooks."""
         return self.steps
 
     @property
     def drawn_by_legend(self) -> bool:
-        """True if it has no picture of its own."""
+        """Say whether it has no picture of its own."""
         return self.draw is None
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Smallest and largest stored value."""
+        """Return the smallest and largest stored value."""
         low, high = (round(value / self.scale) for value in self.modality.valid_range)
         return low, high
 
@@ -111,7 +111,7 @@ class ContinuousMap(GeneratedMap):
         return (main,)
 
     def store(self, values: NDArray[np.floating]) -> NDArray[np.int16]:
-        """Values in their unit as they are stored; NaN becomes the fill value."""
+        """Return values given in their unit as they are stored; NaN becomes the fill value."""
         steps = np.round(np.clip(values, *self.modality.valid_range) / self.scale)
         # NaN passes clip and round; cast to int16, it would be an arbitrary number
         return np.where(np.isnan(values), VALUE_FILL, steps).astype(np.int16)
@@ -127,14 +127,14 @@ class ContinuousMap(GeneratedMap):
 
     @cached_property
     def legend(self) -> tuple[LegendClass, ...]:
-        """Bins of the shown band."""
+        """Return the bins of the shown band."""
         low, high, count = self.bins
         edges = np.linspace(low, high, count + 1)
         middles = (edges[:-1] + edges[1:]) / 2
         stops = [stop for stop, _ in self.ramp]
         # [stop, 3] → [3, stop]: `interp` takes one channel at a time
-        channels = np.array([colour for _, colour in self.ramp], dtype=float).T
-        colours = np.stack([np.interp(middles, stops, channel) for channel in channels], axis=1)
+        channels = np.array([color for _, color in self.ramp], dtype=float).T
+        colors = np.stack([np.interp(middles, stops, channel) for channel in channels], axis=1)
         digits = 0 if np.array_equal(edges, edges.round()) else 1
         unit = "" if self.units == "1" else f" {self.modality.unit}"
         return tuple(
@@ -143,11 +143,11 @@ class ContinuousMap(GeneratedMap):
                 f"{edges[code]:.{digits}f} to {edges[code + 1]:.{digits}f}{unit}",
                 (int(red), int(green), int(blue)),
             )
-            for code, (red, green, blue) in enumerate(colours.round().astype(int))
+            for code, (red, green, blue) in enumerate(colors.round().astype(int))
         )
 
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Bin of the shown band."""
+        """Return the bin of the shown band."""
         stored, (low, high, count) = self._shown(values), self.bins
         # a value on an edge belongs to the bin above it, whatever its decimal fraction is in binary
         bins = np.floor((stored * self.scale - low) * count / (high - low) + 1e-9).clip(0, count - 1)
@@ -166,18 +166,18 @@ class ContinuousMap(GeneratedMap):
         return close
 
     def mean(self, values: NDArray[Any]) -> float:
-        """Mean of the shown band."""
+        """Return the mean of the shown band."""
         stored = self._shown(values)
         there = stored[stored != VALUE_FILL]
         return float(there.mean() * self.scale) if there.size else np.nan
 
     def picture(self, values: NDArray[Any]) -> Picture:
-        """Drawn like inputs of its kind, or in the colours of the bins."""
+        """Draw it like inputs of its kind, or in the colors of the bins."""
         # [y, x] → [1, y, x], as `draw` takes bands
         return self.picture_of(self.load(values if self.banded else values[None]))
 
     def picture_of(self, values: NDArray[np.floating]) -> Picture:
-        """Values ``[band, y, x]`` in their unit as colours."""
+        """Draw values ``[band, y, x]`` given in their unit."""
         if self.draw is not None:
             return self.draw(values)
         stored = self.store(values)

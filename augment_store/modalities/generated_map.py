@@ -39,7 +39,7 @@ class GeneratedMap(ABC):
         return self.modality.name.lower()
 
     @property
-    def counted(self) -> str:
+    def quantity(self) -> str:
         """Describe what `codes` and `mean` count."""
         return self.name
 
@@ -60,27 +60,27 @@ class GeneratedMap(ABC):
 
     @abstractmethod
     def arrays(self, *, probabilities: bool) -> tuple[MapArray, ...]:
-        """Arrays it has beside the tokens, the main one first."""
+        """Return the arrays it has beside the tokens, the main one first."""
 
     def all_arrays(
         self, *, probabilities: bool, codebooks: int, windows: bool = False, tokens_only: bool = False
     ) -> tuple[MapArray, ...]:
-        """Every array of tokens or maps in its store."""
+        """Return every array of tokens or maps in its store."""
         tokens = token_arrays(self.name, codebooks, windows=windows)
         return tokens if tokens_only else (*tokens, *self.arrays(probabilities=probabilities))
 
     @abstractmethod
     def codes(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Position in `legend` of each pixel of stored values; `NO_CODE` where a value is missing."""
+        """Return the position in `legend` of each pixel of stored values; `NO_CODE` where a value is missing."""
 
     @abstractmethod
     def same(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
-        """At which pixels two arrays of stored values agree; never where either has no value."""
+        """Return at which pixels two arrays of stored values agree; never where either has no value."""
 
     @abstractmethod
     def mean(self, values: NDArray[Any]) -> float:
-        """Mean of stored values in their unit; NaN if there are none, or if they are classes."""
+        """Return the mean of stored values in their unit; NaN if there are none, or if they are classes."""
 
     @abstractmethod
     def picture(self, values: NDArray[Any]) -> Picture:
-        """One map of stored values as colours."""
+        """Draw one map of stored values."""

@@ -101,7 +101,7 @@ class MapArray:
 
 
 def by_pixel(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Values of tokens ``[..., ty, tx]`` at each pixel ``[..., y, x]`` of a chip of `shape`, its height and width."""
+    """Spread values of tokens ``[..., ty, tx]`` over the pixels ``[..., y, x]`` of a chip of that `shape`."""
     height, width = shape
     # cut, as the last patch may reach beyond the chip
     return values.repeat(PATCH_SIZE, axis=-1).repeat(PATCH_SIZE, axis=-2)[..., :height, :width]

@@ -33,7 +33,7 @@ _REFLECTANCE: Final[Ramp] = ((0.0, (24, 26, 36)), (6000.0, (250, 240, 214)))
 
 
 def _radar(modality: Modality) -> ContinuousMap:
-    """Backscatter in steps of 0.01 dB: −60 to 35 dB are −6000 to 3500."""
+    """Describe backscatter, kept in steps of 0.01 dB: −60 to 35 dB are −6000 to 3500."""
     return ContinuousMap(
         modality=modality,
         scale=0.01,

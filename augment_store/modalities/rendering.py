@@ -1,4 +1,4 @@
-"""Values as pictures: natural colours, radar, relief, and the colours of a legend."""
+"""Values as pictures: natural colors, radar, relief, and the colors of a legend."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _GENTLE_STEP: Final = 0.5
 
 
 def palette(classes: Sequence[LegendClass]) -> NDArray[np.uint8]:
-    """Colours ``[256, 3]`` of the codes of a legend; grey for codes that are in none."""
-    colours = np.full((NO_CODE + 1, 3), 128, dtype=np.uint8)
+    """Return the colors ``[256, 3]`` of the codes of a legend; grey for codes that are in none."""
+    colors = np.full((NO_CODE + 1, 3), 128, dtype=np.uint8)
     for entry in classes:
-        colours[entry.value] = entry.rgb
-    return colours
+        colors[entry.value] = entry.rgb
+    return colors
 
 
 def draw_rgb(bands: NDArray[np.floating]) -> Picture:
-    """Natural colours of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range without clouds."""
+    """Draw natural colors of Sentinel-2 bands ``[C, y, x]``, stretched over the chip's own range without clouds."""
     chosen = bands[list(_RGB)]
     # [3, y, x] → [3, n]
     clear = chosen[:, ~(chosen >= _CLOUD).all(axis=0)]
@@ -48,14 +48,14 @@ def draw_rgb(bands: NDArray[np.floating]) -> Picture:
 
 
 def draw_radar(bands: NDArray[np.floating]) -> Picture:
-    """VV as red and blue, VH as green, of the two S1 bands ``[2, y, x]`` in dB, stretched."""
+    """Draw VV as red and blue, and VH as green, of the two S1 bands ``[2, y, x]`` in dB, stretched."""
     # each by itself: VH is some 7 dB weaker (the means in `definitions`)
     vv, vh = (_stretch(band) for band in bands)
     return _picture(np.stack([vv, vh, vv]))
 
 
 def draw_hillshade(bands: NDArray[np.floating]) -> Picture:
-    """Hillshade of a DEM ``[1, y, x]`` in metres, lighter where higher."""
+    """Draw the hillshade of a DEM ``[1, y, x]`` in meters, lighter where higher."""
     # a gradient would spread NaN to the neighbors
     height = np.where(np.isfinite(bands[0]), bands[0], 0.0)
     # the rise from row to row, which run south, and from column to column
@@ -72,7 +72,7 @@ def draw_hillshade(bands: NDArray[np.floating]) -> Picture:
 
 
 def _stretch(values: NDArray[np.floating], over: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
-    """Values between the 2nd and 98th percentile of `over`, or their own, as 0..1; 0 where a value is missing.
+    """Stretch values between the 2nd and 98th percentile of `over`, or their own, to 0..1; 0 where one is missing.
 
     If all are equal, they become ½.
     """

@@ -31,7 +31,7 @@ def check_name(what: str, name: str) -> None:
 
 
 def check_names(what: str, names: Iterable[str]) -> None:
-    """`check_name` for many names at once; they are checked one by one only if something looks suspicious.
+    """Check many names at once as `check_name` does; they are checked one by one only if something looks suspicious.
 
     Raises:
         StoreError: If one is invalid.

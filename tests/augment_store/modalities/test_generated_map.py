@@ -115,7 +115,7 @@ def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_pa
     assert list(verify_store(store)) == []
     pictures = ["--png", str(tmp_path / "p.png"), "--html", str(tmp_path / "p.html")]
     assert main(["inspect", str(store.path), *pictures]) == 0
-    assert f"mean {kind.counted.split(' ')[0]}" in capsys.readouterr().out
+    assert f"mean {kind.quantity.split(' ')[0]}" in capsys.readouterr().out
     for form in ("geotiff", "cog", "zarr"):
         assert main(["export", str(store.path), "--format", form, "--out", str(tmp_path / form)]) == 0
     import rasterio
