@@ -16,6 +16,7 @@ SCRIPTS: Final = {
     "eval": "tim-eval",
     "finetune": "tim-finetune",
     "generate": "tim-generate",
+    "predict": "tim-predict",
 }
 """Console script of each package; unlike ``python -m``, a module in the working folder cannot stand in for it."""
 
