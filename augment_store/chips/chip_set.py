@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference, is_known, read_georeference
-from augment_store.chips.labels import LabelRaster, read_labels
+from augment_store.chips.labels import LabelRaster, read_labels, translate_labels
 from augment_store.chips.layouts import (
     SPLITS,
     Layout,
@@ -32,7 +33,8 @@ from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.io.files import printable
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.io.tar import is_archived
-from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES
+from augment_store.modalities.definitions import INPUT_MODALITIES
+from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.values import missing
 from augment_store.utils.text import format_size, pluralize
 
@@ -355,8 +357,19 @@ class ChipSet:
                 f"chip {chip_id}: layout {self.layout.name!r} has no masks; name them in a layout file (--layout)"
             )
         found = read_labels(path, self.layout.mask_band)
-        found.labels[np.isin(found.labels, self.layout.ignored_labels)] = IGNORED_LABEL
-        return found
+        return translate_labels(found, path, self._codes, self.layout.ignored_labels)
+
+    @cached_property
+    def _codes(self) -> Mapping[int, int]:
+        """Label of each code in the masks; empty where they have labels."""
+        legend = self.layout.legend
+        return self.layout.labels or (LegendTable.load(Path(legend)).codes if legend else {})
+
+    def with_legend(self, table: LegendTable | None) -> Self:
+        """Return this chip set with the codes of a legend table, unless the layout says which labels masks have."""
+        if table is None or self._codes or not table.codes:
+            return self
+        return type(self)(self.root, dataclasses.replace(self.layout, labels=table.codes), self.ids)
 
     def georeference(self, chip_id: str) -> Georeference:
         """Return where a chip lies, by the first of its files that says so; unknown if none does."""

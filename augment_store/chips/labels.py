@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +84,41 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
     if told:
         notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
     return LabelRaster(_whole(plane, ignored, where), tuple(notes), float(ignored.mean()), text)
+
+
+def translate_labels(
+    found: LabelRaster, where: object, codes: Mapping[int, int], ignored: Sequence[int]
+) -> LabelRaster:
+    """Return a mask's labels by its codes.
+
+    Args:
+        found: The mask as read.
+        where: Its name, for messages.
+        codes: Label of each code; empty where masks have labels.
+        ignored: Codes, or labels, to ignore.
+
+    Raises:
+        ChipDataError: If it has a code without a label.
+    """
+    if not codes and not ignored:
+        return found
+    present = np.unique(found.labels).tolist()
+    skipped = [code for code in present if code in ignored]
+    notes = (*found.notes, *(f"label {code} is ignored (ignored_labels)" for code in skipped))
+    # without a table, codes are labels already
+    known = codes or {code: code for code in present}
+    table = {
+        code: IGNORED_LABEL if code in (IGNORED_LABEL, *ignored) else known.get(code) for code in present
+    }
+    unknown = [str(code) for code, label in table.items() if label is None]
+    if unknown:
+        raise ChipDataError(
+            f"{where}: codes {join_first(unknown, 8)} have no label; the layout or legend has labels for "
+            f"{join_first(map(str, codes), 8)}; add them to labels or ignored_labels of a layout file (--layout)"
+        )
+    # each pixel's position in `present`, which is sorted
+    labels = np.array([table[code] for code in present])[np.searchsorted(present, found.labels)]
+    return dataclasses.replace(found, labels=labels.astype(np.int64), notes=notes)
 
 
 def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> NDArray[np.int64]:

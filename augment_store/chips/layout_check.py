@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,11 +16,16 @@ from augment_store.chips.georeference import difference
 from augment_store.chips.layouts import SPLITS, read_split
 from augment_store.chips.shared_ground import find_shared, is_comparable
 from augment_store.errors import AugmentStoreError
-from augment_store.modalities.definitions import PATCH_SIZE
+from augment_store.modalities.definitions import IGNORED_LABEL, PATCH_SIZE
+from augment_store.modalities.legend_table import LegendTable, legend_of_codes
 from augment_store.utils.text import format_size, join_first, pluralize
 
 READ_CHIPS: Final = 5
 """Chips that are read, evenly spread over the sorted ids."""
+
+
+_NO_DATA: Final = 255
+"""Label that masks of whole bytes often have where they have none."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,30 @@ def _check_mask_content(chips: ChipSet, ids: Iterable[str]) -> Iterator[CheckRes
         counts.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
     yield from (CheckResult("declared", f"MASK: {note}") for note in notes)
     if counts:
-        shares = (f"{label} {counts[label] / counts.total():.1%}" for label in sorted(counts))
-        yield CheckResult("labels", f"{', '.join(shares)} (−1 is ignored)")
+        yield from _describe_labels(chips, counts)
+
+
+def _describe_labels(chips: ChipSet, counts: Counter[int]) -> Iterator[CheckResult]:
+    """Say which labels masks have and how often, and which key is for those that are no classes."""
+    legend = chips.layout.legend
+    names = {entry.value: entry.name for entry in LegendTable.load(Path(legend)).classes} if legend else {}
+    names[IGNORED_LABEL] = "ignored"
+    total = counts.total()
+    named = {label: f"{label} {names[label]}" if label in names else str(label) for label in sorted(counts)}
+    shares = (f"{name} {counts[label] / total:.1%}" for label, name in named.items())
+    yield CheckResult("labels", ", ".join(shares))
+    found = counts.keys() - {IGNORED_LABEL}
+    # labels in a row may be anybody's
+    own = legend or chips.layout.labels or len(found) > max(found, default=0) - min(found, default=0)
+    table = None if own else legend_of_codes(found)
+    if table is not None:
+        text = f"these are codes of {table.name}; in a layout file, legend: {table.name} makes labels of them"
+        yield CheckResult("labels", f"{text}, or labels: {{{min(found)}: 0, …}} does")
+    elif _NO_DATA in found:
+        text = (
+            f"{_NO_DATA} often marks pixels without a label; in a layout file, ignored_labels: [{_NO_DATA}]"
+        )
+        yield CheckResult("labels", f"{text} leaves them out")
 
 
 def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from augment_store.io.files import read_text
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.io.tar import SUFFIX as ARCHIVE
 from augment_store.io.tar import ArchivedPath, archived, is_archived
-from augment_store.modalities.definitions import INPUT_MODALITIES, REFERENCE_MODALITIES
+from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, REFERENCE_MODALITIES
 from augment_store.utils.identifiers import check_name
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
@@ -127,8 +127,10 @@ class Layout:
             class; None where masks have one band.
         s1_unit: Unit of radar on disk.
         s2_offset: Subtracted from Sentinel-2's values.
-        ignored_labels: Mask labels to ignore, besides −1.
-        legend: Legend table of the masks' classes, one that ships; None if masks may have any classes.
+        ignored_labels: Labels or codes in masks to ignore, besides −1.
+        labels: Label of each code in the masks, where these are not labels from 0; others are refused.
+        legend: Legend table of the masks' classes, one that ships; None if masks may have any classes. One with codes
+            makes labels of them, unless `labels` does.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -147,6 +149,7 @@ class Layout:
     s1_unit: Literal["dB", "linear", "amplitude"] = "dB"
     s2_offset: float = 0.0
     ignored_labels: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()
+    labels: Mapping[int, Annotated[int, Field(ge=IGNORED_LABEL)]] = field(default_factory=dict)
     legend: str | None = None
 
     def __post_init__(self) -> None:

@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         check_outside(out, store.path)
     chips = None if args.chips is None else open_matching_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
+    chips = None if chips is None else chips.with_legend(table)
     check_not_empty(store, Progress.read(store))
     _check_timestep(store, args.timestep)
     against = (

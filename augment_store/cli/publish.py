@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     store = AugmentStore.open(args.store)
     chips = None if args.chips is None else open_matching_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
+    chips = None if chips is None else chips.with_legend(table)
     # resolved, since "." and ".." name a folder but are no name for a data set
     publication = PublicationInfo(args.out.resolve().name, args.license, tuple(args.attribution))
     facts = publish_store(

@@ -112,6 +112,8 @@ class References:
 def masks_table(chips: ChipSet | None, legend: Path | None) -> LegendTable | None:
     """Load the table to the classes of a chip set's masks: the one given, else the one that its layout names.
 
+    Its codes, if it has any, are those of the masks: see `ChipSet.with_legend`.
+
     Args:
         chips: The chip set, if there is one.
         legend: File or name of a table.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -33,6 +33,7 @@ class _Class:
     value: int
     name: str
     rgb: tuple[int, int, int] | None = None
+    codes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class _File:
     mapping: Mapping[int, int]
     source: str = ""
     target: str = ""
+    no_data: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class LegendTable:
         name: What users call the table.
         classes: The reference's classes, by label value.
         mapping: Label of each LULC value; values not listed have no counterpart.
+        codes: Label of each code that masks of a published map have in place of labels, −1 of codes without data;
+            empty where masks have labels.
     """
 
     name: str
     classes: tuple[LegendClass, ...]
     mapping: Mapping[int, int]
+    codes: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
@@ -104,7 +109,8 @@ class LegendTable:
             raise ChipSetError(
                 f"maps {mapping}; expected values in {sorted(values)}, labels in {sorted(labels)}"
             )
-        return cls(given.name, classes, mapping)
+        codes = {code: c.value for c in given.classes for code in c.codes}
+        return cls(given.name, classes, mapping, codes | dict.fromkeys(given.no_data, IGNORED_LABEL))
 
     def apply(self, lulc: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Labels of a LULC map of any shape; −1 where a value has no counterpart."""
@@ -119,6 +125,12 @@ class LegendTable:
 def shipped_legends() -> tuple[Path, ...]:
     """Return the names of the legend tables that ship with the package, as `LegendTable.load` takes them."""
     return tuple(Path(path.stem) for path in sorted(SHIPPED.glob("*.yaml")))
+
+
+def legend_of_codes(codes: Collection[int]) -> LegendTable | None:
+    """Return the shipped legend table of a published map whose codes these are; None if none or several have them."""
+    tables = [table for table in map(LegendTable.load, shipped_legends()) if set(codes) <= table.codes.keys()]
+    return tables[0] if len(tables) == 1 else None
 
 
 def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:

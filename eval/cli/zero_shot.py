@@ -9,9 +9,10 @@ from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.parser import add_layout_argument, add_legend_argument
+from augment_store.inspect.references import masks_table
 from augment_store.io.remote import as_path
-from augment_store.modalities.legend_table import LegendTable
 from augment_store.store.writer import AugmentStore
+from eval.errors import ScoreError
 from eval.score.calibration import describe
 from eval.score.zero_shot import score_store
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chip set it was generated from, with a test split",
     )
     add_layout_argument(parser)
-    add_legend_argument(parser, "nyc")
+    add_legend_argument(parser, "the layout's, if it names one")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder to make; give it to compare --control"
     )
@@ -44,8 +45,12 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If the store, the chips or the table cannot be used.
     """
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
-    table = LegendTable.load(args.legend)
-    made, calibration = score_store(store, chips, table, args.out, args.layout)
+    table = masks_table(chips, args.legend)
+    if table is None:
+        raise ScoreError(
+            f"layout {chips.layout.name!r} does not say which classes the masks have; give their legend with --legend"
+        )
+    made, calibration = score_store(store, chips.with_legend(table), table, args.out, args.layout)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
     sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
     return 0

@@ -318,7 +318,7 @@ def test_masks_hold_whole_labels_and_what_they_declare_is_ignored(tmp_path, caps
     assert main(["layouts", "check", "folders", "--chips", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "MASK: 0.10% of the pixels are ignored (−1): the file declares 255 as no data" in told
-    assert "labels   -1 0.2%, 0 99.6%, 1 0.1%, 2 0.1%" in told
+    assert "labels   -1 ignored 0.2%, 0 99.6%, 1 0.1%, 2 0.1%" in told
     labels[0, 1, 0] = 0.5
     write(tmp_path / "MASK" / "a.tif", labels)
     with pytest.raises(ChipDataError, match=r"no whole label \(0.5\).*nearest"):

@@ -110,6 +110,68 @@ def test_labels_of_a_mask_that_do_not_count(tmp_path):
     assert chips.mask("a")[0, :4].tolist() == [-1, -1, 1, 0]
 
 
+CODES = [10, 10, 80, 95, 0, 255]
+"""In the first pixels of a mask that is 10 elsewhere: WorldCover's trees, water, mangroves, no data; and a stranger."""
+
+
+def coded(tmp_path, keys):
+    """A layout file with further keys, and a chip whose mask has codes."""
+    root = write_folder_chips(tmp_path / "chips", ["a"], size=16)
+    mask = np.full((1, 16, 16), 10, np.uint8)
+    mask[0, 0, : len(CODES)] = CODES
+    write_tif(root / "MASK" / "a.tif", mask)
+    text = f"name: mine\nimages: {{DEM: {{files: 'DEM/{{id}}.tif'}}}}\nmask: 'MASK/{{id}}.tif'\n{keys}\n"
+    return root, layout_file(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels"),
+    [
+        ("labels: {10: 0, 80: 1, 95: 0}\nignored_labels: [0, 255]", [0, 0, 1, 0, -1, -1]),
+        ("labels: {10: 2, 80: 1, 95: 0, 0: -1, 255: -1}", [2, 2, 1, 0, -1, -1]),
+        ("legend: worldcover\nignored_labels: [255]", [0, 0, 7, 9, -1, -1]),
+        # own labels go before the legend's, which then names them
+        ("legend: flood\nlabels: {10: 0, 80: 1, 95: 1}\nignored_labels: [0, 255]", [0, 0, 1, 1, -1, -1]),
+    ],
+)
+def test_codes_of_masks_become_labels(tmp_path, keys, labels):
+    root, layout = coded(tmp_path, keys)
+    assert ChipSet.open(root, str(layout)).mask("a")[0, : len(CODES)].tolist() == labels
+
+
+def test_a_code_without_a_label_is_named_with_the_remedy(tmp_path):
+    root, layout = coded(tmp_path, "legend: worldcover")
+    with pytest.raises(ChipDataError, match=r"a\.tif: codes 255 have no label; .*labels or ignored_labels"):
+        ChipSet.open(root, str(layout)).mask("a")
+
+
+@pytest.mark.parametrize(
+    ("keys", "lines"),
+    [  # of 256 pixels: one each of 80, 95, 0 and 255
+        ("", ["0 0.4%, 10 98.4%, 80 0.4%, 95 0.4%, 255 0.4%", "255 often marks pixels without a label"]),
+        (
+            "ignored_labels: [255]",
+            [
+                "-1 ignored 0.4%, 0 0.4%, 10 98.4%, 80 0.4%, 95 0.4%",
+                "these are codes of worldcover; in a layout file",
+            ],
+        ),
+        (
+            "legend: worldcover\nignored_labels: [255]",
+            ["-1 ignored 0.8%, 0 tree cover 98.4%, 7 permanent water bodies 0.4%, 9 mangroves 0.4%"],
+        ),
+    ],
+)
+def test_check_names_labels_their_shares_and_the_keys_for_them(tmp_path, capsys, keys, lines):
+    root, layout = coded(tmp_path, keys)
+    assert main(["layouts", "check", str(layout), "--chips", str(root)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    found = [line.removeprefix("labels").strip() for line in told if line.startswith("labels")]
+    assert len(found) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+    assert any("label 255 is ignored (ignored_labels)" in line for line in told) == ("[255]" in keys)
+
+
 def test_tiff_is_read_like_tif(tmp_path):
     root = write_folder_chips(tmp_path, ["a", "b"])
     for path in [*root.glob("*/b.tif")]:

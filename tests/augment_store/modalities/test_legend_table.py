@@ -10,7 +10,7 @@ import pytest
 
 from augment_store.errors import ChipSetError
 from augment_store.modalities.definitions import LULC_LEGEND
-from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.legend_table import LegendTable, legend_of_codes
 
 
 def test_shipped_table_maps_every_class_as_agreed():
@@ -24,6 +24,34 @@ def test_a_table_that_ships_is_found_by_its_name():
     table = LegendTable.load(Path("flood"))
     assert [entry.name for entry in table.classes] == ["other", "water"]
     assert table.apply(np.arange(10, dtype=np.uint8)).tolist() == [-1, 1, 0, 1, 0, 0, 0, 0, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "codes"),
+    [  # some codes of each published map and their labels; −1 is no data
+        ("worldcover", 11, {0: -1, 10: 0, 80: 7, 95: 9, 100: 10}),
+        ("dynamic_world", 9, {0: 0, 4: 4, 8: 8}),
+        ("esri", 8, {0: -1, 1: 0, 4: 2, 10: -1, 11: 7}),
+        ("nlcd", 20, {0: -1, 11: 0, 43: 9, 95: 19}),
+        ("corine", 44, {111: 0, 1: 0, 211: 11, 12: 11, 523: 43, 44: 43, 48: -1}),
+    ],
+)
+def test_tables_of_published_maps_know_their_codes(name, classes, codes):
+    table = LegendTable.load(Path(name))
+    assert [entry.value for entry in table.classes] == list(range(classes))
+    assert codes.items() <= table.codes.items()
+    # every class but clouds, and no data, has a counterpart
+    assert sorted(table.mapping) == [1, 2, 3, 4, 5, 6, 7, 9]
+    names = [entry.name for entry in table.classes]
+    assert names[table.mapping[1]].split()[-1] in {"water", "bodies"}
+
+
+def test_codes_tell_their_table():
+    assert legend_of_codes([10, 30, 100]).name == "worldcover"
+    assert legend_of_codes([11, 21, 41, 82]).name == "nlcd"
+    assert legend_of_codes([311, 312, 512]).name == "corine"
+    assert legend_of_codes([1, 2]) is None
+    assert legend_of_codes([10, 77]) is None
 
 
 def test_own_table_is_read(tmp_path):
