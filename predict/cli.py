@@ -82,7 +82,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "second in one, or the modality named once for each date, in order",
     )
     parser.add_argument("--chips", metavar="DIR", help="a chip set to map chip by chip, in place of a scene")
-    add_layout_argument(parser)
+    add_layout_argument(parser, "detected from the files; for a scene TerraMind's bands")
     parser.add_argument(
         "--out",
         required=True,

@@ -58,6 +58,8 @@ def write_cog_of_strips(
     """
     # the COG driver only copies a finished raster
     plain = scratch / "plain.tif"
+    # GDAL trips over what a kill or a full disk left of its own files
+    plain.unlink(missing_ok=True)
     with atomic_path(path) as draft:
         try:
             with rasterio.open(plain, "w", **_profile(layer, shape, place)) as target:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips.layouts import find_layout
+from augment_store.chips.layouts import find_layout, load_layout
 from augment_store.io.files import OUTPUT_LOCALLY, check_local
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE
@@ -31,7 +31,7 @@ class PredictOptions:
         out: GeoTIFF to write, or with `chips` the folder for one a chip.
         scene: Rasters by modality, each a path, a URL, or a list of one for each date.
         chips: Chip set to map chip by chip, in place of a scene.
-        layout: Layout of these chips; None to detect it.
+        layout: Layout of these chips, None to detect it; for a scene, which bands its files have.
         layers: What is written, see `LAYERS`; the map of classes is `out`, others have their name at its end.
         samples: Samples of the generated map that are predicted from, the probabilities averaged.
         store: Where the store that the runs were trained with is now; None for where they read it.
@@ -89,7 +89,9 @@ class PredictOptions:
         self._check_values()
         if self.chips is not None:
             find_layout(as_path(self.chips), self.layout)
-        elif Path(self.out).suffix.lower() not in {".tif", ".tiff"}:
+        elif self.layout is not None:
+            load_layout(self.layout)
+        if self.chips is None and Path(self.out).suffix.lower() not in {".tif", ".tiff"}:
             raise ConfigError(f"--out {self.out}: expected a GeoTIFF, such as map.tif")
 
     def _check_values(self) -> None:

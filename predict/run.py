@@ -93,7 +93,7 @@ def run_prediction(options: PredictOptions) -> list[Path]:
     if options.chips is not None:
         return _map_chips(mapper, ChipSet.open(as_path(options.chips), options.layout))
     out = options.path(options.layers[0])
-    with open_scene(options.files, ensemble.modalities, ensemble.dates) as scene:
+    with open_scene(options.files, ensemble.modalities, ensemble.dates, options.layout) as scene:
         windows = mapper.windows(scene)
         # read once for the error that it may give, which the audit would wrap
         windows.read(windows.ids[0], ensemble.modalities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from rasterio.windows import Window
 
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.georeference import Georeference
-from augment_store.chips.layouts import Layout, shipped_layout
+from augment_store.chips.layouts import Layout, load_layout
 from augment_store.chips.raster_grid import check_grid, open_raster, read_window
 from augment_store.chips.rasters import ModalityRaster, pick_bands
 from augment_store.errors import ChipDataError, ChipSetError
@@ -66,11 +67,13 @@ class RasterScene:
         name: Its name.
         sources: Open rasters of each modality: one with all dates, or one for each.
         dates: Dates that a temporal modality has.
+        layout: Layout that says which bands a file has, and in which order its dates come.
     """
 
     name: str
     sources: Mapping[str, Sequence[DatasetReader]]
     dates: int
+    layout: Layout
 
     @property
     def _first(self) -> DatasetReader:
@@ -114,9 +117,8 @@ class RasterScene:
         # several files are a date each; in one, the dates may lie among the bands
         series = self.dates if modality.temporal and len(self.sources[name]) == 1 else None
         self._check_bands(name, source)
-        return pick_bands(
-            read_window(source, window), source.name, modality, shipped_layout("folders"), None, series
-        )
+        image = self.layout.images.get(name)
+        return pick_bands(read_window(source, window), source.name, modality, self.layout, image, series)
 
     def _check_bands(self, name: str, source: DatasetReader) -> None:
         """Say of a series of another length that it is one, and not that it has wrong bands."""
@@ -139,7 +141,7 @@ class RasterScene:
 
 @contextmanager
 def open_scene(
-    files: Mapping[str, Sequence[str]], modalities: Sequence[str], dates: int
+    files: Mapping[str, Sequence[str]], modalities: Sequence[str], dates: int, layout: str | None = None
 ) -> Iterator[RasterScene]:
     """Open the rasters of a scene and make sure that they lie on one grid.
 
@@ -147,6 +149,7 @@ def open_scene(
         files: Paths or URLs by modality, one with all dates or one for each.
         modalities: Modalities that are needed; others are not opened.
         dates: Dates that each temporal modality must have.
+        layout: Layout whose bands the files have; None for TerraMind's, by their names or in their order.
 
     Raises:
         ChipSetError: If a modality is missing.
@@ -169,7 +172,10 @@ def open_scene(
         first = next(iter(sources.values()))[0]
         for source in (source for opened in sources.values() for source in opened):
             check_grid(source, first)
-        yield RasterScene(_name_of(modalities[0], files[modalities[0]][0]), sources, dates)
+        name = _name_of(modalities[0], files[modalities[0]][0])
+        # how many dates there are is the run's to say, and not the layout's
+        described = dataclasses.replace(load_layout(layout or "folders"), timesteps=None, evenly_spaced=None)
+        yield RasterScene(name, sources, dates, described)
 
 
 def _name_of(modality: str, file: str) -> str:
