@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import rasterio
 import torch
 
 from augment_store.chips.chip_set import ChipSet
@@ -37,6 +38,9 @@ from predict.voting import Voters
 
 GROUP: Final = 16
 """Windows that are generated and predicted before their rasters are let go of. Fixed, as batches are made of them."""
+
+CACHE_MEGABYTES: Final = 256
+"""Memory of GDAL for blocks of rasters that several windows read, whatever the machine has."""
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
 
@@ -93,7 +97,10 @@ def run_prediction(options: PredictOptions) -> list[Path]:
     if options.chips is not None:
         return _map_chips(mapper, ChipSet.open(as_path(options.chips), options.layout))
     out = options.path(options.layers[0])
-    with open_scene(options.files, ensemble.modalities, ensemble.dates, options.layout) as scene:
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE_MEGABYTES),
+        open_scene(options.files, ensemble.modalities, ensemble.dates, options.layout) as scene,
+    ):
         windows = mapper.windows(scene)
         # read once for the error that it may give, which the audit would wrap
         windows.read(windows.ids[0], ensemble.modalities)

@@ -37,8 +37,10 @@ class RollingRows:
     def take(self, rows: int) -> NDArray[Any]:
         """Return the first rows ``[…, rows, W]`` and move on by as many."""
         taken = self._values[..., :rows, :].copy()
-        self._values[..., :-rows, :] = self._values[..., rows:, :].copy()
-        self._values[..., -rows:, :] = self._fill
+        # [leading, h, W] one after another, so that moving takes the memory of one more alone
+        for values in self._values.reshape(-1, *self._values.shape[-2:]):
+            values[:-rows] = values[rows:].copy()
+            values[-rows:] = self._fill
         return taken
 
 
