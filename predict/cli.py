@@ -57,6 +57,8 @@ def _run(arguments: Sequence[str]) -> int:
             store=parsed.store,
             weights=parsed.weights or HUB,
             window=parsed.window,
+            bounds=None if parsed.bounds is None else tuple(parsed.bounds),
+            mask=parsed.mask,
             accept_audit=parsed.accept_audit,
             quiet=parsed.quiet,
         )
@@ -115,6 +117,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="PX",
         help="side of what the network sees at a time (default: the size of the training chips)",
+    )
+    parser.add_argument(
+        "--bounds",
+        nargs=4,
+        type=float,
+        metavar=("WEST", "SOUTH", "EAST", "NORTH"),
+        help="part of the scene to map, in its coordinate reference system (default: all)",
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="polygons around what to map (GeoJSON, GeoPackage …), or a raster on the scene's grid of 0 elsewhere",
     )
     parser.add_argument(
         "--accept-audit", action="store_true", help="go on despite what the input audit finds"

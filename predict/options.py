@@ -37,6 +37,8 @@ class PredictOptions:
         store: Where the store that the runs were trained with is now; None for where they read it.
         weights: ``hub``, or a folder with the generator's published files.
         window: Side in pixels of what the network sees at a time; None for the size of the training chips.
+        bounds: West, south, east and north of the part of the scene to map, in its reference system; None for all.
+        mask: Polygons around what is mapped (GeoJSON, GeoPackage …), or a raster on the scene's grid of 0 elsewhere.
         accept_audit: Go on despite what the input audit finds.
         quiet: Report no progress; results are still printed.
     """
@@ -51,6 +53,8 @@ class PredictOptions:
     store: str | Path | None = None
     weights: str = HUB
     window: int | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    mask: str | Path | None = None
     accept_audit: bool = False
     quiet: bool = False
 
@@ -88,6 +92,8 @@ class PredictOptions:
         check_local("--out", Path(self.out), OUTPUT_LOCALLY)
         self._check_values()
         if self.chips is not None:
+            if self.bounds is not None or self.mask is not None:
+                raise ConfigError("--bounds and --mask are for a --scene; chips are mapped whole")
             find_layout(as_path(self.chips), self.layout)
         elif self.layout is not None:
             load_layout(self.layout)

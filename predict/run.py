@@ -99,7 +99,14 @@ def run_prediction(options: PredictOptions) -> list[Path]:
     out = options.path(options.layers[0])
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE_MEGABYTES),
-        open_scene(options.files, ensemble.modalities, ensemble.dates, options.layout) as scene,
+        open_scene(
+            options.files,
+            ensemble.modalities,
+            ensemble.dates,
+            options.layout,
+            options.bounds,
+            None if options.mask is None else Path(options.mask),
+        ) as scene,
     ):
         windows = mapper.windows(scene)
         # read once for the error that it may give, which the audit would wrap
@@ -210,6 +217,8 @@ def _settings(mapper: Mapper, windows: SceneWindows) -> dict[str, Any]:
         "scene": _sources(options, windows.scene),
         "window": list(ensemble.window),
         "samples": options.samples,
+        "bounds": None if options.bounds is None else list(options.bounds),
+        "mask": None if options.mask is None else _version(str(options.mask)),
         "layers": list(options.layers),
         "device": mapper.device.type,
         "batch": BATCH[mapper.device.type],

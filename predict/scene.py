@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
@@ -26,15 +26,7 @@ from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import format_size, pluralize
 from generate.model.windows import WindowGrid
-
-
-class Box(NamedTuple):
-    """A window of a scene: its upper left pixel and its size, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
+from predict.region import Box, Outside, box_of_bounds, open_mask
 
 
 class Scene(Protocol):
@@ -58,6 +50,9 @@ class Scene(Protocol):
     def read(self, box: Box, modalities: Sequence[str]) -> Chip:
         """Read modalities of a window, raw."""
 
+    def outside(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
+
 
 @dataclass(frozen=True)
 class RasterScene:
@@ -68,12 +63,16 @@ class RasterScene:
         sources: Open rasters of each modality: one with all dates, or one for each.
         dates: Dates that a temporal modality has.
         layout: Layout that says which bands a file has, and in which order its dates come.
+        part: The part of the rasters that is the scene.
+        mask: Tells which pixels are left out; None for none.
     """
 
     name: str
     sources: Mapping[str, Sequence[DatasetReader]]
     dates: int
     layout: Layout
+    part: Box
+    mask: Outside | None = None
 
     @property
     def _first(self) -> DatasetReader:
@@ -82,14 +81,15 @@ class RasterScene:
     @property
     def shape(self) -> tuple[int, int]:
         """Return its height and width in pixels."""
-        return self._first.height, self._first.width
+        return self.part.height, self.part.width
 
     @property
     def georeference(self) -> Georeference:
         """Return where it lies; unknown where its rasters do not say."""
         if self._first.crs is None or self._first.transform.is_identity:
             return Georeference()
-        return Georeference(self._first.crs.to_wkt(), tuple(self._first.transform)[:6])
+        corner = self._first.window_transform(self.part.window)
+        return Georeference(self._first.crs.to_wkt(), tuple(corner)[:6])
 
     def timesteps(self, trained: tuple[int, ...]) -> tuple[int, ...]:
         """Return all of its timesteps, which are as many as a run sees."""
@@ -101,7 +101,7 @@ class RasterScene:
         Raises:
             ChipDataError: If a raster cannot be read, or has other bands or dates.
         """
-        window = Window(box.left, box.top, box.width, box.height)
+        window = box.within(self.part).window
         rasters: dict[str, NDArray[Any]] = {}
         notes: dict[str, tuple[str, ...]] = {}
         for name in modalities:
@@ -111,6 +111,10 @@ class RasterScene:
             # each note once, whichever of the files gave it
             notes[name] = tuple(dict.fromkeys(note for part in parts for note in part.notes))
         return Chip(self.name, rasters, notes={name: found for name, found in notes.items() if found})
+
+    def outside(self, box: Box) -> NDArray[np.bool_] | None:
+        """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
+        return None if self.mask is None else self.mask(box.within(self.part))
 
     def _read(self, name: str, source: DatasetReader, window: Window) -> ModalityRaster:
         modality = INPUT_MODALITIES[name]
@@ -141,7 +145,12 @@ class RasterScene:
 
 @contextmanager
 def open_scene(
-    files: Mapping[str, Sequence[str]], modalities: Sequence[str], dates: int, layout: str | None = None
+    files: Mapping[str, Sequence[str]],
+    modalities: Sequence[str],
+    dates: int,
+    layout: str | None = None,
+    bounds: tuple[float, float, float, float] | None = None,
+    mask: Path | None = None,
 ) -> Iterator[RasterScene]:
     """Open the rasters of a scene and make sure that they lie on one grid.
 
@@ -150,6 +159,8 @@ def open_scene(
         modalities: Modalities that are needed; others are not opened.
         dates: Dates that each temporal modality must have.
         layout: Layout whose bands the files have; None for TerraMind's, by their names or in their order.
+        bounds: West, south, east and north of the part to map; None for all.
+        mask: Polygons around what is mapped, or a raster of 0 where it is not; None for all.
 
     Raises:
         ChipSetError: If a modality is missing.
@@ -175,7 +186,8 @@ def open_scene(
         name = _name_of(modalities[0], files[modalities[0]][0])
         # how many dates there are is the run's to say, and not the layout's
         described = dataclasses.replace(load_layout(layout or "folders"), timesteps=None, evenly_spaced=None)
-        yield RasterScene(name, sources, dates, described)
+        outside = stack.enter_context(open_mask(mask, first))
+        yield RasterScene(name, sources, dates, described, box_of_bounds(first, bounds), outside)
 
 
 def _name_of(modality: str, file: str) -> str:
@@ -230,6 +242,9 @@ class ChipScene:
         rasters = {name: self._chip.rasters[name][..., rows, columns] for name in modalities}
         return Chip(self.name, rasters, self._chip.positions, self._chip.notes)
 
+    def outside(self, box: Box) -> None:
+        """Return None: a chip is mapped as a whole."""
+
 
 class SceneWindows(ChipSet):
     """The windows of a scene as a chip set; a window is read when it is first asked for.
@@ -279,6 +294,11 @@ class SceneWindows(ChipSet):
     def forget(self) -> None:
         """Let go of the windows that were read."""
         self._held = {}
+
+    def outside(self, chip_id: str) -> NDArray[np.bool_] | None:
+        """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
+        with self._lock:
+            return self.scene.outside(self._boxes[chip_id])
 
     def ids_of(self, modality: str) -> frozenset[str]:
         """Return all windows for a modality that is read, none for another."""

@@ -100,9 +100,12 @@ class Voters:
         return reasons
 
     def _unobserved(self, chip_id: str) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = np.logical_or.reduce(
-            [network.unobserved(chip_id) for network in self._networks]
-        )
+        outside = self._windows.outside(chip_id)
+        # outside of the mask a raster need not even be read
+        if outside is not None and outside.all():
+            return outside
+        parts = [network.unobserved(chip_id) for network in self._networks]
+        found: NDArray[np.bool_] = np.logical_or.reduce(parts if outside is None else [*parts, outside])
         return found
 
     def _generated(self, made: Mapping[str, MadeMaps], chip_id: str) -> NDArray[Any] | None:
