@@ -14,7 +14,7 @@ from finetune import load_run
 from predict.blocks import StripFolder
 from predict.cli import main
 from tests.predict.conftest import words_of, write_scene
-from tests.worlds import rasters
+from tests.worlds import rasters, write_tif
 
 pytestmark = pytest.mark.slow
 
@@ -168,3 +168,30 @@ def test_a_moved_run_needs_no_chips_of_its_training(plain_run, scene, dated, tmp
     # nothing of the chips may be read
     monkeypatch.setattr("finetune.data.datamodule.open_chips", None)
     assert main([str(run), *words_of(scene), "--out", str(tmp_path / "map.tif")]) == 0
+
+
+def test_pixels_outside_of_the_mask_have_no_class(plain_run, scene, tmp_path):
+    mask = np.zeros((72, 88), np.uint8)
+    mask[20:50, 3:40] = 1
+    write_tif(tmp_path / "mask.tif", mask)
+    words = [*words_of(scene), "--out", str(tmp_path / "map.tif"), "--mask", str(tmp_path / "mask.tif")]
+    assert main([str(plain_run), *words]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "map.tif")[0] == 255, mask == 0)
+
+
+def test_samples_of_the_generated_map_vote_too(tim_run, empty_store, scene, tmp_path):
+    shares = {}
+    for count in (1, 2):
+        out = tmp_path / str(count) / "map.tif"
+        layers = ["probability", *(["agreement"] if count > 1 else [])]
+        words = [*words_of(scene), "--out", str(out), "--store", str(empty_store), "--samples", str(count)]
+        assert main([str(tim_run), *words, "--layers", *layers]) == 0
+        shares[count] = read(out.with_name("map_probability.tif"))
+    # the first sample is the same one, so what it adds to the mean is known: 2 · mean − first is the second's
+    second = 2 * shares[2].astype(float) - shares[1]
+    np.testing.assert_allclose(second.sum(axis=0), 1, atol=1e-5)
+    assert second.min() > -1e-5
+    assert not np.allclose(second, shares[1], atol=1e-3)
+    agree = (np.stack([shares[1], second]).argmax(axis=1) == shares[2].argmax(axis=0)).mean(axis=0)
+    found = read(tmp_path / "2" / "map_agreement.tif")[0]
+    assert (found == agree).mean() > 0.999  # `second` is rounded
