@@ -49,9 +49,21 @@ def find_shared(chips: ChipSet, splits: Mapping[str, Iterable[str]], shape: tupl
     # reading headers is waiting, on network file systems most of all
     with ThreadPoolExecutor() as pool:
         places = dict(zip(ids, pool.map(chips.georeference, ids), strict=True))
-    on_ground = find_overlaps(places, members, shape)
+    on_ground = [] if _is_placeholder(chips, places) else find_overlaps(places, members, shape)
     named = {later for _, later in on_ground}
     return sorted([*on_ground, *(pair for pair in find_same_files(chips, members) if pair[1] not in named)])
+
+
+def _is_placeholder(chips: ChipSet, places: Mapping[str, Georeference]) -> bool:
+    """Say whether georeferences tell nothing: some files of a chip lack one, and the others agree for all chips.
+
+    So it is where only a DEM or mask is a GeoTIFF, written with some corner that nobody meant.
+    """
+    if len(set(places.values())) != 1:
+        return False
+    chip_id = next(iter(places))
+    told = {path for path, _ in chips.georeferences(chip_id)}
+    return any(chips.path(chip_id, name) not in told for name in chips.modalities if chips.has(chip_id, name))
 
 
 def is_comparable(chips: ChipSet) -> bool:

@@ -10,6 +10,7 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.shared_ground import find_copies, find_overlaps, find_shared
 from augment_store.cli.main import main
+from augment_store.testing import write_impactmesh_chip
 from tests.worlds import EAST, grid_reference, rasters, write_folder_chips, write_tif
 
 IDS = {"train": ("a_0_0", "b_0_0"), "test": ("c_0_0", "d_0_0")}
@@ -36,6 +37,16 @@ def pairs(root, east, splits=IDS):
 )
 def test_chips_of_two_splits_that_overlap_are_found(tmp_path, east, expected):
     assert pairs(tmp_path, east) == expected
+
+
+def test_one_corner_for_all_chips_tells_nothing_where_some_files_have_none(tmp_path):
+    for seed, chip_id in enumerate("ab"):
+        write_impactmesh_chip(tmp_path, chip_id, rasters(seed, 16))  # the DEMs alone are GeoTIFFs
+    chips = ChipSet.open(tmp_path)
+    assert find_shared(chips, {"train": ["a"], "test": ["b"]}, (16, 16)) == []
+    write_impactmesh_chip(tmp_path, "c", rasters(2, 16), EAST + 10_000)
+    chips = ChipSet.open(tmp_path)
+    assert find_shared(chips, {"train": ["a"], "test": ["b", "c"]}, (16, 16)) == [("a", "b")]
 
 
 def test_chips_of_one_split_may_overlap(tmp_path):
