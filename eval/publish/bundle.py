@@ -65,7 +65,9 @@ def make_bundle(loaded: LoadedRun) -> Bundle:
     arguments = model["init_args"]["model_args"]
     placement = loaded.datamodule.augmentation.plan.placement
     widened = placement is Placement.BANDS
-    native = placement is not Placement.TOKENS and not (widened and arguments.get("peft_config"))
+    native = placement not in (Placement.TOKENS, Placement.LATE) and not (
+        widened and arguments.get("peft_config")
+    )
     # safetensors refuses tensors that are not contiguous, or share memory
     tensors = {name: tensor.contiguous().clone() for name, tensor in loaded.task.model.state_dict().items()}
     # the weights are in the bundle: none are to be downloaded, or read from a path of this machine

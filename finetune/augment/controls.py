@@ -16,7 +16,7 @@ from augment_store.modalities.map_arrays import TOKENS
 from augment_store.modalities.registry import CONTINUOUS
 from augment_store.modalities.values import native, ndvi_of
 from augment_store.store.spec import InputSpec, units_on_disk
-from finetune.augment.encodings import MODALITY, VALUE, full_name
+from finetune.augment.encodings import LATE, MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
 
 SHUFFLE: Final = "shuffle"
@@ -180,7 +180,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
             ANALYTIC_NDVI,
             False,
             # onto the bands, or as a modality of its own; the first is the default
-            ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING)),
+            ((_NDVI_ENCODING,), (MODALITY, _NDVI_ENCODING), (LATE, _NDVI_ENCODING)),
             _analytic_ndvi,
             "the chip's own bands, without a generator",
             takes_units=True,

@@ -156,10 +156,11 @@ PLANE_ENCODINGS: Final[Mapping[str, PlaneEncoding]] = {entry.name: entry for ent
 """Encodings that can be combined."""
 
 MODALITY: Final = "modality"
-ENCODINGS: Final = (*PLANE_ENCODINGS, MODALITY, TOKENS)
+LATE: Final = "late"
+ENCODINGS: Final = (*PLANE_ENCODINGS, MODALITY, LATE, TOKENS)
 
 PLANES_MODALITY: Final = "TIM"
-"""Name of the new modality that holds the planes under the encoding ``modality``."""
+"""Name under which a batch holds the planes for the encodings ``modality`` and ``late``."""
 
 
 def describe_encodings() -> str:
@@ -168,7 +169,8 @@ def describe_encodings() -> str:
     classes = ", ".join(entry.name for kind in named for entry in _of_classes(kind))
     values = ", ".join(kind.name for kind in MAPS.values() if isinstance(kind, ContinuousMap))
     return (
-        f"{classes} (of classes); {VALUE} (of {values}); {TOKEN_PROBABILITY}; {MODALITY}; or {TOKENS} alone"
+        f"{classes} (of classes); {VALUE} (of {values}); {TOKEN_PROBABILITY}; with these, {MODALITY} or "
+        f"{LATE}; or {TOKENS} alone"
     )
 
 
@@ -178,6 +180,7 @@ class Placement(enum.Enum):
     NOWHERE = "nowhere"
     BANDS = "bands"
     MODALITY = "modality"
+    LATE = "late"
     TOKENS = "tokens"
 
 
@@ -193,7 +196,7 @@ class EncodingPlan:
     """Arrays read from the store, and where their planes go.
 
     Attributes:
-        placement: Onto a modality's bands, as a modality of its own, as tokens, or nowhere.
+        placement: Onto a modality's bands, as a modality of its own, onto the decoder's output, as tokens, or nowhere.
         planes: Encodings whose planes are concatenated, in order; empty for tokens.
     """
 
@@ -254,10 +257,11 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
 
     Args:
         names: Full names of any of the plane encodings, with ``modality`` among them to make these planes a
-            modality of their own (alone it takes ``onehot``); or ``tokens`` alone; or nothing.
+            modality of their own, or ``late`` to join them to the decoder's output (alone, each of the two takes
+            ``onehot``); or ``tokens`` alone; or nothing.
 
     Raises:
-        EncodingError: If a name is unknown or appears twice, or ``tokens`` is not alone.
+        EncodingError: If a name is unknown or appears twice, ``tokens`` is not alone, or planes have two places.
     """
     unknown = [name for name in names if name not in ENCODINGS]
     if unknown:
@@ -270,9 +274,12 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
                 f"encoding {' '.join(names)}: tokens are not planes, so nothing combines with them; name tokens only"
             )
         return EncodingPlan(Placement.TOKENS)
-    planes = tuple(PLANE_ENCODINGS[name] for name in names if name != MODALITY)
-    if MODALITY in names:
-        return EncodingPlan(Placement.MODALITY, planes or (PLANE_ENCODINGS["onehot"],))
+    placed = [name for name in names if name in (MODALITY, LATE)]
+    if len(placed) > 1:
+        raise EncodingError(f"encoding {' '.join(names)}: planes go to one place; name {MODALITY} or {LATE}")
+    planes = tuple(PLANE_ENCODINGS[name] for name in names if name not in placed)
+    if placed:
+        return EncodingPlan(Placement(placed[0]), planes or (PLANE_ENCODINGS["onehot"],))
     return EncodingPlan(Placement.BANDS if planes else Placement.NOWHERE, planes)
 
 

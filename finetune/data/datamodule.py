@@ -16,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
+import finetune.model.backbone
+import finetune.model.late_fusion  # noqa: F401 - both are registered, so that `terratorch fit` finds them too
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.shared_ground import Pair
@@ -406,10 +407,10 @@ class TimStoreDataModule(LightningDataModule):
             mask = batch["mask"]
             images = {"blank": mask.new_zeros((), dtype=torch.float32).expand(len(mask), 1, *mask.shape[-2:])}
         augmentation = self.augmentation
-        # tokens are in the features
+        # without maps: nothing is joined, or tokens are in the features
         joined = (
             join_images(augmentation.plan, images, batch["maps"], augmentation.token_modality)
-            if batch["maps"] or "features" not in batch
+            if batch["maps"]
             else images
         )
         model = {"image": joined, "filename": batch["filename"]}

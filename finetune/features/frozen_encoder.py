@@ -26,7 +26,7 @@ from finetune.features.feature_store import FeatureKey
 PACKAGES = ("terramind-tim-store", "terratorch", "torch")
 """Packages whose code decides what a backbone makes of a chip."""
 
-FROZEN_PLACEMENTS = (Placement.NOWHERE, Placement.TOKENS)
+FROZEN_PLACEMENTS = (Placement.NOWHERE, Placement.TOKENS, Placement.LATE)
 """Placements that add nothing to a backbone which would have to be trained."""
 
 Config = Mapping[str, Any]
@@ -42,7 +42,7 @@ def check_frozen(task: SemanticSegmentationTask, datamodule: TimStoreDataModule)
     if (placement := datamodule.augmentation.plan.placement) not in FROZEN_PLACEMENTS:
         raise ConfigError(
             f"encoding {' '.join(datamodule.augmentation.encoding)} enters the backbone as {placement.value}, in a "
-            "layer that must be trained; with --features take --encoding tokens, or train without --features"
+            "layer that must be trained; with --features take --encoding tokens or late, or train without --features"
         )
     if any(parameter.requires_grad for parameter in encoder.parameters()):
         raise ConfigError(

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from augment_store.io.lock import file_lock
+from augment_store.modalities.map_arrays import TOKENS
 from augment_store.utils.progress import ProgressReporter
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.dataset import ChipDataset, collate
@@ -64,8 +65,11 @@ class TurnedChips(Dataset[TurnedChip]):
         """Read a chip and turn it."""
         chip_id, record = self._wanted[index]
         dataset = self._datasets[chip_id]
-        images, maps = dataset.read_images(chip_id), dataset.read_maps(chip_id)
-        # tokens are not turned: with them, the identity is the only symmetry
+        images = dataset.read_images(chip_id)
+        # only tokens enter the backbone; with them, the identity is the only symmetry
+        maps = (
+            dataset.read_maps(chip_id) if dataset.maps is not None and TOKENS in dataset.maps.arrays else {}
+        )
         tensors = {name: torch.from_numpy(values) for name, values in maps.items()}
         return TurnedChip(
             chip_id,

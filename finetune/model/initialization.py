@@ -87,6 +87,7 @@ def check_trainable(task: nn.Module) -> None:
         added = ".added." in name or f"encoder_embeddings.{PLANES_MODALITY}." in name
         if added and not parameter.requires_grad and ".original_module." not in name:
             raise ConfigError(
-                f"{name} is frozen, so nothing could be learnt from the cached planes; leave freeze_backbone out, "
-                "with LoRA name the layer in modules_to_save, or take --encoding tokens, which trains nothing there"
+                f"{name} is frozen, so nothing could be learnt from the cached planes; leave freeze_backbone and "
+                "freeze_head out, with LoRA name the layer in modules_to_save, or take --encoding tokens or late, "
+                "which train no layer of the backbone"
             )

@@ -341,7 +341,7 @@ def _store(named: str | None, options: Options) -> str | None:
     if options.control is None:
         raise ConfigError(
             f"{options.config}: data.init_args.augment: {store} is not an augment store (no zarr.json); name yours "
-            "with --augment STORE, or make one with python -m generate --store"
+            "with --augment STORE, or make one with tim-generate --store"
         )
     return store
 

@@ -27,9 +27,10 @@ from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataMo
 from finetune.data.dataset import find_bands
 from finetune.errors import ConfigError
 from finetune.log_filters import REMARKS
-from finetune.model import BACKBONE
+from finetune.model import BACKBONE, LATE_FACTORY
 from finetune.model.losses import count_labeled_only
 from finetune.run.import_lock import import_lock
+from finetune.run.known_classes import FACTORY
 from finetune.run.trust import CUSTOM_MODULES
 
 Config = dict[str, Any]
@@ -108,6 +109,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         made = self.parser.instantiate_classes(alone).data
         data, model = self.config.data.init_args, self.config.model.init_args
         configure_backbone(model.model_args, made.augmentation)
+        model.model_factory = choose_factory(model.model_factory, made.augmentation)
         check_agreement(model, made)
         data.encoding = list(made.augmentation.encoding)
         data.timesteps = list(made.reading.timesteps)
@@ -243,6 +245,22 @@ def configure_backbone(arguments: dict[str, Any], augmentation: Augmentation) ->
         # peft freezes all else, and a new layer has nothing pretrained to adapt
         layers = kwargs.get("modules_to_save") or []
         kwargs["modules_to_save"] = [*dict.fromkeys([*layers, TRAINED_LAYERS[placement]])]
+
+
+def choose_factory(named: str | None, augmentation: Augmentation) -> str | None:
+    """Return the factory that builds a network with a place for what is joined.
+
+    Raises:
+        ConfigError: If planes go to the head of a network that another factory builds.
+    """
+    if augmentation.plan.placement is not Placement.LATE:
+        # a recorded run's YAML may name ours
+        return FACTORY if named == LATE_FACTORY else named
+    if named not in (FACTORY, LATE_FACTORY):
+        raise ConfigError(
+            f"model_factory {named!r} builds networks whose head takes no planes; with --encoding late take {FACTORY}"
+        )
+    return LATE_FACTORY
 
 
 def check_agreement(model: Mapping[str, Any], datamodule: TimStoreDataModule) -> None:

@@ -17,8 +17,9 @@ from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import LISTED
 from finetune.augment.encodings import TRAINED_LAYERS
 from finetune.data.normalization import DEFAULT_PRESET
-from finetune.model import BACKBONE
+from finetune.model import BACKBONE, LATE_FACTORY
 from finetune.run.config import Config, section
+from finetune.run.known_classes import FACTORY
 from finetune.run.trainer import WHOLE_CHECKPOINTS
 
 Recipe = Mapping[str, str]
@@ -195,6 +196,8 @@ def _model(plain: Config) -> Config:
     architecture = arguments.pop("backbone_architecture", None)
     if arguments.get("backbone") in (None, BACKBONE):
         arguments["backbone"] = architecture
+    if task.get("model_factory") == LATE_FACTORY:  # the same network plus a place for planes
+        task["model_factory"] = FACTORY
     # in-line TiM is the same network plus its own generator
     arguments["backbone"] = str(arguments["backbone"]).removesuffix("_tim")
     if arguments.get("peft_config") is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from augment_store.utils.text import single_line
 from finetune.errors import ConfigError
-from finetune.model import BACKBONE
+from finetune.model import BACKBONE, LATE_FACTORY
 from finetune.run import known_classes as known
 from finetune.run.config import DATAMODULE
 
@@ -299,7 +299,11 @@ def _model(value: Any, key: str) -> Any:
     arguments |= {"backbone": _backbone, "backbone_architecture": _backbone, "backbone_weights": _path}
     arguments |= {"necks": _optional(_necks), "decoder": decoder, "peft_config": _optional(_peft)}
     checks: dict[str, Check] = dict.fromkeys(known.TASK_ARGUMENTS, _plain)
-    checks |= {"model_factory": _names({known.FACTORY}), "model_args": _keys(arguments), "loss": _losses}
+    checks |= {
+        "model_factory": _names({known.FACTORY, LATE_FACTORY}),
+        "model_args": _keys(arguments),
+        "loss": _losses,
+    }
     checks |= {"class_names": _texts, "optimizer": _names(known.OPTIMIZER_NAMES.split())}
     checks |= {"scheduler": _names((*known.SCHEDULER_NAMES.split(), "SequentialLR"))}
     checks |= {"scheduler_hparams": _schedulers}

@@ -94,10 +94,10 @@ class JoinedDataModule(LightningDataModule):
             else AugmentRequest()
         )
         self.augmentation = Augmentation(request, MEMORY_LIMIT_MB)
-        if self.augmentation.plan.placement is Placement.TOKENS:
+        if (placement := self.augmentation.plan.placement) in (Placement.TOKENS, Placement.LATE):
             raise ConfigError(
-                "encoding tokens: samples of another datamodule are joined with planes; take another encoding, or use "
-                "finetune.data.datamodule.TimStoreDataModule"
+                f"encoding {placement.value}: samples of another datamodule are joined with planes for the backbone; "
+                "take another encoding, or use finetune.data.datamodule.TimStoreDataModule"
             )
         self.timesteps = () if augment is None else _timesteps_of(timesteps, self.extent, augment)
         self.chips = None if chips is None or augment is None else ChipSet.open(chips, layout)
@@ -403,7 +403,7 @@ def _check_known(maps: MapCache, samples: Sequence[Sample]) -> None:
     first = missing[0]
     more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
     if first.chip_id in maps.store.chip_ids:
-        command = last_command(maps.store.history) or "the python -m generate command that made the store"
+        command = last_command(maps.store.history) or "the tim-generate command that made the store"
         what, remedy = "not complete", f"Generate it with: {command}"
     else:
         example = next(iter(sorted(maps.complete)), "none")

@@ -123,6 +123,8 @@ def test_a_token_grid_repeats_each_index_over_its_patch():
 def test_placements():
     assert plan_encoding([]).placement is Placement.NOWHERE
     assert plan_encoding(["onehot", "confidence"]).placement is Placement.BANDS
+    assert plan_encoding(["late", "confidence"]).placement is Placement.LATE
+    assert plan_encoding(["late"]).plane_names == plan_encoding(["onehot"]).plane_names
     assert plan_encoding(["modality"]).plane_names == plan_encoding(["onehot"]).plane_names
     assert plan_encoding(["modality", "ndvi"]).channels == 1
     assert plan_encoding(["tokens"]).arrays == ("tokens",)

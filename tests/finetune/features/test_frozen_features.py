@@ -73,6 +73,24 @@ def test_a_run_on_features_is_whole_without_them(trained, features):
     assert any("encoder_embeddings" in name for name in names)
 
 
+def test_late_planes_share_the_features_of_the_baseline_and_begin_as_it(
+    options, trained, features, plain_store, tmp_path
+):
+    run = tmp_path / "late"
+    words = ["--features", str(features), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1"]
+    arm = ["--augment", str(plain_store), "--encoding", "onehot", "late"]
+    assert main(["fit", *options, *arm, *words, "--run", str(run)]) == 0
+    ours, theirs = ([train for train, _ in losses(path) if train] for path in (run, trained))
+    assert ours[0] == theirs[0]  # new columns are zero
+    assert ours[1] != theirs[1]  # and learn
+    loaded = load_run(run)
+    loaded.datamodule.setup("test")
+    batch = loaded.datamodule.model_batch(next(iter(loaded.datamodule.test_dataloader())))
+    assert loaded.task(batch["image"]).output.shape == (2, 5, 32, 32)
+    same = RunManifest.read(run).recipe.items() ^ RunManifest.read(trained).recipe.items()
+    assert not same  # an arm of the same recipe
+
+
 def arrays(path):
     return {
         folder.name: zarr.open_array(folder, mode="r")[:]
