@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -14,14 +15,18 @@ from rich.console import Console
 from augment_store.cli.parser import positive
 from augment_store.io.lock import file_lock
 from augment_store.utils.text import shipped_or_given, utc_now
+from eval.cli.main import COMMANDS
 from eval.compare.declaration import declare
+from eval.compare.planner import Spread, spread_of
 from eval.errors import StudyError
+from eval.publish.report import read_report
+from eval.study.checks import check_steps, costs
 from eval.study.config import Study
 from eval.study.declared import declaration_of
 from eval.study.executors import LocalExecutor, SubmititExecutor
 from eval.study.jobs import Executor, jobs_of, run_jobs
 from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
-from eval.study.power import StandardDeviations, describe
+from eval.study.power import ASSUMED, describe
 from eval.study.progress import StudyProgress
 from eval.study.runner import command_line, forget, missing, recorded_seconds
 
@@ -42,9 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the commands still to run and what the design can resolve, and stop",
+        help="check and print the commands still to run, what they take, and what the design can resolve, and stop",
     )
     _add_executor_arguments(parser)
+    parser.add_argument(
+        "--from",
+        dest="report",
+        type=Path,
+        metavar="REPORT",
+        help="with --dry-run: a report of compare, whose spread of scenes and seeds is taken for this study",
+    )
     spreads = (("scene", "scenes", "2"), ("seed", "seeds, paired", "0.64, the demo's"))
     for name, what, default in spreads:
         parser.add_argument(
@@ -153,20 +165,37 @@ def _executor(args: argparse.Namespace, out: Path, places: int) -> Executor:
 
 def _show(study: Study, args: argparse.Namespace) -> int:
     """Print what is missing from a study, and what its design can resolve."""
-    _, left = _started(study)
+    steps, left = _started(study)
     sys.stdout.writelines(f"{command_line(step)}\n" for step in left)
     given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
     # without what was not given, so that defaults are in one place
-    spread = StandardDeviations(**{key: value for key, value in given.items() if value is not None})
-    sys.stdout.writelines(f"# {line}\n" for line in describe(study, spread))
+    spread = dataclasses.replace(
+        _spread(args), **{key: value for key, value in given.items() if value is not None}
+    )
+    took = recorded_seconds(study.out, [step for step in steps if step not in left])
+    said = (*costs(study, steps, left, took), *describe(study, spread))
+    sys.stdout.writelines(f"# {line}\n" for line in said)
     return _finished(study)
 
 
+def _spread(args: argparse.Namespace) -> Spread:
+    """Return the spread that a report found, or the one assumed where none is named."""
+    if args.report is None:
+        return ASSUMED
+    found = spread_of(read_report(args.report).difference.parts)
+    if found is None:
+        raise StudyError(
+            f"--from {args.report}: its runs are not paired by seed, or there is one; give --seed-spread"
+        )
+    return found
+
+
 def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:
-    """Print what speaks against a study's design; return its steps, and those that are missing."""
+    """Check a study and print what speaks against its design; return its steps, and those that are missing."""
     concerns = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
     left = missing(study.out, steps)
+    check_steps(study, left, COMMANDS)
     sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     return steps, left

@@ -40,12 +40,15 @@ class StoreEntry:
     Attributes:
         arguments: Further arguments of `python -m generate`.
         path: Folder of the store; by default in the study's folder.
+        per_seed: Whether each seed of the study has a store of its own, drawn with that seed, so that the luck of the
+            generator's draw is in the variation of the seeds.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     arguments: CommandArgs = ()
     path: str | None = None
+    per_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,12 +170,24 @@ class Study:
         wanted |= {name: entry.store for name, entry in self.zero_shot.items()}
         for name, store in wanted.items():
             _defined(f"{path}: store of {name}", [store], self.stores)
+        self._check_stores(path)
         for name, found in self.comparisons.items():
             # arms alone: a zero-shot map has no seeds to be paired by
             _defined(f"{path}: comparison {name}", [found.baseline, found.candidate], self.arms)
             _defined(
                 f"{path}: controls of comparison {name}", found.controls, {**self.arms, **self.zero_shot}
             )
+
+    def _check_stores(self, path: Path) -> None:
+        for name, entry in self.stores.items():
+            words = (*self.generate_arguments, *entry.arguments)
+            if entry.per_seed and any(word.partition("=")[0] == "--seed" for word in words):
+                raise StudyError(f"{path}: stores.{name}: per_seed draws with the study's seeds; drop --seed")
+        for name, row in self.zero_shot.items():
+            if self.stores[row.store].per_seed:
+                raise StudyError(
+                    f"{path}: zero_shot.{name}: store {row.store} is one per seed; name a store without per_seed"
+                )
 
     @property
     def digest(self) -> str:
@@ -191,9 +206,11 @@ class Study:
         scenes = () if self.scenes is None else ("--scenes", self.scenes)
         return ("--chips", str(self.chips), *self.layout_words, *scenes)
 
-    def store(self, name: str) -> Path:
-        """Return the folder of a store."""
-        return as_path(self.stores[name].path or self.out / "stores" / name)
+    def store(self, name: str, seed: int) -> Path:
+        """Return the folder of the store that a run with this seed joins."""
+        entry = self.stores[name]
+        folder = as_path(entry.path or self.out / "stores" / name)
+        return folder / f"seed_{seed}" if entry.per_seed else folder
 
     def runs(self, name: str) -> tuple[Path, ...]:
         """Return the run directories of an arm, or the folder of a zero-shot row."""

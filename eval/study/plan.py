@@ -54,7 +54,11 @@ def plan(study: Study) -> tuple[Step, ...]:
     """Return the commands of a study in the order they can be run."""
     return (
         # what is read comes first: stores by trainings, runs by scores, scores by comparisons
-        *(_generate(study, name) for name in study.stores),
+        *(
+            _generate(study, name, seed)
+            for name, entry in study.stores.items()
+            for seed in (study.seeds if entry.per_seed else study.seeds[:1])
+        ),
         *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
         *(_score(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
         *(_zero_shot(study, name) for name in study.zero_shot),
@@ -124,26 +128,28 @@ def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:
     return list(zip(study.seeds, study.runs(name), strict=True))
 
 
-def _generate(study: Study, name: str) -> Step:
-    place = study.store(name)
-    words = ("generate", *study.chip_words, "--store", str(place))
-    arguments = (*study.generate_arguments, *study.stores[name].arguments)
-    return Step(
-        f"generate_{name}",
-        (*words, *arguments),
-        place / "zarr.json",
-        costly=True,
-        title=f"generate {name}",
-    )
+def _generate(study: Study, name: str, seed: int) -> Step:
+    """Return the command that makes a store, for each seed where there is one for each."""
+    position, entry = study.store(name, seed), study.stores[name]
+    words = ("generate", *study.chip_words, "--store", str(position))
+    words += (*study.generate_arguments, *entry.arguments)
+    words += ("--seed", str(seed)) if entry.per_seed else ()
+    title = f"generate {name} seed {seed}" if entry.per_seed else f"generate {name}"
+    return Step(_made_by(study, name, seed), words, position / "zarr.json", costly=True, title=title)
+
+
+def _made_by(study: Study, store: str, seed: int) -> str:
+    """Return the name of the step that makes the store that a run with this seed joins."""
+    return f"generate_{store}_{seed}" if study.stores[store].per_seed else f"generate_{store}"
 
 
 def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     arm = study.arms[name]
-    joined = () if arm.store is None else ("--augment", str(study.store(arm.store)))
+    joined = () if arm.store is None else ("--augment", str(study.store(arm.store, seed)))
     words: CommandArgs = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
     words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
     last = run / CHECKPOINTS / "last.ckpt"
-    after = () if arm.store is None else (f"generate_{arm.store}",)
+    after = () if arm.store is None else (_made_by(study, arm.store, seed),)
     return Step(
         f"fit_{name}_{seed}",
         words,
@@ -160,14 +166,15 @@ def _score(study: Study, name: str, seed: int, run: Path) -> Step:
     words: CommandArgs = ("eval", "score", str(run))
     # a run never reads a URL that only its own record names
     words += ("--chips", str(study.chips), *study.layout_words) if "://" in str(study.chips) else ()
-    words += ("--store", str(study.store(store))) if store and "://" in str(study.store(store)) else ()
+    position = "" if store is None else str(study.store(store, seed))
+    words += ("--store", position) if "://" in position else ()
     title = f"score {name} seed {seed}"
     return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",), title=title)
 
 
 def _zero_shot(study: Study, name: str) -> Step:
     entry, (folder,) = study.zero_shot[name], study.runs(name)
-    store = study.store(entry.store)
+    store = study.store(entry.store, study.seeds[0])  # the same for each seed, as the study has checked
     legend = () if entry.legend is None else ("--legend", entry.legend)
     chips = ("--chips", str(study.chips), *study.layout_words)
     words = ("eval", "zero-shot", str(store), *chips, "--out", str(folder), *legend)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
 from eval.compare.inference import LEVEL, POWER, VarianceComponent, resolvable_difference
-from eval.compare.verdict import ONE_RUN
+from eval.compare.planner import Design, Spread, claim_power
+from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, ONE_RUN
 from eval.study.config import Study
 
 SEED_SPREAD: Final = 0.0064
@@ -23,20 +23,13 @@ USUAL_SCENES: Final = (4, 12, 20)
 """Numbers of test scenes shown if there is no chip set to count them in."""
 
 
-@dataclass(frozen=True)
-class StandardDeviations:
-    """How much differences in mIoU vary, as shares.
+GOAL: Final = 2 * IMPROVEMENT_FROM
+"""Gain whose power is shown: a true gain at the threshold itself is claimed half the time."""
 
-    Attributes:
-        scenes: SD of what a scene adds.
-        seeds: SD of the paired difference over seeds.
-    """
-
-    scenes: float = SCENE_SPREAD
-    seeds: float = SEED_SPREAD
+ASSUMED: Final = Spread(SCENE_SPREAD, SEED_SPREAD)
 
 
-def resolvable(scenes: int, seeds: int, spread: StandardDeviations) -> float | None:
+def resolvable(scenes: int, seeds: int, spread: Spread) -> float | None:
     """Return the smallest true difference in mIoU, as a share, for which a 95 % interval excludes zero with 80 % power.
 
     Args:
@@ -68,7 +61,7 @@ def count_test_scenes(study: Study) -> int | None:
     return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 
 
-def describe(study: Study, spread: StandardDeviations) -> Iterator[str]:
+def describe(study: Study, spread: Spread) -> Iterator[str]:
     """Describe the power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
     scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
@@ -79,8 +72,18 @@ def describe(study: Study, spread: StandardDeviations) -> Iterator[str]:
     )
     if found is None:
         yield f"no test split at {study.chips} yet: shown for {', '.join(map(str, USUAL_SCENES))} scenes"
-    if seeds == 1:
-        yield f"{ONE_RUN}; give at least three seeds"
+    if seeds < MIN_SEEDS:
+        why = ONE_RUN if seeds == 1 else f"a claim needs {MIN_SEEDS} seeds"
+        yield f"warning: {why}; give at least {MIN_SEEDS}"
+    for name, entry in study.comparisons.items():
+        if not entry.controls:
+            yield f"warning: comparison {name} has no control, so it can claim nothing"
+        elif found is not None:
+            design = Design(found, seeds, len(entry.controls))
+            yield (
+                f"{name}: a true gain of {100 * GOAL:.2f} pp is claimed with {claim_power(GOAL, design, spread):.0%} "
+                f"power against {pluralize(design.controls, 'control')}"
+            )
     columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
     # 3 is what a claim needs, then twice and four times that; a set, as the design's own may be among them
     rows = sorted({seeds, 3, 6, 12})

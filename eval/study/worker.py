@@ -66,8 +66,8 @@ def run_steps(out: Path, steps: Sequence[Step], find: Callable[[str], EntryPoint
     for step in steps:
         if status := run_step(out, step, find):
             return status
-        # a training's network must not lie beside the one that is scored
-        gc.collect()
+        if step.checkpoint is not None:
+            gc.collect()  # a training's network must not lie beside the one that is scored
     return 0
 
 

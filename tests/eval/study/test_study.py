@@ -1,6 +1,7 @@
 """Studies: what is run and in which order, resuming, and invalid configurations."""
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ from augment_store.cli.parser import run_guarded
 from augment_store.io.lock import file_lock
 from eval.cli.main import main
 from eval.cli.study import CONFIGS, make_study
+from eval.compare.planner import Spread
 from eval.study.config import Study
 from eval.study.plan import plan, unequal_recipes
-from eval.study.power import StandardDeviations, resolvable
+from eval.study.power import resolvable
 from eval.study.worker import run_steps
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import parse as parse_finetune
@@ -265,6 +267,60 @@ def test_a_damaged_record(folder, ran, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"generate_arguments": ["--topk", 1]},
+            "step generate_lulc would fail: unrecognized arguments: --topk 1",
+        ),
+        (
+            {"finetune_arguments": ["--seed_everything", 1]},
+            "step fit_plain_1 would fail: --seed_everything: use --seed",
+        ),
+        (
+            {"zero_shot": {"zero": {"store": "lulc", "legend": "mine.yaml"}}},
+            "step score_zero would fail: mine.yaml",
+        ),
+    ],
+)
+def test_arguments_of_every_step_are_checked_before_the_first(folder, ran, capsys, changes, message):
+    write({**STUDY, **changes})
+    assert dry() == 2
+    assert message in capsys.readouterr().err
+    assert study(ran) == 2
+    assert ran.commands == []
+
+
+def test_a_dry_run_says_what_is_left_by_what_was_done(folder, ran, capsys):
+    assert study(ran) == 0
+    Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
+    for name in ("fit_plain_1", "fit_plain_2", "fit_tim_1"):
+        record = Path(f"out/done/{name}.json")
+        record.write_text(json.dumps({**json.loads(record.read_text()), "seconds": 1200.0}))
+    Path("out/runs/plain/seed_1/large").write_bytes(bytes(3_000_000))
+    capsys.readouterr()
+    assert dry() == 0
+    # a third of 3 MB, and of each run's own manifest
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# 1 × fit")]
+    assert line == "# 1 × fit: about 20 min one after another, and 1.0 MB of disk"
+
+
+def test_a_store_per_seed(folder, capsys):
+    write({**STUDY, "stores": {"lulc": {"per_seed": True}}, "zero_shot": {}, "comparisons": {}})
+    steps = {step.name: step for step in plan(Study.load(Path("study.yaml")))}
+    assert [name for name in steps if name.startswith("generate")] == ["generate_lulc_1", "generate_lulc_2"]
+    assert steps["generate_lulc_2"].words[-4:] == ("--store", "out/stores/lulc/seed_2", "--seed", "2")
+    assert steps["fit_tim_2"].after == ("generate_lulc_2",)
+    assert "out/stores/lulc/seed_2" in steps["fit_tim_2"].words
+    write({**STUDY, "stores": {"lulc": {"per_seed": True}}})
+    assert dry() == 2
+    assert "zero_shot.zero: store lulc is one per seed" in capsys.readouterr().err
+    write({**STUDY, "generate_arguments": ["--seed=1"], "stores": {"lulc": {"per_seed": True}}})
+    assert dry() == 2
+    assert "stores.lulc: per_seed draws with the study's seeds; drop --seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"seed": 1}, "seed: no such key"),
         ({"chips": None, "seeds": []}, "seeds []; expected whole numbers"),
         ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, found '1'; "),
@@ -305,17 +361,17 @@ def test_no_study(folder, capsys):
 
 def test_power_by_hand():
     """Scenes alone: t(11) at 97.5 % and 80 % are 2.201 and 0.876; the standard error of 2 pp is 0.577 pp."""
-    assert resolvable(12, 3, StandardDeviations(0.02, 0.0)) == pytest.approx(
+    assert resolvable(12, 3, Spread(0.02, 0.0)) == pytest.approx(
         0.02 / 12**0.5 * (2.20099 + 0.87553), rel=1e-4
     )
     # seeds alone: t(2) at 97.5 % and 80 % are 4.303 and 1.061
-    assert resolvable(12, 3, StandardDeviations(0.0, 0.01)) == pytest.approx(
+    assert resolvable(12, 3, Spread(0.0, 0.01)) == pytest.approx(
         0.01 / 3**0.5 * (4.30265 + 1.06066), rel=1e-4
     )
 
 
 def test_more_scenes_and_more_seeds_resolve_more():
-    spread = StandardDeviations(0.02, 0.0064)
+    spread = Spread(0.02, 0.0064)
     assert resolvable(24, 3, spread) < resolvable(12, 3, spread)
     assert resolvable(12, 6, spread) < resolvable(12, 3, spread)
     assert resolvable(12, 1, spread) is None
@@ -336,9 +392,12 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     assert dry("--scene-spread", "1", "--seed-spread", "0.5") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
     assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
+    assert "# warning: a claim needs 3 seeds; give at least 3" in lines
+    # two seeds claim nothing, whatever the spread
+    assert "# tim: a true gain of 2.00 pp is claimed with 0% power against 1 control" in lines
     assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
     (row,) = (line.split() for line in lines if line.startswith("#     2 "))
-    assert row[2] == f"{100 * resolvable(3, 2, StandardDeviations(0.01, 0.005)):.2f}"
+    assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
 
 
 def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkeypatch, capsys):
@@ -384,6 +443,7 @@ def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_p
 
 
 def test_a_study_warns_where_arms_start_from_other_weights(folder, capsys):
+    Path("phase1.ckpt").touch()
     arms = {**STUDY["arms"], "plain": {"config": "nyc_phase2", "arguments": ["--init=phase1.ckpt"]}}
     write({**STUDY, "arms": arms})
     assert main(["study", "--config", "study.yaml", "--dry-run"]) == 0

@@ -1,0 +1,127 @@
+"""What can be told of a study's steps before the first one runs: each is parsed and checked as its own command does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
+
+from rich.filesize import decimal
+
+from augment_store.cli.parser import Command, add_commands
+from augment_store.errors import AugmentStoreError
+from augment_store.io.remote import as_path
+from augment_store.modalities.legend_table import LegendTable
+from augment_store.utils.progress import format_duration
+from augment_store.utils.text import single_line
+from eval.errors import StudyError
+from eval.study.config import Study
+from eval.study.plan import Step
+from eval.study.runner import command_line
+from finetune.options import parse
+from finetune.run.config import read_yaml
+from finetune.run.preflight import check_early, check_free, resume_interrupted
+from generate.cli.generate import CommandOptions, generate_parser
+from generate.cli.parser import parse_options
+from generate.options import check_weights
+
+
+def check_steps(study: Study, left: Sequence[Step], evaluation: Mapping[str, Command]) -> None:
+    """Make sure that the commands that are left can be understood, and that what they read is there.
+
+    A store that another step will make is not looked for, nor are chips where there is no chip set yet.
+
+    Args:
+        study: The study.
+        left: Steps to check.
+        evaluation: Subcommands of evaluation, whose parsers are used.
+
+    Raises:
+        StudyError: Naming the first step that would fail, and why.
+    """
+    made = {str(step.product.parent) for step in left if step.kind == "generate"}
+    checks: Mapping[str, Callable[[Sequence[str]], None]] = {
+        "generate": lambda words: _check_generation(words, chips=_is_there(study)),
+        "finetune": lambda words: _check_training(words, made, chips=_is_there(study)),
+        "eval": lambda words: _check_evaluation(words, evaluation),
+    }
+    for step in left:
+        module, *words = step.words
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                checks[module](words)
+        except SystemExit as error:  # a parser's, which has told why on its last line
+            *_, why = ["wrong arguments", *said.getvalue().splitlines()]
+            raise StudyError(_message(step, why.partition("error: ")[2] or why)) from error
+        except AugmentStoreError as error:
+            raise StudyError(_message(step, single_line(error))) from error
+
+
+def _message(step: Step, why: str) -> str:
+    return f"step {step.name} would fail: {why} ({command_line(step)})"
+
+
+def _is_there(study: Study) -> bool:
+    root = as_path(study.chips)
+    # a URL is asked when its chips are read
+    return "://" in str(study.chips) or root.is_dir()
+
+
+def _check_generation(words: Sequence[str], *, chips: bool) -> None:
+    options = parse_options(generate_parser(), CommandOptions, words)
+    if chips:
+        check_weights(options.request().maps.weights)
+
+
+def _check_training(words: Sequence[str], made: set[str], *, chips: bool) -> None:
+    options = resume_interrupted(parse(words))
+    # the header of a store says what suits it, and there may be none yet
+    if chips and str(options.augment) not in made:
+        check_early(options)
+    else:
+        check_free(options)
+        read_yaml(options.config)
+
+
+def _check_evaluation(words: Sequence[str], commands: Mapping[str, Command]) -> None:
+    parser = argparse.ArgumentParser("eval", allow_abbrev=False)
+    add_commands(parser, commands, words)
+    parsed = parser.parse_args(words)
+    if parsed.command == "zero-shot":
+        LegendTable.load(parsed.legend)
+
+
+def costs(
+    study: Study, steps: Sequence[Step], left: Sequence[Step], took: Mapping[str, Sequence[float]]
+) -> Iterator[str]:
+    """Say what the steps that are left take, by those that are done: hours, and disk for trainings and stores.
+
+    Args:
+        study: The study.
+        steps: All of its steps.
+        left: Those that are missing.
+        took: Seconds of the steps that are done, by kind.
+    """
+    done = [step for step in steps if step not in left]
+    for kind in dict.fromkeys(step.kind for step in left if step.costly):
+        count = sum(step.kind == kind for step in left)
+        if kind not in took:
+            yield f"{count} × {kind}: nobody knows how long one takes and how large it is until the first is done"
+            continue
+        sizes = [_size(step) for step in done if step.kind == kind]
+        yield (
+            f"{count} × {kind}: about {format_duration(count * fmean(took[kind]))} one after another, and "
+            f"{decimal(round(count * fmean(sizes)))} of disk"
+        )
+    existing = next(path for path in [study.out.absolute(), *study.out.absolute().parents] if path.exists())
+    yield f"{decimal(shutil.disk_usage(existing).free)} are free at {existing}"
+
+
+def _size(step: Step) -> int:
+    """Return the bytes of a store, or of a run with its checkpoints."""
+    folder = step.product.parents[1] if step.checkpoint is not None else step.product.parent
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
