@@ -14,7 +14,9 @@ from eval.compare import arms, inference
 from eval.compare.arms import Comparison, titles
 from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
+from eval.compare.report.checklist import checklist
 from eval.compare.report.curves import read_curve
+from eval.compare.report.influence import left_out
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE, StudyContext, format_p
 from eval.score.counts import Confusion, Counts
 from eval.score.metrics import (
@@ -55,6 +57,8 @@ def make_report(comparison: Comparison, created: str) -> model.Report:
         controls=[_arm(comparison, arm, arm.name) for arm in comparison.arms[2:]],
         scenes=_scenes(comparison),
         chips=_chips(comparison),
+        left_out=left_out(comparison),
+        checklist=checklist(comparison),
     )
 
 

@@ -25,11 +25,13 @@ def to_markdown(report: Report) -> str:
         _arms(report),
         _seeds(report),
         _scenes(report),
+        (plain_text(entry.words) for entry in report.left_out),
         _classes(report),
         _family(report),
         # a claim needs a control, so a report without any plans one
         next_experiment(report.difference.parts, GOAL, max(1, len(report.controls)), report.hours_per_run),
         _training(report),
+        _checklist(report),
         _origins(report),
     )
     # sections that have nothing to say are empty, and must leave no gap
@@ -124,6 +126,14 @@ def _training(report: Report) -> Iterator[str]:
         first, seconds = found[0], sum(cost.wall_seconds for cost in found) / len(found)
         counts = (f"{n:,}" for n in (first.parameters, first.trainable_parameters, first.epochs, first.steps))
         yield from _row((name, *counts, duration(seconds), f"{first.device}, {first.precision}"))
+
+
+def _checklist(report: Report) -> Iterator[str]:
+    """Return the questions of arXiv 2605.12678, ticked where the records answer them with yes."""
+    yield "What a reader must know (arXiv 2605.12678):"
+    yield ""
+    for entry in report.checklist:
+        yield f"- [{'x' if entry.yes else ' '}] {entry.question} {plain_text(entry.words)}"
 
 
 def _row(cells: Iterable[str]) -> Iterator[str]:

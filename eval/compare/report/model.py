@@ -17,7 +17,7 @@ from eval.score.metrics import FINITE, Metrics, Share
 from eval.score.record import Provenance
 from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Final[Literal[6]] = 6
+REPORT_VERSION: Final[Literal[7]] = 7
 
 Sha256 = Annotated[str, Field(min_length=64, max_length=64)]
 
@@ -146,6 +146,23 @@ class Chip(Part):
     difference: SignedShare
 
 
+class LeftOut(Part):
+    """The comparison again without one scene or one seed."""
+
+    kind: Literal["scene", "seed"]
+    name: str
+    difference: Estimate
+    words: str
+
+
+class Answer(Part):
+    """One question of the checklist."""
+
+    question: str
+    yes: bool
+    words: str
+
+
 class Report(Part):
     """Report of `python -m eval compare`.
 
@@ -154,7 +171,7 @@ class Report(Part):
         chips: Likewise.
     """
 
-    report_version: Literal[6]
+    report_version: Literal[7]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]
@@ -169,6 +186,10 @@ class Report(Part):
     controls: list[Arm]
     scenes: list[SceneRow]
     chips: list[Chip]
+    left_out: list[LeftOut] = Field(
+        description="Without the scene, and without the seed, on which the difference rests most; of three or more"
+    )
+    checklist: list[Answer] = Field(description="After arXiv 2605.12678")
 
     @property
     def compared_arms(self) -> tuple[Arm, Arm]:

@@ -10,6 +10,7 @@ verdict();
 arms();
 bars();
 seedsAndClasses();
+checklist();
 confusion();
 chips();
 origins();

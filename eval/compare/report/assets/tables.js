@@ -24,6 +24,12 @@ function verdict() {
   $("words").replaceChildren(...verdict.words.map((words) => element("li", {}, words)));
 }
 
+function checklist() {
+  $("left-out").textContent = report.left_out.map(({ words }) => words).join(" ");
+  fill($("checklist"), ["question", "answer", ""],
+    report.checklist.map(({ question, yes, words }) => [question, yes ? "yes" : "no", words]));
+}
+
 // An arm's name in a table: what it is in the comparison, and what its runs are called.
 const named = (arm) => (arm.title === arm.name ? [arm.name] : [`${arm.name} `, element("small", {}, arm.title)]);
 

@@ -385,6 +385,44 @@ def test_a_reader_can_recompute_the_interval(written, tmp_path):
     assert found["high"] == pytest.approx(by_seed.mean() + reach, abs=1e-8)
 
 
+def test_what_the_difference_rests_on(written, tmp_path):
+    """From the table alone: the scene, and the seed, without which least of the gain is left."""
+    arms = read_counts(tmp_path / "out")
+
+    def apart(scenes, seeds):
+        ours, theirs = (
+            plain_miou(arms[name][seeds][:, scenes].sum(axis=1)) for name in ("candidate", "baseline")
+        )
+        return (ours - theirs).mean()
+
+    scenes = [apart([k for k in range(12) if k != gone], [0, 1, 2]) for gone in range(12)]
+    seeds = [apart(list(range(12)), [k for k in range(3) if k != gone]) for gone in range(3)]
+    scene, seed = written["left_out"]
+    assert (scene["kind"], scene["name"]) == ("scene", f"s{np.argmin(scenes):02}")
+    assert scene["difference"]["difference"] == pytest.approx(min(scenes), abs=1e-8)
+    assert (seed["kind"], seed["name"]) == ("seed", str(1 + np.argmin(seeds)))
+    assert seed["difference"]["difference"] == pytest.approx(min(seeds), abs=1e-8)
+    assert {part["name"]: part["units"] for part in seed["difference"]["parts"]} == {"scenes": 12, "seeds": 2}
+    assert seed["words"] in (tmp_path / "out/report.md").read_text()
+
+
+def test_the_checklist_is_answered_from_the_records(runs, written, tmp_path):
+    answers = {entry["question"]: (entry["yes"], entry["words"]) for entry in written["checklist"]}
+    assert answers["Are the weights named?"] == (True, "terramind_v1_tiny, weights bbbbbbbbbbbb")
+    assert answers["Is there a variance?"] == (True, "3 seeds of each arm, 12 scenes")
+    assert answers["Was the comparison declared before the trainings?"] == (False, "no")
+    assert answers["Are the splits geographic, not random?"][0] is True
+    overlapping = [
+        make_score(tmp_path / f"o{seed}", 0.1, seed=seed, origin={"seed": seed, "scene_overlap": ("s01",)})
+        for seed in (1, 2, 3)
+    ]
+    given = {**runs, **{f"c{seed}": folder for seed, folder in zip((1, 2, 3), overlapping, strict=True)}}
+    assert compare(given, tmp_path / "other") == 0
+    text = (tmp_path / "other/report.md").read_text()
+    assert "- [ ] Are the splits geographic, not random? scenes in two splits: s01" in text
+    assert "- [ ] Are there controls? none by its record" in text
+
+
 def test_mious_without_a_class_and_scenes_by_class(runs, written, tmp_path):
     counts = read_counts(tmp_path / "out")["candidate"]
     assert written["test"]["scenes_by_class"] == dict.fromkeys(NAMES, 12)
