@@ -10,25 +10,24 @@ from pathlib import Path
 from rich.console import Console
 
 from augment_store.cli.parser import new_parser, run_guarded
+from augment_store.io.files import check_free
 from demo.recipe import stages
-from demo.world.command import WorldError
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point; returns the exit status of the first command that fails, or 0."""
-    examples = "python -m demo --out demo_quick --quick\npython -m demo --out demo_out"
+    examples = "tim-demo --out demo_quick --quick\ntim-demo --out demo_out"
     parser = new_parser("demo", __doc__, examples)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs, to see how it works")
     parser.add_argument("--seed", type=int, default=0, help="seed for the world and every stage (default: 0)")
     parsed = parser.parse_args(arguments)
-    return run_guarded(lambda: _run(parsed.out, parsed.seed, quick=parsed.quick))
+    return run_guarded(lambda: _run_stages(parsed.out, parsed.seed, quick=parsed.quick))
 
 
-def _run(out: Path, seed: int, *, quick: bool) -> int:
+def _run_stages(out: Path, seed: int, *, quick: bool) -> int:
     # an empty folder is fine; files in it could be taken for this run's
-    if out.exists() and any(out.iterdir()):
-        raise WorldError(f"{out}: exists and is not empty; choose another --out")
+    check_free(out)
     console, started = Console(), time.monotonic()
     for stage in stages(out, seed, quick=quick):
         console.rule(stage.title, align="left")

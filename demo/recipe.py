@@ -1,4 +1,4 @@
-"""What `python -m demo` does, as the commands a user would type."""
+"""What `tim-demo` does, as the commands a user would type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from augment_store.store.history import SCRIPTS, command_line
 
 CONFIG: Final = Path(__file__).parent / "configs" / "demo.yaml"
 
@@ -29,7 +31,9 @@ class Stage:
     @property
     def command(self) -> str:
         """Return the command as a user would type it."""
-        return shlex.join(["python", "-m", self.module, *self.arguments])
+        if self.module in SCRIPTS:
+            return command_line(self.module, self.arguments)
+        return shlex.join(["python", "-m", self.module, *self.arguments])  # the world has no script
 
     def run(self) -> int:
         """Run the command in this process, which saves importing TerraTorch again; return its exit status."""

@@ -9,11 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from augment_store.cli.parser import new_parser, run_guarded
-from augment_store.errors import AugmentStoreError
-
-
-class WorldError(AugmentStoreError, ValueError):
-    """Chips cannot be written where they were asked for."""
+from augment_store.io.files import check_free
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,16 +22,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--timesteps", type=int, default=2, help="acquisitions over the year (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
     parsed = parser.parse_args(arguments)
-    return run_guarded(lambda: _write(parsed))
+    return run_guarded(lambda: _write_world(parsed))
 
 
-def _write(parsed: argparse.Namespace) -> int:
+def _write_world(parsed: argparse.Namespace) -> int:
     # after parsing: `--help` and a wrong option need not wait for zarr and rasterio
     from demo.world.chips import write_chips
     from demo.world.scenes import FINETUNE_SCENES, draw_scene
 
-    if parsed.chips.exists() and any(parsed.chips.iterdir()):
-        raise WorldError(f"{parsed.chips}: exists and is not empty; choose another folder")
+    check_free(parsed.chips)
     # one iterator for all splits, so that no scene is in two of them
     numbers = iter(FINETUNE_SCENES)
     splits = {

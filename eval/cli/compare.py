@@ -1,4 +1,4 @@
-"""`python -m eval compare`."""
+"""`tim-eval compare`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from eval.compare.report.page import write_page
 from eval.compare.report.pictures import choose, find_pictures
 from eval.compare.report.table import to_csv
 from eval.compare.verdict import Grade, Verdict
-from eval.errors import ComparisonError, ScoreError
+from eval.errors import EvaluationError
 from eval.score.record import Score, ScoreSource, is_scored
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import sha256_of_file
 
 EXAMPLES: Final = """
-python -m eval compare --baseline runs/baseline --candidate runs/tim_lulc --out report
+tim-eval compare --baseline runs/baseline --candidate runs/tim_lulc --out report
 """
 
 REQUIREMENTS: Final = ("acceptable", "conclusive", "improvement", "strong")
@@ -103,21 +103,23 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If runs cannot be compared, or the report cannot be written.
     """
     # baseline and candidate first: the comparison takes arms by position
-    arms = {"baseline": args.baseline, "candidate": args.candidate, **_controls(args.control)}
+    arms = {"baseline": args.baseline, "candidate": args.candidate, **_named_controls(args.control)}
     if (args.study is None) != (args.comparison is None):
-        raise ComparisonError("--study and --comparison go together: a study declares comparisons by name")
+        raise EvaluationError("--study and --comparison go together: a study declares comparisons by name")
     study = None if args.study is None else functools.partial(study_context, args.study, args.comparison)
-    comparison = compare_arms({name: [_score(run) for run in runs] for name, runs in arms.items()}, study)
-    _write(comparison, args)
+    comparison = compare_arms(
+        {name: [_find_score(run) for run in runs] for name, runs in arms.items()}, study
+    )
+    _write_report(comparison, args)
     verdict = comparison.verdict
     sys.stdout.write("\n".join([verdict.headline, *(f"  {words}" for words in verdict.words)]) + "\n")
     if "acceptable" in args.require and verdict.inconclusive:
         sys.stdout.write(f"  --require acceptable: {SIGN_ALONE}.\n")
     sys.stdout.write(f"{args.out / 'report.html'}\n")
-    return 0 if all(_holds(verdict, wanted) for wanted in args.require) else 1
+    return 0 if all(_reaches(verdict, wanted) for wanted in args.require) else 1
 
 
-def _holds(verdict: Verdict, wanted: str) -> bool:
+def _reaches(verdict: Verdict, wanted: str) -> bool:
     if wanted == "conclusive":
         return not verdict.inconclusive
     if wanted == "acceptable":
@@ -126,23 +128,23 @@ def _holds(verdict: Verdict, wanted: str) -> bool:
     return verdict.claimed and (wanted == "improvement" or verdict.grade is Grade.STRONG)
 
 
-def _controls(entries: Sequence[str]) -> dict[str, list[Path]]:
+def _named_controls(entries: Sequence[str]) -> dict[str, list[Path]]:
     """Return the runs of each control, by name."""
     controls: dict[str, list[Path]] = {}
     for entry in entries:
         name, _, folder = entry.partition("=")
         if not name or not folder or name in ("baseline", "candidate"):
-            raise ComparisonError(f"--control {entry}: expected NAME=RUN, the name not baseline or candidate")
+            raise EvaluationError(f"--control {entry}: expected NAME=RUN, the name not baseline or candidate")
         controls.setdefault(name, []).append(Path(folder))
     return controls
 
 
-def _score(folder: Path) -> Score:
+def _find_score(folder: Path) -> Score:
     """Return the score of a run's present weights; a run without a score is scored now."""
     if not (folder / MANIFEST).is_file():
         score = Score.read(folder)
         if score.origin.kind is ScoreSource.RUN:
-            raise ScoreError(
+            raise EvaluationError(
                 f"{folder}: holds the score of a run but no {MANIFEST}, so there is no record of what was trained; "
                 "copy the whole run directory"
             )
@@ -166,12 +168,12 @@ def _check_current(score: Score) -> None:
     # either checkpoint may be the scored one, so it is enough if one of those present is
     there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
-        raise ScoreError(
-            f"{score.folder}: its score is of weights that it no longer has; run python -m eval score {score.folder}"
+        raise EvaluationError(
+            f"{score.folder}: its score is of weights that it no longer has; run tim-eval score {score.folder}"
         )
 
 
-def _write(comparison: Comparison, args: argparse.Namespace) -> None:
+def _write_report(comparison: Comparison, args: argparse.Namespace) -> None:
     report = make_report(comparison, utc_now())
     shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:

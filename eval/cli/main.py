@@ -33,6 +33,6 @@ COMMANDS: Final = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `python -m eval` and return its exit status."""
+    """Run `tim-eval` and return its exit status."""
     filter_warnings(REMARKS, LOGGERS)
     return run_command("eval", __doc__, "", COMMANDS, arguments)

@@ -1,4 +1,4 @@
-"""`python -m eval plan`."""
+"""`tim-eval plan`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eval.compare.planner import next_experiment
 from eval.publish.report import read_report
 
 EXAMPLES: Final = """
-python -m eval plan studies/demo/reports/main --goal 1.0
+tim-eval plan studies/demo/reports/main --goal 1.0
 """
 
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the cheapest experiment that would claim the goal.
 
     Raises:
-        ComparisonError: If there is no report, or it is of another version.
+        EvaluationError: If there is no report, or it is of another version.
     """
     report = read_report(args.report)
     controls = max(1, len(report.controls))  # without one nothing is claimed

@@ -1,4 +1,4 @@
-"""`python -m eval publish`."""
+"""`tim-eval publish`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from augment_store.cli.parser import add_location_arguments
 from augment_store.io.files import check_free
 from augment_store.publish.attribution import PublicationInfo
 from augment_store.publish.hub import push
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.publish.recompute import check_numbers
 from eval.publish.report import read_report
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
 
 EXAMPLES: Final = """
-python -m eval publish runs/tim_lulc --report report --out published/tim_lulc --license Apache-2.0
+tim-eval publish runs/tim_lulc --report report --out published/tim_lulc --license Apache-2.0
 """
 
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If run and report do not belong together, or the folder or upload fails.
     """
     if args.push and not args.attribution:
-        raise ComparisonError(
+        raise EvaluationError(
             f"--push {args.push}: say with --attribution who to credit for the chips and masks"
         )
     report = read_report(args.report)

@@ -1,4 +1,4 @@
-"""`python -m eval score`."""
+"""`tim-eval score`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_location_arguments
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
 
 EXAMPLES: Final = """
-python -m eval score runs/baseline runs/tim_lulc
+tim-eval score runs/baseline runs/tim_lulc
 """
 
 
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
     paths = PathOverrides(args.chips, args.store, args.layout)
-    manifests = _check(args, paths)
+    manifests = _check_runs(args, paths)
     from eval.score.load import open_checkpoint, open_run
     from eval.score.predict import score  # torch and TerraTorch are imported from here on
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, RunManifest]:
+def _check_runs(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, RunManifest]:
     """Make sure that every run, and what the options name, is there before the first is scored.
 
     Returns:
@@ -72,14 +72,14 @@ def _check(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, RunMani
         AugmentStoreError: If one is not, or options contradict each other.
     """
     if args.config is None and args.checkpoint not in ("best", "last"):
-        raise ScoreError(
+        raise EvaluationError(
             f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
         )
     if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
-        raise ScoreError("--config takes one folder to write to, and the file that --checkpoint names")
+        raise EvaluationError("--config takes one folder to write to, and the file that --checkpoint names")
     if args.config is not None:
         read_yaml(args.config)
         if not Path(args.checkpoint).is_file():
-            raise ScoreError(f"--checkpoint {args.checkpoint}: no such file")
+            raise EvaluationError(f"--checkpoint {args.checkpoint}: no such file")
     paths.check()
     return {folder: RunManifest.read(folder) for folder in (args.runs if args.config is None else ())}

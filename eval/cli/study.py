@@ -1,4 +1,4 @@
-"""`python -m eval study`."""
+"""`tim-eval study`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from augment_store.utils.text import shipped_or_given, utc_now
 from eval.cli.main import COMMANDS
 from eval.compare.declaration import declare
 from eval.compare.planner import Spread, spread_of
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.publish.report import read_report
-from eval.study.checks import check_steps, costs
+from eval.study.checks import check_study_steps, costs
 from eval.study.config import Study
 from eval.study.declared import declaration_of
 from eval.study.executors import LocalExecutor, SubmititExecutor
 from eval.study.jobs import Executor, jobs_of, run_jobs
 from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
-from eval.study.power import ASSUMED, describe
+from eval.study.power import ASSUMED, describe_power
 from eval.study.progress import StudyProgress
-from eval.study.runner import command_line, forget, missing, recorded_seconds
+from eval.study.runner import forget, missing_steps, recorded_seconds, step_command
 
 EXAMPLES: Final = """
 tim-eval study --config study.yaml --dry-run
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, what, default in spreads:
         parser.add_argument(
             f"--{name}-spread",
-            type=_points,
+            type=_as_share,
             metavar="PP",
             help=f"with --dry-run: assumed SD of the difference in mIoU over {what}, in points (default: {default})",
         )
@@ -101,17 +101,17 @@ def run(args: argparse.Namespace) -> int:
     """Run or print what is missing from a study.
 
     Raises:
-        StudyError: If the YAML or an option is invalid, or a step fails.
+        EvaluationError: If the YAML or an option is invalid, or a step fails.
     """
     path = shipped_or_given(args.config, CONFIGS)
     if path is None:
-        raise StudyError(
+        raise EvaluationError(
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
         )
     study = Study.load(path)
     devices = _places(args)
     if args.dry_run:
-        return _show(study, args)
+        return _show_plan(study, args)
     return make_study(study, _executor(args, study.out, len(devices)), devices)
 
 
@@ -124,7 +124,7 @@ def make_study(study: Study, executor: Executor, devices: Sequence[str]) -> int:
         devices: Device of each step at a time.
 
     Raises:
-        StudyError: If a step fails.
+        EvaluationError: If a step fails.
         StoreBusyError: If another process makes it.
     """
     with file_lock(study.out):
@@ -146,12 +146,12 @@ def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
 def _places(args: argparse.Namespace) -> Sequence[str]:
     """Return the device of each step at a time; empty names where there is nothing to choose."""
     if args.executor == "slurm" and args.devices:
-        raise StudyError("--devices: SLURM deals out its own; ask for them with --slurm gpus_per_node=1")
+        raise EvaluationError("--devices: SLURM deals out its own; ask for them with --slurm gpus_per_node=1")
     if args.executor == "process" and args.slurm:
-        raise StudyError("--slurm: parameters of jobs; give --executor slurm as well")
+        raise EvaluationError("--slurm: parameters of jobs; give --executor slurm as well")
     devices: list[str] = args.devices or [""] * (args.jobs or 1)
     if args.jobs is not None and args.jobs > len(devices):
-        raise StudyError(
+        raise EvaluationError(
             f"--jobs {args.jobs}: there are {len(devices)} --devices; each step needs one of its own"
         )
     return devices[: args.jobs]
@@ -163,17 +163,17 @@ def _executor(args: argparse.Namespace, out: Path, places: int) -> Executor:
     return LocalExecutor(out, logs=places > 1)
 
 
-def _show(study: Study, args: argparse.Namespace) -> int:
+def _show_plan(study: Study, args: argparse.Namespace) -> int:
     """Print what is missing from a study, and what its design can resolve."""
     steps, left = _started(study)
-    sys.stdout.writelines(f"{command_line(step)}\n" for step in left)
+    sys.stdout.writelines(f"{step_command(step)}\n" for step in left)
     given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
     # without what was not given, so that defaults are in one place
     spread = dataclasses.replace(
         _spread(args), **{key: value for key, value in given.items() if value is not None}
     )
     took = recorded_seconds(study.out, [step for step in steps if step not in left])
-    said = (*costs(study, steps, left, took), *describe(study, spread))
+    said = (*costs(study, steps, left, took), *describe_power(study, spread))
     sys.stdout.writelines(f"# {line}\n" for line in said)
     return _finished(study)
 
@@ -184,7 +184,7 @@ def _spread(args: argparse.Namespace) -> Spread:
         return ASSUMED
     found = spread_of(read_report(args.report).difference.parts)
     if found is None:
-        raise StudyError(
+        raise EvaluationError(
             f"--from {args.report}: its runs are not paired by seed, or there is one; give --seed-spread"
         )
     return found
@@ -194,8 +194,8 @@ def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:
     """Check a study and print what speaks against its design; return its steps, and those that are missing."""
     concerns = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
-    left = missing(study.out, steps)
-    check_steps(study, left, COMMANDS)
+    left = missing_steps(study.out, steps)
+    check_study_steps(study, left, COMMANDS)
     sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     return steps, left
@@ -211,7 +211,7 @@ def _shipped() -> str:
     return f"these ship: {', '.join(sorted(path.stem for path in CONFIGS.glob('*.yaml')))}"
 
 
-def _points(text: str) -> float:
+def _as_share(text: str) -> float:
     """Return a spread in percentage points, as a share."""
     number = float(text)
     if not 0 <= number <= 100:

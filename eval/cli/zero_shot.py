@@ -1,4 +1,4 @@
-"""`python -m eval zero-shot`."""
+"""`tim-eval zero-shot`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from augment_store.cli.parser import add_layout_argument, add_legend_argument
 from augment_store.inspect.references import masks_table
 from augment_store.io.remote import as_path
 from augment_store.store.writer import AugmentStore
-from eval.errors import ScoreError
-from eval.score.calibration import describe
+from eval.errors import EvaluationError
+from eval.score.calibration import describe_reliability
 from eval.score.zero_shot import score_store
 
 EXAMPLES: Final = """
-python -m eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
+tim-eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
 """
 
 
@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
     store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
     table = masks_table(chips, args.legend)
     if table is None:
-        raise ScoreError(
+        raise EvaluationError(
             f"layout {chips.layout.name!r} does not say which classes the masks have; give their legend with --legend"
         )
     made, calibration = score_store(store, chips.with_legend(table), table, args.out, args.layout)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
-    sys.stdout.writelines(f"  {line}\n" for line in describe(calibration))
+    sys.stdout.writelines(f"  {line}\n" for line in describe_reliability(calibration))
     return 0

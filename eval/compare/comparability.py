@@ -10,7 +10,7 @@ import numpy as np
 
 from augment_store.utils.text import join_first, pluralize
 from eval.compare.arms import BASELINE, Arm
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.score.record import Provenance, Score
 from finetune.errors import RunError
 from finetune.run.manifest import MANIFEST, RunManifest
@@ -66,7 +66,7 @@ def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     for name, found in starts.items():
         # a zero-shot map was not trained, so it has no start to compare
         if name in trained and found != starts[BASELINE]:
-            shown = [", ".join(map(_short, sorted(group))) for group in (starts[BASELINE], found)]
+            shown = [", ".join(map(_short_start, sorted(group))) for group in (starts[BASELINE], found)]
             yield f"the same start for every arm: baseline started from {shown[0]}, {name} from {shown[1]} (--init)"
 
 
@@ -136,7 +136,7 @@ def _belongs(run: Path, arm: Arm) -> bool:
     )
 
 
-def _short(start: str) -> str:
+def _short_start(start: str) -> str:
     """Shorten the digests of a start."""
     return " + ".join(word[:12] for word in start.split()) or "unknown"
 
@@ -145,14 +145,14 @@ def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
     """Make sure that no run appears twice, no seed twice in an arm, and that an arm's runs differ only by seed.
 
     Raises:
-        ComparisonError: Naming the two runs.
+        EvaluationError: Naming the two runs.
     """
     seen: dict[str, Score] = {}
     for score in (score for scores in arms.values() for score in scores):
         # by digest, to find a run that was copied, and by folder; a zero-shot map has no digest, hence − {""}
         for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
             if mark in seen:
-                raise ComparisonError(
+                raise EvaluationError(
                     f"{seen[mark].folder} and {score.folder} are the same weights; name each run once, in one arm"
                 )
             seen[mark] = score
@@ -168,7 +168,7 @@ def _check_arm(name: str, scores: Sequence[Score]) -> None:
         for key, value in first.origin.arm.items():
             theirs = other.origin.arm[key]
             if theirs != value:
-                raise ComparisonError(
+                raise EvaluationError(
                     f"{name}: {first.folder} has {key} {value or 'none'}, {other.folder} has {theirs or 'none'}; the "
                     "runs of an arm may differ only by seed"
                 )
@@ -176,7 +176,7 @@ def _check_arm(name: str, scores: Sequence[Score]) -> None:
             differences(first.origin.recipe, other.origin.recipe), str(first.folder), str(other.folder)
         )
         if apart:
-            raise ComparisonError(f"{name}: {apart}; the runs of an arm may differ only by seed")
+            raise EvaluationError(f"{name}: {apart}; the runs of an arm may differ only by seed")
 
 
 def _check_seeds(name: str, scores: Sequence[Score]) -> None:
@@ -187,7 +187,7 @@ def _check_seeds(name: str, scores: Sequence[Score]) -> None:
         if seed is None:
             continue
         if seed in seeds:
-            raise ComparisonError(
+            raise EvaluationError(
                 f"{name}: {seeds[seed].folder} and {score.folder} both have seed {seed}; a repeated run is not "
                 "a second sample: train with another --seed"
             )
@@ -198,26 +198,26 @@ def check_same_test(first: Score, other: Score) -> None:
     """Make sure that both were scored on the same classes, chips, scenes and references.
 
     Raises:
-        ComparisonError: Naming the first difference.
+        EvaluationError: Naming the first difference.
     """
     if first.counts.class_names != other.counts.class_names:
         ours, theirs = (", ".join(score.counts.class_names) for score in (first, other))
-        raise ComparisonError(
+        raise EvaluationError(
             f"{first.folder} has the classes {ours}; {other.folder} has {theirs}; compare runs of one class list"
         )
     # before scenes and references, which are looked up by chip: a chip that one lacks would be a KeyError
-    _check_chips(first, other)
+    _check_same_chips(first, other)
     scenes, others = (
         dict(zip(score.counts.chip_ids, score.counts.scene_ids, strict=True)) for score in (first, other)
     )
     moved = sorted(chip_id for chip_id, scene in scenes.items() if others[chip_id] != scene)
     if moved:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{first.folder} and {other.folder} put chip {moved[0]} in the scenes {scenes[moved[0]]!r} and "
             f"{others[moved[0]]!r}; train them with one --scenes, or with one store"
         )
     if first.origin.test.masks != other.origin.test.masks:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{first.folder} and {other.folder} were scored against different reference masks of the same chips; "
             "score both again on one chip set"
         )
@@ -232,24 +232,24 @@ def _check_references(first: Score, other: Score) -> None:
     differing = np.flatnonzero((ours != theirs).any(axis=-1))
     if differing.size:
         chip = first.counts.chip_ids[differing[0]]
-        raise ComparisonError(
+        raise EvaluationError(
             f"{first.folder} and {other.folder} count different reference pixels in chip {chip} though they name the "
             "same masks; one of the scores is damaged: score both again"
         )
 
 
-def _check_chips(first: Score, other: Score) -> None:
+def _check_same_chips(first: Score, other: Score) -> None:
     ours, theirs = set(first.counts.chip_ids), set(other.counts.chip_ids)
     if ours == theirs:
         return
     # the empty set is part of every set, yet no split that was merely cut short
     if ours & theirs and (ours < theirs or theirs < ours):
         short, missing = (other, ours - theirs) if theirs < ours else (first, theirs - ours)
-        raise ComparisonError(
+        raise EvaluationError(
             f"{short.folder} lacks {pluralize(len(missing), 'test chip')} ({join_first(sorted(missing))}); score it on "
             "the whole split"
         )
-    raise ComparisonError(
+    raise EvaluationError(
         f"{first.folder} and {other.folder} were scored on different test splits: "
         f"{pluralize(len(ours - theirs), 'chip')} only in the first ({join_first(sorted(ours - theirs))}), "
         f"{len(theirs - ours)} only in the second ({join_first(sorted(theirs - ours))}); score both on one split"

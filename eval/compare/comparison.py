@@ -11,7 +11,7 @@ from eval.compare.comparability import check_runs, check_same_test, concerns, un
 from eval.compare.controls import control_record, control_words
 from eval.compare.inference import ClassEstimate, Estimate, PairedArms, compare, holm
 from eval.compare.verdict import ComparisonContext, StudyContext, decide
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.score.metrics import INTERVALS
 from eval.score.record import Score
 
@@ -27,7 +27,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None 
         study: What gives the study that the comparison is part of; None for one on its own, which can claim nothing.
 
     Raises:
-        ComparisonError: If the runs were not scored on the same chips, references, scenes and classes, the
+        EvaluationError: If the runs were not scored on the same chips, references, scenes and classes, the
             reference holds no class, a run or a seed appears twice, or runs of one arm were trained on different
             things.
     """
@@ -120,7 +120,7 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[
     """Bring all arms into the chip order of the first run; return them, and the scenes left out without reference."""
     first = next(iter(arms.values()))[0]
     if not first.counts.total.sum():
-        raise ComparisonError(
+        raise EvaluationError(
             f"{first.folder}: no reference pixel of any class in the test split; all of its masks are ignored"
         )
     for scores in arms.values():

@@ -21,7 +21,7 @@ from augment_store.utils.text import join_first
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
 from eval.compare.arms import CANDIDATE, Arm
 from eval.compare.verdict import StudyContext
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 
 FILE: Final = "declarations.jsonl"
 """File of a study's folder: a declaration a line, the oldest first."""
@@ -84,7 +84,7 @@ def read_declarations(folder: Path) -> tuple[Declaration, ...]:
     """Read what a study declared, the oldest first; empty if it has declared nothing.
 
     Raises:
-        ComparisonError: If the file is damaged, or a line was changed or removed.
+        EvaluationError: If the file is damaged, or a line was changed or removed.
     """
     path = folder / FILE
     if not path.exists():
@@ -93,13 +93,13 @@ def read_declarations(folder: Path) -> tuple[Declaration, ...]:
     try:
         for line in read_text(path).splitlines():
             entry = parse(Declaration, load_json(line))
-            if entry.previous != _digest(before):
+            if entry.previous != _chain_digest(before):
                 raise ValueError("a line was changed or removed after it was written")
             found.append(entry)
             # a chain: each line holds the digest of all lines before it
             before += f"{line}\n"
     except (OSError, ValueError, ValidationError) as error:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{path}: not the declarations of a study ({error}); restore the file, or declare anew in another out"
         ) from error
     return tuple(found)
@@ -109,7 +109,7 @@ def declare(folder: Path, entry: Declaration) -> None:
     """Add a declaration to a study's folder, unless it is what was declared last.
 
     Raises:
-        ComparisonError: If the earlier declarations cannot be read.
+        EvaluationError: If the earlier declarations cannot be read.
         OutputError: If the file cannot be written.
     """
     # a study that is run again declares nothing new: all but the date and the chain is the same
@@ -120,13 +120,13 @@ def declare(folder: Path, entry: Declaration) -> None:
         return
     before = read_text(folder / FILE) if earlier else ""
     line = json.dumps(
-        dataclasses.asdict(dataclasses.replace(entry, previous=_digest(before))), sort_keys=True
+        dataclasses.asdict(dataclasses.replace(entry, previous=_chain_digest(before))), sort_keys=True
     )
     # the whole file anew: a crash while a line is appended would leave half of it
     atomic_write(folder / FILE, [f"{before}{line}\n".encode()])
 
 
-def _digest(text: str) -> str:
+def _chain_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
@@ -139,11 +139,11 @@ def study_context(folder: Path, name: str, arms: Sequence[Arm]) -> StudyContext:
         arms: Baseline, candidate, then controls.
 
     Raises:
-        ComparisonError: If there are no declarations, or they cannot be read.
+        EvaluationError: If there are no declarations, or they cannot be read.
     """
     made = read_declarations(folder)
     if not made:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{folder}: holds no {FILE}, so it is not the out folder of a study that has run"
         )
     return StudyContext(
@@ -164,15 +164,15 @@ def _lacking(folder: Path, name: str, made: Sequence[Declaration], arms: Sequenc
     # all that was ever declared counts: a later declaration must not take back what results made inconvenient
     seeds = sorted({seed for entry, _ in asked for seed in entry.seeds})
     controls = dict.fromkeys(control for _, entry in asked for control in entry.controls)
-    yield from _lacking_controls(controls, arms)
+    yield from _undeclared_controls(controls, arms)
     for arm, known in zip(arms, _declared_names(asked[-1][1], arms), strict=True):
-        yield from _lacking_runs(folder, arm, known, seeds)
+        yield from _undeclared_runs(folder, arm, known, seeds)
     yield from _declared_late(asked, arms)
     # the first declaration: a later one may have been made with results at hand
     yield from _other_test(asked[0][0].test, arms[0])
 
 
-def _lacking_controls(controls: Mapping[str, None], arms: Sequence[Arm]) -> Iterator[str]:
+def _undeclared_controls(controls: Mapping[str, None], arms: Sequence[Arm]) -> Iterator[str]:
     missing = [control for control in controls if control not in {arm.name for arm in arms[2:]}]
     if missing:
         yield f"declared controls: {join_first(missing)}"
@@ -183,7 +183,7 @@ def _declared_names(comparison: DeclaredComparison, arms: Sequence[Arm]) -> tupl
     return (comparison.baseline, comparison.candidate, *(arm.name for arm in arms[2:]))
 
 
-def _lacking_runs(folder: Path, arm: Arm, name: str, seeds: Sequence[int]) -> Iterator[str]:
+def _undeclared_runs(folder: Path, arm: Arm, name: str, seeds: Sequence[int]) -> Iterator[str]:
     """Find declared seeds that an arm lacks, and runs that are not the study's own."""
     if not arm.scores[0].origin.trained:
         return  # a zero-shot map has no seeds of training

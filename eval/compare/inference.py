@@ -218,7 +218,7 @@ def measures(metrics: Sequence[Metric], totals: NDArray[Any]) -> Values:
 
 def compare(arms: PairedArms) -> dict[str, tuple[Estimate, ...]]:
     """Return the estimates of the differences by the metric's key: one per class for a metric by class, else one."""
-    every = _rounded(arms.differences())
+    every = _without_residue(arms.differences())
     # a single scene has no spread, so there is no interval, and with p = 1 nothing follows
     if arms.scenes == 1:
         found = [Estimate(float(value), None, None, None, None, None, 1.0) for value in every]
@@ -269,7 +269,7 @@ def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimat
     # without any variance p is 0 for a difference and 1 for none; a division by 0 would raise
     ratio = abs(difference) / error if error > 0 else (np.inf if difference else 0.0)
     # rounded like the difference, or an end of −1e-17 would count as below zero
-    low, high = (float(_rounded(np.array(end))) for end in (difference - reach, difference + reach))
+    low, high = (float(_without_residue(np.array(end))) for end in (difference - reach, difference + reach))
     p_value = float(2 * stdtr(freedom, -ratio))
     return Estimate(difference, low, high, error, freedom, resolvable_difference(parts), p_value, parts)
 
@@ -295,7 +295,7 @@ def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, POWER)) * error
 
 
-def _rounded(shares: Values) -> Values:
+def _without_residue(shares: Values) -> Values:
     """Round away floating-point residue, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
     return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
 

@@ -31,9 +31,7 @@ NO_HARM_ABOVE: Final = -0.01
 
 ONE_RUN: Final = "one run is not evidence"
 
-NOT_DECLARED: Final = (
-    "a declaration of seeds and controls before the trainings, as python -m eval study writes it"
-)
+NOT_DECLARED: Final = "a declaration of seeds and controls before the trainings, as tim-eval study writes it"
 
 
 class Grade(enum.StrEnum):

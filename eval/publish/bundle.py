@@ -76,7 +76,7 @@ def make_bundle(loaded: LoadedRun) -> Bundle:
     if native:
         _in_native_terms(arguments, loaded.datamodule)
         tensors = merge_columns(tensors)
-    return Bundle(tensors, {"model": model, "data": _data(loaded.config["data"])}, native)
+    return Bundle(tensors, {"model": model, "data": _data_section(loaded.config["data"])}, native)
 
 
 def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) -> None:
@@ -114,7 +114,7 @@ def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return merged
 
 
-def _data(section: Mapping[str, Any]) -> dict[str, Any]:
+def _data_section(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data section without paths of the machine it was trained on."""
     data = copy.deepcopy(dict(section))
     arguments = data["init_args"]

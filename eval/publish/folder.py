@@ -8,7 +8,7 @@ from augment_store.io.files import atomic_folder, write_json
 from augment_store.publish.attribution import PublicationInfo
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, write_card
 from eval.publish.recompute import CountsTable, check_own_counts
@@ -43,7 +43,7 @@ def publish(
         imprint: Name, licence and credits.
 
     Raises:
-        ComparisonError: If the report is not about these weights.
+        EvaluationError: If the report is not about these weights.
         AugmentStoreError: If the run cannot be opened.
         OutputError: If the folder is taken or cannot be written.
     """
@@ -51,7 +51,7 @@ def publish(
         loaded = open_run(run, _compared_checkpoint(run, manifest, report), paths, manifest)
         check_recipe(loaded)
         check_own_counts(table, report, Score.read(run), loaded.checkpoint_sha256)
-        _write(loaded, manifest, with_short_paths(report), draft, imprint)
+        _write_bundle(loaded, manifest, with_short_paths(report), draft, imprint)
 
 
 def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:
@@ -61,13 +61,13 @@ def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> st
     for name in checkpoints:  # by the digest on record, which loading compares with the file
         if manifest.checkpoint_sha256.get(name) in compared:
             return name
-    raise ComparisonError(
+    raise EvaluationError(
         f"{run}: none of its checkpoints ({', '.join(checkpoints) or 'none'}) is the candidate of this report; publish "
         "a run that was compared, with its own report"
     )
 
 
-def _write(
+def _write_bundle(
     loaded: LoadedRun, manifest: RunManifest, report: Report, folder: Path, imprint: PublicationInfo
 ) -> None:
     bundle, augmentation = make_bundle(loaded), loaded.datamodule.augmentation

@@ -60,7 +60,14 @@ def claim(report: Report) -> str:
 
 def write_card(facts: CardFacts) -> str:
     """Return the card as Markdown with Hugging Face's YAML header."""
-    sections = (_result(facts), _use(facts), _inputs(facts), _limits(facts), _report(facts), _origin(facts))
+    sections = (
+        _result_words(facts),
+        _use(facts),
+        _input_words(facts),
+        _limit_words(facts),
+        _report_words(facts),
+        _card_origin(facts),
+    )
     body = "\n\n".join("\n".join(section) for section in sections)
     return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
 
@@ -101,7 +108,7 @@ def _base_model(manifest: RunManifest) -> str | None:
     return f"ibm-esa-geospatial/TerraMind-1.0-{found.group(1)}"
 
 
-def _result(facts: CardFacts) -> Iterator[str]:
+def _result_words(facts: CardFacts) -> Iterator[str]:
     yield f"**{plain_text(claim(facts.report))}**"
     yield ""
     yield from (f"- {plain_text(words)}" for words in facts.report.verdict.words)
@@ -144,7 +151,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
     yield "```"
 
 
-def _inputs(facts: CardFacts) -> Iterator[str]:
+def _input_words(facts: CardFacts) -> Iterator[str]:
     steps = len(facts.manifest.data.timesteps)
     shape = f"`[batch, band, {steps}, y, x]`" if steps > 1 else "`[batch, band, y, x]`"
     yield "## Inputs"
@@ -173,7 +180,7 @@ def _inputs(facts: CardFacts) -> Iterator[str]:
         yield f"Joined to them, encoded as {encoding}: {joined}, made of {made_of} by {maker}."
 
 
-def _limits(facts: CardFacts) -> Iterator[str]:
+def _limit_words(facts: CardFacts) -> Iterator[str]:
     yield "## Limits"
     yield ""
     scenes = pluralize(len(facts.report.test.scenes), "scene")
@@ -191,14 +198,14 @@ def _limits(facts: CardFacts) -> Iterator[str]:
         yield "- A smoke run of a few steps: it shows that the chain works and has no other use."
 
 
-def _report(facts: CardFacts) -> Iterator[str]:
+def _report_words(facts: CardFacts) -> Iterator[str]:
     yield "## Comparison"
     yield ""
     # the report's title becomes a heading within this section
     yield re.sub(r"(?m)^# ", "### ", to_markdown(facts.report)).rstrip()
 
 
-def _origin(facts: CardFacts) -> Iterator[str]:
+def _card_origin(facts: CardFacts) -> Iterator[str]:
     start = facts.manifest.start
     yield "## Origin and licences"
     yield ""

@@ -18,7 +18,7 @@ from eval.compare.report.files import TABLE
 from eval.compare.report.model import Report
 from eval.compare.report.table import COLUMNS
 from eval.compare.verdict import IMPROVEMENT_FROM, format_interval
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.score.metrics import MIOU
 from eval.score.record import Score
 
@@ -52,11 +52,11 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
     """Read the counts beside a report.
 
     Raises:
-        ComparisonError: If the file is missing, damaged, or not of this report's arms, scenes and classes.
+        EvaluationError: If the file is missing, damaged, or not of this report's arms, scenes and classes.
     """
     path = folder / TABLE
     if not path.is_file():
-        raise ComparisonError(
+        raise EvaluationError(
             f"{path}: no such file, so the report's numbers cannot be checked; compare again"
         )
     classes, scenes = len(report.test.classes), len(report.test.scenes)
@@ -74,10 +74,10 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
             arm: np.stack([np.reshape(run, shape) for run in found.values()]) for arm, found in runs.items()
         }
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ComparisonError(f"{path}: not the counts of this report ({error}); compare again") from error
+        raise EvaluationError(f"{path}: not the counts of this report ({error}); compare again") from error
     expected = {arm.name: len(arm.runs) for arm in report.arms}
     if {arm: len(found) for arm, found in counts.items()} != expected:
-        raise ComparisonError(f"{path}: holds other arms or runs than the report; compare again")
+        raise EvaluationError(f"{path}: holds other arms or runs than the report; compare again")
     return CountsTable(path, counts, {arm: tuple(found.values()) for arm, found in seeds.items()})
 
 
@@ -85,22 +85,22 @@ def check_numbers(folder: Path, report: Report) -> CountsTable:
     """Make sure that a report's differences and its claim follow from its counts.
 
     Raises:
-        ComparisonError: Naming the number that does not.
+        EvaluationError: Naming the number that does not.
     """
     table = read_counts(folder, report)
     found = _estimate(table, report.candidate.name, report.baseline.name)
-    _check(table, "the candidate against the baseline", report.difference, found)
+    _check_recomputed(table, "the candidate against the baseline", report.difference, found)
     # the report has this difference twice, and either could be edited
-    _check(table, "the candidate against the baseline", report.compared().miou, found)
+    _check_recomputed(table, "the candidate against the baseline", report.compared().miou, found)
     beaten = True
     for control in report.controls:
         against = _estimate(table, report.candidate.name, control.name)
         said = control.candidate_to_this
         if said is None:
-            raise ComparisonError(
+            raise EvaluationError(
                 f"{folder}: the report lacks the comparison with control {control.name}; compare again"
             )
-        _check(table, f"the candidate against control {control.name}", said.miou, against)
+        _check_recomputed(table, f"the candidate against control {control.name}", said.miou, against)
         beaten &= against.is_above_zero
     _check_claim(folder, report, found, beaten=beaten)
     return table
@@ -115,17 +115,17 @@ def _estimate(table: CountsTable, arm: str, other: str) -> Estimate:
     return found
 
 
-def _check(table: CountsTable, what: str, said: Estimate, found: Estimate) -> None:
+def _check_recomputed(table: CountsTable, what: str, said: Estimate, found: Estimate) -> None:
     for name in ("difference", "low", "high", "p_value"):
         ours, theirs = getattr(said, name), getattr(found, name)
-        if not _equal(ours, theirs):
-            raise ComparisonError(
+        if not _same_numbers(ours, theirs):
+            raise EvaluationError(
                 f"{table.path.with_name('report.json')}: {name} of {what} is {ours}, but {table.path.name} gives "
                 f"{theirs}; one of them was changed: compare again"
             )
 
 
-def _equal(one: float | None, other: float | None) -> bool:
+def _same_numbers(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=TOLERANCE)
@@ -139,17 +139,17 @@ def _check_claim(folder: Path, report: Report, found: Estimate, *, beaten: bool)
     )
     possible = possible and bool(report.family.dates) and not verdict.lacking
     if verdict.claimed and not possible:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{folder}: the report claims an improvement that its numbers do not allow; compare again"
         )
     # `decide` claims just where nothing is lacking, so one of the two was edited
     if not verdict.claimed and not verdict.lacking:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{folder}: the report names nothing that a claim lacks, and claims nothing; compare again"
         )
     # the headline is prose, so its numbers are checked as text
     if format_interval(found) not in verdict.headline:
-        raise ComparisonError(
+        raise EvaluationError(
             f"{folder}: the verdict's headline does not say {format_interval(found)}; compare again"
         )
 
@@ -158,7 +158,7 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     """Make sure that the table holds the counts of the run to be published, as its own score has them.
 
     Raises:
-        ComparisonError: If they differ.
+        EvaluationError: If they differ.
     """
     own: dict[str, Any] = dict(zip(score.counts.scenes, score.counts.by_scene(), strict=True))
     digests = [run.origin.checkpoint_sha256 for run in report.candidate.runs]
@@ -166,6 +166,6 @@ def check_own_counts(table: CountsTable, report: Report, score: Score, checkpoin
     # the score may have more scenes: those without a reference are not in the report
     there = set(report.test.scenes) <= set(own)
     if not there or not np.array_equal(np.stack([own[scene] for scene in report.test.scenes]), said):
-        raise ComparisonError(
+        raise EvaluationError(
             f"{table.path}: its counts of {score.folder} are not those of its score; compare again"
         )

@@ -11,32 +11,32 @@ from augment_store.io.files import read_text, short_path
 from augment_store.utils.validation import load_json
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import REPORT_VERSION, Report
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 
 
 def read_report(folder: Path) -> Report:
     """Read the report that `compare` wrote.
 
     Raises:
-        ComparisonError: If there is none, or it is of another version.
+        EvaluationError: If there is none, or it is of another version.
     """
     path = folder / REPORT
     if not path.is_file():
-        raise ComparisonError(f"{path}: no such report; make it with python -m eval compare --out {folder}")
+        raise EvaluationError(f"{path}: no such report; make it with tim-eval compare --out {folder}")
     try:
         plain = load_json(read_text(path))
         version = plain["report_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ComparisonError(f"{path}: not a report of compare ({error}); compare again") from error
+        raise EvaluationError(f"{path}: not a report of compare ({error}); compare again") from error
     # before validation, which would name some key of an old report, and not its age
     if version != REPORT_VERSION:
-        raise ComparisonError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
+        raise EvaluationError(f"{path}: report version {version}, expected {REPORT_VERSION}; compare again")
     try:
         return Report.model_validate(plain)
     except ValidationError as error:
         first, *_ = error.errors()
         where = ".".join(map(str, first["loc"])) or "report"
-        raise ComparisonError(f"{path}: {where}: {first['msg']}; compare again") from error
+        raise EvaluationError(f"{path}: {where}: {first['msg']}; compare again") from error
 
 
 def with_short_paths(report: Report) -> Report:

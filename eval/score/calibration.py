@@ -113,7 +113,7 @@ def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
     atomic_write(folder / CALIBRATION, [json.dumps(plain, indent=1).encode() + b"\n"])
 
 
-def describe(found: Mapping[str, Reliability]) -> Iterator[str]:
+def describe_reliability(found: Mapping[str, Reliability]) -> Iterator[str]:
     """Return the curves as lines of text."""
     for name, entry in found.items():
         yield (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augment_store.io.files import atomic_path
 from augment_store.modalities.definitions import IGNORED_LABEL
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 
 _NAMES: Final = ("chip_id", "scene_id", "class_name")
 
@@ -31,16 +31,18 @@ def count_pixels(reference: NDArray[Any], predicted: NDArray[Any], classes: int)
         classes: Number of classes.
 
     Raises:
-        ScoreError: If shapes differ, or a label is not a class.
+        EvaluationError: If shapes differ, or a label is not a class.
     """
     if reference.shape != predicted.shape:
-        raise ScoreError(f"reference {reference.shape} and prediction {predicted.shape} differ in shape")
+        raise EvaluationError(f"reference {reference.shape} and prediction {predicted.shape} differ in shape")
     counted = reference != IGNORED_LABEL
     rows, columns = reference[counted].astype(np.int64), predicted[counted].astype(np.int64)
     # before the counting, where a label out of range would land in the cell of another pair
     for labels, lowest in ((rows, 0), (columns, IGNORED_LABEL)):
         if labels.size and not lowest <= labels.min() <= labels.max() < classes:
-            raise ScoreError(f"labels {labels.min()} to {labels.max()}; expected {lowest} to {classes - 1}")
+            raise EvaluationError(
+                f"labels {labels.min()} to {labels.max()}; expected {lowest} to {classes - 1}"
+            )
     # in the column after the last class; `astype` made a copy, so the caller's labels stay
     columns[columns == IGNORED_LABEL] = classes
     width = classes + 1
@@ -60,7 +62,7 @@ class Counts:
         values: ``[chip, class, class + 1]``, see `Confusion`.
 
     Raises:
-        ScoreError: If their sizes do not agree, a count is not a whole number from 0, or a chip appears twice.
+        EvaluationError: If their sizes do not agree, a count is not a whole number from 0, or a chip appears twice.
     """
 
     chip_ids: tuple[str, ...]
@@ -72,13 +74,13 @@ class Counts:
         chips, classes = len(self.chip_ids), len(self.class_names)
         expected = (chips, classes, classes + 1)
         if self.values.shape != expected or len(self.scene_ids) != chips:
-            raise ScoreError(
+            raise EvaluationError(
                 f"counts of shape {self.values.shape}, {len(self.scene_ids)} scenes; expected {expected}, {chips}"
             )
         if not np.issubdtype(self.values.dtype, np.integer) or (self.values < 0).any():
-            raise ScoreError("confusion counts are not whole numbers from 0; score the run again")
+            raise EvaluationError("confusion counts are not whole numbers from 0; score the run again")
         if len(set(self.chip_ids)) < chips:
-            raise ScoreError("a chip appears twice among the confusion counts; score the run again")
+            raise EvaluationError("a chip appears twice among the confusion counts; score the run again")
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -130,17 +132,17 @@ class Counts:
         """Read what `write` wrote.
 
         Raises:
-            ScoreError: If it is missing or damaged.
+            EvaluationError: If it is missing or damaged.
         """
         if not path.is_file():  # reading a pipe would block
-            raise ScoreError(f"{path}: no such file; score the run again")
+            raise EvaluationError(f"{path}: no such file; score the run again")
         try:
             # no pickles, which could run code: a counts file may come from anyone
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 chips, scenes, classes = (tuple(map(str, file[key])) for key in _NAMES)
                 return cls(chips, scenes, classes, file["counts"])
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            # a ScoreError is a ValueError: what `cls` refused already says why
-            if isinstance(error, ScoreError):
+            # a EvaluationError is a ValueError: what `cls` refused already says why
+            if isinstance(error, EvaluationError):
                 raise
-            raise ScoreError(f"{path}: cannot be read ({error}); score the run again") from error
+            raise EvaluationError(f"{path}: cannot be read ({error}); score the run again") from error

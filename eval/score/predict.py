@@ -37,7 +37,7 @@ def score(loaded: LoadedRun, folder: Path) -> Score:
         folder: Run directory to write to.
 
     Raises:
-        ScoreError: If a run's settings are no longer those it was trained with.
+        EvaluationError: If a run's settings are no longer those it was trained with.
         AugmentStoreError: If a test chip, its mask or its maps cannot be used.
         OutputError: If the score cannot be written.
         StoreBusyError: If another process is scoring it.
@@ -50,10 +50,10 @@ def score(loaded: LoadedRun, folder: Path) -> Score:
         root, splits = loaded.datamodule.chips.root, loaded.datamodule.splits
         loaded.manifest.check_held_out(loaded.source, root, splits.digests)
     with file_lock(folder / FOLDER):
-        return _write(loaded, folder)
+        return _write_score(loaded, folder)
 
 
-def _write(loaded: LoadedRun, folder: Path) -> Score:
+def _write_score(loaded: LoadedRun, folder: Path) -> Score:
     names = loaded.datamodule.class_names
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     predictions = folder / FOLDER / PREDICTIONS
@@ -69,7 +69,7 @@ def _write(loaded: LoadedRun, folder: Path) -> Score:
         write_classes(predictions, loaded.datamodule.chips, chip_id, predicted.astype(np.int16), place)
     # rows [class, class + 1] become [chip, class, class + 1]
     counts = Counts(tuple(chips), tuple(scenes), names, np.stack(rows))
-    made = Score(folder, counts, _origin(loaded, folder, counts, device))
+    made = Score(folder, counts, _provenance(loaded, folder, counts, device))
     made.write()
     return made
 
@@ -88,7 +88,7 @@ def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
         yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
 
 
-def _origin(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.device) -> Provenance:
+def _provenance(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.device) -> Provenance:
     manifest, datamodule = loaded.manifest, loaded.datamodule
     survey, store = datamodule.surveys["test"], datamodule.augmentation.store
     return Provenance(

@@ -17,7 +17,7 @@ from augment_store.io.files import atomic_write, read_text
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
 from augment_store.utils.validation import STRICT, load_json, parse
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
 from finetune.data.splits import digest_of_ids
@@ -41,7 +41,7 @@ class ScoreSource(StrEnum):
     """What was scored."""
 
     RUN = "run"
-    """A run of `python -m finetune`."""
+    """A run of `tim-finetune`."""
 
     CHECKPOINT = "checkpoint"
     """Any checkpoint, with its YAML."""
@@ -207,7 +207,7 @@ class Score:
             "counts_sha256": sha256_of_file(folder / COUNTS),
         }
         # over all other values, so it comes last, and `read` takes it out before it compares
-        plain["record_sha256"] = _digest(plain)
+        plain["record_sha256"] = _record_digest(plain)
         atomic_write(folder / RECORD, [json.dumps(plain, indent=1).encode() + b"\n"])
 
     @classmethod
@@ -215,34 +215,36 @@ class Score:
         """Read the score in a run directory.
 
         Raises:
-            ScoreError: If there is none, or it is not one this version wrote.
+            EvaluationError: If there is none, or it is not one this version wrote.
         """
         folder = Path(folder)
         path = folder / FOLDER / RECORD
         if not path.is_file():
-            raise ScoreError(f"{folder}: not scored yet; run python -m eval score {folder}")
+            raise EvaluationError(f"{folder}: not scored yet; run tim-eval score {folder}")
         try:
             plain: dict[str, Any] = load_json(read_text(path))
             # before the digest, which other versions may take of other values
             if plain["score_version"] != SCORE_VERSION:
-                raise ScoreError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
-            if plain.pop("record_sha256") != _digest(plain):
-                raise ScoreError(f"{path}: was changed after it was written; score the run again")
+                raise EvaluationError(f"{path}: version {plain['score_version']}, expected {SCORE_VERSION}")
+            if plain.pop("record_sha256") != _record_digest(plain):
+                raise EvaluationError(f"{path}: was changed after it was written; score the run again")
             if plain["counts_sha256"] != sha256_of_file(path.with_name(COUNTS)):
-                raise ScoreError(f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again")
+                raise EvaluationError(
+                    f"{path.with_name(COUNTS)}: not the counts of {path}; score the run again"
+                )
             origin = parse(Provenance, plain["origin"])
         # JSON of another shape gives any of these: a list for an object, a key too few, a text for a number
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            # a ScoreError is a ValueError, and already says what to do
-            if isinstance(error, ScoreError):
+            # a EvaluationError is a ValueError, and already says what to do
+            if isinstance(error, EvaluationError):
                 raise
-            raise ScoreError(
+            raise EvaluationError(
                 f"{path}: not a score this version wrote ({error}); score the run again"
             ) from error
         return cls(folder, Counts.read(folder / FOLDER / COUNTS), origin)
 
 
-def _digest(plain: Mapping[str, Any]) -> str:
+def _record_digest(plain: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the record's values, whatever the file's formatting."""
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from finetune.run.load import LoadedRun
 from finetune.run.manifest import CONFIG
 from finetune.run.recipe import OF_A_RUN, describe, differences, recipe_of
@@ -18,7 +18,7 @@ def check_recipe(loaded: LoadedRun) -> None:
         loaded: The run; a checkpoint that no run recorded has no recipe.
 
     Raises:
-        ScoreError: Naming the settings that differ.
+        EvaluationError: Naming the settings that differ.
     """
     if loaded.manifest is None:
         return
@@ -26,7 +26,7 @@ def check_recipe(loaded: LoadedRun) -> None:
     trained = {key: value for key, value in loaded.manifest.recipe.items() if key not in OF_A_RUN}
     if found := differences(trained, recipe_of(loaded.config)):
         changed = describe(found, "the manifest", "the YAML")
-        raise ScoreError(
+        raise EvaluationError(
             f"{loaded.source / CONFIG}: was changed after the training: {changed}; restore it, or train a run with "
             "these settings"
         )

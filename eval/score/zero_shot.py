@@ -21,7 +21,7 @@ from augment_store.store.chip_index import read_entry
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.text import pluralize, utc_now
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
@@ -49,13 +49,13 @@ def score_store(
 
     Raises:
         StoreBusyError: If another process is writing a score there.
-        ScoreError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
+        EvaluationError: If it is not a LULC store, there is no test split, or a test chip is not complete in the store.
         ChipSetError: If a test chip is not what the store was generated from, or the table's labels are not 0 to one
             less than their number.
         AugmentStoreError: If a chip or a mask cannot be read.
     """
     # both may refuse, so they come before the record of an earlier score is discarded
-    names = _class_names(table)
+    names = _table_classes(table)
     ids = _test_chips(store, chips)
     with file_lock(folder / FOLDER):
         masks, rows, kept = hashlib.sha256(), [], []
@@ -74,7 +74,7 @@ def score_store(
             write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
         scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
         counts = Counts(ids, scenes, names, np.stack(rows))
-        made = Score(folder, counts, _origin(store, chips, counts, masks.hexdigest(), layout))
+        made = Score(folder, counts, _map_provenance(store, chips, counts, masks.hexdigest(), layout))
         # from the first chip's on, since `sum` would start from 0, to which no Reliability can be added
         found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
         # before the record, which says that everything else is there
@@ -112,14 +112,14 @@ def _checked_reference(chips: ChipSet, chip_id: str, table: LegendTable) -> NDAr
     known = {entry.value for entry in table.classes} | {IGNORED_LABEL}
     strange = sorted(set(np.unique(reference).tolist()) - known)
     if strange:
-        raise ScoreError(
+        raise EvaluationError(
             f"chip {chip_id}: mask holds label {strange[0]}; legend table {table.name} has the labels 0 to "
             f"{len(table.classes) - 1}, and {IGNORED_LABEL} is ignored; give the legend of these masks with --legend"
         )
     return reference
 
 
-def _class_names(table: LegendTable) -> tuple[str, ...]:
+def _table_classes(table: LegendTable) -> tuple[str, ...]:
     values = [entry.value for entry in table.classes]
     # labels are the rows and columns of the counts, so they must have no gaps
     if sorted(values) != list(range(len(values))):
@@ -130,15 +130,15 @@ def _class_names(table: LegendTable) -> tuple[str, ...]:
 def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
     """Return the chips of the test split in the order of their ids, all complete in the store."""
     if store.spec.modality != LULC.name:
-        raise ScoreError(
+        raise EvaluationError(
             f"{store.path}: holds {store.spec.modality}; only {LULC.name} maps are predictions of classes"
         )
     if "test" not in chips.splits:
-        raise ScoreError(f"no test split: {chips.split_path('test')} does not exist")
+        raise EvaluationError(f"no test split: {chips.split_path('test')} does not exist")
     ids = tuple(sorted(chips.splits["test"]))
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:
-        raise ScoreError(
+        raise EvaluationError(
             f"{store.path}: {pluralize(len(missing), 'test chip')} not complete, the first {missing[0]}; run "
             "generate again"
         )
@@ -151,7 +151,7 @@ def _check_input(store: AugmentStore, chips: ChipSet, chip_id: str) -> None:
     check_same(store, chips, {} if what is None else {chip_id: what})
 
 
-def _origin(
+def _map_provenance(
     store: AugmentStore, chips: ChipSet, counts: Counts, masks: str, layout: str | None
 ) -> Provenance:
     spec, place = store.spec, str(store.path.resolve())

@@ -17,10 +17,10 @@ from augment_store.io.remote import as_path
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.utils.progress import format_duration
 from augment_store.utils.text import single_line
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.config import Study
 from eval.study.plan import Step
-from eval.study.runner import command_line
+from eval.study.runner import resuming_words, step_command
 from finetune.options import parse
 from finetune.run.config import read_yaml
 from finetune.run.preflight import check_early, check_free, resume_interrupted
@@ -29,7 +29,7 @@ from generate.cli.parser import parse_options
 from generate.options import check_weights
 
 
-def check_steps(study: Study, left: Sequence[Step], evaluation: Mapping[str, Command]) -> None:
+def check_study_steps(study: Study, left: Sequence[Step], evaluation: Mapping[str, Command]) -> None:
     """Make sure that the commands that are left can be understood, and that what they read is there.
 
     A store that another step will make is not looked for, nor are chips where there is no chip set yet.
@@ -40,29 +40,29 @@ def check_steps(study: Study, left: Sequence[Step], evaluation: Mapping[str, Com
         evaluation: Subcommands of evaluation, whose parsers are used.
 
     Raises:
-        StudyError: Naming the first step that would fail, and why.
+        EvaluationError: Naming the first step that would fail, and why.
     """
     made = {str(step.product.parent) for step in left if step.kind == "generate"}
     checks: Mapping[str, Callable[[Sequence[str]], None]] = {
         "generate": lambda words: _check_generation(words, chips=_is_there(study)),
-        "finetune": lambda words: _check_training(words, made, chips=_is_there(study)),
+        "finetune": lambda words: _check_fit(words, made, chips=_is_there(study)),
         "eval": lambda words: _check_evaluation(words, evaluation),
     }
     for step in left:
-        module, *words = step.words
+        module, *words = resuming_words(step)
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said):
                 checks[module](words)
         except SystemExit as error:  # a parser's, which has told why on its last line
             *_, why = ["wrong arguments", *said.getvalue().splitlines()]
-            raise StudyError(_message(step, why.partition("error: ")[2] or why)) from error
+            raise EvaluationError(_message(step, why.partition("error: ")[2] or why)) from error
         except AugmentStoreError as error:
-            raise StudyError(_message(step, single_line(error))) from error
+            raise EvaluationError(_message(step, single_line(error))) from error
 
 
 def _message(step: Step, why: str) -> str:
-    return f"step {step.name} would fail: {why} ({command_line(step)})"
+    return f"step {step.name} would fail: {why} ({step_command(step)})"
 
 
 def _is_there(study: Study) -> bool:
@@ -77,7 +77,7 @@ def _check_generation(words: Sequence[str], *, chips: bool) -> None:
         check_weights(options.request().maps.weights)
 
 
-def _check_training(words: Sequence[str], made: set[str], *, chips: bool) -> None:
+def _check_fit(words: Sequence[str], made: set[str], *, chips: bool) -> None:
     options = resume_interrupted(parse(words))
     # the header of a store says what suits it, and there may be none yet
     if chips and str(options.augment) not in made:

@@ -17,16 +17,16 @@ from augment_store.io.files import read_text
 from augment_store.io.remote import as_path
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 
 
-def _word(value: Any) -> Any:
+def _as_word(value: Any) -> Any:
     """Take a number for a word of a command line: YAML reads ``9`` as a number, but the command takes text."""
     # a bool is an int in Python, and no command takes True for a word
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-CommandArgs = tuple[Annotated[str, BeforeValidator(_word)], ...]
+CommandArgs = tuple[Annotated[str, BeforeValidator(_as_word)], ...]
 """Arguments of a command, one by one as a shell would split them."""
 
 EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
@@ -38,7 +38,7 @@ class StoreEntry:
     """A store to generate.
 
     Attributes:
-        arguments: Further arguments of `python -m generate`.
+        arguments: Further arguments of `tim-generate`.
         path: Folder of the store; by default in the study's folder.
         per_seed: Whether each seed of the study has a store of its own, drawn with that seed, so that the luck of the
             generator's draw is in the variation of the seeds.
@@ -56,9 +56,9 @@ class ArmEntry:
     """A training configuration, run once per seed.
 
     Attributes:
-        config: YAML of `python -m finetune`, a file or the name of one that ships.
+        config: YAML of `tim-finetune`, a file or the name of one that ships.
         store: Name of the store to join, or None.
-        arguments: Further arguments of `python -m finetune fit`.
+        arguments: Further arguments of `tim-finetune fit`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -112,8 +112,8 @@ class Study:
         comparisons: Reports by name.
         stores: Stores by name.
         zero_shot: Zero-shot rows by name.
-        generate_arguments: Arguments of every `python -m generate`.
-        finetune_arguments: Arguments of every `python -m finetune fit`.
+        generate_arguments: Arguments of every `tim-generate`.
+        finetune_arguments: Arguments of every `tim-finetune fit`.
         layout: How the chips lie on disk, for every command that reads them; None to detect it.
         scenes: Rule for a chip's scene, as `--scenes` takes it, for every store and every arm.
     """
@@ -137,16 +137,16 @@ class Study:
         """Read a study's YAML.
 
         Raises:
-            StudyError: If it cannot be read, has an unknown key, or names what it does not define.
+            EvaluationError: If it cannot be read, has an unknown key, or names what it does not define.
         """
         try:
             plain = load_yaml(read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise StudyError(f"{path}: cannot be read ({single_line(error)})") from error
+            raise EvaluationError(f"{path}: cannot be read ({single_line(error)})") from error
         try:
             study = parse(cls, _with_bare_stores(plain))
         except ValidationError as error:
-            raise StudyError(f"{path}: {error}; {EXAMPLE} is one to copy") from error
+            raise EvaluationError(f"{path}: {error}; {EXAMPLE} is one to copy") from error
         study.check(path)
         return study
 
@@ -154,27 +154,29 @@ class Study:
         """Make sure that every name is defined exactly once, and that there is something to do.
 
         Raises:
-            StudyError: Naming the key.
+            EvaluationError: Naming the key.
         """
         if not self.seeds:
-            raise StudyError(f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]")
+            raise EvaluationError(
+                f"{path}: seeds {list(self.seeds)}; expected whole numbers, such as [1, 2, 3]"
+            )
         if len(set(self.seeds)) < len(self.seeds):
-            raise StudyError(
+            raise EvaluationError(
                 f"{path}: a seed appears twice in {list(self.seeds)}; a repeated run is not a second run"
             )
         # comparisons name both as controls, so a name must mean one of them
         shared = sorted(set(self.arms) & set(self.zero_shot))
         if shared:
-            raise StudyError(f"{path}: {shared[0]} is both an arm and a zero-shot row; rename one")
+            raise EvaluationError(f"{path}: {shared[0]} is both an arm and a zero-shot row; rename one")
         wanted = {name: entry.store for name, entry in self.arms.items() if entry.store is not None}
         wanted |= {name: entry.store for name, entry in self.zero_shot.items()}
         for name, store in wanted.items():
-            _defined(f"{path}: store of {name}", [store], self.stores)
+            _check_defined(f"{path}: store of {name}", [store], self.stores)
         self._check_stores(path)
         for name, found in self.comparisons.items():
             # arms alone: a zero-shot map has no seeds to be paired by
-            _defined(f"{path}: comparison {name}", [found.baseline, found.candidate], self.arms)
-            _defined(
+            _check_defined(f"{path}: comparison {name}", [found.baseline, found.candidate], self.arms)
+            _check_defined(
                 f"{path}: controls of comparison {name}", found.controls, {**self.arms, **self.zero_shot}
             )
 
@@ -182,10 +184,12 @@ class Study:
         for name, entry in self.stores.items():
             words = (*self.generate_arguments, *entry.arguments)
             if entry.per_seed and any(word.partition("=")[0] == "--seed" for word in words):
-                raise StudyError(f"{path}: stores.{name}: per_seed draws with the study's seeds; drop --seed")
+                raise EvaluationError(
+                    f"{path}: stores.{name}: per_seed draws with the study's seeds; drop --seed"
+                )
         for name, row in self.zero_shot.items():
             if self.stores[row.store].per_seed:
-                raise StudyError(
+                raise EvaluationError(
                     f"{path}: zero_shot.{name}: store {row.store} is one per seed; name a store without per_seed"
                 )
 
@@ -227,7 +231,9 @@ def _with_bare_stores(plain: Any) -> Any:
     return {**plain, "stores": {name: {} if entry is None else entry for name, entry in stores.items()}}
 
 
-def _defined(where: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+def _check_defined(where: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise StudyError(f"{where}: {unknown[0]!r} is not defined; there is {', '.join(known) or 'none'}")
+        raise EvaluationError(
+            f"{where}: {unknown[0]!r} is not defined; there is {', '.join(known) or 'none'}"
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from augment_store.utils.text import single_line
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.jobs import Job
 from eval.study.worker import worker_command
 
@@ -130,14 +130,14 @@ class SubmititExecutor:
         cluster: ``slurm``, or ``local`` for processes of this machine.
 
     Raises:
-        StudyError: If submitit or the cluster is not there, or does not know a parameter.
+        EvaluationError: If submitit or the cluster is not there, or does not know a parameter.
     """
 
     def __init__(self, out: Path, parameters: Mapping[str, str | int], cluster: str = "slurm") -> None:
         try:
             import submitit
         except ImportError as error:
-            raise StudyError(
+            raise EvaluationError(
                 "--executor slurm needs submitit: pip install 'terramind-tim-store[slurm]'"
             ) from error
         self._out = out
@@ -145,7 +145,7 @@ class SubmititExecutor:
             self._executor = submitit.AutoExecutor(out.resolve() / LOGS, cluster=cluster)
             self._executor.update_parameters(**parameters)
         except (RuntimeError, NameError, ValueError, TypeError, AssertionError) as error:
-            raise StudyError(
+            raise EvaluationError(
                 f"--executor {cluster}: {single_line(error)}; run it on a login node of the cluster, with "
                 "parameters of submitit's AutoExecutor in --slurm"
             ) from error

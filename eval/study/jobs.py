@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.plan import Step
-from eval.study.runner import command_line, is_recorded
+from eval.study.runner import is_recorded, step_command
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Executor(Protocol):
         """Wait a little before the jobs are polled again."""
 
 
-class Progress(Protocol):
+class JobProgress(Protocol):
     """Who is told how far a study is."""
 
     def started(self, job: Job, device: str, log: Path | None) -> None:
@@ -87,7 +87,7 @@ def jobs_of(steps: Sequence[Step]) -> tuple[Job, ...]:
 
 
 def run_jobs(
-    out: Path, jobs: Sequence[Job], executor: Executor, devices: Sequence[str], progress: Progress
+    out: Path, jobs: Sequence[Job], executor: Executor, devices: Sequence[str], progress: JobProgress
 ) -> None:
     """Run jobs, as many at a time as there are devices, each as soon as what it reads is there.
 
@@ -101,7 +101,7 @@ def run_jobs(
         progress: Who is told.
 
     Raises:
-        StudyError: Naming the steps that failed.
+        EvaluationError: Naming the steps that failed.
     """
     waiting, left = list(jobs), {step.name for job in jobs for step in job.steps}
     running: dict[int, tuple[Job, JobHandle]] = {}
@@ -133,7 +133,9 @@ def run_jobs(
     finally:
         _interrupt(list(running.values()), progress.stopped)
     if failed:
-        raise StudyError("; ".join(failed) + ". Fix the cause and run the study again; what is done is kept")
+        raise EvaluationError(
+            "; ".join(failed) + ". Fix the cause and run the study again; what is done is kept"
+        )
 
 
 def _interrupt(running: Sequence[tuple[Job, JobHandle]], tell: Callable[[Job], None]) -> None:
@@ -147,4 +149,4 @@ def _interrupt(running: Sequence[tuple[Job, JobHandle]], tell: Callable[[Job], N
 
 def _failure(step: Step, status: int, log: Path | None) -> str:
     seen = "" if log is None else f" (its output is in {log})"
-    return f"step {step.name} ended with exit status {status}{seen}: {command_line(step)}"
+    return f"step {step.name} ended with exit status {status}{seen}: {step_command(step)}"

@@ -9,7 +9,7 @@ from typing import Final
 
 from augment_store.utils.text import shipped_or_given
 from eval.compare.report.files import REPORT
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.score.record import FOLDER, RECORD
 from eval.study.config import CommandArgs, ComparisonEntry, Study
 from finetune.errors import ConfigError
@@ -55,14 +55,14 @@ def plan(study: Study) -> tuple[Step, ...]:
     return (
         # what is read comes first: stores by trainings, runs by scores, scores by comparisons
         *(
-            _generate(study, name, seed)
+            _generate_step(study, name, seed)
             for name, entry in study.stores.items()
             for seed in (study.seeds if entry.per_seed else study.seeds[:1])
         ),
-        *(_fit(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
-        *(_score(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
-        *(_zero_shot(study, name) for name in study.zero_shot),
-        *(_compare(study, name) for name in study.comparisons),
+        *(_fit_step(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_score_step(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_zero_shot_step(study, name) for name in study.zero_shot),
+        *(_compare_step(study, name) for name in study.comparisons),
     )
 
 
@@ -84,7 +84,7 @@ def unequal_recipes(study: Study) -> Iterator[str]:
     """Find comparisons whose arms are trained in different ways, as far as their YAMLs and arguments show.
 
     Raises:
-        StudyError: If an arm's YAML is not there, or is invalid.
+        EvaluationError: If an arm's YAML is not there, or is invalid.
     """
     for name, comparison in study.comparisons.items():
         baseline = _recipe(study, comparison.baseline)
@@ -102,16 +102,16 @@ def _recipe(study: Study, arm: str) -> Recipe:
     entry = study.arms[arm]
     path = shipped_or_given(entry.config, CONFIGS)
     if path is None:
-        raise StudyError(
+        raise EvaluationError(
             f"arm {arm}: config {entry.config}: no such file, and none of that name ships; expected a YAML of "
-            f"python -m finetune, or one of {', '.join(shipped_configs())}"
+            f"tim-finetune, or one of {', '.join(shipped_configs())}"
         )
     words = (*study.finetune_arguments, *entry.arguments)
     try:
         # short names, as an arm's YAML may or may not write a class in full
         return with_overrides(recipe_of(read_yaml(path), short_names=True), words)
     except ConfigError as error:
-        raise StudyError(f"arm {arm}: config {entry.config}: {error}") from error
+        raise EvaluationError(f"arm {arm}: config {entry.config}: {error}") from error
 
 
 def _start(study: Study, arm: str) -> str:
@@ -128,7 +128,7 @@ def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:
     return list(zip(study.seeds, study.runs(name), strict=True))
 
 
-def _generate(study: Study, name: str, seed: int) -> Step:
+def _generate_step(study: Study, name: str, seed: int) -> Step:
     """Return the command that makes a store, for each seed where there is one for each."""
     position, entry = study.store(name, seed), study.stores[name]
     words = ("generate", *study.chip_words, "--store", str(position))
@@ -143,7 +143,7 @@ def _made_by(study: Study, store: str, seed: int) -> str:
     return f"generate_{store}_{seed}" if study.stores[store].per_seed else f"generate_{store}"
 
 
-def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
+def _fit_step(study: Study, name: str, seed: int, run: Path) -> Step:
     arm = study.arms[name]
     joined = () if arm.store is None else ("--augment", str(study.store(arm.store, seed)))
     words: CommandArgs = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
@@ -161,7 +161,7 @@ def _fit(study: Study, name: str, seed: int, run: Path) -> Step:
     )
 
 
-def _score(study: Study, name: str, seed: int, run: Path) -> Step:
+def _score_step(study: Study, name: str, seed: int, run: Path) -> Step:
     product, store = run / FOLDER / RECORD, study.arms[name].store
     words: CommandArgs = ("eval", "score", str(run))
     # a run never reads a URL that only its own record names
@@ -172,7 +172,7 @@ def _score(study: Study, name: str, seed: int, run: Path) -> Step:
     return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",), title=title)
 
 
-def _zero_shot(study: Study, name: str) -> Step:
+def _zero_shot_step(study: Study, name: str) -> Step:
     entry, (folder,) = study.zero_shot[name], study.runs(name)
     store = study.store(entry.store, study.seeds[0])  # the same for each seed, as the study has checked
     legend = () if entry.legend is None else ("--legend", entry.legend)
@@ -182,7 +182,7 @@ def _zero_shot(study: Study, name: str) -> Step:
     return Step(f"score_{name}", words, folder / FOLDER / RECORD, after, title=f"zero-shot {name}")
 
 
-def _compare(study: Study, name: str) -> Step:
+def _compare_step(study: Study, name: str) -> Step:
     entry, out = study.comparisons[name], study.out / "reports" / name
     words = ["eval", "compare"]
     for option, arm in (("--baseline", entry.baseline), ("--candidate", entry.candidate)):
@@ -191,11 +191,11 @@ def _compare(study: Study, name: str) -> Step:
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
     words += ["--study", str(study.out), "--comparison", name]
-    after = _scores(study, entry)
+    after = _score_names(study, entry)
     return Step(f"compare_{name}", tuple(words), out / REPORT, after, title=f"compare {name}")
 
 
-def _scores(study: Study, entry: ComparisonEntry) -> tuple[str, ...]:
+def _score_names(study: Study, entry: ComparisonEntry) -> tuple[str, ...]:
     names = []
     for arm in (entry.baseline, entry.candidate, *entry.controls):
         names += (

@@ -61,7 +61,7 @@ def count_test_scenes(study: Study) -> int | None:
     return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 
 
-def describe(study: Study, spread: Spread) -> Iterator[str]:
+def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     """Describe the power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
     scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
@@ -91,8 +91,8 @@ def describe(study: Study, spread: Spread) -> Iterator[str]:
     yield "seeds  " + "".join(f"{pluralize(column, 'scene'):>12}" for column in columns)
     for row in rows:
         cells = (resolvable(column, row, spread) for column in columns)
-        yield f"{row:>5}  " + "".join(f"{_points(cell):>12}" for cell in cells)
+        yield f"{row:>5}  " + "".join(f"{_as_points(cell):>12}" for cell in cells)
 
 
-def _points(share: float | None) -> str:
+def _as_points(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.2f}"

@@ -19,7 +19,7 @@ from rich.table import Table
 from augment_store.utils.progress import format_duration
 from eval.study.jobs import Job
 from eval.study.plan import Step
-from eval.study.runner import command_line
+from eval.study.runner import step_command
 
 EPOCH: Final = re.compile(rb"^epoch (\d+(?: of \d+)?):", re.MULTILINE)
 """Beginning of the line that a training writes after each epoch."""
@@ -54,7 +54,7 @@ class _Running:
 
 @dataclass
 class StudyProgress:
-    """Tells how far a study is; see `eval.study.jobs.Progress`.
+    """Tells how far a study is; see `eval.study.jobs.JobProgress`.
 
     Attributes:
         left: Steps that are to be run.
@@ -94,7 +94,7 @@ class StudyProgress:
         """Print the commands of a job."""
         self._running[job.name] = _Running(job, device, log, self.clock())
         for step in job.steps:
-            self._print(command_line(step))
+            self._print(step_command(step))
         if log is not None:
             where = f" on {device}" if device else ""
             self._print(f"# {job.steps[0].title} runs{where}; its output: {log}")

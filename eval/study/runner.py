@@ -16,7 +16,7 @@ from augment_store.io.files import atomic_write, read_text
 from augment_store.io.remote import without_secrets
 from augment_store.store.history import command_line as as_command_line
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.config import CommandArgs
 from eval.study.plan import Step
 from finetune.errors import RunError
@@ -41,7 +41,7 @@ class StepRecord:
     seconds: float
 
 
-def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
+def missing_steps(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
     """Return the steps that are not done, or whose inputs an earlier missing step will remake.
 
     Args:
@@ -49,7 +49,7 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
         steps: In order.
 
     Raises:
-        StudyError: If a costly step was done by another command than the study has now, or from something that is
+        EvaluationError: If a costly step was done by another command than the study has now, or from something that is
             gone.
     """
     left: dict[str, Step] = {}
@@ -57,9 +57,9 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
         # inputs that a step still to run will make again, so that this product would be of the old ones
         done, anew = _is_done(out, step), [name for name in step.after if name in left]
         if done and anew and step.costly:
-            raise StudyError(
+            raise EvaluationError(
                 f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
-                f"another out, or remove {_record(out, step)} and {step.product.parents[1]}"
+                f"another out, or remove {_record_path(out, step)} and {step.product.parents[1]}"
             )
         if not done or anew:
             left[step.name] = step
@@ -69,12 +69,12 @@ def missing(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
 def forget(out: Path, steps: Sequence[Step]) -> None:
     """Remove the records of steps about to be run, so that an interruption leaves no record of a stale product."""
     for step in steps:
-        _record(out, step).unlink(missing_ok=True)
+        _record_path(out, step).unlink(missing_ok=True)
 
 
-def command_line(step: Step) -> str:
+def step_command(step: Step) -> str:
     """Return the command as a user would type it, with the checkpoint from which an interrupted training resumes."""
-    module, *arguments = _words(step)
+    module, *arguments = resuming_words(step)
     return as_command_line(module, arguments)
 
 
@@ -89,7 +89,7 @@ def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str
     Returns:
         Its exit status; 1 if it says 0, but left no product or a training that is not complete.
     """
-    started, words = time.monotonic(), _words(step)
+    started, words = time.monotonic(), resuming_words(step)
     # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
     if step.checkpoint is not None and words == step.words:
         _discard_unfinished(step.checkpoint.parents[1])
@@ -101,13 +101,13 @@ def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str
     if status == 0:
         # last of all, so that a record stands for a whole product
         record = {"words": _kept(step), "seconds": round(time.monotonic() - started, 1)}
-        atomic_write(_record(out, step), [json.dumps(record, indent=1).encode() + b"\n"])
+        atomic_write(_record_path(out, step), [json.dumps(record, indent=1).encode() + b"\n"])
     return status
 
 
 def is_recorded(out: Path, step: Step) -> bool:
     """Return whether a step that was about to be run, hence forgotten, has been done since."""
-    return _record(out, step).is_file()
+    return _record_path(out, step).is_file()
 
 
 def recorded_seconds(out: Path, steps: Sequence[Step]) -> dict[str, list[float]]:
@@ -115,7 +115,7 @@ def recorded_seconds(out: Path, steps: Sequence[Step]) -> dict[str, list[float]]
     found: dict[str, list[float]] = {}
     for step in steps:
         if is_recorded(out, step):
-            found.setdefault(step.kind, []).append(_read(_record(out, step)).seconds)
+            found.setdefault(step.kind, []).append(_read_record(_record_path(out, step)).seconds)
     return found
 
 
@@ -147,7 +147,8 @@ def _discard_unfinished(run: Path) -> None:
     (run / MANIFEST).unlink(missing_ok=True)
 
 
-def _words(step: Step) -> tuple[str, ...]:
+def resuming_words(step: Step) -> tuple[str, ...]:
+    """Return the words of a step, with the checkpoint from which an interrupted training resumes."""
     if step.checkpoint is None or not step.checkpoint.is_file():
         return step.words
     return (*step.words, "--ckpt_path", str(step.checkpoint))
@@ -158,26 +159,28 @@ def _kept(step: Step) -> CommandArgs:
     return tuple(map(without_secrets, step.words))
 
 
-def _record(out: Path, step: Step) -> Path:
+def _record_path(out: Path, step: Step) -> Path:
     return out / DONE / f"{step.name}.json"
 
 
-def _read(record: Path) -> StepRecord:
+def _read_record(record: Path) -> StepRecord:
     try:
         return parse(StepRecord, load_json(read_text(record)))
     except (ValueError, ValidationError) as error:
-        raise StudyError(f"{record}: cannot be read ({error}); remove it to do the step again") from error
+        raise EvaluationError(
+            f"{record}: cannot be read ({error}); remove it to do the step again"
+        ) from error
 
 
 def _is_done(out: Path, step: Step) -> bool:
-    record = _record(out, step)
+    record = _record_path(out, step)
     if not record.is_file() or not _is_whole(step):
         return False
     # a cheap step with another command counts as not done; a costly one is for the user to decide
-    same = _read(record).words == _kept(step)
+    same = _read_record(record).words == _kept(step)
     if not same and step.costly:
-        raise StudyError(
-            f"step {step.name} was done by another command than {command_line(step)}; choose another out, or remove "
+        raise EvaluationError(
+            f"step {step.name} was done by another command than {step_command(step)}; choose another out, or remove "
             f"{record} and what it made"
         )
     return same

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from eval.compare.report.curves import read_curve
-from eval.errors import ComparisonError, ScoreError, StudyError
+from eval.errors import EvaluationError
 from eval.publish.report import read_report
 from eval.score.record import Score
 from eval.study.plan import Step
-from eval.study.runner import missing
+from eval.study.runner import missing_steps
 from finetune.errors import RunError
 from finetune.run.manifest import RunManifest
 
@@ -18,17 +18,17 @@ from finetune.run.manifest import RunManifest
 def read_done(out):
     product = out / "product"
     product.write_text("made")
-    return missing(out, [Step("fit", ("finetune", "fit"), product, (), costly=True)])
+    return missing_steps(out, [Step("fit", ("finetune", "fit"), product, (), costly=True)])
 
 
 @pytest.mark.parametrize(
     ("file", "read", "error"),
     [
         ("manifest.json", RunManifest.read, RunError),
-        ("score/score.json", Score.read, ScoreError),
-        ("report.json", read_report, ComparisonError),
-        ("done/fit.json", read_done, StudyError),
-        ("logs/fit_0/metrics.csv", read_curve, ScoreError),
+        ("score/score.json", Score.read, EvaluationError),
+        ("report.json", read_report, EvaluationError),
+        ("done/fit.json", read_done, EvaluationError),
+        ("logs/fit_0/metrics.csv", read_curve, EvaluationError),
     ],
 )
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path, monkeypatch, file, read, error):
@@ -44,5 +44,5 @@ def test_a_log_that_is_a_pipe_is_refused_not_waited_for(tmp_path):
     path = tmp_path / "logs" / "fit_0" / "metrics.csv"
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
-    with pytest.raises(ScoreError, match=r"metrics.csv: .*not a regular file"):
+    with pytest.raises(EvaluationError, match=r"metrics.csv: .*not a regular file"):
         read_curve(tmp_path)

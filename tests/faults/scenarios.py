@@ -18,7 +18,7 @@ from augment_store.integrity.verify import verify_store
 from augment_store.store.chip_index import ChipEntry, read_entries
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from eval.score.record import Score
 from finetune.run.callbacks import WholeCheckpoints
 from finetune.run.manifest import (
@@ -159,7 +159,7 @@ def scored(path: Path) -> Any:
 
 def whole_score(path: Path) -> str:
     """A score is the one or the other, or refused."""
-    with contextlib.suppress(ScoreError):
+    with contextlib.suppress(EvaluationError):
         seed = Score.read(path).origin.seed
         return "" if seed in {1, 2} else f"a score of seed {seed}"
     return ""

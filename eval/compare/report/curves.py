@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from augment_store.io.files import read_text
 from eval.compare.report.model import Epoch
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 
 LOGS: Final = "logs/fit_*/metrics.csv"
 """Logs of a run directory: one for each time its training was started or resumed."""
@@ -27,18 +27,18 @@ def read_curve(run: Path) -> list[Epoch]:
     An epoch's last value counts; for a resumed run, the one in the later log.
 
     Raises:
-        ScoreError: If a log is damaged.
+        EvaluationError: If a log is damaged.
     """
     found: dict[str, dict[str, str]] = {}
-    for path in sorted(run.glob(LOGS), key=_number):
-        for row in _rows(path):
+    for path in sorted(run.glob(LOGS), key=_cell_number):
+        for row in _log_rows(path):
             # training and validation have rows of their own: a later row adds to its epoch, or replaces
             found.setdefault(row["epoch"], {}).update(row)
         try:
             curve = [Epoch.model_validate(row) for row in found.values()]
         except ValidationError as error:
             first, *_ = error.errors()
-            raise ScoreError(
+            raise EvaluationError(
                 f"{path}: {first['loc'][0]} {str(first['input'])[:40]!r}: {first['msg']}; remove the log to compare "
                 "without learning curves"
             ) from error
@@ -46,13 +46,13 @@ def read_curve(run: Path) -> list[Epoch]:
     return sorted(curve, key=lambda entry: entry.epoch) if found else []
 
 
-def _number(path: Path) -> tuple[int, str]:
+def _cell_number(path: Path) -> tuple[int, str]:
     """Sort logs in the order they were started, the tenth after the ninth."""
     digits = path.parent.name.removeprefix("fit_")
     return (int(digits) if digits.isdecimal() else 0, path.parent.name)
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _log_rows(path: Path) -> Iterator[dict[str, str]]:
     """Return the known values of each row; a value that diverged is left out."""
     try:
         for row in csv.DictReader(read_text(path).splitlines()):
@@ -61,7 +61,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             if known:
                 yield {"epoch": row.get("epoch") or "", **known}
     except (OSError, ValueError, csv.Error) as error:
-        raise ScoreError(
+        raise EvaluationError(
             f"{path}: cannot be read ({error}); remove the log to compare without learning curves"
         ) from error
 

@@ -62,9 +62,9 @@ def make_report(comparison: Comparison, created: str) -> model.Report:
     )
 
 
-def _statistics(comparison: Comparison, difference: inference.Estimate) -> model.Statistics:
+def _statistics(comparison: Comparison, difference: inference.Estimate) -> model.ComparisonMethod:
     setting = comparison.setting
-    return model.Statistics(
+    return model.ComparisonMethod(
         level=LEVEL,
         power=POWER,
         paired_by_seed=not setting.pairing,
@@ -137,9 +137,9 @@ def _miou_by_seed(scores: Sequence[Score]) -> dict[int, float]:
     }
 
 
-def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
+def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.ArmResult:
     total = np.sum([score.counts.total for score in arm.scores], axis=0)
-    return model.Arm(
+    return model.ArmResult(
         name=arm.name,
         title=title,
         metrics=_mean_metrics(arm.scores),
@@ -148,7 +148,7 @@ def _arm(comparison: Comparison, arm: arms.Arm, title: str) -> model.Arm:
         candidate_to_this=comparison.against.get(arm.name),
         confusion=total.tolist(),
         confusion_row_normalised=[[known(value) for value in row] for row in row_normalised(total)],
-        runs=[_run(score) for score in arm.scores],
+        runs=[_run_result(score) for score in arm.scores],
     )
 
 
@@ -166,25 +166,25 @@ def _without_class(scores: Sequence[Score]) -> dict[str, float | None]:
     }
 
 
-def _run(score: Score) -> model.Run:
-    return model.Run(
+def _run_result(score: Score) -> model.RunResult:
+    return model.RunResult(
         folder=str(score.folder), metrics=score.metrics, curve=read_curve(score.folder), origin=score.origin
     )
 
 
 def _mean_metrics(scores: Iterable[Score]) -> Metrics:
     """Average the metrics of runs, each over the runs in which it is defined."""
-    return Metrics(**_mean([dataclasses.asdict(score.metrics) for score in scores]))
+    return Metrics(**_mean_of([dataclasses.asdict(score.metrics) for score in scores]))
 
 
-def _mean(plain: list[dict[str, Any]]) -> dict[str, Any]:
+def _mean_of(plain: list[dict[str, Any]]) -> dict[str, Any]:
     means: dict[str, Any] = {}
     for key, value in plain[0].items():
         column = [entry[key] for entry in plain]
         # None for an undefined metric, as JSON has no NaN
         defined = [entry for entry in column if entry is not None]
         means[key] = (
-            _mean(column) if isinstance(value, dict) else float(np.mean(defined)) if defined else None
+            _mean_of(column) if isinstance(value, dict) else float(np.mean(defined)) if defined else None
         )
     return means
 
@@ -206,7 +206,7 @@ def _scenes(comparison: Comparison) -> list[model.SceneRow]:
     ]
 
 
-def _chips(comparison: Comparison) -> list[model.Chip]:
+def _chips(comparison: Comparison) -> list[model.ChipRow]:
     counts = comparison.baseline.scores[0].counts
     baseline, candidate = _mious(comparison, lambda counts: counts.values)
     # a chip without a reference has no mIoU in either arm; NaN comes last in the sorting, and is left out
@@ -214,7 +214,7 @@ def _chips(comparison: Comparison) -> list[model.Chip]:
         index for index in np.argsort(candidate - baseline, kind="stable") if np.isfinite(baseline[index])
     ]
     return [
-        model.Chip(
+        model.ChipRow(
             id=counts.chip_ids[index],
             scene=counts.scene_ids[index],
             baseline=float(baseline[index]),

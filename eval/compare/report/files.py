@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from augment_store.errors import AugmentStoreError, OutputError
+from augment_store.io.files import atomic_folder
 from augment_store.io.lock import file_lock
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 
 REPORT: Final = "report.json"
 MARKDOWN: Final = "report.md"
@@ -27,46 +27,34 @@ def replaced(out: Path) -> Iterator[Path]:
     between the two renames leaves the old report aside, and the next call puts it back.
 
     Raises:
-        ComparisonError: If `out` holds something other than a report, which would be lost.
+        EvaluationError: If `out` holds something other than a report, which would be lost.
         StoreBusyError: If another process is writing a report there.
         OutputError: If a folder cannot be written.
     """
     # if `out` is a link, what is replaced must be its folder, not the link
     final = out.resolve()
+    new, old = (final.with_name(f".{word}.{final.name}") for word in ("new", "old"))
     with file_lock(final):
-        yield from _replaced(out, final)
-
-
-def _replaced(out: Path, final: Path) -> Iterator[Path]:
-    draft, old = (final.with_name(f".{word}.{final.name}") for word in ("draft", "old"))
-    try:
         # an earlier call crashed between the two renames below
         if old.is_dir() and not final.exists():
             old.rename(final)
         _check_alone(out)
-        for left in (draft, old):
+        for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
-        draft.mkdir(parents=True)
-        yield draft
+        with atomic_folder(new) as draft:
+            yield draft
         # a folder cannot be renamed onto one that is not empty
         if final.exists():
             final.rename(old)
-        draft.rename(final)
+        new.rename(final)
         shutil.rmtree(old, ignore_errors=True)
-    # an OutputError is an OSError as well, and names its own file
-    except AugmentStoreError:
-        raise
-    except OSError as error:
-        raise OutputError(out, error.strerror or error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _check_alone(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise ComparisonError(f"--out {out}: is a file; choose a folder")
+        raise EvaluationError(f"--out {out}: is a file; choose a folder")
     others = sorted(path.name for path in out.iterdir() if path.name not in FILES) if out.is_dir() else []
     if others:
-        raise ComparisonError(
+        raise EvaluationError(
             f"--out {out}: holds {others[0]}, which is not part of a report; choose a separate folder"
         )

@@ -7,7 +7,7 @@ from typing import Final
 
 from augment_store.utils.text import pluralize, single_line
 from eval.compare.planner import next_experiment
-from eval.compare.report.model import Arm, Report, Run
+from eval.compare.report.model import ArmResult, Report, RunResult
 from eval.compare.verdict import IMPROVEMENT_FROM, format_interval, points
 
 GOAL: Final = 2 * IMPROVEMENT_FROM
@@ -23,11 +23,11 @@ def to_markdown(report: Report) -> str:
     sections = (
         _verdict(report),
         _arms(report),
-        _seeds(report),
-        _scenes(report),
+        _seed_table(report),
+        _scene_words(report),
         (plain_text(entry.words) for entry in report.left_out),
-        _classes(report),
-        _family(report),
+        _class_table(report),
+        _family_words(report),
         # a claim needs a control, so a report without any plans one
         next_experiment(report.difference.parts, GOAL, max(1, len(report.controls)), report.hours_per_run),
         _training(report),
@@ -69,7 +69,7 @@ def _arms(report: Report) -> Iterator[str]:
         yield from _row(cells)
 
 
-def _seeds(report: Report) -> Iterator[str]:
+def _seed_table(report: Report) -> Iterator[str]:
     if not report.seeds:
         return
     yield from _row(("seed", *(f"{arm.title}: mIoU" for arm in report.compared_arms), "difference"))
@@ -80,7 +80,7 @@ def _seeds(report: Report) -> Iterator[str]:
         )
 
 
-def _scenes(report: Report) -> Iterator[str]:
+def _scene_words(report: Report) -> Iterator[str]:
     ahead = sum(row.difference > 0 for row in report.scenes)
     first, last = report.scenes[0], report.scenes[-1]
     ends = (
@@ -93,7 +93,7 @@ def _scenes(report: Report) -> Iterator[str]:
     )
 
 
-def _classes(report: Report) -> Iterator[str]:
+def _class_table(report: Report) -> Iterator[str]:
     arms, test = report.compared_arms, report.test
     metrics = [metric for metric in report.metrics if metric.by_class and metric.interval]
     heads = ["class", "scenes"]
@@ -151,12 +151,12 @@ def plain_text(text: str) -> str:
     return single_line(text).replace("<", "&lt;").replace("`", "'")
 
 
-def named(arm: Arm) -> str:
+def named(arm: ArmResult) -> str:
     """Return the name of an arm in tables: its role in the comparison, and the name of its runs."""
     return arm.name if arm.title == arm.name else f"{arm.name} ({arm.title})"
 
 
-def _family(report: Report) -> Iterator[str]:
+def _family_words(report: Report) -> Iterator[str]:
     study = report.family.study_sha256
     yield report.family.words + (f" The study's settings have the digest {study[:12]}." if study else "")
 
@@ -165,10 +165,10 @@ def _origins(report: Report) -> Iterator[str]:
     yield "Where the numbers came from:"
     yield ""
     for arm in report.arms:
-        yield from (f"- {plain_text(arm.name)}: {_origin(run)}" for run in arm.runs)
+        yield from (f"- {plain_text(arm.name)}: {_run_origin(run)}" for run in arm.runs)
 
 
-def _origin(run: Run) -> str:
+def _run_origin(run: RunResult) -> str:
     origin = run.origin
     fingerprint = origin.augment.fingerprint
     store = f", store {fingerprint[:12]}" if fingerprint else ""

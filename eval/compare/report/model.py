@@ -48,7 +48,7 @@ class Epoch(Part):
     val_miou: Share | None = Field(None, description="As TerraTorch averages it")
 
 
-class Run(Part):
+class RunResult(Part):
     """One run of an arm; what its training cost is in the manifest that `origin` holds."""
 
     folder: str
@@ -57,7 +57,7 @@ class Run(Part):
     origin: Provenance
 
 
-class Arm(Part):
+class ArmResult(Part):
     """Runs of one training configuration."""
 
     name: str = Field(description="baseline, candidate, or the control's name")
@@ -72,7 +72,7 @@ class Arm(Part):
         description="Pixels, reference by prediction, summed over runs; the last column is without a prediction"
     )
     confusion_row_normalised: list[list[Share | None]]
-    runs: list[Run] = Field(min_length=1)
+    runs: list[RunResult] = Field(min_length=1)
 
     @property
     def costs(self) -> list[CostRecord]:
@@ -101,7 +101,7 @@ class SeedRow(Part):
     difference: SignedShare
 
 
-class Statistics(Part):
+class ComparisonMethod(Part):
     """How the numbers were computed, and what the gate requires."""
 
     level: Share
@@ -136,7 +136,7 @@ class SceneRow(Part):
     difference: SignedShare
 
 
-class Chip(Part):
+class ChipRow(Part):
     """MIoU of a chip with a reference, mean over runs."""
 
     id: str
@@ -164,7 +164,7 @@ class Answer(Part):
 
 
 class Report(Part):
-    """Report of `python -m eval compare`.
+    """Report of `tim-eval compare`.
 
     Attributes:
         scenes: From most lost to most gained.
@@ -177,27 +177,27 @@ class Report(Part):
     metrics: list[MetricEntry]
     headline_metric: str = Field(description="Key of the metric used for verdict, seeds and chips")
     difference: Estimate = Field(description="Candidate minus baseline, in the headline metric")
-    statistics: Statistics
+    statistics: ComparisonMethod
     family: MultipleTesting
     test: Test
     seeds: list[SeedRow] = Field(description="Seeds with exactly one run each of baseline and candidate")
-    baseline: Arm
-    candidate: Arm
-    controls: list[Arm]
+    baseline: ArmResult
+    candidate: ArmResult
+    controls: list[ArmResult]
     scenes: list[SceneRow]
-    chips: list[Chip]
+    chips: list[ChipRow]
     left_out: list[LeftOut] = Field(
         description="Without the scene, and without the seed, on which the difference rests most; of three or more"
     )
     checklist: list[Answer] = Field(description="After arXiv 2605.12678")
 
     @property
-    def compared_arms(self) -> tuple[Arm, Arm]:
+    def compared_arms(self) -> tuple[ArmResult, ArmResult]:
         """Return the baseline and candidate."""
         return self.baseline, self.candidate
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
+    def arms(self) -> tuple[ArmResult, ...]:
         """Return the baseline, candidate, then controls."""
         return (self.baseline, self.candidate, *self.controls)
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 from augment_store.inspect.page.assembly import PageAssets, as_json, as_legend, assemble
 from augment_store.io.files import atomic_write
 from augment_store.modalities.legend_table import legend
-from eval.compare.report.model import Chip, Report
+from eval.compare.report.model import ChipRow, Report
 from eval.compare.report.pictures import AGREEMENT, PictureSources, draw_chip, generated_legend
 from eval.compare.verdict import format_interval
 
 _ASSETS: Final = PageAssets("eval.compare.report", ("tables.js", "plots.js", "chips.js", "main.js"))
 
 
-def write_page(path: Path, report: Report, shown: PictureSources | None, chosen: Sequence[Chip]) -> None:
+def write_page(path: Path, report: Report, shown: PictureSources | None, chosen: Sequence[ChipRow]) -> None:
     """Write the page.
 
     Args:
@@ -36,7 +36,7 @@ def write_page(path: Path, report: Report, shown: PictureSources | None, chosen:
     atomic_write(path, (part.encode() for part in assemble(_ASSETS, title, data)))
 
 
-def _pictures(report: Report, shown: PictureSources | None, chosen: Sequence[Chip]) -> dict[str, Any]:
+def _pictures(report: Report, shown: PictureSources | None, chosen: Sequence[ChipRow]) -> dict[str, Any]:
     chips = [{**row.model_dump(), "layers": draw_chip(shown, row.id)} for row in chosen] if shown else []
     legends = {"classes": as_legend(legend(report.test.classes)), "agreement": as_legend(AGREEMENT)}
     generated = generated_legend(shown) if shown else ()

@@ -122,16 +122,16 @@ def draw_chip(shown: PictureSources, chip_id: str) -> dict[str, str]:
     # [T, C, H, W] of a file with one timestep and one band: [H, W]
     predicted = [read_raster(score.prediction(chip_id))[0, 0] for score in (shown.baseline, shown.candidate)]
     return {
-        **_inputs(shown, chip_id),
+        **_input_pictures(shown, chip_id),
         **_generated(shown, chip_id),
-        "reference": map_uri(_codes(reference), shown.classes),
-        "baseline": map_uri(_codes(predicted[0]), shown.classes),
-        "candidate": map_uri(_codes(predicted[1]), shown.classes),
+        "reference": map_uri(_map_codes(reference), shown.classes),
+        "baseline": map_uri(_map_codes(predicted[0]), shown.classes),
+        "candidate": map_uri(_map_codes(predicted[1]), shown.classes),
         "agreement": map_uri(_agreement(reference, predicted[0], predicted[1]), AGREEMENT),
     }
 
 
-def _inputs(shown: PictureSources, chip_id: str) -> dict[str, str]:
+def _input_pictures(shown: PictureSources, chip_id: str) -> dict[str, str]:
     """Return the first optical and the first radar modality that a chip has, at its first timestep."""
     inputs = () if shown.store is None else shown.store.spec.inputs
     drawn = {
@@ -152,11 +152,11 @@ def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
     # first sample, first timestep
     values = store.read(kind.array, chip_id)[0, 0]
     if shown.table is not None:
-        return {"generated": map_uri(_codes(shown.table.apply(values)), shown.classes)}
+        return {"generated": map_uri(_map_codes(shown.table.apply(values)), shown.classes)}
     return {"generated": MapPicture.from_values(kind, values).uri(SIDE, QUALITY)}
 
 
-def _codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
+def _map_codes(labels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.where(labels == IGNORED_LABEL, NO_CODE, labels).astype(np.uint8)
 
 

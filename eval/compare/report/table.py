@@ -22,7 +22,7 @@ def to_csv(comparison: Comparison) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(map(_safe, _rows(comparison)))
+    writer.writerows(map(_safe, _count_rows(comparison)))
     return text.getvalue()
 
 
@@ -35,7 +35,7 @@ def _safe(row: Iterable[str | int]) -> Iterator[str | int]:
     )
 
 
-def _rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:
+def _count_rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:
     names = comparison.class_names
     # `recompute.read_counts` reshapes rows to [scene, class, class + 1], so their order is part of the file
     for arm in comparison.arms:

@@ -17,7 +17,7 @@ from eval.compare.verdict import (
     grade_of,
     points,
 )
-from eval.errors import ComparisonError, ScoreError
+from eval.errors import EvaluationError
 from eval.score.counts import Counts
 from eval.score.metrics import IOU
 from eval.score.record import Score
@@ -282,7 +282,7 @@ def test_classes_not_in_the_reference_are_left_out():
 
 def test_runs_that_make_no_arms():
     def refused(baseline, candidate, message, **controls):
-        with pytest.raises(ComparisonError, match=message):
+        with pytest.raises(EvaluationError, match=message):
             compare_arms({"baseline": baseline, "candidate": candidate, **controls})
 
     run, other = score(), score(0.1)
@@ -309,7 +309,7 @@ def test_runs_that_make_no_arms():
 
 def test_counts_that_are_none():
     for values in (-make_counts().values, make_counts().values / 2):
-        with pytest.raises(ScoreError, match="not whole numbers from 0"):
+        with pytest.raises(EvaluationError, match="not whole numbers from 0"):
             dataclasses.replace(make_counts(), values=values)
 
 
@@ -323,22 +323,22 @@ def test_bad_input():
     def against(**given):
         return compare_arms({"baseline": [score()], "candidate": [score(**given)]})
 
-    with pytest.raises(ComparisonError, match="lacks 2 test chips"):
+    with pytest.raises(EvaluationError, match="lacks 2 test chips"):
         against(counts=part(whole, slice(2, None)))
     other = dataclasses.replace(whole, chip_ids=tuple(f"x{name}" for name in whole.chip_ids))
-    with pytest.raises(ComparisonError, match="different test splits: 24 chips only in the first"):
+    with pytest.raises(EvaluationError, match="different test splits: 24 chips only in the first"):
         against(counts=other)
-    with pytest.raises(ComparisonError, match=r"a, b.*one class list"):
+    with pytest.raises(EvaluationError, match=r"a, b.*one class list"):
         against(counts=make_counts(names=("a", "b")))
-    with pytest.raises(ComparisonError, match="different reference masks"):
+    with pytest.raises(EvaluationError, match="different reference masks"):
         against(test=dataclasses.replace(SPLIT, masks="x" * 64))
-    with pytest.raises(ComparisonError, match="different reference pixels in chip s00_0_0"):
+    with pytest.raises(EvaluationError, match="different reference pixels in chip s00_0_0"):
         against(counts=dataclasses.replace(whole, values=whole.values * 2))
     moved = dataclasses.replace(whole, scene_ids=("other", *whole.scene_ids[1:]))
-    with pytest.raises(ComparisonError, match="put chip s00_0_0 in the scenes"):
+    with pytest.raises(EvaluationError, match="put chip s00_0_0 in the scenes"):
         against(counts=moved)
     empty = dataclasses.replace(whole, values=np.zeros_like(whole.values))
-    with pytest.raises(ComparisonError, match="no reference pixel of any class"):
+    with pytest.raises(EvaluationError, match="no reference pixel of any class"):
         compare_arms({"baseline": [score(counts=empty)], "candidate": [score(counts=empty)]})
 
 
@@ -505,7 +505,7 @@ def test_one_draw_of_the_generator_is_said_and_a_store_per_seed_is_allowed():
     drawn = with_spec(several, *(spec(seed=seed) for seed in (1, 2, 3)))
     found = compare_arms({"baseline": runs(), "candidate": drawn})
     assert "have 3 draws of the generator" in " ".join(found.verdict.words)
-    with pytest.raises(ComparisonError, match="the runs of an arm may differ only by seed"):
+    with pytest.raises(EvaluationError, match="the runs of an arm may differ only by seed"):
         compare_arms({"baseline": runs(), "candidate": with_spec(several, spec(), spec(top_k=5))})
     fixed = {"baseline": runs(), "candidate": with_spec(runs(0.1, luck=1, **MAPS), spec(top_k=1))}
     assert "draw" not in " ".join(compare_arms(fixed).verdict.words)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from eval.cli.main import main
-from eval.errors import ComparisonError
+from eval.errors import EvaluationError
 from eval.publish.recompute import check_numbers, check_own_counts
 from eval.publish.report import read_report
 from eval.score.record import Score
@@ -59,7 +59,7 @@ def test_an_untouched_report_is_what_its_counts_say(out, tmp_path):
     for run in report.candidate.runs:
         check_own_counts(table, report, Score.read(run.folder), run.origin.checkpoint_sha256)
     first = report.candidate.runs[0].origin.checkpoint_sha256
-    with pytest.raises(ComparisonError, match="are not those of its score"):
+    with pytest.raises(EvaluationError, match="are not those of its score"):
         check_own_counts(table, report, Score.read(report.baseline.runs[0].folder), first)
 
 
@@ -101,7 +101,7 @@ def raise_difference(plain):
 )
 def test_an_edited_report_is_refused(out, change, message):
     report = edited(out, change)
-    with pytest.raises(ComparisonError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         check_numbers(out, report)
 
 
@@ -112,13 +112,13 @@ def test_edited_or_missing_counts_are_refused(out):
     right = next(row for row in rows[1:] if row[0] == "candidate" and row[4] == row[5] and int(row[6]) > 100)
     right[6] = str(int(right[6]) - 100)
     path.write_text("\n".join(",".join(row) for row in rows))
-    with pytest.raises(ComparisonError, match=r"but counts\.csv gives"):
+    with pytest.raises(EvaluationError, match=r"but counts\.csv gives"):
         check_numbers(out, report)
     path.write_text("\n".join(",".join(row) for row in rows[:-1]))
-    with pytest.raises(ComparisonError, match="not the counts of this report"):
+    with pytest.raises(EvaluationError, match="not the counts of this report"):
         check_numbers(out, report)
     path.unlink()
-    with pytest.raises(ComparisonError, match="no such file"):
+    with pytest.raises(EvaluationError, match="no such file"):
         check_numbers(out, report)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchmetrics.classification import BinaryCalibrationError
 
-from eval.score.calibration import Reliability, describe
+from eval.score.calibration import Reliability, describe_reliability
 from tests.eval.score.test_zero_shot import legend, score  # noqa: F401 - a fixture
 
 
@@ -40,5 +40,5 @@ def test_zero_shot_says_what_the_probabilities_are_worth(world, store, legend, t
         assert plain[name]["pixels"] == counted * 4  # timesteps
         assert plain[name]["expected_calibration_error"] == pytest.approx(1 - plain[name]["mean_stated"])
         assert f"{name}: states" in told
-    told = next(iter(describe({"x": Reliability.of(np.array([0.5]), np.array([True]))})))
+    told = next(iter(describe_reliability({"x": Reliability.of(np.array([0.5]), np.array([True]))})))
     assert told.startswith("x: states 50.0 %")

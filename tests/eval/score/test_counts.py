@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from eval.score.counts import Counts, count_pixels
 
 
@@ -20,7 +20,7 @@ def test_counts_by_hand():
     ],
 )
 def test_labels_that_cannot_be(reference, predicted, message):
-    with pytest.raises(ScoreError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         count_pixels(np.array(reference), np.array(predicted), 2)
 
 
@@ -57,10 +57,10 @@ def test_damaged_counts(tmp_path, damage):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"no")
-    with pytest.raises(ScoreError, match="score the run again"):
+    with pytest.raises(EvaluationError, match="score the run again"):
         Counts.read(path)
 
 
 def test_a_chip_that_appears_twice():
-    with pytest.raises(ScoreError, match="appears twice"):
+    with pytest.raises(EvaluationError, match="appears twice"):
         make(("a", "a"))

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 from eval.score.recorded import check_recipe
 from finetune.options import CONFIGS
 from finetune.run.config import read_yaml
@@ -34,5 +34,5 @@ def test_settings_that_are_those_of_the_training(trained):
 )
 def test_settings_that_were_changed_after_the_training_are_refused(trained, section, key, value):
     trained.config[section]["init_args"][key] = value
-    with pytest.raises(ScoreError, match=rf"was changed after the training: .*{section}\.{key}"):
+    with pytest.raises(EvaluationError, match=rf"was changed after the training: .*{section}\.{key}"):
         check_recipe(trained)

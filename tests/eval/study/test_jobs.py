@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from eval.cli.main import main
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.jobs import Job, jobs_of, run_jobs
 from eval.study.plan import Step
 from eval.study.progress import StudyProgress, last_epoch
@@ -96,7 +96,7 @@ def test_independent_jobs_run_side_by_side_each_on_a_device(tmp_path, silent):
 
 def test_after_a_failure_what_runs_may_end_and_nothing_else_starts(tmp_path, silent):
     script = Script({"g": 3}, {"fit_2": 0})
-    with pytest.raises(StudyError, match="step g ended with exit status 3: tim-eval score g"):
+    with pytest.raises(EvaluationError, match="step g ended with exit status 3: tim-eval score g"):
         run_jobs(tmp_path, jobs_of([GENERATE, *FITS, *SCORES, COMPARE]), script, ["", ""], silent)
     assert script.told == [["fit_2", "g"], ["fit_2"]]
 

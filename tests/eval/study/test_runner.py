@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from demo.world.command import main as write_world
-from eval.errors import StudyError
+from eval.errors import EvaluationError
 from eval.study.executors import SubmititExecutor
 from eval.study.jobs import Job, run_jobs
 from eval.study.plan import Step
@@ -122,5 +122,5 @@ def test_a_file_called_like_a_stage_is_not_run_in_its_place_by_submitted_jobs_ei
     assert is_recorded(Path("out"), world)
     assert product.is_file()
     assert not Path("shadowed").exists()
-    with pytest.raises(StudyError, match=r"--executor local: .*partitoin"):
+    with pytest.raises(EvaluationError, match=r"--executor local: .*partitoin"):
         SubmititExecutor(Path("out"), {"partitoin": "gpu"}, "local")

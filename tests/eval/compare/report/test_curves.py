@@ -3,7 +3,7 @@
 import pytest
 
 from eval.compare.report.curves import read_curve
-from eval.errors import ScoreError
+from eval.errors import EvaluationError
 
 HEAD = "epoch,step,train/loss,val/loss,val/mIoU\n"
 
@@ -51,7 +51,7 @@ def test_no_log_is_no_curve(tmp_path):
 )
 def test_a_damaged_log_is_one_line(tmp_path, row, message):
     write(tmp_path, [row])
-    with pytest.raises(ScoreError, match=message) as caught:
+    with pytest.raises(EvaluationError, match=message) as caught:
         read_curve(tmp_path)
     assert str(caught.value).endswith("remove the log to compare without learning curves")
 
@@ -59,5 +59,5 @@ def test_a_damaged_log_is_one_line(tmp_path, row, message):
 def test_bytes_that_are_no_text(tmp_path):
     write(tmp_path, [])
     (tmp_path / "logs/fit_0/metrics.csv").write_bytes(HEAD.encode() + b"\xff\xfe\n")
-    with pytest.raises(ScoreError, match="cannot be read"):
+    with pytest.raises(EvaluationError, match="cannot be read"):
         read_curve(tmp_path)

@@ -224,7 +224,7 @@ def test_bad_input(runs, tmp_path, capsys):
 
     assert "expected NAME=RUN" in refused("--control", "nothing")
     assert "expected NAME=RUN" in refused("--control", f"baseline={runs['shuffle1']}")
-    assert "not scored yet; run python -m eval score" in refused("--control", f"x={tmp_path}")
+    assert "not scored yet; run tim-eval score" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
     assert "version 9, expected 6" in refused("--control", f"x={runs['shuffle1']}")
