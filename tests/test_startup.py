@@ -183,8 +183,8 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("eval compare --baseline none --candidate none --out out", "none: not scored yet"),
         ("eval study --config none", "--config none: no such file"),
         ("augment_store verify none", "none: not an augment store"),
-        ("demo --out taken", "taken: exists and is not empty"),
-        ("demo.world --chips taken", "taken: exists and is not empty"),
+        ("demo --out taken", "taken: cannot be written (exists and is not empty)"),
+        ("demo.world --chips taken", "taken: cannot be written (exists and is not empty)"),
     ],
 )
 def test_a_mistake_is_reported_before_torch_is_imported(command, message, start, place):

@@ -62,8 +62,8 @@ class World:
     scene: float = 0.6
     interaction: float = 0.25
 
-    def draw(self, scenes: int, seeds: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """Draws scenes, and counts of baseline, candidate and control on them, their runs of the same seeds."""
+    def draw(self, scenes: int, seeds: int, rng: np.random.Generator, controls: int = 1) -> list[np.ndarray]:
+        """Draws scenes, and counts of baseline, candidate and controls on them, their runs of the same seeds."""
         frequency = np.full(CLASSES, 0.8)
         if self.rare:
             frequency[-1] /= 100
@@ -71,7 +71,7 @@ class World:
         difficulty = self.scene * self._noise((scenes, 1), rng) + 0.3 * self._noise((scenes, CLASSES), rng)
         shared = rng.normal(0, self.seeds, (seeds, 1, CLASSES))
         arms = []
-        for gain in (0.0, self.gain, 0.0):
+        for gain in (0.0, self.gain, *[0.0] * controls):
             here = gain + self.interaction / np.sqrt(2) * self._noise((scenes, CLASSES), rng)
             own = rng.normal(0, self.seeds, (seeds, 1, CLASSES))
             luck = np.sqrt(self.correlation) * shared + np.sqrt(1 - self.correlation) * own
