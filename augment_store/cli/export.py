@@ -21,7 +21,7 @@ from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.modalities.registry import MAPS
-from augment_store.store.chip_selection import Progress, check_not_empty, positions_of
+from augment_store.store.chip_selection import StoreProgress, check_not_empty, positions_of
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.progress import ProgressReporter, track
 from augment_store.utils.text import pluralize
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     store = AugmentStore.open(args.store)
     check_outside(_target(store, args), store.path)  # an export may be beside its store, under the same name
     _check_options(args)
-    states = Progress.read(store)
+    states = StoreProgress.read(store)
     check_not_empty(store, states)
     arrays = choose_arrays(store, args.arrays)
     positions = states.complete if args.ids is None else positions_of(store, args.ids, states)

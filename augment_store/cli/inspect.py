@@ -24,7 +24,7 @@ from augment_store.inspect.views import view_chip
 from augment_store.integrity.input_match import check_inputs, open_matching_chips
 from augment_store.io.files import check_outside, printable
 from augment_store.io.remote import as_path
-from augment_store.store.chip_selection import Progress, check_not_empty, draw_positions, positions_of
+from augment_store.store.chip_selection import StoreProgress, check_not_empty, draw_positions, positions_of
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.progress import track
 from augment_store.utils.text import pluralize
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     chips = None if args.chips is None else open_matching_chips(args.chips, args.layout, store)
     table = masks_table(chips, args.legend)
     chips = None if chips is None else chips.with_legend(table)
-    check_not_empty(store, Progress.read(store))
+    check_not_empty(store, StoreProgress.read(store))
     _check_timestep(store, args.timestep)
     against = (
         None if args.against is None else OtherMaps(AugmentStore.open(args.against), store, args.timestep)

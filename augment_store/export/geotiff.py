@@ -29,7 +29,7 @@ def write_geotiff(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer)
     Raises:
         OutputError: If the file cannot be written.
     """
-    with atomic_raster(path, **_profile(canvas, layer)) as target:
+    with atomic_raster(path, **_raster_profile(canvas, layer)) as target:
         _write_layer(target, store, canvas, layer)
     write_sidecars(path, layer.array.classes)
 
@@ -47,7 +47,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
     }
     # the COG driver only copies a finished raster, so a plain one is written first
     with MemoryFile() as plain, MemoryFile() as optimized:
-        with plain.open(**_profile(canvas, layer)) as source:
+        with plain.open(**_raster_profile(canvas, layer)) as source:
             _write_layer(source, store, canvas, layer)
         with plain.open() as source:
             rasterio.shutil.copy(source, optimized.name, driver="COG", **options)
@@ -55,7 +55,7 @@ def write_cog(path: Path, store: AugmentStore, canvas: Canvas, layer: Layer) -> 
     write_sidecars(path, layer.array.classes)
 
 
-def _profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
+def _raster_profile(canvas: Canvas, layer: Layer) -> dict[str, Any]:
     array, per_token = layer.array, layer.array.pixels
     height, width = canvas.cells(per_token)
     profile: dict[str, Any] = {

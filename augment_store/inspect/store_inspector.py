@@ -23,7 +23,7 @@ from augment_store.modalities.categorical import CONFIDENCE
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY
-from augment_store.store.chip_selection import Progress
+from augment_store.store.chip_selection import StoreProgress
 from augment_store.store.writer import AugmentStore
 
 
@@ -73,9 +73,9 @@ class StoreInspector:
         self._table = table
 
     @cached_property
-    def progress(self) -> Progress:
+    def progress(self) -> StoreProgress:
         """Number of chips in each state."""
-        return Progress.read(self.store)
+        return StoreProgress.read(self.store)
 
     @property
     def legend(self) -> str:

@@ -76,13 +76,12 @@ def verify_store(
     total = store.total
     # ascending either way, as the binary search below needs it
     drawn = range(total) if random is None else draw_positions(np.arange(total), random, seed).tolist()
-    damaged, nameless = False, []
-    for positions in id_objects(store):
-        lost = _unreadable(store, store.schema("chip_id"), positions, needed=True)
-        if lost is not None:
-            nameless.append(positions)
-            damaged = True
-            yield lost
+    ids = store.schema("chip_id")
+    checked = ((objects, _unreadable(store, ids, objects, needed=True)) for objects in id_objects(store))
+    # by the positions of chips whose ids cannot be read
+    nameless = {objects: problem for objects, problem in checked if problem is not None}
+    yield from nameless.values()
+    damaged = bool(nameless)
     for positions in entry_objects(store):
         # the digest of an entry is over its id too, so without ids none can be checked
         found = list(_entry_problems(store, positions, named=not _any_overlap(positions, nameless)))
@@ -292,14 +291,14 @@ def _map_problems(
         chip_id = store.chip_ids[position]
         try:
             values = store.read(array.name, chip_id)
-            wrong = array.problem(values) or _copy_problem(array, values, _sources(store, position))
+            wrong = array.problem(values) or _copy_problem(array, values, _timestep_sources(store, position))
         except StoreError as error:
             wrong = str(error)
         if wrong:
             yield Problem(f"chip {chip_id}: {wrong}", (position,))
 
 
-def _sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
+def _timestep_sources(store: AugmentStore, position: int) -> NDArray[np.int16]:
     sources: NDArray[np.int16] = store.values("timestep_source", slice(position, position + 1))[0]
     return sources
 

@@ -69,7 +69,7 @@ def publish_store(
         measured = list(track(chips_measured, "measuring", len(store), quiet=quiet))
         date = datetime.now(UTC).date().isoformat()
         facts = read_facts(inspector, measured, publication, repo=repo, date=date)
-        _copy(store, draft / facts.folder)
+        _copy_store_files(store, draft / facts.folder)
         write_footprints(draft / FOOTPRINTS, inspector, measured)
         write_json(draft / COLLECTION, collection_json(facts))
         (draft / "README.md").write_text(write_dataset_card(facts), encoding="utf-8")
@@ -97,7 +97,7 @@ def check_sound(store: AugmentStore, chips: ChipSet | None, *, quiet: bool = Tru
         )
 
 
-def _copy(store: AugmentStore, folder: Path) -> None:
+def _copy_store_files(store: AugmentStore, folder: Path) -> None:
     """Copy the files that make up a store, without paths of this machine in its history.
 
     Leftovers of killed writes and anything else in its folder stay behind: it may be private.

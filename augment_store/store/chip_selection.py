@@ -19,7 +19,7 @@ _SUGGESTED_AMONG: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Progress:
+class StoreProgress:
     """Progress of a store: the states of all its chips, read once.
 
     Attributes:
@@ -48,7 +48,7 @@ class Progress:
         return ", ".join(parts + [f"{count:,} {name}" for name, count in rest.items() if count])
 
 
-def check_not_empty(store: AugmentStore, progress: Progress) -> None:
+def check_not_empty(store: AugmentStore, progress: StoreProgress) -> None:
     """Make sure that there is a chip to look at.
 
     Raises:
@@ -58,7 +58,7 @@ def check_not_empty(store: AugmentStore, progress: Progress) -> None:
         raise StoreError(f"{store.path}: nothing to look at, {progress}; run tim-generate first")
 
 
-def positions_of(store: AugmentStore, ids: Sequence[str], progress: Progress) -> NDArray[np.int64]:
+def positions_of(store: AugmentStore, ids: Sequence[str], progress: StoreProgress) -> NDArray[np.int64]:
     """Return positions of chips by id, in the order given, each once.
 
     Raises:

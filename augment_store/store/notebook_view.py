@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from augment_store.errors import StoreError
 from augment_store.modalities.pictures import MapPicture
-from augment_store.store.chip_selection import Progress
+from augment_store.store.chip_selection import StoreProgress
 from augment_store.utils.notebook import THUMBNAILS, to_html
 from augment_store.utils.text import pluralize
 
@@ -21,7 +21,7 @@ _QUALITY: Final = 60
 
 def store_html(store: AugmentStore) -> str:
     """Return a table about a store and the maps of its first complete chips, as HTML."""
-    spec, progress = store.spec, Progress.read(store)
+    spec, progress = store.spec, StoreProgress.read(store)
     doubt = ", random weights" if spec.weights == "random" else ""
     rows = {
         "path": store.path,

@@ -10,7 +10,7 @@ import numpy as np
 from augment_store.io.remote import RemotePath
 from augment_store.modalities.rendering import NO_CODE
 from augment_store.store.chip_index import iter_entries
-from augment_store.store.chip_selection import Progress
+from augment_store.store.chip_selection import StoreProgress
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 
@@ -20,7 +20,7 @@ SHARES_CHIPS: Final = 1000
 
 def summarize(store: AugmentStore) -> dict[str, Any]:
     """Return counts, extent and spec of a store as plain JSON values; ``bytes`` is None at a URL."""
-    progress = Progress.read(store)
+    progress = StoreProgress.read(store)
     scenes = {entry.scene_id for entry in iter_entries(store)}
     return {
         "path": str(store.path),
