@@ -140,7 +140,6 @@ def _write_outputs(
     chosen: Sequence[ChipStatistics],
     args: argparse.Namespace,
 ) -> None:
-
     if args.html is not None:
         # before the sheet is written: a refused page must not leave half of the outputs
         _check_number(len(chosen), _MAX_PAGE_CHIPS, "a page")
@@ -167,7 +166,6 @@ def _say(line: str) -> None:
 
 
 def _check_number(chosen: int, most: int, what: str) -> None:
-
     if chosen > most:
         raise AugmentStoreError(
             f"{what} holds at most {most} chips, {chosen} asked for; lower --worst or --random"
@@ -175,13 +173,11 @@ def _check_number(chosen: int, most: int, what: str) -> None:
 
 
 def _check_timestep(store: AugmentStore, timestep: int) -> None:
-
     if not 0 <= timestep < store.extent.timesteps:
         raise AugmentStoreError(f"--timestep {timestep}: the store has 0 to {store.extent.timesteps - 1}")
 
 
 def _check_inputs(inspector: StoreInspector, chosen: Sequence[ChipStatistics]) -> None:
-
     if inspector.chips is not None:
         # chips that the chip set lacks cannot tell whether it is the right one
         known = [entry.chip_id for entry in chosen if inspector.has_inputs(entry.chip_id)]

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict, Field
 
@@ -19,14 +19,11 @@ from augment_store.modalities.map_arrays import MapArray
 from augment_store.modalities.registry import MAPS
 from augment_store.utils.validation import STRICT, ValidationError, parse
 
-MAX_SAMPLES = 1000
-
-
-MAX_CODEBOOKS = 1024
+MAX_SAMPLES: Final = 1000
+MAX_CODEBOOKS: Final = 1024
 """Samples and codebooks a store may declare, so that a damaged number is refused before memory is asked for it."""
 
-
-WINDOW_STEP = 32
+WINDOW_STEP: Final = 32
 """What the side of a window is a multiple of: two patches, as every decoder takes them."""
 
 
