@@ -215,6 +215,8 @@ def _settings(mapper: Mapper, windows: SceneWindows) -> dict[str, Any]:
         "classes": list(ensemble.class_names),
         "specs": specs,
         "scene": _sources(options, windows.scene),
+        # it says which bands the files have
+        "layout": None if options.layout is None else _version(options.layout),
         "window": list(ensemble.window),
         "samples": options.samples,
         "bounds": None if options.bounds is None else list(options.bounds),

@@ -109,8 +109,9 @@ MODEL_ARGUMENTS: Final = frozenset(
         ),
         *_prefixed(
             "decoder_",
-            "channels num_convs in_index out_index out_dim upsampling_size activation use_batchnorm attention_type "
-            "pool_scales align_corners scale_modules decoder_channels decoder_use_norm decoder_use_batchnorm "
+            "channels num_classes num_convs in_index out_index out_dim upsampling_size activation "
+            "use_batchnorm attention_type pool_scales align_corners scale_modules decoder_channels "
+            "decoder_use_norm decoder_use_batchnorm "
             "decoder_attention_type decoder_pyramid_channels decoder_segmentation_channels decoder_merge_policy "
             "decoder_dropout decoder_interpolation decoder_atrous_rates decoder_aspp_separable decoder_aspp_dropout",
         ),
