@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,15 +10,11 @@ from augment_store.store.writer import AugmentStore
 from eval.cli.main import main as evaluate
 from eval.cli.study import CONFIGS
 from eval.score.record import Score
-from eval.study import runner
-from finetune.__main__ import main as finetune
 from finetune.run.manifest import RunManifest
-from generate.cli.main import main as generate
 from tests.finetune.floods import CHIPS, make_floods
 
 pytestmark = pytest.mark.slow
 
-STAGES = {"generate": generate, "finetune": finetune, "eval": evaluate}
 SHRUNK = [
     *("--weights", "random", "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
     *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_model_summary", "false"),
@@ -29,7 +24,7 @@ SHRUNK = [
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """The shipped study with small chips, one seed and a tiny network; its commands run in this process."""
+    """The shipped study with small chips, one seed and a tiny network."""
     plain = yaml.safe_load((CONFIGS / "sen1floods11_study.yaml").read_text())
     make_floods(tmp_path / plain["chips"], size=64)
     plain["seeds"] = [1]
@@ -42,12 +37,6 @@ def study(tmp_path, monkeypatch):
         arm["arguments"] = [*arm.get("arguments", []), *SHRUNK, *network]
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(plain))
-
-    def run(command, check):
-        module, *words = command[command.index("-m") + 1 :]
-        return SimpleNamespace(returncode=STAGES[module](words))
-
-    monkeypatch.setattr(runner, "subprocess", SimpleNamespace(run=run))
     return plain
 
 
