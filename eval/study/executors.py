@@ -36,10 +36,16 @@ class LocalJob:
 
     def poll(self) -> int | None:
         """Return its exit status; None while it runs."""
-        return self.process.poll()
+        status = self.process.poll()
+        if status is not None:
+            self._close_pipe()
+        return status
 
     def interrupt(self) -> None:
         """Close its standard input, which it takes for the end of its parent."""
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
 

@@ -14,7 +14,7 @@ import yaml
 
 from demo.world.command import main as write_world
 from eval.errors import EvaluationError
-from eval.study.executors import SubmititExecutor
+from eval.study.executors import LocalJob, SubmititExecutor
 from eval.study.jobs import Job, run_jobs
 from eval.study.plan import Step
 from eval.study.runner import is_recorded
@@ -107,6 +107,14 @@ def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a
     run(study, "beside.yaml", "--jobs", "2")
     one, other = (study / out / "reports/main/counts.csv" for out in ("out", "beside"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_job_that_has_ended_holds_no_pipe():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    job = LocalJob(process, None)
+    wait_until(lambda: job.poll() is not None)
+    assert job.poll() == 0
+    assert process.stdin.closed
 
 
 def test_a_file_called_like_a_stage_is_not_run_in_its_place_by_submitted_jobs_either(tmp_path, monkeypatch):

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from augment_store.store.writer import AugmentStore
-from eval.cli.main import main as evaluate
-from eval.cli.study import CONFIGS
+from eval.cli.study import CONFIGS, make_study
 from eval.score.record import Score
+from eval.study.config import Study
+from eval.study.worker import run_steps
 from finetune.run.manifest import RunManifest
 from tests.finetune.floods import CHIPS, make_floods
 
@@ -20,6 +22,20 @@ SHRUNK = [
     *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_model_summary", "false"),
     *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
 ]
+
+
+class InProcess:
+    """An executor whose jobs run at once in this process, which has imported TerraTorch already."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def start(self, job, device):
+        status = run_steps(self.out, job.steps)
+        return SimpleNamespace(poll=lambda: status, log=None, interrupt=lambda: None, join=lambda: None)
+
+    def pause(self):
+        pass
 
 
 @pytest.fixture
@@ -41,8 +57,8 @@ def study(tmp_path, monkeypatch):
 
 
 def test_from_radar_to_the_report_in_one_command(study):
-    assert evaluate(["study", "--config", "study.yaml"]) == 0
     out = Path(study["out"])
+    assert make_study(Study.load(Path("study.yaml")), InProcess(out), [""]) == 0
     spec = AugmentStore.open(out / "stores" / "s1_lulc").spec
     assert [entry.name for entry in spec.inputs] == ["S1GRD"]  # nothing optical leaks into the maps
     report = json.loads((out / "reports" / "s1_tim_lulc" / "report.json").read_text())
