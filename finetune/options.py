@@ -16,6 +16,9 @@ from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", "encode")
+STARTING: Final = ("fit", "encode")
+"""Commands that read the weights from which a training starts."""
+
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
 

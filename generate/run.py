@@ -24,7 +24,7 @@ from augment_store.store.summary import mean_class_shares, summarize
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize
-from generate.audit.audit import Audit, AuditError, audit_chips
+from generate.audit.audit import Audit, audit_chips
 from generate.audit.rules import DECLARED, Finding
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.devices import float32_products, make_trainer, planned_device, predict, settled_precision
@@ -157,11 +157,9 @@ def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[F
             console.print(
                 f"audit {finding.level}: {finding.modality}: {escape(finding.message)}", soft_wrap=True
             )
-    if stopping is not None:
-        more = f" (and {len(audit.stops) - 1} more)" if len(audit.stops) > 1 else ""
-        raise AuditError(
-            f"input audit: {stopping.modality}: {stopping.message}{more}. Look at it with python -m generate audit "
-            f"--chips {inputs.chip_set.root}, or continue with --accept-audit"
+    if not request.accept_audit:
+        audit.raise_stops(
+            f"Look at it with python -m generate audit --chips {inputs.chip_set.root}, or continue with --accept-audit"
         )
     check_window(request.maps.sampling.window, audit.extent)
     if request.maps.tokens_only:

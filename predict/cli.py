@@ -15,12 +15,13 @@ from augment_store.cli.parser import (
     run_guarded,
 )
 from augment_store.utils.text import pluralize
+from terramind_weights.catalog import HUB
 
 EXAMPLES: Final = """
-python -m predict runs/tim_1 --scene S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out map.tif
-python -m predict runs/tim_1 --scene S2L2A=may.tif S2L2A=june.tif DEM=dem.tif --out map.tif
-python -m predict runs/tim_1 runs/tim_2 runs/tim_3 --chips data/new --out maps
-python -m predict runs/tim_1 runs/tim_2 --scene S1RTC=s3://bucket/s1.tif --out map.tif --layers class agreement
+tim-predict runs/tim_1 --scene S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out map.tif
+tim-predict runs/tim_1 --scene S2L2A=may.tif S2L2A=june.tif DEM=dem.tif --out map.tif
+tim-predict runs/tim_1 runs/tim_2 runs/tim_3 --chips data/new --out maps
+tim-predict runs/tim_1 runs/tim_2 --scene S1RTC=s3://bucket/s1.tif --out map.tif --layers class agreement
 """
 
 LAYER_NAMES: Final = "class, probability, entropy, agreement, generated"
@@ -43,7 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
     parsed = parser.parse_args(arguments)
     scene = _scene(parser, parsed.scene or [])
     from predict.api import predict
-    from predict.options import CLASS, HUB, PredictOptions  # NumPy and rasterio are imported from here on
+    from predict.options import CLASS, PredictOptions  # NumPy and rasterio are imported from here on
 
     made = predict(
         PredictOptions(

@@ -12,14 +12,13 @@ from augment_store.io.files import OUTPUT_LOCALLY, check_local
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE
 from finetune.errors import ConfigError
+from terramind_weights.catalog import HUB
 
 CLASS: Final = "class"
 GENERATED: Final = "generated"
 AGREEMENT: Final = "agreement"
 LAYERS: Final = (CLASS, "probability", "entropy", AGREEMENT, GENERATED)
 """What can be written of a map, each as a file of its own."""
-
-HUB: Final = "hub"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from augment_store.utils.progress import ProgressReporter, track
 from augment_store.utils.text import pluralize, versions
 from finetune.errors import ConfigError
 from finetune.log_filters import LOGGERS, REMARKS, notify
-from generate.audit.audit import AuditError, audit_chips
+from generate.audit.audit import audit_chips
 from generate.log_filters import LOGGERS as GENERATOR_LOGGERS
 from predict.blocks import StripFolder, digest_of_settings
 from predict.cog import SETTINGS, settings_of, write_cog_of_strips
@@ -157,12 +157,8 @@ def _audit(mapper: Mapper, chips: ChipSet) -> None:
     for finding in found.findings:
         if finding.level != "stop":
             notify(f"{finding.modality}: {finding.message}")
-    if found.stops and not mapper.options.accept_audit:
-        first = found.stops[0]
-        more = f" (and {len(found.stops) - 1} more)" if len(found.stops) > 1 else ""
-        raise AuditError(
-            f"input audit: {first.modality}: {first.message}{more}. Mend the scene, or continue with --accept-audit"
-        )
+    if not mapper.options.accept_audit:
+        found.raise_stops("Mend the scene, or continue with --accept-audit")
 
 
 def map_scene(mapper: Mapper, windows: SceneWindows, chip_id: str | None = None) -> None:

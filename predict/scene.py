@@ -287,10 +287,6 @@ class SceneWindows(ChipSet):
         """Return the chip id of a window; a scene that is one window keeps its name, as a chip does."""
         return f"{self.scene.name}_r{row:03d}c{column:03d}" if self.grid.several else self.scene.name
 
-    def row_ids(self, row: int) -> tuple[str, ...]:
-        """Return the chip ids of a row of windows, from left to right."""
-        return tuple(self.window_id(row, column) for column in range(len(self.grid.columns.starts)))
-
     def forget(self) -> None:
         """Let go of the windows that were read."""
         self._held = {}

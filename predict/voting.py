@@ -69,7 +69,7 @@ class Voters:
         self._dates, self._drawn = ensemble.dates, drawn
         self._networks = [WindowNetwork(run, windows, device) for run in ensemble.runs]
         self.members = tuple(
-            Member(network, run.spec.fingerprint if run.spec else "", sample)
+            Member(network, run.spec.fingerprint, sample) if run.spec else Member(network, "", 0)
             for run, network in zip(ensemble.runs, self._networks, strict=True)
             # a run that reads no generated maps votes as often, so that all runs weigh the same
             for sample in range(samples)
@@ -89,7 +89,8 @@ class Voters:
             wanted = [chip_id for chip_id in wanted if chip_id not in failed]
             reasons += failed.values()
         # members × windows × [class, h, w]
-        votes = [member.vote(wanted, made) for member in self.members]
+        once = {member: member.vote(wanted, made) for member in dict.fromkeys(self.members)}
+        votes = [once[member] for member in self.members]
         for position, chip_id in enumerate(wanted):
             strip.add(
                 (row, ids[chip_id]),

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import shapely
 
-from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.georeference import Georeference, outlines
 from augment_store.io.remote import RemotePath
 from augment_store.io.tar import ArchivedPath
@@ -124,7 +124,7 @@ def find_same_files(chips: ChipSet, splits: Mapping[str, Iterable[str]]) -> list
     return sorted(
         (group[0], later)
         for group in groups
-        if _shows_something(chips, group[0])
+        if shows_something(_read_images(chips, group[0]))
         for later in group[1:]
         if order[later] > order[group[0]]
     )
@@ -157,9 +157,13 @@ def _whole_digest(path: Path) -> bytes:
     return hashlib.blake2b(path.read_bytes()).digest()
 
 
-def _shows_something(chips: ChipSet, chip_id: str) -> bool:
-    rasters = chips.read(chip_id, [name for name in chips.modalities if chips.has(chip_id, name)]).rasters
-    return any(raster.min() < raster.max() for raster in rasters.values())
+def shows_something(chip: Chip) -> bool:
+    """Say whether a chip has more than one value: empty chips are all alike, and no copies of one another."""
+    return any(raster.min() < raster.max() for raster in chip.rasters.values())
+
+
+def _read_images(chips: ChipSet, chip_id: str) -> Chip:
+    return chips.read(chip_id, [name for name in chips.modalities if chips.has(chip_id, name)])
 
 
 def find_copies(inputs: Mapping[str, Mapping[bytes, str]]) -> list[Pair]:

@@ -13,7 +13,7 @@ from rich.filesize import decimal
 
 from augment_store.cli.parser import Command, add_commands
 from augment_store.errors import AugmentStoreError
-from augment_store.io.remote import as_path
+from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.utils.progress import format_duration
 from augment_store.utils.text import single_line
@@ -68,7 +68,7 @@ def _message(step: Step, why: str) -> str:
 def _is_there(study: Study) -> bool:
     root = as_path(study.chips)
     # a URL is asked when its chips are read
-    return "://" in str(study.chips) or root.is_dir()
+    return isinstance(root, RemotePath) or root.is_dir()
 
 
 def _check_generation(words: Sequence[str], *, chips: bool) -> None:

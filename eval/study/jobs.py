@@ -69,9 +69,6 @@ class JobProgress(Protocol):
     def stopped(self, job: Job) -> None:
         """Tell that a job failed or was interrupted."""
 
-    def refresh(self) -> None:
-        """Show the time that has passed."""
-
 
 def jobs_of(steps: Sequence[Step]) -> tuple[Job, ...]:
     """Group the steps that are left: the score of a run goes with its training."""
@@ -116,7 +113,6 @@ def run_jobs(
                 running[place] = job, executor.start(job, devices[place])
                 progress.started(job, devices[place], running[place][1].log)
             executor.pause()
-            progress.refresh()
             for place, (job, handle) in list(running.items()):
                 # the status before the records, which a job writes before it ends
                 status = handle.poll()

@@ -119,9 +119,6 @@ class StudyProgress:
         text = f"{running.step.title} … stopped after {format_duration(self.clock() - running.since)}"
         self._print(f"[–/{self.total}] {text}")
 
-    def refresh(self) -> None:
-        """Do nothing: the table draws itself once a second."""
-
     def seconds_left(self) -> float | None:
         """Estimate the time left from the means of the steps done; None while a costly kind has none."""
         means = {kind: fmean(found) for kind, found in self._took.items()}

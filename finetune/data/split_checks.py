@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.layouts import root_above
-from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable
+from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable, shows_something
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
@@ -96,8 +96,7 @@ def survey_chips(
         used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
         digest = by_chip[chip_id] = used.digests().tobytes()
         inputs.update(chip_id.encode() + digest)
-        # empty chips are all alike, and no copies of one another
-        if any(raster.min() < raster.max() for raster in used.rasters.values()):
+        if shows_something(used):
             by_input[digest] = chip_id
         if rules.masks:
             masks.update(

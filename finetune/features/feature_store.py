@@ -29,8 +29,6 @@ from finetune.errors import RunError
 HEADER: Final = "features.json"
 """File that holds the key; beside it each chip has a Zarr array of its name."""
 
-DTYPES: Final = ("float16", "float32")
-
 MAX_LENGTH: Final = 80
 """Characters of a key's value that a message shows."""
 

@@ -19,7 +19,7 @@ from augment_store.utils.validation import load_yaml
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model import BACKBONE, UNABLE_TO_IGNORE
-from finetune.options import Options
+from finetune.options import STARTING, Options
 from finetune.run.trainer import resolve_trainer
 
 Config = dict[str, Any]
@@ -270,7 +270,7 @@ def _check_training(config: Config, options: Options) -> None:
     arguments = model["model_args"]
     unread = arguments.get("backbone_weights") and not arguments.get("backbone_pretrained")
     # weights are read by a fit alone, and not where a checkpoint replaces them
-    if unread and options.ckpt_path is None and options.command in ("fit", "encode"):
+    if unread and options.ckpt_path is None and options.command in STARTING:
         raise ConfigError(
             f"{options.config}: model_args: backbone_weights {arguments['backbone_weights']} is not read without "
             "backbone_pretrained: true; add that, or leave the file out to train from random weights"
@@ -322,7 +322,7 @@ def resolve_data(data: Config, options: Options) -> None:
     if options.encoding is not None:
         data["encoding"] = list(options.encoding)
     # an evaluation draws the control's maps as the training did
-    if options.command in ("fit", "encode") and options.seed is not None:
+    if options.command in STARTING and options.seed is not None:
         data["control_seed"] = options.seed
     if options.allow_scene_overlap:
         data["allow_scene_overlap"] = True

@@ -16,7 +16,7 @@ from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.split_checks import open_chips
 from finetune.errors import ConfigError, RunError
 from finetune.log_filters import notify
-from finetune.options import Options
+from finetune.options import STARTING, Options
 from finetune.run.config import Config, read_yaml, resolve_data, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trust import CUSTOM_MODULES, rebuild
@@ -36,9 +36,6 @@ class _Joined:
 
 FOUND_BY_TERRATORCH: Final = "custom_modules"
 """Folder of the working directory that `terratorch` imports unasked; we do not, see `terramind_weights`."""
-
-STARTING: Final = ("fit", "encode")
-"""Commands that read the weights from which a training starts."""
 
 REQUEUED: Final = "hpc_ckpt_*.ckpt"
 """Checkpoints that Lightning saves in the run directory before SLURM requeues a job."""

@@ -20,13 +20,13 @@ from finetune.errors import RunError
 from finetune.features.frozen_features import FrozenFeatures
 from finetune.model.initialization import check_trainable, read_trained, start_from
 from finetune.model.shapes import check_shape, check_smallest_batch
-from finetune.options import Options
+from finetune.options import STARTING, Options
 from finetune.run.callbacks import EpochLines, FiniteTraining, PredictionWriter
 from finetune.run.config import Config, resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
-from finetune.run.preflight import REQUEUED, STARTING, check_free
+from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from terramind_weights.weight_files import WeightsError
 

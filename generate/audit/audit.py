@@ -58,6 +58,20 @@ class Audit:
         """Return the findings that stop a run."""
         return tuple(finding for finding in self.findings if finding.level == "stop")
 
+    def raise_stops(self, remedy: str) -> None:
+        """Raise the first finding that stops a run, if there is one.
+
+        Args:
+            remedy: What the user can do, as the end of the message.
+
+        Raises:
+            AuditError: Naming that finding, and how many more there are.
+        """
+        if self.stops:
+            first, *others = self.stops
+            more = f" (and {len(others)} more)" if others else ""
+            raise AuditError(f"input audit: {first.modality}: {first.message}{more}. {remedy}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as plain JSON values; statistics that an empty band lacks are null."""
         plain = asdict(self)

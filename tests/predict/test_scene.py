@@ -107,7 +107,11 @@ def test_windows_cover_the_scene_and_one_window_keeps_its_name(files):
     with open_scene(files, INPUTS, 2) as scene:
         windows = SceneWindows(scene, (32, 32), INPUTS, shipped_layout("folders"))
         # rows 0 and 16; columns 0, 16 and 32
-        assert windows.row_ids(1) == ("scene_r001c000", "scene_r001c001", "scene_r001c002")
+        assert tuple(windows.window_id(1, column) for column in range(3)) == (
+            "scene_r001c000",
+            "scene_r001c001",
+            "scene_r001c002",
+        )
         np.testing.assert_array_equal(
             windows.read("scene_r001c002", ("DEM",)).rasters["DEM"], MADE["DEM"][..., 16:, 32:]
         )

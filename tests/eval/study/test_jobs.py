@@ -66,9 +66,7 @@ class Script:
 
 @pytest.fixture
 def silent():
-    return SimpleNamespace(
-        started=lambda *_: None, finished=lambda *_: None, stopped=lambda *_: None, refresh=lambda: None
-    )
+    return SimpleNamespace(started=lambda *_: None, finished=lambda *_: None, stopped=lambda *_: None)
 
 
 def test_the_score_of_a_run_shares_the_process_of_its_training():

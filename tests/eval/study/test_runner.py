@@ -125,7 +125,7 @@ def test_a_file_called_like_a_stage_is_not_run_in_its_place_by_submitted_jobs_ei
     product = tmp_path / "chips/split/impactmesh_flood_test.txt"
     words = ("demo.world", "--chips", "chips", "--train", "1", "--val", "1", "--test", "1")
     world = Step("world", words, product)
-    silent = SimpleNamespace(started=lambda *_: None, finished=print, stopped=print, refresh=lambda: None)
+    silent = SimpleNamespace(started=lambda *_: None, finished=print, stopped=print)
     run_jobs(Path("out"), [Job((world,))], SubmititExecutor(Path("out"), {}, "local"), [""], silent)
     assert is_recorded(Path("out"), world)
     assert product.is_file()
