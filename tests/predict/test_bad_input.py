@@ -1,6 +1,5 @@
 """What does not fit is refused in one line with the remedy, and nothing is left under the name of the map."""
 
-import resource
 import shutil
 
 import numpy as np
@@ -10,6 +9,7 @@ from augment_store.store.writer import AugmentStore
 from finetune.errors import ConfigError
 from predict import PredictOptions
 from predict.cli import main
+from tests.disks import small_disk
 from tests.predict.conftest import words_of, write_scene
 from tests.worlds import rasters, write_tif
 
@@ -125,13 +125,8 @@ def _other_spec(maps):
 def test_a_full_disk_leaves_no_map_and_the_same_command_goes_on(plain_run, scene, tmp_path, capsys):
     out = tmp_path / "map.tif"
     words = [str(plain_run), *words_of(scene), "--out", str(out)]
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # a strip of classes fits, the raster of 6,336 bytes does not
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
-    try:
+    with small_disk(4000):  # a strip of classes fits, the raster of 6,336 bytes does not
         assert main(words) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert told.startswith(f"error: {out}: cannot be written (")
     assert not out.exists()

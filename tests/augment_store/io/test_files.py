@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 import warnings
@@ -15,6 +14,7 @@ import rasterio
 from augment_store.errors import OutputError
 from augment_store.io.files import atomic_folder, atomic_path, atomic_write, read_text
 from augment_store.io.raster_file import atomic_raster
+from tests.disks import small_disk
 
 LEFT = ".draft.0123456789abcdef"
 
@@ -116,20 +116,12 @@ def test_a_file_system_that_cannot_flush_folders_is_written_to(tmp_path, monkeyp
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
-@pytest.fixture
-def quota():
-    """Files of at most a kilobyte, as a full disk or a quota allows."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_raster_that_does_not_fit_on_the_disk_is_not_there(tmp_path, quota):
+def test_a_raster_that_does_not_fit_on_the_disk_is_not_there(tmp_path):
     values = np.random.default_rng(0).integers(0, 2**15, (1, 64, 64)).astype("int16")
     profile = {"height": 64, "width": 64, "count": 1, "dtype": "int16"}
     with (
         pytest.raises(OutputError, match=r"map\.tif: cannot be written \(File too large\)"),
+        small_disk(1024),
         atomic_raster(tmp_path / "map.tif", **profile) as target,
     ):
         target.write(values)
