@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from augment_store.errors import AugmentStoreError, ChipDataError, ChipSetError
+from augment_store.errors import AugmentStoreError
 
 
 class ConfigError(AugmentStoreError, ValueError):
     """A YAML, or an option of the command line, is invalid or contradicts another."""
-
-
-class EncodingError(ConfigError):
-    """An encoding is unknown, contradicts another one, or does not fit what is cached."""
-
-
-class SplitError(ChipSetError):
-    """Splits overlap, so that a test would prove nothing."""
-
-
-class LabelError(ChipDataError):
-    """A mask holds labels that no class has."""
 
 
 class RunError(AugmentStoreError, ValueError):

@@ -146,7 +146,7 @@ def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[F
     """Audit the chips and print the findings; return the audit and the findings to record.
 
     Raises:
-        AuditError: If a finding stops the run.
+        ChipSetError: If a finding stops the run.
         OptionsError: If the chips are no larger than the windows.
     """
     inputs = request.inputs

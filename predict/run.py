@@ -151,7 +151,7 @@ def _audit(mapper: Mapper, chips: ChipSet) -> None:
     """Compare the inputs with what the generator was pretrained on.
 
     Raises:
-        AuditError: If a finding stops, and the user did not accept it.
+        ChipSetError: If a finding stops, and the user did not accept it.
     """
     found = audit_chips(chips, mapper.ensemble.modalities, mapper.ensemble.runs[0].units)
     for finding in found.findings:

@@ -45,14 +45,6 @@ def published_name(sha256: str) -> str:
     return next((name for name, (_, known) in PUBLISHED_FILES.items() if known == sha256), "")
 
 
-class UnknownGeneratorError(AugmentStoreError, KeyError):
-    """No generator of that name is known, or it does not make the modality asked for."""
-
-    def __str__(self) -> str:
-        # KeyError's own text is the message's repr, in quotes
-        return str(self.args[0])
-
-
 @dataclass(frozen=True)
 class WeightFile:
     """One published weight file.
@@ -88,11 +80,11 @@ class GeneratorSource:
         """Weight file of an output modality's tokenizer.
 
         Raises:
-            UnknownGeneratorError: If the generator does not make that modality; the message lists those it makes.
+            AugmentStoreError: If the generator does not make that modality; the message lists those it makes.
         """
         if modality not in self.tokenizers:
             known = ", ".join(self.tokenizers)
-            raise UnknownGeneratorError(f"generator {self.name!r} does not make {modality}; it makes {known}")
+            raise AugmentStoreError(f"generator {self.name!r} does not make {modality}; it makes {known}")
         return self.tokenizers[modality]
 
 
@@ -127,10 +119,10 @@ def check_generator(name: str) -> None:
     """Make sure that there is a generator of that name.
 
     Raises:
-        UnknownGeneratorError: If there is none; the message lists the known ones.
+        AugmentStoreError: If there is none; the message lists the known ones.
     """
     if name not in generator_names():
-        raise UnknownGeneratorError(
+        raise AugmentStoreError(
             f"unknown generator {name!r}; known generators: {', '.join(generator_names())}"
         )
 
@@ -139,7 +131,7 @@ def find_generator(name: str) -> GeneratorSource:
     """Look a generator up by name, among the published ones and the installed entry points.
 
     Raises:
-        UnknownGeneratorError: If no generator has that name; the message lists the known ones.
+        AugmentStoreError: If no generator has that name; the message lists the known ones.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]

@@ -20,7 +20,7 @@ from augment_store.store.writer import AugmentStore
 from finetune.augment.controls import CONTROLS, Control, ControlInputs, MapSource
 from finetune.augment.encodings import EncodingPlan, named_in_full, plan_encoding
 from finetune.augment.map_cache import MapCache
-from finetune.errors import ConfigError, EncodingError
+from finetune.errors import ConfigError
 
 MEGABYTE: Final = 2**20
 
@@ -58,7 +58,7 @@ def _check(request: AugmentRequest) -> Control | None:
 
     Raises:
         ConfigError: If it is unknown, or needs a store that is not named.
-        EncodingError: If encodings are named but there is nothing to encode.
+        ConfigError: If encodings are named but there is nothing to encode.
     """
     # an empty list, as a baseline's saved configuration has it, names nothing
     name, named = request.control, request.encoding or None
@@ -68,7 +68,7 @@ def _check(request: AugmentRequest) -> Control | None:
     if control is not None and control.needs_store and request.store is None:
         raise ConfigError(f"--control {name} takes the maps of a store; name the store with --augment")
     if named is not None and request.store is None and control is None:
-        raise EncodingError(
+        raise ConfigError(
             f"encoding {' '.join(named)} without a store; name one with --augment, or a --control"
         )
     return control
@@ -129,7 +129,7 @@ class Augmentation:
         """Return the encodings in effect, by their full names.
 
         Raises:
-            EncodingError: If the control cannot make those named.
+            ConfigError: If the control cannot make those named.
         """
         named, control = self.request.encoding, self.control
         made = control.encodings if control is not None else ()
@@ -143,7 +143,7 @@ class Augmentation:
         # compared by full names: with a store of NDVI `value` is `ndvi`
         full = named_in_full(named, kind)
         if made and full not in made:
-            raise EncodingError(
+            raise ConfigError(
                 f"--control {self.request.control} cannot make {' '.join(named)}; use --encoding {' '.join(made[0])}"
             )
         return full
@@ -210,6 +210,6 @@ def _check_codebooks(store: AugmentStore, plan: EncodingPlan) -> None:
     """Refuse encodings that need one index or one probability per token if there are several codebooks."""
     single = [name for name in plan.arrays if name in (TOKENS, TOKEN_PROBABILITY)]
     if store.spec.codebooks > 1 and single:
-        raise EncodingError(
+        raise ConfigError(
             f"{store.path}: its tokens have {store.spec.codebooks} codebooks; encoding {single[0]} takes one"
         )

@@ -22,7 +22,7 @@ from augment_store.modalities.definitions import INPUT_MODALITIES, LULC, S2_MODA
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.map_arrays import SHARE_SCALE, TOKEN_PROBABILITY, TOKENS
 from augment_store.modalities.registry import MAPS
-from finetune.errors import EncodingError
+from finetune.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor  # imported where planes are made, so that names are checked at once
@@ -235,7 +235,7 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
         kind: Kind of the store's maps; None without a store.
 
     Raises:
-        EncodingError: If ``value`` is named without a store of values.
+        ConfigError: If ``value`` is named without a store of values.
     """
     if VALUE in names and not isinstance(kind, ContinuousMap):
         known = ", ".join(entry.name for entry in MAPS.values() if entry.continuous)
@@ -244,7 +244,7 @@ def named_in_full(names: Sequence[str], kind: GeneratedMap | None) -> tuple[str,
             if kind is None
             else f"{kind.name} has classes; use {kind.encoding}"
         )
-        raise EncodingError(f"encoding {VALUE} is for maps of {known}; {found}")
+        raise ConfigError(f"encoding {VALUE} is for maps of {known}; {found}")
     if kind is None:
         return tuple(names)
     full = {name: full_name(name, kind) for name in names}
@@ -261,22 +261,22 @@ def plan_encoding(names: Sequence[str]) -> EncodingPlan:
             ``onehot``); or ``tokens`` alone; or nothing.
 
     Raises:
-        EncodingError: If a name is unknown or appears twice, ``tokens`` is not alone, or planes have two places.
+        ConfigError: If a name is unknown or appears twice, ``tokens`` is not alone, or planes have two places.
     """
     unknown = [name for name in names if name not in ENCODINGS]
     if unknown:
-        raise EncodingError(f"unknown encoding {unknown[0]!r}; expected {', '.join(ENCODINGS)}")
+        raise ConfigError(f"unknown encoding {unknown[0]!r}; expected {', '.join(ENCODINGS)}")
     if len(set(names)) < len(names):
-        raise EncodingError(f"encoding {' '.join(names)}: an encoding appears twice; name each once")
+        raise ConfigError(f"encoding {' '.join(names)}: an encoding appears twice; name each once")
     if TOKENS in names:
         if len(names) > 1:
-            raise EncodingError(
+            raise ConfigError(
                 f"encoding {' '.join(names)}: tokens are not planes, so nothing combines with them; name tokens only"
             )
         return EncodingPlan(Placement.TOKENS)
     placed = [name for name in names if name in (MODALITY, LATE)]
     if len(placed) > 1:
-        raise EncodingError(f"encoding {' '.join(names)}: planes go to one place; name {MODALITY} or {LATE}")
+        raise ConfigError(f"encoding {' '.join(names)}: planes go to one place; name {MODALITY} or {LATE}")
     planes = tuple(PLANE_ENCODINGS[name] for name in names if name not in placed)
     if placed:
         return EncodingPlan(Placement(placed[0]), planes or (PLANE_ENCODINGS["onehot"],))

@@ -17,7 +17,7 @@ from augment_store.modalities.categorical import PROBABILITIES
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
-from finetune.errors import EncodingError
+from finetune.errors import ConfigError
 
 
 class MapCache:
@@ -31,7 +31,7 @@ class MapCache:
         memory_limit: Bytes that the arrays of all chips in use may take in memory; beyond it they are read each time.
 
     Raises:
-        EncodingError: If the store lacks an array.
+        ConfigError: If the store lacks an array.
     """
 
     def __init__(self, opened: AugmentStore, arrays: Sequence[str], memory_limit: int) -> None:
@@ -152,4 +152,4 @@ def _check_arrays(store: AugmentStore, arrays: Sequence[str]) -> None:
                 )
             if array == PROBABILITIES:
                 remedy = "generate a store with --probabilities"
-            raise EncodingError(f"{missing}, {there}; {remedy}")
+            raise ConfigError(f"{missing}, {there}; {remedy}")

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.layouts import root_above
 from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable, shows_something
-from augment_store.errors import ChipDataError
+from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
-from finetune.errors import LabelError, SplitError
 from finetune.log_filters import notify
 
 
@@ -137,7 +136,7 @@ def _checked_mask(
     ]
     if strange:
         expected = "0 or more" if classes is None else f"0 to {classes - 1}"
-        raise LabelError(
+        raise ChipDataError(
             f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored). Labels "
             "count from 0; one that marks pixels to ignore goes into ignored_labels of a layout file (--layout)"
         )
@@ -168,11 +167,11 @@ def check_shared_chips(shared: Sequence[Pair], *, allowed: bool) -> None:
     """Make sure that no ground and no input is in two splits, unless that is allowed.
 
     Raises:
-        SplitError: Naming the chips.
+        ChipSetError: Naming the chips.
     """
     if shared and not allowed:
         named = join_first([f"{one} and {other}" for one, other in shared], 5)
-        raise SplitError(
+        raise ChipSetError(
             f"{pluralize(len(shared), 'pair')} of chips of two splits with the same ground or input ({named}), so that "
             "validation or test sees what was trained on; put each place in one split, or record them with "
             "--allow-scene-overlap"

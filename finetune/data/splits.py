@@ -13,7 +13,6 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import SPLITS
 from augment_store.errors import ChipSetError
 from augment_store.utils.text import join_first, pluralize
-from finetune.errors import SplitError
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class SceneRule:
 
         Raises:
             ChipSetError: If a chip gets none.
-            SplitError: If the store contradicts a given rule.
+            ChipSetError: If the store contradicts a given rule.
         """
         # with a rule, chips that the store knows too, to see whether both agree
         wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
@@ -43,7 +42,7 @@ class SceneRule:
         scenes = found | {chip_id: self.store[chip_id] for chip_id in ids if chip_id in self.store}
         moved = sorted(chip_id for chip_id in wanted if scenes[chip_id] != found[chip_id])
         if moved:
-            raise SplitError(
+            raise ChipSetError(
                 f"chip {moved[0]} is of scene {found[moved[0]]!r} by --scenes {self.rule}, of {scenes[moved[0]]!r} by "
                 "the store; leave --scenes out to use the store's, or generate again with it"
             )
@@ -85,7 +84,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
 
     Raises:
         ChipSetError: If a named file is missing, or a split is empty.
-        SplitError: If a chip is in two splits, or a scene is and that is not allowed.
+        ChipSetError: If a chip is in two splits, or a scene is and that is not allowed.
     """
     paths = {
         split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS
@@ -104,8 +103,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
     if overlap and not rule.allow_overlap:
         # a single scene means a rule that strips too much rather than an overlap
         if len(set(scenes.values())) == 1:
-            raise SplitError(_one_scene(scenes))
-        raise SplitError(
+            raise ChipSetError(_one_scene(scenes))
+        raise ChipSetError(
             f"{pluralize(len(overlap), 'scene')} in two splits ({join_first(sorted(overlap), 5)}), so that a "
             "test would see "
             "what was trained on; split by scene, or record it with --allow-scene-overlap"
@@ -130,7 +129,7 @@ def _one_scene(scenes: Mapping[str, str]) -> str:
 
 def _check_chips(paths: Mapping[str, Path], one: str, other: str, shared: set[str]) -> None:
     if shared:
-        raise SplitError(
+        raise ChipSetError(
             f"{pluralize(len(shared), 'chip')} in both {paths[one]} and {paths[other]} "
             f"({join_first(sorted(shared), 5)}); "
             "remove them from one"

@@ -16,7 +16,7 @@ from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.modalities.map_arrays import TOKENS
 from augment_store.utils.text import format_size
 from finetune.augment.encodings import NOT_GENERATED
-from finetune.errors import ConfigError, EncodingError
+from finetune.errors import ConfigError
 
 Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
 
@@ -64,7 +64,7 @@ class SampleTransform:
 
     Raises:
         ConfigError: If a spatial transform would see four dimensions.
-        EncodingError: If a spatial transform is combined with tokens.
+        ConfigError: If a spatial transform is combined with tokens.
     """
 
     def __init__(
@@ -222,12 +222,12 @@ def check_steps(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> 
 
     Raises:
         ConfigError: If a spatial transform would see four dimensions.
-        EncodingError: If a spatial transform is combined with tokens.
+        ConfigError: If a spatial transform is combined with tokens.
     """
     flat = list(every_step(steps))
     spatial = [type(step).__name__ for step in flat if isinstance(step, A.DualTransform)]
     if spatial and TOKENS in arrays:
-        raise EncodingError(
+        raise ConfigError(
             f"transform {spatial[0]} with encoding tokens: codebook indices do not rotate or rescale; "
             "leave spatial transforms out, or use another encoding"
         )

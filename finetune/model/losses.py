@@ -10,8 +10,8 @@ from terratorch.tasks import SemanticSegmentationTask
 from terratorch.tasks.loss_handler import LossHandler
 from torch import Tensor, nn
 
+from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
-from finetune.errors import LabelError
 from finetune.log_filters import notify
 from finetune.model import UNABLE_TO_IGNORE
 
@@ -43,7 +43,7 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
         """Return the loss under the key ``loss``, and its parts.
 
         Raises:
-            LabelError: If pixels are ignored and one of the losses cannot leave them out.
+            ChipDataError: If pixels are ignored and one of the losses cannot leave them out.
         """
         labeled = ground_truth != IGNORED_LABEL
         # kept for `log_loss`, which TerraTorch calls next and without the masks
@@ -52,7 +52,7 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
             self._tell()
             return {"loss": model_output.output.sum() * 0.0}  # keeps the graph, so that training steps on
         if not self._ignores and not bool(labeled.all()):
-            raise LabelError(
+            raise ChipDataError(
                 f"masks hold {IGNORED_LABEL} (ignored), which the loss {UNABLE_TO_IGNORE} cannot leave out; take ce, "
                 "dice, focal or lovasz"
             )

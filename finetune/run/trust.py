@@ -21,7 +21,7 @@ from finetune.run.config import DATAMODULE
 
 Config = dict[str, Any]
 Check = Callable[[Any, str], Any]
-"""Returns the value at a key as it may be used, or raises `_UnknownValueError`."""
+"""Returns the value at a key as it may be used, or raises `ConfigError`."""
 
 CUSTOM_MODULES: Final = "custom_modules_path"
 """TerraTorch's key for a folder of the user's own modules, which it imports."""
@@ -37,11 +37,8 @@ TERRAMIND: Final = re.compile(r"terramind_\w{1,100}")
 MAX_DEPTH: Final = 20
 
 
-class _UnknownValueError(Exception):
-    """A value that is not listed at its key."""
-
-    def __init__(self, key: str, found: object, expected: str) -> None:
-        super().__init__(f"{key}: {_short(found)}; expected {expected}")
+def _unlisted(key: str, found: object, expected: str) -> ConfigError:
+    return ConfigError(f"{key}: {_short(found)}; expected {expected}")
 
 
 def rebuild(
@@ -63,8 +60,8 @@ def rebuild(
     """
     try:
         return _rebuilt(_without(config, {*given, *(() if training else ("train_transform",))}), training)
-    except (_UnknownValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, _UnknownValueError) else "nested too deep"
+    except (ConfigError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ConfigError) else "nested too deep"
         raise ConfigError(
             f"{origin}: {reason}, since a run that may be someone else's must not run code of its own; if you trust "
             f"it, name it: fit, test or predict with --config {origin}, score with --config {origin} --checkpoint FILE"
@@ -83,7 +80,7 @@ def _without(config: Mapping[str, Any], names: Collection[str]) -> Config:
 
 def _rebuilt(config: Config, training: bool) -> Config:
     if config.get(CUSTOM_MODULES) is not None:
-        raise _UnknownValueError(CUSTOM_MODULES, config[CUSTOM_MODULES], "no folder of modules to import")
+        raise _unlisted(CUSTOM_MODULES, config[CUSTOM_MODULES], "no folder of modules to import")
     sections: dict[str, Check] = {"seed_everything": _plain, "data": _data, "model": _model}
     # an evaluation has no use for these, so a user's own classes there do not matter
     later: dict[str, Check] = {"trainer": _trainer, "optimizer": _optimizer, "lr_scheduler": _scheduler}
@@ -103,7 +100,7 @@ def _plain(value: Any, key: str) -> Any:
 
 def _plain_below(value: Any, key: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise _UnknownValueError(key, "nested values", f"at most {MAX_DEPTH} levels")
+        raise _unlisted(key, "nested values", f"at most {MAX_DEPTH} levels")
     if value is None or isinstance(value, bool | int | float):
         return value
     # YAML takes 1e-4 for a text
@@ -116,7 +113,7 @@ def _plain_below(value: Any, key: str, depth: int) -> Any:
         return {
             _word(name, key): _plain_below(entry, f"{key}.{name}", depth + 1) for name, entry in value.items()
         }
-    raise _UnknownValueError(key, value, "a number, a word, or a list of them")
+    raise _unlisted(key, value, "a number, a word, or a list of them")
 
 
 def _is_number(text: str) -> bool:
@@ -131,14 +128,14 @@ def _word(value: Any, key: str) -> Any:
     """Check for a word or a whole number, as the keys of a mapping are."""
     if isinstance(value, int) or (isinstance(value, str) and WORD.fullmatch(value)):
         return value
-    raise _UnknownValueError(key, value, "a word")
+    raise _unlisted(key, value, "a word")
 
 
 def _text(value: Any, key: str) -> Any:
     """Check for text on one line, for keys that the parser takes for text alone."""
     if value is None or (isinstance(value, str) and value.isprintable()):
         return value
-    raise _UnknownValueError(key, value, "text on one line")
+    raise _unlisted(key, value, "text on one line")
 
 
 def _texts(value: Any, key: str) -> Any:
@@ -152,9 +149,7 @@ def _path(value: Any, key: str) -> Any:
     """Check for a folder or file of this machine."""
     if isinstance(value, str) and "://" in value:
         option = {"data_root": "--chips", "augment": "--store or --augment"}.get(key.rsplit(".", 1)[-1])
-        raise _UnknownValueError(
-            key, value, f"no URL, unless you give it by {option}" if option else "no URL"
-        )
+        raise _unlisted(key, value, f"no URL, unless you give it by {option}" if option else "no URL")
     return _text(value, key)
 
 
@@ -164,7 +159,7 @@ def _names(listed: Collection[str], prefix: str = "") -> Check:
     def check(value: Any, key: str) -> Any:
         if value is None or (isinstance(value, str) and value.removeprefix(prefix) in listed):
             return value
-        raise _UnknownValueError(key, value, f"one of {', '.join(sorted(listed))}")
+        raise _unlisted(key, value, f"one of {', '.join(sorted(listed))}")
 
     return check
 
@@ -174,16 +169,14 @@ def _keys(checks: Mapping[str, Check], ignored: Collection[str] = ()) -> Check:
 
     def check(value: Any, key: str) -> Any:
         if not isinstance(value, dict):
-            raise _UnknownValueError(key or "configuration", value, "keys")
+            raise _unlisted(key or "configuration", value, "keys")
         made = {}
         for name, entry in value.items():
             here = f"{key}.{name}" if key else str(name)
             if name in checks:
                 made[name] = checks[name](entry, here)
             elif name not in ignored:
-                raise _UnknownValueError(
-                    here, entry, f"no key of this name here (known: {', '.join(sorted(checks))})"
-                )
+                raise _unlisted(here, entry, f"no key of this name here (known: {', '.join(sorted(checks))})")
         return made
 
     return check
@@ -196,10 +189,10 @@ def _classes(paths: Mapping[str, str], arguments: Check = _plain) -> Check:
         # the parser also takes the bare name of a class
         given = {"class_path": value} if isinstance(value, str) else value
         if not isinstance(given, dict) or set(given) - {"class_path", "init_args"}:
-            raise _UnknownValueError(key, value, "class_path and init_args")
+            raise _unlisted(key, value, "class_path and init_args")
         named = given.get("class_path")
         if not isinstance(named, str) or named not in paths:
-            raise _UnknownValueError(
+            raise _unlisted(
                 f"{key}.class_path", named, "a class that is listed in finetune/run/known_classes.py"
             )
         made = {"class_path": paths[named]}
@@ -213,7 +206,7 @@ def _classes(paths: Mapping[str, str], arguments: Check = _plain) -> Check:
 def _absent(value: Any, key: str) -> None:
     """Check that nothing is given."""
     if value is not None:
-        raise _UnknownValueError(key, value, "nothing here")
+        raise _unlisted(key, value, "nothing here")
 
 
 def _optional(check: Check) -> Check:
@@ -252,7 +245,7 @@ def _backbone(value: Any, key: str) -> Any:
     """Check for the name of a TerraMind in TerraTorch's registry."""
     if value is None or value == BACKBONE or (isinstance(value, str) and TERRAMIND.fullmatch(value)):
         return value
-    raise _UnknownValueError(key, value, "a TerraMind backbone by its name in TerraTorch's registry")
+    raise _unlisted(key, value, "a TerraMind backbone by its name in TerraTorch's registry")
 
 
 def _losses(value: Any, key: str) -> Any:
@@ -271,7 +264,7 @@ def _neck(value: Any, key: str) -> Any:
 
 def _necks(value: Any, key: str) -> Any:
     if not isinstance(value, list):
-        raise _UnknownValueError(key, value, "a list of necks")
+        raise _unlisted(key, value, "a list of necks")
     return [_neck(entry, f"{key}[{index}]") for index, entry in enumerate(value)]
 
 
@@ -335,7 +328,7 @@ def _callbacks(value: Any, key: str) -> Any:
 def _callback_arguments(value: Any, key: str) -> Any:
     """Check for plain arguments, apart from a progress bar's looks, which are left out afterwards."""
     if not isinstance(value, dict):
-        raise _UnknownValueError(key, value, "keys")
+        raise _unlisted(key, value, "keys")
     return _plain({name: entry for name, entry in value.items() if name != "theme"}, key)
 
 

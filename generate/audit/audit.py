@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import Chip, ChipSet
 from augment_store.chips.layout_check import grid_problems
 from augment_store.chips.units import Units
-from augment_store.errors import AugmentStoreError, RemotePathError
+from augment_store.errors import AugmentStoreError, ChipSetError, RemotePathError
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
 from augment_store.store.schema import ChipShape
 from generate.audit.rules import DECLARED, RULES, BandStatistics, Finding, Pixels, band_statistics
@@ -29,10 +29,6 @@ SAMPLE_CHIPS: Final = 32
 
 PIXEL_STRIDE: Final = 4
 """Every fourth pixel in each direction counts, in every timestep."""
-
-
-class AuditError(AugmentStoreError, ValueError):
-    """The input audit found something that stops a run."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,12 @@ class Audit:
             remedy: What the user can do, as the end of the message.
 
         Raises:
-            AuditError: Naming that finding, and how many more there are.
+            ChipSetError: Naming that finding, and how many more there are.
         """
         if self.stops:
             first, *others = self.stops
             more = f" (and {len(others)} more)" if others else ""
-            raise AuditError(f"input audit: {first.modality}: {first.message}{more}. {remedy}")
+            raise ChipSetError(f"input audit: {first.modality}: {first.message}{more}. {remedy}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as plain JSON values; statistics that an empty band lacks are null."""
@@ -92,7 +88,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         units: Units the values on disk are said to be in; the audit looks at the converted values.
 
     Raises:
-        AuditError: If a modality is missing from the chip set, or none of the sampled chips can be read.
+        ChipSetError: If a modality is missing from the chip set, or none of the sampled chips can be read.
     """
     _check_present(chip_set, modalities)
     # spread evenly over the sorted ids, the first and the last among them
@@ -100,7 +96,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
     chips, unreadable = _read_sample(chip_set, [chip_set.ids[pick] for pick in picks], modalities)
     if not chips:
         chip_id, reason = unreadable[0]
-        raise AuditError(
+        raise ChipSetError(
             f"none of {len(unreadable)} sampled chips can be read; the first, {chip_id}: {reason}"
         )
     bands: list[BandStatistics] = []
@@ -151,7 +147,7 @@ def _check_present(chip_set: ChipSet, modalities: Sequence[str]) -> None:
     present = [name for name in chip_set.modalities if chip_set.ids_of(name)]
     files = chip_set.layout.images[absent[0]].files if absent[0] in chip_set.layout.images else ()
     where = f"no file {chip_set.folder / files[0]}" if files else f"not in layout {chip_set.layout.name!r}"
-    raise AuditError(
+    raise ChipSetError(
         f"{chip_set.root}: the chips have no {' and no '.join(absent)} ({where}); generate from what is there: "
         f"--inputs {' '.join(present)}"
     )

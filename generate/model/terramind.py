@@ -270,7 +270,7 @@ def load_generator(
         weights: ``hub``, a folder with the published files, or ``random`` (seeded by the run seed).
 
     Raises:
-        UnknownGeneratorError: If the generator does not make the modality.
+        AugmentStoreError: If the generator does not make the modality.
         WeightsError: If weights are missing, unreadable or not provably in use.
     """
     tokenizer = source.tokenizer(modality)
@@ -309,7 +309,7 @@ def load_decoder(
         The decoder, and the SHA-256 of its weight file, or of its tensors if weights are random.
 
     Raises:
-        UnknownGeneratorError: If the generator does not make the modality.
+        AugmentStoreError: If the generator does not make the modality.
         WeightsError: If weights are missing, unreadable or not provably in use.
     """
     if weights == RANDOM:

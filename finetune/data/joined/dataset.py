@@ -42,10 +42,6 @@ PREFIX: Final = "cached_"
 """Of the maps' names in a transform, so that a modality of the same name is another."""
 
 
-class MisalignedSampleError(Exception):
-    """Raised where an image and its maps differ in size or time."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """Files and chip of a sample, known before it is read.
@@ -246,7 +242,7 @@ def _check_size(data: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> No
     ]
     for own in (values.shape[-2:] for values in maps.values()):
         if shapes and own != shapes[0]:
-            raise MisalignedSampleError(
+            raise ConfigError(
                 f"{format_size(shapes[0])} before its transforms, {format_size(own)} in the store"
             )
 
@@ -321,30 +317,28 @@ class JoinedDataset(Dataset[dict[str, Any]]):
                 sample = dict(self.inner[index])
                 moved = self._transform.moved
             self._check_same_grid(sample["image"], moved)
-        except MisalignedSampleError as error:
+        except ConfigError as error:
             raise ConfigError(f"{known.name}, chip {known.chip_id} of {self._store}: {error}") from None
         return sample | {"maps": moved}
 
     def _check_same_grid(self, image: Tensor | Mapping[str, Tensor], maps: Mapping[str, Tensor]) -> None:
         if not isinstance(image, Mapping) and self._placement is not Placement.BANDS:
-            raise MisalignedSampleError(
+            raise ConfigError(
                 "its image is not by modality, so that planes can only be bands; use another encoding"
             )
         seen = image[carrier_of(tuple(image))] if isinstance(image, Mapping) else image
         moved = next(iter(maps.values()))
         if seen.ndim not in (3, 4):
-            raise MisalignedSampleError(
+            raise ConfigError(
                 f"an image of {seen.ndim} dimensions; expected [band, y, x] or [band, time, y, x]"
             )
         if tuple(seen.shape[-2:]) != tuple(moved.shape[-2:]):
-            raise MisalignedSampleError(
-                f"{format_size(seen.shape[-2:])}, but its maps {format_size(moved.shape[-2:])}"
-            )
+            raise ConfigError(f"{format_size(seen.shape[-2:])}, but its maps {format_size(moved.shape[-2:])}")
         # [C, T, H, W], or [C, H, W] for one timestep
         times = seen.shape[1] if seen.ndim == 4 else 1
         joined = len(self._timesteps)
         if times != joined:
-            raise MisalignedSampleError(
+            raise ConfigError(
                 f"the image has {pluralize(times, 'timestep')}, but {joined} of the store are joined; name "
                 "those that stand for the image's with timesteps, such as [0], or let the datamodule take as many"
             )

@@ -13,7 +13,7 @@ from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.augment.controls import AnalyticNdvi, ConstantMaps, ShuffledMaps
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.splits import SceneRule
-from finetune.errors import ConfigError, EncodingError, SplitError
+from finetune.errors import ConfigError
 from finetune.run.manifest_builder import augment_record
 from tests.worlds import make_spec, make_world, store_of, write_zarr_zip
 
@@ -96,7 +96,7 @@ def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
 def test_encodings_of_a_single_token_refuse_several_codebooks(world, tmp_path):
     store = store_of(world.chips, tmp_path / "s", make_spec(codebooks=2))
     for encoding in ("tokens", "token_probability"):
-        with pytest.raises(EncodingError, match=f"2 codebooks; encoding {encoding} takes one"):
+        with pytest.raises(ConfigError, match=f"2 codebooks; encoding {encoding} takes one"):
             datamodule(world, augment=str(store.path), encoding=[encoding])
     assert datamodule(world, augment=str(store.path), encoding=["onehot"]).augmentation.plan.channels == 10
 
@@ -145,7 +145,7 @@ def test_scenes_of_a_store_are_those_of_the_run(world, tmp_path):
     assert module.splits.scenes == table
     assert TimStoreDataModule(str(world.root)).splits.scenes["alpha_0_0"] == "alpha"
     with pytest.raises(
-        SplitError, match=r"of scene 'alpha_0' by --scenes _0\$, of 'flight alpha' by the store"
+        ChipSetError, match=r"of scene 'alpha_0' by --scenes _0\$, of 'flight alpha' by the store"
     ):
         _ = TimStoreDataModule(str(world.root), augment=str(path), scenes="_0$").splits
 

@@ -16,7 +16,7 @@ from finetune.augment.map_cache import MapCache
 from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate, find_bands
 from finetune.data.split_checks import SplitRequirements, survey_chips
 from finetune.data.transforms import SampleTransform
-from finetune.errors import EncodingError
+from finetune.errors import ConfigError
 from tests.worlds import make_spec, make_world, rasters, store_of, write_impactmesh_chip
 
 RULES = SplitRequirements(("S2L2A", "S1RTC", "DEM"), (0, 1, 2, 3), 5)
@@ -136,11 +136,9 @@ def test_a_store_of_another_size_or_time_is_refused(world, tmp_path):
 
 
 def test_a_store_without_the_array_is_refused(plain_store, ndvi_store):
-    with pytest.raises(
-        EncodingError, match=r"no array 'probabilities'.*generate a store with --probabilities"
-    ):
+    with pytest.raises(ConfigError, match=r"no array 'probabilities'.*generate a store with --probabilities"):
         maps_of(plain_store, "probabilities")
-    with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store, it has tokens, token_prob"):
+    with pytest.raises(ConfigError, match="no array 'lulc' in this NDVI store, it has tokens, token_prob"):
         maps_of(ndvi_store, "lulc")
 
 

@@ -12,7 +12,7 @@ from augment_store.modalities.registry import CONTINUOUS, MAPS
 from finetune.augment import encodings
 from finetune.augment.encodings import Placement, carrier_of, named_in_full, plan_encoding
 from finetune.augment.planes import make_planes, make_token_grid
-from finetune.errors import EncodingError
+from finetune.errors import ConfigError
 
 CLASSES = len(LULC_LEGEND)
 FILL = -32768
@@ -70,10 +70,10 @@ def test_value_is_what_the_stores_modality_calls_it():
     )
     assert named_in_full(["onehot", "index"], MAPS["LULC"]) == ("onehot", "index")
     with pytest.raises(
-        EncodingError, match=r"encoding value is for maps of NDVI, DEM.*LULC has classes; use onehot"
+        ConfigError, match=r"encoding value is for maps of NDVI, DEM.*LULC has classes; use onehot"
     ):
         named_in_full(["value"], MAPS["LULC"])
-    with pytest.raises(EncodingError, match="there is no store to say which"):
+    with pytest.raises(ConfigError, match="there is no store to say which"):
         named_in_full(["value"], None)
 
 
@@ -141,5 +141,5 @@ def test_placements():
     ],
 )
 def test_impossible_encodings(names, message):
-    with pytest.raises(EncodingError, match=message):
+    with pytest.raises(ConfigError, match=message):
         plan_encoding(names)

@@ -23,7 +23,7 @@ from finetune.data.normalization import (
     find_unit_concerns,
 )
 from finetune.data.transforms import SampleTransform
-from finetune.errors import ConfigError, EncodingError, LabelError, SplitError
+from finetune.errors import ConfigError
 from tests.worlds import (
     make_spec,
     make_world,
@@ -211,7 +211,7 @@ def test_colour_transforms_leave_maps_alone():
 
 
 def test_tokens_refuse_spatial_transforms():
-    with pytest.raises(EncodingError, match="D4 with encoding tokens: codebook indices do not rotate"):
+    with pytest.raises(ConfigError, match="D4 with encoding tokens: codebook indices do not rotate"):
         SampleTransform([A.OneOf([A.D4()])], ("S2",), ("tokens",), 1)
     SampleTransform([A.RandomBrightnessContrast()], ("S2",), ("tokens",), 1)
 
@@ -315,7 +315,7 @@ def test_values_that_the_generator_converted_and_the_fine_tune_does_not():
 
 def test_a_scene_in_two_splits_stops_unless_it_is_allowed(tmp_path):
     world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("a_0_1",), "test": ("b_0_0",)})
-    with pytest.raises(SplitError, match=r"1 scene in two splits \(a\).*--allow-scene-overlap"):
+    with pytest.raises(ChipSetError, match=r"1 scene in two splits \(a\).*--allow-scene-overlap"):
         datamodule(world).setup("fit")
     allowed = datamodule(world, allow_scene_overlap=True)
     allowed.setup("fit")
@@ -328,7 +328,7 @@ def test_the_same_ground_in_two_splits_stops_unless_it_is_allowed_and_then_it_is
     # chip c as another date of the place of a
     write_impactmesh_chip(world.root, "c_0_0", {**rasters(9, 32, 4), "MASK": np.zeros((32, 32), np.int8)})
     with pytest.raises(
-        SplitError, match=r"1 pair of chips .* same ground or input \(a_0_0 and c_0_0\).*--allow"
+        ChipSetError, match=r"1 pair of chips .* same ground or input \(a_0_0 and c_0_0\).*--allow"
     ):
         datamodule(world).setup("fit")
     allowed = datamodule(world, allow_scene_overlap=True)
@@ -339,7 +339,7 @@ def test_the_same_ground_in_two_splits_stops_unless_it_is_allowed_and_then_it_is
 def test_a_chip_in_two_splits_stops_always(tmp_path):
     world = make_world(tmp_path / "w", splits={"train": ("a_0_0",), "val": ("b_0_0",), "test": ("c_0_0",)})
     (world.root / "split/impactmesh_flood_test.txt").write_text("a_0_0\n")
-    with pytest.raises(SplitError, match=r"1 chip in both .*train.txt and .*test.txt \(a_0_0\)"):
+    with pytest.raises(ChipSetError, match=r"1 chip in both .*train.txt and .*test.txt \(a_0_0\)"):
         datamodule(world, allow_scene_overlap=True).setup("fit")
 
 
@@ -362,12 +362,14 @@ def test_a_label_without_a_class_is_named(tmp_path):
     mask = world.labels("charlie_0_1").astype(np.int8)
     mask[3, 3] = 5
     write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
-    with pytest.raises(LabelError, match="chip charlie_0_1: mask holds label 5; expected 0 to 4, or -1"):
+    with pytest.raises(ChipDataError, match="chip charlie_0_1: mask holds label 5; expected 0 to 4, or -1"):
         datamodule(world, class_names=list("abcde")).setup("fit")
     datamodule(world).setup("fit")  # as terratorch fit has it: the task alone knows the number of classes
     mask[3, 3] = -2
     write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
-    with pytest.raises(LabelError, match="chip charlie_0_1: mask holds label -2; expected 0 or more, or -1"):
+    with pytest.raises(
+        ChipDataError, match="chip charlie_0_1: mask holds label -2; expected 0 or more, or -1"
+    ):
         datamodule(world).setup("fit")
 
 

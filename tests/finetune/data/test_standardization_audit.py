@@ -7,10 +7,11 @@ import pytest
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, shipped_layout
+from augment_store.errors import ChipSetError
 from finetune import TimStoreDataModule
 from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
 from finetune.data.standardization_audit import find_concern, standardized_levels
-from finetune.errors import ConfigError, SplitError
+from finetune.errors import ConfigError
 from tests.worlds import write_folder_chips, write_tif
 
 DRAW = np.random.default_rng(0)
@@ -112,7 +113,7 @@ def test_a_chip_under_two_ids_in_two_splits_stops(tmp_path):
             write_tif(root / "MASK" / f"{chip_id}.tif", np.ones((1, 32, 32), np.int8))
     shutil.copy(root / "S1RTC" / "b_0_0.tif", root / "S1RTC" / "c_0_0.tif")
     with pytest.raises(
-        SplitError, match=r"1 pair of chips of two splits with the same ground or input \(b_0_0 and c_0_0\)"
+        ChipSetError, match=r"1 pair of chips of two splits with the same ground or input \(b_0_0 and c_0_0\)"
     ):
         TimStoreDataModule(str(root), modalities=["S1RTC"], means="terramind_v1").setup("fit")
     TimStoreDataModule(str(root), modalities=["S1RTC"], allow_scene_overlap=True).setup("fit")
@@ -126,6 +127,6 @@ def test_one_scene_of_all_chips_is_said_as_such(tmp_path):
     for split, ids in splits.items():
         (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
     expected = r"makes one scene, 'chip', of all 3 chips, such as chip_1_2; .*--scenes .* such as '\^chip_' for these"
-    with pytest.raises(SplitError, match=expected):
+    with pytest.raises(ChipSetError, match=expected):
         assert TimStoreDataModule(str(root), modalities=["S1RTC"]).splits
     assert len(TimStoreDataModule(str(root), modalities=["S1RTC"], scenes="^chip_").splits.scenes) == 3

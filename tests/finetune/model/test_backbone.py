@@ -6,7 +6,7 @@ import pytest
 import torch
 from terratorch.registry import BACKBONE_REGISTRY
 
-from finetune.errors import ConfigError, EncodingError
+from finetune.errors import ConfigError
 from finetune.model.backbone import WidenedProjection, terramind_tim_store
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,7 @@ def test_planes_go_onto_radar_where_there_is_no_optical_input():
 def test_unknown_names_are_refused():
     with pytest.raises(ConfigError, match="unknown backbone 'terramind_v9'"):
         terramind_tim_store(architecture="terramind_v9")
-    with pytest.raises(EncodingError, match="unknown encoding 'hot'"):
+    with pytest.raises(ConfigError, match="unknown encoding 'hot'"):
         terramind_tim_store(encoding=["hot"])
     with pytest.raises(ConfigError, match="new_columns 'one'"):
         terramind_tim_store(encoding=["onehot"], new_columns="one")

@@ -7,7 +7,7 @@ import torch
 from terratorch.models.model import ModelOutput
 from terratorch.tasks.segmentation_tasks import init_loss
 
-from finetune.errors import LabelError
+from augment_store.errors import ChipDataError
 from finetune.model.losses import LabeledLossHandler
 
 
@@ -46,5 +46,5 @@ def test_a_batch_without_labels_has_no_weight_in_the_mean_and_trains_nothing(cap
 def test_jaccard_refuses_ignored_pixels_and_takes_whole_masks():
     handler, criterion = LabeledLossHandler("train/", ignores=False), init_loss("jaccard")
     assert handler.compute_loss(ModelOutput(LOGITS), torch.tensor([[[0, 1]]]), criterion, None)["loss"] > 0
-    with pytest.raises(LabelError, match="jaccard cannot leave out; take ce, dice, focal or lovasz"):
+    with pytest.raises(ChipDataError, match="jaccard cannot leave out; take ce, dice, focal or lovasz"):
         handler.compute_loss(ModelOutput(LOGITS), torch.tensor([[[0, -1]]]), criterion, None)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from augment_store.errors import ChipSetError
-from finetune.errors import ConfigError, EncodingError
+from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse
 from finetune.run.config import normalize, resolve, resolve_data
 from finetune.run.preflight import check_early
@@ -16,9 +16,9 @@ def early(world, *words, config="nyc_phase2", run="no_run"):
 
 
 def test_a_store_without_the_encodings_array_is_refused(world, ndvi_store, plain_store):
-    with pytest.raises(EncodingError, match="no array 'lulc' in this NDVI store"):
+    with pytest.raises(ConfigError, match="no array 'lulc' in this NDVI store"):
         early(world, "--augment", str(ndvi_store), "--encoding", "onehot")
-    with pytest.raises(EncodingError, match="generate a store with --probabilities"):
+    with pytest.raises(ConfigError, match="generate a store with --probabilities"):
         early(world, "--augment", str(plain_store), "--encoding", "probabilities")
 
 

@@ -7,7 +7,8 @@ import rasterio
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import load_layout
 from augment_store.chips.units import Units
-from generate.audit.audit import AuditError, audit_chips
+from augment_store.errors import ChipSetError
+from generate.audit.audit import audit_chips
 from generate.cli.main import main
 from tests.pastis import write_pastis
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
@@ -122,7 +123,7 @@ def test_unreadable_chips_are_listed_and_the_rest_audited(tmp_path):
     assert audit.chips == ("b",)
     assert audit.unreadable[0][0] == "a"
     (root / "DEM" / "b.tif").write_bytes(b"II*")
-    with pytest.raises(AuditError, match=r"none of 2 sampled chips can be read; the first, a: .*DEM/a.tif"):
+    with pytest.raises(ChipSetError, match=r"none of 2 sampled chips can be read; the first, a: .*DEM/a.tif"):
         audit_chips(ChipSet.open(root), ALL, Units())
 
 
@@ -172,7 +173,7 @@ def test_a_modality_that_the_chips_lack_names_the_inputs_there_are(tmp_path):
     for chip_id in ("a", "b"):
         (root / "DEM" / f"{chip_id}.tif").unlink()
     with pytest.raises(
-        AuditError, match=rf"the chips have no DEM \(no file {root}/DEM/.*\); .*: --inputs S2L2A S1RTC$"
+        ChipSetError, match=rf"the chips have no DEM \(no file {root}/DEM/.*\); .*: --inputs S2L2A S1RTC$"
     ):
         audit_chips(ChipSet.open(root), ALL, Units())
 

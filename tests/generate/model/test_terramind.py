@@ -4,6 +4,7 @@ import random
 import pytest
 import torch
 
+from augment_store.errors import AugmentStoreError
 from augment_store.modalities.registry import MAPS
 from generate.cli.main import main
 from generate.model.batch_invariance import choose_network_batch_by_probe
@@ -16,7 +17,7 @@ from generate.model.terramind import (
     load_generator,
     token_key,
 )
-from terramind_weights.catalog import PUBLISHED, UnknownGeneratorError, find_generator
+from terramind_weights.catalog import PUBLISHED, find_generator
 from tests.generate.conftest import IDS, assert_equal_stores
 from tests.worlds import Size, make_sampling, sides
 
@@ -330,7 +331,7 @@ def test_tokens_of_every_modality_are_terratorchs(modality):
 
 
 def test_a_modality_that_the_generator_does_not_make():
-    with pytest.raises(UnknownGeneratorError, match="'demo' does not make DEM; it makes LULC, NDVI"):
+    with pytest.raises(AugmentStoreError, match="'demo' does not make DEM; it makes LULC, NDVI"):
         load(modality="DEM", diffusion_steps=1)
 
 
