@@ -46,7 +46,7 @@ from finetune.data.split_checks import (
     survey_chips,
 )
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardization_audit import AUDITED_CHIPS, find_concern, standardized_levels
+from finetune.data.standardization_audit import find_concern, remedy_of, spread_evenly, standardized_levels
 from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
@@ -261,14 +261,11 @@ class TimStoreDataModule(LightningDataModule):
         Raises:
             ConfigError: If they are absurd.
         """
-        dataset = self.datasets["train"]
-        ids = dataset.members.ids
-        picks = np.linspace(0, len(ids) - 1, min(AUDITED_CHIPS, len(ids))).round().astype(int)
-        # an index that rounding gave twice is read once
-        chips = [dataset.read_observed(ids[pick]) for pick in dict.fromkeys(picks.tolist())]
+        dataset, given = self.datasets["train"], f"means and stds {self.statistics.preset or 'of the YAML'}"
+        chips = [dataset.read_observed(dataset.members.ids[pick]) for pick in spread_evenly(len(dataset))]
         for name in self.bands:
             found = standardized_levels(name, [chip[name] for chip in chips], self.statistics)
-            concern = find_concern(found, self.statistics.preset)
+            concern = find_concern(found, given, remedy_of(name))
             if concern is not None:
                 # every process audits, so that all of them stop on absurd values; one speaks
                 rank_zero_only(notify)(concern)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.modalities.definitions import DEM, S1_MODALITIES, S2_MODALITIES
+from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
 from finetune.data.normalization import PRESETS, Statistics
 from finetune.errors import ConfigError
 
@@ -21,6 +21,9 @@ VANISHING_STD: Final = 0.01
 
 ABSURD_MEAN: Final = 50.0
 """Distance from 0, in standard deviations, of a band that is in another unit than the statistics."""
+
+OPTICAL_BANDS: Final = 3
+"""Bands from which on an image of unknown name is taken for an optical one."""
 
 # milder bounds, beyond which a note is written and nothing stops
 ODD_STD: Final = 0.05
@@ -46,35 +49,59 @@ class Levels:
     high: float
 
 
+def spread_evenly(count: int) -> list[int]:
+    """Return the positions of the samples that are looked at, of so many."""
+    picks = np.linspace(0, count - 1, min(AUDITED_CHIPS, count)).round().astype(int)
+    # a position that rounding gave twice is read once
+    return list(dict.fromkeys(picks.tolist()))
+
+
 def standardized_levels(
     modality: str, images: Sequence[NDArray[np.float32]], statistics: Statistics
 ) -> Levels:
-    """Measure the levels of a modality's bands.
+    """Measure the levels of a modality's bands as our datamodule standardizes them.
 
     Args:
         modality: Its name.
         images: ``[C, ...]`` of each chip, raw, NaN where there is no data.
         statistics: Statistics of the bands in use.
     """
-    # chips of one size, so that each band is one row
-    rows = np.concatenate([image.reshape(len(image), -1) for image in images], axis=1).astype(np.float64)
+    tables = (np.array(table[modality], np.float64) for table in (statistics.means, statistics.stds))
+    # [C] → [C, 1, …], against [C, …] of each image
+    mean, std = (values.reshape(-1, *(1 for _ in images[0].shape[1:])) for values in tables)
+    return measure_levels(modality, images, [(image - mean) / std for image in images])
+
+
+def measure_levels(
+    modality: str, images: Sequence[NDArray[np.floating]], standardized: Sequence[NDArray[np.floating]]
+) -> Levels:
+    """Measure the levels of a modality's bands.
+
+    Args:
+        modality: Its name.
+        images: ``[C, ...]`` of each chip, raw, NaN where there is no data.
+        standardized: Likewise, as the network gets them.
+    """
+    # each band one row: [C, …] of each chip → [C, pixels of all chips]
+    raw, standard = (
+        np.concatenate([image.reshape(len(image), -1) for image in given], axis=1).astype(np.float64)
+        for given in (images, standardized)
+    )
     # bands without any data have no level
-    seen = np.isfinite(rows).any(axis=1)
+    seen = np.isfinite(standard).any(axis=1)
     if not seen.any():
         return Levels(modality, np.empty(0), np.empty(0), np.nan, np.nan)
-    # [bands, 1], against rows of [bands, pixels]
-    mean, std = (np.array(table[modality])[seen, None] for table in (statistics.means, statistics.stds))
-    standard = (rows[seen] - mean) / std
-    low, high = float(np.nanmin(rows[seen])), float(np.nanmax(rows[seen]))
-    return Levels(modality, np.nanmean(standard, axis=1), np.nanstd(standard, axis=1), low, high)
+    means, stds = np.nanmean(standard[seen], axis=1), np.nanstd(standard[seen], axis=1)
+    return Levels(modality, means, stds, float(np.nanmin(raw[seen])), float(np.nanmax(raw[seen])))
 
 
-def find_concern(levels: Levels, preset: str | None) -> str | None:
+def find_concern(levels: Levels, standardized_by: str, remedy: str) -> str | None:
     """Return what is odd about standardized values, with the remedy; None if nothing is.
 
     Args:
         levels: Levels of a modality.
-        preset: Name of the statistics in use, or None for a user's own numbers.
+        standardized_by: What standardized them, for the message.
+        remedy: What to do where the values are not in the unit of the statistics.
 
     Raises:
         ConfigError: If the values cannot be in the unit of the statistics.
@@ -82,22 +109,30 @@ def find_concern(levels: Levels, preset: str | None) -> str | None:
     means, stds = levels.means, levels.stds
     if not len(means) or not stds.any():  # without data, or constant on disk, which no statistics can change
         return None
-    vanishing = levels.modality in S2_MODALITIES and bool((stds < VANISHING_STD).all())
+    vanishing = _is_optical(levels) and bool((stds < VANISHING_STD).all())
     absurd = bool((np.abs(means) > ABSURD_MEAN).all())
     what = (
-        f"{levels.modality}: after standardization by means and stds {preset or 'of the YAML'} its bands have means "
+        f"{levels.modality}: after standardization by {standardized_by} its bands have means "
         f"of {means.min():.2g} to {means.max():.2g} and deviations of {stds.min():.2g} to {stds.max():.2g}, expected "
         f"about 0 and 1; on disk its values are {levels.low:.4g} to {levels.high:.4g}"
     )
     if vanishing or absurd:
-        raise ConfigError(f"{what}. {_remedy(levels.modality)}")
+        raise ConfigError(f"{what}. {remedy}")
     # flat ground is usual, so that only of images a small deviation is odd
     faint = levels.modality != DEM.name and float(np.median(stds)) < ODD_STD
     odd = faint or float(np.median(np.abs(means))) > ODD_MEAN
-    return f"{what}. {_remedy(levels.modality)}, unless this is meant" if odd else None
+    return f"{what}. {remedy}, unless this is meant" if odd else None
 
 
-def _remedy(modality: str) -> str:
+def _is_optical(levels: Levels) -> bool:
+    # another datamodule has names of its own, and no map of heights or radar has so many bands
+    return levels.modality in S2_MODALITIES or (
+        levels.modality not in INPUT_MODALITIES and len(levels.stds) >= OPTICAL_BANDS
+    )
+
+
+def remedy_of(modality: str) -> str:
+    """Return what to do where our datamodule's statistics are not in a modality's unit on disk."""
     unit = ""
     if modality in S2_MODALITIES:
         unit = " (the presets are for reflectance × 10,000)"

@@ -25,6 +25,7 @@ from finetune.augment.encodings import Placement
 from finetune.augment.map_cache import MapCache
 from finetune.augment.planes import join_images
 from finetune.data.datamodule import STAGES
+from finetune.data.joined.batch_audit import audit_batches
 from finetune.data.joined.dataset import (
     JoinedDataset,
     Sample,
@@ -157,6 +158,9 @@ class JoinedDataModule(LightningDataModule):
                 # the sample and the trial draw random numbers, which training must not miss
                 with torch.random.fork_rng(devices=[]):
                     check_reached(self._task, datasets[0][0], self.augmentation)
+        if stage == "fit" and self.trainer is not None:  # which tells the datamodule how to standardize
+            with torch.random.fork_rng(devices=[]):
+                audit_batches(self.datamodule)
 
     @property
     def _task(self) -> Any:

@@ -30,7 +30,7 @@ def check_loaders(made: Any, split: str) -> None:
     Raises:
         ConfigError: If one reads another dataset, whose samples would have no maps.
     """
-    for number, loader in enumerate(_loaders(made)):
+    for number, loader in enumerate(list_loaders(made)):
         if not isinstance(loader.dataset, JoinedDataset):
             raise ConfigError(
                 f"{split}_dataloader {number} reads a {type(loader.dataset).__name__} that was not joined, so its "
@@ -39,7 +39,8 @@ def check_loaders(made: Any, split: str) -> None:
             )
 
 
-def _loaders(made: Any) -> Iterator[DataLoader[Any]]:
+def list_loaders(made: Any) -> Iterator[DataLoader[Any]]:
+    """Yield the loaders in what a datamodule returns for a split."""
     # Lightning takes a loader, or lists and dicts of them, nested
     if isinstance(made, Mapping):
         made = list(made.values())
@@ -47,7 +48,7 @@ def _loaders(made: Any) -> Iterator[DataLoader[Any]]:
         if isinstance(entry, DataLoader):
             yield entry
         elif isinstance(entry, list | tuple | Mapping):
-            yield from _loaders(entry)
+            yield from list_loaders(entry)
 
 
 def check_reached(task: LightningModule, sample: Mapping[str, Any], augmentation: Augmentation) -> None:

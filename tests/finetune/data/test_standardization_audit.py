@@ -10,7 +10,7 @@ from augment_store.chips.layouts import find_layout, shipped_layout
 from augment_store.errors import ChipSetError
 from finetune import TimStoreDataModule
 from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
-from finetune.data.standardization_audit import find_concern, standardized_levels
+from finetune.data.standardization_audit import find_concern, remedy_of, standardized_levels
 from finetune.errors import ConfigError
 from tests.worlds import write_folder_chips, write_tif
 
@@ -21,7 +21,7 @@ V1 = find_statistics("terramind_v1", None, BANDS)
 
 def concern(modality, *images, statistics=V1):
     found = standardized_levels(modality, images, statistics)
-    return find_concern(found, statistics.preset)
+    return find_concern(found, f"means and stds {statistics.preset}", remedy_of(modality))
 
 
 def test_levels_are_those_of_the_bands_that_have_data():

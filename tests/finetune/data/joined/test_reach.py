@@ -1,5 +1,7 @@
 """Joined planes reach what is trained: in every loader, in the network, and past the transforms."""
 
+import re
+
 import albumentations as A  # noqa: N812
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from finetune.data.joined.reach import check_reached
 from finetune.errors import ConfigError
 from finetune.model.backbone import WidenedProjection
-from tests.finetune.data.joined.datamodules import batches, join, multimodal, refused
+from tests.finetune.data.joined.datamodules import MEANS, STDS, batches, join, multimodal, pixelwise, refused
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +98,19 @@ def test_transforms_that_destroy_or_invent_are_refused(tiles, store):
         ConfigError, match=r"Rotate makes up to .* get label 0; give it fill_mask: -1, and the task"
     ):
         list(batches(join(tiles, store, turned), "train"))
+
+
+def test_statistics_that_are_not_the_datas_stop_or_are_noted(tiles, store, capsys):
+    """Of 100 × class, 0 to 900: mean 450 and deviation 287 in every band."""
+    for kind, name in ((multimodal, "S2L2A"), (pixelwise, "image")):
+        means, stds = {"S2L2A": [1e4] * 12}, {"S2L2A": [1e5] * 12}
+        far = (means["S2L2A"], stds["S2L2A"]) if name == "image" else (MEANS | means, STDS | stds)
+        with pytest.raises(
+            ConfigError, match=rf"^{name}: .* by Generic\w+ its bands .* values are 0 to 900\. Give"
+        ):
+            list(batches(join(tiles, store, kind(tiles, means=far[0], stds=far[1])), "train"))
+    odd = {"means": MEANS | {"S2L2A": [2450.0] * 12}, "stds": STDS | {"S2L2A": [287.0] * 12}}
+    for path in (store, None):  # a baseline's too
+        list(batches(join(tiles, path, multimodal(tiles, **odd)), "train"))
+        [told] = re.findall(r"note: (.*)", capsys.readouterr().err)
+        assert re.match(r"S2L2A: .*means of -7\S* to -[67]\S* and deviations of 1 to 1", told)
