@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.io.files import check_writable
 from augment_store.io.remote import as_path
@@ -128,6 +127,10 @@ class ChipOptions(OptionGroup):
         given = self.checked()
         if len(set(given.inputs)) < len(given.inputs):
             raise OptionsError(f"--inputs {' '.join(given.inputs)}: a modality appears twice; name each once")
+        from augment_store.chips.chip_set import (
+            ChipSet,  # rasterio and zarr are imported here, not for a help text
+        )
+
         layout = None if given.layout is None else str(given.layout)
         chip_set = ChipSet.open(as_path(given.chips), layout, tuple(map(as_path, given.split)))
         units = Units.of(chip_set.layout, given.s1_unit, given.s2_offset)

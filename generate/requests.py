@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.units import Units
 from augment_store.store.spec import SamplingSpec
+
+if TYPE_CHECKING:
+    from augment_store.chips.chip_set import ChipSet
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.chips.layouts import Layout, load_layout
 from augment_store.chips.raster_grid import check_grid, open_raster, read_window

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import rasterio.warp
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
 
 from augment_store.chips.geotiff import open_geotiff
 from augment_store.chips.limits import MAX_RASTER_BYTES, FileFormatError
@@ -64,9 +67,6 @@ def read_georeference(path: Path) -> Georeference:
 
 
 def _zarr_georeference(path: Path) -> Georeference:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
     system, transform = read_zarr_location(path)
     if not system or transform is None or not np.isfinite(transform).all():
         return Georeference()
@@ -90,8 +90,6 @@ def difference(
         corners: Whether half a pixel down and to the right is the same place, since coordinates beside an array may be
             those of corners, as ImpactMesh's are, though CF takes them for centers.
     """
-    from rasterio.crs import CRS
-
     if CRS.from_wkt(one.crs_wkt) != CRS.from_wkt(other.crs_wkt):
         names = (authority_code(place.crs_wkt) or place.crs_wkt[:40] for place in (one, other))
         return " and ".join(names)
@@ -153,17 +151,12 @@ def outlines(places: Mapping[str, Georeference], shape: tuple[int, int]) -> dict
 
 def is_on_earth(crs_wkt: str) -> bool:
     """Return whether a coordinate reference system leads to longitude and latitude, as a local one does not."""
-    from rasterio.crs import CRS
-
     crs = CRS.from_wkt(crs_wkt)
     return bool(crs.is_geographic or crs.is_projected)
 
 
 def _corners(wkt: str, transforms: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
     """Return longitude and latitude ``[n, 4, 2]`` of the corners of chips with `transforms` ``[n, 6]``."""
-    import rasterio.warp
-    from rasterio.errors import RasterioError
-
     height, width = shape
     # columns (col, row, 1) of the upper left, upper right, lower right and lower left corner
     pixels = np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
@@ -193,8 +186,6 @@ def pixel_metres(georeference: Georeference) -> float | None:
     """Return the side of a pixel in meters; None if unknown, or if the system is not projected."""
     if not is_known(georeference):
         return None
-    from rasterio.crs import CRS
-
     crs = CRS.from_wkt(georeference.crs_wkt)
     if not crs.is_projected:
         return None
@@ -204,8 +195,6 @@ def pixel_metres(georeference: Georeference) -> float | None:
 
 def authority_code(crs_wkt: str) -> str | None:
     """Return the code of a coordinate reference system, for example ``EPSG:32618``; None if it has none."""
-    from rasterio.crs import CRS
-
     authority = CRS.from_wkt(crs_wkt).to_authority()
     return None if authority is None else ":".join(authority)
 
@@ -236,8 +225,6 @@ def pixel_centres(georeference: Georeference, shape: tuple[int, int]) -> dict[st
 
 def axis_attributes(axis: str, georeference: Georeference) -> dict[str, Any]:
     """Return the CF attributes of the coordinate ``y`` or ``x``: in degrees if the system is not projected."""
-    from rasterio.crs import CRS
-
     long_name = {"long_name": f"{axis} of pixel centres"}
     if CRS.from_wkt(georeference.crs_wkt).is_projected:
         return {"standard_name": f"projection_{axis}_coordinate", **long_name}

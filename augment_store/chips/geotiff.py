@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from augment_store.chips.declarations import BandDeclaration, FileContent
 from augment_store.chips.limits import FileFormatError, check_size
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
-    from rasterio.windows import Window
 
 _MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 """First bytes of a TIFF and of a BigTIFF, in both byte orders."""
@@ -29,9 +30,6 @@ def open_geotiff(path: Path) -> Iterator[DatasetReader]:
         FileFormatError: If it is something else: a VRT, for one, could name any file or address.
         OSError: If GDAL cannot open it.
     """
-    import rasterio
-    from rasterio.errors import RasterioError
-
     for file in (path, path.with_name(f"{path.name}.msk")):  # GDAL would open a mask beside it by any driver
         if file.is_file():
             _check_magic(file)
@@ -84,8 +82,6 @@ def read_geotiff(path: Path) -> FileContent:
 
 def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: int) -> FileContent:
     """Return the pages of a TIFF joined along the bands."""
-    import rasterio
-
     # before the other pages are read
     check_size(first.values.nbytes * count)
     pages = [first]
@@ -145,8 +141,6 @@ def read_dataset(source: DatasetReader, window: Window | None = None) -> FileCon
 
 
 def _declared(source: DatasetReader) -> tuple[BandDeclaration, ...]:
-    from rasterio.enums import ColorInterp
-
     columns = zip(
         source.descriptions,
         source.nodatavals,
@@ -164,8 +158,6 @@ def _declared(source: DatasetReader) -> tuple[BandDeclaration, ...]:
 
 def _dataset_mask(source: DatasetReader, window: Window | None) -> NDArray[np.bool_] | None:
     """Return where the file's own mask, internal or in a ``.msk`` beside it, says that nothing was observed."""
-    from rasterio.enums import MaskFlags
-
     flags = source.mask_flag_enums[0]
     # masks that stem from no data or alpha are dealt with as the bands' declarations
     if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import shapely
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference, outlines
 from augment_store.io.remote import RemotePath
 from augment_store.io.tar import ArchivedPath

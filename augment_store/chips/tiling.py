@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from augment_store.chips.chip_folder import MASK, chip_path, publish_chips, roll_back
 from augment_store.chips.labels import LabelRaster, to_labels
@@ -36,10 +38,6 @@ from augment_store.modalities.definitions import (
     REFERENCE_MODALITIES,
 )
 from augment_store.modalities.values import missing
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetReader
-    from rasterio.windows import Window
 
 
 @dataclass(frozen=True)
@@ -164,8 +162,6 @@ def _write_chip(
     tile: Tile, sources: Mapping[str, DatasetReader], request: CutRequest, draft: Path, notes: _Notes
 ) -> bool:
     """Write one chip's files, unless too much of it is missing."""
-    from rasterio.windows import Window
-
     window = Window(tile.column, tile.row, request.size, request.size)
     # notes of its own: those of a chip that is left out must not count
     gathered = _Notes()

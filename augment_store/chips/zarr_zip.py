@@ -9,17 +9,16 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
+from zarr.storage import ZipStore
 
 from augment_store.chips.declarations import BandDeclaration, FileContent
 from augment_store.chips.limits import FileFormatError, check_size
 from augment_store.utils.text import join_first, single_line
-
-if TYPE_CHECKING:
-    import zarr
 
 ARRAY: Final = "bands"
 """Name of the array that holds a chip's raster."""
@@ -76,9 +75,6 @@ def _open_group(path: Path) -> Iterator[zarr.Group]:
         FileFormatError: If there is no group.
         ValueError: If the file is no whole zip file.
     """
-    import zarr
-    from zarr.storage import ZipStore
-
     if not zipfile.is_zipfile(path):
         raise ValueError("not a whole zip file")
     with ZipStore(path, mode="r") as store:
@@ -121,8 +117,6 @@ def _innermost(group: zarr.Group) -> zarr.Group:
     Raises:
         FileFormatError: If an array is of a type or codec that is not known.
     """
-    import zarr
-
     try:
         members = dict(group.members())
     except ValueError as error:
@@ -167,8 +161,6 @@ def read_zarr_zip(path: Path) -> FileContent:
 
 def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
     """Return the array of the raster, with a note if it is not called `ARRAY`."""
-    import zarr
-
     found = group.get(ARRAY)
     if isinstance(found, zarr.Array):
         return found, ()
@@ -258,8 +250,6 @@ def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) ->
         # of a single band, long_name describes the array and not the band
         if len(found) == count and count > 1:
             return [str(name) for name in found]
-    import zarr
-
     coordinate = group.get("band") if count > 1 else None
     if (
         not isinstance(coordinate, zarr.Array)
@@ -321,8 +311,6 @@ def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
     Raises:
         FileFormatError: If the file holds no Zarr group.
     """
-    import zarr
-
     with _open_group(path) as group:
         # the group's own attributes are asked before those of its variables
         holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
@@ -364,8 +352,6 @@ def _transform(group: zarr.Group, holders: Sequence[Mapping[str, Any]]) -> tuple
 
 def _coordinate(group: zarr.Group, axis: str) -> tuple[float, float] | None:
     """Return the first pixel center of an axis and the step to the next; None if they are not evenly spaced."""
-    import zarr
-
     array = group.get(axis)
     # a single center gives no step; the upper limit keeps a stranger's file from filling memory
     if not isinstance(array, zarr.Array) or array.ndim != 1 or not 2 <= array.shape[0] <= 2**16:

@@ -7,14 +7,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from augment_store.io.files import printable
+from augment_store.chips.chip_folder import KNOWN
+from augment_store.chips.layouts import SPLITS
+from augment_store.chips.tile_grid import CutRequest, UncoveredStrip
+from augment_store.chips.tiling import CutResult, cut
+from augment_store.errors import ChipSetError
+from augment_store.io.files import check_local, printable
 from augment_store.utils.text import pluralize
-
-if TYPE_CHECKING:
-    from augment_store.chips.tile_grid import CutRequest, UncoveredStrip
-    from augment_store.chips.tiling import CutResult
 
 _SUBDATASET: Final = re.compile(r"(netcdf|hdf[45]?|gtiff_dir|zarr|grib):", re.IGNORECASE)
 """Names by which GDAL opens one of the rasters in a file."""
@@ -73,8 +74,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If the request is invalid or a raster cannot be used.
     """
-    from augment_store.chips.tiling import cut
-
     request = _request(args)
     made = cut(request)
     sys.stdout.write("".join(f"{line}\n" for line in _report(request, made)))
@@ -113,8 +112,6 @@ def _bare(edges: Iterable[UncoveredStrip], request: CutRequest) -> Iterator[str]
 
 
 def _request(args: argparse.Namespace) -> CutRequest:
-    from augment_store.chips.tile_grid import CutRequest
-
     rasters = _rasters(args.rasters)
     first = next(iter(rasters.values()))
     return CutRequest(
@@ -131,10 +128,6 @@ def _request(args: argparse.Namespace) -> CutRequest:
 
 
 def _rasters(words: Sequence[str]) -> dict[str, Path]:
-    from augment_store.chips.chip_folder import KNOWN
-    from augment_store.errors import ChipSetError
-    from augment_store.io.files import check_local
-
     rasters: dict[str, Path] = {}
     for word in words:
         name, _, file = word.partition("=")
@@ -150,9 +143,6 @@ def _rasters(words: Sequence[str]) -> dict[str, Path]:
 
 
 def _shares(words: Sequence[str], block: int | None) -> tuple[float, ...]:
-    from augment_store.chips.layouts import SPLITS
-    from augment_store.errors import ChipSetError
-
     if not words:
         return ()
     if len(words) == 1 and words[0] in SPLITS:

@@ -8,6 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layout_check import check_chips
+from augment_store.chips.layouts import SHIPPED, shipped_layout
+from augment_store.errors import ChipSetError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
@@ -46,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from augment_store.chips.layouts import SHIPPED, shipped_layout
-
     for layout in map(shipped_layout, SHIPPED):
         sys.stdout.write(f"{layout.name}: {layout.description}\n")
         data = "" if layout.data[0] == "." else f"{layout.data[0]}/"
@@ -61,9 +63,6 @@ def _list() -> int:
 
 
 def _show(name: str) -> int:
-    from augment_store.chips.layouts import SHIPPED
-    from augment_store.errors import ChipSetError
-
     # a known name, not any text: it becomes part of a path below
     if name not in SHIPPED:
         raise ChipSetError(f"no layout {name!r} comes with the package; expected one of {', '.join(SHIPPED)}")
@@ -73,9 +72,6 @@ def _show(name: str) -> int:
 
 
 def _check(layout: str, root: Path) -> int:
-    from augment_store.chips.chip_set import ChipSet
-    from augment_store.chips.layout_check import check_chips
-
     problems = 0
     for found in check_chips(ChipSet.open(root, layout)):
         problems += found.problem

@@ -19,6 +19,7 @@ from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
 from augment_store.io.signals import SignalInterrupt, signals_as_interrupts
+from augment_store.modalities.legend_table import SHIPPED
 from augment_store.store.history import SCRIPTS, command_line
 
 _DISK_NAMES: Final = (
@@ -158,8 +159,6 @@ def add_layout_argument(
 def add_legend_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Add `--legend`, the table to the masks' classes; `default` says what applies without it."""
     # numpy and pydantic, which commands without this option need not wait for
-    from augment_store.modalities.legend_table import SHIPPED
-
     names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
     parser.add_argument(
         "--legend",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import ChipSet, at_timestep
+from augment_store.chips.chip import at_timestep
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import Georeference
 from augment_store.inspect.references import Reference
 from augment_store.inspect.statistics import ChipStatistics

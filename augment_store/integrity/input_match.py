@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipSetError
 from augment_store.store.history import last_command
 from augment_store.store.schema import ChipShape

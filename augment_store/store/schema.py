@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from augment_store.chips.chip_set import DIGEST_BYTES, Chip
+from augment_store.chips.chip import DIGEST_BYTES, Chip
 from augment_store.errors import StoreError
 from augment_store.modalities.definitions import PATCH_SIZE, patches
 from augment_store.store.history import MAX_HISTORY_CHARS

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import NDVI, S2L2A, patches
 from augment_store.modalities.map_arrays import TOKENS
@@ -18,6 +17,9 @@ from augment_store.modalities.values import native, ndvi_of
 from augment_store.store.spec import InputSpec, units_on_disk
 from finetune.augment.encodings import LATE, MODALITY, VALUE, full_name
 from finetune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from augment_store.chips.chip_set import ChipSet
 
 SHUFFLE: Final = "shuffle"
 ANALYTIC_NDVI: Final = "analytic-ndvi"

@@ -10,7 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import StoreError
 from augment_store.integrity.input_match import Mismatch, check_same, find_mismatch, generator_inputs
 from augment_store.modalities.categorical import PROBABILITIES

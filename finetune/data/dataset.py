@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from augment_store.chips.chip_set import ChipSet, at_timestep, select_timesteps
+from augment_store.chips.chip import at_timestep, select_timesteps
+from augment_store.chips.chip_set import ChipSet
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from finetune.augment.augmentation import JoinedMaps
 from finetune.data.transforms import SampleTransform

@@ -11,7 +11,8 @@ import numpy as np
 from lightning_utilities.core.rank_zero import rank_zero_only  # Lightning's own, without torch
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
 from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable, shows_something
 from augment_store.errors import ChipDataError, ChipSetError

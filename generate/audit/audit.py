@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import Chip, ChipSet
+from augment_store.chips.chip import Chip
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layout_check import grid_problems
 from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipSetError, RemotePathError

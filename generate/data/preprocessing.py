@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip_set import Chip, at_timestep
+from augment_store.chips.chip import Chip, at_timestep
 from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import INPUT_MODALITIES

@@ -6,7 +6,8 @@ import pytest
 import zarr
 from zarr.storage import ZipStore
 
-from augment_store.chips.chip_set import Chip, ChipSet, at_timestep, select_timesteps
+from augment_store.chips.chip import Chip, at_timestep, select_timesteps
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.rasters import read_raster
 from augment_store.errors import ChipDataError, ChipNotFoundError
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip

@@ -8,7 +8,7 @@ import pytest
 import zarr
 from torch.utils.data import DataLoader
 
-from augment_store.chips.chip_set import Chip
+from augment_store.chips.chip import Chip
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.store.writer import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest, JoinedMaps

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from augment_store.chips.chip_set import Chip
+from augment_store.chips.chip import Chip
 from augment_store.chips.units import Units
 from augment_store.errors import ChipDataError
 from generate.data.datamodule import find_sources
