@@ -52,12 +52,12 @@ SLOW_FIXTURES = {"chromium", "baseline", "tim", "finished", "member"}
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests `slow` by their fixtures, and `regression` where they guard against a fault of the table."""
+    """Mark tests `slow` by their fixtures or by `nightly`, and `regression` by the faults of the table."""
     guards = {fault.test for fault in SILENT_FAULTS}
     for item in items:
         if getattr(item, "originalname", item.name) in guards:
             item.add_marker("regression")
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("nightly"):
             item.add_marker("slow")
 
 

@@ -47,6 +47,7 @@ def kinds(cell: nbformat.NotebookNode) -> set[str]:
     return shown - {"stderr"}
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_cell_runs_and_shows_what_is_committed(kernel):
     notebook = committed()

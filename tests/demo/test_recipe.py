@@ -55,6 +55,7 @@ def test_what_is_there_is_not_written_over(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.nightly
 def test_the_readmes_first_command_runs(tmp_path):
     """The whole chain, quick: world, generation, two trainings, comparison, page."""
     command = [sys.executable, "-m", "demo", "--out", str(tmp_path / "out"), "--quick"]

@@ -9,6 +9,14 @@ from tests.faults.test_operations import write_two
 pytestmark = pytest.mark.slow
 
 
+def first_at_once(cases):
+    """Parameters: the first case in the default run, the others by night."""
+    for number, case in enumerate(cases):
+        yield pytest.param(
+            case, id=getattr(case, "name", None), marks=[pytest.mark.nightly] if number else []
+        )
+
+
 def broken(tmp_path, **changes):
     """A scenario of text files that loses what was there when it is killed."""
 
@@ -34,7 +42,7 @@ def test_what_is_lost_or_ends_otherwise_is_counted_as_a_failure(tmp_path):
     assert "another end than without interruption" in tally.failures[0]
 
 
-@pytest.mark.parametrize("scenario", scenarios.ALL, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*first_at_once(scenarios.STORES), *first_at_once(scenarios.RECORDS)])
 def test_writings_survive_kills_and_disk_errors(tmp_path, scenario):
     killed = interruptions.kills(scenario, tmp_path / "k", every=151, own_process=False)
     refused = interruptions.errors(scenario, tmp_path / "e", every=401)
@@ -43,14 +51,14 @@ def test_writings_survive_kills_and_disk_errors(tmp_path, scenario):
     assert refused.counts["recovered"] >= len(interruptions.ERRORS)
 
 
-@pytest.mark.parametrize("place", range(len(reading.COMMANDS)))
+@pytest.mark.parametrize("place", first_at_once(range(len(reading.COMMANDS))))
 def test_commands_name_what_they_cannot_read(tmp_path, place):
     tally = reading.errors(place, tmp_path, every=31)
     assert tally.failures == []
     assert tally.counts["refused"] >= 1
 
 
-@pytest.mark.parametrize("reader", strangers.READERS, ids=lambda reader: reader.name)
+@pytest.mark.parametrize("reader", first_at_once(strangers.READERS))
 def test_files_of_strangers_are_read_or_refused_in_a_line(tmp_path, reader):
     tally = strangers.attack(reader, tmp_path, each=3, every=53)
     assert tally.failures == []

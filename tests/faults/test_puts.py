@@ -43,11 +43,10 @@ def without_ids(path) -> None:
 
 @pytest.fixture(
     params=[
-        (lambda path: None, first, readable),
-        (make_old, extend, keeps_old),
-        (without_ids, mend, readable),
+        pytest.param((lambda path: None, first, readable), id="first run", marks=pytest.mark.nightly),
+        pytest.param((make_old, extend, keeps_old), id="extension", marks=pytest.mark.nightly),
+        pytest.param((without_ids, mend, readable), id="repair"),
     ],
-    ids=["first run", "extension", "repair"],
 )
 def scenario(request):
     """What there is before, what writes, what is wrong in between, how many puts it takes, and the end."""

@@ -45,7 +45,15 @@ def named_store(name, request):
     return None if name in PLAIN else str(request.getfixturevalue(STORES.get(name, "plain_store")))
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+def trained_at_once(*chosen):
+    """Parameters: every shipped YAML, by night those that are not chosen."""
+    for name in shipped_configs():
+        yield pytest.param(name, marks=[] if name in chosen else [pytest.mark.nightly])
+
+
+@pytest.mark.parametrize(
+    "name", trained_at_once("nyc_phase2", "nyc_tim_lulc_lora", "sen1floods11_s1_tim_lulc")
+)
 def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
         tiny = tiny_options(chips, name, "terramind_v1_tiny_tim")
@@ -63,7 +71,7 @@ def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     assert datamodule.augmentation.request.store == (None if store is None else type(run)(store))
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc", "nyc_inline_tim"))
 def test_runs_through_terratorch(name, chips, request, tmp_path, monkeypatch):
     from terratorch.cli_tools import build_lightning_cli
 

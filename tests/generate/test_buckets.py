@@ -40,6 +40,7 @@ def test_a_bucket_is_written_and_resumed_like_a_folder(reference, command, bucke
     assert "0 done, 6 skipped, 0 failed" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_two_processes_write_one_store(reference, command, bucket):
     url = f"{bucket}/two"
     done = run_subprocess(*command(url, *SPEC, "--devices", "2"))
@@ -47,6 +48,7 @@ def test_two_processes_write_one_store(reference, command, bucket):
     assert_equal_stores(url, reference)
 
 
+@pytest.mark.nightly
 def test_a_killed_run_leaves_its_lock_and_resumes_once_that_is_deleted(
     reference, command, bucket, chips, capsys
 ):

@@ -102,6 +102,7 @@ def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tm
     assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1
 
 
+@pytest.mark.nightly
 def test_one_spec_in_two_processes(reference, command, tmp_path):
     found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"))
     assert found.returncode == 0, found.stderr
@@ -116,7 +117,13 @@ def test_one_spec_with_chips_in_another_order(reference, command, chips, tmp_pat
     assert_equal_stores(tmp_path / "s", reference)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        signal.SIGKILL,
+        *(pytest.param(stop, marks=pytest.mark.nightly) for stop in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
 def test_one_spec_stopped_part_way_and_resumed(long_run, uninterrupted, tmp_path, stop):
     status = kill_when((tmp_path / "s" / "state" / "c" / "0").is_file, long_run(tmp_path / "s"), stop)
     assert status == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[stop]

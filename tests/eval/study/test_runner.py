@@ -93,6 +93,7 @@ def test_a_study_runs_from_generation_to_report_and_only_once(study):
     assert path.stat().st_mtime_ns == made
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a_time(study):
     """After the test above, with whose report the resumed one is compared."""

@@ -113,7 +113,9 @@ def test_unknown_names_are_refused():
         build(bands={"S1GRD": ["VV"]})
 
 
-@pytest.mark.parametrize("size", [224, 256])
+@pytest.mark.parametrize(
+    "size", [64, *(pytest.param(size, marks=pytest.mark.nightly) for size in (224, 256))]
+)
 def test_tokens_equal_inline_tim(size):
     """The in-line model's weights and its own tokens, given as cached indices, yield its features."""
     torch.manual_seed(3)

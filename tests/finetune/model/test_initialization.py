@@ -44,7 +44,9 @@ def published(whole, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("encoding", [[], ["onehot"], ["modality"], ["tokens"]])
+@pytest.mark.parametrize(
+    "encoding", [[], ["onehot"], ["modality"], pytest.param(["tokens"], marks=pytest.mark.nightly)]
+)
 def test_every_tensor_equals_the_files(published, encoding):
     file = published / "TerraMind_v1_tiny.pt"
     state = torch.load(file, weights_only=True)
@@ -100,6 +102,7 @@ def test_a_modality_of_the_users_own_keeps_its_start(published):
     assert all("SOIL" in name for name in new)
 
 
+@pytest.mark.nightly
 def test_raw_land_cover_needs_its_tokenizer_too(whole, published):
     """Upstream leaves it random without a word."""
     given = {"architecture": "terramind_v1_tiny", "modalities": [*MODALITIES, "LULC"], "pretrained": True}
@@ -192,7 +195,7 @@ def test_an_augmented_arm_starts_where_the_baseline_stands(baseline, peft):
     assert torch.equal(arm(joined).output, task(given).output)
 
 
-@pytest.mark.parametrize("encoding", [["modality"], ["tokens"]])
+@pytest.mark.parametrize("encoding", [["modality"], pytest.param(["tokens"], marks=pytest.mark.nightly)])
 def test_arms_with_another_modality_take_all_that_they_share(baseline, encoding):
     task, path = baseline
     arm = make_task(encoding, seed=99)

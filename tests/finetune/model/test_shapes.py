@@ -65,7 +65,13 @@ FLIP = {"class_path": "albumentations.HorizontalFlip"}
 SQUARE = {"class_path": "albumentations.RandomCrop", "init_args": {"height": 48, "width": 48}}
 
 
-@pytest.mark.parametrize("change", [transformed(FLIP), transformed(SQUARE, D4)], ids=["flips", "squares"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(transformed(FLIP), id="flips", marks=pytest.mark.nightly),
+        pytest.param(transformed(SQUARE, D4), id="squares"),
+    ],
+)
 def test_two_steps_and_a_test(fit, tmp_path, change):
     assert fit(change=change) == 0
     assert RunManifest.read(tmp_path / "run").cost.steps == 2

@@ -32,8 +32,17 @@ def to_cuda(value):
 EARLY = [name for name in ENCODINGS if name != "late"]
 """Encodings that the backbone reads; `late` is read by a decoder, which `make_task` does not build."""
 
+AT_ONCE = {"onehot": (), "modality": ()}
+"""Encodings of the default run: planes that the first layer takes, and those that a modality of their own does."""
 
-@pytest.mark.parametrize("encoding", [[], *([name] for name in EARLY)], ids=["none", *EARLY])
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        pytest.param([], id="none", marks=pytest.mark.nightly),
+        *(pytest.param([name], id=name, marks=AT_ONCE.get(name, pytest.mark.nightly)) for name in EARLY),
+    ],
+)
 def test_a_training_step_under_autocast(world, stores, encoding):
     name = encoding[0] if encoding and encoding[0] in {kind.array for kind in MAPS.values()} else "lulc"
     store = str(stores / name) if encoding else None

@@ -97,7 +97,9 @@ def test_an_interrupted_run_goes_on_from_the_same_step(options, tmp_path, monkey
     assert weights(run)["global_step"] == 6
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.nightly)]
+)
 def test_a_training_that_a_signal_stops_says_so_and_resumes(
     options, tmp_path, monkeypatch, capsys, signum, status
 ):
@@ -286,6 +288,7 @@ def test_a_run_is_opened_from_any_folder(finished, world, plain_store, tmp_path,
     assert datamodule.files["test"] == splits["test_split"]
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
 def test_a_resumed_run_remembers_the_versions_of_its_first_part(finished, options, tmp_path):
     run = tmp_path / "run"
@@ -310,6 +313,7 @@ def test_a_moved_run_is_told_where_chips_and_store_lie(finished, world, tmp_path
         load_run(finished, "first")
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # by the copy
 def test_a_checkpoint_is_used_without_the_published_weights(finished, options, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -347,8 +351,16 @@ def test_a_run_is_not_resumed_as_another_one(finished, tmp_path, options, capsys
     ("change", "message"),
     [
         (lambda state, name: state.pop(name), "{name} is missing"),
-        (lambda state, name: state.update({name: torch.zeros(3)}), r"{name} has shape \(3,\), expected \("),
-        (lambda state, name: state.update({"model.more": torch.zeros(3)}), "model.more has no place in this"),
+        pytest.param(
+            lambda state, name: state.update({name: torch.zeros(3)}),
+            r"{name} has shape \(3,\), expected \(",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            lambda state, name: state.update({"model.more": torch.zeros(3)}),
+            "model.more has no place in this",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_only_a_checkpoint_of_this_very_network_is_opened_or_resumed(

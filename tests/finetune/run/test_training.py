@@ -59,7 +59,7 @@ def test_step_0_is_the_baseline_and_step_1_is_not(world, plain_store):
     assert not torch.equal(arm(joined["image"]).output, baseline(given["image"]).output)
 
 
-@pytest.mark.parametrize("encoding", [["modality"], ["tokens"]])
+@pytest.mark.parametrize("encoding", [["modality"], pytest.param(["tokens"], marks=pytest.mark.nightly)])
 def test_an_arm_with_a_modality_more_begins_as_the_baseline_of_its_seed(encoding):
     """The decoder, and what is drawn next, such as the order of chips: or one seed would be two."""
     states, following = [], []

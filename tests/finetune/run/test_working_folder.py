@@ -9,8 +9,15 @@ import pytest
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "package", ["finetune.run.load", "eval.score.predict", "generate.model.terramind", "demo.generator"]
+    "package",
+    [
+        "finetune.run.load",
+        pytest.param("eval.score.predict", marks=pytest.mark.nightly),
+        pytest.param("generate.model.terramind", marks=pytest.mark.nightly),
+        pytest.param("demo.generator", marks=pytest.mark.nightly),
+    ],
 )
 def test_nothing_of_the_working_folder_runs(tmp_path, package):
     folder = tmp_path / "custom_modules"

@@ -14,14 +14,15 @@ from tests.pretend_cuda import pretended_cuda
 
 pytestmark = pytest.mark.slow
 
-CASES = {
-    "one step": {},
-    "four steps": {"decoding_steps": 4, "samples": 2},
-    "diffusion": {"generator": "terramind_v1_tiny", "modality": "NDVI", "diffusion_steps": 2},
-}
+DIFFUSION = {"generator": "terramind_v1_tiny", "modality": "NDVI", "diffusion_steps": 2}
+CASES = [
+    pytest.param({}, id="one step"),
+    pytest.param({"decoding_steps": 4, "samples": 2}, id="four steps"),
+    pytest.param(DIFFUSION, id="diffusion", marks=pytest.mark.nightly),
+]
 
 
-@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("changes", CASES)
 def test_generation_stays_on_the_device_and_equals_the_cpus(changes):
     module = load(top_p=0.8, **changes)
     scatter_weights(module.tokenizer)
@@ -37,7 +38,7 @@ def test_generation_stays_on_the_device_and_equals_the_cpus(changes):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("changes", CASES)
 def test_generation_under_autocast(changes, dtype):
     module = load(**changes)
     made = images(module, 32)

@@ -60,8 +60,11 @@ def test_shares_are_made_once_for_sides_that_are_equal():
 
 @pytest.fixture(
     scope="module",
-    params=[{"samples": 2}, {"decoding_steps": 3}, {"modality": "NDVI", "diffusion_steps": 2}],
-    ids=["one step", "three steps", "diffusion"],
+    params=[
+        pytest.param({"samples": 2}, id="one step"),
+        pytest.param({"decoding_steps": 3}, id="three steps", marks=pytest.mark.nightly),
+        pytest.param({"modality": "NDVI", "diffusion_steps": 2}, id="diffusion", marks=pytest.mark.nightly),
+    ],
 )
 def module(request):
     made = load(generator="terramind_v1_tiny", **request.param)
@@ -84,7 +87,7 @@ def test_a_chip_gets_the_map_of_its_square(shape, module):
     assert len(found.decoded.unique()) > 10
 
 
-@pytest.mark.parametrize("shape", [SHAPE, SHAPE[::-1]])
+@pytest.mark.parametrize("shape", [SHAPE, pytest.param(SHAPE[::-1], marks=pytest.mark.nightly)])
 def test_with_windows_only_the_side_that_is_shorter_is_padded(shape):
     module = load(generator="terramind_v1_tiny", window=32)
     scatter_weights(module.tokenizer)

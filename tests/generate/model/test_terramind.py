@@ -92,7 +92,7 @@ def upstream(tiny):
     return model
 
 
-@pytest.mark.parametrize("size", [224, 256])
+@pytest.mark.parametrize("size", [224, pytest.param(256, marks=pytest.mark.nightly)])
 def test_tokens_and_map_equal_upstreams_forward(tiny, upstream, size):
     random.seed(0)  # upstream's forward draws its seed from it
     made = images(tiny, size)
@@ -173,8 +173,11 @@ def test_what_a_chip_gets_depends_on_chip_timestep_and_seed_alone():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"samples": 2}, {"decoding_steps": 3, "top_p": 0.5}, {"modality": "NDVI", "diffusion_steps": 2}],
-    ids=["one step", "three steps", "diffusion"],
+    [
+        pytest.param({"samples": 2}, id="one step", marks=pytest.mark.nightly),
+        pytest.param({"decoding_steps": 3, "top_p": 0.5}, id="three steps"),
+        pytest.param({"modality": "NDVI", "diffusion_steps": 2}, id="diffusion"),
+    ],
 )
 def test_a_batch_gives_each_image_what_it_gets_alone(changes):
     """Also where an image is not finite, and in a batch that is not full."""
@@ -242,15 +245,16 @@ def test_statistics_move_with_the_module():
 
 
 DIFFUSED = [
-    ("NDVI", ["S2L2A", "S1RTC"]),
-    ("DEM", ["S2L2A", "DEM"]),  # an output that is an input too
-    ("S1RTC", ["S1RTC"]),
-    ("S1GRD", ["DEM", "S1GRD"]),
-    ("S2L2A", ["S1RTC", "S2L2A"]),
+    pytest.param(("NDVI", ["S2L2A", "S1RTC"]), id="NDVI"),
+    # an output that is an input too
+    pytest.param(("DEM", ["S2L2A", "DEM"]), id="DEM", marks=pytest.mark.nightly),
+    pytest.param(("S1RTC", ["S1RTC"]), id="S1RTC", marks=pytest.mark.nightly),
+    pytest.param(("S1GRD", ["DEM", "S1GRD"]), id="S1GRD", marks=pytest.mark.nightly),
+    pytest.param(("S2L2A", ["S1RTC", "S2L2A"]), id="S2L2A", marks=pytest.mark.nightly),
 ]
 
 
-@pytest.fixture(scope="module", params=DIFFUSED, ids=[modality for modality, _ in DIFFUSED])
+@pytest.fixture(scope="module", params=DIFFUSED)
 def diffused(request):
     """TerraTorch's own generator of a continuous modality, and ours of the same parts."""
     from terratorch.registry import TERRATORCH_FULL_MODEL_REGISTRY

@@ -26,6 +26,7 @@ from tests.worlds import write_folder_chips
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
+DIFFUSION = {"modality": "NDVI", "diffusion_steps": 2}
 
 
 @pytest.mark.parametrize(
@@ -129,12 +130,15 @@ def test_a_window_sees_its_part_of_the_image_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"samples": 2}, {"decoding_steps": 3}, {"modality": "NDVI", "diffusion_steps": 2}],
-    ids=["one step", "three steps", "diffusion"],
-)
-@pytest.mark.parametrize(
-    ("window", "shape"), [(None, (40, 40)), (32, (32, 40))], ids=["whole", "two windows"]
+    ("changes", "window", "shape"),
+    [
+        pytest.param({"samples": 2}, None, (40, 40), id="whole, one step"),
+        pytest.param({"decoding_steps": 3}, 32, (32, 40), id="two windows, three steps"),
+        pytest.param({"decoding_steps": 3}, None, (40, 40), marks=pytest.mark.nightly),
+        pytest.param({"samples": 2}, 32, (32, 40), marks=pytest.mark.nightly),
+        pytest.param(DIFFUSION, None, (40, 40), marks=pytest.mark.nightly),
+        pytest.param(DIFFUSION, 32, (32, 40), marks=pytest.mark.nightly),
+    ],
 )
 def test_bits_are_the_same_whatever_the_batch(window, shape, changes):
     module = load(generator="terramind_v1_tiny", window=window, **changes)
