@@ -12,21 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip import Chip
-from augment_store.chips.georeference import Georeference, is_known, read_georeference
+from augment_store.chips.file_patterns import SPLIT, chip_file, is_searched, locate, spellings
+from augment_store.chips.georeference import Georeference, coarser, is_known, pixel_side, read_georeference
 from augment_store.chips.labels import LabelRaster, read_labels, translate_labels
 from augment_store.chips.layouts import (
     SPLITS,
     Layout,
     check_id,
-    chip_file,
     data_folder,
     find_layout,
-    list_ids,
     read_split,
     root_above,
-    spellings,
 )
-from augment_store.chips.rasters import ModalityRaster, read_modality
+from augment_store.chips.rasters import ModalityRaster, read_band_files, read_modality
 from augment_store.chips.scenes import SCENE_PATTERN, scenes_by_expression, scenes_by_rule, scenes_by_table
 from augment_store.errors import ChipDataError, ChipNotFoundError, ChipSetError
 from augment_store.io.files import printable
@@ -53,7 +51,7 @@ class ChipSet:
         self.root = root
         self.layout = layout
         self.folder = data_folder(root, layout) or root / layout.data[0]
-        self._ids_of: dict[str, frozenset[str]] = {}
+        self._located: dict[str, dict[str, str]] = {}
         found = self._listed() if ids is None else ids
         self.ids = tuple(sorted(check_id(chip_id, root) for chip_id in found))
         if not self.ids:
@@ -124,11 +122,15 @@ class ChipSet:
 
     def ids_of(self, modality: str) -> frozenset[str]:
         """Return the ids of the chips that have a file of a modality, listed once."""
-        if modality not in self._ids_of:
-            patterns = self.layout.images[modality].files if modality in self.layout.images else ()
-            found = (list_ids(self.folder, pattern) for pattern in patterns)
-            self._ids_of[modality] = frozenset().union(*found)
-        return self._ids_of[modality]
+        if modality not in self.layout.images:
+            return frozenset()
+        return frozenset().union(*(self._locate(p) for p in self.layout.images[modality].patterns()))
+
+    def _locate(self, pattern: str) -> Mapping[str, str]:
+        """Return the ids of a pattern's files with the pattern of their folders, listed once."""
+        if pattern not in self._located:
+            self._located[pattern] = locate(self.folder, pattern, self.layout.split_folders)
+        return self._located[pattern]
 
     def has(self, chip_id: str, modality: str) -> bool:
         """Return whether a chip has a file of a modality."""
@@ -143,15 +145,32 @@ class ChipSet:
     def splits(self) -> dict[str, tuple[str, ...]]:
         """Return the chip ids of each split whose file is where the layout says."""
         paths = {name: self.split_path(name) for name in SPLITS}
-        return {name: self.read_split(path) for name, path in paths.items() if path and path.is_file()}
+        return {name: self.read_split(path) for name, path in paths.items() if path and path.exists()}
 
     def read_split(self, path: Path) -> tuple[str, ...]:
-        """Return the chip ids of a split file, which may name them by one of their files.
+        """Return the chip ids of a split file, which may name them by one of their files, or of a split's folder.
 
         Raises:
             ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
         """
-        return tuple(self._spelled(chip_id) for chip_id in read_split(path, self.layout))
+        name = next((name for name in self.layout.split_folders if path in self._split_folders(name)), None)
+        if name is None:
+            return tuple(self._spelled(chip_id) for chip_id in read_split(path, self.layout))
+        # [pattern up to the folder's name] → ids of the files below it
+        known = {
+            chip_id
+            for pattern in self.layout.patterns()
+            for chip_id, found in self._locate(pattern).items()
+            if SPLIT in pattern and found.startswith(f"{pattern.partition(SPLIT)[0]}{name}/")
+        }
+        if not known:
+            raise ChipSetError(f"{path}: the split's folder has no image of the layout {self.layout.name!r}")
+        return tuple(sorted(known))
+
+    def _split_folders(self, name: str) -> dict[Path, None]:
+        """Return where images of a split may lie, given the name of its folder, in the layout's order."""
+        patterns = (pattern for pattern in self.layout.patterns() if SPLIT in pattern)
+        return dict.fromkeys(self.folder / pattern.partition(SPLIT)[0] / name for pattern in patterns)
 
     def _spelled(self, chip_id: str) -> str:
         """Return an id as the files spell it: accents are one character on some disks and two on others."""
@@ -164,9 +183,12 @@ class ChipSet:
         return frozenset(self.ids)
 
     def split_path(self, split: str) -> Path | None:
-        """Return the file that lists a split's chips, or where it would be; None if the layout has no splits."""
-        paths = [self.root / place for place in self.layout.splits.get(split, ())]  # type: ignore[call-overload]
-        return next((path for path in paths if path.is_file()), paths[0] if paths else None)
+        """Return the file or folder of a split's chips, or where it would be; None if the layout has no splits."""
+        if self.layout.by_folder:
+            paths = [path for name in self.layout.folders(split) for path in self._split_folders(name)]
+        else:
+            paths = [self.root / place for place in self.layout.splits.get(split, ())]  # type: ignore[call-overload]
+        return next((path for path in paths if path.exists()), paths[0] if paths else None)
 
     def scenes(self, rule: str | None = None, ids: Iterable[str] | None = None) -> dict[str, str]:
         """Return the scene of each chip.
@@ -196,14 +218,21 @@ class ChipSet:
         if modality not in self.layout.images:
             known = ", ".join(self.layout.images)
             raise ChipSetError(f"layout {self.layout.name!r} has no modality {modality!r}; it has {known}")
-        return self._first(self.layout.images[modality].files, chip_id)
+        return self._first(self.layout.images[modality].patterns(), chip_id)
+
+    def band_paths(self, chip_id: str, modality: str) -> tuple[Path, ...]:
+        """Return the files of a modality whose bands lie in several; the one file of another."""
+        image = self.layout.images[modality]
+        if not image.by_band:
+            return (self.path(chip_id, modality),)
+        return tuple(self._first(image.patterns(word), chip_id) for word in image.bands)
 
     def mask_path(self, chip_id: str) -> Path | None:
         """Return the file of a chip's reference mask, or where it is missing; None if the layout has no masks."""
         return self._first(self.layout.mask, chip_id) if self.layout.mask else None
 
     def _first(self, patterns: Sequence[str], chip_id: str) -> Path:
-        expected = [self.folder / pattern.format(id=chip_id) for pattern in patterns]
+        expected = [self.folder / self._filled(pattern, chip_id) for pattern in patterns]
         # As written first, for all patterns; only then other spellings, which cost a look at the disk each.
         found = next((path for path in map(chip_file, expected) if path.is_file()), None)
         # not at a URL, where every look is a request
@@ -212,6 +241,11 @@ class ChipSet:
             others = (path.with_name(name) for path in expected for name in spellings(path.name)[1:])
             found = next((path for path in map(chip_file, others) if path.is_file()), None)
         return expected[0] if found is None else found
+
+    def _filled(self, pattern: str, chip_id: str) -> str:
+        """Return the path of a chip's file; where a folder may have any name, by the listing."""
+        found = self._locate(pattern).get(chip_id, pattern) if is_searched(pattern) else pattern
+        return found.replace("{id}", chip_id)
 
     def read(self, chip_id: str, modalities: Sequence[str]) -> Chip:
         """Read modalities of one chip, raw.
@@ -257,7 +291,10 @@ class ChipSet:
                 else "none is there"
             )
             raise ChipNotFoundError(f"{path}: no such file; {there}. A chip has one id in every folder")
-        return read_modality(path, INPUT_MODALITIES[modality], self.layout)
+        kind = INPUT_MODALITIES[modality]
+        if self.layout.images[modality].by_band:
+            return read_band_files(self.band_paths(chip_id, modality), kind, self.layout)
+        return read_modality(path, kind, self.layout)
 
     def mask(self, chip_id: str) -> NDArray[np.int64]:
         """Return the reference mask ``[H, W]``, label −1 where a pixel is ignored.
@@ -300,6 +337,21 @@ class ChipSet:
             place = read_georeference(path)
             if is_known(place):
                 yield path, place
+        yield from self._other_bands(chip_id)
+
+    def _other_bands(self, chip_id: str) -> Iterator[tuple[Path, Georeference]]:
+        """Yield the places of bands in files of their own, on the grid of their first one."""
+        for name, image in self.layout.images.items():
+            if not image.by_band or chip_id not in self.ids_of(name):
+                continue
+            first, *others = self.band_paths(chip_id, name)
+            grid = read_georeference(first)
+            for path in others if is_known(grid) else ():
+                place = read_georeference(path) if path.is_file() else Georeference()
+                if is_known(place):
+                    # coarser bands are repeated, so their pixels are cut into whole parts
+                    parts = max(round(pixel_side(place) / pixel_side(grid)), 1)
+                    yield path, coarser(place, 1 / parts)
 
     def geotiffs(self, chip_id: str) -> Iterator[Path]:
         """Yield a chip's GeoTIFFs that exist, its DEM first and its mask last."""

@@ -118,7 +118,12 @@ def is_known(georeference: Georeference) -> bool:
     return bool(georeference.crs_wkt) and bool(np.isfinite(georeference.transform).all())
 
 
-def coarser(georeference: Georeference, pixels: int) -> Georeference:
+def pixel_side(georeference: Georeference) -> float:
+    """Return the length of a row's step, in the unit of the system."""
+    return float(np.hypot(georeference.transform[0], georeference.transform[3]))
+
+
+def coarser(georeference: Georeference, pixels: float) -> Georeference:
     """Return the same extent in cells of `pixels` × `pixels` pixels."""
     a, b, c, d, e, f = georeference.transform
     # c and f stay, since they are a corner and not a center

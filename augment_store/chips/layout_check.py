@@ -13,7 +13,7 @@ import numpy as np
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import difference
-from augment_store.chips.layouts import SPLITS, read_split
+from augment_store.chips.layouts import SPLITS
 from augment_store.chips.shared_ground import find_shared, is_comparable
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities.definitions import IGNORED_LABEL, PATCH_SIZE
@@ -82,10 +82,10 @@ def _check_masks(chips: ChipSet) -> Iterator[CheckResult]:
 
 def _check_split(chips: ChipSet, split: str) -> CheckResult:
     path = chips.split_path(split)
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return CheckResult(split, f"no file {path}" if path else "the layout names no file")
     try:
-        ids = read_split(path, chips.layout)
+        ids = chips.read_split(path)
     except AugmentStoreError as error:
         return CheckResult(split, str(error), problem=True)
     unknown = sorted(set(ids) - set(chips.ids))

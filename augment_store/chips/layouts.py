@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import functools
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +15,21 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from augment_store.chips.band_names import known_band
+from augment_store.chips.file_patterns import (
+    BAND,
+    SPLIT,
+    check_inside,
+    check_pattern,
+    find_files,
+    fixed_folder,
+    id_in,
+    split_type,
+)
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.io.files import read_text
 from augment_store.io.remote import RemotePath, as_path
-from augment_store.io.tar import SUFFIX as ARCHIVE
-from augment_store.io.tar import ArchivedPath, archived, is_archived
-from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, REFERENCE_MODALITIES
+from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, REFERENCE_MODALITIES, Modality
 from augment_store.utils.identifiers import check_name
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
@@ -35,24 +43,15 @@ SHIPPED: Final = (
     "pastis",
     "terratorch",
     "terramesh",
+    "bigearthnet",
     "folders",
 )
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
-
-SUFFIXES: Final = (".tif", ".tiff", ".zarr.zip", ".npy")
-"""File types that chips are read from."""
-
 
 def _listed(value: Any) -> Any:
     """Make a list of a single word."""
     # anything else is left as it is, for pydantic to refuse
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
-def _inside(path: str) -> str:
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
-        raise ValueError("expected a path inside the chip set, with /")
-    return path
 
 
 def _local_rule(rule: str) -> str:
@@ -62,26 +61,14 @@ def _local_rule(rule: str) -> str:
             "expected an expression or a CSV file inside the chip set, not a URL; --scenes takes one"
         )
     if rule.lower().endswith(".csv") or "/" in rule:
-        _inside(rule)
+        check_inside(rule)
     return rule
 
 
-def _pattern(path: str) -> str:
-    folder, name = PurePosixPath(_inside(path)).parent, PurePosixPath(path).name
-    # any other brace would have a meaning to `str.format`
-    if name.count("{id}") != 1 or set(str(folder) + name.replace("{id}", "")) & set("{}"):
-        raise ValueError("expected {id} once, in the file name, as in S2L2A/{id}.tif")
-    if "*" in path and not (folder.name.endswith(ARCHIVE) and path.count("*") == folder.name.count("*") == 1):
-        raise ValueError("expected * only in the name of archives, as in S2L2A/*.tar/{id}.zarr.zip")
-    if not name.lower().endswith(SUFFIXES):
-        raise ValueError(f"expected a file of one of the types {', '.join(SUFFIXES)}")
-    return path
-
-
-Paths = Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Annotated[str, AfterValidator(check_inside)], ...], BeforeValidator(_listed)]
 """Alternative paths; the first that exists is used."""
-Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_listed)]
-"""Alternative file names, with ``{id}`` for the chip; the first that exists is used."""
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(check_pattern)], ...], BeforeValidator(_listed)]
+"""Alternative files, with ``{id}`` for the chip (see `file_patterns`); the first that exists is used."""
 StringList = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -90,10 +77,12 @@ class Image:
     """The files of one modality.
 
     Attributes:
-        files: Patterns of its file, relative to the layout's `data`; the file may be in an uncompressed tar archive, as
-            in ``S2L2A/*.tar/{id}.zarr.zip``.
-        bands: Bands in the order of the file, by TerraTorch's names; others are ignored. Empty: TerraMind's
-            own bands in their order.
+        files: Patterns of its file, relative to the layout's `data`; ``*`` stands for any one folder, as in
+            ``*/{id}/S2.tif``, or is in the name of uncompressed tar archives, as in ``S2L2A/*.tar/{id}.zarr.zip``.
+            With ``{band}`` there is a file for each word of `bands`, as in ``{id}/{band}.tif``.
+        bands: Bands in the order of the file, by TerraTorch's names or what others call them (``B02``, ``red``); bands
+            of other names are ignored. Empty: TerraMind's own bands in their order. A word may name several bands of
+            one file, as ``B02_B03_B04_B08`` does.
         absent: Bands that the sensor or the data set does not have; they enter as no data, at which the input audit
             stops until the user accepts it.
     """
@@ -103,6 +92,39 @@ class Image:
     files: Annotated[Patterns, Field(min_length=1)]
     bands: StringList = ()
     absent: StringList = ()
+
+    def __post_init__(self) -> None:
+        by_band = {BAND in pattern for pattern in self.files}
+        if by_band == {True, False} or (by_band == {True} and not self.bands):
+            raise ValueError(
+                f"{BAND} stands for each word of bands: expected it in all files, and bands: [B02, B03, …]"
+            )
+
+    @property
+    def by_band(self) -> bool:
+        """Return whether bands lie in several files."""
+        return BAND in self.files[0]
+
+    def patterns(self, word: str | None = None) -> tuple[str, ...]:
+        """Return the patterns of the file of a word of `bands`, by default of the first, which stands for all."""
+        chosen = word if word is not None else next(iter(self.bands), "")
+        return tuple(pattern.replace(BAND, chosen) for pattern in self.files)
+
+    def names(self, modality: Modality) -> tuple[str, ...]:
+        """Return TerraTorch's names of the bands in their order; a band that is not the modality's keeps its own."""
+        return tuple(name for word in self.bands for name in bands_of_word(word, modality)) or modality.bands
+
+
+def bands_of_word(word: str, modality: Modality) -> tuple[str, ...]:
+    """Return TerraTorch's names of the bands that a word of a layout means: one, or several as ``B02_B03`` does."""
+    if word in modality.bands:
+        return (word,)
+    known = known_band(word, modality)
+    if known:
+        return (known,)
+    each = [known_band(part, modality) for part in word.split("_")]
+    # all of them, or the word is a name of its own
+    return tuple(name for name in each if name) if all(each) else (word,)
 
 
 @dataclass(frozen=True)
@@ -115,7 +137,8 @@ class Layout:
         description: One line that says what has this layout.
         data: Folder that holds the modality folders; of several, the first that has chips.
         mask: Patterns of the reference mask, relative to `data`.
-        splits: Files that list each split's chips: an id a line, or the name of one of the chip's files.
+        splits: Files that list each split's chips: an id a line, or the name of one of the chip's files. Where patterns
+            have ``{split}``, the names of its folders instead, by default ``train``, ``val`` and ``test``.
         scenes: Rule for a chip's scene, as `--scenes` takes it; None for the default.
         timesteps: Timesteps of every chip, or None where files may have any number; a GeoTIFF then holds the bands of
             the first, those of the second, and so on.
@@ -157,15 +180,34 @@ class Layout:
         for name, image in self.images.items():
             if name not in known:
                 raise ValueError(f"images: no modality {name!r}; expected {', '.join(known)}")
-            _check_bands(name, image, known[name].bands)
+            _check_bands(name, image, known[name])
+        if any(BAND in pattern for pattern in self.mask):
+            raise ValueError(f"mask: expected no {BAND}, as a mask is one file")
+        if self.by_folder and any("/" in folder for folders in self.splits.values() for folder in folders):
+            raise ValueError(f"splits: expected names of folders, which {SPLIT} of the patterns stands for")
 
     def patterns(self) -> tuple[str, ...]:
-        """Return every pattern of an image file."""
-        return tuple(pattern for image in self.images.values() for pattern in image.files)
+        """Return the patterns of every image's file; of its first one, where bands have a file each."""
+        return tuple(pattern for image in self.images.values() for pattern in image.patterns())
+
+    @property
+    def by_folder(self) -> bool:
+        """Return whether each split's chips lie in a folder of its own."""
+        return any(SPLIT in pattern for pattern in (*self.patterns(), *self.mask))
+
+    def folders(self, split: str) -> tuple[str, ...]:
+        """Return the names that a split's folder may have, where `by_folder`."""
+        return self.splits.get(split, () if self.splits else (split,))  # type: ignore[call-overload,no-any-return]
+
+    @property
+    def split_folders(self) -> tuple[str, ...]:
+        """Return the names of all splits' folders; none where splits are files."""
+        return tuple(name for split in SPLITS for name in self.folders(split)) if self.by_folder else ()
 
 
-def _check_bands(name: str, image: Image, expected: tuple[str, ...]) -> None:
-    listed = (*(image.bands or expected), *image.absent)
+def _check_bands(name: str, image: Image, modality: Modality) -> None:
+    expected = modality.bands
+    listed = (*image.names(modality), *image.absent)
     missing = [band for band in expected if band not in listed]
     fault = "a band appears twice" if len(set(listed)) < len(listed) else f"{' '.join(missing)} missing"
     if missing or len(set(listed)) < len(listed):
@@ -209,68 +251,19 @@ def wherever_run(name: str | None) -> str | None:
     return str(Path(name).resolve()) if name and name not in SHIPPED and Path(name).is_file() else name
 
 
-def list_ids(folder: Path, pattern: str) -> set[str]:
-    """Return the ids of the files in `folder` that match `pattern`, such as ``DEM/{id}_DEM.tif``."""
-    return set(_ids(folder / pattern))
-
-
-def _ids(path: Path) -> Iterator[str]:
-    for name in _names(path):
-        # hidden files: drafts, and what macOS puts beside a file (._a.tif)
-        found = None if name.startswith(".") else _id_in(name, path.name)
-        if found:
-            yield found
-
-
-def _names(path: Path) -> Iterable[str]:
-    """Return the names of the files in the folder, or the archives, of a pattern."""
-    if is_archived(path):
-        return archived(path)
-    return (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
-
-
-def chip_file(path: Path) -> Path:
-    """Return the file at a path, or the one in an archive of a path such as ``S2L2A/*.tar/a.zarr.zip``."""
-    archive = archived(path).get(path.name) if is_archived(path) else None
-    return path if archive is None else ArchivedPath(archive, path.name)
-
-
-def _id_in(name: str, pattern: str) -> str | None:
-    """Return the id in a name such as ``a_DEM.tif`` by a pattern such as ``{id}_DEM.tif``; None if it does not match.
-
-    The file type may be in capitals, as ``a_DEM.TIF``.
-    """
-    prefix, suffix = pattern.split("{id}")
-    stem, kind = _split_type(suffix)
-    # longer, so that the id is not empty and the ends do not overlap
-    found = name.startswith(prefix) and len(name) > len(prefix) + len(suffix)
-    # the type in any case, the rest as written
-    found = found and name.lower().endswith(kind.lower()) and name[: len(name) - len(kind)].endswith(stem)
-    return name[len(prefix) : len(name) - len(suffix)] if found else None
-
-
-def _split_type(name: str) -> tuple[str, str]:
-    """Return a name without its file type, and the type."""
-    kind = next((known for known in SUFFIXES if name.lower().endswith(known)), "")
-    return (name[: len(name) - len(kind)], name[len(name) - len(kind) :]) if kind else (name, "")
-
-
-def spellings(name: str) -> tuple[str, ...]:
-    """Return a file name as it may be spelled on disk: the type in capitals, accents in one character or two."""
-    stem, kind = _split_type(name)
-    forms = (stem, *(unicodedata.normalize(form, stem) for form in ("NFC", "NFD") if not stem.isascii()))
-    kinds = (kind, kind.upper(), kind.lower())
-    # each once, the name as written first, which callers rely on
-    return tuple(dict.fromkeys(f"{form}{each}" for each in kinds for form in forms))
-
-
 def data_folder(root: Path, layout: Layout) -> Path | None:
     """Return the folder under `root` with the layout's modality folders, or None if they hold no chip."""
     for folder in (root / data for data in layout.data):
-        # `any` stops at the first chip
-        if any(True for pattern in layout.patterns() for _ in _ids(folder / pattern)):
+        if _has_file(folder, layout.patterns(), layout):
             return folder
     return None
+
+
+def _has_file(folder: Path, patterns: Iterable[str], layout: Layout) -> bool:
+    # `any` stops at the first file
+    return any(
+        True for pattern in patterns for _ in find_files(folder, pattern, layout.split_folders)
+    )
 
 
 def find_layout(root: Path, name: str | None = None) -> Layout:
@@ -304,9 +297,7 @@ def _by_masks(root: Path, found: Layout) -> Layout:
     alike = (layout for layout in map(shipped_layout, SHIPPED) if layout.images == found.images)
     folders = ((layout, root / data) for layout in alike for data in layout.data)
     # a generator, so that no more masks are looked for once one is found
-    there = (
-        layout for layout, folder in folders if any(True for mask in layout.mask for _ in _ids(folder / mask))
-    )
+    there = (layout for layout, folder in folders if _has_file(folder, layout.mask, layout))
     return next(there, found)
 
 
@@ -316,7 +307,7 @@ def root_above(folder: Path) -> Path | None:
         folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link named `data` is a folder of that name
     for layout in map(shipped_layout, SHIPPED):
         for data in layout.data:
-            modalities = {str(PurePosixPath(data, pattern).parent) for pattern in layout.patterns()}
+            modalities = {fixed_folder(f"{data}/{pattern}") for pattern in layout.patterns()}
             # "." is the root itself, not a folder below it
             for inner in {data, *modalities} - {"."}:
                 depth = len(PurePosixPath(inner).parts)
@@ -389,6 +380,12 @@ def _check_once(ids: Iterable[str], path: Path) -> None:
 def _id_of(name: str, layout: Layout) -> str:
     """Return the id in a file name or path of the layout; what matches none of its patterns is taken as an id."""
     # a path only if it has a file type; a bare id is left whole, to be checked
-    name = name.replace("\\", "/").rpartition("/")[2] if _split_type(name)[1] else name
-    patterns = (PurePosixPath(pattern).name for pattern in (*layout.patterns(), *layout.mask))
-    return next(filter(None, (_id_in(name, pattern) for pattern in patterns)), name)
+    parts = name.replace("\\", "/").split("/") if split_type(name)[1] else [name]
+    # from the file up, as far as the pattern's last part that names the chip
+    for pattern in (*layout.patterns(), *layout.mask):
+        reversed_parts = list(reversed(PurePosixPath(pattern).parts))
+        depth = next(depth for depth, part in enumerate(reversed_parts) if "{id}" in part)
+        found = id_in(parts[-1 - depth], reversed_parts[depth]) if depth < len(parts) else None
+        if found:
+            return found
+    return parts[-1]

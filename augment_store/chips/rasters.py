@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from augment_store.chips.declarations import (
     order_bands,
 )
 from augment_store.chips.geotiff import read_geotiff
-from augment_store.chips.layouts import Image, Layout
+from augment_store.chips.layouts import Image, Layout, bands_of_word
 from augment_store.chips.limits import MAX_RASTER_BYTES, FileFormatError, check_size
 from augment_store.chips.zarr_zip import read_zarr_zip
 from augment_store.errors import ChipDataError, ChipNotFoundError, RemotePathError
 from augment_store.io.remote import local_file
 from augment_store.modalities.definitions import PATCH_SIZE, S2L1C, Modality
+from augment_store.utils.text import format_size, pluralize
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,70 @@ def read_modality(path: Path, modality: Modality, layout: Layout) -> ModalityRas
     return pick_bands(read_file(path), path, modality, layout, layout.images[modality.name], series)
 
 
+def read_band_files(paths: Sequence[Path], modality: Modality, layout: Layout) -> ModalityRaster:
+    """Read a modality whose bands lie in several files, one for each word of the layout's ``bands``.
+
+    The first file sets the pixel grid; pixels of coarser ones are repeated, never averaged or interpolated.
+
+    Raises:
+        ChipNotFoundError: If a file is missing.
+        ChipDataError: If a file cannot be read, or its bands or its size do not fit.
+    """
+    image = layout.images[modality.name]
+    contents = [
+        _of_word(read_file(path), path, bands_of_word(word, modality))
+        for path, word in zip(paths, image.bands, strict=True)
+    ]
+    shape = contents[0].values.shape
+    fitted = [_repeated(content, shape, path) for content, path in zip(contents, paths, strict=True)]
+    masks = [content.unobserved for content in fitted if content.unobserved is not None]
+    joined = FileContent(
+        np.concatenate([content.values for content in fitted], axis=1),
+        tuple(band for content in fitted for band in content.bands),
+        # what one file hides is hidden in all bands, as in a file of several pages
+        np.logical_or.reduce(masks) if masks else None,
+        tuple(dict.fromkeys(note for content in fitted for note in content.notes)),
+    )
+    return pick_bands(joined, paths[0].parent, modality, layout, image)
+
+
+def _of_word(content: FileContent, path: Path, expected: Sequence[str]) -> FileContent:
+    """Return a file with as many bands as its word names; a file of one band need not call it anything."""
+    content = content.without_alpha([len(expected)])
+    count = content.values.shape[1]
+    if count != len(expected):
+        raise ChipDataError(
+            f"{path}: {count} bands; expected {len(expected)} ({' '.join(expected)}), as the layout's bands say"
+        )
+    if count > 1:
+        return content
+    # the file's name says which band it is, and what is in the file is often the same word in all ("Band 1")
+    return dataclasses.replace(content, bands=(dataclasses.replace(content.bands[0], name=""),))
+
+
+def _repeated(content: FileContent, shape: Sequence[int], path: Path) -> FileContent:
+    """Return a file on the grid of another of `shape` ``[T, C, H, W]``, its pixels repeated where they are larger."""
+    times, _, height, width = content.values.shape
+    factor = max(shape[2] // max(height, 1), 1)
+    if (times, height * factor, width * factor) != (shape[0], *shape[2:]):
+        raise ChipDataError(
+            f"{path}: {pluralize(times, 'timestep')} of {format_size((height, width))}; the first file has "
+            f"{pluralize(shape[0], 'timestep')} of {format_size((shape[2], shape[3]))}; expected that, or pixels "
+            "that are a whole number of times larger: name a band with the smallest pixels first in the layout's bands"
+        )
+    if factor == 1:
+        return content
+    mask = None if content.unobserved is None else _magnified(content.unobserved, factor)
+    note = f"pixels of {format_size((height, width))} repeated {factor} × {factor} times"
+    return dataclasses.replace(
+        content, values=_magnified(content.values, factor), unobserved=mask, notes=(*content.notes, note)
+    )
+
+
+def _magnified(values: NDArray[Any], factor: int) -> NDArray[Any]:
+    return values.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
 def pick_bands(
     content: FileContent,
     where: object,
@@ -110,7 +176,7 @@ def pick_bands(
     """
     # the pattern is not used, only what an image without a list of bands means
     image = image or Image(("{id}.tif",))
-    present = image.bands or modality.bands
+    present = image.names(modality)
     _check_values(content.values, where, modality)
     # An alpha band is a mask, unless the layout counts it among the bands; 13 bands need not be Level-1C.
     content = content.without_alpha([len(present) * (series or 1)] if image.bands else ())
@@ -153,7 +219,7 @@ def _in_order(
     series: int | None,
 ) -> tuple[FileContent, tuple[str, ...]]:
     """Return a file with the bands that are wanted alone, dates apart from bands, and how they were found."""
-    present = image.bands or modality.bands
+    present = image.names(modality)
     names = [band.name for band in content.bands]
     order: BandOrder | None = None
     try:
@@ -245,6 +311,7 @@ __all__ = [
     "NO_DATA",
     "ModalityRaster",
     "pick_bands",
+    "read_band_files",
     "read_file",
     "read_modality",
     "read_raster",

@@ -93,7 +93,7 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         # a file that was named must be there, which reading tells; the chip set's own may be missing
         split: chips.read_split(path)
         for split, path in paths.items()
-        if files.get(split) or path.is_file()
+        if files.get(split) or path.exists()
     }
     scenes = rule.scenes(chips, {chip_id for members in ids.values() for chip_id in members})
     overlap: set[str] = set()
