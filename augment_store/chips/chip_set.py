@@ -111,7 +111,7 @@ class ChipSet:
 
     def _split_ids(self, path: Path) -> tuple[str, ...]:
         # only if the file is missing, since `splits` reads every split file
-        own = [str(self.split_path(split)) for split in self.splits] if not path.is_file() else []
+        own = [str(self.split_path(split)) for split in self.splits] if not path.exists() else []
         if own:
             raise ChipSetError(f"{path}: no such split file; this chip set has {', '.join(own)}")
         return self.read_split(path)
@@ -153,10 +153,10 @@ class ChipSet:
         Raises:
             ChipSetError: If the file is missing or empty, or an id is unsafe or appears twice.
         """
-        name = next((name for name in self.layout.split_folders if path in self._split_folders(name)), None)
+        folder = path.absolute()  # as a command line may give it
+        name = next((name for name in self.layout.split_folders if folder in self._split_folders(name)), None)
         if name is None:
             return tuple(self._spelled(chip_id) for chip_id in read_split(path, self.layout))
-        # [pattern up to the folder's name] → ids of the files below it
         known = {
             chip_id
             for pattern in self.layout.patterns()
@@ -169,8 +169,8 @@ class ChipSet:
 
     def _split_folders(self, name: str) -> dict[Path, None]:
         """Return where images of a split may lie, given the name of its folder, in the layout's order."""
-        patterns = (pattern for pattern in self.layout.patterns() if SPLIT in pattern)
-        return dict.fromkeys(self.folder / pattern.partition(SPLIT)[0] / name for pattern in patterns)
+        root, patterns = self.folder.absolute(), (p for p in self.layout.patterns() if SPLIT in p)
+        return dict.fromkeys(root / pattern.partition(SPLIT)[0] / name for pattern in patterns)
 
     def _spelled(self, chip_id: str) -> str:
         """Return an id as the files spell it: accents are one character on some disks and two on others."""

@@ -6,7 +6,7 @@ import csv
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -29,7 +29,12 @@ from augment_store.chips.file_patterns import (
 from augment_store.errors import ChipSetError, StoreError
 from augment_store.io.files import read_text
 from augment_store.io.remote import RemotePath, as_path
-from augment_store.modalities.definitions import IGNORED_LABEL, INPUT_MODALITIES, REFERENCE_MODALITIES, Modality
+from augment_store.modalities.definitions import (
+    IGNORED_LABEL,
+    INPUT_MODALITIES,
+    REFERENCE_MODALITIES,
+    Modality,
+)
 from augment_store.utils.identifiers import check_name
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
@@ -47,6 +52,7 @@ SHIPPED: Final = (
     "folders",
 )
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
+
 
 def _listed(value: Any) -> Any:
     """Make a list of a single word."""
@@ -261,9 +267,7 @@ def data_folder(root: Path, layout: Layout) -> Path | None:
 
 def _has_file(folder: Path, patterns: Iterable[str], layout: Layout) -> bool:
     # `any` stops at the first file
-    return any(
-        True for pattern in patterns for _ in find_files(folder, pattern, layout.split_folders)
-    )
+    return any(True for pattern in patterns for _ in find_files(folder, pattern, layout.split_folders))
 
 
 def find_layout(root: Path, name: str | None = None) -> Layout:

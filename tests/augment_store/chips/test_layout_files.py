@@ -198,7 +198,7 @@ def test_a_flat_folder_of_capital_suffixes_is_a_layout_too(tmp_path):
         ("name: x\nimages: {S2L2A: {files: 'S2/{id}.tif'}}\nmasks: a\n", "masks: no such key, found 'a'"),
         (
             "name: x\nimages: {S2L2A: {files: 'S2/all.tif'}}\n",
-            r"images.S2L2A.files.0: .*expected \{id\} once",
+            r"images.S2L2A.files.0: .*expected \{id\} in the file name or a folder",
         ),
         ("name: x\nimages: {S2L2A: {files: '../{id}.tif'}}\n", "expected a path inside the chip set"),
         ("name: x\nimages: {S2L2A: {files: 'S2/{id}.jp2'}}\n", "expected a file of one of the types .tif"),

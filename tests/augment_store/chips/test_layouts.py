@@ -1,7 +1,8 @@
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.layouts import find_layout, list_ids, read_split
+from augment_store.chips.file_patterns import locate
+from augment_store.chips.layouts import find_layout, read_split
 from augment_store.errors import ChipSetError
 from augment_store.utils.identifiers import MAX_NAME_BYTES
 from tests.worlds import write_folder_chips, write_impactmesh_chips
@@ -18,7 +19,7 @@ def test_ids_are_file_names_without_suffix_and_hidden_files_are_none(tmp_path):
     (tmp_path / "DEM").mkdir()
     for name in ("b_DEM.tif", "a_DEM.tif", "a_DEM.tif.aux.xml", ".x_DEM.tif", "c.tif"):
         (tmp_path / "DEM" / name).touch()
-    assert list_ids(tmp_path, "DEM/{id}_DEM.tif") == {"a", "b"}
+    assert locate(tmp_path, "DEM/{id}_DEM.tif").keys() == {"a", "b"}
 
 
 def test_no_chips_names_what_was_expected(tmp_path):

@@ -86,12 +86,13 @@ def test_geotiffs_in_an_archive_have_their_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "files", ["*/{id}.tif", "S2/*.tar/*{id}.tif", "*.tar/S2/{id}.tif", "S*/x.tar/{id}.tif"]
+    "files", ["S2*/{id}.tif", "S2/*.tar/*{id}.tif", "*.tar/S2/{id}.tif", "S*/x.tar/{id}.tif"]
 )
-def test_a_star_stands_for_archives_only(tmp_path, files):
+def test_a_star_stands_for_archives_or_whole_folders_only(tmp_path, files):
     (tmp_path / "layout.yaml").write_text(f"name: mine\nimages: {{DEM: {{files: '{files}'}}}}\n")
     with pytest.raises(
-        ChipSetError, match=r"expected \* only in the name of archives, as in S2L2A/\*\.tar/\{id\}"
+        ChipSetError,
+        match=r"expected \* for a whole folder, .* or in the name of archives, as in S2L2A/\*\.tar/\{id\}",
     ):
         load_layout(str(tmp_path / "layout.yaml"))
 
