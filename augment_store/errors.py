@@ -22,7 +22,7 @@ class AugmentStoreError(Exception):
     """Base of every error this project raises on purpose."""
 
     kind: ClassVar[str] = "error"
-    """Stable name of the error for programs; subclasses without one of their own have their parent's."""
+    """Stable name of the error for programs, printed with `--json`; never changed, whatever the class is called."""
 
 
 class ChipSetError(AugmentStoreError, ValueError):

@@ -7,3 +7,5 @@ from augment_store.errors import AugmentStoreError
 
 class EvaluationError(AugmentStoreError, ValueError):
     """A score, comparison, study or report cannot be made or read as asked."""
+
+    kind = "evaluation"

@@ -22,6 +22,8 @@ class MisfitError(WeightsError):
         what: The first thing that differs.
     """
 
+    kind = "misfit"
+
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
             f"{path}: has another architecture than this network: {what}; give the configuration it was trained with"

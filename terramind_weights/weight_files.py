@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class WeightsError(AugmentStoreError, RuntimeError):
     """Weights cannot be found, read, or proven to be the ones in use."""
 
+    kind = "weights"
+
 
 def locate(file: WeightFile, source: GeneratorSource, folder: Path | None) -> Path:
     """Path of a weight file.

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,11 @@ DISK: Final = frozenset(getattr(errno, name) for name in _DISK_NAMES if hasattr(
 
 _PERMISSION: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Errors of a path that may not be written to: another one helps."""
+
+_INTERRUPTED: Final = "interrupted"
+_PATH: Final = "path"
+_DISK: Final = "disk"
+"""Kinds of what ends a command and is no error of ours; see `AugmentStoreError.kind`."""
 
 PATH: Final = frozenset({errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR})
 """Errors of a path that the user named; errors in neither set keep their traceback."""
@@ -137,7 +143,7 @@ def run_command(
         parsed = parser.parse_args(arguments)
         return cast(int, parsed.run_module(parsed))
 
-    return run_guarded(run, command_line(program, arguments))
+    return run_guarded(run, command_line(program, arguments), as_json="--json" in arguments)
 
 
 def _epilog(examples: str) -> str | None:
@@ -212,12 +218,13 @@ def positive(text: str) -> int:
     return number
 
 
-def run_guarded(run: Callable[[], int], command: str = "") -> int:
+def run_guarded(run: Callable[[], int], command: str = "", *, as_json: bool = False) -> int:
     """Run a command; turn the errors a user can act on into one line on stderr and an exit status.
 
     Args:
         run: Does the work and returns the exit status.
         command: The command line, for whoever interrupts it; empty if it is not known.
+        as_json: Whether programs read the output, who are told the kind of an error on stdout too.
 
     Returns:
         The command's own status; 2 for usage and configuration errors, including a wrong path; 1 if the
@@ -234,12 +241,12 @@ def run_guarded(run: Callable[[], int], command: str = "") -> int:
     except AugmentStoreError as error:
         # a disk that fails is no wrong usage
         full = isinstance(error, OSError) and error.errno in DISK - _PERMISSION
-        return _fail(str(error), 1 if full else 2)
+        return _fail(str(error), 1 if full else 2, error.kind, as_json)
     # before KeyboardInterrupt, of which it is a kind
     except SignalInterrupt as error:
-        return _fail(f"stopped by {error}; {kept}", error.status)
+        return _fail(f"stopped by {error}; {kept}", error.status, _INTERRUPTED, as_json)
     except KeyboardInterrupt:
-        return _fail(f"interrupted; {kept}", 130)
+        return _fail(f"interrupted; {kept}", 130, _INTERRUPTED, as_json)
     # before OSError, of which it is a kind: a reader such as `head` has gone
     except BrokenPipeError:
         discard_output()
@@ -247,15 +254,19 @@ def run_guarded(run: Callable[[], int], command: str = "") -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in PATH:
-            return _fail(f"{where}{error.strerror}; name another path", 2)
+            return _fail(f"{where}{error.strerror}; name another path", 2, _PATH, as_json)
         # neither the path nor the disk: likely a bug of ours, which its traceback helps to find
         if error.errno not in DISK:
             raise
         remedy = "Check the disk, its space and permissions, and limits (ulimit), then run it again"
-        return _fail(f"{where}{error.strerror}; what is complete is kept. {remedy}", 1)
+        return _fail(f"{where}{error.strerror}; what is complete is kept. {remedy}", 1, _DISK, as_json)
 
 
-def _fail(message: str, status: int) -> int:
-    with contextlib.suppress(OSError):  # where stderr cannot be written either, the status still tells
-        sys.stderr.write(f"error: {printable(without_secrets(message))}\n")
+def _fail(message: str, status: int, kind: str, as_json: bool) -> int:
+    shown = printable(without_secrets(message))
+    with contextlib.suppress(OSError):  # where they cannot be written either, the status still tells
+        sys.stderr.write(f"error: {shown}\n")
+        if as_json:
+            sys.stdout.write(json.dumps({"error": {"kind": kind, "message": shown}}) + "\n")
+            sys.stdout.flush()
     return status

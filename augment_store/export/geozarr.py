@@ -23,6 +23,7 @@ from augment_store.chips.georeference import GRID_MAPPING, authority_code, coars
 from augment_store.errors import AugmentStoreError, OutputError, StoreError
 from augment_store.export.layers import layers
 from augment_store.export.mosaic import Canvas
+from augment_store.io.lock import file_lock
 from augment_store.modalities.map_arrays import MapArray
 from augment_store.store.writer import AugmentStore
 from augment_store.store.xarray_view import location_coordinates
@@ -52,19 +53,21 @@ def write_zarr(
 
     Raises:
         StoreError: If the folder holds something else, or the export of another store.
+        StoreBusyError: If another export writes there.
         OutputError: If it cannot be written.
     """
     try:
-        _open_root(path, store)
-        for canvas in canvases:
-            mode: Literal["w", "a"] = "w"  # the first array replaces the group
-            for array in arrays:  # only one of a mosaic's arrays is in memory
-                dataset = _to_dataset(store, canvas, array)
-                # consolidated once, after the last array, not anew with each
-                dataset.to_zarr(path, group=canvas.name, mode=mode, zarr_format=3, consolidated=False)
-                mode = "a"
-            _consolidate(path, canvas.name)
-            yield canvas
+        with file_lock(path):
+            _open_root(path, store)
+            for canvas in canvases:
+                mode: Literal["w", "a"] = "w"  # the first array replaces the group
+                for array in arrays:  # only one of a mosaic's arrays is in memory
+                    dataset = _to_dataset(store, canvas, array)
+                    # consolidated once, after the last array, not anew with each
+                    dataset.to_zarr(path, group=canvas.name, mode=mode, zarr_format=3, consolidated=False)
+                    mode = "a"
+                _consolidate(path, canvas.name)
+                yield canvas
     # an OutputError is an OSError too, and names its own path
     except AugmentStoreError:
         raise
@@ -73,9 +76,11 @@ def write_zarr(
 
 
 def _open_root(path: Path, store: AugmentStore) -> None:
+    for left in path.glob("zarr.*.partial"):  # Zarr's own, of an export that was killed
+        left.unlink()
     if not (path / "zarr.json").is_file():
-        # a kill leaves an empty folder, or one with a partial file of Zarr's
-        if path.exists() and not (path.is_dir() and all(p.suffix == ".partial" for p in path.iterdir())):
+        # a kill leaves an empty folder
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise StoreError(f"{path}: exists and is not a Zarr group; choose another --out")
         spec = {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
         zarr.create_group(path, zarr_format=3, attributes=spec)

@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 
 from augment_store.chips.georeference import Georeference
 from augment_store.cli.main import main
+from augment_store.io.lock import file_lock
 from augment_store.store.chip_index import ChipEntry
 from tests.worlds import make_spec, make_store
 
@@ -141,8 +142,16 @@ def test_a_group_of_someone_else_is_refused_and_what_a_kill_left_is_not(tmp_path
     left.mkdir(parents=True)
     (left / "zarr.0f3c.partial").write_text("{")
     assert export(store, tmp_path / "killed") == 0
+    assert [*left.glob("*.partial")] == []
     found = xr.open_zarr(left / "scene0_r0c0")
     np.testing.assert_array_equal(found.lulc, store.read("lulc", "scene0_r0c0"))
+
+
+def test_a_group_that_another_export_writes_is_refused(tmp_path, capsys):
+    store = make_store(tmp_path / "s", chips=2)
+    with file_lock(tmp_path / "out" / "s.zarr"):
+        assert export(store, tmp_path / "out") == 2
+    assert "s.zarr: another run is writing here; wait for it to end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("modality", ["LULC", "NDVI"])
