@@ -1,12 +1,17 @@
-"""What others call the bands of TerraMind's modalities."""
+"""What others call the bands of TerraMind's modalities, and which band of a file is which."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from augment_store.modalities.definitions import S2_MODALITIES, Modality
+from augment_store.utils.text import join_first
 
 _ESA: Final = {
     "COASTAL_AEROSOL": "1",
@@ -103,3 +108,85 @@ def is_numbered(names: Sequence[str]) -> bool:
 def describe(names: Sequence[str]) -> str:
     """Return names for a message, whole up to the thirteen bands of Level-1C."""
     return " ".join(name or "–" for name in names[:13]) + (" …" if len(names) > 13 else "")
+
+
+@dataclass(frozen=True)
+class BandOrder:
+    """Which band of a file is which.
+
+    Attributes:
+        index: Position in the file of each wanted band, ``[T, C]`` if the dates lie among the bands, or ``[1, C]``.
+        notes: How the names of the bands were used.
+    """
+
+    index: NDArray[np.intp]
+    notes: tuple[str, ...] = ()
+
+
+def order_bands(
+    names: Sequence[str],
+    modality: Modality,
+    present: Sequence[str],
+    dates: int,
+    *,
+    described: bool,
+    by_date: bool = True,
+) -> BandOrder | None:
+    """Return which of a file's bands are the modality's, by their names if they have any, else by position.
+
+    Args:
+        names: What the file calls its bands, empty where it has no name.
+        modality: Which bands are wanted.
+        present: The bands in the order of the file, as the layout or the modality has them.
+        dates: Timesteps that lie among the bands, 1 or more.
+        described: Whether the layout itself names the bands, which is then followed.
+        by_date: Whether all bands of a date come together, and not all dates of a band.
+
+    Returns:
+        None if the number of bands does not fit and names do not help.
+
+    Raises:
+        ValueError: If the names contradict the order that is taken for granted.
+    """
+    wanted = [band for band in modality.bands if band in present]
+    # names that only count say nothing of the bands
+    names = [""] * len(names) if is_numbered(names) else names
+    known = [known_band(name, modality) for name in names]
+    # every position in the file that bears the band's name
+    at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}
+    if not described and all(len(found) == dates for found in at.values()):
+        # [C, T] → [T, C]
+        return _by_name(np.array([at[band] for band in wanted], np.intp).T, names, present, by_date=by_date)
+    if len(names) != dates * len(present):
+        return None
+    steps = np.arange(dates)[:, None]
+    slots = np.array([present.index(band) for band in wanted], np.intp)
+    # [T, 1] and [C] give [T, C], counted date by date or band by band
+    index = steps * len(present) + slots if by_date else slots * dates + steps
+    # What each position should be called; only names that say something else speak against the order.
+    expected = dict(zip(index.ravel().tolist(), wanted * dates, strict=True))
+    against = [k for k, found in enumerate(known) if found and found != expected.get(k, found)]
+    if against and not described:
+        raise ValueError(
+            f"its bands are named {describe(names)}, which is neither all of {' '.join(wanted)} nor their order"
+        )
+    notes = []
+    if against:
+        notes.append(f"bands by the layout, which names them otherwise than the file ({describe(names)})")
+    # names that tell bands apart, some of which are not understood: worth a remark
+    elif len(wanted) > 1 and len(set(names)) == len(names) and not all(known):
+        notes.append(f"bands by position; the file calls them {join_first(names)}")
+    return BandOrder(index, tuple(notes))
+
+
+def _by_name(
+    index: NDArray[np.intp], names: Sequence[str], present: Sequence[str], *, by_date: bool
+) -> BandOrder:
+    """Return an order found by names, with a note where it is not the one that would be taken anyway."""
+    dates, count = index.shape
+    # the positions without names: [T, C], or [C, T] that is turned
+    plain = np.arange(dates * count).reshape((dates, count) if by_date else (count, dates))
+    plain = plain if by_date else plain.T
+    if count == len(present) and len(names) == index.size and np.array_equal(index, plain):
+        return BandOrder(index)
+    return BandOrder(index, (f"bands by their names {describe([names[k] for k in index.ravel().tolist()])}",))

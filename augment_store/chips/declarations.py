@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,19 +11,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.band_names import describe, is_numbered, known_band
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import S1_MODALITIES, S2_MODALITIES, Modality
 from augment_store.modalities.values import missing, to_decibel
-from augment_store.utils.text import join_first
 
 NO_DATA: Final = -9999
 """What declared no data becomes in integers; every input modality knows it. In floats it becomes NaN."""
 
 _LENGTHS: Final = {
-    **dict.fromkeys(("", "m", "meter", "meters", "metre", "metres"), 1.0),
-    **dict.fromkeys(("ft", "foot", "feet"), 0.3048),
-    **dict.fromkeys(("us survey foot", "us survey feet", "us_survey_foot", "us-ft", "ftus"), 1200 / 3937),
+    **dict.fromkeys(("", "unknown", "m", "meter", "meters", "metre", "metres"), 1.0),
+    **dict.fromkeys(("ft", "foot", "feet", "international foot", "international feet"), 0.3048),
+    **dict.fromkeys(
+        ("us survey foot", "us survey feet", "us_survey_foot", "foot us survey", "us-ft", "ftus"), 1200 / 3937
+    ),
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), 1000.0),
     **dict.fromkeys(("dm", "decimeter", "decimeters", "decimetre", "decimetres"), 0.1),
     **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 0.01),
@@ -30,7 +31,20 @@ _LENGTHS: Final = {
 }
 """Meters of a unit of height, by its names in lower case."""
 
-_SILENT: Final = frozenset({"", "1", "none", "unitless", "dimensionless", "dn", "digital number", "counts"})
+_SILENT: Final = frozenset(
+    {
+        "",
+        "1",
+        "unknown",
+        "none",
+        "unitless",
+        "dimensionless",
+        "dn",
+        "digital number",
+        "digital numbers",
+        "counts",
+    }
+)
 """Units that say nothing of reflectance or radar: the layout and the input audit decide as for files without one."""
 
 _REFLECTANCE: Final = frozenset({"reflectance", "surface reflectance", "toa reflectance", "boa reflectance"})
@@ -38,7 +52,7 @@ _SCALED_REFLECTANCE: Final = frozenset(
     {"reflectance × 10⁴", "reflectance*10000", "reflectance x 10000", "1e-4"}
 )
 _DECIBEL: Final = frozenset({"db", "decibel", "decibels"})
-_POWER: Final = frozenset({"linear", "power", "linear power"})
+_POWER: Final = frozenset({"linear", "power", "linear power", "intensity", "m2/m2", "m2 m-2"})
 _AMPLITUDE: Final = frozenset({"amplitude", "linear amplitude"})
 
 
@@ -53,6 +67,7 @@ class BandDeclaration:
         offset: Added after that.
         unit: Unit of the physical values; empty if none is given.
         alpha: Whether the band is a mask of the others, 0 where nothing was observed.
+        valid: Least and largest of the values that are valid; others mean "no observation".
     """
 
     name: str = ""
@@ -61,6 +76,15 @@ class BandDeclaration:
     offset: float = 0.0
     unit: str = ""
     alpha: bool = False
+    valid: tuple[float, float] = (-math.inf, math.inf)
+
+    def is_outside(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return where stored values are not valid, None where all are; NaN is neither."""
+        least, most = self.valid
+        if math.isinf(least) and math.isinf(most):
+            return None
+        outside: NDArray[np.bool_] = (values < least) | (values > most)
+        return outside if outside.any() else None
 
 
 @dataclass(frozen=True)
@@ -85,16 +109,27 @@ class FileContent:
         values = values.reshape((1,) * (4 - values.ndim) + values.shape)
         return cls(values, (BandDeclaration(),) * values.shape[1])
 
-    def without_alpha(self, expected: Sequence[int]) -> FileContent:
+    def without_alpha(self, where: object, expected: Sequence[int] = ()) -> FileContent:
         """Return the content with an alpha band turned into a mask, unless it is one of the bands expected.
 
         Args:
+            where: The file, for messages.
             expected: Numbers of bands that a file may have; a uint8 file of four bands gets an alpha band by default.
+
+        Raises:
+            ChipDataError: If another band than the last is marked as alpha, as some writers do with the second.
         """
         alphas = [index for index, band in enumerate(self.bands) if band.alpha]
         if not alphas or len(self.bands) in expected:
             return self
         kept = [index for index, band in enumerate(self.bands) if not band.alpha]
+        if alphas != [len(kept)]:
+            number = alphas[0] + 1
+            raise ChipDataError(
+                f"{where}: band {number} of {len(self.bands)} is marked as alpha, and is not the last; correct its "
+                f"color interpretation (gdal_edit.py -colorinterp_{number} undefined), or name the bands in a layout "
+                "file (bands, --layout FILE)"
+            )
         # [T, alpha, H, W] → [1, 1, H, W]: what is hidden at one timestep is hidden at all
         mask = (self.values[:, alphas] == 0).any(axis=(0, 1))[None, None]
         if self.unobserved is not None:
@@ -158,28 +193,45 @@ def _declared_missing(
 ) -> NDArray[np.bool_] | None:
     """Return where declared no data stands, None if nowhere; −9999 and the like are left to `missing`."""
     found: NDArray[np.bool_] | None = None
-    optical = modality.name in S2_MODALITIES
     for number, band in enumerate(bands):
-        nodata = band.nodata
-        # With an offset, a digital number of 0 is below every reflectance: it is how ESA's products mark no data.
-        if nodata is None and optical and factors[number][1] < 0:
-            nodata = 0.0
-        # NaN and the modality's own values are found by `missing` anyway
-        if nodata is None or math.isnan(nodata) or nodata in modality.nodata:
-            continue
         # bands are declared date by date, so the number gives date and band
         slot = (number // values.shape[1], number % values.shape[1])
         # one declaration for each date and band, or one for the band at all dates
         index = slot if len(bands) > values.shape[1] else (slice(None), number)
-        hits = values[index] == _rounded(nodata, values.dtype)
-        if optical and nodata == 0:  # 0 in every band is no data in any case, and stays as it is
-            # [C, H, W] → [H, W], or [T, C, H, W] → [T, H, W]: the shape of `hits`
-            hits &= (values[index[0]] != 0).any(axis=-3)
-        if hits.any():
+        nodata = _nodata_of(band, factors[number][1], modality)
+        hits = None if nodata is None else _equal_to(nodata, values, index, modality)
+        if hits is not None and hits.any():
             applied.note(f"no data {nodata:g}")
+        outside = band.is_outside(values[index])
+        if outside is not None:
+            least, most = band.valid
+            applied.note(f"values outside the valid range {least:g} to {most:g} are missing")
+            hits = outside if hits is None else hits | outside
+        if hits is not None and hits.any():
             found = np.zeros(values.shape, bool) if found is None else found
             found[index] |= hits
     return found
+
+
+def _nodata_of(band: BandDeclaration, offset: float, modality: Modality) -> float | None:
+    """Return the value that means no data in a band, None if it is one that `missing` finds anyway."""
+    nodata = band.nodata
+    # With an offset, a digital number of 0 is below every reflectance: it is how ESA's products mark no data.
+    if nodata is None and modality.name in S2_MODALITIES and offset < 0:
+        nodata = 0.0
+    return None if nodata is None or math.isnan(nodata) or nodata in modality.nodata else nodata
+
+
+def _equal_to(
+    nodata: float, values: NDArray[Any], index: tuple[Any, int], modality: Modality
+) -> NDArray[np.bool_]:
+    """Return where a band equals its no data."""
+    hits: NDArray[np.bool_] = values[index] == _rounded(nodata, values.dtype)
+    if modality.name in S2_MODALITIES and nodata == 0:
+        # 0 in every band is no data in any case, and stays as it is.
+        # [C, H, W] → [H, W], or [T, C, H, W] → [T, H, W]: the shape of `hits`
+        hits &= (values[index[0]] != 0).any(axis=-3)
+    return hits
 
 
 def _rounded(nodata: float, dtype: np.dtype[Any]) -> Any:
@@ -228,7 +280,7 @@ def _to_unit(
     band: BandDeclaration, modality: Modality, where: object, applied: _Applied
 ) -> tuple[float, float, str]:
     """Return scale and offset into the modality's unit, and the radar unit that is left to convert, or ""."""
-    scale, offset, unit = band.scale, band.offset, " ".join(band.unit.lower().split())
+    scale, offset, unit = band.scale, band.offset, _plain_unit(band.unit)
     if not (math.isfinite(scale) and math.isfinite(offset) and scale):
         raise ChipDataError(
             f"{where}: declares scale {scale:g} and offset {offset:g}; expected finite numbers, scale not 0"
@@ -254,6 +306,11 @@ def _to_unit(
     if left:
         applied.note(f"unit {band.unit}, converted to dB")
     return scale, offset, left
+
+
+def _plain_unit(unit: str) -> str:
+    """Return a unit in lower case without brackets: ``[m]`` is m, ``Foot (US survey)`` is foot us survey."""
+    return " ".join(re.sub(r"[\[\]()]", " ", unit.lower()).split())
 
 
 def _reflectance_factor(scale: float, offset: float, unit: str, where: object) -> float:
@@ -293,85 +350,3 @@ def _unknown_unit(unit: str, expected: str, where: object) -> ChipDataError:
     return ChipDataError(
         f"{where}: declares values in {unit!r}; expected {expected}: convert them, or correct the file's unit"
     )
-
-
-@dataclass(frozen=True)
-class BandOrder:
-    """Which band of a file is which.
-
-    Attributes:
-        index: Position in the file of each wanted band, ``[T, C]`` if the dates lie among the bands, or ``[1, C]``.
-        notes: How the names of the bands were used.
-    """
-
-    index: NDArray[np.intp]
-    notes: tuple[str, ...] = ()
-
-
-def order_bands(
-    names: Sequence[str],
-    modality: Modality,
-    present: Sequence[str],
-    dates: int,
-    *,
-    described: bool,
-    by_date: bool = True,
-) -> BandOrder | None:
-    """Return which of a file's bands are the modality's, by their names if they have any, else by position.
-
-    Args:
-        names: What the file calls its bands, empty where it has no name.
-        modality: Which bands are wanted.
-        present: The bands in the order of the file, as the layout or the modality has them.
-        dates: Timesteps that lie among the bands, 1 or more.
-        described: Whether the layout itself names the bands, which is then followed.
-        by_date: Whether all bands of a date come together, and not all dates of a band.
-
-    Returns:
-        None if the number of bands does not fit and names do not help.
-
-    Raises:
-        ValueError: If the names contradict the order that is taken for granted.
-    """
-    wanted = [band for band in modality.bands if band in present]
-    # names that only count say nothing of the bands
-    names = [""] * len(names) if is_numbered(names) else names
-    known = [known_band(name, modality) for name in names]
-    # every position in the file that bears the band's name
-    at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}
-    if not described and all(len(found) == dates for found in at.values()):
-        # [C, T] → [T, C]
-        return _by_name(np.array([at[band] for band in wanted], np.intp).T, names, present, by_date=by_date)
-    if len(names) != dates * len(present):
-        return None
-    steps = np.arange(dates)[:, None]
-    slots = np.array([present.index(band) for band in wanted], np.intp)
-    # [T, 1] and [C] give [T, C], counted date by date or band by band
-    index = steps * len(present) + slots if by_date else slots * dates + steps
-    # What each position should be called; only names that say something else speak against the order.
-    expected = dict(zip(index.ravel().tolist(), wanted * dates, strict=True))
-    against = [k for k, found in enumerate(known) if found and found != expected.get(k, found)]
-    if against and not described:
-        raise ValueError(
-            f"its bands are named {describe(names)}, which is neither all of {' '.join(wanted)} nor their order"
-        )
-    notes = []
-    if against:
-        notes.append(f"bands by the layout, which names them otherwise than the file ({describe(names)})")
-    # names that tell bands apart, some of which are not understood: worth a remark
-    elif len(wanted) > 1 and len(set(names)) == len(names) and not all(known):
-        notes.append(f"bands by position; the file calls them {join_first(names)}")
-    return BandOrder(index, tuple(notes))
-
-
-def _by_name(
-    index: NDArray[np.intp], names: Sequence[str], present: Sequence[str], *, by_date: bool
-) -> BandOrder:
-    """Return an order found by names, with a note where it is not the one that would be taken anyway."""
-    dates, count = index.shape
-    # the positions without names: [T, C], or [C, T] that is turned
-    plain = np.arange(dates * count).reshape((dates, count) if by_date else (count, dates))
-    plain = plain if by_date else plain.T
-    if count == len(present) and len(names) == index.size and np.array_equal(index, plain):
-        return BandOrder(index)
-    return BandOrder(index, (f"bands by their names {describe([names[k] for k in index.ravel().tolist()])}",))

@@ -175,9 +175,9 @@ def split_type(name: str) -> tuple[str, str]:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """Return a file name as it may be spelled on disk: the type in capitals, accents in one character or two."""
+    """Return a file name as it may be spelled on disk: ``.TIF`` or ``.Tif``, accents in one character or two."""
     stem, kind = split_type(name)
     forms = (stem, *(unicodedata.normalize(form, stem) for form in ("NFC", "NFD") if not stem.isascii()))
-    kinds = (kind, kind.upper(), kind.lower())
+    kinds = (kind, kind.upper(), kind.lower(), kind[:1] + kind[1:].capitalize())
     # each once, the name as written first, which callers rely on
     return tuple(dict.fromkeys(f"{form}{each}" for each in kinds for form in forms))

@@ -90,7 +90,7 @@ def difference(
         corners: Whether half a pixel down and to the right is the same place, since coordinates beside an array may be
             those of corners, as ImpactMesh's are, though CF takes them for centers.
     """
-    if CRS.from_wkt(one.crs_wkt) != CRS.from_wkt(other.crs_wkt):
+    if horizontal_system(CRS.from_wkt(one.crs_wkt)) != horizontal_system(CRS.from_wkt(other.crs_wkt)):
         names = (authority_code(place.crs_wkt) or place.crs_wkt[:40] for place in (one, other))
         return " and ".join(names)
     height, width = shape
@@ -111,6 +111,13 @@ def difference(
     if np.sign(np.linalg.det(first[:, :2])) != np.sign(np.linalg.det(second[:, :2])):
         return "one is mirrored, as south-up rasters are"
     return f"{apart / side:.1f} pixels apart"
+
+
+def horizontal_system(system: CRS) -> CRS:
+    """Return a coordinate reference system without the heights that a compound one has, as those of many DEMs."""
+    if not system.to_wkt().startswith("COMPD_CS"):
+        return system
+    return CRS.from_user_input(system.to_dict(projjson=True)["components"][0])
 
 
 def is_known(georeference: Georeference) -> bool:

@@ -132,12 +132,18 @@ def read_dataset(source: DatasetReader, window: Window | None = None) -> FileCon
     common = np.result_type(*kinds)
     height, width = (source.height, source.width) if window is None else (window.height, window.width)
     check_size(source.count * height * width * common.itemsize)
-    values: NDArray[Any] = source.read(window=window, out_dtype=common if len(kinds) > 1 else None)
-    notes = (
-        (f"bands of types {', '.join(sorted(map(str, kinds)))} read as {common}",) if len(kinds) > 1 else ()
-    )
+    notes = []
+    if len(kinds) > 1:
+        # rasterio reads bands of several types one by one only
+        read = [source.read(band, window=window).astype(common) for band in source.indexes]
+        values: NDArray[Any] = np.stack(read)
+        notes.append(f"bands of types {', '.join(sorted(map(str, kinds)))} read as {common}")
+    else:
+        values = source.read(window=window)
+    if source.compression is not None and source.compression.name == "jpeg":
+        notes.append("compressed as JPEG, which blurs values and mixes labels")
     # [C, H, W] → [1, C, H, W]
-    return FileContent(values[None], _declared(source), _dataset_mask(source, window), notes)
+    return FileContent(values[None], _declared(source), _dataset_mask(source, window), tuple(notes))
 
 
 def _declared(source: DatasetReader) -> tuple[BandDeclaration, ...]:

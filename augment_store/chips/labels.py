@@ -17,6 +17,9 @@ from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import join_first
 
+_MOST: Final = 2**31
+"""No label is larger."""
+
 ONE_HOT: Final = "one-hot"
 """What a layout's ``mask_band`` says of masks with a band of 0 and 1 for each class."""
 
@@ -58,8 +61,8 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
     if isinstance(
         band, str
     ):  # before an alpha band is looked for: uint8 files of four bands get one by default
-        return _one_hot(content.values, where)
-    content = content.without_alpha(())
+        return _one_hot(content, where)
+    content = content.without_alpha(where)
     values, notes = content.values, list(content.notes)
     # timesteps count as bands: a mask has one of either
     count = len(values) * values.shape[1]
@@ -71,7 +74,21 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
     slot = (band or 1) - 1
     if slot >= values.shape[1]:
         raise ChipDataError(f"{where}: {values.shape[1]} bands; the layout's mask_band is {band}")
-    plane, declared = values[0, slot], content.bands[slot].nodata
+    if (content.bands[slot].scale, content.bands[slot].offset) != (1.0, 0.0):
+        raise ChipDataError(
+            f"{where}: declares scale {content.bands[slot].scale:g} and offset {content.bands[slot].offset:g}; labels "
+            "are class numbers as they are stored: remove both (gdal_edit.py -scale 1 -offset 0)"
+        )
+    plane = values[0, slot]
+    ignored, text = _hidden(content, slot)
+    if text:
+        notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
+    return LabelRaster(_whole(plane, ignored, where), tuple(notes), float(ignored.mean()), text)
+
+
+def _hidden(content: FileContent, slot: int) -> tuple[NDArray[np.bool_], str]:
+    """Return where a file masks a band out or declares no data in it, ``[H, W]``, and how, in words."""
+    plane, declared = content.values[0, slot], content.bands[slot].nodata
     # a copy, since the file's no data is added to it
     ignored = np.zeros(plane.shape, bool) if content.unobserved is None else content.unobserved[0, 0].copy()
     told = ["its mask hides them"] if ignored.any() else []
@@ -80,10 +97,11 @@ def to_labels(content: FileContent, where: object, band: int | str | None = None
         hits = plane == declared
         told += [f"the file declares {declared:g} as no data"] if hits.any() else []
         ignored |= hits
-    text = " and ".join(told)
-    if told:
-        notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
-    return LabelRaster(_whole(plane, ignored, where), tuple(notes), float(ignored.mean()), text)
+    outside = content.bands[slot].is_outside(plane)
+    if outside is not None:
+        told.append("the file declares other values valid")
+        ignored |= outside
+    return ignored, " and ".join(told)
 
 
 def translate_labels(
@@ -101,6 +119,7 @@ def translate_labels(
         ChipDataError: If it has a code without a label.
     """
     if not codes and not ignored:
+        _check_no_negative(found.labels, where)
         return found
     present = np.unique(found.labels).tolist()
     skipped = [code for code in present if code in ignored]
@@ -118,7 +137,17 @@ def translate_labels(
         )
     # each pixel's position in `present`, which is sorted
     labels = np.array([table[code] for code in present])[np.searchsorted(present, found.labels)]
+    _check_no_negative(labels, where)
     return dataclasses.replace(found, labels=labels.astype(np.int64), notes=notes)
+
+
+def _check_no_negative(labels: NDArray[Any], where: object) -> None:
+    lowest = int(labels.min())
+    if lowest < IGNORED_LABEL:
+        raise ChipDataError(
+            f"{where}: label {lowest}; expected classes from 0, and −1 for pixels to ignore; in a layout file, "
+            f"ignored_labels: [{lowest}] leaves them out"
+        )
 
 
 def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> NDArray[np.int64]:
@@ -134,7 +163,7 @@ def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> ND
         # 0 for what is ignored: NaN is not whole and cannot be converted
         kept = np.where(ignored, 0, plane)
         # infinity equals its rounded self, so the limit has to catch it
-        broken = (kept != np.round(kept)) | (np.abs(kept) > 2**31)
+        broken = (kept != np.round(kept)) | (np.abs(kept) > _MOST)
         if broken.any():
             some = join_first(f"{value:g}" for value in np.unique(plane[broken])[:4])
             raise ChipDataError(
@@ -142,18 +171,32 @@ def _whole(plane: NDArray[Any], ignored: NDArray[np.bool_], where: object) -> ND
                 "resample masks with nearest, not bilinear"
             )
         plane = kept
+    elif (plane[~ignored] > _MOST).any():  # the type's largest value, which would wrap around
+        raise ChipDataError(
+            f"{where}: label {plane[~ignored].max()}; expected class numbers: where that marks no label, declare it as "
+            "the file's no data (gdal_edit.py -a_nodata)"
+        )
     labels: NDArray[np.int64] = plane.astype(np.int64)
     labels[ignored] = IGNORED_LABEL
     return labels
 
 
-def _one_hot(values: NDArray[Any], where: object) -> LabelRaster:
-    """Return the labels of one band for each class; a pixel without any 1 is ignored.
+def _one_hot(content: FileContent, where: object) -> LabelRaster:
+    """Return the labels of one band for each class; a pixel without any 1 is ignored, as is one without data.
 
     Raises:
         ChipDataError: If the values are not 0 and 1, or a pixel has several classes.
     """
-    planes = values[0]
+    values = content.values
+    if values.shape[1] < 2:
+        raise ChipDataError(
+            f"{where}: 1 band; a one-hot mask has one for each class: leave out the layout's mask_band"
+        )
+    hidden = [_hidden(content, slot) for slot in range(values.shape[1])]
+    ignored = np.logical_or.reduce([where for where, _ in hidden])
+    if values.dtype.kind == "f":
+        ignored = ignored | np.isnan(values[0]).any(axis=0)
+    planes = np.where(ignored, 0, values[0])
     # [class, H, W] → [H, W]: how many classes a pixel has
     total = planes.sum(axis=0, dtype=np.float64)
     if len(values) != 1 or not ((planes == 0) | (planes == 1)).all() or total.max() > 1:
@@ -161,7 +204,11 @@ def _one_hot(values: NDArray[Any], where: object) -> LabelRaster:
             f"{where}: not one-hot; expected 0 and 1, and one class a pixel (the layout's mask_band: {ONE_HOT})"
         )
     labels = np.where(total == 1, planes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
-    return LabelRaster(labels, (f"{len(planes)} one-hot bands read as labels from 0",))
+    notes = [f"{len(planes)} one-hot bands read as labels from 0"]
+    text = " and ".join(dict.fromkeys(text for _, text in hidden if text))
+    if text:
+        notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
+    return LabelRaster(labels, tuple(notes), float(ignored.mean()), text)
 
 
 def _as_pages(content: FileContent) -> str:

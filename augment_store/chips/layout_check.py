@@ -161,7 +161,7 @@ def _check_content(chips: ChipSet) -> Generator[CheckResult, None, tuple[int, in
     ids = [chips.ids[pick] for pick in picks]
     yield from _check_mask_content(chips, ids)
     yield _check_place(chips, ids)
-    yield from (CheckResult("grid", text, problem=True) for text in grid_problems(chips, ids))
+    yield from (CheckResult("grid", text, problem=True) for text in grid_problems(chips, ids, shape))
     return shape
 
 
@@ -209,10 +209,11 @@ def _describe_labels(chips: ChipSet, counts: Counter[int]) -> Iterator[CheckResu
         yield CheckResult("labels", f"{text} leaves them out")
 
 
-def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:
+def grid_problems(chips: ChipSet, ids: Iterable[str], shape: tuple[int, int] | None = None) -> Iterator[str]:
     """Compare where all files of a chip lie, its mask among them; yield a line for the first that differ.
 
-    Files that do not say where they lie, and those that cannot be read, are left to other checks.
+    Files that do not say where they lie, and those that cannot be read, are left to other checks. Grids are compared
+    over chips of `shape`, or where that is unknown over the smallest that there can be.
     """
     for chip_id in ids:
         try:
@@ -223,8 +224,7 @@ def grid_problems(chips: ChipSet, ids: Iterable[str]) -> Iterator[str]:
         for path, place in places[1:]:
             first_path, first = places[0]
             zipped = ".zip" in (path.suffix.lower(), first_path.suffix.lower())
-            # over one patch, the smallest chip there can be, as its size is not read here
-            apart = difference(first, place, (PATCH_SIZE, PATCH_SIZE), corners=zipped)
+            apart = difference(first, place, shape or (PATCH_SIZE, PATCH_SIZE), corners=zipped)
             if apart:
                 yield (
                     f"chip {chip_id}: {path} is not on the grid of {first_path} ({apart}); a chip's files are joined "

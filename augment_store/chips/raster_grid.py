@@ -12,6 +12,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from augment_store.chips.declarations import FileContent
+from augment_store.chips.georeference import horizontal_system
 from augment_store.chips.geotiff import read_dataset
 from augment_store.chips.limits import FileFormatError
 from augment_store.errors import ChipDataError
@@ -54,6 +55,7 @@ def check_grid(source: DatasetReader, first: DatasetReader) -> None:
     Raises:
         ChipDataError: If it does not; the message says the command that brings it there.
     """
+    _check_ground_control(source, first)
     if _on_one_grid(source, first):
         return
     # either of the two may lack its system
@@ -68,13 +70,8 @@ def check_grid(source: DatasetReader, first: DatasetReader) -> None:
     upright = first.transform.e < 0 < first.transform.a and not (first.transform.b or first.transform.d)
     # gdalwarp writes rasters with north at the top alone: a first raster that is not so has to be turned first.
     moved = source if upright else first
-    # sorted, as a mirrored raster has its bounds the other way around
-    west, east = sorted((first.bounds.left, first.bounds.right))
-    south, north = sorted((first.bounds.bottom, first.bounds.top))
-    words = ["gdalwarp", *(["-t_srs", _system(first)] if first.crs else [])]
-    # `repr` keeps all digits: a rounded edge would shift the grid
-    words += ["-te", *(repr(float(edge)) for edge in (west, south, east, north))]
-    words += ["-ts", str(first.width), str(first.height), moved.name, _beside(moved.name, "warped")]
+    words = ["gdalwarp", *(["-t_srs", _system(first)] if first.crs else []), *_extent(first)]
+    words += [moved.name, _beside(moved.name, "warped")]
     reason = f"{source.name}: not on the grid of {first.name}; bring it there"
     if not upright:
         reason = (
@@ -83,10 +80,41 @@ def check_grid(source: DatasetReader, first: DatasetReader) -> None:
     raise ChipDataError(f"{reason}, as with {shlex.join(words)}")
 
 
+def _check_ground_control(source: DatasetReader, first: DatasetReader) -> None:
+    """Make sure that a raster has a transform, if it has points on the ground instead, as products of radar have.
+
+    Raises:
+        ChipDataError: If it has not; the message says the command that makes one.
+    """
+    points, system = source.gcps
+    if not points or source.crs is not None:
+        return
+    # the first raster's grid, or one of its own
+    words = ["gdalwarp", "-t_srs", _system(first) if first.crs else f"EPSG:{system.to_epsg() or 4326}"]
+    if first.crs:
+        words += _extent(first)
+    words += [source.name, _beside(source.name, "warped")]
+    raise ChipDataError(
+        f"{source.name}: lies by {len(points)} ground control points and has no grid; warp it, as with "
+        f"{shlex.join(words)}"
+    )
+
+
+def _extent(first: DatasetReader) -> list[str]:
+    """Return the options of gdalwarp for a raster's extent and size."""
+    # sorted, as a mirrored raster has its bounds the other way around
+    west, east = sorted((first.bounds.left, first.bounds.right))
+    south, north = sorted((first.bounds.bottom, first.bounds.top))
+    # `repr` keeps all digits: a rounded edge would shift the grid
+    edges = [repr(float(edge)) for edge in (west, south, east, north)]
+    return ["-te", *edges, "-ts", str(first.width), str(first.height)]
+
+
 def _system(source: DatasetReader) -> str:
     """Return a coordinate reference system as GDAL's commands take it."""
-    authority = source.crs.to_authority()
-    return ":".join(authority) if authority else str(source.crs.to_wkt())
+    system = horizontal_system(source.crs)
+    authority = system.to_authority()
+    return ":".join(authority) if authority else str(system.to_wkt())
 
 
 def _beside(name: str, what: str) -> str:
@@ -96,7 +124,8 @@ def _beside(name: str, what: str) -> str:
 
 def _on_one_grid(source: DatasetReader, first: DatasetReader) -> bool:
     """Return whether the corners of two rasters lie within a hundredth of a pixel of each other."""
-    if source.crs != first.crs or source.shape != first.shape:
+    one, other = (horizontal_system(raster.crs) if raster.crs else None for raster in (source, first))
+    if one != other or source.shape != first.shape:
         return False
     apart = np.reshape(tuple(source.transform)[:6], (2, 3)) - np.reshape(tuple(first.transform)[:6], (2, 3))
     corners = apart @ [

@@ -11,13 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.chips.band_names import BandOrder, known_band, order_bands
 from augment_store.chips.declarations import (
     NO_DATA,
     BandDeclaration,
-    BandOrder,
     FileContent,
     apply_declarations,
-    order_bands,
 )
 from augment_store.chips.geotiff import read_geotiff
 from augment_store.chips.layouts import Image, Layout, bands_of_word
@@ -118,7 +117,7 @@ def read_band_files(paths: Sequence[Path], modality: Modality, layout: Layout) -
 
 def _of_word(content: FileContent, path: Path, expected: Sequence[str]) -> FileContent:
     """Return a file with as many bands as its word names; a file of one band need not call it anything."""
-    content = content.without_alpha([len(expected)])
+    content = content.without_alpha(path, [len(expected)])
     count = content.values.shape[1]
     if count != len(expected):
         raise ChipDataError(
@@ -179,7 +178,8 @@ def pick_bands(
     present = image.names(modality)
     _check_values(content.values, where, modality)
     # An alpha band is a mask, unless the layout counts it among the bands; 13 bands need not be Level-1C.
-    content = content.without_alpha([len(present) * (series or 1)] if image.bands else ())
+    content = _named_alpha(content, modality)
+    content = content.without_alpha(where, [len(present) * (series or 1)] if image.bands else ())
     content, notes = _in_order(content, where, modality, layout, image, series)
     found, _, height, width = content.values.shape
     if layout.timesteps and modality.temporal and found != layout.timesteps:
@@ -199,6 +199,15 @@ def pick_bands(
         values = _with_absent(values, modality, image.absent)
     notes = tuple(dict.fromkeys((*content.notes, *notes, *applied)))
     return ModalityRaster(np.ascontiguousarray(values), positions, notes)
+
+
+def _named_alpha(content: FileContent, modality: Modality) -> FileContent:
+    """Return a file in which no band that bears the name of one of the modality's is alpha, as some writers mark it."""
+    bands = tuple(
+        dataclasses.replace(band, alpha=band.alpha and not known_band(band.name, modality))
+        for band in content.bands
+    )
+    return content if bands == content.bands else dataclasses.replace(content, bands=bands)
 
 
 def _check_values(values: NDArray[Any], where: object, modality: Modality) -> None:
@@ -240,7 +249,11 @@ def _in_order(
         ) from error
     if order is None:
         expected = _expected(len(names), present, modality, layout)
-        raise ChipDataError(f"{where}: {len(names)} bands; expected {expected}")
+        last = content.values.shape[-1]
+        turned = f"; its last axis has {last}: write band, y, x, or name its dimensions" * (
+            last == len(present)
+        )
+        raise ChipDataError(f"{where}: {len(names)} bands{turned}; expected {expected}")
     return _taken(content, order), order.notes
 
 

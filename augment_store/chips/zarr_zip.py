@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 import math
-import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -16,8 +15,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
-from augment_store.chips.declarations import BandDeclaration, FileContent
+from augment_store.chips.band_names import known_band
+from augment_store.chips.declarations import FileContent
 from augment_store.chips.limits import FileFormatError, check_size
+from augment_store.chips.zarr_attributes import declared_by_attributes
+from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import join_first, single_line
 
 ARRAY: Final = "bands"
@@ -141,29 +143,45 @@ def read_zarr_zip(path: Path) -> FileContent:
         ValueError: If chunks are missing, or it declares more than is read.
     """
     with _open_group(path) as group:
-        array, notes = _find_array(group)
-        _check_codecs(array)
-        for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
-            check_size(math.prod(shape) * array.dtype.itemsize)
-        missing = array.nchunks - array.nchunks_initialized
-        if missing:  # zarr would read them as fill values
-            raise ValueError(
-                f"{missing} of {array.nchunks} chunks are missing; write it with write_empty_chunks=True"
-            )
-        values, moved = _arrange(np.asarray(array[...]), _dimensions(array))
-        attributes = array.attrs.asdict()
-        if attributes.get("_Unsigned") in {"true", True} and values.dtype.kind == "i":  # netCDF's way
-            # the same bytes, read as unsigned
-            values = values.view(values.dtype.str.replace("i", "u"))
-        names = _band_names(group, attributes, values.shape[1])
-        return FileContent(values, _declared(attributes, array, names, values.dtype), None, (*notes, *moved))
+        arrays, notes = _find_arrays(group)
+        # before any of them is read
+        check_size(sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values()))
+        parts = [_read_array(group, name, array, alone=len(arrays) == 1) for name, array in arrays.items()]
+    if len(parts) == 1:
+        return dataclasses.replace(parts[0], notes=(*notes, *parts[0].notes))
+    return FileContent(
+        np.concatenate([part.values for part in parts], axis=1),
+        tuple(band for part in parts for band in part.bands),
+        notes=tuple(dict.fromkeys((*notes, *(note for part in parts for note in part.notes)))),
+    )
 
 
-def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
-    """Return the array of the raster, with a note if it is not called `ARRAY`."""
+def _read_array(group: zarr.Group, name: str, array: zarr.Array[Any], *, alone: bool) -> FileContent:
+    """Read one array; if it is not alone, its name is that of its band."""
+    _check_codecs(array)
+    for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
+        check_size(math.prod(shape) * array.dtype.itemsize)
+    missing = array.nchunks - array.nchunks_initialized
+    if missing:  # zarr would read them as fill values
+        raise ValueError(
+            f"{missing} of {array.nchunks} chunks are missing; write it with write_empty_chunks=True"
+        )
+    dimensions = _dimensions(array)
+    values, moved = _arrange(np.asarray(array[...]), dimensions)
+    attributes = array.attrs.asdict()
+    if attributes.get("_Unsigned") in {"true", True} and values.dtype.kind == "i":  # netCDF's way
+        # the same bytes, read as unsigned
+        values = values.view(values.dtype.str.replace("i", "u"))
+    count = values.shape[1]
+    names = _band_names(group, attributes, dimensions, count) if alone or count > 1 else [name]
+    return FileContent(values, declared_by_attributes(attributes, array, names), None, moved)
+
+
+def _find_arrays(group: zarr.Group) -> tuple[dict[str, zarr.Array[Any]], tuple[str, ...]]:
+    """Return the array of the raster, or one for each band, with a note if there is none called `ARRAY`."""
     found = group.get(ARRAY)
     if isinstance(found, zarr.Array):
-        return found, ()
+        return {ARRAY: found}, ()
     if found is not None:
         raise FileFormatError(f"{ARRAY!r} is a group", f"write {ARRAY!r} as an array [time, band, y, x]")
     members = dict(group.members())
@@ -174,11 +192,27 @@ def _find_array(group: zarr.Group) -> tuple[zarr.Array[Any], tuple[str, ...]]:
         if isinstance(member, zarr.Array) and member.ndim >= 2 and min(member.shape[-2:]) > 1
     }
     if len(large) == 1:
-        [(name, array)] = large.items()
-        return array, (f"array {name!r} read, as there is no {ARRAY!r}",)
+        return large, (f"array {next(iter(large))!r} read, as there is no {ARRAY!r}",)
+    # as xarray writes a data set with a variable for each band; others, such as a quality layer, are left out
+    bands = {name: array for name, array in sorted(large.items()) if _is_band(name)}
+    if bands and len({array.shape for array in bands.values()}) == 1 and not _have_bands(bands.values()):
+        plural = "arrays" if len(bands) > 1 else "array"
+        return bands, (f"{plural} {join_first(bands)} read, as there is no {ARRAY!r}",)
     there = ", ".join(sorted(members)[:8]) or "nothing"
     raise FileFormatError(
         f"no array {ARRAY!r}; it holds {there}", f"write the bands as one array {ARRAY!r} [time, band, y, x]"
+    )
+
+
+def _is_band(name: str) -> bool:
+    return any(known_band(name, modality) for modality in INPUT_MODALITIES.values())
+
+
+def _have_bands(arrays: Iterable[zarr.Array[Any]]) -> bool:
+    """Return whether an array has an axis of bands of its own: one that is neither time, y nor x."""
+    return any(
+        array.ndim > 3 or not {_AXES.get(name.lower(), -1) for name in _dimensions(array)} <= {0, 2, 3}
+        for array in arrays
     )
 
 
@@ -230,6 +264,9 @@ def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any]
     if not 2 <= values.ndim <= 4:
         raise FileFormatError(f"{values.ndim} dimensions {values.shape}", "write time, band, y, x")
     axes = [_AXES.get(name.lower(), -1) for name in names]
+    if axes.count(-1) == 1 and {2, 3} <= set(axes):
+        # one axis of another name beside y and x: the bands, or the dates if the bands are named
+        axes[axes.index(-1)] = 0 if 1 in axes else 1
     # two axes of one meaning, an unknown name, or no y and x: by order then
     if len(set(axes)) < len(axes) or -1 in axes or not {2, 3} <= set(axes):
         # [H, W] → [1, 1, H, W], [C, H, W] → [1, C, H, W]
@@ -243,14 +280,18 @@ def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any]
     return values.transpose(order).reshape(shape), moved
 
 
-def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) -> list[str]:
-    """Return the names of the bands: an attribute of the array, or the coordinate ``band`` beside it."""
+def _band_names(
+    group: zarr.Group, attributes: Mapping[str, Any], dimensions: Sequence[str], count: int
+) -> list[str]:
+    """Return the names of the bands: an attribute of the array, or the coordinate of its bands beside it."""
     for key in ("band_names", "band_name", "long_name"):
         found = _listed(attributes.get(key))
         # of a single band, long_name describes the array and not the band
         if len(found) == count and count > 1:
             return [str(name) for name in found]
-    coordinate = group.get("band") if count > 1 else None
+    # the axis that is neither time, y nor x
+    own = [name for name in dimensions if _AXES.get(name.lower(), 1) == 1]
+    coordinate = group.get(own[0] if own else "band") if count > 1 else None
     if (
         not isinstance(coordinate, zarr.Array)
         or coordinate.shape != (count,)
@@ -260,46 +301,6 @@ def _band_names(group: zarr.Group, attributes: Mapping[str, Any], count: int) ->
         return [""] * count
     _check_codecs(coordinate, "UT")
     return [str(name) for name in np.asarray(coordinate[...])]
-
-
-def _declared(
-    attributes: Mapping[str, Any], array: zarr.Array[Any], names: Sequence[str], dtype: np.dtype[Any]
-) -> tuple[BandDeclaration, ...]:
-    """Return what CF's attributes say, the same for every band.
-
-    Raises:
-        FileFormatError: If one of them is no number.
-    """
-    scale, offset = (
-        _number(attributes, key, default) for key, default in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    nodata = _number(attributes, "_FillValue", None)
-    # where both are given, _FillValue counts
-    nodata = _number(attributes, "missing_value", None) if nodata is None else nodata
-    if nodata is None and array.metadata.zarr_format == 2:
-        # There xarray keeps _FillValue as the fill value; 0 is what every other writer leaves there.
-        fill = array.fill_value
-        nodata = float(fill) if fill is not None and np.isfinite(fill) and fill != 0 else None
-    unit = str(attributes.get("units", "") or "")
-    # with these defaults neither is None; `or` tells the type checker
-    return tuple(BandDeclaration(name, nodata, scale or 0.0, offset or 0.0, unit) for name in names)
-
-
-def _number(attributes: Mapping[str, Any], key: str, default: float | None) -> float | None:
-    value = attributes.get(key)
-    if value is None:
-        return default
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, str) and key == "_FillValue":  # xarray writes floats of format 3 in base64
-        try:
-            return float(struct.unpack("<d", base64.standard_b64decode(value))[0])
-        except (ValueError, struct.error):
-            pass
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise FileFormatError(f"attribute {key} is {str(value)[:40]!r}", "write it as one number") from None
 
 
 def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:

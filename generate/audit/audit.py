@@ -102,7 +102,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         )
     bands: list[BandStatistics] = []
     findings = _declared(chips)
-    for problem in grid_problems(chip_set, [chip.chip_id for chip in chips]):
+    for problem in grid_problems(chip_set, [chip.chip_id for chip in chips], chips[0].shape):
         findings.append(Finding("stop", "grid", "chips", problem))
     for name in modalities:
         modality = INPUT_MODALITIES[name]
