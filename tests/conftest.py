@@ -5,6 +5,7 @@ import ctypes.util
 import gc
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,34 @@ def no_flush() -> Iterator[None]:
         yield
 
 
+LARGE = 2**20
+"""Elements of a tensor whose random weights are drawn in part: a tokenizer has 200 million of them."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tiled_weights() -> Iterator[None]:
+    """Draw one block of a large tensor's uniform random numbers, and scale it for the others."""
+    if "torch" not in sys.modules:  # nothing that was collected builds networks
+        yield
+        return
+    import torch
+
+    draw = torch.Tensor.uniform_
+
+    def draw_block(tensor: torch.Tensor, *bounds: float, **options: object) -> torch.Tensor:
+        if tensor.numel() < LARGE or not tensor.is_contiguous():
+            return draw(tensor, *bounds, **options)
+        block, *others = tensor.view(-1).split(LARGE // 4)
+        draw(block, *bounds, **options)
+        for number, other in enumerate(others):  # none equal to another, or logits would be too
+            torch.mul(block[: len(other)], 1 - (number + 1) / 1024, out=other)
+        return tensor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "uniform_", draw_block)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real example chips; tests that use it are skipped where it is absent."""
@@ -46,6 +75,9 @@ def world(tmp_path_factory) -> World:
     return World(made_once(tmp_path_factory, "world", make_world))
 
 
+SLOW_MODULE = "\npytestmark = pytest.mark.slow\n"
+"""Line of a file whose tests are all slow."""
+
 SLOW_FIXTURES = {"chromium", "baseline", "tim", "finished", "member"}
 """Fixtures that start a browser, train, or unpack what is large."""
 
@@ -59,6 +91,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("regression")
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("nightly"):
             item.add_marker("slow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of slow tests alone where they are left out: half a minute of imports."""
+    left_out = config.getoption("markexpr") == "not slow" and collection_path.suffix == ".py"
+    return True if left_out and SLOW_MODULE in collection_path.read_text(encoding="utf-8") else None
+
+
+def pytest_collection_finish() -> None:
+    """Take what imports have left, some millions of objects, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Undo this, as Hypothesis asks who refers to an object when the report imports it."""
+    gc.unfreeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -47,8 +47,8 @@ def named_store(name, request):
 
 def trained_at_once(*chosen):
     """Parameters: every shipped YAML, by night those that are not chosen."""
-    for name in shipped_configs():
-        yield pytest.param(name, marks=[] if name in chosen else [pytest.mark.nightly])
+    night = [pytest.mark.nightly]
+    return [pytest.param(name, marks=[] if name in chosen else night) for name in shipped_configs()]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from finetune.__main__ import main
 from finetune.run.manifest import RunManifest
 from tests.worlds import two_class_config, write_folder_chips, write_tif
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": ("a_0_0", "a_0_1", "a_0_2"), "val": ("b_0_0", "b_0_1"), "test": ("c_0_0",)}
 HOLES = np.where(np.arange(32)[None] < 8, -1, np.indices((32, 32)).sum(0) % 2)
 
