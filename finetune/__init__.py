@@ -7,7 +7,7 @@
 >>> batch["image"]["S2L2A"].shape  # image, 12 bands and 10 class planes, timestep, y, x
 torch.Size([2, 22, 2, 32, 32])
 
-A run of `python -m finetune fit` can be reopened as TerraTorch's task with the trained weights, and its data:
+A run of `tim-finetune fit` can be reopened as TerraTorch's task with the trained weights, and its data:
 
 >>> from finetune import load_run
 >>> loaded = load_run("runs/tim")

@@ -1,4 +1,4 @@
-"""Options of `python -m finetune`; nothing heavy is imported here, so that --help answers at once."""
+"""Options of `tim-finetune`; nothing heavy is imported here, so that --help answers at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ plain fine-tune of the YAML. Options that are not listed go to TerraTorch's own 
 --trainer.max_epochs 5 or --data.init_args.batch_size 2."""
 
 EXAMPLES: Final = """
-python -m finetune fit --config nyc_phase2 --chips data/nyc --run runs/baseline
-python -m finetune fit --config nyc_tim_lulc --chips data/nyc --augment stores/lulc --run runs/tim_lulc
-python -m finetune fit --config mine.yaml --chips tiles --layout my_layout.yaml --scenes scenes.csv --run runs/mine
-python -m finetune predict --run runs/tim_lulc
-python -m finetune encode --config frozen.yaml --chips data/nyc --features features/nyc
-python -m finetune fit --config frozen.yaml --chips data/nyc --features features/nyc --run runs/frozen
+tim-finetune fit --config nyc_phase2 --chips data/nyc --run runs/baseline
+tim-finetune fit --config nyc_tim_lulc --chips data/nyc --augment stores/lulc --run runs/tim_lulc
+tim-finetune fit --config mine.yaml --chips tiles --layout my_layout.yaml --scenes scenes.csv --run runs/mine
+tim-finetune predict --run runs/tim_lulc
+tim-finetune encode --config frozen.yaml --chips data/nyc --features features/nyc
+tim-finetune fit --config frozen.yaml --chips data/nyc --features features/nyc --run runs/frozen
 """
 
 
@@ -71,7 +71,7 @@ def shipped_configs() -> tuple[str, ...]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Make the parser of `python -m finetune`."""
+    """Make the parser of `tim-finetune`."""
     made = new_parser("finetune", DESCRIPTION, EXAMPLES)
     made.add_argument("command", choices=COMMANDS, help="what to do")
     shipped = ", ".join(shipped_configs())
@@ -178,7 +178,7 @@ def parse(argv: Sequence[str]) -> Options:
     # what argparse does not know is left to TerraTorch's parser
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
-        raise ConfigError(f"unexpected argument {rest[0]!r}; see python -m finetune --help")
+        raise ConfigError(f"unexpected argument {rest[0]!r}; see tim-finetune --help")
     # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")

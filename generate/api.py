@@ -58,7 +58,7 @@ def takes_options(
 
 @takes_options(GenerateOptions)
 def generate(options: GenerateOptions) -> AugmentStore:
-    """Generate what is missing from a store, as `python -m generate` does.
+    """Generate what is missing from a store, as `tim-generate` does.
 
     Takes the chip set, the store and any other options as keywords, or one `GenerateOptions`, whose documentation
     says what each is for. If it was interrupted, the same call resumes.

@@ -25,7 +25,7 @@ from generate.model.map_decoder import PARTS, ImageKey, MapDecoder
 
 FINITE: Final = "finite"
 NOT_FINITE: Final = (
-    "NaN or infinity; look for extreme input values with python -m generate audit, or use --precision 32-true"
+    "NaN or infinity; look for extreme input values with tim-generate audit, or use --precision 32-true"
 )
 
 

@@ -97,7 +97,7 @@ class ChipOptions(OptionGroup):
 
     Attributes:
         chips: Root folder of the chip set, or its URL.
-        layout: Where the files of a chip are: a name that python -m augment_store layouts lists, or a YAML file
+        layout: Where the files of a chip are: a name that tim-store layouts lists, or a YAML file
             (default: detected from the files).
         split: Only the chips of these split files.
         inputs: Input modalities.
@@ -153,7 +153,7 @@ class SamplingOptions(OptionGroup):
         window: Generate chips larger than N px in windows of N px that overlap by half, and blend them: no tokens are
             kept then; TerraMind was pretrained at 224 px (default: the whole chip at once).
         probabilities: Keep the class probabilities (LULC: 10 × the space).
-        arrays: All arrays, or tokens alone, which take a fraction of the time and space; python -m generate decode
+        arrays: All arrays, or tokens alone, which take a fraction of the time and space; tim-generate decode
             makes the maps of them later.
     """
 

@@ -159,7 +159,7 @@ def _audit(request: GenerationRequest, console: Console) -> tuple[Audit, tuple[F
             )
     if not request.accept_audit:
         audit.raise_stops(
-            f"Look at it with python -m generate audit --chips {inputs.chip_set.root}, or continue with --accept-audit"
+            f"Look at it with tim-generate audit --chips {inputs.chip_set.root}, or continue with --accept-audit"
         )
     check_window(request.maps.sampling.window, audit.extent)
     if request.maps.tokens_only:

@@ -28,12 +28,12 @@ LAYER_NAMES: Final = "class, probability, entropy, agreement, generated"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `python -m predict` and return its exit status."""
+    """Run `tim-predict` and return its exit status."""
     return run_guarded(lambda: _run(arguments))
 
 
 def predict_parser() -> argparse.ArgumentParser:
-    """Return the parser of `python -m predict`."""
+    """Return the parser of `tim-predict`."""
     parser = new_parser("predict", __doc__ or "", EXAMPLES)
     _add_arguments(parser)
     return parser

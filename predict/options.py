@@ -26,7 +26,7 @@ class PredictOptions:
     """Options of a map.
 
     Attributes:
-        runs: Run directories of `python -m finetune fit`; several predict together, by the mean of their probabilities.
+        runs: Run directories of `tim-finetune fit`; several predict together, by the mean of their probabilities.
         out: GeoTIFF to write, or with `chips` the folder for one a chip.
         scene: Rasters by modality, each a path, a URL, or a list of one for each date.
         chips: Chip set to map chip by chip, in place of a scene.
@@ -85,7 +85,7 @@ class PredictOptions:
             ChipSetError: If there are no chips where they are said to be.
         """
         if not self.folders:
-            raise ConfigError("no run; name the directory of one or more runs of python -m finetune fit")
+            raise ConfigError("no run; name the directory of one or more runs of tim-finetune fit")
         if bool(self.scene) == (self.chips is not None):
             raise ConfigError("expected either --scene S2L2A=FILE … or --chips DIR")
         check_local("--out", Path(self.out), OUTPUT_LOCALLY)

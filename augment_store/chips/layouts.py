@@ -246,7 +246,7 @@ def load_layout(name: str) -> Layout:
     # before ValueError, of which it is a kind
     except ValidationError as error:
         raise ChipSetError(
-            f"{path}: not a layout: {error}; compare with python -m augment_store layouts show folders"
+            f"{path}: not a layout: {error}; compare with tim-store layouts show folders"
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ChipSetError(f"{path}: cannot be read as YAML ({single_line(error)})") from error
@@ -292,7 +292,7 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
             return _by_masks(root, layout)
     raise ChipSetError(
         f"{root}: no chips found; expected files such as S2L2A/{{id}}.tif or data/S2L2A/{{id}}_S2L2A.zarr.zip"
-        f"{_what_is_there(root)}. python -m augment_store layouts lists the layouts; --layout FILE describes another"
+        f"{_what_is_there(root)}. tim-store layouts lists the layouts; --layout FILE describes another"
     )
 
 

@@ -190,7 +190,7 @@ def pick_bands(
     if min(height, width) < PATCH_SIZE:
         raise ChipDataError(
             f"{where}: {height} × {width} pixels; expected {PATCH_SIZE} or more each way; cut larger chips of the "
-            "original raster (python -m augment_store cut)"
+            "original raster (tim-store cut)"
         )
     values, applied = apply_declarations(content.values, content.bands, content.unobserved, modality, where)
     # only now: the declarations were for every date of the file

@@ -298,7 +298,7 @@ class TimStoreDataModule(LightningDataModule):
         if self.augmentation.plan.placement is Placement.TOKENS and (height != width or height % PADDED_TO):
             raise ConfigError(
                 f"encoding tokens needs square chips whose side is a multiple of {PADDED_TO} px; these have "
-                f"{format_size(shape)}; take another encoding, or cut such chips (python -m augment_store cut)"
+                f"{format_size(shape)}; take another encoding, or cut such chips (tim-store cut)"
             )
 
     def _check_fits(self, split: str) -> None:

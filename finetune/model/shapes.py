@@ -20,7 +20,7 @@ PADDED_TO: Final = 2 * PATCH_SIZE
 DEFAULT_CROP: Final = 224
 """Side of TerraTorch's tiles where none is named."""
 
-REMEDY: Final = "cut squares of the rasters (python -m augment_store cut), or crop in the transforms"
+REMEDY: Final = "cut squares of the rasters (tim-store cut), or crop in the transforms"
 
 
 def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:

@@ -121,7 +121,7 @@ def check_model(model: Config, origin: Path | str) -> None:
     task = model.get("class_path")
     if isinstance(task, str) and _is_other_task(task):
         raise ConfigError(
-            f"{origin}: model.class_path: {task}; python -m finetune trains terratorch.tasks.{TASK}; "
+            f"{origin}: model.class_path: {task}; tim-finetune trains terratorch.tasks.{TASK}; "
             f"{TRAIN_OTHERS}"
         )
     arguments = (model.get("init_args") or {}).get("model_args")
@@ -131,7 +131,7 @@ def check_model(model: Config, origin: Path | str) -> None:
     # TerraTorch's registries also know their own with their prefix
     if isinstance(backbone, str) and not backbone.removeprefix("terratorch_").startswith("terramind_"):
         raise ConfigError(
-            f"{origin}: model_args: backbone {backbone!r}; python -m finetune trains TerraMind backbones, such as "
+            f"{origin}: model_args: backbone {backbone!r}; tim-finetune trains TerraMind backbones, such as "
             f"terramind_v1_base; {TRAIN_OTHERS}"
         )
     for key in UNPROVEN_WEIGHTS:

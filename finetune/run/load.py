@@ -62,7 +62,7 @@ def load_run(
     paths: PathOverrides | None = None,
     manifest: RunManifest | None = None,
 ) -> LoadedRun:
-    """Load a run of `python -m finetune fit` with its trained weights.
+    """Load a run of `tim-finetune fit` with its trained weights.
 
     Call ``loaded.datamodule.setup("test")``; then ``loaded.datamodule.test_dataloader()`` yields batches with
     ``chip_id`` and ``scene_id``, and ``loaded.task(loaded.datamodule.model_batch(batch)["image"]).output`` are their

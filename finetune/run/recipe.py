@@ -120,7 +120,7 @@ def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
 
     Args:
         recipe: Recipe of a YAML, with short names.
-        words: Arguments of `python -m finetune fit`.
+        words: Arguments of `tim-finetune fit`.
     """
     made = dict(recipe)
     # `--key=value` and `--key value` become two words each, so that options pair with their values

@@ -153,7 +153,7 @@ def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
 
 def _say_done(run: Path, manifest: RunManifest) -> None:
     done = f"{pluralize(manifest.cost.epochs, 'epoch')}, {pluralize(manifest.cost.steps, 'step')}"
-    sys.stdout.write(f"{run}: {done}; next: python -m eval score {run}\n")
+    sys.stdout.write(f"{run}: {done}; next: tim-eval score {run}\n")
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:

@@ -1,4 +1,4 @@
-"""`python -m generate audit`: compare the inputs with what TerraMind was pretrained on."""
+"""`tim-generate audit`: compare the inputs with what TerraMind was pretrained on."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ DESCRIPTION: Final = (
 )
 
 EXAMPLES: Final = """
-python -m generate audit --chips data/nyc
-python -m generate audit --chips sen1floods11 --inputs S2L1C S1GRD --json audit.json
+tim-generate audit --chips data/nyc
+tim-generate audit --chips sen1floods11 --inputs S2L1C S1GRD --json audit.json
 """
 
 
@@ -45,8 +45,8 @@ class AuditOptions(ChipOptions):
 
 
 def audit_parser() -> OptionsParser:
-    """Return the parser of `python -m generate audit`."""
-    return make_parser("generate audit", DESCRIPTION, EXAMPLES, AuditOptions)
+    """Return the parser of `tim-generate audit`."""
+    return make_parser("tim-generate audit", DESCRIPTION, EXAMPLES, AuditOptions)
 
 
 def prepare(arguments: Sequence[str]) -> Callable[[], int]:

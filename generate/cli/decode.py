@@ -1,4 +1,4 @@
-"""`python -m generate decode`: make the maps of a store that holds tokens alone."""
+"""`tim-generate decode`: make the maps of a store that holds tokens alone."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Makes the maps of a store that was generated with --arrays tokens, into a store 
 would have made at once, to the last bit. If interrupted, the same command resumes."""
 
 EXAMPLES: Final = """
-python -m generate decode --tokens stores/lulc_tokens --store stores/lulc
-python -m generate decode --tokens stores/lulc_tokens --store stores/lulc --weights folder/with/weights
+tim-generate decode --tokens stores/lulc_tokens --store stores/lulc
+tim-generate decode --tokens stores/lulc_tokens --store stores/lulc --weights folder/with/weights
 """
 
 
@@ -59,8 +59,8 @@ class DecodeOptions(DeviceOptions):
 
 
 def decode_parser() -> OptionsParser:
-    """Return the parser of `python -m generate decode`."""
-    return make_parser("generate decode", DESCRIPTION, EXAMPLES, DecodeOptions)
+    """Return the parser of `tim-generate decode`."""
+    return make_parser("tim-generate decode", DESCRIPTION, EXAMPLES, DecodeOptions)
 
 
 def prepare(arguments: Sequence[str]) -> Callable[[], int]:

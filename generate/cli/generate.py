@@ -1,4 +1,4 @@
-"""`python -m generate`: write tokens and maps of a chip set into an augment store."""
+"""`tim-generate`: write tokens and maps of a chip set into an augment store."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Runs TerraMind in generate mode over a chip set and writes tokens and maps into 
 If interrupted, the same command resumes.
 
 There are subcommands:
-  audit    compare the inputs with what TerraMind was pretrained on (python -m generate audit --help)
-  decode   make the maps of a store that was generated with --arrays tokens (python -m generate decode --help)"""
+  audit    compare the inputs with what TerraMind was pretrained on (tim-generate audit --help)
+  decode   make the maps of a store that was generated with --arrays tokens (tim-generate decode --help)"""
 
 EXAMPLES: Final = """
-python -m generate audit --chips data/nyc
-python -m generate --chips data/nyc --store stores/lulc --dry-run
-python -m generate --chips data/nyc --store stores/lulc
-python -m generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
-python -m generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
-python -m generate --chips data/nyc --store stores/lulc_tokens --arrays tokens
-python -m generate --chips data/large --store stores/windows --window 224
-python -m generate --chips s3://chips/nyc --store s3://maps/nyc_lulc
-python -m generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
+tim-generate audit --chips data/nyc
+tim-generate --chips data/nyc --store stores/lulc --dry-run
+tim-generate --chips data/nyc --store stores/lulc
+tim-generate --chips data/nyc --store stores/s1only --inputs S1RTC --samples 3
+tim-generate --chips data/nyc --store stores/ndvi --modality NDVI --weights folder/with/weights
+tim-generate --chips data/nyc --store stores/lulc_tokens --arrays tokens
+tim-generate --chips data/large --store stores/windows --window 224
+tim-generate --chips s3://chips/nyc --store s3://maps/nyc_lulc
+tim-generate --chips tiles --layout my_layout.yaml --scenes scenes.csv --store stores/mine
 """
 
 
@@ -47,8 +47,8 @@ class CommandOptions(GenerateOptions):
 
 
 def generate_parser() -> OptionsParser:
-    """Return the parser of `python -m generate`."""
-    return make_parser("generate", DESCRIPTION, EXAMPLES, CommandOptions)
+    """Return the parser of `tim-generate`."""
+    return make_parser("tim-generate", DESCRIPTION, EXAMPLES, CommandOptions)
 
 
 def prepare(arguments: Sequence[str]) -> Callable[[], int]:

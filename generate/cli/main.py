@@ -16,7 +16,7 @@ GENERATE: Final = "generate.cli.generate"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point of `python -m generate`; return the exit status."""
+    """Entry point of `tim-generate`; return the exit status."""
     name, words = GENERATE, list(arguments)
     if words and words[0] in COMMANDS:
         name, words = COMMANDS[words[0]], words[1:]

@@ -38,17 +38,17 @@ class OptionsParser(ArgumentParser):
         sys.exit(2)
 
 
-def make_parser(module: str, description: str, examples: str, options: type[OptionGroup]) -> OptionsParser:
-    """Make the parser of `python -m module`.
+def make_parser(command: str, description: str, examples: str, options: type[OptionGroup]) -> OptionsParser:
+    """Make the parser of a command.
 
     Args:
-        module: What is run.
+        command: Console script, and its subcommand, such as ``tim-generate audit``.
         description: Beginning of the help text.
         examples: Command lines at its end.
         options: Dataclass of the options; each class that it is made of becomes a group of arguments.
     """
     parser = OptionsParser(
-        prog=f"python -m {module}",
+        prog=command,
         description=description,
         epilog=f"examples:\n{textwrap.indent(examples.strip(), '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

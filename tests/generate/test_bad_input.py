@@ -134,7 +134,7 @@ def test_usage_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, m
         main(command(tmp_path / "s", *more))
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
-    assert line.endswith("python -m generate --help lists the options")
+    assert line.endswith("tim-generate --help lists the options")
 
 
 def test_a_subprocess_shows_no_traceback(command, tmp_path):
@@ -242,7 +242,7 @@ def test_help_lists_the_audit_the_generators_and_examples_that_the_parser_takes(
     told = capsys.readouterr().out
     assert "audit    compare the inputs with what TerraMind was pretrained on" in told
     assert "terramind_v1_tiny" in told
-    examples = [line.split()[3:] for line in told.splitlines() if line.startswith("  python -m generate ")]
+    examples = [line.split()[1:] for line in told.splitlines() if line.startswith("  tim-generate ")]
     assert len(examples) == len([*EXAMPLES.split("\n"), *AUDIT_EXAMPLES.split("\n")]) - 4
     for words in examples:
         audit = words[0] == "audit"

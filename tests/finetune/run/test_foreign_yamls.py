@@ -151,7 +151,7 @@ def test_a_label_for_no_data_names_its_remedy(config, tmp_path, capsys):
     [
         (
             {"backbone": "prithvi_eo_v2_tiny_tl"},
-            "backbone 'prithvi_eo_v2_tiny_tl'; python -m finetune trains TerraMind",
+            "backbone 'prithvi_eo_v2_tiny_tl'; tim-finetune trains TerraMind",
         ),
         ({"backbone": "timm_resnet18"}, "train others by terratorch fit"),
         (
@@ -183,7 +183,7 @@ def test_what_is_not_ours_to_train_or_not_there_is_a_line(config, tmp_path, caps
 def test_another_task_is_a_line(config, tmp_path, capsys, task):
     config["model"]["class_path"] = task
     assert fit(config, tmp_path) == 2
-    assert f"model.class_path: {task}; python -m finetune trains" in refusal(capsys)
+    assert f"model.class_path: {task}; tim-finetune trains" in refusal(capsys)
 
 
 @pytest.mark.parametrize(
