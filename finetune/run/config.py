@@ -121,8 +121,7 @@ def check_model(model: Config, origin: Path | str) -> None:
     task = model.get("class_path")
     if isinstance(task, str) and _is_other_task(task):
         raise ConfigError(
-            f"{origin}: model.class_path: {task}; tim-finetune trains terratorch.tasks.{TASK}; "
-            f"{TRAIN_OTHERS}"
+            f"{origin}: model.class_path: {task}; tim-finetune trains terratorch.tasks.{TASK}; {TRAIN_OTHERS}"
         )
     arguments = (model.get("init_args") or {}).get("model_args")
     if not isinstance(arguments, dict):

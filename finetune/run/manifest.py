@@ -264,9 +264,7 @@ class RunManifest:
         """
         path = run / MANIFEST
         if not path.is_file():
-            raise RunError(
-                f"{path}: no such file; {run} is not the directory of a run of tim-finetune fit"
-            )
+            raise RunError(f"{path}: no such file; {run} is not the directory of a run of tim-finetune fit")
         try:
             plain: dict[str, Any] = load_json(read_text(path))
             version = plain.pop("manifest_version")
