@@ -152,7 +152,8 @@ def _prepare_store(tokens: AugmentStore, request: DecodingRequest, spec: Generat
         store.check_fits(spec, tokens.extent)
     else:
         store = AugmentStore.create(request.store, spec, tokens.extent, tokens.shard_chips)
-        # the history of the tokens first, with the decoding below it
+    # the history of the tokens first, with the decoding below it; a kill may have come before either
+    if not store.history:
         store.write_history(tokens.history)
     complete = set(store.chips_in(State.COMPLETE))
     store.announce([entry for entry in iter_entries(tokens) if entry.chip_id not in complete])

@@ -130,12 +130,12 @@ def show_plan(request: GenerationRequest) -> int:
     count = len(run.chip_set.ids)
     of = pluralize(len({scenes[chip_id] for chip_id in run.chip_set.ids}), "scene")
     window = f" in windows of {spec.sampling.window} px" if spec.sampling.window else ""
-    done = pluralize(count_complete(store, run.chip_set.ids), "chip") if store else ""
+    done = pluralize(count_complete(store, run.chip_set.ids), "chip") if store is not None else ""
     size = count * bytes_per_chip(spec, run.extent) / 1e6
     lines = [
         f"{pluralize(count, 'chip')} of {of} ({run.chip_set.layout.name} layout), {run.extent}{window}",
         f"{' + '.join(request.inputs.modalities)} → {spec.modality} by {spec.generator} on {spec.device}",
-        f"resumes {path}, {done} complete" if store else f"makes {path}",
+        f"makes {path}" if store is None else f"resumes {path}, {done} complete",
         f"up to {size:.1f} MB before compression; the weights ({request.maps.weights}) are not checked",
     ]
     console.print(escape("\n".join(lines)), soft_wrap=True)
@@ -224,7 +224,9 @@ def _prepare_store(run: Run, command: str, console: Console) -> int:
     asked = run.request.store
     scenes = find_scenes(run.chip_set, asked.scenes, store)
     # after the scenes: a wrong rule must not leave an empty store behind
-    store = store or AugmentStore.create(asked.path, run.spec, run.extent, asked.shard_chips)
+    # a store without chips, as a kill may leave it, is falsy
+    if store is None:
+        store = AugmentStore.create(asked.path, run.spec, run.extent, asked.shard_chips)
     store.announce(entries_to_announce(run.chip_set, scenes, store))
     store.record_audit([asdict(finding) for finding in run.accepted])
     store.record_history(command)

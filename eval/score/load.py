@@ -71,7 +71,8 @@ def _check_store(loaded: LoadedRun, manifest: RunManifest) -> None:
     store = augmentation.store if augmentation.depends_on_store else None
     found = "" if store is None else store.fingerprint
     if found != manifest.augment.fingerprint:
+        where = "no store" if store is None else store.path
         raise EvaluationError(
-            f"{store.path if store else 'no store'}: fingerprint {found[:12] or 'none'}, but {loaded.source} was "
+            f"{where}: fingerprint {found[:12] or 'none'}, but {loaded.source} was "
             f"trained on one with {manifest.augment.fingerprint[:12] or 'none'}; name that store with --store"
         )

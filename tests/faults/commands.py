@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import yaml
 
+from augment_store.integrity.verify import verify_store
+from augment_store.store.writer import AugmentStore
 from finetune.run.manifest import RunManifest
 from terramind_weights.weight_files import read_checkpoint
 from tests.conftest import ROOT
@@ -125,6 +127,12 @@ def _studied(work: Path) -> dict[str, Any]:
     return {**trained(study), "done": done, "verdict": report["verdict"]}
 
 
+def _generated(work: Path) -> dict[str, Any]:
+    """Return the files of a store but for its history, which has a line for each start, and what `verify` says."""
+    problems = list(map(str, verify_store(AugmentStore.open(work / "store"))))
+    return {**files_of(work / "store"), "zarr.json": "", "problems": problems}
+
+
 def _compare_words(world: Path, work: Path) -> list[str]:
     arms = ["--baseline", str(world / "runs/plain"), "--candidate", str(world / "runs/tim")]
     return ["compare", *arms, "--out", str(work / "report")]
@@ -189,7 +197,7 @@ COMMANDS: Final = (
         "generate",
         "generate",
         lambda world, work: _generate_words(world, work / "store"),
-        state=lambda work: files_of(work / "store"),
+        state=_generated,
     ),
     WritingCommand(
         "zero-shot",

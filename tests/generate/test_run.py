@@ -89,6 +89,16 @@ def test_what_was_settled_is_resumed(reference, command, tmp_path, capsys):
     assert "network_batch: 3 ≠ 2" in capsys.readouterr().err
 
 
+def test_a_store_whose_writer_was_killed_before_it_announced_a_chip_is_resumed(
+    reference, command, tmp_path, capsys
+):
+    made = AugmentStore.open(reference)
+    AugmentStore.create(tmp_path / "s", made.spec, made.extent, made.shard_chips)
+    assert main(command(tmp_path / "s", *SPEC[:3])) == 0
+    assert "6 done, 0 skipped, 0 failed" in capsys.readouterr().err
+    assert_equal_stores(tmp_path / "s", reference)
+
+
 def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tmp_path, capsys, monkeypatch):
     decode = TerraMind.forward_decoder
 
