@@ -128,9 +128,13 @@ def _studied(work: Path) -> dict[str, Any]:
 
 
 def _generated(work: Path) -> dict[str, Any]:
-    """Return the files of a store but for its history, which has a line for each start, and what `verify` says."""
+    """Return the files of a store, and what `verify` says.
+
+    Left out are its history, which has a line for each start, and Zarr's drafts, which a kill leaves and nobody reads.
+    """
     problems = list(map(str, verify_store(AugmentStore.open(work / "store"))))
-    return {**files_of(work / "store"), "zarr.json": "", "problems": problems}
+    files = {name: found for name, found in files_of(work / "store").items() if not name.endswith(".partial")}
+    return {**files, "zarr.json": "", "problems": problems}
 
 
 def _compare_words(world: Path, work: Path) -> list[str]:
