@@ -174,16 +174,16 @@ def test_the_layout_file_finds_the_chips_and_the_audit_passes(place, monkeypatch
 
 def test_maps_are_generated_looked_at_scored_and_joined(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    tiny = ("--generator", "terramind_v1_tiny")
+    small = ("--generator", "demo")
     plan, few = (line for line in lines("tim-generate") if "--store" in line)
-    assert run(plan, *tiny) == 0
+    assert run(plan, *small) == 0
     assert not (place / "stores").exists()
-    assert run(few, *tiny) == 0
+    assert run(few, *small) == 0
     assert AugmentStore.open("stores/try").chip_ids == SPLITS["val"]
     [inspect] = lines("tim-store inspect")
     assert run(inspect) == 0
     assert (place / "try.html").stat().st_size > 10_000
-    assert run(plan.removesuffix(" --dry-run"), *tiny) == 0
+    assert run(plan.removesuffix(" --dry-run"), *small) == 0
     [verify], [scored] = lines("tim-store verify"), lines("tim-eval zero-shot")
     assert (run(verify), run(scored)) == (0, 0)
     assert "stores/mine_lulc: sound, 6 chips" in capsys.readouterr().out

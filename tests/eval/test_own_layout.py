@@ -78,8 +78,8 @@ def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
     chips, store = ("--chips", "chips", "--layout", "mine.yaml"), "store"
     inputs = ("--inputs", "S2L1C", "S1GRD")
     assert run(generate, "audit", *chips, *inputs) == 0
-    tiny = ("--generator", "terramind_v1_tiny", "--weights", "random", "--accelerator", "cpu")
-    assert run(generate, *chips, *inputs, *tiny, "--store", store) == 0
+    small = ("--generator", "demo", "--weights", "random", "--accelerator", "cpu")
+    assert run(generate, *chips, *inputs, *small, "--store", store) == 0
     assert run(augment_store, "verify", store, *chips) == 0
     entries = read_entries(AugmentStore.open(Path(store)))
     assert {entries[chip_id].scene_id for chip_id in SPLITS["test"]} == {"Mekong", "Spain"}

@@ -56,8 +56,8 @@ def test_from_the_audit_to_the_report(place, capsys):
     assert generate(["audit", *chips, *inputs]) == 1
     told = " ".join(capsys.readouterr().out.split())
     assert "constant: COASTAL_AEROSOL (empty), WATER_VAPOR (empty)" in told
-    tiny = ("--generator", "terramind_v1_tiny", "--weights", "random", "--accelerator", "cpu")
-    assert generate([*chips, *inputs, *tiny, "--store", "lulc", "--accept-audit"]) == 0
+    small = ("--generator", "demo", "--weights", "random", "--accelerator", "cpu")
+    assert generate([*chips, *inputs, *small, "--store", "lulc", "--accept-audit"]) == 0
     assert augment_store(["verify", "lulc", *chips]) == 0
     assert AugmentStore.open("lulc").read("lulc", "10000").shape == (1, 6, 32, 32)
     for arm, joined in {"base": (), "tim": ("--augment", "lulc")}.items():

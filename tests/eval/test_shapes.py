@@ -59,6 +59,7 @@ def run_everything():
     assert evaluate(["compare", *arms, "--out", "report"]) == 0
 
 
+@pytest.mark.nightly
 def test_every_pixel_is_predicted_and_counted(place):
     assert {RunManifest.read(place / arm).cost.steps for arm in ("plain", "tim")} == {2}
     predicted, generated = place / "tim/predictions/c_0_0.tif", place / "maps/c_0_0_lulc.tif"
@@ -78,6 +79,7 @@ def html(place):
     return place / "report" / "report.html"
 
 
+@pytest.mark.nightly
 def test_pictures_of_the_report_keep_their_shape(page):
     alone = shares_of_sides(page, "#layers img")
     assert len(alone) >= 6  # optical, radar, generated, reference, two predictions

@@ -40,8 +40,8 @@ def path(tmp_path_factory):
     [
         (lambda path: attacks.bit_flips(path, seed=1, each=2), 1, 50),
         (lambda path: attacks.truncations(path, seed=1, each=1), 1, 25),
-        (attacks.replacements, 1, 35),
-        (attacks.json_changes, 149, 50),
+        pytest.param(attacks.replacements, 1, 35, marks=pytest.mark.nightly),
+        pytest.param(attacks.json_changes, 149, 50, marks=pytest.mark.nightly),
     ],
     ids=["bit flips", "truncations", "swapped or deleted", "JSON"],
 )

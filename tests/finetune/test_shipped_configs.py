@@ -206,7 +206,9 @@ def published(tmp_path, monkeypatch):
     return str(path)
 
 
-@pytest.mark.parametrize("more", [["--smoke"], ["--trainer.max_epochs", "1"]])
+@pytest.mark.parametrize(
+    "more", [["--smoke"], pytest.param(["--trainer.max_epochs", "1"], marks=pytest.mark.nightly)]
+)
 def test_the_authors_own_yaml_runs_with_nothing_but_chips(published, world, tmp_path, more):
     assert main(["fit", *tiny_options(world, published), *more, "--run", str(tmp_path / "run")]) == 0
 

@@ -137,6 +137,7 @@ def test_usage_errors_are_one_line_and_exit_2(command, tmp_path, capsys, more, m
     assert line.endswith("tim-generate --help lists the options")
 
 
+@pytest.mark.nightly
 def test_a_subprocess_shows_no_traceback(command, tmp_path):
     found = run_subprocess(*command(tmp_path / "s", "--weights", str(tmp_path)))
     assert found.returncode == 2

@@ -42,6 +42,7 @@ def start_ranks(arguments: list[str], count: int) -> list[subprocess.Popen[bytes
     ]
 
 
+@pytest.mark.nightly
 def test_a_lost_rank_costs_its_unfinished_shards_only(long_run, uninterrupted, tmp_path):
     """Ranks own shards by turns, so shard 1 is the second one's; torchrun then ends the others, here by SIGTERM."""
     ranks = start_ranks(long_run(tmp_path / "s", "--devices", "2"), 2)

@@ -112,7 +112,6 @@ def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tm
     assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1
 
 
-@pytest.mark.nightly
 def test_one_spec_in_two_processes(reference, command, tmp_path):
     found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"))
     assert found.returncode == 0, found.stderr

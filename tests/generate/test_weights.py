@@ -41,7 +41,7 @@ def load(weights, **changes):
     return load_generator(TINY, ["S2L2A", "DEM"], "LULC", make_sampling(**changes), str(weights))
 
 
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.nightly)])
 def test_published_files_load_with_proof_and_their_digests(published, steps):
     loaded = load(published, decoding_steps=steps)
     saved = torch.load(published / TINY.network.filename, weights_only=True)

@@ -179,6 +179,7 @@ def test_pixels_outside_of_the_mask_have_no_class(plain_run, scene, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "map.tif")[0] == 255, mask == 0)
 
 
+@pytest.mark.nightly
 def test_samples_of_the_generated_map_vote_too(tim_run, empty_store, scene, tmp_path):
     shares = {}
     for count in (1, 2):

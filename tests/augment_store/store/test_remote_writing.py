@@ -86,6 +86,7 @@ def test_a_shard_takes_a_put_for_each_array_and_few_other_requests(bucket, monke
     assert len(asked) <= len(written) + 12
 
 
+@pytest.mark.nightly
 def test_objects_that_stand_for_folders_are_no_harm(bucket, spec):
     """As consoles and tools make them."""
     files = fsspec.filesystem("s3")
@@ -101,6 +102,7 @@ def test_objects_that_stand_for_folders_are_no_harm(bucket, spec):
     ]
 
 
+@pytest.mark.nightly
 def test_damage_in_a_bucket_is_repaired(bucket, capsys):
     url = f"{bucket}/repaired"
     make_store(as_path(url))

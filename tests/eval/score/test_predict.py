@@ -38,6 +38,7 @@ def test_equal_to_terratorch_test(tim, scored):
         assert (iou or 0.0) == pytest.approx(logged[f"test/IoU_{name}"], abs=1e-6)
 
 
+@pytest.mark.nightly
 def test_equal_to_terratorchs_own_command(tim, scored, tmp_path, monkeypatch):
     """The run's configuration and checkpoint, given to `terratorch test` as they are."""
     from terratorch.cli_tools import build_lightning_cli

@@ -107,6 +107,7 @@ def test_a_wrong_override_is_one_short_line_that_blames_no_file(own, tmp_path, c
     assert "own.yaml" not in told
 
 
+@pytest.mark.nightly
 def test_loggers_and_modules_of_the_users_own_count(own, tmp_path, monkeypatch, capsys):
     folder, seen, board = tmp_path / "my_parts", tmp_path / "seen.txt", tmp_path / "mine"
     folder.mkdir()

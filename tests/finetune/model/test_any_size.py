@@ -70,6 +70,7 @@ def fit(config, store, run, *encodings):
     )
 
 
+@pytest.mark.nightly
 def test_planes_have_the_chips_own_size_and_a_run_is_trained_and_tested(config, chips, store, tmp_path):
     assert fit(config, store, tmp_path / "run", "onehot", "token_probability") == 0
     assert RunManifest.read(tmp_path / "run").cost.steps == 1

@@ -87,6 +87,7 @@ def test_a_turn_by_90_degrees_stops(fit, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.nightly
 def test_a_turn_before_a_crop_is_no_harm(fit, tmp_path):
     """On 64 px squares every image is 48 × 64 px in the end; TerraTorch tests without a crop."""
     wide = {"class_path": "albumentations.CenterCrop", "init_args": {"height": 48, "width": 64}}

@@ -138,6 +138,7 @@ def test_a_training_that_a_signal_stops_says_so_and_resumes(
     assert "holds a run already" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_a_run_killed_in_its_first_epoch_resumes_from_its_best_checkpoint(options, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["fit", *options, "--run", str(run), "--trainer.max_epochs", "1"]

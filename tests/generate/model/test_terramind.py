@@ -314,6 +314,7 @@ def test_diffusion_is_reproducible_and_in_the_modalitys_unit(diffused):
     assert ((first.decoded - mean) / std).abs().max() <= 1.0001  # clip_sample: the decoder's range is −1 to 1
 
 
+@pytest.mark.nightly
 def test_several_decoding_steps_of_an_output_that_is_an_input_too():
     module = load(
         generator="terramind_v1_tiny",

@@ -274,6 +274,7 @@ def test_inspect_compares_windows_with_whole_chips(run, odd, tmp_path, capsys):
     assert {chip["measures"]["reference"] for chip in page_data(page, "chips")} == {1.0}
 
 
+@pytest.mark.nightly
 def test_only_stores_of_the_same_chips_are_compared(run, odd, tmp_path, capsys):
     assert run(odd, tmp_path / "lulc") == 0
     larger = write_folder_chips(tmp_path / "larger_chips", ["a_0_0"], size=48)
