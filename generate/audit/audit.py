@@ -8,7 +8,7 @@ what was expected and the remedy; thresholds are chosen so that single odd chips
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -22,7 +22,16 @@ from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipSetError, RemotePathError
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
 from augment_store.store.schema import ChipShape
-from generate.audit.rules import DECLARED, RULES, BandStatistics, Finding, Pixels, band_statistics
+from augment_store.utils.text import join_first
+from generate.audit.rules import (
+    DECLARED,
+    IMAGE_RULES,
+    RULES,
+    BandStatistics,
+    Finding,
+    Pixels,
+    band_statistics,
+)
 from generate.data.preprocessing import to_native
 
 SAMPLE_CHIPS: Final = 32
@@ -108,8 +117,12 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         modality = INPUT_MODALITIES[name]
         pixels = _pool([chip.rasters[name] for chip in chips], modality, units)
         bands += band_statistics(modality, pixels)
-        found = [rule(modality, pixels, units) for rule in RULES]
-        findings += [finding for finding in found if finding is not None]
+        found = [finding for rule in RULES if (finding := rule(modality, pixels, units)) is not None]
+        images = [chip.chip_id for chip in chips for _ in chip.rasters[name]]
+        findings += [
+            *found,
+            *_odd_images(modality, pixels, units, images, {finding.rule for finding in found}),
+        ]
     # a stable sort: within a level the order of the rules stays
     findings.sort(key=lambda finding: finding.level != "stop")
     return Audit(
@@ -119,6 +132,34 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         tuple(findings),
         _most_common_extent(chips),
     )
+
+
+def _odd_images(
+    modality: Modality, pixels: Pixels, units: Units, chip_ids: Sequence[str], known: Collection[str]
+) -> Iterator[Finding]:
+    """Yield a note for each rule that some images break, though all of them together do not.
+
+    Args:
+        modality: What the images are.
+        pixels: ``[images, C, pixels]``.
+        units: As `audit_chips` takes it.
+        chip_ids: Chip of each image.
+        known: Rules that all images together break.
+    """
+    # "impossible" is the note of the same rule
+    known = {*known, *({"range"} if "impossible" in known else ())}
+    found: dict[str, list[int]] = {}
+    first: dict[str, str] = {}
+    for index in range(len(pixels)):
+        for rule in IMAGE_RULES:
+            finding = rule(modality, pixels[index : index + 1], units)
+            if finding is not None and finding.rule not in known:
+                found.setdefault(finding.rule, []).append(index)
+                first.setdefault(finding.rule, finding.message)
+    for name, images in found.items():
+        chips = list(dict.fromkeys(chip_ids[index] for index in images))
+        where = f"in {len(images)} of {len(pixels)} images ({join_first(chips)})"
+        yield Finding("note", name, modality.name, f"{where}: {first[name]}")
 
 
 def _declared(chips: Sequence[Chip]) -> list[Finding]:

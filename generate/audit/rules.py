@@ -344,9 +344,8 @@ def _common_value(modality: Modality, pixels: Pixels, units: Units) -> Finding |
             value = found[counts.argmax()]
             # half the share counts an image, since a fill is spread unevenly over images
             images = int(((values == value).mean(axis=1) >= COMMON_SHARE / 2).sum())
-            told.append(
-                f"{band} is exactly {value:g} in {share:.0%} of the pixels ({images} of {len(values)} images)"
-            )
+            where = f" ({images} of {len(values)} images)" if len(values) > 1 else ""
+            told.append(f"{band} is exactly {value:g} in {share:.0%} of the pixels{where}")
             worst = max(worst, share)
     if not told:
         return None
@@ -355,7 +354,8 @@ def _common_value(modality: Modality, pixels: Pixels, units: Units) -> Finding |
         "saturated band looks like this; if it means no data, declare that in the files (gdal_edit.py -a_nodata)"
     )
     level = "stop" if worst >= COMMON_STOP else "note"
-    remedy = ", or accept it with --accept-audit" if level == "stop" else ""
+    # one image of several stops nothing
+    remedy = ", or accept it with --accept-audit" if level == "stop" and len(pixels) > 1 else ""
     return Finding(level, "common_value", modality.name, message + remedy)
 
 
@@ -384,6 +384,25 @@ def _where(found: NDArray[np.bool_], modality: Modality) -> str:
     text = f"{share:.1%}" if share >= 0.001 else f"{int(found.sum()):,}"
     return f"{text} of the pixels in {images} of {len(found)} images ({', '.join(bands[:4])})"
 
+
+def _strict(rule: Rule) -> Rule:
+    """Return a rule without its notes, which are for many images: a single one of snow or water is often odd."""
+
+    def stops(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
+        finding = rule(modality, pixels, units)
+        return finding if finding is not None and finding.level == "stop" else None
+
+    return stops
+
+
+IMAGE_RULES: Final[tuple[Rule, ...]] = (
+    _linear_power,
+    _strict(_band_order),
+    _strict(_range),
+    _strict(_common_value),
+    _void,
+)
+"""Rules that hold for each image: faults of a few chips are lost among the pixels of all."""
 
 RULES: Final[tuple[Rule, ...]] = (
     _constant_band,

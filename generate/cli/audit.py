@@ -78,7 +78,7 @@ def show_audit(audit: Audit, console: Console) -> None:
         console.print(f"unreadable: {escape(chip_id)}: {escape(reason)}")
     for finding in audit.findings:
         console.print(f"[bold]{finding.level}[/]: {finding.modality}: {escape(finding.message)}")
-    if not audit.findings:
+    if not audit.findings and not audit.unreadable:
         console.print("nothing suspicious")
 
 

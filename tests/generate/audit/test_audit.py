@@ -10,6 +10,7 @@ from augment_store.chips.units import Units
 from augment_store.errors import ChipSetError
 from generate.audit.audit import audit_chips
 from generate.cli.main import main
+from tests.conftest import ROOT
 from tests.pastis import write_pastis
 from tests.worlds import rasters, write_folder_chips, write_impactmesh_chips, write_tif, write_zarr_zip
 
@@ -271,3 +272,95 @@ def test_what_files_declare_is_noted_once_and_other_grids_stop(tmp_path):
     ]
     write_tif(root / "S1RTC" / "c3.tif", rasters(3, 64)["S1RTC"][0].astype(np.float32), north=5_000_000)
     assert rules(audit_chips(ChipSet.open(root), ALL, Units())) == {"grid"}
+
+
+# One chip in eight --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """Chips c0 to c7; each test writes its own c3."""
+    return write_folder_chips(tmp_path_factory.mktemp("eight"), [f"c{i}" for i in range(8)], size=64)
+
+
+def fill(name, value):
+    """Makes a fault: a quarter of the pixels of a modality has one value."""
+
+    def change(made):
+        made[name][..., :32, :32] = value
+        return made
+
+    return change
+
+
+def on(name, function):
+    return lambda made: {**made, name: function(made[name])}
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "rule", "said"),
+    [
+        (fill("S2L2A", -999), "note", "common_value", "COASTAL_AEROSOL is exactly -999 in 25% of the pixels"),
+        (fill("S1RTC", 0), "note", "common_value", "VV is exactly 0 in 25% of the pixels"),
+        (fill("S2L2A", 65_535), "stop", "range", "3.1% of the values lie outside -1000 to 30000"),
+        (fill("DEM", -32_767), "stop", "range", "3.1% of the values lie outside -500 to 9000 m"),
+        (
+            on("S1RTC", lambda v: 10 ** (v / 20)),
+            "note",
+            "linear_power",
+            "--s1-unit amplitude if it is amplitude",
+        ),
+        (on("S1RTC", lambda v: 10 ** (v / 10)), "note", "linear_power", "--s1-unit linear if it is linear"),
+        (on("S1RTC", lambda v: 1000 * 10 ** (v / 20)), "note", "linear_power", "looks like digital numbers"),
+        (on("S1RTC", lambda v: v[::-1]), "note", "band_order", "lies below VH"),
+        (on("S2L2A", lambda v: v[::-1]), "note", "band_order", "NIR_BROAD and NIR_NARROW are not alike"),
+        (on("S2L2A", lambda v: v / 1e4), "note", "unit", "Multiply the chips by 10,000"),
+        (on("S2L2A", lambda v: v + 1000), "note", "s2_offset", "in 12% of the images"),
+        (on("S2L2A", lambda v: v * 0), "note", "missing", "12% of the values are NaN or no data"),
+        (on("DEM", lambda v: np.where(v > 60, v + 500, 0)), "note", "void", "are exactly 0 m"),
+    ],
+)
+def test_a_fault_of_one_chip_in_eight_is_named(eight, change, level, rule, said):
+    made = change({name: values[0].astype(np.float32) for name, values in rasters(3, 64).items()})
+    for name, raster in made.items():
+        write_tif(eight / name / "c3.tif", raster.astype(np.float32))
+    audit = audit_chips(ChipSet.open(eight), ALL, Units())
+    [finding] = [finding for finding in audit.findings if finding.rule == rule]
+    assert finding.level == level
+    assert said in finding.message
+    # what all images together do not show names the chip
+    if rule in {"common_value", "linear_power", "band_order", "unit", "void"}:
+        assert finding.message.startswith("in 1 of 8 images (c3): ")
+
+
+def test_the_pages_example_is_what_the_audit_prints(eight, capsys):
+    shown = (ROOT / "docs/how-to/own_data.md").read_text().split("```text\n")[1].split("```")[0]
+    made = {name: values[0].astype(np.float32) for name, values in rasters(3, 64).items()}
+    made["S1RTC"] = 10 ** (made["S1RTC"] / 20)
+    made["S2L2A"][..., :32, :32] = -999
+    for name, raster in made.items():
+        write_tif(eight / name / "c3.tif", raster.astype(np.float32))
+    assert main(["audit", "--chips", str(eight), "--inputs", *ALL]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert len(shown.splitlines()) == 2
+    for line in shown.splitlines():
+        assert line.removesuffix(" …") in told
+
+
+def test_one_chip_in_eight_that_lies_elsewhere_or_has_other_bands(eight, capsys):
+    made = {name: values[0].astype(np.float32) for name, values in rasters(3, 64).items()}
+    for name, raster in made.items():
+        write_tif(eight / name / "c3.tif", raster)
+    write_tif(eight / "DEM" / "c3.tif", made["DEM"], east=590_000.0)
+    words = ["audit", "--chips", str(eight), "--inputs", *ALL]
+    assert main(words) == 1
+    # lines are wrapped, so words are compared
+    told = "".join(capsys.readouterr().out.split())
+    assert f"stop:chips:chipc3:{eight}/S2L2A/c3.tifisnotonthegridof{eight}/DEM/c3.tif" in told
+    write_tif(eight / "DEM" / "c3.tif", made["DEM"])
+    write_tif(eight / "S2L2A" / "c3.tif", made["S2L2A"][:3])
+    audit = audit_chips(ChipSet.open(eight), ALL, Units())
+    [(chip_id, reason)] = audit.unreadable
+    assert chip_id == "c3"
+    assert "3 bands; expected 12" in reason
+    assert audit.findings == ()
