@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 
@@ -16,6 +17,7 @@ from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from generate.cli.main import main
 from generate.model.terramind import TerraMindGenerator
+from tests.conftest import ROOT
 from tests.generate.conftest import IDS, LONG, assert_equal_stores, kill_when, run_subprocess
 from tests.worlds import (
     rasters,
@@ -113,8 +115,12 @@ def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tm
 
 
 def test_one_spec_in_two_processes(reference, command, tmp_path):
-    found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"))
+    (tmp_path / "custom_modules").mkdir()  # which TerraTorch would import from the working folder
+    (tmp_path / "custom_modules" / "__init__.py").write_text("open('RAN', 'w')")
+    here = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    found = run_subprocess(*command(tmp_path / "s", *SPEC, "--devices", "2"), **here)
     assert found.returncode == 0, found.stderr
+    assert not (tmp_path / "RAN").exists()
     assert "6 done, 0 skipped, 0 failed" in found.stderr
     assert_equal_stores(tmp_path / "s", reference)
 

@@ -82,8 +82,14 @@ def wait_until(condition) -> None:
     pytest.fail("never came about")
 
 
-def test_a_study_runs_from_generation_to_report_and_only_once(study):
-    assert "[6/6] compare main … " in run(study, "study.yaml")
+@pytest.fixture(scope="module")
+def told(study: Path) -> str:
+    """What the study tells, one step at a time."""
+    return run(study, "study.yaml")
+
+
+def test_a_study_runs_from_generation_to_report_and_only_once(study, told):
+    assert "[6/6] compare main … " in told
     [path] = study.glob("out/**/report.json")
     report = json.loads(path.read_text())
     assert report["verdict"]["claimed"] is False  # one seed is no evidence, whatever the number
@@ -95,8 +101,7 @@ def test_a_study_runs_from_generation_to_report_and_only_once(study):
 
 @pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
-def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a_time(study):
-    """After the test above, with whose report the resumed one is compared."""
+def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a_time(study, told):
     plain = yaml.safe_load((study / "study.yaml").read_text())
     (study / "beside.yaml").write_text(yaml.safe_dump({**plain, "out": "beside"}))
     started = start(study, "beside.yaml", "--jobs", "2")

@@ -11,14 +11,9 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.nightly  # by day, `test_one_spec_in_two_processes` shows it of generation
 @pytest.mark.parametrize(
-    "package",
-    [
-        "finetune.run.load",
-        pytest.param("eval.score.predict", marks=pytest.mark.nightly),
-        pytest.param("generate.model.terramind", marks=pytest.mark.nightly),
-        pytest.param("demo.generator", marks=pytest.mark.nightly),
-    ],
+    "package", ["finetune.run.load", "eval.score.predict", "generate.model.terramind", "demo.generator"]
 )
 def test_nothing_of_the_working_folder_runs(tmp_path, package):
     folder = tmp_path / "custom_modules"
