@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from augment_store.chips.units import Units
 from augment_store.io.files import check_writable
-from augment_store.io.remote import as_path
+from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES, LULC, S1_UNITS
 from augment_store.modalities.generated_map import GeneratedMap
 from augment_store.modalities.registry import MAPS
@@ -198,6 +198,8 @@ class DeviceOptions(OptionGroup):
             OptionsError: If a number is below 1.
         """
         _check_counts(self, ("num_nodes", "workers"))
+        if str(self.devices) == "0":
+            raise OptionsError("--devices 0: expected 1 or more, or auto; --accelerator cpu needs no GPU")
         return DeviceRequest(self.accelerator, str(self.devices), self.num_nodes, precision)
 
 
@@ -246,14 +248,15 @@ class GenerateOptions(DeviceOptions, SamplingOptions, ChipOptions):
         given = self.checked()
         _check_ranges(given)
         check_generator(given.generator)
-        check_writable("--store", as_path(given.store))
+        _check_store(as_path(given.store))
+        device = given.device_request(given.precision)
         maps = given._map_request()  # before the chips, which take longer to find
         scenes = None if given.scenes is None else str(given.scenes)
         return GenerationRequest(
             inputs=given.input_request(),
             maps=maps,
             store=StoreRequest(as_path(given.store), scenes, given.shard_chips),
-            device=given.device_request(given.precision),
+            device=device,
             workers=given.workers,
             accept_audit=given.accept_audit,
         )
@@ -310,6 +313,20 @@ def _check_modality(options: GenerateOptions) -> GeneratedMap:
             "--arrays tokens: maps blended of windows have no tokens to keep; leave out --window"
         )
     return kind
+
+
+def _check_store(path: Path) -> None:
+    """Make sure that a store can be written at a path, as far as that takes no network.
+
+    Raises:
+        StoreError: If something else is there.
+        RemotePathError: If it is a URL that cannot be written to.
+    """
+    from augment_store.store.creation import check_store_free  # zarr is imported here, not for a help text
+
+    check_writable("--store", path)
+    if not isinstance(path, RemotePath) and not (path / "zarr.json").is_file():
+        check_store_free(path)
 
 
 def _check_counts(options: OptionGroup, names: Sequence[str]) -> None:

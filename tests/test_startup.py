@@ -152,6 +152,8 @@ FIT = "finetune fit --run run --config nyc_phase2"
         ("generate --chips none --store s", "none: no such folder"),
         ("generate --chips empty --store s", "empty: no chips found"),
         ("generate --chips empty --store s --generator terramind_v9", "unknown generator 'terramind_v9'"),
+        ("generate --chips empty --store taken", "taken: exists and is not an augment store"),
+        ("generate --chips empty --store s --devices 0", "--devices 0: expected 1 or more"),
         ("generate audit --chips none", "none: no such folder"),
         ("finetune fit --run run --config nyc_phase3", "--config nyc_phase3: no such file; these ship"),
         ("finetune fit --run run --config broken.yaml", "broken.yaml: cannot be read"),
