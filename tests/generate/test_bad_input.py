@@ -8,6 +8,7 @@ import rasterio
 import torch
 from terratorch.models.backbones.terramind.model.terramind import TerraMind
 
+from augment_store.chips.units import Units
 from augment_store.cli.main import main as store_main
 from augment_store.integrity.verify import verify_store
 from augment_store.io.lock import file_lock
@@ -15,8 +16,9 @@ from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate.cli.audit import EXAMPLES as AUDIT_EXAMPLES
 from generate.cli.audit import audit_parser
-from generate.cli.generate import EXAMPLES, generate_parser
+from generate.cli.generate import EXAMPLES, CommandOptions, generate_parser
 from generate.cli.main import main
+from generate.cli.parser import parse_options
 from tests.generate.conftest import assert_equal_stores, run_subprocess
 from tests.worlds import rasters, write_folder_chips, write_tif
 
@@ -159,6 +161,13 @@ def test_a_store_of_another_spec_is_left_alone(command, reference, tmp_path, cap
     assert main(command(store, "--samples", "2", "--probabilities", *more)) == 2
     assert message in capsys.readouterr().err
     assert_equal_stores(store, reference)
+
+
+def test_units_of_the_command_line_reach_the_request(tmp_path):
+    root = write_folder_chips(tmp_path / "chips", ["a"])
+    words = ["--chips", str(root), "--store", "s", "--s1-unit", "amplitude", "--s2-offset", "1000"]
+    options = parse_options(generate_parser(), CommandOptions, words)
+    assert options.input_request().units == Units("amplitude", 1000.0)
 
 
 def test_a_folder_that_is_no_store_is_left_alone(command, tmp_path, capsys):

@@ -1,5 +1,8 @@
 """Arithmetic and devices of a run, as far as they can be asked for where there is no GPU."""
 
+from types import SimpleNamespace
+
+import lightning
 import pytest
 import torch
 
@@ -44,6 +47,15 @@ def test_a_device_without_tf32_refuses_it():
         match="this run is on cpu; use --precision 32-true",
     ):
         make_trainer(DeviceRequest("cpu", precision="tf32"))
+
+
+def test_a_device_without_float64_is_refused(monkeypatch):
+    # Lightning's trainer of an Apple device, which is not here
+    monkeypatch.setattr(lightning.Trainer, "strategy", SimpleNamespace(root_device=torch.device("mps")))
+    with pytest.raises(
+        OptionsError, match="MPS has no float64, in which tokens are drawn; use --accelerator cpu"
+    ):
+        make_trainer(CPU)
 
 
 def test_the_spec_names_the_arithmetic_in_use():

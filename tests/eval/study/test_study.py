@@ -22,6 +22,7 @@ from finetune.options import parse as parse_finetune
 from finetune.run.manifest import RunManifest
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
+from tests.conftest import ROOT
 from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
@@ -418,6 +419,22 @@ def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkey
     write({**STUDY, "chips": str(world.root), "layout": "folders"})
     assert dry() == 2
     assert "no chips found in the layout 'folders'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "runs"),
+    [
+        ("nyc_study", 45),
+        ("sen1floods11_study", 15),
+        ("demo/configs/demo_study.yaml", 12),
+        ("demo/configs/demo_controls.yaml", 12),
+    ],
+)
+def test_every_shipped_study_is_planned(config, runs, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)  # the demo's name the YAMLs of a checkout
+    assert main(["study", "--config", config, "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tim-finetune fit ")]
+    assert len(lines) == runs
 
 
 def test_a_dry_run_without_chips_says_so(folder, capsys):
