@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def known_band(name: str, modality: Modality) -> str | None:
     return None
 
 
+@functools.cache
 def _codes(modality: Modality) -> dict[str, str]:
     """Return the bands by the codes of Sentinel-2's products, in lower case; none for other modalities."""
     if modality.name not in S2_MODALITIES:
@@ -90,6 +92,7 @@ def _codes(modality: Modality) -> dict[str, str]:
     }
 
 
+@functools.cache
 def _table(modality: Modality) -> dict[str, str]:
     bands = (*modality.bands, "CIRRUS") if modality.name in S2_MODALITIES else modality.bands
     return {word: band for band in bands for word in (*_WORDS.get(band, ()), band.lower().replace("_", ""))}
@@ -151,7 +154,7 @@ def order_bands(
     wanted = [band for band in modality.bands if band in present]
     # names that only count say nothing of the bands
     names = [""] * len(names) if is_numbered(names) else names
-    known = [known_band(name, modality) for name in names]
+    known = [known_band(name, modality) if name else None for name in names]
     # every position in the file that bears the band's name
     at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}
     if not described and all(len(found) == dates for found in at.values()):

@@ -78,6 +78,11 @@ class BandDeclaration:
     alpha: bool = False
     valid: tuple[float, float] = (-math.inf, math.inf)
 
+    @property
+    def is_scaled(self) -> bool:
+        """Return whether a scale, an offset or a unit is declared."""
+        return bool(self.unit) or (self.scale, self.offset) != (1.0, 0.0)
+
     def is_outside(self, values: NDArray[Any]) -> NDArray[np.bool_] | None:
         """Return where stored values are not valid, None where all are; NaN is neither."""
         least, most = self.valid
@@ -170,7 +175,9 @@ def apply_declarations(
         ChipDataError: If a scale, an offset or a unit cannot be used.
     """
     applied = _Applied()
-    factors = [_to_unit(band, modality, where, applied) for band in bands]
+    factors = [
+        _to_unit(band, modality, where, applied) if band.is_scaled else (1.0, 0.0, "") for band in bands
+    ]
     invalid = _declared_missing(values, bands, factors, modality, applied)
     if unobserved is not None and unobserved.any():
         applied.note("masked pixels are missing")

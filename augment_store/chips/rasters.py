@@ -203,11 +203,13 @@ def pick_bands(
 
 def _named_alpha(content: FileContent, modality: Modality) -> FileContent:
     """Return a file in which no band that bears the name of one of the modality's is alpha, as some writers mark it."""
+    if not any(band.alpha for band in content.bands):
+        return content
     bands = tuple(
         dataclasses.replace(band, alpha=band.alpha and not known_band(band.name, modality))
         for band in content.bands
     )
-    return content if bands == content.bands else dataclasses.replace(content, bands=bands)
+    return dataclasses.replace(content, bands=bands)
 
 
 def _check_values(values: NDArray[Any], where: object, modality: Modality) -> None:

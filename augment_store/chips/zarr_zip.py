@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -70,47 +70,51 @@ _AXES: Final = {
 
 
 @contextmanager
-def _open_group(path: Path) -> Iterator[zarr.Group]:
-    """Open the group that holds the arrays: at the root, or in the one folder that ``zip -r`` puts it into.
+def _open_group(path: Path) -> Iterator[tuple[zarr.Group, frozenset[str]]]:
+    """Open the group that holds the arrays, at the root or in the one folder that ``zip -r`` puts it into.
+
+    Yields:
+        The group, and the paths of all groups and arrays in the archive: to look for one that is not there takes zarr
+        as long as to read a small one.
 
     Raises:
         FileFormatError: If there is no group.
         ValueError: If the file is no whole zip file.
     """
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a whole zip file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name) for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise ValueError("not a whole zip file") from error
+    nodes = frozenset(str(name.parent) for name in names if name.name in _METADATA)
     with ZipStore(path, mode="r") as store:
         try:
             found = zarr.open(store, mode="r")
         except (FileNotFoundError, KeyError):  # nothing at the root
-            found = zarr.open(store, path=_find_root(path), mode="r")
+            found = zarr.open(store, path=_find_root(names, nodes), mode="r")
         if not isinstance(found, zarr.Group):
             raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
         # Members are opened one by one, which takes longer than to read a chip: only where there is no `ARRAY`.
-        try:
-            direct = ARRAY in found
-        except ValueError as error:
-            raise _unknown_codec(error) from error
-        yield found if direct else _innermost(found)
+        yield (found if _has_node(nodes, found, ARRAY) else _innermost(found)), nodes
 
 
-def _find_root(path: Path) -> str:
+def _has_node(nodes: Collection[str], group: zarr.Group, name: str) -> bool:
+    return str(PurePosixPath(group.path, name)) in nodes
+
+
+def _find_root(names: Sequence[PurePosixPath], nodes: Collection[str]) -> str:
     """Return the topmost folder of an archive that holds Zarr.
 
     Raises:
         FileFormatError: If none does.
     """
-    with zipfile.ZipFile(path) as archive:
-        names = [PurePosixPath(name) for name in archive.namelist()]
-    nodes = sorted(
-        (str(name.parent) for name in names if name.name in _METADATA), key=lambda node: (len(node), node)
-    )
-    if not nodes or nodes[0] == ".":
+    topmost = min(nodes, key=lambda node: (len(node), node), default=".")
+    if topmost == ".":
         there = join_first(dict.fromkeys(str(name) for name in names)) or "nothing"
         raise FileFormatError(
             f"a zip file without Zarr in it; it holds {there}", f"zip a Zarr group with {ARRAY!r}"
         )
-    return nodes[0]
+    return topmost
 
 
 def _innermost(group: zarr.Group) -> zarr.Group:
@@ -142,11 +146,14 @@ def read_zarr_zip(path: Path) -> FileContent:
         FileFormatError: If there is no such array, or it is not one of numbers.
         ValueError: If chunks are missing, or it declares more than is read.
     """
-    with _open_group(path) as group:
+    with _open_group(path) as (group, nodes):
         arrays, notes = _find_arrays(group)
         # before any of them is read
         check_size(sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values()))
-        parts = [_read_array(group, name, array, alone=len(arrays) == 1) for name, array in arrays.items()]
+        alone = len(arrays) == 1
+        parts = [
+            _read_array(group, nodes, array, own="" if alone else name) for name, array in arrays.items()
+        ]
     if len(parts) == 1:
         return dataclasses.replace(parts[0], notes=(*notes, *parts[0].notes))
     return FileContent(
@@ -156,8 +163,10 @@ def read_zarr_zip(path: Path) -> FileContent:
     )
 
 
-def _read_array(group: zarr.Group, name: str, array: zarr.Array[Any], *, alone: bool) -> FileContent:
-    """Read one array; if it is not alone, its name is that of its band."""
+def _read_array(
+    group: zarr.Group, nodes: Collection[str], array: zarr.Array[Any], *, own: str
+) -> FileContent:
+    """Read one array; `own` is the name of its band where each band has an array, else empty."""
     _check_codecs(array)
     for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
         check_size(math.prod(shape) * array.dtype.itemsize)
@@ -173,13 +182,16 @@ def _read_array(group: zarr.Group, name: str, array: zarr.Array[Any], *, alone: 
         # the same bytes, read as unsigned
         values = values.view(values.dtype.str.replace("i", "u"))
     count = values.shape[1]
-    names = _band_names(group, attributes, dimensions, count) if alone or count > 1 else [name]
+    names = [own] if own and count == 1 else _band_names(group, nodes, attributes, dimensions, count)
     return FileContent(values, declared_by_attributes(attributes, array, names), None, moved)
 
 
 def _find_arrays(group: zarr.Group) -> tuple[dict[str, zarr.Array[Any]], tuple[str, ...]]:
     """Return the array of the raster, or one for each band, with a note if there is none called `ARRAY`."""
-    found = group.get(ARRAY)
+    try:
+        found = group.get(ARRAY)
+    except ValueError as error:
+        raise _unknown_codec(error) from error
     if isinstance(found, zarr.Array):
         return {ARRAY: found}, ()
     if found is not None:
@@ -281,7 +293,11 @@ def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any]
 
 
 def _band_names(
-    group: zarr.Group, attributes: Mapping[str, Any], dimensions: Sequence[str], count: int
+    group: zarr.Group,
+    nodes: Collection[str],
+    attributes: Mapping[str, Any],
+    dimensions: Sequence[str],
+    count: int,
 ) -> list[str]:
     """Return the names of the bands: an attribute of the array, or the coordinate of its bands beside it."""
     for key in ("band_names", "band_name", "long_name"):
@@ -291,7 +307,8 @@ def _band_names(
             return [str(name) for name in found]
     # the axis that is neither time, y nor x
     own = [name for name in dimensions if _AXES.get(name.lower(), 1) == 1]
-    coordinate = group.get(own[0] if own else "band") if count > 1 else None
+    name = own[0] if own else "band"
+    coordinate = group.get(name) if count > 1 and _has_node(nodes, group, name) else None
     if (
         not isinstance(coordinate, zarr.Array)
         or coordinate.shape != (count,)
@@ -312,7 +329,7 @@ def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
     Raises:
         FileFormatError: If the file holds no Zarr group.
     """
-    with _open_group(path) as group:
+    with _open_group(path) as (group, _):
         # the group's own attributes are asked before those of its variables
         holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
         for name in ("spatial_ref", "crs", ARRAY):

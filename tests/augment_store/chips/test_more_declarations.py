@@ -1,5 +1,6 @@
 """Further inputs of each kind of declaration: other modalities and containers than those of `test_declarations`."""
 
+import re
 import shutil
 import subprocess
 import unicodedata
@@ -19,6 +20,7 @@ from augment_store.chips.labels import read_labels
 from augment_store.cli.main import main
 from augment_store.errors import ChipDataError, ChipNotFoundError
 from tests.augment_store.chips.test_declarations import ESA, SIDE, chip, optical, run_advice, write
+from tests.conftest import ROOT
 from tests.worlds import rasters
 
 EAST, NORTH = 580_000, 4_510_000
@@ -197,6 +199,16 @@ def test_how_a_tiff_is_stored_changes_nothing(tmp_path, profile):
     found = chip(tmp_path)
     np.testing.assert_array_equal(found.rasters["S2L2A"][0], optical())
     assert not found.notes
+
+
+def test_zeros_of_a_scaled_level_1c_are_missing_by_band(tmp_path):
+    values = np.concatenate([optical(), optical()[:1]]) + 1000
+    values[3, 0, 0], values[:, 0, 1] = 0, 0
+    write(tmp_path / "S2L1C" / "a.tif", values, offset=-1000)
+    found = chip(tmp_path, "S2L1C").rasters["S2L1C"][0]
+    assert np.isnan(found[:, 0, 0]).nonzero()[0].tolist() == [3]
+    assert np.isnan(found[:, 0, 1]).all()
+    assert found[3, 1, 1] == values[3, 1, 1] - 1000
 
 
 # E: where files lie ------------------------------------------------------------------------------------
@@ -491,7 +503,7 @@ def edit(told, file):
 # G: a file that is not what is expected ----------------------------------------------------------------
 
 
-def test_pages_of_a_dem_and_a_zarr_of_python_objects_each_say_what_is_there(tmp_path):
+def test_files_that_hold_something_else_each_say_what_is_there(tmp_path):
     with pytest.raises(ChipDataError, match=r"no array 'bands'; it holds canopy, surface"):
         write_group(tmp_path, "DEM", {name: (heights(), ()) for name in ("surface", "canopy")})
     (tmp_path / "S2L2A").mkdir()
@@ -507,3 +519,17 @@ def test_a_file_that_is_gone_names_one_that_is_there(tmp_path):
     write(tmp_path / "DEM" / "b.tif", heights())
     with pytest.raises(ChipNotFoundError, match="such as 'b'"):
         ChipSet.open(tmp_path).read("a", ["DEM"])
+
+
+# The table of the page ---------------------------------------------------------------------------------
+
+
+def test_every_kind_of_the_page_names_tests_that_are_there():
+    text = (ROOT / "docs/reference/inputs.md").read_text()
+    table = [line for line in text.splitlines() if re.match(r"\| [A-L]\d? ", line)]
+    assert {line[2] for line in table} == set("ABCDEFGHIJKL")
+    for line in table:
+        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", line)
+        assert len(named) >= 2, line
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / "tests" / path).read_text(), name

@@ -364,3 +364,64 @@ def test_one_chip_in_eight_that_lies_elsewhere_or_has_other_bands(eight, capsys)
     assert chip_id == "c3"
     assert "3 bands; expected 12" in reason
     assert audit.findings == ()
+
+
+def wrapped(made):
+    """Makes dark values of one band wrap around, as unsigned arithmetic does."""
+    values = made["S2L2A"][0].astype(np.int32)
+    values[0][values[0] < 300] += 65_536 - 1000
+    return values
+
+
+def filled(made):
+    values = made["S1RTC"][0].astype(np.float32)
+    values[:, :, :20] = 0
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "rule", "said"),
+    [
+        (
+            "S1GRD",
+            lambda made: 10 ** (made["S1RTC"][0] / 20.0),
+            "linear_power",
+            "Convert with --s1-unit amplitude",
+        ),
+        (
+            "S1GRD",
+            lambda made: (500 * 10 ** (made["S1RTC"][0] / 20.0)).astype(np.uint16),
+            "linear_power",
+            "digital",
+        ),
+        ("S1GRD", filled, "common_value", "VV is exactly 0 in 31% of the pixels (4 of 4 images)"),
+        ("S2L2A", wrapped, "range", "lie outside -1000 to 30000"),
+    ],
+)
+def test_faults_in_numpy_arrays(tmp_path, name, make, rule, said):
+    (tmp_path / name).mkdir()
+    for seed in range(4):
+        np.save(tmp_path / name / f"c{seed}.npy", make(rasters(seed, 64)))
+    layout = tmp_path / "layout.yaml"
+    layout.write_text(f"name: x\nimages: {{{name}: {{files: '{name}/{{id}}.npy'}}}}\n")
+    audit = audit_chips(ChipSet.open(tmp_path, str(layout)), [name], Units())
+    [finding] = [finding for finding in audit.findings if finding.rule == rule]
+    assert finding.level == "stop"
+    assert said in finding.message
+
+
+def test_zeros_of_one_band_in_arrays_with_an_offset_are_missing_there(tmp_path):
+    (tmp_path / "S2L2A").mkdir()
+    for seed in range(4):
+        values = rasters(seed, 64)["S2L2A"][0].astype(np.uint16) + 1000
+        values[3, :32, :32] = 0
+        np.save(tmp_path / "S2L2A" / f"c{seed}.npy", values)
+    layout = tmp_path / "layout.yaml"
+    layout.write_text("name: x\nimages: {S2L2A: {files: 'S2L2A/{id}.npy'}}\ns2_offset: 1000\n")
+    chips = ChipSet.open(tmp_path, str(layout))
+    audit = audit_chips(chips, ["S2L2A"], Units.of(chips.layout))
+    assert audit.findings == ()
+    assert [band.missing for band in audit.bands] == [
+        0.25 if band.band == "RED" else 0 for band in audit.bands
+    ]
+    assert min(band.minimum for band in audit.bands) > 0
