@@ -50,8 +50,9 @@ def test_a_device_without_tf32_refuses_it():
 
 
 def test_a_device_without_float64_is_refused(monkeypatch):
-    # Lightning's trainer of an Apple device, which is not here
-    monkeypatch.setattr(lightning.Trainer, "strategy", SimpleNamespace(root_device=torch.device("mps")))
+    # in place of Lightning's trainer on an Apple device, which is not here
+    strategy = SimpleNamespace(root_device=torch.device("mps"))
+    monkeypatch.setattr(lightning, "Trainer", lambda **options: SimpleNamespace(strategy=strategy))
     with pytest.raises(
         OptionsError, match="MPS has no float64, in which tokens are drawn; use --accelerator cpu"
     ):
