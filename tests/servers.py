@@ -12,37 +12,63 @@ from pathlib import Path
 
 import pytest
 
+from tests.faulty_proxy import FaultyProxy, faulty_proxy
+
 _NUMBERS = itertools.count()
 
 
 @functools.cache
-def _s3_address() -> str:
-    """Address of the S3 server of this process; there is one, since fsspec keeps a client and its address."""
+def _s3_proxy() -> FaultyProxy:
+    """Start the S3 server of this process behind a proxy; there is one, since fsspec keeps a client and its address."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     atexit.register(server.stop)
-    return "http://{}:{}".format(*server.get_host_and_port())
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(faulty_proxy("http://{}:{}".format(*server.get_host_and_port())))
+
+
+@contextlib.contextmanager
+def _s3_environment() -> Iterator[FaultyProxy]:
+    """Put the server's address and a client that repeats a request once where a user sets them."""
+    s3fs = pytest.importorskip("s3fs")
+    proxy = _s3_proxy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        patch.setenv("AWS_ACCESS_KEY_ID", "x")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "y")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_MAX_ATTEMPTS", "2")
+        patch.setattr(s3fs.S3FileSystem, "retries", 1)
+        proxy.plan()
+        yield proxy
 
 
 @contextlib.contextmanager
 def s3_bucket(folder: Path) -> Iterator[str]:
-    """URL of a folder's copy in a new bucket; the server's address is in the environment, where a user sets it."""
-    pytest.importorskip("s3fs")
+    """URL of a folder's copy in a new bucket."""
     import fsspec
 
     bucket = f"bucket{next(_NUMBERS)}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", _s3_address())
-        patch.setenv("AWS_ACCESS_KEY_ID", "x")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "y")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with _s3_environment():
         files = fsspec.filesystem("s3")
         files.mkdir(bucket)
         files.put(str(folder), bucket, recursive=True)
         yield f"s3://{bucket}/{folder.name}"
+
+
+@contextlib.contextmanager
+def proxied_bucket() -> Iterator[tuple[str, FaultyProxy]]:
+    """URL of a new bucket, and the proxy before it."""
+    import fsspec
+
+    bucket = f"bucket{next(_NUMBERS)}"
+    with _s3_environment() as proxy:
+        fsspec.filesystem("s3").mkdir(bucket)
+        yield f"s3://{bucket}", proxy
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):

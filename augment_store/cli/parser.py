@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from augment_store.cli.process import discard_output, prepare_streams
+from augment_store.cli.process import discard_output, prepare_streams, short_thread_errors
 from augment_store.errors import AugmentStoreError
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path, without_secrets
@@ -234,7 +234,7 @@ def run_guarded(run: Callable[[], int], command: str = "", *, as_json: bool = Fa
     prepare_streams()
     kept = "what is complete is kept, and the same command resumes" + (f": {command}" if command else "")
     try:
-        with signals_as_interrupts():
+        with signals_as_interrupts(), short_thread_errors():
             status = run()
             sys.stdout.flush()  # a full disk behind stdout is found here rather than at exit
             return status

@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import sys
+import threading
+from collections.abc import Iterator
 
 
 def prepare_streams() -> None:
@@ -22,6 +24,24 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):  # notebooks and tests put others in their place
             # a locale of ASCII alone must not end a command at the first other letter
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def short_thread_errors() -> Iterator[None]:
+    """Say in one line that a thread of a library failed at a file, as TensorBoard's writer does on a full disk."""
+    before = threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        if isinstance(failed.exc_value, OSError):
+            sys.stderr.write(f"warning: {failed.exc_value}\n")
+        else:
+            before(failed)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def discard_output() -> None:

