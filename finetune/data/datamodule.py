@@ -46,8 +46,8 @@ from finetune.data.split_checks import (
     survey_chips,
 )
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
-from finetune.data.standardization_audit import find_concern, remedy_of, spread_evenly, standardized_levels
-from finetune.data.transform_checks import PixelGrid, check_values, find_fill, find_grid
+from finetune.data.standardization_audit import audit_split
+from finetune.data.transform_checks import PixelGrid, check_bands, check_values, find_fill, find_grid
 from finetune.data.transforms import SampleTransform, Transforms, one_shape
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
@@ -142,6 +142,10 @@ class TimStoreDataModule(LightningDataModule):
         # mistakes are reported before any file is opened; a data set's own preset is chosen when its layout is known
         find_statistics(*self._named_statistics, self.bands)
         self.class_names = tuple(class_names or ())
+        if batch_size < 1 or num_workers < 0:
+            raise ConfigError(
+                f"batch_size {batch_size}, num_workers {num_workers}; expected 1 or more, and 0 or more"
+            )
         self.batch_size, self.num_workers = batch_size, num_workers
         self.transforms: dict[str, Transforms] = {"train": train_transform, "val": val_transform}
         self.transforms |= {"test": test_transform, "predict": test_transform}
@@ -232,7 +236,9 @@ class TimStoreDataModule(LightningDataModule):
         Raises:
             AugmentStoreError: If a split, a chip, a mask or the store is invalid; the message names it.
         """
-        if stage == "fit":
+        # our own command sets up before Lightning does
+        first = stage == "fit" and "train" not in self.datasets
+        if first:
             self._doubt_units()
             self._doubt_preset()
         for split in STAGES[stage]:
@@ -240,12 +246,13 @@ class TimStoreDataModule(LightningDataModule):
             if split not in self.datasets:
                 self.datasets[split] = self._dataset(split)
                 self._check_fits(split)
-        if stage == "fit":
+        if first:
             # only now have both splits been surveyed; that of the test is only looked at
             splits = {split: ids[: self.limit_chips] for split, ids in self.splits.ids.items()}
             self.shared_chips = find_shared_chips(self.chips, splits, self.surveys)
             check_shared_chips(self.shared_chips, allowed=self.scene_rule.allow_overlap)
-            self._audit_standardized()
+            for split in STAGES[stage]:
+                audit_split(split, self.datasets[split], self.transforms[split], self.statistics)
 
     @rank_zero_only
     def _doubt_preset(self) -> None:
@@ -254,21 +261,6 @@ class TimStoreDataModule(LightningDataModule):
                 f"no means and stds are named, so those of ImpactMesh's flood set ({DEFAULT_PRESET}) are used; name "
                 f"{', '.join(PRESETS)}, or numbers in the unit on disk"
             )
-
-    def _audit_standardized(self) -> None:
-        """Look at the values that the network will get from the training chips.
-
-        Raises:
-            ConfigError: If they are absurd.
-        """
-        dataset, given = self.datasets["train"], f"means and stds {self.statistics.preset or 'of the YAML'}"
-        chips = [dataset.read_observed(dataset.members.ids[pick]) for pick in spread_evenly(len(dataset))]
-        for name in self.bands:
-            found = standardized_levels(name, [chip[name] for chip in chips], self.statistics)
-            concern = find_concern(found, given, remedy_of(name))
-            if concern is not None:
-                # every process audits, so that all of them stop on absurd values; one speaks
-                rank_zero_only(notify)(concern)
 
     @rank_zero_only
     def _doubt_units(self) -> None:
@@ -311,6 +303,8 @@ class TimStoreDataModule(LightningDataModule):
             def draw() -> tuple[int, int]:
                 # a new seed for each draw, as for another sample
                 made, _, _ = dataset.transform(images, mask, maps, next(seeds))
+                for name, image in images.items():
+                    check_bands(name, image.shape, made[name].shape)
                 height, width = next(iter(made.values())).shape[-2:]
                 return height, width
 

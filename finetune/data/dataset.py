@@ -172,6 +172,13 @@ class ChipDataset(Dataset[dict[str, Any]]):
         stacked = select_timesteps(chip, self.reading.timesteps, self.reading.nodata)
         return {name: self._select(name, image) for name, image in stacked.items()}
 
+    def read_behind_transforms(self, position: int) -> dict[str, NDArray[np.float32]]:
+        """Read the images of a chip behind the transforms, raw; no data is NaN."""
+        chip_id = self.members.ids[position]
+        mask = self.chips.mask(chip_id) if self.reading.mask else None
+        made, _, _ = self.transform(self.read_observed(chip_id), mask, {}, seed=position)
+        return {name: image.numpy() for name, image in made.items()}
+
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the bands in use."""
         every, chosen = INPUT_MODALITIES[modality].bands, self.reading.bands[modality]

@@ -86,6 +86,7 @@ def survey_chips(
     shapes: dict[str, tuple[int, int]] = {}
     by_input: dict[bytes, str] = {}
     by_chip: dict[str, bytes] = {}
+    labeled = False
     # sorted: the digest must not depend on the order of a split file
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
@@ -99,13 +100,19 @@ def survey_chips(
         if shows_something(used):
             by_input[digest] = chip_id
         if rules.masks:
-            masks.update(
-                chip_id.encode() + _checked_mask(chips, chip_id, chip.shape, rules.classes).tobytes()
-            )
+            mask = _checked_mask(chips, chip_id, chip.shape, rules.classes)
+            masks.update(chip_id.encode() + mask.tobytes())
+            labeled = labeled or bool((mask != IGNORED_LABEL).any())
     # after all chips, so that one message names all that do not belong to the store
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
+    if rules.masks and not labeled:
+        raise ChipDataError(
+            f"{chips.root}: no mask of the {pluralize(len(shapes), 'chip')} of a split holds a label, only "
+            f"{IGNORED_LABEL} (ignored), such as that of {next(iter(shapes))}; correct the masks, the split, or "
+            "ignored_labels and labels of the layout"
+        )
     masked = masks.hexdigest() if rules.masks else ""
     return SplitDigest(inputs.hexdigest(), masked, next(iter(shapes.values())), by_input, by_chip)
 

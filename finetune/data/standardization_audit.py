@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import albumentations as A  # noqa: N812 - the name everyone knows it by
 import numpy as np
+from albumentations.pytorch import ToTensorV2
+from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from finetune.data.dataset import ChipDataset
 from finetune.data.normalization import PRESETS, Statistics
+from finetune.data.transforms import Transforms, every_step, steps_of
 from finetune.errors import ConfigError
+from finetune.log_filters import notify
 
 AUDITED_CHIPS: Final = 16
 """Training chips that are looked at, evenly spread."""
@@ -114,7 +120,7 @@ def find_concern(levels: Levels, standardized_by: str, remedy: str) -> str | Non
     what = (
         f"{levels.modality}: after standardization by {standardized_by} its bands have means "
         f"of {means.min():.2g} to {means.max():.2g} and deviations of {stds.min():.2g} to {stds.max():.2g}, expected "
-        f"about 0 and 1; on disk its values are {levels.low:.4g} to {levels.high:.4g}"
+        f"about 0 and 1; before, its values are {levels.low:.4g} to {levels.high:.4g}"
     )
     if vanishing or absurd:
         raise ConfigError(f"{what}. {remedy}")
@@ -129,6 +135,45 @@ def _is_optical(levels: Levels) -> bool:
     return levels.modality in S2_MODALITIES or (
         levels.modality not in INPUT_MODALITIES and len(levels.stds) >= OPTICAL_BANDS
     )
+
+
+def audit_split(split: str, dataset: ChipDataset, transforms: Transforms, statistics: Statistics) -> None:
+    """Look at the values that the network will get from some chips of a split, behind its transforms.
+
+    Args:
+        split: Its name.
+        dataset: Its chips.
+        transforms: Its Albumentations transforms, or None.
+        statistics: Means and standard deviations of the bands in use.
+
+    Raises:
+        ConfigError: If they are absurd, or standardized twice.
+    """
+    # ToTensorV2 and the like only change order and type
+    changing = [
+        type(step).__name__
+        for step in every_step(steps_of(transforms))
+        if isinstance(step, A.ImageOnlyTransform) and not isinstance(step, ToTensorV2)
+    ]
+    given = f"means and stds {statistics.preset or 'of the YAML'}"
+    # means of 0 and stds of 1 leave it to the transform
+    neutral = all(
+        {*statistics.means[name], *statistics.stds[name]} == {0.0, 1.0} for name in statistics.means
+    )
+    if A.Normalize.__name__ in changing and not neutral:
+        raise ConfigError(
+            f"{split}_transform Normalize standardizes what {given} standardize again; leave it out"
+        )
+    chips = [dataset.read_behind_transforms(position) for position in spread_evenly(len(dataset))]
+    before = f"{split}_transform {' '.join(changing)} and " if changing else ""
+    for name in statistics.means:
+        found = standardized_levels(name, [chip[name] for chip in chips], statistics)
+        remedy = f"Leave {' and '.join(changing)} out, or look at the unit: {remedy_of(name)}"
+        concern = find_concern(found, f"{before}{given}", remedy if changing else remedy_of(name))
+        # what training and validation share is said once
+        if concern is not None and (split == "train" or changing):
+            # every process audits, so that all of them stop on absurd values; one speaks
+            rank_zero_only(notify)(concern)
 
 
 def remedy_of(modality: str) -> str:

@@ -37,8 +37,15 @@ def check_values(transforms: Transforms, images: Images, mask: NDArray[Any] | No
         mask: ``[H, W]``, or None.
 
     Raises:
-        ConfigError: If a transform fails, or clips or flattens the values.
+        ConfigError: If a transform fails, clips or flattens the values, or mixes labels.
     """
+    for step in every_step(steps_of(transforms)):
+        # 0 and 6: nearest neighbor and its exact form
+        if getattr(step, "mask_interpolation", 0) not in (0, 6):
+            raise ConfigError(
+                f"transform {type(step).__name__}: mask_interpolation {step.mask_interpolation} makes labels between "
+                "those of the mask; leave it out"
+            )
     for modality, image in images.items():
         state: dict[str, Any] = {"image": image}
         state |= {} if mask is None else {"mask": mask}
@@ -49,6 +56,24 @@ def check_values(transforms: Transforms, images: Images, mask: NDArray[Any] | No
                 if isinstance(member, A.ImageOnlyTransform):
                     _compare(modality, type(member).__name__, state["image"], made["image"])
             state = made
+
+
+def check_bands(modality: str, before: Sequence[int], after: Sequence[int]) -> None:
+    """Make sure that transforms leave bands and timesteps as they are.
+
+    Args:
+        modality: Name of the image.
+        before: Its shape before them, ``[C, ..., H, W]``.
+        after: Its shape behind them.
+
+    Raises:
+        ConfigError: If they do not; statistics of one band would standardize others, without a word.
+    """
+    if tuple(before[:-2]) != tuple(after[:-2]):
+        raise ConfigError(
+            f"transforms make images of {modality} {list(after)} of {list(before)}, and other bands or timesteps than "
+            f"the means are of; leave them as they are (data.init_args.bands chooses bands)"
+        )
 
 
 def _members(step: Any) -> Iterator[Any]:

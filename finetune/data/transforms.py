@@ -40,8 +40,11 @@ KEEPING = (A.HorizontalFlip, A.VerticalFlip, A.D4, A.RandomRotate90, A.Transpose
 TURNING = (A.D4, A.RandomRotate90, A.Transpose)
 """Transforms that exchange height and width."""
 
-COVERED = 1
-"""Value that marks the pixels of a chip in a plane of its own, which a pad or a rotation fills with others."""
+COVERED = 21_845
+"""Value that marks the pixels of a chip in a plane of its own, which a pad or a rotation fills with others.
+
+No label is that large, so that a `fill_mask` of a YAML is never taken for the chip.
+"""
 
 COVERAGE = "covered_by_the_chip"
 """Name of that plane among the targets of a transform."""

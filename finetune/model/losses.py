@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from terratorch.models.model import ModelOutput
 from terratorch.tasks import SemanticSegmentationTask
 from terratorch.tasks.loss_handler import LossHandler
@@ -25,11 +26,13 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
     Args:
         prefix: Prefix of the logged names, ``val/`` for example.
         ignores: Whether the losses leave out pixels with the ignored label.
+        weightless: Labels to which the class weights of cross entropy give no weight, and which do not count alone.
     """
 
-    def __init__(self, prefix: str, *, ignores: bool) -> None:
+    def __init__(self, prefix: str, *, ignores: bool, weightless: Sequence[int] = ()) -> None:
         super().__init__(prefix)
         self._ignores = ignores
+        self._weightless = tuple(weightless)
         self._labeled = True
         self._told = False
 
@@ -46,8 +49,11 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
             ChipDataError: If pixels are ignored and one of the losses cannot leave them out.
         """
         labeled = ground_truth != IGNORED_LABEL
+        counted = labeled
+        for label in self._weightless:
+            counted = counted & (ground_truth != label)
         # kept for `log_loss`, which TerraTorch calls next and without the masks
-        self._labeled = bool(labeled.any())
+        self._labeled = bool(counted.any())
         if not self._labeled:
             self._tell()
             return {"loss": model_output.output.sum() * 0.0}  # keeps the graph, so that training steps on
@@ -73,20 +79,25 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
 
     def _tell(self) -> None:
         if not self._told:
-            notify(f"{self.loss_prefix}loss: a batch holds no label, only ignored pixels; it does not count")
+            notify(
+                f"{self.loss_prefix}loss: a batch holds no label that counts, only ignored ones; it has no weight"
+            )
         self._told = True
 
 
 def count_labeled_only(task: SemanticSegmentationTask) -> None:
     """Let a task's losses count labeled pixels alone, in training, validation and test."""
     ignores = task.hparams["ignore_index"] is not None
+    weightless: list[int] = []
     for module in task.criterion.modules():
         # beside a loss that takes no ignored label TerraTorch gives None, at which cross entropy fails
         if isinstance(module, nn.CrossEntropyLoss) and module.ignore_index is None:
             module.ignore_index = IGNORED_LABEL
+        if isinstance(module, nn.CrossEntropyLoss) and module.weight is not None:
+            weightless = torch.nonzero(module.weight == 0).flatten().tolist()
 
     def labeled(handler: LossHandler) -> LabeledLossHandler:
-        return LabeledLossHandler(handler.loss_prefix, ignores=ignores)
+        return LabeledLossHandler(handler.loss_prefix, ignores=ignores, weightless=weightless)
 
     task.train_loss_handler = labeled(task.train_loss_handler)
     task.val_loss_handler = labeled(task.val_loss_handler)

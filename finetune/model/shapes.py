@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from terratorch.models.backbones.terramind.model.terramind_tim import TerraMindTiM
 from terratorch.models.necks import ReshapeTokensToImage
-from torch import nn
+from torch import Tensor, nn
 
+from augment_store.errors import AugmentStoreError
 from augment_store.modalities.definitions import PATCH_SIZE
-from augment_store.utils.text import format_size
+from augment_store.utils.text import format_size, single_line
 from finetune.errors import ConfigError
 
 PADDED_TO: Final = 2 * PATCH_SIZE
@@ -50,39 +53,42 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
             )
 
 
-def check_smallest_batch(task: nn.Module, images: int, counted: str) -> None:
-    """Make sure that a decoder can train on the smallest batch of an epoch.
-
-    Batch norm over an image that is pooled to one pixel has a single value for each channel in a batch of one.
+def try_network(task: nn.Module, images: Mapping[str, Tensor], counted: str | None) -> None:
+    """Run a task's network once on one chip, and leave it and all random draws as they were.
 
     Args:
-        task: TerraTorch's task, with its network.
-        images: Number of images in the smallest batch.
-        counted: How that comes about, for the message.
+        task: TerraTorch's task, before training.
+        images: ``[1, C, ...]`` by modality, as the network gets them.
+        counted: How a training batch of one chip comes about, for the message; None if there is none. Batch norm over
+            an image that is pooled to one pixel then has a single value for each channel.
 
     Raises:
-        ConfigError: If it cannot.
+        ConfigError: If it fails, in the words of the layer that does.
     """
-    if images > 1:
-        return
-    for name, module in task.named_modules():
-        if isinstance(module, nn.Sequential) and _normalizes_one_pixel(module):
+    buffers = {name: buffer.clone() for name, buffer in task.named_buffers()}  # from which batch norm learns
+    training = task.training
+    task.train(counted is not None)
+    try:
+        with isolate_rng(include_cuda=False), torch.no_grad():
+            task(dict(images))
+    except AugmentStoreError:
+        raise
+    # any decoder may be here, and TerraTorch's raise what PyTorch raises
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        told = single_line(error)
+        if counted is not None and "more than 1 value per channel" in told:
             raise ConfigError(
-                f"a batch of an epoch holds one chip ({counted}), and batch norm after the pooling in {name} needs "
-                "two; choose another data.init_args.batch_size"
-            )
-
-
-def _normalizes_one_pixel(layers: nn.Sequential) -> bool:
-    # TerraTorch's pyramid pooling has one such branch, whose image is a single pixel
-    pools = [isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)) for layer in layers]
-    if True not in pools:
-        return False
-    # batch norm before the pooling sees the whole image
-    after = list(layers)[pools.index(True) + 1 :]
-    parts = (part for layer in after for part in layer.modules())
-    # the common base of batch norm in any dimension
-    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
+                f"a batch of an epoch holds one chip ({counted}), and the decoder's batch norm over a single pixel "
+                "needs two; choose another data.init_args.batch_size"
+            ) from error
+        size = format_size(next(iter(images.values())).shape[-2:])
+        raise ConfigError(
+            f"the network fails on a chip of {size}: {told}; make necks and decoder of model_args fit one another"
+        ) from error
+    finally:
+        for name, buffer in task.named_buffers():
+            buffer.copy_(buffers[name])
+        task.train(training)
 
 
 def _rows_taken(neck: ReshapeTokensToImage, tokens: int) -> int | None:

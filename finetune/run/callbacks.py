@@ -82,8 +82,8 @@ class FiniteTraining(Callback):
         if loss is not None and not bool(torch.isfinite(loss)):
             raise RunError(
                 f"val/loss is {float(loss)} in epoch {trainer.current_epoch}, so no checkpoint can be the best: no "
-                "mask of the validation split holds a label, or the network's output overflows; check the split, or "
-                "train with trainer.precision 32-true"
+                "mask of the validation split holds a label that counts, or the network's output overflows; check the "
+                "split, or train with trainer.precision 32-true"
             )
 
     def _check(self, trainer: Trainer, module: LightningModule) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +40,17 @@ DEFAULT_SEED: Final = 42
 SMOKE_CHIPS: Final = 4
 
 TASK: Final = "SemanticSegmentationTask"
-UNPROVEN_WEIGHTS: Final = ("backbone_ckpt_path", "backbone_checkpoint_path")
-"""TerraTorch's keys for weights, which it loads as far as they fit."""
+NAMES_WEIGHTS: Final = re.compile(r"pretrained|ckpt|checkpoint|weights")
+"""Keys of ``model_args`` for weights, such as ``backbone_ckpt_path`` and ``ckpt_data``, loaded as far as they fit."""
+
+PROVEN_WEIGHTS: Final = ("backbone_pretrained", "backbone_weights")
+"""Those whose weights are proven to be in use."""
+
+OTHER_FACTORIES: Final = (
+    *("AuroraModelFactory", "ClayModelFactory", "FullModelFactory", "GenericUnetModelFactory"),
+    *("PrithviModelFactory", "SMPModelFactory", "SatMAEModelFactory", "TimmModelFactory", "WxCModelFactory"),
+)
+"""TerraTorch's factories of networks without TerraMind's backbone, or without a decoder."""
 
 TRAIN_OTHERS: Final = (
     "train others by terratorch fit, joined with a store by finetune.data.joined.JoinedDataModule"
@@ -65,7 +76,14 @@ def read_yaml(path: Path, *, inline: bool = True) -> Config:
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
+    if config.get("ckpt_path") is not None:
+        raise ConfigError(
+            f"{path}: ckpt_path {config['ckpt_path']}; give it as --ckpt_path, to resume that training or to evaluate "
+            "it, or as --init, to start from its weights"
+        )
     _check_renamed(config["data"].get("init_args"), path)
+    # in a YAML of terratorch fit it may stand empty
+    config.pop("ckpt_path", None)
     return config
 
 
@@ -123,7 +141,14 @@ def check_model(model: Config, origin: Path | str) -> None:
         raise ConfigError(
             f"{origin}: model.class_path: {task}; tim-finetune trains terratorch.tasks.{TASK}; {TRAIN_OTHERS}"
         )
-    arguments = (model.get("init_args") or {}).get("model_args")
+    given = model.get("init_args") or {}
+    factory = str(given.get("model_factory", "")).removeprefix("terratorch_")
+    if factory in OTHER_FACTORIES:
+        raise ConfigError(
+            f"{origin}: model_factory: {factory}; python -m finetune trains networks of EncoderDecoderFactory; "
+            f"{TRAIN_OTHERS}"
+        )
+    arguments = given.get("model_args")
     if not isinstance(arguments, dict):
         return
     backbone = arguments.get("backbone")
@@ -133,19 +158,27 @@ def check_model(model: Config, origin: Path | str) -> None:
             f"{origin}: model_args: backbone {backbone!r}; tim-finetune trains TerraMind backbones, such as "
             f"terramind_v1_base; {TRAIN_OTHERS}"
         )
-    for key in UNPROVEN_WEIGHTS:
-        if arguments.get(key) is not None:
+    _check_weight_keys(arguments, origin)
+
+
+def _check_weight_keys(arguments: Config, origin: Path | str) -> None:
+    """Refuse weights by a key whose file nobody proves to be in use."""
+    for key, value in arguments.items():
+        # a file under backbone_pretrained would count as true, and others be loaded in its place
+        proven = key in PROVEN_WEIGHTS and not (key == PROVEN_WEIGHTS[0] and isinstance(value, str))
+        if NAMES_WEIGHTS.search(key) and not proven and value not in (None, False):
             raise ConfigError(
-                f"{origin}: model_args: {key} {arguments[key]} would leave what does not fit random, without a word; "
-                f"give --weights {arguments[key]}, or backbone_weights with backbone_pretrained: true, for a published "
-                "file, which is proven to be in use, and --init for a checkpoint of TerraTorch's task"
+                f"{origin}: model_args: {key} {single_line(value)} would leave what does not fit random, without a "
+                "word; give --weights FILE, or backbone_weights with backbone_pretrained: true, for a published file, "
+                "which is proven to be in use, and --init for a checkpoint of TerraTorch's task"
             )
 
 
 def _is_other_task(named: str) -> bool:
     """Tell TerraTorch's other tasks from its segmentation task, and from a user's own class derived from it."""
     package, _, name = named.rpartition(".")
-    return name != TASK and (not package or package.split(".")[0] in ("terratorch", "torchgeo"))
+    library = package.split(".")[0]
+    return library == "torchgeo" or (name != TASK and library in ("", "terratorch"))
 
 
 def section(config: Config, *names: str) -> Config:
@@ -180,7 +213,11 @@ def normalize(given: Config) -> Config:
     # arms of one seed draw the same shuffled maps
     data.setdefault("control_seed", seed if _is_number(seed) else DEFAULT_SEED)
     # TerraTorch's default draws validation samples by a method of the datamodule, which ours has not
-    model.setdefault("plot_on_val", False)
+    if model.get("plot_on_val"):
+        notify(
+            f"plot_on_val {model['plot_on_val']} draws nothing here; tim-eval score draws what a run predicts"
+        )
+    model["plot_on_val"] = False
     arguments = section(model, "model_args")
     _use_our_backbone(arguments)
     # band names stand once in a YAML, under data
@@ -206,9 +243,10 @@ def _use_our_backbone(arguments: Config) -> None:
 def _class_names(data: Config, model: Config) -> list[str]:
     """Return the names of the classes: the datamodule's, or the task's, or ``class 0`` and so on."""
     classes = model["model_args"].get("num_classes")
-    if not isinstance(classes, int):
+    if not isinstance(classes, int) or classes < 2:
         raise ConfigError(
-            f"model.init_args.model_args: num_classes {classes!r}; expected the number of classes in the masks"
+            f"model.init_args.model_args: num_classes {classes!r}; expected the number of classes in the masks, 2 or "
+            "more, since the background of a single class is one too"
         )
     names = (
         data.get("class_names") or model.get("class_names") or [f"class {label}" for label in range(classes)]
@@ -216,9 +254,25 @@ def _class_names(data: Config, model: Config) -> list[str]:
     if len(names) != classes:
         raise ConfigError(f"num_classes {classes}, but class_names names {len(names)}; make them agree")
     weights = model.get("class_weights")
-    if isinstance(weights, list) and len(weights) != classes:
-        raise ConfigError(f"num_classes {classes}, but {len(weights)} class_weights; give one for each class")
+    if weights is None:
+        return list(names)
+    if not isinstance(weights, list) or len(weights) != classes:
+        found = f"{len(weights)} class_weights" if isinstance(weights, list) else f"class_weights {weights}"
+        raise ConfigError(f"num_classes {classes}, but {found}; give one for each class")
+    if not _are_weights(weights):
+        raise ConfigError(
+            f"class_weights {weights}; expected numbers of 0 or more, and not 0 for every class"
+        )
     return list(names)
+
+
+def _are_weights(values: Iterable[Any]) -> bool:
+    """Tell whether values can weigh the terms of a loss: not negative, finite, and one of them more than 0."""
+    try:
+        numbers = [float(value) for value in values]  # 1e-4 without a dot is a text in YAML
+    except (TypeError, ValueError):
+        return False
+    return all(math.isfinite(number) and number >= 0 for number in numbers) and any(numbers)
 
 
 def resolve(given: Config, options: Options, *, gpu: bool) -> Config:
@@ -265,6 +319,20 @@ def _check_training(config: Config, options: Options) -> None:
             f"model.init_args.ignore_index {model['ignore_index']}; expected {IGNORED_LABEL}, which masks have where a "
             "pixel is ignored, or nothing; a label that your files have for it goes into ignored_labels of a layout "
             "file (--layout)"
+        )
+    if model.get("path_to_record_metrics"):
+        raise ConfigError(
+            f"model.init_args.path_to_record_metrics {model['path_to_record_metrics']}: TerraTorch then counts test "
+            "batches twice; leave it out, and score the run with tim-eval score"
+        )
+    if config.get("lr_scheduler") is not None and config.get("optimizer") is None:
+        raise ConfigError(
+            "lr_scheduler without a section optimizer would be left out without a word; add optimizer, such as "
+            "class_path: AdamW with init_args: {lr: 1.0e-4}"
+        )
+    if isinstance(model.get("loss"), dict) and not _are_weights(model["loss"].values()):
+        raise ConfigError(
+            f"loss {model['loss']}; expected for each loss a weight of 0 or more, not 0 for all"
         )
     arguments = model["model_args"]
     unread = arguments.get("backbone_weights") and not arguments.get("backbone_pretrained")

@@ -57,7 +57,10 @@ BUILT_FROM: Final = frozenset(
 MAX_LENGTH: Final = 300
 """Characters of an error's text that a message shows."""
 
-NOISE: Final = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+NOISE: Final = (
+    *("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value"),
+    *("Subclass types expect", "a class path (str)", "a dict with"),
+)
 """Beginnings of lines in which the parser talks about its own types."""
 
 
@@ -212,7 +215,8 @@ def _parsers_message(message: str, origin: Path) -> str:
     # the parser's own names for arguments of the command line
     said_there = "NestedArg" in message or message.startswith("unrecognized arguments")
     lines = (line.strip(" -") for line in message.splitlines())
-    told = " ".join(line for line in lines if line and not line.startswith(NOISE))
+    # one mistake may be told for each of several types
+    told = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(NOISE)))
     return f"{'command line' if said_there else origin}: {told}"
 
 

@@ -10,22 +10,26 @@ from pathlib import Path
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
 from augment_store.io.signals import SignalInterrupt
-from augment_store.utils.text import pluralize, utc_now
-from finetune.errors import RunError
+from augment_store.utils.text import pluralize, single_line, utc_now
+from finetune.data.dataset import collate
+from finetune.errors import ConfigError, RunError
 from finetune.features.frozen_features import FrozenFeatures
 from finetune.model.initialization import check_trainable, read_trained, start_from
-from finetune.model.shapes import check_shape, check_smallest_batch
+from finetune.model.shapes import check_shape, try_network
 from finetune.options import STARTING, Options
 from finetune.run.callbacks import EpochLines, FiniteTraining, PredictionWriter
 from finetune.run.config import Config, resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
+from finetune.run.monitors import check_interval, check_monitors
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from terramind_weights.weight_files import WeightsError
@@ -70,6 +74,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), utc_now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
         check_free(options)  # again: another process may have trained until the folder was ours
+    check_monitors(cli.trainer, cli.model, cli.record.get("lr_scheduler"))
     # before the data, which take longer to read
     _prepare_weights(options, cli)
     cli.datamodule.setup("fit")
@@ -96,6 +101,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         complete = True
     except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
         raise SignalInterrupt(signal.SIGTERM) from None
+    except MisconfigurationException as error:  # what its loops find out only when they run
+        raise ConfigError(f"{options.config}: {single_line(error)}") from error
     # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
     except SystemExit as error:
         interrupt = error.__context__
@@ -131,16 +138,18 @@ def _check_images(cli: FinetuneCLI) -> None:
 
 
 def _check_batches(cli: FinetuneCLI) -> None:
-    """Make sure that the last batch of an epoch, of each process, can be trained on."""
+    """Make sure that the network takes a chip, and the last batch of an epoch of each process."""
     size, processes = cli.datamodule.batch_size, cli.trainer.world_size
     chips = len(cli.datamodule.datasets["train"])
     each = -(-chips // processes)  # the sampler repeats chips, so that all processes have as many
     # without a remainder the last batch is a whole one, or the only one
     smallest = each % size or min(each, size)
     counted = f"{pluralize(chips, 'chip')}, batch_size {size}"
-    check_smallest_batch(
-        cli.model, smallest, f"{counted}, {processes} processes" if processes > 1 else counted
-    )
+    counted = f"{counted}, {processes} processes" if processes > 1 else counted
+    with isolate_rng(include_cuda=False):  # training then draws as it would without this look
+        batch = cli.datamodule.model_batch(collate([cli.datamodule.datasets["train"][0]]))
+    try_network(cli.model, batch["image"], counted if smallest == 1 else None)
+    check_interval(cli.trainer, -(-each // size))
 
 
 def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from finetune.data.joined.reach import list_loaders
 from finetune.data.standardization_audit import find_concern, measure_levels, spread_evenly
+from finetune.errors import ConfigError
 from finetune.log_filters import notify
 
 
@@ -32,9 +33,12 @@ def audit_batches(datamodule: LightningDataModule) -> None:
             batch = loader.collate_fn([loader.dataset[position]])
             batch.pop("maps", None)
             # copied: some steps standardize in place
-            _append(raw, {name: image.clone() for name, image in _images(batch).items()})
+            before = {name: image.clone() for name, image in _images(batch).items()}
             with torch.no_grad():
-                _append(standardized, _images(datamodule.on_after_batch_transfer(batch, 0)))
+                after = _images(datamodule.on_after_batch_transfer(batch, 0))
+            _check_shapes(before, after)
+            _append(raw, before)
+            _append(standardized, after)
     for name, images in standardized.items():
         found = measure_levels(name, raw[name], images)
         remedy = "Give the datamodule's means and stds as numbers in the unit on disk"
@@ -50,6 +54,16 @@ def _images(batch: dict[str, Any]) -> dict[str, Tensor]:
     by_modality = image if isinstance(image, dict) else {"image": image}
     # [B, C, H, W] or [B, C, T, H, W]
     return {name: values for name, values in by_modality.items() if values.ndim in (4, 5)}
+
+
+def _check_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    """Make sure that means and stds are of as many bands as the images have."""
+    for name in before.keys() & after.keys():
+        if before[name].shape[:2] != after[name].shape[:2]:
+            raise ConfigError(
+                f"{name}: images of {before[name].shape[1]} bands become {after[name].shape[1]} where the datamodule "
+                "standardizes them; give one of its means and stds for each band"
+            )
 
 
 def _append(levels: dict[str, list[NDArray[Any]]], images: dict[str, Tensor]) -> None:

@@ -149,7 +149,7 @@ class JoinedTransform:
         if self._compose is not None:
             size = next(iter(self.given.values())).shape[-2:]
             flat = {name: flatten_maps(maps) for name, maps in self.given.items()}
-            # a plane of ones that moves along: where it is not 1 behind the transform, there is no image
+            # a plane of one value that moves along: where it has another behind the transform, there is no image
             flat[COVERAGE] = np.full(size, COVERED, np.int16)
             data = {**data, **{f"{PREFIX}{name}": values for name, values in flat.items()}}
         made: dict[str, Any] = self.inner(data) if positional else self.inner(**data)

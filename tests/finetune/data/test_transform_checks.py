@@ -76,6 +76,13 @@ def test_pixels_without_an_image_are_ignored_and_not_generated():
     assert (mask[8:40, 8:40] == 1).all()
 
 
+def test_labels_of_a_fill_are_no_labels_of_the_chip():
+    transform = SampleTransform([A.CoarseDropout(fill_mask=1, p=1), ToTensorV2()], ("S2L2A",), (), 1)
+    _, mask, _ = transform({"S2L2A": np.ones((12, 32, 32), np.float32)}, np.zeros(SHAPE, np.int64), {}, 0)
+    assert mask.unique().tolist() == [-1, 0]
+    assert find_fill([A.CoarseDropout(fill_mask=1)], SHAPE).labels == {1}
+
+
 def test_images_of_several_sizes_are_refused():
     def shape_of(steps):
         transform = SampleTransform(steps, ("S2L2A",), (), 1)

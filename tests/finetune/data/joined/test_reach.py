@@ -100,17 +100,33 @@ def test_transforms_that_destroy_or_invent_are_refused(tiles, store):
         list(batches(join(tiles, store, turned), "train"))
 
 
+PLAIN = {"train_transform": None}  # nothing to try, which takes longest
+
+
 def test_statistics_that_are_not_the_datas_stop_or_are_noted(tiles, store, capsys):
     """Of 100 × class, 0 to 900: mean 450 and deviation 287 in every band."""
-    for kind, name in ((multimodal, "S2L2A"), (pixelwise, "image")):
-        means, stds = {"S2L2A": [1e4] * 12}, {"S2L2A": [1e5] * 12}
-        far = (means["S2L2A"], stds["S2L2A"]) if name == "image" else (MEANS | means, STDS | stds)
-        with pytest.raises(
-            ConfigError, match=rf"^{name}: .* by Generic\w+ its bands .* values are 0 to 900\. Give"
-        ):
-            list(batches(join(tiles, store, kind(tiles, means=far[0], stds=far[1])), "train"))
+    far = {"means": MEANS | {"S2L2A": [1e4] * 12}, "stds": STDS | {"S2L2A": [1e5] * 12}}
+    with pytest.raises(
+        ConfigError, match=r"^S2L2A: .* by Generic\w+ its bands .* values are 0 to 900\. Give"
+    ):
+        list(batches(join(tiles, store, multimodal(tiles, **far, **PLAIN)), "train"))
     odd = {"means": MEANS | {"S2L2A": [2450.0] * 12}, "stds": STDS | {"S2L2A": [287.0] * 12}}
-    for path in (store, None):  # a baseline's too
-        list(batches(join(tiles, path, multimodal(tiles, **odd)), "train"))
-        [told] = re.findall(r"note: (.*)", capsys.readouterr().err)
-        assert re.match(r"S2L2A: .*means of -7\S* to -[67]\S* and deviations of 1 to 1", told)
+    list(batches(join(tiles, None, multimodal(tiles, **odd, **PLAIN)), "train"))  # a baseline's too
+    [told] = re.findall(r"note: (.*)", capsys.readouterr().err)
+    assert re.match(r"S2L2A: .*means of -7\S* to -[67]\S* and deviations of 1 to 1", told)
+
+
+def test_burn_scars_of_fractions_need_statistics_of_fractions(tiles):
+    """HLS burn scars: reflectance of 0 to 1, standardized by numbers for reflectance × 10,000."""
+    fractions = {"constant_scale": 0.0001, "means": [0.045] * 12, "stds": [0.03] * 12}
+    list(batches(join(tiles, None, pixelwise(tiles, **fractions, **PLAIN)), "train"))
+    scaled = {"constant_scale": 0.0001, "means": [450.0] * 12, "stds": [300.0] * 12}
+    with pytest.raises(ConfigError, match=r"^image: .* values are 0 to 0\.09\. Give the datamodule's means"):
+        list(batches(join(tiles, None, pixelwise(tiles, **scaled, **PLAIN)), "train"))
+
+
+def test_one_number_for_several_bands_of_a_datamodule_is_refused(tiles):
+    bands = {"dataset_bands": list(range(12)), "output_bands": [3], "means": MEANS["S2L2A"]}
+    made = pixelwise(tiles, **bands, stds=STDS["S2L2A"], **PLAIN)
+    with pytest.raises(ConfigError, match="image: images of 1 bands become 12 where the datamodule"):
+        list(batches(join(tiles, None, made), "train"))
