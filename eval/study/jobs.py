@@ -122,10 +122,11 @@ def run_jobs(
                         progress.finished(step)
                 if status is not None:
                     del running[place]
-                if status:
+                unfinished = [step for step in job.steps if step.name in left]
+                # killed after its last record, a process has done its work
+                if status and unfinished:
                     progress.stopped(job)
-                    step = next(step for step in job.steps if step.name in left)
-                    failed.append(_failure(step, status, handle.log))
+                    failed.append(_failure(unfinished[0], status, handle.log))
     finally:
         _interrupt(list(running.values()), progress.stopped)
     if failed:

@@ -114,8 +114,10 @@ class StudyProgress:
         self._print(f"[{done}/{self.total}] {step.title} … {format_duration(seconds)}{tail}")
 
     def stopped(self, job: Job) -> None:
-        """Print that a job failed or was interrupted, and how long it had run."""
-        running = self._running.pop(job.name)
+        """Print that a job failed or was interrupted, and how long it had run; nothing if its steps are done."""
+        running = self._running.pop(job.name, None)
+        if running is None:
+            return
         text = f"{running.step.title} … stopped after {format_duration(self.clock() - running.since)}"
         self._print(f"[–/{self.total}] {text}")
 

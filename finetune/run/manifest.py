@@ -269,7 +269,9 @@ class RunManifest:
             plain: dict[str, Any] = load_json(read_text(path))
             version = plain.pop("manifest_version")
             if version != MANIFEST_VERSION:
-                raise RunError(f"{path}: manifest version {version}, expected {MANIFEST_VERSION}")
+                raise RunError(
+                    f"{path}: manifest version {version}, expected {MANIFEST_VERSION}; train into a new --run"
+                )
             return parse(cls, plain)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # a RunError is a ValueError too, and says what is wrong already

@@ -24,7 +24,8 @@ enum { COUNT, FAIL_ONCE, FAIL_ON, KILL, SIGNAL_TWICE, PAUSE };
 
 struct plan {
   char root[PATH_MAX];
-  int action, code, reads;
+  int action, code, reads, paused;
+  pid_t owner;
   long at;
   _Atomic long seen;
 };
@@ -52,7 +53,8 @@ void faults_plan(const char *root, long at, int action, int code, int reads) {
   memset((void *)watched, 0, sizeof watched);
   strncpy(plan->root, root, PATH_MAX - 1);
   plan->at = at, plan->action = action, plan->code = code, plan->reads = reads;
-  plan->seen = 0;
+  plan->owner = getpid();
+  plan->seen = plan->paused = 0;
 }
 
 long faults_seen(void) { return plan->seen; }
@@ -97,7 +99,11 @@ static int meet(void (*half)(void *), void *given, int makes_room) {
   int fails = (plan->action == FAIL_ONCE && now) || (plan->action == FAIL_ON && !(plan->code == ENOSPC && makes_room));
   if (fails && half && now) half(given);
   if (plan->action == SIGNAL_TWICE && place <= plan->at + 1) kill(getpid(), plan->code);
-  if (plan->action == PAUSE && now) raise(SIGSTOP);
+  /* not a process that it started, which nobody waits for to stop */
+  if (plan->action == PAUSE && !plan->paused && getpid() == plan->owner) {
+    plan->paused = 1;
+    raise(SIGSTOP);
+  }
   inside = 0;
   if (fails) errno = plan->code;
   return fails;

@@ -1,5 +1,6 @@
 """Jobs side by side: which start when and where, what a failure and an interruption do, and what is told of them."""
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,6 +98,17 @@ def test_after_a_failure_what_runs_may_end_and_nothing_else_starts(tmp_path, sil
     with pytest.raises(EvaluationError, match="step g ended with exit status 3: tim-eval score g"):
         run_jobs(tmp_path, jobs_of([GENERATE, *FITS, *SCORES, COMPARE]), script, ["", ""], silent)
     assert script.told == [["fit_2", "g"], ["fit_2"]]
+
+
+@pytest.mark.parametrize("act", [{"g": -9}, {"g": "interrupt"}], ids=["killed", "interrupted"])
+def test_a_job_that_ends_after_its_last_record_has_not_failed(tmp_path, capsys, act):
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "g.json").touch()
+    script = Script({}, act)
+    raises = pytest.raises(KeyboardInterrupt) if "interrupt" in act.values() else contextlib.nullcontext()
+    with raises:
+        run_jobs(tmp_path, jobs_of([GENERATE]), script, [""], StudyProgress([GENERATE], 1, 1, {}))
+    assert "stopped after" not in capsys.readouterr().out
 
 
 def test_an_interruption_asks_all_jobs_before_it_waits_for_one(tmp_path, silent):
