@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -127,9 +128,15 @@ def shipped_legends() -> tuple[Path, ...]:
     return tuple(Path(path.stem) for path in sorted(SHIPPED.glob("*.yaml")))
 
 
+@cache
+def _shipped_tables() -> tuple[LegendTable, ...]:
+    """Read the legend tables that ship with the package, once: a report asks for them many times."""
+    return tuple(map(LegendTable.load, shipped_legends()))
+
+
 def legend_of_codes(codes: Collection[int]) -> LegendTable | None:
     """Return the shipped legend table of a published map whose codes these are; None if none or several have them."""
-    tables = [table for table in map(LegendTable.load, shipped_legends()) if set(codes) <= table.codes.keys()]
+    tables = [table for table in _shipped_tables() if set(codes) <= table.codes.keys()]
     return tables[0] if len(tables) == 1 else None
 
 
@@ -142,8 +149,8 @@ def legend(names: Sequence[str]) -> tuple[LegendClass, ...]:
 
 def shipped_table(names: Sequence[str]) -> LegendTable | None:
     """Return the shipped legend table with exactly these classes, if there is one."""
-    tables = map(LegendTable.load, shipped_legends())
-    return next((table for table in tables if [entry.name for entry in table.classes] == list(names)), None)
+    found = (table for table in _shipped_tables() if [entry.name for entry in table.classes] == list(names))
+    return next(found, None)
 
 
 def _colour(label: int, mapping: Mapping[int, int]) -> tuple[int, int, int]:
