@@ -105,7 +105,9 @@ def start() -> Iterator[Start]:
         yield start
 
 
-@pytest.mark.parametrize("command", [*MODULES, *SUBCOMMANDS])
+@pytest.mark.parametrize(
+    "command", [*MODULES, *(pytest.param(name, marks=pytest.mark.nightly) for name in SUBCOMMANDS)]
+)
 def test_help_imports_nothing_heavy(command, start, start_fresh, tmp_path):
     # a subcommand's own help imports its module, which may read stores; no help waits for torch
     chosen, unwanted = (start_fresh, HEAVY) if command in MODULES else (start, TRAINING)
