@@ -368,7 +368,7 @@ def test_a_label_without_a_class_is_named(tmp_path):
     mask[3, 3] = -2
     write_tif(world.root / "data/MASK/charlie_0_1_annotation_flood.tif", mask)
     with pytest.raises(
-        ChipDataError, match="charlie_0_1_annotation_flood.tif: label -2; expected classes from 0"
+        ChipDataError, match=r"charlie_0_1_annotation_flood\.tif: label -2; expected classes from 0"
     ):
         datamodule(world).setup("fit")
 
