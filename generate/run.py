@@ -25,7 +25,8 @@ from augment_store.store.writer import AugmentStore
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, audit_chips
-from generate.audit.rules import DECLARED, Finding
+from generate.audit.findings import Finding
+from generate.audit.rules import DECLARED
 from generate.data.datamodule import ChipDataModule, ChipReader
 from generate.devices import float32_products, make_trainer, planned_device, predict, settled_precision
 from generate.lightning_module import GenerationModule

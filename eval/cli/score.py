@@ -9,9 +9,9 @@ from typing import Final
 
 from augment_store.cli.parser import add_location_arguments
 from eval.errors import EvaluationError
-from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
+from finetune.run.yaml_file import read_yaml
 
 EXAMPLES: Final = """
 tim-eval score runs/baseline runs/tim_lulc

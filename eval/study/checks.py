@@ -22,8 +22,8 @@ from eval.study.config import Study
 from eval.study.plan import Step
 from eval.study.runner import resuming_words, step_command
 from finetune.options import parse
-from finetune.run.config import read_yaml
 from finetune.run.preflight import check_early, check_free, resume_interrupted
+from finetune.run.yaml_file import read_yaml
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
 from generate.options import check_weights

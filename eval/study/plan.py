@@ -14,9 +14,9 @@ from eval.score.record import FOLDER, RECORD
 from eval.study.config import CommandArgs, ComparisonEntry, Study
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, shipped_configs
-from finetune.run.config import read_yaml
 from finetune.run.manifest import CHECKPOINTS
 from finetune.run.recipe import Recipe, describe, differences, recipe_of, with_overrides
+from finetune.run.yaml_file import read_yaml
 
 STARTS: Final = ("--init", "--weights")
 """Arguments of a training that say where its weights start."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -47,8 +45,8 @@ from finetune.data.split_checks import (
 )
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardization_audit import audit_split
-from finetune.data.transform_checks import PixelGrid, check_bands, check_values, find_fill, find_grid
-from finetune.data.transforms import SampleTransform, Transforms, one_shape
+from finetune.data.transform_checks import PixelGrid, find_fill, find_grid, try_transforms
+from finetune.data.transforms import SampleTransform, Transforms
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model.initialization import check_trainable
@@ -296,24 +294,7 @@ class TimStoreDataModule(LightningDataModule):
     def _check_fits(self, split: str) -> None:
         """Note the shape that transforms make of a chip, and stop if a batch or the network cannot take it."""
         dataset, transforms = self.datasets[split], self.transforms[split]
-        seeds = itertools.count()
-        with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
-            images, mask, maps = dataset.read_raw(dataset.members.ids[0])
-
-            def draw() -> tuple[int, int]:
-                # a new seed for each draw, as for another sample
-                made, _, _ = dataset.transform(images, mask, maps, next(seeds))
-                for name, image in images.items():
-                    check_bands(name, image.shape, made[name].shape)
-                height, width = next(iter(made.values())).shape[-2:]
-                return height, width
-
-            # [C, …, H, W] → […, H, W, C], as Albumentations takes images
-            check_values(
-                transforms, {name: np.moveaxis(image, 0, -1) for name, image in images.items()}, mask
-            )
-            shape = one_shape(draw, transforms)
-        height, width = next(iter(images.values())).shape[-2:]
+        (height, width), shape = try_transforms(dataset, transforms)
         self._note_fill(split, (height, width))
         if split in {"test", "predict"}:
             self._find_grid(split, (height, width))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import numpy as np
+import torch
 from albumentations.core.composition import BaseCompose
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
-from finetune.data.transforms import COVERED, TRIES, Transforms, every_step, steps_of
+from finetune.data.dataset import ChipDataset
+from finetune.data.transforms import COVERED, TRIES, Transforms, every_step, one_shape, steps_of
 from finetune.errors import ConfigError
 
 CLIPPED_SHARE: Final = 0.05
@@ -135,6 +138,35 @@ class Fill:
     share: float
     labels: frozenset[int]
     transform: str
+
+
+def try_transforms(dataset: ChipDataset, transforms: Transforms) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return height and width of a dataset's first chip, and what its transforms make of them.
+
+    Args:
+        dataset: Chips of one split.
+        transforms: Its Albumentations transforms, or None.
+
+    Raises:
+        ConfigError: If they destroy values or bands, or give shapes that differ from draw to draw.
+    """
+    seeds = itertools.count()
+    with torch.random.fork_rng(devices=[]):  # training then draws as it would without this look
+        images, mask, maps = dataset.read_raw(dataset.members.ids[0])
+
+        def draw() -> tuple[int, int]:
+            # a new seed for each draw, as for another sample
+            made, _, _ = dataset.transform(images, mask, maps, next(seeds))
+            for name, image in images.items():
+                check_bands(name, image.shape, made[name].shape)
+            height, width = next(iter(made.values())).shape[-2:]
+            return height, width
+
+        # [C, …, H, W] → […, H, W, C], as Albumentations takes images
+        check_values(transforms, {name: np.moveaxis(image, 0, -1) for name, image in images.items()}, mask)
+        made = one_shape(draw, transforms)
+    height, width = next(iter(images.values())).shape[-2:]
+    return (height, width), made
 
 
 def find_fill(transforms: Transforms, shape: tuple[int, int]) -> Fill | None:

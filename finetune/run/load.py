@@ -15,12 +15,13 @@ from augment_store.io.remote import as_path
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
 from finetune.model.initialization import read_trained
-from finetune.run.config import Config, normalize, read_yaml, with_our_datamodule
+from finetune.run.config import normalize, with_our_datamodule
 from finetune.run.lightning_cli import build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
 from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
+from finetune.run.yaml_file import Config, read_yaml
 from terramind_weights.weight_files import sha256_of_file
 
 HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

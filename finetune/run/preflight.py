@@ -17,9 +17,10 @@ from finetune.data.split_checks import open_chips
 from finetune.errors import ConfigError, RunError
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
-from finetune.run.config import Config, read_yaml, resolve_data, with_our_datamodule
+from finetune.run.config import resolve_data, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trust import CUSTOM_MODULES, rebuild
+from finetune.run.yaml_file import Config, read_yaml
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from augment_store.utils.text import LISTED
 from finetune.augment.encodings import TRAINED_LAYERS
 from finetune.data.normalization import DEFAULT_PRESET
 from finetune.model import BACKBONE, LATE_FACTORY
-from finetune.run.config import Config, section
+from finetune.run.config import section
 from finetune.run.known_classes import FACTORY
 from finetune.run.trainer import WHOLE_CHECKPOINTS
+from finetune.run.yaml_file import Config
 
 Recipe = Mapping[str, str]
 """Settings by their key in the YAML, without ``init_args``; the trainer's are left out where they have their default.

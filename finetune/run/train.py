@@ -25,13 +25,14 @@ from finetune.model.initialization import check_trainable, read_trained, start_f
 from finetune.model.shapes import check_shape, try_network
 from finetune.options import STARTING, Options
 from finetune.run.callbacks import EpochLines, FiniteTraining, PredictionWriter
-from finetune.run.config import Config, resolve
+from finetune.run.config import resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
 from finetune.run.monitors import check_interval, check_monitors
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
+from finetune.run.yaml_file import Config
 from terramind_weights.weight_files import WeightsError
 
 

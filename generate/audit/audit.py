@@ -23,15 +23,8 @@ from augment_store.errors import AugmentStoreError, ChipSetError, RemotePathErro
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
 from augment_store.store.schema import ChipShape
 from augment_store.utils.text import join_first
-from generate.audit.rules import (
-    DECLARED,
-    IMAGE_RULES,
-    RULES,
-    BandStatistics,
-    Finding,
-    Pixels,
-    band_statistics,
-)
+from generate.audit.findings import BandStatistics, Finding, Pixels, band_statistics
+from generate.audit.rules import DECLARED, IMAGE_RULES, RULES
 from generate.data.preprocessing import to_native
 
 SAMPLE_CHIPS: Final = 32

@@ -17,7 +17,7 @@ from augment_store.io.files import write_json
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import pluralize
 from generate.audit.audit import Audit, audit_chips
-from generate.audit.rules import BandStatistics
+from generate.audit.findings import BandStatistics
 from generate.cli.parser import OptionsParser, make_parser, parse_options
 from generate.options import ChipOptions
 

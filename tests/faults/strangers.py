@@ -33,9 +33,9 @@ from augment_store.modalities.legend_table import LegendTable
 from eval.score.counts import Counts
 from eval.score.record import Score
 from eval.study.config import Study
-from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
 from finetune.run.trust import rebuild
+from finetune.run.yaml_file import read_yaml
 from terramind_weights.weight_files import read_checkpoint
 from tests.eval.scores import make_counts, make_score
 from tests.faults import attacks

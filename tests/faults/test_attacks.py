@@ -19,8 +19,8 @@ from augment_store.utils.validation import ValidationError, load_yaml
 from eval.score.record import Score
 from eval.study.config import Study
 from finetune.errors import ConfigError
-from finetune.run.config import read_yaml
 from finetune.run.manifest import RunManifest
+from finetune.run.yaml_file import read_yaml
 from tests.eval.scores import make_score
 from tests.faults import attacks
 from tests.faults.scenarios import MANIFEST

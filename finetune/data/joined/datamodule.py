@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 import finetune.model.backbone  # noqa: F401 - registers the backbone, so that `terratorch fit` finds it too
 from augment_store.chips.chip_set import ChipSet
-from augment_store.errors import ChipSetError
-from augment_store.store.history import last_command
 from augment_store.store.schema import ChipShape
 from augment_store.utils.text import pluralize
 from finetune.augment.augmentation import Augmentation, AugmentRequest
@@ -34,6 +32,7 @@ from finetune.data.joined.dataset import (
     transforms_of,
 )
 from finetune.data.joined.reach import check_loaders, check_reached
+from finetune.data.joined.sample_checks import check_files, check_known, check_one_file_each, describe_dates
 from finetune.data.transform_checks import check_values, find_fill
 from finetune.data.transforms import Transforms, one_shape
 from finetune.errors import ConfigError
@@ -231,11 +230,11 @@ class JoinedDataModule(LightningDataModule):
         for name in ("aug", f"{split}_aug"):
             _check_stays(getattr(self.datamodule, name, None), name)
         samples = list_samples(dataset, split, self.chip_files)
-        _check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
+        check_one_file_each([*chain.from_iterable(self.samples.values()), *samples])  # across splits too
         # several samples may be of one chip
         ids = tuple(dict.fromkeys(sample.chip_id for sample in samples))
         if self.augmentation.maps is not None:
-            _check_known(self.augmentation.maps, samples)
+            check_known(self.augmentation.maps, samples)
             self._check_inputs(self.augmentation.maps, samples)
         maps = self.augmentation.source(self.chips, ids, self.extent.shape)
         if maps is None:
@@ -268,7 +267,7 @@ class JoinedDataModule(LightningDataModule):
             ConfigError: If a sample's files are not the chip's.
             ChipSetError: If the chips are not those of the store.
         """
-        dates = _describe_dates(maps, samples[0].chip_id)
+        dates = describe_dates(maps, samples[0].chip_id)
         if self.chips is None:
             rank_zero_warn(
                 f"{maps.path}: joined by file name alone, so nothing tells whether the samples, or their dates, are "
@@ -280,7 +279,7 @@ class JoinedDataModule(LightningDataModule):
                 f"{maps.path}: nothing tells which dates a sample has; let the datamodule take the store's.{dates}"
             )
         for sample in samples:
-            _check_files(self.chips, sample, maps.path)
+            check_files(self.chips, sample, maps.path)
             maps.note(self.chips.read(sample.chip_id, maps.inputs))
         maps.check(self.chips)
 
@@ -350,69 +349,3 @@ def _check_stays(augmentation: Any, name: str) -> None:
                 f"the datamodule's {name} has Kornia's {type(step).__name__}, which would move the image without its "
                 "maps; use an Albumentations transform of the datamodule instead"
             )
-
-
-def _check_one_file_each(samples: Iterable[Sample]) -> None:
-    """Make sure that no two files have one id, which would mean a wrong pattern."""
-    seen: dict[str, Sample] = {}
-    for sample in samples:
-        # returns the first sample of the id, which is this one if the id is new
-        first = seen.setdefault(sample.chip_id, sample)
-        if first.files != sample.files:
-            raise ConfigError(
-                f"{first.file} and {sample.file} are both chip {sample.chip_id}; correct chip_files, the pattern that "
-                "finds the id in a file's name"
-            )
-
-
-def _describe_dates(maps: MapCache, chip_id: str) -> str:
-    """Say where the store's timesteps are in one chip's files, for a message; empty for a single timestep."""
-    if maps.extent.timesteps == 1:
-        return ""
-    rows = dict(zip(maps.inputs, maps.store.read("series_index", chip_id), strict=True))
-    listed = ", ".join(f"{name} {' '.join(map(str, row.tolist()))}" for name, row in rows.items())
-    return f" Its timesteps are those at the positions {listed} in the files of chip {chip_id}"
-
-
-def _check_files(chips: ChipSet, sample: Sample, store: Path) -> None:
-    """Make sure that a sample's files are those of its chip, so that the chip's digests hold for them.
-
-    Raises:
-        ConfigError: If one is another chip's or another folder's.
-    """
-    if not sample.files:  # the dataset names the chip, not its files
-        return
-    own = {name: chips.path(sample.chip_id, name).resolve() for name in chips.layout.images}
-    read = {name: Path(file).resolve() for name, file in sample.files.items()}
-    apart = [file for name, file in read.items() if own.get(name, file) != file]
-    # where the dataset has names of its own for modalities, one of the chip's files must be among its own
-    if not apart and not set(read.values()) & set(own.values()):
-        apart = list(read.values())
-    if apart:
-        raise ConfigError(
-            f"{apart[0]}: not a file of chip {sample.chip_id} under {chips.root}, with which {store} is compared; "
-            "name the chip set that is read with chips, or leave chips out to join by name alone"
-        )
-
-
-def _check_known(maps: MapCache, samples: Sequence[Sample]) -> None:
-    """Make sure that every sample has maps.
-
-    Raises:
-        ChipSetError: Naming file, chip and store.
-    """
-    missing = [sample for sample in samples if sample.chip_id not in maps.complete]
-    if not missing:
-        return
-    first = missing[0]
-    more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-    if first.chip_id in maps.store.chip_ids:
-        command = last_command(maps.store.history) or "the tim-generate command that made the store"
-        what, remedy = "not complete", f"Generate it with: {command}"
-    else:
-        example = next(iter(sorted(maps.complete)), "none")
-        what = "not in it"
-        remedy = (
-            f"It has chips such as {example}; say with chip_files how names hold that id, as {{id}}_S2L2A.tif"
-        )
-    raise ChipSetError(f"{first.name}: chip {first.chip_id} of {maps.path}: {what}{more}. {remedy}")

@@ -7,8 +7,8 @@ import pytest
 from eval.errors import EvaluationError
 from eval.score.recorded import check_recipe
 from finetune.options import CONFIGS
-from finetune.run.config import read_yaml
 from finetune.run.recipe import recipe_of
+from finetune.run.yaml_file import read_yaml
 from tests.eval.scores import make_manifest
 
 

@@ -11,8 +11,9 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
 from finetune.model.backbone import NEW_COLUMNS
 from finetune.options import CONFIGS, Options, find_config, parse
-from finetune.run.config import normalize, read_yaml, resolve, with_our_datamodule
+from finetune.run.config import normalize, resolve, with_our_datamodule
 from finetune.run.lightning_cli import check_agreement, configure_backbone
+from finetune.run.yaml_file import read_yaml
 
 
 def resolved(*words, config="nyc_phase2", run="run", gpu=False):

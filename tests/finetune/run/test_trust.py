@@ -11,9 +11,10 @@ import yaml
 
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS
-from finetune.run.config import normalize, read_yaml
+from finetune.run.config import normalize
 from finetune.run.import_lock import class_paths, import_lock
 from finetune.run.trust import rebuild
+from finetune.run.yaml_file import read_yaml
 from tests.conftest import ROOT
 
 ORIGIN = Path("run/config.yaml")
