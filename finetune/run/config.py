@@ -36,8 +36,9 @@ PROVEN_WEIGHTS: Final = ("backbone_pretrained", "backbone_weights")
 """Those whose weights are proven to be in use."""
 
 OTHER_FACTORIES: Final = (
-    *("AuroraModelFactory", "ClayModelFactory", "FullModelFactory", "GenericUnetModelFactory"),
-    *("PrithviModelFactory", "SMPModelFactory", "SatMAEModelFactory", "TimmModelFactory", "WxCModelFactory"),
+    *("Clay1_5ModelFactory", "ClayModelFactory", "FullModelFactory", "GenericModelFactory"),
+    *("GenericUnetModelFactory", "ObjectDetectionModelFactory", "PrithviModelFactory", "SMPModelFactory"),
+    *("SatMAEModelFactory", "TimmModelFactory", "WxCModelFactory"),
 )
 """TerraTorch's factories of networks without TerraMind's backbone, or without a decoder."""
 
@@ -86,7 +87,7 @@ def check_model(model: Config, origin: Path | str) -> None:
     factory = str(given.get("model_factory", "")).removeprefix("terratorch_")
     if factory in OTHER_FACTORIES:
         raise ConfigError(
-            f"{origin}: model_factory: {factory}; python -m finetune trains networks of EncoderDecoderFactory; "
+            f"{origin}: model_factory: {factory}; tim-finetune trains networks of EncoderDecoderFactory; "
             f"{TRAIN_OTHERS}"
         )
     arguments = given.get("model_args")
@@ -107,7 +108,9 @@ def _check_weight_keys(arguments: Config, origin: Path | str) -> None:
     for key, value in arguments.items():
         # a file under backbone_pretrained would count as true, and others be loaded in its place
         proven = key in PROVEN_WEIGHTS and not (key == PROVEN_WEIGHTS[0] and isinstance(value, str))
-        if NAMES_WEIGHTS.search(key) and not proven and value not in (None, False):
+        # a file, or TerraTorch's own choice of one; other keys with such a word are switches
+        names_file = (isinstance(value, str) and value != "") or (value is True and "pretrained" in key)
+        if NAMES_WEIGHTS.search(key) and names_file and not proven:
             raise ConfigError(
                 f"{origin}: model_args: {key} {single_line(value)} would leave what does not fit random, without a "
                 "word; give --weights FILE, or backbone_weights with backbone_pretrained: true, for a published file, "
@@ -266,19 +269,21 @@ def _check_training(config: Config, options: Options) -> None:
             f"model.init_args.path_to_record_metrics {model['path_to_record_metrics']}: TerraTorch then counts test "
             "batches twice; leave it out, and score the run with tim-eval score"
         )
-    if config.get("lr_scheduler") is not None and config.get("optimizer") is None:
+    starting = options.command in STARTING
+    # what only a training reads does not keep a finished run from being looked at
+    if starting and config.get("lr_scheduler") is not None and config.get("optimizer") is None:
         raise ConfigError(
             "lr_scheduler without a section optimizer would be left out without a word; add optimizer, such as "
             "class_path: AdamW with init_args: {lr: 1.0e-4}"
         )
-    if isinstance(model.get("loss"), dict) and not _are_weights(model["loss"].values()):
+    if starting and isinstance(model.get("loss"), dict) and not _are_weights(model["loss"].values()):
         raise ConfigError(
             f"loss {model['loss']}; expected for each loss a weight of 0 or more, not 0 for all"
         )
     arguments = model["model_args"]
     unread = arguments.get("backbone_weights") and not arguments.get("backbone_pretrained")
     # weights are read by a fit alone, and not where a checkpoint replaces them
-    if unread and options.ckpt_path is None and options.command in STARTING:
+    if unread and options.ckpt_path is None and starting:
         raise ConfigError(
             f"{options.config}: model_args: backbone_weights {arguments['backbone_weights']} is not read without "
             "backbone_pretrained: true; add that, or leave the file out to train from random weights"

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import ReduceLROnPlateau
 from terratorch.tasks import SemanticSegmentationTask
+from torchmetrics.wrappers import ClasswiseWrapper
 
 from finetune.errors import ConfigError
 from finetune.run.config import loss_names
@@ -43,16 +44,22 @@ def check_monitors(trainer: Trainer, task: SemanticSegmentationTask, scheduler: 
     Raises:
         ConfigError: If one is not.
     """
-    if type(task) is not SemanticSegmentationTask:  # a user's own may log more
+    # a user's own task or callback may log more
+    if type(task) is not SemanticSegmentationTask or any(map(_is_users_own, _callbacks(trainer))):
         return
-    known = _known_metrics(task)
+    measured = {**task.val_metrics, **task.train_metrics}
+    losses = [f"{stage}/{part}" for stage in ("val", "train") for part in ("loss", *_losses(task))]
+    # a metric of each class is named after its mean, as val/IoU_0
+    by_class = tuple(f"{name}_" for name, metric in measured.items() if isinstance(metric, ClasswiseWrapper))
     for found in _list_monitors(trainer, scheduler):
-        # one for each class is named after its mean, as val/IoU_0
-        if not any(found.metric == name or found.metric.startswith(f"{name}_") for name in known):
+        # what is logged by step and by epoch has both as suffixes
+        is_loss = found.metric.removesuffix("_epoch").removesuffix("_step") in losses
+        if not (is_loss or found.metric in measured or found.metric.startswith(by_class)):
             raise ConfigError(
-                f"{found.owner}: monitor {found.metric} is no metric of this task; expected {', '.join(known)}"
+                f"{found.owner}: monitor {found.metric} is no metric of this task; expected "
+                f"{', '.join((*losses, *map(str, measured)))}"
             )
-        better = "min" if found.metric.split("/")[1] in ("loss", *_losses(task)) else "max"
+        better = "min" if is_loss else "max"
         if found.mode != better:
             raise ConfigError(
                 f"{found.owner}: monitor {found.metric} with mode {found.mode} takes the worst for the best; give mode "
@@ -60,6 +67,12 @@ def check_monitors(trainer: Trainer, task: SemanticSegmentationTask, scheduler: 
             )
         if found.metric.startswith("val/"):
             _check_validated(trainer, found)
+
+
+def batches_of_epoch(trainer: Trainer, batches: int) -> int:
+    """Return how many of an epoch's batches are trained, of the number that there are."""
+    limit = trainer.limit_train_batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def check_interval(trainer: Trainer, batches: int) -> None:
@@ -72,13 +85,23 @@ def check_interval(trainer: Trainer, batches: int) -> None:
     Raises:
         ConfigError: If it does not.
     """
-    interval = trainer.val_check_interval
-    # a float is a share of an epoch; without epochs to count by, batches count over all of them
-    if isinstance(interval, int) and interval > batches and trainer.check_val_every_n_epoch is not None:
+    interval = getattr(trainer, "val_check_interval", None)  # absent where it is a time
+    batches = batches_of_epoch(trainer, batches)
+    # without epochs to count by, batches count over all of them
+    validates = trainer.limit_val_batches != 0 and trainer.check_val_every_n_epoch is not None
+    if isinstance(interval, int) and interval > batches and validates:
         raise ConfigError(
             f"trainer.val_check_interval {interval}, but an epoch has fewer batches; give "
             f"{batches} or fewer, or check_val_every_n_epoch: null to count over epochs"
         )
+
+
+def _callbacks(trainer: Trainer) -> list[Callback]:
+    return list(trainer.callbacks)  # type: ignore[attr-defined]
+
+
+def _is_users_own(callback: Callback) -> bool:
+    return type(callback).__module__.split(".")[0] not in ("lightning", "terratorch", "finetune")
 
 
 def _check_validated(trainer: Trainer, found: Monitor) -> None:
@@ -87,27 +110,23 @@ def _check_validated(trainer: Trainer, found: Monitor) -> None:
             f"{found.owner}: monitor {found.metric}, but limit_val_batches 0 turns validation off; leave one out"
         )
     every = trainer.check_val_every_n_epoch
-    if found.each_epoch and every != 1:
+    if found.each_epoch and every not in (None, 1):
         raise ConfigError(
             f"{found.owner}: looks at {found.metric} in each epoch, but check_val_every_n_epoch is {every}; give 1, "
             "monitor train/loss, or take a scheduler without a monitor"
         )
 
 
-def _known_metrics(task: SemanticSegmentationTask) -> list[str]:
-    parts = ("loss", *_losses(task))
-    measured = (*task.val_metrics.keys(), *task.train_metrics.keys())
-    return [*(f"{stage}/{part}" for stage in ("val", "train") for part in parts), *map(str, measured)]
-
-
 def _losses(task: SemanticSegmentationTask) -> tuple[str, ...]:
-    names = loss_names(task.hparams["loss"])
-    # a single one is logged as the loss alone
-    return names if len(names) > 1 else ()
+    """Return the names of the parts of the loss that are logged beside the loss itself."""
+    loss = task.hparams["loss"]
+    # a text is logged as the loss alone; parts of a list or mapping also by their names, and so are auxiliary heads
+    parts = () if loss is None or isinstance(loss, str) else loss_names(loss)
+    return (*parts, *(task.aux_loss or ()))
 
 
 def _list_monitors(trainer: Trainer, scheduler: Any) -> Iterator[Monitor]:
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in _callbacks(trainer):
         if isinstance(callback, EarlyStopping):
             yield Monitor("EarlyStopping", callback.monitor, callback.mode, each_epoch=False)
     named = str(scheduler["class_path"]) if isinstance(scheduler, Mapping) else ""

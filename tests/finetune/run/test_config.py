@@ -11,7 +11,7 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
 from finetune.model.backbone import NEW_COLUMNS
 from finetune.options import CONFIGS, Options, find_config, parse
-from finetune.run.config import normalize, resolve, with_our_datamodule
+from finetune.run.config import check_model, normalize, resolve, with_our_datamodule
 from finetune.run.lightning_cli import check_agreement, configure_backbone
 from finetune.run.yaml_file import read_yaml
 
@@ -162,6 +162,20 @@ def test_encodings_and_weights_from_the_command_line(lulc_store, ndvi_store):
     assert model_args(config)["backbone_token_modality"] == "NDVI"
     assert model_args(config)["backbone_pretrained"] is False
     assert model_args(told("--augment", str(ndvi_store)))["backbone_encoding"] == ["ndvi"]
+
+
+@pytest.mark.parametrize(
+    "switch", [{"decoder_use_checkpoint": True}, {"backbone_ckpt_path": ""}, {"backbone_pretrained": False}]
+)
+def test_a_switch_with_a_word_for_weights_names_none(switch):
+    given = {"backbone": "terramind_v1_tiny"}
+    check_model({"init_args": {"model_args": {**given, **switch}}}, "mine.yaml")
+    with pytest.raises(
+        ConfigError, match=r"decoder_checkpoint mine\.pt would leave what does not fit random"
+    ):
+        check_model(
+            {"init_args": {"model_args": {**given, **switch, "decoder_checkpoint": "mine.pt"}}}, "mine.yaml"
+        )
 
 
 def test_new_columns_are_those_the_backbone_knows(plain_store):

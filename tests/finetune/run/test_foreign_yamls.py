@@ -239,7 +239,7 @@ def stops_by(metric, **more):
         (
             "model.model_factory",
             "SMPModelFactory",
-            "model_factory: SMPModelFactory; python -m finetune trains",
+            "model_factory: SMPModelFactory; tim-finetune trains",
         ),
         ("model.path_to_record_metrics", "x", "TerraTorch then counts test batches twice; leave it out"),
         ("data.batch_size", 0, "batch_size 0, num_workers 0; expected 1 or more, and 0 or more"),
