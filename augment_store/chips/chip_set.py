@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from augment_store.io.tar import is_archived
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.modalities.legend_table import LegendTable
 from augment_store.utils.text import format_size, pluralize
+
+_GEOTIFF: Final = frozenset({".tif", ".tiff"})
+_ZIPPED: Final = frozenset({".zip"})
 
 
 class ChipSet:
@@ -333,7 +336,7 @@ class ChipSet:
 
     def georeferences(self, chip_id: str) -> Iterator[tuple[Path, Georeference]]:
         """Yield each file of a chip that says where it lies, GeoTIFFs first, among them the DEM first."""
-        for path in (*self.geotiffs(chip_id), *self._files(chip_id, {".zip"})):
+        for path in (*self.geotiffs(chip_id), *self._files(chip_id, _ZIPPED)):
             place = read_georeference(path)
             if is_known(place):
                 yield path, place
@@ -345,9 +348,9 @@ class ChipSet:
             if not image.by_band or chip_id not in self.ids_of(name):
                 continue
             first, *others = self.band_paths(chip_id, name)
-            grid = read_georeference(first)
+            grid = _place(first)
             for path in others if is_known(grid) else ():
-                place = read_georeference(path) if path.is_file() else Georeference()
+                place = _place(path) if path.is_file() else Georeference()
                 if is_known(place):
                     # coarser bands are repeated, so their pixels are cut into whole parts
                     parts = max(round(pixel_side(place) / pixel_side(grid)), 1)
@@ -355,9 +358,9 @@ class ChipSet:
 
     def geotiffs(self, chip_id: str) -> Iterator[Path]:
         """Yield a chip's GeoTIFFs that exist, its DEM first and its mask last."""
-        yield from self._files(chip_id, {".tif", ".tiff"})
+        yield from self._files(chip_id, _GEOTIFF)
 
-    def _files(self, chip_id: str, suffixes: set[str]) -> Iterator[Path]:
+    def _files(self, chip_id: str, suffixes: Set[str]) -> Iterator[Path]:
         # False sorts first and sorting is stable: the DEM, then the layout's order
         names = sorted(self.layout.images, key=lambda name: name != "DEM")
         # by the listing, as each look for a file that is not there is several, one for each spelling
@@ -366,3 +369,8 @@ class ChipSet:
             path = self.mask_path(chip_id) if name is None else self.path(chip_id, name)
             if path is not None and path.suffix.lower() in suffixes and path.is_file():
                 yield path
+
+
+def _place(path: Path) -> Georeference:
+    """Return where a file lies; unknown for NumPy files, which cannot say."""
+    return read_georeference(path) if path.suffix.lower() in _GEOTIFF | _ZIPPED else Georeference()

@@ -24,14 +24,29 @@ _ANY: Final = "*"
 
 
 def check_inside(path: str) -> str:
-    """Return a path that does not lead out of the chip set.
+    """Return a path that does not lead out of the chip set, without ``./`` and ``//``.
 
     Raises:
         ValueError: If it might.
     """
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
         raise ValueError("expected a path inside the chip set, with /")
-    return path
+    # as found files are named, with which patterns are compared
+    return str(PurePosixPath(path))
+
+
+def check_band_word(word: str) -> str:
+    """Return a word that may stand for ``{band}``: part of a name, which leads to no other folder.
+
+    Raises:
+        ValueError: If it might.
+    """
+    # nothing between two dots, or a dot beside one, is the folder above
+    if set(word) & set("/\\*{}") or not word.strip("."):
+        raise ValueError(
+            f"bands: {word!r} stands for {BAND} in a file name; expected a name without / \\ * {{ }}"
+        )
+    return word
 
 
 def check_pattern(path: str) -> str:
@@ -40,7 +55,8 @@ def check_pattern(path: str) -> str:
     Raises:
         ValueError: If it is none.
     """
-    parts = PurePosixPath(check_inside(path)).parts
+    path = check_inside(path)
+    parts = PurePosixPath(path).parts
     named = [part for part in parts if "{id}" in part]
     # twice in one part could be split at two places
     if not named or any(part.count("{id}") > 1 for part in named):
@@ -104,7 +120,8 @@ def _search(
     part, rest = parts[0], parts[1:]
     if part in {_ANY, SPLIT}:
         for name in sorted(_names(base)) if part == _ANY else splits:
-            if not name.startswith(".") and (base / name).is_dir():
+            # a folder called {id} would be taken for the chip's in the pattern that is returned
+            if not name.startswith(".") and "{id}" not in name and (base / name).is_dir():
                 yield from _search(base / name, rest, (*done, name), chip_id, splits)
     elif "{id}" in part and chip_id is None:
         for found in ids_among(_names(base), part):
@@ -140,7 +157,9 @@ def locate(folder: Path, pattern: str, splits: Sequence[str] = ()) -> dict[str, 
     found: dict[str, str] = {}
     for chip_id, filled in find_files(folder, pattern, splits):
         if found.setdefault(chip_id, filled) != filled:
-            both = " and ".join(str(folder / each.format(id=chip_id)) for each in (found[chip_id], filled))
+            both = " and ".join(
+                str(folder / each.replace("{id}", chip_id)) for each in (found[chip_id], filled)
+            )
             raise ChipSetError(
                 f"chip {chip_id} is in two folders: {both}; an id names one chip, so rename one, or give --chips "
                 "the folder of one of them with a layout of its own"

@@ -19,6 +19,7 @@ from augment_store.chips.band_names import known_band
 from augment_store.chips.file_patterns import (
     BAND,
     SPLIT,
+    check_band_word,
     check_inside,
     check_pattern,
     find_files,
@@ -105,6 +106,8 @@ class Image:
             raise ValueError(
                 f"{BAND} stands for each word of bands: expected it in all files, and bands: [B02, B03, …]"
             )
+        for word in self.bands if self.by_band else ():
+            check_band_word(word)
 
     @property
     def by_band(self) -> bool:
@@ -369,24 +372,23 @@ def read_split(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
     ids = tuple(check_id(_id_of(name, layout) if layout else name, path) for name in names if name)
     if not ids:
         raise ChipSetError(f"{path}: the split is empty; expected one chip id a line")
-    _check_once(ids, path)
-    return ids
-
-
-def _check_once(ids: Iterable[str], path: Path) -> None:
     twice = sorted(chip_id for chip_id, times in Counter(ids).items() if times > 1)
     if twice:
         raise ChipSetError(
             f"{path}: chip ids appear twice: {', '.join(twice[:5])}; remove the repeated lines"
         )
+    return ids
 
 
 def _id_of(name: str, layout: Layout) -> str:
     """Return the id in a file name or path of the layout; what matches none of its patterns is taken as an id."""
     # a path only if it has a file type; a bare id is left whole, to be checked
-    parts = name.replace("\\", "/").split("/") if split_type(name)[1] else [name]
+    if not split_type(name)[1]:
+        return name
+    parts = name.replace("\\", "/").split("/")
     # from the file up, as far as the pattern's last part that names the chip
-    for pattern in (*layout.patterns(), *layout.mask):
+    words = ((image, word) for image in layout.images.values() for word in (image.bands or [""]))
+    for pattern in (*(each for image, word in words for each in image.patterns(word)), *layout.mask):
         reversed_parts = list(reversed(PurePosixPath(pattern).parts))
         depth = next(depth for depth, part in enumerate(reversed_parts) if "{id}" in part)
         found = id_in(parts[-1 - depth], reversed_parts[depth]) if depth < len(parts) else None

@@ -98,12 +98,12 @@ def read_band_files(paths: Sequence[Path], modality: Modality, layout: Layout) -
         ChipDataError: If a file cannot be read, or its bands or its size do not fit.
     """
     image = layout.images[modality.name]
-    contents = [
-        _of_word(read_file(path), path, bands_of_word(word, modality))
-        for path, word in zip(paths, image.bands, strict=True)
-    ]
-    shape = contents[0].values.shape
-    fitted = [_repeated(content, shape, path) for content, path in zip(contents, paths, strict=True)]
+    fitted: list[FileContent] = []
+    for path, word in zip(paths, image.bands, strict=True):
+        content = _of_word(read_file(path), path, bands_of_word(word, modality))
+        first = fitted[0] if fitted else content
+        _check_joined_size(first, content.values.itemsize, len(image.names(modality)), path)
+        fitted.append(_repeated(content, first.values.shape, path))
     masks = [content.unobserved for content in fitted if content.unobserved is not None]
     joined = FileContent(
         np.concatenate([content.values for content in fitted], axis=1),
@@ -112,7 +112,18 @@ def read_band_files(paths: Sequence[Path], modality: Modality, layout: Layout) -
         np.logical_or.reduce(masks) if masks else None,
         tuple(dict.fromkeys(note for content in fitted for note in content.notes)),
     )
-    return pick_bands(joined, paths[0].parent, modality, layout, image)
+    return pick_bands(joined, paths[0], modality, layout, image)
+
+
+def _check_joined_size(first: FileContent, itemsize: int, bands: int, path: Path) -> None:
+    """Make sure that all bands on the grid of the first file are no more than one modality may take."""
+    times, _, height, width = first.values.shape
+    try:
+        check_size(times * bands * height * width * itemsize)
+    except ValueError as error:
+        raise ChipDataError(
+            f"{path}: with the other bands, it {error}; cut smaller chips (tim-store cut)"
+        ) from error
 
 
 def _of_word(content: FileContent, path: Path, expected: Sequence[str]) -> FileContent:
@@ -231,7 +242,7 @@ def _in_order(
 ) -> tuple[FileContent, tuple[str, ...]]:
     """Return a file with the bands that are wanted alone, dates apart from bands, and how they were found."""
     present = image.names(modality)
-    names = [band.name for band in content.bands]
+    names = tuple(band.name for band in content.bands)
     order: BandOrder | None = None
     try:
         # first as a series among the bands, then as one date; `fromkeys` drops a second 1

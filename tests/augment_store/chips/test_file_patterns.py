@@ -231,6 +231,65 @@ def test_patterns_that_say_nothing_are_refused(tmp_path, files, rest, message):
         load_layout(layout_of(tmp_path, f"images: {{S1GRD: {{files: {files}{rest}}}}}"))
 
 
+@pytest.mark.parametrize("word", ["../../secret/DEM", "/etc/VV2", "a\\b", "*", "{id}", "..", ".", ""])
+def test_a_word_of_bands_leads_to_no_other_folder(tmp_path, word):
+    text = f"images: {{S1GRD: {{files: 'a/.{{band}}./{{id}}.tif', bands: [VV, VH, '{word}']}}}}"
+    with pytest.raises(
+        ChipSetError, match=r"bands: '.*' stands for \{band\} in a file name; expected a name"
+    ):
+        load_layout(layout_of(tmp_path, text))
+
+
+def test_one_id_in_folders_with_braces_is_told_with_their_names(tmp_path):
+    for folder in ("{x}", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.tif").touch()
+    with pytest.raises(ChipSetError, match=r"chip a is in two folders: .*/y/a\.tif and .*/\{x\}/a\.tif"):
+        locate(tmp_path, "*/{id}.tif")
+    (tmp_path / "y").rename(tmp_path / "{id}")  # which no chip's path could be made of
+    assert locate(tmp_path, "*/{id}.tif") == {"a": "{x}/{id}.tif"}
+
+
+def test_a_pattern_that_begins_with_a_dot_has_splits_too(tmp_path):
+    for split, chip_id in {"train": "a", "val": "b"}.items():
+        (tmp_path / "set" / split).mkdir(parents=True)
+        (tmp_path / "set" / split / f"{chip_id}.tif").touch()
+    layout = layout_of(tmp_path, "images: {DEM: {files: './{split}//{id}.tif'}}")
+    assert ChipSet.open(tmp_path / "set", layout).splits == {"train": ("a",), "val": ("b",)}
+
+
+def test_any_band_of_a_chip_stands_for_it_in_a_split_file(tmp_path):
+    files = "images: {S1GRD: {files: '{id}/{id}_{band}.tif', bands: [VV, VH]}}"
+    (tmp_path / "train.txt").write_text("a_VH.tif\nb/b_VV.tif\nc\n")
+    assert read_split(tmp_path / "train.txt", load_layout(layout_of(tmp_path, files))) == ("a", "b", "c")
+
+
+@pytest.fixture
+def numpy_bands(tmp_path):
+    for band in ("VV", "VH"):
+        (tmp_path / "set" / "a").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "set" / "a" / f"{band}.npy", np.full((16, 16), -10, np.float32))
+    return tmp_path / "set"
+
+
+def test_numpy_bands_say_nothing_of_the_place(tmp_path, numpy_bands):
+    write(numpy_bands / "a" / "DEM.tif", np.ones((1, 16, 16), np.int16))
+    files = "S1GRD: {files: '{id}/{band}.npy', bands: [VV, VH]}, DEM: {files: '{id}/DEM.tif'}"
+    chips = ChipSet.open(numpy_bands, layout_of(tmp_path, f"images: {{{files}}}"))
+    assert [path.name for path, _ in chips.georeferences("a")] == ["DEM.tif"]
+
+
+def test_bands_that_are_too_large_together_are_refused(tmp_path, numpy_bands, monkeypatch):
+    layout = layout_of(tmp_path, "images: {S1GRD: {files: '{id}/{band}.npy', bands: [VV, VH]}}")
+    # two bands of 16 × 16 pixels of 4 bytes
+    monkeypatch.setattr("augment_store.chips.limits.MAX_RASTER_BYTES", 2048)
+    chips = ChipSet.open(numpy_bands, layout)
+    assert chips.raster("a", "S1GRD").shape == (1, 2, 16, 16)
+    monkeypatch.setattr("augment_store.chips.limits.MAX_RASTER_BYTES", 2047)
+    with pytest.raises(ChipDataError, match=r"VV\.npy: with the other bands, it declares"):
+        chips.raster("a", "S1GRD")
+
+
 def test_folders_of_splits_have_names_alone(tmp_path):
     text = "images: {DEM: {files: '{split}/{id}.tif'}}\nsplits: {train: split/train.txt}"
     with pytest.raises(ChipSetError, match="expected names of folders"):
