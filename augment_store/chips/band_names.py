@@ -118,18 +118,24 @@ class BandOrder:
     """Which band of a file is which.
 
     Attributes:
-        index: Position in the file of each wanted band, ``[T, C]`` if the dates lie among the bands, or ``[1, C]``.
+        index: Position in the file of each wanted band, ``[T, C]`` if the dates lie among the bands, or ``[1, C]``;
+            read-only.
         notes: How the names of the bands were used.
     """
 
     index: NDArray[np.intp]
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        self.index.setflags(write=False)
 
+
+# most files of a chip set name their bands alike
+@functools.lru_cache(maxsize=256)
 def order_bands(
-    names: Sequence[str],
+    names: tuple[str, ...],
     modality: Modality,
-    present: Sequence[str],
+    present: tuple[str, ...],
     dates: int,
     *,
     described: bool,
@@ -153,7 +159,7 @@ def order_bands(
     """
     wanted = [band for band in modality.bands if band in present]
     # names that only count say nothing of the bands
-    names = [""] * len(names) if is_numbered(names) else names
+    names = ("",) * len(names) if is_numbered(names) else names
     known = [known_band(name, modality) if name else None for name in names]
     # every position in the file that bears the band's name
     at = {band: [k for k, found in enumerate(known) if found == band] for band in wanted}

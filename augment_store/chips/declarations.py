@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -200,6 +201,7 @@ def _declared_missing(
 ) -> NDArray[np.bool_] | None:
     """Return where declared no data stands, None if nowhere; −9999 and the like are left to `missing`."""
     found: NDArray[np.bool_] | None = None
+    invalid: Counter[tuple[float, float]] = Counter()
     for number, band in enumerate(bands):
         # bands are declared date by date, so the number gives date and band
         slot = (number // values.shape[1], number % values.shape[1])
@@ -207,16 +209,19 @@ def _declared_missing(
         index = slot if len(bands) > values.shape[1] else (slice(None), number)
         nodata = _nodata_of(band, factors[number][1], modality)
         hits = None if nodata is None else _equal_to(nodata, values, index, modality)
-        if hits is not None and hits.any():
+        if hits is not None:
             applied.note(f"no data {nodata:g}")
         outside = band.is_outside(values[index])
         if outside is not None:
-            least, most = band.valid
-            applied.note(f"values outside the valid range {least:g} to {most:g} are missing")
+            invalid[band.valid] += int(outside.sum())
             hits = outside if hits is None else hits | outside
-        if hits is not None and hits.any():
+        if hits is not None:
             found = np.zeros(values.shape, bool) if found is None else found
             found[index] |= hits
+    for (least, most), count in invalid.items():
+        share = count / values.size
+        told = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        applied.note(f"values outside the valid range {least:g} to {most:g} are missing ({told})")
     return found
 
 
@@ -231,18 +236,25 @@ def _nodata_of(band: BandDeclaration, offset: float, modality: Modality) -> floa
 
 def _equal_to(
     nodata: float, values: NDArray[Any], index: tuple[Any, int], modality: Modality
-) -> NDArray[np.bool_]:
-    """Return where a band equals its no data."""
-    hits: NDArray[np.bool_] = values[index] == _rounded(nodata, values.dtype)
-    if modality.name in S2_MODALITIES and nodata == 0:
+) -> NDArray[np.bool_] | None:
+    """Return where a band equals its no data, None if nowhere."""
+    stored = _as_stored(nodata, values.dtype)
+    if stored is None:
+        return None
+    hits: NDArray[np.bool_] = values[index] == stored
+    if modality.name in S2_MODALITIES and nodata == 0 and hits.any():
         # 0 in every band is no data in any case, and stays as it is.
         # [C, H, W] → [H, W], or [T, C, H, W] → [T, H, W]: the shape of `hits`
         hits &= (values[index[0]] != 0).any(axis=-3)
-    return hits
+    return hits if hits.any() else None
 
 
-def _rounded(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Return a no-data value as the raster's own type has it: 0.1 is another number in float32."""
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """Return a no-data value as the raster's own type has it, None if it has none: 0.1 is another number in float32."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        # a float would turn each array into one of floats to be compared, which takes three times as long
+        return int(nodata) if limits.min <= nodata <= limits.max and nodata == int(nodata) else None
     if dtype.kind != "f":
         return nodata
     # a float64 beyond float32 becomes infinite, of which NumPy would warn

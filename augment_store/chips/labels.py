@@ -193,7 +193,10 @@ def _one_hot(content: FileContent, where: object) -> LabelRaster:
             f"{where}: 1 band; a one-hot mask has one for each class: leave out the layout's mask_band"
         )
     hidden = [_hidden(content, slot) for slot in range(values.shape[1])]
-    ignored = np.logical_or.reduce([where for where, _ in hidden])
+    hits = np.stack([hit for hit, _ in hidden])
+    # 0 and 1 say which class a pixel has, so a no data of 0 is one only where all bands have it
+    ignored = hits.all(axis=0) | (hits & (values[0] != 0) & (values[0] != 1)).any(axis=0)
+    text = " and ".join(dict.fromkeys(text for _, text in hidden if text)) if ignored.any() else ""
     if values.dtype.kind == "f":
         ignored = ignored | np.isnan(values[0]).any(axis=0)
     planes = np.where(ignored, 0, values[0])
@@ -205,7 +208,6 @@ def _one_hot(content: FileContent, where: object) -> LabelRaster:
         )
     labels = np.where(total == 1, planes.argmax(axis=0), IGNORED_LABEL).astype(np.int64)
     notes = [f"{len(planes)} one-hot bands read as labels from 0"]
-    text = " and ".join(dict.fromkeys(text for _, text in hidden if text))
     if text:
         notes.append(f"{_share(ignored)} of the pixels are ignored (−1): {text}")
     return LabelRaster(labels, tuple(notes), float(ignored.mean()), text)

@@ -18,7 +18,7 @@ from zarr.storage import ZipStore
 from augment_store.chips.band_names import known_band
 from augment_store.chips.declarations import FileContent
 from augment_store.chips.limits import FileFormatError, check_size
-from augment_store.chips.zarr_attributes import declared_by_attributes
+from augment_store.chips.zarr_attributes import as_sequence, declared_by_attributes
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import join_first, single_line
 
@@ -102,6 +102,11 @@ def _has_node(nodes: Collection[str], group: zarr.Group, name: str) -> bool:
     return str(PurePosixPath(group.path, name)) in nodes
 
 
+def _member(group: zarr.Group, nodes: Collection[str], name: str) -> Any:
+    """Return an array or a group in a group, None if it is not there."""
+    return group.get(name) if _has_node(nodes, group, name) else None
+
+
 def _find_root(names: Sequence[PurePosixPath], nodes: Collection[str]) -> str:
     """Return the topmost folder of an archive that holds Zarr.
 
@@ -183,7 +188,8 @@ def _read_array(
         values = values.view(values.dtype.str.replace("i", "u"))
     count = values.shape[1]
     names = [own] if own and count == 1 else _band_names(group, nodes, attributes, dimensions, count)
-    return FileContent(values, declared_by_attributes(attributes, array, names), None, moved)
+    bands, notes = declared_by_attributes(attributes, array, names, values.dtype)
+    return FileContent(values, bands, None, (*moved, *notes))
 
 
 def _find_arrays(group: zarr.Group) -> tuple[dict[str, zarr.Array[Any]], tuple[str, ...]]:
@@ -239,9 +245,9 @@ def _check_codecs(array: zarr.Array[Any], kinds: str = "iufb") -> None:
     plain = array.metadata.to_dict()
     # format 3 has codecs, format 2 a compressor and filters
     listed = [
-        *_listed(plain.get("codecs")),
-        *_listed(plain.get("filters")),
-        *_listed(plain.get("compressor")),
+        *as_sequence(plain.get("codecs")),
+        *as_sequence(plain.get("filters")),
+        *as_sequence(plain.get("compressor")),
     ]
     # a stack and not recursion, so that nested codecs cannot exceed Python's depth
     while listed:
@@ -251,19 +257,13 @@ def _check_codecs(array: zarr.Array[Any], kinds: str = "iufb") -> None:
         if name not in _CODECS:
             raise FileFormatError(f"codec {name!r}, which is not read", "write it with blosc, zstd or gzip")
         inner: Any = said.get("configuration") or {}
-        listed += [*_listed(inner.get("codecs")), *_listed(inner.get("index_codecs"))]  # of a shard
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    if value is None:
-        return ()
-    return value if isinstance(value, (list, tuple)) else (value,)
+        listed += [*as_sequence(inner.get("codecs")), *as_sequence(inner.get("index_codecs"))]  # of a shard
 
 
 def _dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Return the names of an array's dimensions, empty if it has none: format 3's own, or xarray's of format 2."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    found = tuple(str(name) for name in _listed(names) if name is not None)
+    found = tuple(str(name) for name in as_sequence(names) if name is not None)
     return found if len(found) == array.ndim else ()
 
 
@@ -301,14 +301,14 @@ def _band_names(
 ) -> list[str]:
     """Return the names of the bands: an attribute of the array, or the coordinate of its bands beside it."""
     for key in ("band_names", "band_name", "long_name"):
-        found = _listed(attributes.get(key))
+        found = as_sequence(attributes.get(key))
         # of a single band, long_name describes the array and not the band
         if len(found) == count and count > 1:
             return [str(name) for name in found]
     # the axis that is neither time, y nor x
     own = [name for name in dimensions if _AXES.get(name.lower(), 1) == 1]
     name = own[0] if own else "band"
-    coordinate = group.get(name) if count > 1 and _has_node(nodes, group, name) else None
+    coordinate = _member(group, nodes, name) if count > 1 else None
     if (
         not isinstance(coordinate, zarr.Array)
         or coordinate.shape != (count,)
@@ -329,14 +329,14 @@ def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
     Raises:
         FileFormatError: If the file holds no Zarr group.
     """
-    with _open_group(path) as (group, _):
+    with _open_group(path) as (group, nodes):
         # the group's own attributes are asked before those of its variables
         holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
         for name in ("spatial_ref", "crs", ARRAY):
-            member = group.get(name)
+            member = _member(group, nodes, name)
             if isinstance(member, zarr.Array):
                 holders.append(member.attrs.asdict())
-        return _system(holders), _transform(group, holders)
+        return _system(holders), _transform(group, nodes, holders)
 
 
 def _system(holders: Sequence[Mapping[str, Any]]) -> str:
@@ -348,8 +348,10 @@ def _system(holders: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _transform(group: zarr.Group, holders: Sequence[Mapping[str, Any]]) -> tuple[float, ...] | None:
-    x, y = (_coordinate(group, axis) for axis in ("x", "y"))
+def _transform(
+    group: zarr.Group, nodes: Collection[str], holders: Sequence[Mapping[str, Any]]
+) -> tuple[float, ...] | None:
+    x, y = (_coordinate(_member(group, nodes, axis)) for axis in ("x", "y"))
     if x is not None and y is not None:
         (x0, dx), (y0, dy) = x, y
         # coordinates are of centers, the transform's origin is a corner: half a pixel before
@@ -368,9 +370,8 @@ def _transform(group: zarr.Group, holders: Sequence[Mapping[str, Any]]) -> tuple
     return None
 
 
-def _coordinate(group: zarr.Group, axis: str) -> tuple[float, float] | None:
+def _coordinate(array: Any) -> tuple[float, float] | None:
     """Return the first pixel center of an axis and the step to the next; None if they are not evenly spaced."""
-    array = group.get(axis)
     # a single center gives no step; the upper limit keeps a stranger's file from filling memory
     if not isinstance(array, zarr.Array) or array.ndim != 1 or not 2 <= array.shape[0] <= 2**16:
         return None

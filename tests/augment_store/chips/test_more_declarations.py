@@ -1,5 +1,6 @@
 """Further inputs of each kind of declaration: other modalities and containers than those of `test_declarations`."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -15,10 +16,15 @@ from rasterio.enums import ColorInterp, WktVersion
 from rasterio.transform import Affine, from_origin
 from zarr.storage import ZipStore
 
+from augment_store.chips.band_names import order_bands
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.declarations import BandDeclaration, apply_declarations
 from augment_store.chips.labels import read_labels
+from augment_store.chips.zarr_attributes import declared_by_attributes
+from augment_store.chips.zarr_zip import read_zarr_location
 from augment_store.cli.main import main
 from augment_store.errors import ChipDataError, ChipNotFoundError
+from augment_store.modalities.definitions import DEM, S1RTC
 from tests.augment_store.chips.test_declarations import ESA, SIDE, chip, optical, run_advice, write
 from tests.conftest import ROOT
 from tests.worlds import rasters
@@ -119,13 +125,109 @@ def test_packing_may_differ_by_band_and_be_named_as_stac_does(tmp_path):
             {"missing_value": [65535, 0]},
             r"missing_value is '\[65535, 0\]'\); write it as one number, or one for each",
         ),
-        ({"valid_range": 3}, "valid_range is '3'.* write it as two numbers"),
         ({"scale_factor": "ten"}, "scale_factor is 'ten'"),
     ],
 )
 def test_attributes_that_are_no_numbers_are_refused(tmp_path, declared, message):
     with pytest.raises(ChipDataError, match=message):
         write_group(tmp_path, "S2L2A", {"bands": (optical()[None], ())}, **declared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "least", "most"),
+    [
+        # of the type of the scale, so of reflectance: 3000 is 0.3 / 0.0001
+        ({"scale_factor": 1e-4, "valid_range": [0.1, 0.3]}, 1000, 3000),
+        ({"scale_factor": -1e-4, "valid_range": [-0.3, -0.1]}, 1000, 3000),
+        # a whole number is one of the stored values
+        ({"scale_factor": 1e-4, "valid_range": [1000, 3000]}, 1000, 3000),
+        ({"valid_range": "1000, 3000"}, 1000, 3000),
+        ({"valid_range": "{1000,3000}"}, 1000, 3000),
+        ({"valid_min": [1000, 1000], "valid_max": "3000"}, 1000, 3000),
+        ({"valid_range": 3}, None, None),
+        ({"valid_range": "many"}, None, None),
+        ({"valid_min": [0, 1, 2]}, None, None),
+    ],
+    ids=str,
+)
+def test_a_valid_range_is_read_as_it_is_meant_and_refuses_no_file(tmp_path, declared, least, most):
+    array = zarr.create_array({}, shape=(2, 4, 4), dtype="uint16")
+    bands, notes = declared_by_attributes(declared, array, ["", ""], array.dtype)
+    expected = (-math.inf, math.inf) if least is None else (least, most)
+    assert [band.valid for band in bands] == [expected, expected]
+    assert (len(notes) == 1 and notes[0].endswith("not used")) == (least is None)
+
+
+def test_the_share_outside_the_valid_range_is_told(tmp_path):
+    values = np.full((1, 2, SIDE, SIDE), 5, np.int16)
+    values[0, 1, :16] = 50
+    found = write_group(tmp_path, "S1RTC", {"bands": (values, ())}, valid_max=9)
+    # half of one of two bands
+    assert found.notes["S1RTC"] == ("values outside the valid range -inf to 9 are missing (25%)",)
+
+
+@pytest.mark.parametrize(
+    ("declared", "nodata", "most"),
+    [({"_FillValue": -1}, 65535, math.inf), ({"valid_range": [0, -2]}, None, 65534)],
+)
+def test_numbers_beside_an_unsigned_array_of_netcdf_are_unsigned_too(tmp_path, declared, nodata, most):
+    values = np.full((1, 2, SIDE, SIDE), -20_000, np.int16)
+    values[0, 1, 0, 0] = -1
+    found = write_group(tmp_path, "S1RTC", {"bands": (values, ())}, _Unsigned="true", **declared).rasters[
+        "S1RTC"
+    ]
+    # −20000 of 16 bits is 45536
+    assert found[0, :, 0, 0].tolist() == [45_536, -9999]
+    array = zarr.create_array({}, shape=(1, 4, 4), dtype="int16")
+    [band], _ = declared_by_attributes(declared, array, [""], np.dtype("uint16"))
+    assert (band.nodata, band.valid[1]) == (nodata, most)
+
+
+@pytest.mark.parametrize(
+    "declared", [{"scale": 10}, {"scale": "10 m"}, {"scale": 10, "offset": 5}, {"offset": "north"}]
+)
+def test_a_general_attribute_is_no_packing(declared):
+    array = zarr.create_array({}, shape=(2, 4, 4), dtype="uint16")
+    bands, [note] = declared_by_attributes(declared | {"units": ["1", "dB"]}, array, ["", ""], array.dtype)
+    assert [(band.scale, band.offset, band.unit) for band in bands] == [(1.0, 0.0, "1"), (1.0, 0.0, "dB")]
+    assert note.startswith(f"{next(iter(declared))} ")
+    assert "not applied" in note
+
+
+def test_no_data_of_some_bands_of_format_2_is_that_of_the_attribute():
+    array = zarr.create_array({}, shape=(2, 4, 4), dtype="int16", fill_value=7, zarr_format=2)
+    bands, _ = declared_by_attributes({"nodatavals": [None, 5]}, array, ["", ""], array.dtype)
+    assert [band.nodata for band in bands] == [None, 5]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_only_arrays_that_are_there_are_asked_for_the_place(tmp_path, monkeypatch, version):
+    write_group(tmp_path, "DEM", {"bands": (heights(), ()), "spatial_ref": (np.int64(0), ())}, version)
+    asked, get = [], zarr.Group.get
+    monkeypatch.setattr(zarr.Group, "get", lambda group, name: asked.append(name) or get(group, name))
+    system, transform = read_zarr_location(tmp_path / "DEM" / "a.zarr.zip")
+    assert (system, transform) == (WKT, None)
+    assert asked == ["spatial_ref", "bands"]
+
+
+@pytest.mark.parametrize(
+    ("nodata", "missing"),
+    [(65_535, True), (65_535.5, False), (math.inf, False), (70_000, False), (-1, False)],
+)
+def test_no_data_is_compared_as_integers_have_it(nodata, missing):
+    values = np.full((1, 1, 2, 2), 7, np.uint16)
+    values[..., 0, 0] = 65_535
+    found, notes = apply_declarations(values, [BandDeclaration(nodata=nodata)], None, DEM, "a.tif")
+    assert found[0, 0].tolist() == [[-9999 if missing else 65_535, 7], [7, 7]]
+    assert notes == (("no data 65535",) if missing else ())
+
+
+def test_the_order_of_bands_is_found_once_for_files_that_name_them_alike():
+    first, second = (order_bands(("VH", "VV"), S1RTC, S1RTC.bands, 1, described=False) for _ in range(2))
+    assert first is second
+    assert first.index.tolist() == [[1, 0]]
+    with pytest.raises(ValueError, match="read-only"):
+        first.index[0, 0] = 0
 
 
 @pytest.mark.filterwarnings("ignore:The data type")  # zarr, of text in format 3
@@ -293,6 +395,12 @@ def test_no_data_of_one_hot_masks_is_ignored(tmp_path):
     found = read_labels(write(tmp_path / "d.tif", declared, nodata=255), "one-hot")
     assert np.argwhere(found.labels == -1).tolist() == [[0, 1]]
     assert found.declared == "the file declares 255 as no data"
+    # 0 is also what the other classes' bands hold
+    zero = one_hot()
+    zero[:, 0, 1] = 0
+    found = read_labels(write(tmp_path / "z.tif", zero, nodata=0), "one-hot")
+    assert np.argwhere(found.labels == -1).tolist() == [[0, 1]]
+    assert read_labels(write(tmp_path / "z.tif", one_hot(), nodata=0), "one-hot").declared == ""
     masked = read_labels(write(tmp_path / "m.tif", one_hot(), mask="inside"), "one-hot")
     assert (masked.labels[:, 0] == -1).all()
     assert np.unique(masked.labels[:, 1:]).tolist() == [0, 1]
