@@ -77,7 +77,8 @@ def read_geotiff(path: Path) -> FileContent:
         if not pages:
             return read_dataset(source)
         first, shape = read_dataset(source), (source.height, source.width, source.dtypes)
-    return _with_pages(first, shape, path, len(pages))
+        # within `open_geotiff`, whose settings and errors hold for every page
+        return _with_pages(first, shape, path, len(pages))
 
 
 def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: int) -> FileContent:

@@ -76,11 +76,11 @@ def write_zarr(
 
 
 def _open_root(path: Path, store: AugmentStore) -> None:
-    for left in path.glob("zarr.*.partial"):  # Zarr's own, of an export that was killed
-        left.unlink()
+    # Zarr's own, of an export that was killed
+    partial = set(path.glob("zarr.*.partial"))
     if not (path / "zarr.json").is_file():
-        # a kill leaves an empty folder
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        # a kill leaves a folder with nothing else
+        if path.exists() and not (path.is_dir() and partial.issuperset(path.iterdir())):
             raise StoreError(f"{path}: exists and is not a Zarr group; choose another --out")
         spec = {"fingerprint": store.fingerprint, "generation_spec": json.dumps(store.spec.to_dict())}
         zarr.create_group(path, zarr_format=3, attributes=spec)
@@ -88,6 +88,8 @@ def _open_root(path: Path, store: AugmentStore) -> None:
     # below one root, groups of two stores could not be told apart
     if found != store.fingerprint:
         raise StoreError(f"{path}: holds the export of another store ({found!s:.12}); choose another --out")
+    for left in partial:
+        left.unlink()
 
 
 def _to_dataset(store: AugmentStore, canvas: Canvas, array: MapArray) -> xr.Dataset:

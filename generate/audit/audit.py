@@ -8,7 +8,7 @@ what was expected and the remedy; thresholds are chosen so that single odd chips
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -29,6 +29,13 @@ from generate.data.preprocessing import to_native
 
 SAMPLE_CHIPS: Final = 32
 """Chips that are read, evenly spread over the sorted ids: 32 NYC chips take about 1 s to read."""
+
+COUNTED: Final = frozenset({"common_value", "void", "impossible"})
+"""Rules whose notes say how many images they are about."""
+
+SOME_CHIPS: Final = (
+    "Options and layouts hold for all chips: mend these, or give them as a chip set of their own"
+)
 
 PIXEL_STRIDE: Final = 4
 """Every fourth pixel in each direction counts, in every timestep."""
@@ -114,7 +121,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         images = [chip.chip_id for chip in chips for _ in chip.rasters[name]]
         findings += [
             *found,
-            *_odd_images(modality, pixels, units, images, {finding.rule for finding in found}),
+            *_odd_images(modality, pixels, units, images, found),
         ]
     # a stable sort: within a level the order of the rules stays
     findings.sort(key=lambda finding: finding.level != "stop")
@@ -128,7 +135,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
 
 
 def _odd_images(
-    modality: Modality, pixels: Pixels, units: Units, chip_ids: Sequence[str], known: Collection[str]
+    modality: Modality, pixels: Pixels, units: Units, chip_ids: Sequence[str], told: Sequence[Finding]
 ) -> Iterator[Finding]:
     """Yield a note for each rule that some images break, though all of them together do not.
 
@@ -137,10 +144,12 @@ def _odd_images(
         pixels: ``[images, C, pixels]``.
         units: As `audit_chips` takes it.
         chip_ids: Chip of each image.
-        known: Rules that all images together break.
+        told: What was noticed of all images together.
     """
+    # other notes, as of snow, would hide the faults of single images
+    known = {finding.rule for finding in told if finding.level == "stop" or finding.rule in COUNTED}
     # "impossible" is the note of the same rule
-    known = {*known, *({"range"} if "impossible" in known else ())}
+    known |= {"range"} if "impossible" in known else set()
     found: dict[str, list[int]] = {}
     first: dict[str, str] = {}
     for index in range(len(pixels)):
@@ -152,7 +161,7 @@ def _odd_images(
     for name, images in found.items():
         chips = list(dict.fromkeys(chip_ids[index] for index in images))
         where = f"in {len(images)} of {len(pixels)} images ({join_first(chips)})"
-        yield Finding("note", name, modality.name, f"{where}: {first[name]}")
+        yield Finding("note", name, modality.name, f"{where}: {first[name]}. {SOME_CHIPS}")
 
 
 def _declared(chips: Sequence[Chip]) -> list[Finding]:

@@ -23,7 +23,6 @@ from generate.audit.findings import Finding, Pixels, band_statistics
 OFFSET_LEVEL: Final = 900.0
 """Darkest S2 value that suggests the +1000 offset of processing baseline 04.00 is still in."""
 
-
 LARGEST_AMPLITUDE: Final = 10.0
 """Median of radar above which it is no backscatter in any unit: 10 is 20 dB as an amplitude."""
 
@@ -43,6 +42,22 @@ FEW_IMAGES: Final = 4
 """With fewer images, the order of the SWIR bands, which snow and bare salt invert, does not stop a run."""
 
 SNOW_INDEX: Final = 0.4
+
+DARK: Final = 300.0
+"""S2 value up to which a surface is as dark as water, where haze and noise order the bands, not the ground."""
+
+RADAR_NOISE: Final = -18.0
+"""Radar in dB up to which VV and VH may both be noise, which is alike in them: Sentinel-1's lies about 4 dB below."""
+
+WHOLE_NUMBERS: Final = 100.0
+"""S2 value below which whole numbers repeat: a noise of 1 leaves a few values, and sen2cor sets water below 0 to 1."""
+
+BRIGHT_RED: Final = 2500.0
+"""Median of RED above which an image may have no dark pixel, as of sand, salt, snow and cloud; forest, crops and
+towns rarely reach 1500, or 2500 with the offset."""
+
+WHITE: Final = 10_000.0
+"""Mean of an S2 band that snow and cloud reach: a reflectance of 1."""
 
 
 Rule = Callable[[Modality, Pixels, Units], Finding | None]
@@ -77,31 +92,32 @@ def _linear_power(modality: Modality, pixels: Pixels, units: Units) -> Finding |
     low = float(np.nanpercentile(pixels, 1))
     if low < 0:
         return None
-    median, expected = (
-        float(np.nanmedian(pixels[:, 0])),
-        f"dB around {modality.mean[0]:g} ({modality.bands[0]})",
-    )
+    medians = [_median(pixels[:, index]) for index in range(len(modality.bands))]
+    # a band without values, or with most of them 0, fits no unit
+    index = next((index for index, median in enumerate(medians) if median > 0), 0)
+    median, mean = medians[index], modality.mean[index]
+    expected = f"dB around {mean:g} ({modality.bands[index]})"
     if median > LARGEST_AMPLITUDE:
         message = (
             f"no negative values (median {median:.4g}): this looks like digital numbers, which no option converts; "
             f"expected {expected}. Calibrate the product to sigma or gamma nought first"
         )
         return Finding("stop", "linear_power", modality.name, message)
-    told = [
-        f"--s1-unit {unit} if it is {UNIT_NAMES[unit]} (its median would be {factor * np.log10(median):.1f} dB)"
-        # decibels are 10·log10 of power, and 20·log10 of an amplitude
-        for unit, factor in ((LINEAR, 10), (AMPLITUDE, 20))
-        if median > 0
-    ]
-    # Nearest first: the unit that brings the median closest to the pretraining mean.
-    if len(told) == 2 and abs(20 * np.log10(median) - modality.mean[0]) < abs(
-        10 * np.log10(median) - modality.mean[0]
-    ):
-        told.reverse()
-    message = (
-        f"no negative values (1st percentile {low:.3g}): this is not dB; expected {expected}. Convert with "
+    message = f"no negative values (1st percentile {low:.3g}): this is not dB; expected {expected}. "
+    return Finding("stop", "linear_power", modality.name, message + _conversion(median, mean))
+
+
+def _conversion(median: float, mean: float) -> str:
+    """Return the options that make dB of radar with this median, the one nearest to the pretraining mean first."""
+    if not median > 0:
+        return "Most values are 0: check how the chips were made"
+    # decibels are 10·log10 of power, and 20·log10 of an amplitude
+    decibels = {LINEAR: 10 * np.log10(median), AMPLITUDE: 20 * np.log10(median)}
+    units = sorted(decibels, key=lambda unit: abs(decibels[unit] - mean))
+    return "Convert with " + " or ".join(
+        f"--s1-unit {unit} if it is {UNIT_NAMES[unit]} (its median would be {decibels[unit]:.1f} dB)"
+        for unit in units
     )
-    return Finding("stop", "linear_power", modality.name, message + " or ".join(told))
 
 
 def _converted_twice(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
@@ -127,9 +143,12 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     dark = np.where(np.isnan(pixels) | (pixels == 0), np.inf, pixels)
     # [images, C, pixels] → [images]
     darkest = dark.min(axis=(1, 2))
-    darkest = darkest[np.isfinite(darkest)]
-    if not darkest.size:
+    valid = np.isfinite(darkest)
+    if not valid.any():
         return None
+    # of images without a value of RED, the median is NaN, and they are not bright
+    bright = np.array([_median(image) > BRIGHT_RED for image in pixels[valid, modality.bands.index("RED")]])
+    darkest = darkest[valid]
     high, low = float((darkest >= OFFSET_LEVEL).mean()), float(np.median(darkest))
     # a little below 0 is noise over dark water; this is an offset taken off where none was in
     if low < -100:
@@ -145,30 +164,26 @@ def _offset(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     # below that share one offset for the whole chip set would spoil the other images
     if high < 0.9:
         message += " for those chips, as a chip set of their own"
-    return Finding("stop" if high >= 0.9 else "note", "s2_offset", modality.name, message)
+    # only images that should have dark pixels can tell
+    elif bright.all() or (darkest[~bright] >= OFFSET_LEVEL).mean() < 0.9:
+        message += "; sand, salt, snow and cloud have no dark pixels either"
+    else:
+        return Finding("stop", "s2_offset", modality.name, message)
+    return Finding("note", "s2_offset", modality.name, message)
 
 
 def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     """Orders that physics fixes: VV above VH, SWIR_1 above SWIR_2, the two NIR bands alike."""
     median = {band: _median(pixels[:, index]) for index, band in enumerate(modality.bands)}
     wrong, level = [], "stop"
-    if modality.name in S1_MODALITIES and median["VV"] < median["VH"]:
-        wrong.append(f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB")
-    # medians may be in order though half of the dates are swapped
-    elif modality.name in S1_MODALITIES and (share := _swapped(modality, pixels)) > MIXED_SHARE:
-        wrong.append(
-            f"VV lies below VH in {share:.0%} of the pixels, as where a series holds all dates of a band together "
-            "(a layout's interleave: band)"
-        )
+    if modality.name in S1_MODALITIES and max(median["VV"], median["VH"]) > RADAR_NOISE:
+        wrong += _radar_order(modality, pixels, median)
     if modality.name in S2_MODALITIES:
-        if median["SWIR_1"] < median["SWIR_2"]:
+        if DARK < median["SWIR_2"] > median["SWIR_1"]:
             level = "note" if len(pixels) < FEW_IMAGES or _is_snow(median) else "stop"
             wrong.append(f"median SWIR_1 {median['SWIR_1']:.0f} lies below SWIR_2 {median['SWIR_2']:.0f}")
-        likeness = _correlation(pixels, modality.bands.index("NIR_BROAD"), modality.bands.index("NIR_NARROW"))
-        # B08 and B8A lie at 833 and 865 nm, and over land and water they hardly differ
-        if likeness < 0.7 or abs(median["NIR_NARROW"] - median["NIR_BROAD"]) > 0.3 * abs(median["NIR_BROAD"]):
-            pair = f"medians {median['NIR_BROAD']:.0f} and {median['NIR_NARROW']:.0f}, correlation {likeness:.2f}"
-            wrong.append(f"NIR_BROAD and NIR_NARROW are not alike ({pair})")
+        if unlike := _unlike_infrared(modality, pixels, median):
+            wrong.append(unlike)
             level = "stop"
     if not wrong:
         return None
@@ -181,11 +196,40 @@ def _band_order(modality: Modality, pixels: Pixels, units: Units) -> Finding | N
     return Finding(level, "band_order", modality.name, message + remedy[level])
 
 
+def _radar_order(modality: Modality, pixels: Pixels, median: Mapping[str, float]) -> list[str]:
+    """Return what is wrong with the order of VV and VH."""
+    if median["VV"] < median["VH"]:
+        return [f"median VV {median['VV']:.1f} dB lies below VH {median['VH']:.1f} dB"]
+    # medians may be in order though half of the dates are swapped
+    if (share := _swapped(modality, pixels)) > MIXED_SHARE:
+        return [
+            f"VV lies below VH in {share:.0%} of the pixels, as where a series holds all dates of a band together "
+            "(a layout's interleave: band)"
+        ]
+    return []
+
+
+def _unlike_infrared(modality: Modality, pixels: Pixels, median: Mapping[str, float]) -> str:
+    """Return how B08 and B8A differ: they lie at 833 and 865 nm, alike over land, and over water both are dark."""
+    broad, narrow = median["NIR_BROAD"], median["NIR_NARROW"]
+    if not max(broad, narrow) > DARK:
+        return ""
+    index = modality.bands.index("NIR_BROAD")
+    likeness = _correlation(pixels, index, modality.bands.index("NIR_NARROW"))
+    low, high = np.nanpercentile(pixels[:, index], [10, 90])
+    # flat ground, as of sand and salt, leaves mostly noise, in which no two bands are alike
+    textured = high - low > 0.1 * abs(broad)
+    if abs(narrow - broad) > 0.3 * abs(broad) or (textured and likeness < 0.7):
+        pair = f"medians {broad:.0f} and {narrow:.0f}, correlation {likeness:.2f}"
+        return f"NIR_BROAD and NIR_NARROW are not alike ({pair})"
+    return ""
+
+
 def _swapped(modality: Modality, pixels: Pixels) -> float:
-    """Return the share of the pixels with both polarizations in which VV lies below VH."""
+    """Return the share of the pixels with both polarizations in which VV lies below VH, and not both in noise."""
     vv, vh = (pixels[:, modality.bands.index(band)] for band in ("VV", "VH"))
     valid = ~(np.isnan(vv) | np.isnan(vh))
-    return float((vv[valid] < vh[valid]).mean()) if valid.any() else 0.0
+    return float(((vv < vh) & (vh > RADAR_NOISE))[valid].mean()) if valid.any() else 0.0
 
 
 def _is_snow(median: Mapping[str, float]) -> bool:
@@ -244,7 +288,9 @@ def _shift(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     message = (
         f"mean more than 3 pretraining standard deviations off: {listed}; check the unit ({modality.unit})"
     )
-    return Finding("stop", "shift", modality.name, message)
+    # fresh snow and thick clouds lie that far off too
+    white = modality.name in S2_MODALITIES and all(s.mean <= WHITE for s in far)
+    return Finding("note" if white else "stop", "shift", modality.name, message)
 
 
 def _missing(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
@@ -275,6 +321,8 @@ def _common_value(modality: Modality, pixels: Pixels, units: Units) -> Finding |
         share = float(counts.max() / values.size) if counts.size > 1 else 0.0
         if share >= COMMON_SHARE:
             value = found[counts.argmax()]
+            if modality.name in S2_MODALITIES and 0 < value < WHOLE_NUMBERS:
+                continue
             # half the share counts an image, since a fill is spread unevenly over images
             images = int(((values == value).mean(axis=1) >= COMMON_SHARE / 2).sum())
             where = f" ({images} of {len(values)} images)" if len(values) > 1 else ""
@@ -299,7 +347,8 @@ def _void(modality: Modality, pixels: Pixels, units: Units) -> Finding | None:
     zero = pixels == 0
     others = pixels[~np.isnan(pixels) & ~zero]
     # lowlands really touch 0 m; ground of 50 m and more does not
-    if not zero.any() or not others.size or np.percentile(others, 1) < 50:
+    # and an islet is no more than a few pixels of a sea
+    if not zero.any() or others.size < zero.sum() or np.percentile(others, 1) < 50:
         return None
     message = (
         f"{_where(zero, modality)} are exactly 0 m, and 99 % of the others lie above "

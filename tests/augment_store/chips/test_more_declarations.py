@@ -16,6 +16,7 @@ from rasterio.enums import ColorInterp, WktVersion
 from rasterio.transform import Affine, from_origin
 from zarr.storage import ZipStore
 
+from augment_store.chips import geotiff
 from augment_store.chips.band_names import order_bands
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.declarations import BandDeclaration, apply_declarations
@@ -301,6 +302,23 @@ def test_how_a_tiff_is_stored_changes_nothing(tmp_path, profile):
     found = chip(tmp_path)
     np.testing.assert_array_equal(found.rasters["S2L2A"][0], optical())
     assert not found.notes
+
+
+def test_no_folder_is_listed_for_any_page_of_a_tiff(tmp_path, monkeypatch):
+    with rasterio.open(write(tmp_path / "p.tif", optical()[:1])) as source:
+        page, profile = source.read(), source.profile
+    with rasterio.open(tmp_path / "p.tif", "w", APPEND_SUBDATASET=True, **profile) as file:
+        file.write(page + 1)
+    listed, read = [], geotiff.read_dataset
+
+    def reading(source):
+        listed.append(rasterio.env.getenv()["GDAL_DISABLE_READDIR_ON_OPEN"])
+        return read(source)
+
+    monkeypatch.setattr(geotiff, "read_dataset", reading)
+    values = geotiff.read_geotiff(tmp_path / "p.tif").values
+    np.testing.assert_array_equal(values[0], np.concatenate([page, page + 1]))
+    assert listed == ["TRUE", "TRUE"]
 
 
 def test_zeros_of_a_scaled_level_1c_are_missing_by_band(tmp_path):

@@ -136,8 +136,11 @@ def test_folder_with_something_else_is_refused(tmp_path, capsys):
 def test_a_group_of_someone_else_is_refused_and_what_a_kill_left_is_not(tmp_path, capsys):
     store = make_store(tmp_path / "s", chips=1)
     zarr.create_group(tmp_path / "out" / "s.zarr", attributes={"mine": True})
+    theirs = tmp_path / "out" / "s.zarr" / "zarr.1a2b.partial"
+    theirs.touch()
     assert export(store, tmp_path / "out") == 2
     assert "holds the export of another store (none)" in capsys.readouterr().err
+    assert theirs.is_file()
     left = tmp_path / "killed" / "s.zarr"
     left.mkdir(parents=True)
     (left / "zarr.0f3c.partial").write_text("{")

@@ -169,6 +169,21 @@ def test_snow_and_a_few_odd_chips_do_not_stop_a_run_for_their_swir_bands(tmp_pat
     assert "band_order" not in rules(audit, "note" if level == "stop" else "stop")
 
 
+def test_a_note_of_snow_hides_no_chip_with_swapped_bands_and_its_remedy_is_for_some_chips(tmp_path):
+    def change(r):
+        changed = snowy(r)
+        # the slope starts at the chip's number
+        if r["DEM"].min() == 0:
+            changed["S2L2A"] = changed["S2L2A"][[*range(7), 11, 8, 9, 10, 7]]
+        return changed
+
+    notes = [f.message for f in audited(tmp_path, change, chips=6).findings if f.rule == "band_order"]
+    assert len(notes) == 2
+    assert notes[1].startswith("in 1 of 6 images (c0): the band order looks wrong")
+    assert "NIR_BROAD and NIR_NARROW are not alike" in notes[1]
+    assert notes[1].endswith("hold for all chips: mend these, or give them as a chip set of their own")
+
+
 def test_a_modality_that_the_chips_lack_names_the_inputs_there_are(tmp_path):
     root = write_folder_chips(tmp_path, ["a", "b"])
     for chip_id in ("a", "b"):
