@@ -242,7 +242,9 @@ def _equal_to(
     if stored is None:
         return None
     hits: NDArray[np.bool_] = values[index] == stored
-    if modality.name in S2_MODALITIES and nodata == 0 and hits.any():
+    if not hits.any():
+        return None
+    if modality.name in S2_MODALITIES and nodata == 0:
         # 0 in every band is no data in any case, and stays as it is.
         # [C, H, W] → [H, W], or [T, C, H, W] → [T, H, W]: the shape of `hits`
         hits &= (values[index[0]] != 0).any(axis=-3)
