@@ -38,6 +38,7 @@ from finetune.data.normalization import (
 from finetune.data.split_checks import (
     SplitDigest,
     SplitRequirements,
+    check_labels,
     check_shared_chips,
     find_shared_chips,
     open_chips,
@@ -273,6 +274,7 @@ class TimStoreDataModule(LightningDataModule):
         rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
         # before any map is read: it stops at chips that the store was not generated from
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps)
+        check_labels(self.chips, split, survey, whole=self.limit_chips is None)
         self._check_tokens(survey.shape)
         self.surveys[split] = survey
         maps = self.augmentation.source(self.chips, members.ids, survey.shape)

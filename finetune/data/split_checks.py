@@ -49,6 +49,7 @@ class SplitDigest:
         shape: Height and width of the chips in pixels.
         by_input: Chip of each input digest; without chips whose input has one value, such as empty ones.
         by_chip: Input digest of each chip.
+        labeled: Whether a mask holds a label, or none was read.
     """
 
     inputs: str
@@ -56,6 +57,7 @@ class SplitDigest:
     shape: tuple[int, int]
     by_input: Mapping[bytes, str] = field(default_factory=dict)
     by_chip: Mapping[str, bytes] = field(default_factory=dict)
+    labeled: bool = True
 
 
 def open_chips(root: Path, layout: str | None) -> ChipSet:
@@ -86,7 +88,7 @@ def survey_chips(
     shapes: dict[str, tuple[int, int]] = {}
     by_input: dict[bytes, str] = {}
     by_chip: dict[str, bytes] = {}
-    labeled = False
+    labeled = not rules.masks
     # sorted: the digest must not depend on the order of a split file
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
@@ -107,14 +109,22 @@ def survey_chips(
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
-    if rules.masks and not labeled:
-        raise ChipDataError(
-            f"{chips.root}: no mask of the {pluralize(len(shapes), 'chip')} of a split holds a label, only "
-            f"{IGNORED_LABEL} (ignored), such as that of {next(iter(shapes))}; correct the masks, the split, or "
-            "ignored_labels and labels of the layout"
-        )
     masked = masks.hexdigest() if rules.masks else ""
-    return SplitDigest(inputs.hexdigest(), masked, next(iter(shapes.values())), by_input, by_chip)
+    return SplitDigest(inputs.hexdigest(), masked, next(iter(shapes.values())), by_input, by_chip, labeled)
+
+
+def check_labels(chips: ChipSet, split: str, survey: SplitDigest, *, whole: bool) -> None:
+    """Make sure that a split holds a label, if it is read whole; its first chips may hold none.
+
+    Raises:
+        ChipDataError: If its masks hold none.
+    """
+    if whole and not survey.labeled:
+        raise ChipDataError(
+            f"{chips.root}: no mask of the {pluralize(len(survey.by_chip), 'chip')} of the {split} split holds a "
+            f"label, only {IGNORED_LABEL} (ignored), such as that of {next(iter(survey.by_chip))}; correct the masks, "
+            "the split, or ignored_labels and labels of the layout"
+        )
 
 
 def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: MapCache | None) -> Chip:

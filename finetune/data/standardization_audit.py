@@ -8,7 +8,6 @@ from typing import Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
 import numpy as np
-from albumentations.pytorch import ToTensorV2
 from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
@@ -72,7 +71,7 @@ def standardized_levels(
         images: ``[C, ...]`` of each chip, raw, NaN where there is no data.
         statistics: Statistics of the bands in use.
     """
-    tables = (np.array(table[modality], np.float64) for table in (statistics.means, statistics.stds))
+    tables = (np.array(table[modality], np.float32) for table in (statistics.means, statistics.stds))
     # [C] → [C, 1, …], against [C, …] of each image
     mean, std = (values.reshape(-1, *(1 for _ in images[0].shape[1:])) for values in tables)
     return measure_levels(modality, images, [(image - mean) / std for image in images])
@@ -88,17 +87,18 @@ def measure_levels(
         images: ``[C, ...]`` of each chip, raw, NaN where there is no data.
         standardized: Likewise, as the network gets them.
     """
-    # each band one row: [C, …] of each chip → [C, pixels of all chips]
-    raw, standard = (
-        np.concatenate([image.reshape(len(image), -1) for image in given], axis=1).astype(np.float64)
-        for given in (images, standardized)
+    # band by band, since all of many chips would fill the memory: [pixels of all chips]
+    bands = (
+        np.concatenate([image[band].ravel() for image in standardized]).astype(np.float64)
+        for band in range(len(standardized[0]))
     )
     # bands without any data have no level
-    seen = np.isfinite(standard).any(axis=1)
-    if not seen.any():
-        return Levels(modality, np.empty(0), np.empty(0), np.nan, np.nan)
-    means, stds = np.nanmean(standard[seen], axis=1), np.nanstd(standard[seen], axis=1)
-    return Levels(modality, means, stds, float(np.nanmin(raw[seen])), float(np.nanmax(raw[seen])))
+    found = [(np.nanmean(band), np.nanstd(band)) for band in bands if np.isfinite(band).any()]
+    means, stds = np.array(found, np.float64).reshape(-1, 2).T
+    known = [image for image in images if np.isfinite(image).any()]
+    low = min((float(np.nanmin(image)) for image in known), default=np.nan)
+    high = max((float(np.nanmax(image)) for image in known), default=np.nan)
+    return Levels(modality, means, stds, low, high)
 
 
 def find_concern(levels: Levels, standardized_by: str, remedy: str) -> str | None:
@@ -149,11 +149,11 @@ def audit_split(split: str, dataset: ChipDataset, transforms: Transforms, statis
     Raises:
         ConfigError: If they are absurd, or standardized twice.
     """
-    # ToTensorV2 and the like only change order and type
+    # TerraTorch's own only change the order, and what they do to bands is checked by shape
     changing = [
         type(step).__name__
         for step in every_step(steps_of(transforms))
-        if isinstance(step, A.ImageOnlyTransform) and not isinstance(step, ToTensorV2)
+        if isinstance(step, A.ImageOnlyTransform) and not type(step).__module__.startswith("terratorch.")
     ]
     given = f"means and stds {statistics.preset or 'of the YAML'}"
     # means of 0 and stds of 1 leave it to the transform

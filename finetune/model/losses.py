@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from terratorch.models.model import ModelOutput
 from terratorch.tasks import SemanticSegmentationTask
-from terratorch.tasks.loss_handler import LossHandler
+from terratorch.tasks.loss_handler import CombinedLoss, LossHandler
 from torch import Tensor, nn
 
 from augment_store.errors import ChipDataError
@@ -56,7 +56,7 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
         self._labeled = bool(counted.any())
         if not self._labeled:
             self._tell()
-            return {"loss": model_output.output.sum() * 0.0}  # keeps the graph, so that training steps on
+            return _zero_losses(model_output, criterion)
         if not self._ignores and not bool(labeled.all()):
             raise ChipDataError(
                 f"masks hold {IGNORED_LABEL} (ignored), which the loss {UNABLE_TO_IGNORE} cannot leave out; take ce, "
@@ -83,6 +83,18 @@ class LabeledLossHandler(LossHandler):  # type: ignore[misc] # terratorch is unt
                 f"{self.loss_prefix}loss: a batch holds no label that counts, only ignored ones; it has no weight"
             )
         self._told = True
+
+
+def _zero_losses(model_output: ModelOutput, criterion: Callable[..., Any]) -> dict[str, Tensor]:
+    """Return losses of 0 under the names that TerraTorch gives them, in its order.
+
+    Processes of a training average each logged name together, so that one without labels must log them all.
+    """
+    heads = model_output.auxiliary_heads or {}
+    # keeps the graph of every head, so that training steps on
+    zero = torch.stack([made.sum() * 0.0 for made in (model_output.output, *heads.values())]).sum()
+    parts = criterion.losses if isinstance(criterion, CombinedLoss) else ()
+    return dict.fromkeys((*parts, "loss", *heads), zero)
 
 
 def count_labeled_only(task: SemanticSegmentationTask) -> None:

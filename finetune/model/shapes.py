@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
@@ -53,6 +54,23 @@ def check_shape(task: nn.Module, shape: tuple[int, int]) -> None:
             )
 
 
+@contextlib.contextmanager
+def unchanged(task: nn.Module) -> Iterator[None]:
+    """Put the modes and buffers of a task's modules back after a trial, such as those from which batch norm learns."""
+    modes = {module: module.training for module in task.modules()}
+    buffers = {name: buffer.clone() for name, buffer in task.named_buffers()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        with torch.no_grad():
+            for name, buffer in task.named_buffers():
+                # some networks make one as they run
+                if name in buffers:
+                    buffer.copy_(buffers[name])
+
+
 def try_network(task: nn.Module, images: Mapping[str, Tensor], counted: str | None) -> None:
     """Run a task's network once on one chip, and leave it and all random draws as they were.
 
@@ -65,17 +83,21 @@ def try_network(task: nn.Module, images: Mapping[str, Tensor], counted: str | No
     Raises:
         ConfigError: If it fails, in the words of the layer that does.
     """
-    buffers = {name: buffer.clone() for name, buffer in task.named_buffers()}  # from which batch norm learns
-    training = task.training
-    task.train(counted is not None)
     try:
-        with isolate_rng(include_cuda=False), torch.no_grad():
+        with unchanged(task), isolate_rng(include_cuda=False), torch.no_grad():
+            # else in the modes that training has, too
+            if counted is None:
+                task.eval()
             task(dict(images))
     except AugmentStoreError:
         raise
     # any decoder may be here, and TerraTorch's raise what PyTorch raises
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        told = single_line(error)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        # these two say little without their names
+        told = single_line(repr(error) if isinstance(error, KeyError | AssertionError) else error)
+        # of the computer, not of the network: the trial is on the CPU, and training may not be
+        if isinstance(error, NotImplementedError) or "not enough memory" in told:
+            return
         if counted is not None and "more than 1 value per channel" in told:
             raise ConfigError(
                 f"a batch of an epoch holds one chip ({counted}), and the decoder's batch norm over a single pixel "
@@ -85,10 +107,6 @@ def try_network(task: nn.Module, images: Mapping[str, Tensor], counted: str | No
         raise ConfigError(
             f"the network fails on a chip of {size}: {told}; make necks and decoder of model_args fit one another"
         ) from error
-    finally:
-        for name, buffer in task.named_buffers():
-            buffer.copy_(buffers[name])
-        task.train(training)
 
 
 def _rows_taken(neck: ReshapeTokensToImage, tokens: int) -> int | None:

@@ -98,16 +98,8 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     cli.trainer.callbacks[:0] = [FiniteTraining(), *([] if options.smoke else [EpochLines()])]
     complete = False
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
+        _train(options, cli)
         complete = True
-    except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
-        raise SignalInterrupt(signal.SIGTERM) from None
-    except MisconfigurationException as error:  # what its loops find out only when they run
-        raise ConfigError(f"{options.config}: {single_line(error)}") from error
-    # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
-    except SystemExit as error:
-        interrupt = error.__context__
-        raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from error
     finally:  # an interrupted run is recorded too, and can be resumed
         seconds = time.monotonic() - started
         finished = complete_manifest(
@@ -121,6 +113,20 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
             requeued.unlink()
     if first and not options.smoke:
         _say_done(options.run, finished)
+
+
+def _train(options: Options, cli: FinetuneCLI) -> None:
+    """Run Lightning's training, and say why it stopped in the command's own exceptions."""
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=_text(options.ckpt_path))
+    except SIGTERMException:  # preemption, scancel or timeout; Lightning's exception alone would exit 0
+        raise SignalInterrupt(signal.SIGTERM) from None
+    except MisconfigurationException as error:  # what its loops find out only when they run
+        raise ConfigError(f"{options.config}: {single_line(error)}") from error
+    # Lightning's answer to a KeyboardInterrupt, which may be our handler's for a signal
+    except SystemExit as error:
+        interrupt = error.__context__
+        raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from error
 
 
 def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
@@ -143,11 +149,15 @@ def _check_batches(cli: FinetuneCLI) -> None:
     size, processes = cli.datamodule.batch_size, cli.trainer.world_size
     chips = len(cli.datamodule.datasets["train"])
     each = -(-chips // processes)  # the sampler repeats chips, so that all processes have as many
-    # without a remainder the last batch is a whole one, or the only one
-    smallest = each % size or min(each, size)
+    batches, limit = -(-each // size), cli.trainer.limit_train_batches
+    # Lightning's rule: a whole number counts, another is a share
+    limited = limit if isinstance(limit, int) else int(batches * limit)
+    # without a remainder, or where it is not reached, the last batch is a whole one, or the only one
+    smallest = (each % size if limited >= batches else 0) or min(each, size)
     counted = f"{pluralize(chips, 'chip')}, batch_size {size}"
     counted = f"{counted}, {processes} processes" if processes > 1 else counted
-    with isolate_rng(include_cuda=False):  # training then draws as it would without this look
+    # training then draws as it would without this look, but for one among several samples where no worker reads
+    with isolate_rng(include_cuda=False):
         batch = cli.datamodule.model_batch(collate([cli.datamodule.datasets["train"][0]]))
     try_network(cli.model, batch["image"], counted if smallest == 1 else None)
     check_interval(cli.trainer, -(-each // size))

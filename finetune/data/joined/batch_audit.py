@@ -39,8 +39,9 @@ def audit_batches(datamodule: LightningDataModule) -> None:
             _check_shapes(before, after)
             _append(raw, before)
             _append(standardized, after)
-    for name, images in standardized.items():
-        found = measure_levels(name, raw[name], images)
+    # the datamodule may rename images, or add some, on the way to the device
+    for name in sorted(standardized.keys() & raw.keys()):
+        found = measure_levels(name, raw[name], standardized[name])
         remedy = "Give the datamodule's means and stds as numbers in the unit on disk"
         concern = find_concern(found, type(datamodule).__name__, remedy)
         if concern is not None:
@@ -57,12 +58,14 @@ def _images(batch: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _check_shapes(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-    """Make sure that means and stds are of as many bands as the images have."""
+    """Make sure that means and stds of several bands do not make several of a single one."""
     for name in before.keys() & after.keys():
-        if before[name].shape[:2] != after[name].shape[:2]:
+        old, new = before[name], after[name]
+        # as many dimensions: timesteps may become bands
+        if old.ndim == new.ndim and old.shape[1] == 1 < new.shape[1]:
             raise ConfigError(
-                f"{name}: images of {before[name].shape[1]} bands become {after[name].shape[1]} where the datamodule "
-                "standardizes them; give one of its means and stds for each band"
+                f"{name}: images of one band become {new.shape[1]} where the datamodule standardizes them; give one "
+                "of its means and stds for each band"
             )
 
 

@@ -18,6 +18,7 @@ from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.model.backbone import WidenedProjection
 from finetune.model.initialization import check_trainable
+from finetune.model.shapes import unchanged
 
 
 def check_loaders(made: Any, split: str) -> None:
@@ -90,27 +91,23 @@ def _gradients(
     """Gradients of the trained parameters for one image, the same in each call, and planes drawn with a seed."""
     image = sample["image"]
     by_modality = image if isinstance(image, Mapping) else {"image": image}
-    training = task.training
-    task.eval()  # dropout would differ, and batch norm would learn
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(0)
-            images = {name: torch.randn(1, *values.shape) for name, values in by_modality.items()}
-            # [T, …] → [1, T, …], a batch of one
-            blank = {name: values[None] for name, values in sample["maps"].items()}
-            joined = join_images(augmentation.plan, images, blank, augmentation.token_modality)
-            torch.manual_seed(1 + seed)
-            drawn = {name: _drawn(images.get(name), values) for name, values in joined.items()}
-            output = task(drawn if isinstance(image, Mapping) else drawn["image"]).output
-            torch.manual_seed(0)
-            # weighted at random: the plain sum of a normalized output would be the same for any planes
-            loss = (output * torch.randn_like(output)).sum()
-            trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
-            # parts of a network may have no path to this output
-            found = torch.autograd.grad(loss, trained, allow_unused=True)
-            return [gradient for gradient in found if gradient is not None]
-    finally:
-        task.train(training)
+    with unchanged(task), torch.random.fork_rng(devices=[]), torch.enable_grad():
+        task.eval()  # dropout would differ, and batch norm would learn
+        torch.manual_seed(0)
+        images = {name: torch.randn(1, *values.shape) for name, values in by_modality.items()}
+        # [T, …] → [1, T, …], a batch of one
+        blank = {name: values[None] for name, values in sample["maps"].items()}
+        joined = join_images(augmentation.plan, images, blank, augmentation.token_modality)
+        torch.manual_seed(1 + seed)
+        drawn = {name: _drawn(images.get(name), values) for name, values in joined.items()}
+        output = task(drawn if isinstance(image, Mapping) else drawn["image"]).output
+        torch.manual_seed(0)
+        # weighted at random: the plain sum of a normalized output would be the same for any planes
+        loss = (output * torch.randn_like(output)).sum()
+        trained = [parameter for parameter in task.parameters() if parameter.requires_grad]
+        # parts of a network may have no path to this output
+        found = torch.autograd.grad(loss, trained, allow_unused=True)
+        return [gradient for gradient in found if gradient is not None]
 
 
 def _drawn(image: Tensor | None, joined: Tensor) -> Tensor:

@@ -4,13 +4,15 @@ import shutil
 
 import numpy as np
 import pytest
+from albumentations.pytorch import ToTensorV2
+from terratorch.datasets.transforms import FlattenTemporalIntoChannels, UnflattenTemporalFromChannels
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import find_layout, shipped_layout
 from augment_store.errors import ChipSetError
 from finetune import TimStoreDataModule
 from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
-from finetune.data.standardization_audit import find_concern, remedy_of, standardized_levels
+from finetune.data.standardization_audit import find_concern, measure_levels, remedy_of, standardized_levels
 from finetune.errors import ConfigError
 from tests.worlds import write_folder_chips, write_tif
 
@@ -35,6 +37,14 @@ def test_levels_are_those_of_the_bands_that_have_data():
     )  # (0 and 2) / 2: mean 1, deviation 1
     assert (levels.low, levels.high) == (-10, -6)
     assert concern("S1RTC", np.full((2, 4, 4), np.nan, np.float32)) is None
+
+
+def test_bands_that_a_datamodule_adds_have_levels_too():
+    image = np.array([[[1.0, 3.0]]], np.float32)
+    levels = measure_levels("image", [image], [np.concatenate([image, image * 0 + 5])])
+    assert levels.means.tolist() == [2, 5]
+    assert levels.stds.tolist() == [1, 0]
+    assert (levels.low, levels.high) == (1, 3)
 
 
 @pytest.mark.parametrize("largest", [1, 100])  # fractions, and per cent
@@ -100,6 +110,18 @@ def test_the_audit_runs_before_training_on_what_the_network_gets(tmp_path, capsy
     far = {"means": {"S1RTC": [9000, 9000]}, "stds": {"S1RTC": [3, 3]}}
     with pytest.raises(ConfigError, match="S1RTC: after standardization by means and stds of the YAML"):
         TimStoreDataModule(str(root), modalities=["S1RTC"], **far).setup("fit")
+
+
+def test_terratorchs_own_steps_are_not_blamed(world, capsys):
+    """They change the order of several dates only; the note is the statistics', and is said once."""
+    odd = {"means": {"S1RTC": [30, 30]}, "stds": {"S1RTC": [4, 4]}}
+    steps = [FlattenTemporalIntoChannels(), ToTensorV2(), UnflattenTemporalFromChannels(n_timesteps=4)]
+    TimStoreDataModule(
+        str(world.root), modalities=["S1RTC"], train_transform=steps, val_transform=steps, **odd
+    ).setup("fit")
+    [told] = [line for line in capsys.readouterr().err.splitlines() if "after standardization" in line]
+    assert told.startswith("note: S1RTC: after standardization by means and stds of the YAML its bands")
+    assert "Temporal" not in told
 
 
 def test_a_chip_under_two_ids_in_two_splits_stops(tmp_path):

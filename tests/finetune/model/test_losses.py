@@ -43,6 +43,30 @@ def test_a_batch_without_labels_has_no_weight_in_the_mean_and_trains_nothing(cap
     assert capsys.readouterr().err.count("no label") == 1
 
 
+@pytest.mark.parametrize(
+    ("loss", "heads"),
+    [("ce", None), (["ce", "dice"], None), ({"ce": 1.0, "dice": 2.0}, None), ("ce", {"aux": 0.5})],
+)
+def test_a_batch_without_labels_logs_the_names_of_one_with_labels(loss, heads):
+    """Processes of a training average each name together: one that logs fewer would wait without end."""
+    handler, criterion, logged = (
+        LabeledLossHandler("train/", ignores=True),
+        init_loss(loss, ignore_index=-1),
+        [],
+    )
+    output = [LOGITS.clone().requires_grad_() for _ in range(2)]
+    for labels in ([[0, 1]], [[-1, -1]]):
+        made = ModelOutput(output[0], {"aux": output[1]} if heads else None)
+        losses = handler.compute_loss(made, torch.tensor([labels]), criterion, heads)
+        names = []
+        handler.log_loss(lambda name, *_, names=names, **__: names.append(name), losses, batch_size=1)
+        logged.append(names)
+    assert logged[0] == logged[1]
+    losses["loss"].backward()
+    # each head has a gradient, of 0, without which a process would wait too
+    assert all(torch.equal(made.grad, torch.zeros_like(LOGITS)) for made in output[: 2 if heads else 1])
+
+
 def test_jaccard_refuses_ignored_pixels_and_takes_whole_masks():
     handler, criterion = LabeledLossHandler("train/", ignores=False), init_loss("jaccard")
     assert handler.compute_loss(ModelOutput(LOGITS), torch.tensor([[[0, 1]]]), criterion, None)["loss"] > 0

@@ -9,7 +9,7 @@ from augment_store.chips.chip_set import ChipSet
 from finetune.__main__ import main
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
-from finetune.model.shapes import check_shape
+from finetune.model.shapes import check_shape, try_network
 from finetune.run.manifest import RunManifest
 from tests.worlds import make_world, store_of, two_class_config
 
@@ -182,6 +182,51 @@ def test_other_shapes_keep_their_tokens_in_place(task, shape):
 def test_shapes_that_would_be_scrambled(task, shape):
     with pytest.raises(ConfigError, match=r"ReshapeTokensToImage would lay out in \d+ rows"):
         check_shape(task, shape)
+
+
+class Failing(torch.nn.Module):
+    """A network that fails as told, and keeps its layer's mode and a buffer of its own."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.error = error
+        self.frozen, self.norm = torch.nn.BatchNorm2d(1).eval(), torch.nn.BatchNorm2d(1)
+
+    def forward(self, images):
+        self.register_buffer("grid", torch.zeros(1))
+        if self.error is not None:
+            raise self.error
+        return self.norm(self.frozen(images["S2L2A"]))
+
+
+CHIP = {"S2L2A": torch.arange(16.0).reshape(1, 1, 4, 4)}
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("S1RTC"), AssertionError(), RuntimeError("shape '[1]' is invalid")]
+)
+def test_a_network_that_fails_is_a_line(error):
+    with pytest.raises(
+        ConfigError, match=r"fails on a chip of 4 px: (KeyError\('S1RTC'\)|AssertionError|shape)"
+    ):
+        try_network(Failing(error), CHIP, "3 chips")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotImplementedError("no kernel on CPU"), RuntimeError("DefaultCPUAllocator: not enough memory: 9 GB")],
+)
+def test_what_the_computer_of_the_trial_lacks_blames_no_network(error):
+    try_network(Failing(error), CHIP, None)
+
+
+@pytest.mark.parametrize("counted", [None, "3 chips"])
+def test_a_trial_leaves_modes_and_statistics_of_each_layer(counted):
+    network = Failing()
+    try_network(network, CHIP, counted)
+    assert (network.training, network.frozen.training, network.norm.training) == (True, False, True)
+    assert network.norm.running_mean.item() == 0
+    assert network.norm.num_batches_tracked.item() == 0
 
 
 def test_constant_maps_have_the_shape_of_the_chips(world, store):

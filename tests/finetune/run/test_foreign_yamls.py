@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 
 from finetune.__main__ import main
+from finetune.run import train
 from finetune.run.manifest import RunManifest
 from tests.worlds import two_class_config, write_folder_chips, write_tif
 
@@ -134,7 +136,8 @@ def test_a_validation_split_without_any_label_stops_by_name(config, tmp_path, ca
     )
     config["data"]["init_args"]["data_root"] = str(root)
     assert fit(config, tmp_path) == 2
-    assert "no mask of the 2 chips of a split holds a label, only -1 (ignored)" in refusal(capsys)
+    assert "no mask of the 2 chips of the val split holds a label, only -1 (ignored)" in refusal(capsys)
+    assert fit(config, tmp_path, "--smoke") == 0  # which reads the first chips only
 
 
 def test_a_class_of_no_weight_alone_leaves_the_losses_numbers(config, tmp_path, capsys):
@@ -337,6 +340,19 @@ def test_decoders_that_cannot_take_a_batch_are_a_line(config, tmp_path, capsys, 
     arguments(config).update({"decoder": decoder, **more})
     assert fit(config, tmp_path, "--smoke") == 2
     assert message in refusal(capsys)
+
+
+@pytest.mark.parametrize(("limit", "counted"), [(1, None), (2, "3 chips, batch_size 2"), (0.5, None)])
+def test_only_a_batch_that_is_trained_counts(limit, counted, monkeypatch):
+    """Of 3 chips the second batch of two holds one, which a limit of one batch, or of half of two, never reaches."""
+    chips = [{"image": {"S1RTC": torch.zeros(2, 32, 32)}}] * 3
+    module = SimpleNamespace(batch_size=2, datasets={"train": chips}, model_batch=lambda batch: batch)
+    trainer = SimpleNamespace(world_size=1, limit_train_batches=limit)
+    tried = []
+    monkeypatch.setattr(train, "try_network", lambda _task, _images, one: tried.append(one))
+    monkeypatch.setattr(train, "check_interval", lambda *_: None)
+    train._check_batches(SimpleNamespace(datamodule=module, trainer=trainer, model=None))
+    assert tried == [counted]
 
 
 def test_weights_of_a_file_are_proven_and_named(config, tmp_path):

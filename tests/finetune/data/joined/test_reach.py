@@ -128,5 +128,19 @@ def test_burn_scars_of_fractions_need_statistics_of_fractions(tiles):
 def test_one_number_for_several_bands_of_a_datamodule_is_refused(tiles):
     bands = {"dataset_bands": list(range(12)), "output_bands": [3], "means": MEANS["S2L2A"]}
     made = pixelwise(tiles, **bands, stds=STDS["S2L2A"], **PLAIN)
-    with pytest.raises(ConfigError, match="image: images of 1 bands become 12 where the datamodule"):
+    with pytest.raises(ConfigError, match="image: images of one band become 12 where the datamodule"):
         list(batches(join(tiles, None, made), "train"))
+
+
+def test_bands_and_names_that_a_datamodule_makes_on_the_way_are_taken(tiles):
+    """An index beside the bands, as torchgeo's AppendNDVI makes, and an image under a name of its own."""
+    made = pixelwise(tiles, **PLAIN)
+    standardize = made.on_after_batch_transfer
+
+    def add(batch, position):
+        batch = standardize(batch, position)
+        image = torch.cat([batch["image"], batch["image"][:, :1]], dim=1)  # 12 bands → 13
+        return batch | {"image": {"image": image, "index": image[:, :1]}}
+
+    made.on_after_batch_transfer = add
+    assert len(list(batches(join(tiles, None, made), "train"))) == 3
