@@ -17,7 +17,7 @@ from augment_store.chips.chip import at_timestep, select_timesteps
 from augment_store.chips.chip_set import ChipSet
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from finetune.augment.augmentation import JoinedMaps
-from finetune.data.transforms import SampleTransform
+from finetune.data.transforms import PIXEL_NUMBERS, SampleTransform
 from finetune.errors import ConfigError
 
 
@@ -160,11 +160,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
 
     def read_images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
         """Read the bands in use of a chip as the model gets them, but for the standardization."""
-        observed = self.read_observed(chip_id)
-        return {
-            name: np.nan_to_num(image, copy=False, nan=self.reading.replacement)
-            for name, image in observed.items()
-        }
+        return self._fill(self.read_observed(chip_id))
 
     def read_observed(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
         """Read the bands in use of a chip, ``[C, T, H, W]`` or ``[C, H, W]`` by modality; no data is NaN."""
@@ -176,8 +172,26 @@ class ChipDataset(Dataset[dict[str, Any]]):
         """Read the images of a chip behind the transforms, raw; no data is NaN."""
         chip_id = self.members.ids[position]
         mask = self.chips.mask(chip_id) if self.reading.mask else None
-        made, _, _ = self.transform(self.read_observed(chip_id), mask, {}, seed=position)
-        return {name: image.numpy() for name, image in made.items()}
+        observed = self.read_observed(chip_id)
+        # [C, …, H, W] → [C, …, H·W]
+        missing = {name: np.isnan(image).reshape(*image.shape[:-2], -1) for name, image in observed.items()}
+        height, width = next(iter(observed.values())).shape[-2:]
+        numbers = np.arange(height * width, dtype=np.int32).reshape(height, width)
+        # filled as for training: a transform over many pixels would make all of them NaN
+        made, _, moved = self.transform(self._fill(observed), mask, {PIXEL_NUMBERS: numbers}, seed=position)
+        source = moved[PIXEL_NUMBERS].numpy()
+        # [C, …, H·W] by [H', W'] → [C, …, H', W']
+        return {
+            name: np.where(missing[name][..., source] | (source < 0), np.float32(np.nan), image.numpy())
+            for name, image in made.items()
+        }
+
+    def _fill(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """Replace no data in place."""
+        return {
+            name: np.nan_to_num(image, copy=False, nan=self.reading.replacement)
+            for name, image in observed.items()
+        }
 
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the bands in use."""

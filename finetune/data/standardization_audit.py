@@ -19,7 +19,7 @@ from finetune.errors import ConfigError
 from finetune.log_filters import notify
 
 AUDITED_CHIPS: Final = 16
-"""Training chips that are looked at, evenly spread."""
+"""Chips of a split that are looked at, evenly spread."""
 
 VANISHING_STD: Final = 0.01
 """Standardized optical bands that all vary less than this look constant to a network."""
@@ -43,8 +43,8 @@ class Levels:
         modality: Its name.
         means: Mean of each band that has data, after standardization.
         stds: Standard deviation of each, after standardization.
-        low: Smallest value on disk.
-        high: Largest value on disk.
+        low: Smallest value before standardization.
+        high: Largest value before standardization.
     """
 
     modality: str
@@ -130,6 +130,14 @@ def find_concern(levels: Levels, standardized_by: str, remedy: str) -> str | Non
     return f"{what}. {remedy}, unless this is meant" if odd else None
 
 
+def say_concern(levels: Levels, standardized_by: str, remedy: str) -> None:
+    """Note what is odd about standardized values, and stop at absurd ones; see `find_concern`."""
+    concern = find_concern(levels, standardized_by, remedy)
+    if concern is not None:
+        # every process audits, so that all of them stop on absurd values; one speaks
+        rank_zero_only(notify)(concern)
+
+
 def _is_optical(levels: Levels) -> bool:
     # another datamodule has names of its own, and no map of heights or radar has so many bands
     return levels.modality in S2_MODALITIES or (
@@ -151,29 +159,33 @@ def audit_split(split: str, dataset: ChipDataset, transforms: Transforms, statis
     """
     # TerraTorch's own only change the order, and what they do to bands is checked by shape
     changing = [
-        type(step).__name__
+        step
         for step in every_step(steps_of(transforms))
         if isinstance(step, A.ImageOnlyTransform) and not type(step).__module__.startswith("terratorch.")
     ]
+    named = [type(step).__name__ for step in changing]
     given = f"means and stds {statistics.preset or 'of the YAML'}"
     # means of 0 and stds of 1 leave it to the transform
     neutral = all(
         {*statistics.means[name], *statistics.stds[name]} == {0.0, 1.0} for name in statistics.means
     )
-    if A.Normalize.__name__ in changing and not neutral:
+    if any(map(_centers, changing)) and not neutral:
         raise ConfigError(
             f"{split}_transform Normalize standardizes what {given} standardize again; leave it out"
         )
     chips = [dataset.read_behind_transforms(position) for position in spread_evenly(len(dataset))]
-    before = f"{split}_transform {' '.join(changing)} and " if changing else ""
+    before = f"{split}_transform {' '.join(named)} and " if named else ""
     for name in statistics.means:
         found = standardized_levels(name, [chip[name] for chip in chips], statistics)
-        remedy = f"Leave {' and '.join(changing)} out, or look at the unit: {remedy_of(name)}"
-        concern = find_concern(found, f"{before}{given}", remedy if changing else remedy_of(name))
+        remedy = f"Leave {' and '.join(named)} out, or look at the unit: {remedy_of(name)}"
         # what training and validation share is said once
-        if concern is not None and (split == "train" or changing):
-            # every process audits, so that all of them stop on absurd values; one speaks
-            rank_zero_only(notify)(concern)
+        audit = say_concern if split == "train" or named else find_concern
+        audit(found, f"{before}{given}", remedy if named else remedy_of(name))
+
+
+def _centers(step: A.ImageOnlyTransform) -> bool:
+    # one with a mean of 0 only scales, and whether means and stds are of its unit the values tell
+    return isinstance(step, A.Normalize) and (step.normalization != "standard" or bool(np.any(step.mean)))
 
 
 def remedy_of(modality: str) -> str:

@@ -49,6 +49,12 @@ No label is that large, so that a `fill_mask` of a YAML is never taken for the c
 COVERAGE = "covered_by_the_chip"
 """Name of that plane among the targets of a transform."""
 
+PIXEL_NUMBERS = "pixel_numbers"
+"""Name of a plane that may go along as a map, and tells behind the transforms which pixel of the chip each one is."""
+
+NO_PIXEL = -1
+"""Number of a pixel that is none of the chip's."""
+
 TRIES = 16
 """A transform that turns half of the images is overlooked once in 65,536 times."""
 
@@ -76,7 +82,9 @@ class SampleTransform:
         steps = steps_of(transforms)
         check_steps(steps, arrays, timesteps)
         # Albumentations calls its first image `image`; the others are further targets
-        targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys((*arrays, COVERAGE), "mask")
+        targets = dict.fromkeys(modalities[1:], "image") | dict.fromkeys(
+            (*arrays, COVERAGE, PIXEL_NUMBERS), "mask"
+        )
         self._first = modalities[0]
         # [T, H, W, C] beside [H, W] differ in the first two axes, which Albumentations would refuse
         self._compose = A.Compose(steps, is_check_shapes=False, additional_targets=targets) if steps else None
@@ -93,7 +101,7 @@ class SampleTransform:
         Args:
             images: ``[C, H, W]`` or ``[C, T, H, W]`` by modality.
             mask: ``[H, W]``, or None.
-            maps: ``[T, H, W]`` or ``[T, K, H, W]`` by array name.
+            maps: ``[T, H, W]`` or ``[T, K, H, W]`` by array name; also `PIXEL_NUMBERS`, ``[H, W]``.
             seed: Seed for random draws.
 
         Returns:
@@ -122,7 +130,9 @@ class SampleTransform:
 
 def fill_maps(array: str, values: Tensor, outside: Tensor) -> Tensor:
     """Mark pixels of a map as not generated where no chip is; tokens stay, since no transform moves them."""
-    return values if array == TOKENS else values.masked_fill(outside, NOT_GENERATED[array])
+    if array == TOKENS:
+        return values
+    return values.masked_fill(outside, NO_PIXEL if array == PIXEL_NUMBERS else NOT_GENERATED[array])
 
 
 def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
@@ -130,7 +140,9 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 
 def flatten_maps(values: NDArray[Any]) -> NDArray[Any]:
-    """Reshape ``[…, H, W]`` to ``[H, W, channels]``."""
+    """Reshape ``[…, H, W]`` to ``[H, W, channels]``; a plane ``[H, W]`` stays one, which ToTensorV2 never turns."""
+    if values.ndim == 2:
+        return values
     # [T, K, H, W] → [T·K, H, W] → [H, W, T·K]
     planes = values.reshape(-1, *values.shape[-2:])
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))

@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.data.joined.reach import list_loaders
-from finetune.data.standardization_audit import find_concern, measure_levels, spread_evenly
+from finetune.data.standardization_audit import measure_levels, say_concern, spread_evenly
 from finetune.errors import ConfigError
-from finetune.log_filters import notify
 
 
 def audit_batches(datamodule: LightningDataModule) -> None:
@@ -43,10 +41,7 @@ def audit_batches(datamodule: LightningDataModule) -> None:
     for name in sorted(standardized.keys() & raw.keys()):
         found = measure_levels(name, raw[name], standardized[name])
         remedy = "Give the datamodule's means and stds as numbers in the unit on disk"
-        concern = find_concern(found, type(datamodule).__name__, remedy)
-        if concern is not None:
-            # every process audits, so that all of them stop on absurd values; one speaks
-            rank_zero_only(notify)(concern)
+        say_concern(found, type(datamodule).__name__, remedy)
 
 
 def _images(batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import albumentations as A  # noqa: N812
 import numpy as np
 import pytest
 from albumentations.pytorch import ToTensorV2
@@ -13,8 +14,9 @@ from augment_store.errors import ChipSetError
 from finetune import TimStoreDataModule
 from finetune.data.normalization import IMPACTMESH_FIRE, PRESETS, find_statistics, preset_of
 from finetune.data.standardization_audit import find_concern, measure_levels, remedy_of, standardized_levels
+from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError
-from tests.worlds import write_folder_chips, write_tif
+from tests.worlds import make_world, write_folder_chips, write_tif, write_zarr_zip
 
 DRAW = np.random.default_rng(0)
 BANDS = {"S2L2A": ("BLUE", "NIR_BROAD"), "S1RTC": ("VV", "VH"), "DEM": ("DEM",)}
@@ -122,6 +124,60 @@ def test_terratorchs_own_steps_are_not_blamed(world, capsys):
     [told] = [line for line in capsys.readouterr().err.splitlines() if "after standardization" in line]
     assert told.startswith("note: S1RTC: after standardization by means and stds of the YAML its bands")
     assert "Temporal" not in told
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_the_audit_knows_missing_pixels_behind_transforms(tmp_path, transpose):
+    """One NaN would make the whole mean NaN, so it goes in filled; and it is NaN again where the flip took it."""
+    world = make_world(tmp_path / "chips", splits={"test": ("a_0_0",)})
+    values = world.chips.read("a_0_0", ("S2L2A",)).rasters["S2L2A"].astype(np.float32)
+    values[2, 0, 3, 5] = np.nan  # [T, C, H, W]
+    write_zarr_zip(world.chips.path("a_0_0", "S2L2A"), values)
+    module = TimStoreDataModule(str(world.root), modalities=["S2L2A"])
+    module.setup("test")
+    dataset = module.datasets["test"]
+    expected = np.zeros((12, 4, 32, 32), bool)
+    expected[0, 2, 3, 5] = True
+    assert np.array_equal(np.isnan(dataset.read_behind_transforms(0)["S2L2A"]), expected)
+
+    def centered(image, **_):
+        return image - image.mean()
+
+    to_tensor = ToTensorV2(transpose_mask=transpose)
+    steps = [
+        FlattenTemporalIntoChannels(),
+        A.Lambda(image=centered, p=1),
+        A.HorizontalFlip(p=1),
+        A.CenterCrop(30, 30),
+        to_tensor,
+        UnflattenTemporalFromChannels(n_timesteps=4),
+    ]
+    dataset.transform = SampleTransform(steps, ["S2L2A"], (), 4)
+    made = dataset.read_behind_transforms(0)["S2L2A"]
+    # column 5 of 32 → 26, from the other side; and the crop takes one pixel from each side
+    assert np.argwhere(np.isnan(made)).tolist() == [[0, 2, 3 - 1, 26 - 1]]
+    assert not dataset[0]["image"]["S2L2A"].isnan().any()
+
+
+def test_a_normalize_that_only_scales_is_judged_by_the_values(world):
+    """As reflectance × 10,000 by 10,000, with means of fractions; one that centers is a standardization."""
+    scale = A.Normalize(mean=[0.0] * 2, std=[1.0] * 2, max_pixel_value=10.0)
+    tenths = {"means": {"S1RTC": [-1.2, -1.2]}, "stds": {"S1RTC": [0.4, 0.4]}}
+    given = {"modalities": ["S1RTC"], "timesteps": [0], "train_transform": [scale, ToTensorV2()]}
+    TimStoreDataModule(str(world.root), **given, **tenths).setup("fit")
+    far = {"means": {"S1RTC": [-1200.0] * 2}, "stds": {"S1RTC": [4.0] * 2}}
+    with pytest.raises(
+        ConfigError, match=r"train_transform Normalize and means and stds of the YAML .*Leave Norm"
+    ):
+        TimStoreDataModule(str(world.root), **given, **far).setup("fit")
+    given["train_transform"] = [
+        A.Normalize(mean=[-12.0] * 2, std=[4.0] * 2, max_pixel_value=1.0),
+        ToTensorV2(),
+    ]
+    with pytest.raises(
+        ConfigError, match="Normalize standardizes what means and stds of the YAML standardize again"
+    ):
+        TimStoreDataModule(str(world.root), **given, **tenths).setup("fit")
 
 
 def test_a_chip_under_two_ids_in_two_splits_stops(tmp_path):

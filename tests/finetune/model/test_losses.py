@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from terratorch.models.model import ModelOutput
+from terratorch.tasks.loss_handler import CombinedLoss
 from terratorch.tasks.segmentation_tasks import init_loss
 
 from augment_store.errors import ChipDataError
@@ -44,27 +45,23 @@ def test_a_batch_without_labels_has_no_weight_in_the_mean_and_trains_nothing(cap
 
 
 @pytest.mark.parametrize(
-    ("loss", "heads"),
-    [("ce", None), (["ce", "dice"], None), ({"ce": 1.0, "dice": 2.0}, None), ("ce", {"aux": 0.5})],
+    ("names", "weights", "count"), [(["ce"], {}, 1), (["ce", "dice"], {}, 3), (["ce"], {"aux": 0.5}, 2)]
 )
-def test_a_batch_without_labels_logs_the_names_of_one_with_labels(loss, heads):
+def test_a_batch_without_labels_logs_the_names_of_one_with_labels(names, weights, count):
     """Processes of a training average each name together: one that logs fewer would wait without end."""
-    handler, criterion, logged = (
-        LabeledLossHandler("train/", ignores=True),
-        init_loss(loss, ignore_index=-1),
-        [],
-    )
-    output = [LOGITS.clone().requires_grad_() for _ in range(2)]
+    losses = {name: init_loss(name, ignore_index=-1) for name in names}
+    criterion = CombinedLoss(losses) if len(losses) > 1 else losses["ce"]
+    handler, logged = LabeledLossHandler("train/", ignores=True), []
+    outputs = [LOGITS.clone().requires_grad_() for _ in ("main", *weights)]
+    model_output = ModelOutput(outputs[0], dict(zip(weights, outputs[1:], strict=True)))
     for labels in ([[0, 1]], [[-1, -1]]):
-        made = ModelOutput(output[0], {"aux": output[1]} if heads else None)
-        losses = handler.compute_loss(made, torch.tensor([labels]), criterion, heads)
-        names = []
-        handler.log_loss(lambda name, *_, names=names, **__: names.append(name), losses, batch_size=1)
-        logged.append(names)
-    assert logged[0] == logged[1]
-    losses["loss"].backward()
-    # each head has a gradient, of 0, without which a process would wait too
-    assert all(torch.equal(made.grad, torch.zeros_like(LOGITS)) for made in output[: 2 if heads else 1])
+        made = handler.compute_loss(model_output, torch.tensor([labels]), criterion, weights)
+        handler.log_loss(lambda name, *_, **__: logged.append(name), made, batch_size=1)
+    assert len(logged) == 2 * count
+    assert logged[:count] == logged[count:]
+    # each head gets a gradient, of 0, for which the other processes wait too
+    made["loss"].backward()
+    assert all(torch.equal(output.grad, torch.zeros_like(LOGITS)) for output in outputs)
 
 
 def test_jaccard_refuses_ignored_pixels_and_takes_whole_masks():

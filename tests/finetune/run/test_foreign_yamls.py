@@ -12,8 +12,12 @@ import yaml
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 
 from finetune.__main__ import main
+from finetune.data.datamodule import TimStoreDataModule
+from finetune.errors import RunError
 from finetune.run import train
+from finetune.run.callbacks import FiniteTraining
 from finetune.run.manifest import RunManifest
+from terramind_weights.checkpoint import NETWORK
 from tests.worlds import two_class_config, write_folder_chips, write_tif
 
 pytestmark = pytest.mark.slow
@@ -137,7 +141,20 @@ def test_a_validation_split_without_any_label_stops_by_name(config, tmp_path, ca
     config["data"]["init_args"]["data_root"] = str(root)
     assert fit(config, tmp_path) == 2
     assert "no mask of the 2 chips of the val split holds a label, only -1 (ignored)" in refusal(capsys)
-    assert fit(config, tmp_path, "--smoke") == 0  # which reads the first chips only
+    TimStoreDataModule(str(root), modalities=["S1RTC"], limit_chips=2).setup(
+        "fit"
+    )  # of which the others may have some
+
+
+def test_a_smoke_run_without_any_label_is_sound():
+    trainer = SimpleNamespace(
+        callback_metrics={"val/loss": torch.tensor(math.nan)}, fast_dev_run=2, current_epoch=0
+    )
+    module = SimpleNamespace(state_dict=lambda: {f"{NETWORK}weight": torch.ones(1)})
+    FiniteTraining().on_train_epoch_end(trainer, module)
+    trainer.fast_dev_run = False
+    with pytest.raises(RunError, match="no checkpoint can be the best"):
+        FiniteTraining().on_train_epoch_end(trainer, module)
 
 
 def test_a_class_of_no_weight_alone_leaves_the_losses_numbers(config, tmp_path, capsys):
