@@ -51,6 +51,7 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.nightly
 def test_from_the_audit_to_the_report(place, capsys):
     chips, inputs = ("--chips", "data/pastis"), ("--inputs", "S2L2A")
     assert generate(["audit", *chips, *inputs]) == 1

@@ -48,6 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny(tmp_path_factory.mktemp("trained") / "weights")
 
 
+@pytest.mark.nightly
 def test_training_twice_gives_equal_bytes(trained: Path, tmp_path: Path) -> None:
     again = train_tiny(tmp_path / "again")
     files = sorted(path.name for path in trained.iterdir())
@@ -57,6 +58,7 @@ def test_training_twice_gives_equal_bytes(trained: Path, tmp_path: Path) -> None
         assert (again / name).read_bytes() == (trained / name).read_bytes(), name
 
 
+@pytest.mark.nightly
 def test_evaluation_prints_and_writes_the_card(trained: Path, tmp_path: Path) -> None:
     console, folder = quiet(), shutil.copytree(trained, tmp_path / "weights")
     with Progress(console=console) as progress:

@@ -176,7 +176,7 @@ def test_what_a_chip_gets_depends_on_chip_timestep_and_seed_alone():
     [
         pytest.param({"samples": 2}, id="one step", marks=pytest.mark.nightly),
         pytest.param({"decoding_steps": 3, "top_p": 0.5}, id="three steps"),
-        pytest.param({"modality": "NDVI", "diffusion_steps": 2}, id="diffusion"),
+        pytest.param({"modality": "NDVI", "diffusion_steps": 2}, id="diffusion", marks=pytest.mark.nightly),
     ],
 )
 def test_a_batch_gives_each_image_what_it_gets_alone(changes):
