@@ -108,11 +108,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         if first:
             finished.write(options.run)
     if first:
-        # Lightning under SLURM would resume from such a file unasked
-        for requeued in options.run.glob(REQUEUED):
-            requeued.unlink()
-    if first and not options.smoke:
-        _say_done(options.run, finished)
+        _conclude(options, finished)
 
 
 def _train(options: Options, cli: FinetuneCLI) -> None:
@@ -171,9 +167,13 @@ def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
     manifest.write(options.run)
 
 
-def _say_done(run: Path, manifest: RunManifest) -> None:
-    done = f"{pluralize(manifest.cost.epochs, 'epoch')}, {pluralize(manifest.cost.steps, 'step')}"
-    sys.stdout.write(f"{run}: {done}; next: tim-eval score {run}\n")
+def _conclude(options: Options, manifest: RunManifest) -> None:
+    # Lightning under SLURM would resume from such a file unasked
+    for requeued in options.run.glob(REQUEUED):
+        requeued.unlink()
+    if not options.smoke:
+        done = f"{pluralize(manifest.cost.epochs, 'epoch')}, {pluralize(manifest.cost.steps, 'step')}"
+        sys.stdout.write(f"{options.run}: {done}; next: tim-eval score {options.run}\n")
 
 
 def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
