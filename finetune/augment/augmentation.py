@@ -57,8 +57,7 @@ def _check(request: AugmentRequest) -> Control | None:
     """Return the control asked for, or None.
 
     Raises:
-        ConfigError: If it is unknown, or needs a store that is not named.
-        ConfigError: If encodings are named but there is nothing to encode.
+        ConfigError: If it is unknown, or needs a store that is not named, or encodings have nothing to encode.
     """
     # an empty list, as a baseline's saved configuration has it, names nothing
     name, named = request.control, request.encoding or None

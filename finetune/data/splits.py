@@ -33,8 +33,7 @@ class SceneRule:
         """Return the scene of each chip: the store's, or by the rule for chips that the store does not have.
 
         Raises:
-            ChipSetError: If a chip gets none.
-            ChipSetError: If the store contradicts a given rule.
+            ChipSetError: If a chip gets none, or the store contradicts a given rule.
         """
         # with a rule, chips that the store knows too, to see whether both agree
         wanted = [chip_id for chip_id in ids if self.rule is not None or chip_id not in self.store]
@@ -83,8 +82,8 @@ def read_splits(chips: ChipSet, files: Mapping[str, Path | None], rule: SceneRul
         rule: How scenes are found.
 
     Raises:
-        ChipSetError: If a named file is missing, or a split is empty.
-        ChipSetError: If a chip is in two splits, or a scene is and that is not allowed.
+        ChipSetError: If a named file is missing, a split is empty, a chip is in two splits, or a scene is and that is
+            not allowed.
     """
     paths = {
         split: files.get(split) or chips.split_path(split) or chips.root / f"{split}.txt" for split in SPLITS

@@ -72,8 +72,7 @@ class SampleTransform:
         timesteps: Number of timesteps.
 
     Raises:
-        ConfigError: If a spatial transform would see four dimensions.
-        ConfigError: If a spatial transform is combined with tokens.
+        ConfigError: If a spatial transform would see four dimensions, or is combined with tokens.
     """
 
     def __init__(
@@ -236,8 +235,7 @@ def check_steps(steps: Sequence[Any], arrays: Sequence[str], timesteps: int) -> 
         timesteps: Number of timesteps.
 
     Raises:
-        ConfigError: If a spatial transform would see four dimensions.
-        ConfigError: If a spatial transform is combined with tokens.
+        ConfigError: If a spatial transform would see four dimensions, or is combined with tokens.
     """
     flat = list(every_step(steps))
     spatial = [type(step).__name__ for step in flat if isinstance(step, A.DualTransform)]

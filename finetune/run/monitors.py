@@ -72,6 +72,7 @@ def check_monitors(trainer: Trainer, task: SemanticSegmentationTask, scheduler: 
 def batches_of_epoch(trainer: Trainer, batches: int) -> int:
     """Return how many of an epoch's batches are trained, of the number that there are."""
     limit = trainer.limit_train_batches
+    # Lightning's rule: a whole number counts, another is a share
     return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 

@@ -29,7 +29,7 @@ from finetune.run.config import resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
-from finetune.run.monitors import check_interval, check_monitors
+from finetune.run.monitors import batches_of_epoch, check_interval, check_monitors
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from finetune.run.yaml_file import Config
@@ -145,18 +145,16 @@ def _check_batches(cli: FinetuneCLI) -> None:
     size, processes = cli.datamodule.batch_size, cli.trainer.world_size
     chips = len(cli.datamodule.datasets["train"])
     each = -(-chips // processes)  # the sampler repeats chips, so that all processes have as many
-    batches, limit = -(-each // size), cli.trainer.limit_train_batches
-    # Lightning's rule: a whole number counts, another is a share
-    limited = limit if isinstance(limit, int) else int(batches * limit)
+    batches = -(-each // size)
     # without a remainder, or where it is not reached, the last batch is a whole one, or the only one
-    smallest = (each % size if limited >= batches else 0) or min(each, size)
+    smallest = (each % size if batches_of_epoch(cli.trainer, batches) == batches else 0) or min(each, size)
     counted = f"{pluralize(chips, 'chip')}, batch_size {size}"
     counted = f"{counted}, {processes} processes" if processes > 1 else counted
     # training then draws as it would without this look, but for one among several samples where no worker reads
     with isolate_rng(include_cuda=False):
         batch = cli.datamodule.model_batch(collate([cli.datamodule.datasets["train"][0]]))
     try_network(cli.model, batch["image"], counted if smallest == 1 else None)
-    check_interval(cli.trainer, -(-each // size))
+    check_interval(cli.trainer, batches)
 
 
 def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:
