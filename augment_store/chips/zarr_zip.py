@@ -83,19 +83,32 @@ def _open_group(path: Path) -> Iterator[tuple[zarr.Group, frozenset[str]]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [PurePosixPath(name) for name in archive.namelist()]
+            names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise ValueError("not a whole zip file") from error
-    nodes = frozenset(str(name.parent) for name in names if name.name in _METADATA)
+    documents = [name.rpartition("/") for name in names if name.endswith(_METADATA)]
+    nodes = frozenset(folder or "." for folder, _, name in documents if name in _METADATA)
+    root = _find_root(names, nodes)
     with ZipStore(path, mode="r") as store:
-        try:
-            found = zarr.open(store, mode="r")
-        except (FileNotFoundError, KeyError):  # nothing at the root
-            found = zarr.open(store, path=_find_root(names, nodes), mode="r")
-        if not isinstance(found, zarr.Group):
-            raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
+        found = _open_root(store, root, frozenset(names))
         # Members are opened one by one, which takes longer than to read a chip: only where there is no `ARRAY`.
         yield (found if _has_node(nodes, found, ARRAY) else _innermost(found)), nodes
+
+
+def _open_root(store: ZipStore, root: str, names: Collection[str]) -> zarr.Group:
+    """Open a group by the format that its metadata have; to look for all formats takes zarr four times as long.
+
+    Raises:
+        FileFormatError: If an array is there in place of a group.
+    """
+    prefix = "" if root == "." else f"{root}/"
+    if f"{prefix}.zgroup" in names:
+        # consolidated metadata would be a second description of the same arrays, and take longer to read
+        return zarr.open_group(store, path=prefix, mode="r", zarr_format=2, use_consolidated=False)
+    found = zarr.open(store, path=prefix, mode="r") if f"{prefix}zarr.json" in names else None
+    if not isinstance(found, zarr.Group):
+        raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
+    return found
 
 
 def _has_node(nodes: Collection[str], group: zarr.Group, name: str) -> bool:
@@ -107,15 +120,17 @@ def _member(group: zarr.Group, nodes: Collection[str], name: str) -> Any:
     return group.get(name) if _has_node(nodes, group, name) else None
 
 
-def _find_root(names: Sequence[PurePosixPath], nodes: Collection[str]) -> str:
-    """Return the topmost folder of an archive that holds Zarr.
+def _find_root(names: Sequence[str], nodes: Collection[str]) -> str:
+    """Return the topmost folder of an archive that holds Zarr, "." at its root.
 
     Raises:
         FileFormatError: If none does.
     """
-    topmost = min(nodes, key=lambda node: (len(node), node), default=".")
-    if topmost == ".":
-        there = join_first(dict.fromkeys(str(name) for name in names)) or "nothing"
+    if "." in nodes:
+        return "."
+    topmost = min(nodes, key=lambda node: (len(node), node), default=None)
+    if topmost is None:
+        there = join_first(dict.fromkeys(names)) or "nothing"
         raise FileFormatError(
             f"a zip file without Zarr in it; it holds {there}", f"zip a Zarr group with {ARRAY!r}"
         )
