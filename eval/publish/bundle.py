@@ -3,33 +3,49 @@
 If TerraTorch has a counterpart of what an arm added, the bundle is converted to TerraTorch's terms and needs nothing
 but TerraTorch: planes become further bands of the patch embedding. Arms without a counterpart (cached tokens, and
 planes under LoRA) keep the backbone of this project, which then must be installed.
+
+The folder is a run as well, which `tim-predict` maps scenes with: its configuration and manifest, and a store that
+holds the generation spec and no chips.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE, UNIT_NAMES
+from augment_store.chips.layouts import SHIPPED
+from augment_store.io.files import atomic_write, read_text
+from augment_store.modalities.definitions import INPUT_MODALITIES, UNIT_NAMES
 from augment_store.store.spec import units_on_disk
+from augment_store.store.writer import AugmentStore
+from augment_store.utils.validation import parse
+from eval.publish import map_script
+from eval.publish.report import shorten_paths
 from finetune.augment.encodings import PLANES_MODALITY, Placement, carrier_of
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model import BACKBONE
+from finetune.model.merged_columns import merge_columns
 from finetune.run.load import LoadedRun
+from finetune.run.manifest import CONFIG, RunManifest
+from terramind_weights.weight_files import sha256_of_file
 
 WEIGHTS: Final = "model.safetensors"
-CONFIG: Final = "config.yaml"
 
-ADDED: Final = ".proj.added.weight"
-"""End of the name of a widened patch embedding's new columns."""
+NATIVE_CONFIG: Final = "terratorch.yaml"
+"""The model in TerraTorch's terms; `config.yaml` is that of a run."""
+
+CHIPS: Final = "data"
+STORE: Final = "store"
+LAYOUT: Final = "layout.yaml"
+"""What a bundle calls chips, store and layout of the training."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +54,20 @@ class Bundle:
 
     Attributes:
         tensors: Weights by name, as ``task.model.load_state_dict`` takes them.
-        config: Configuration with the section ``model``, and ``data`` as a record.
+        model: Section ``model`` of the configuration, for TerraTorch.
         native: Whether TerraTorch alone can load it.
     """
 
     tensors: Mapping[str, Tensor]
-    config: Mapping[str, Any]
+    model: Mapping[str, Any]
     native: bool
 
     def write(self, folder: Path) -> None:
         """Write weights and configuration."""
         save_file(dict(self.tensors), folder / WEIGHTS)
-        text = yaml.safe_dump(dict(self.config), sort_keys=False)
-        (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
+        _write_yaml(folder / NATIVE_CONFIG, {"model": self.model})
+        # safetensors lets only the owner read
+        (folder / WEIGHTS).chmod((folder / NATIVE_CONFIG).stat().st_mode)
 
 
 def make_bundle(loaded: LoadedRun) -> Bundle:
@@ -60,8 +76,7 @@ def make_bundle(loaded: LoadedRun) -> Bundle:
     Args:
         loaded: The run with the weights to publish.
     """
-    # edited below, while the run's own configuration must stay as it was
-    model = copy.deepcopy(loaded.config["model"])
+    model = _model_section(loaded.config["model"])
     arguments = model["init_args"]["model_args"]
     placement = loaded.datamodule.augmentation.plan.placement
     widened = placement is Placement.BANDS
@@ -70,13 +85,53 @@ def make_bundle(loaded: LoadedRun) -> Bundle:
     )
     # safetensors refuses tensors that are not contiguous, or share memory
     tensors = {name: tensor.contiguous().clone() for name, tensor in loaded.task.model.state_dict().items()}
-    # the weights are in the bundle: none are to be downloaded, or read from a path of this machine
-    arguments |= {"backbone_pretrained": False}
-    arguments.pop("backbone_weights", None)
     if native:
         _in_native_terms(arguments, loaded.datamodule)
         tensors = merge_columns(tensors)
-    return Bundle(tensors, {"model": model, "data": _data_section(loaded.config["data"])}, native)
+    return Bundle(tensors, model, native)
+
+
+def write_run(loaded: LoadedRun, manifest: RunManifest, folder: Path) -> None:
+    """Make a folder that holds the published weights a run that `load_run` opens, without anything of this machine.
+
+    Args:
+        loaded: The run.
+        manifest: Its manifest.
+        folder: The bundle's folder.
+    """
+    augmentation, layout = loaded.datamodule.augmentation, manifest.data.layout
+    store = augmentation.store if augmentation.depends_on_store else None
+    if store is not None:
+        AugmentStore.create(folder / STORE, store.spec, store.extent)
+    if layout is not None and layout not in SHIPPED:
+        atomic_write(folder / LAYOUT, [read_text(Path(layout)).encode()])
+        layout = LAYOUT
+    data, name = _data_section(loaded.config["data"]), None if store is None else STORE
+    data["init_args"] |= {"augment": name, "layout": layout}
+    (folder / map_script.NAME).write_text(map_script.TEXT, encoding="utf-8")
+    _write_yaml(folder / CONFIG, {"model": _model_section(loaded.config["model"]), "data": data})
+    plain = parse(RunManifest, shorten_paths(dataclasses.asdict(manifest)))
+    dataclasses.replace(
+        plain,
+        data=dataclasses.replace(plain.data, root=CHIPS, layout=layout),
+        augment=dataclasses.replace(plain.augment, store=name),
+        checkpoints={"best": WEIGHTS},
+        checkpoint_sha256={"best": sha256_of_file(folder / WEIGHTS)},
+    ).write(folder)
+
+
+def _model_section(section: Mapping[str, Any]) -> dict[str, Any]:
+    # copied, while the run's own configuration must stay as it was
+    model = copy.deepcopy(dict(section))
+    arguments = model["init_args"]["model_args"]
+    # the weights are in the bundle: none are to be downloaded, or read from a path of this machine
+    arguments |= {"backbone_pretrained": False}
+    arguments.pop("backbone_weights", None)
+    return model
+
+
+def _write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
 
 
 def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) -> None:
@@ -97,31 +152,12 @@ def _in_native_terms(arguments: dict[str, Any], datamodule: TimStoreDataModule) 
         arguments["backbone_modalities"] = [*bands, {PLANES_MODALITY: plan.channels}]
 
 
-def merge_columns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join the new columns of a widened patch embedding with the pretrained ones, the band running fastest.
-
-    Args:
-        tensors: Weights by name; a projection's are ``[token, pixels · bands]`` and ``[token, pixels · planes]``.
-    """
-    merged = dict(tensors)
-    for name in [name for name in tensors if name.endswith(ADDED)]:
-        weight = f"{name.removesuffix(ADDED)}.proj.weight"
-        # pop: TerraTorch knows no weight of that name
-        pair = (merged[weight], merged.pop(name))
-        # [token, pixel, band] each, so that every pixel has its bands, then its planes
-        parts = [part.reshape(len(part), PATCH_SIZE**2, -1) for part in pair]
-        merged[weight] = torch.cat(parts, dim=-1).flatten(-2).contiguous()
-    return merged
-
-
 def _data_section(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data section without paths of the machine it was trained on."""
     data = copy.deepcopy(dict(section))
     arguments = data["init_args"]
-    arguments |= {"data_root": "data", "layout": None, "scenes": None, "predict_split": None}
+    arguments |= {"data_root": CHIPS, "scenes": None, "predict_split": None}
     arguments |= {"train_split": None, "val_split": None, "test_split": None}
-    if arguments.get("augment"):
-        arguments["augment"] = "store"
     return data
 
 

@@ -9,7 +9,7 @@ from augment_store.publish.attribution import PublicationInfo
 from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.errors import EvaluationError
-from eval.publish.bundle import input_bands, make_bundle
+from eval.publish.bundle import input_bands, make_bundle, write_run
 from eval.publish.model_card import CardFacts, write_card
 from eval.publish.recompute import CountsTable, check_own_counts
 from eval.publish.report import with_short_paths
@@ -73,6 +73,7 @@ def _write_bundle(
     bundle, augmentation = make_bundle(loaded), loaded.datamodule.augmentation
     spec = augmentation.maps.spec if augmentation.maps else None
     bundle.write(folder)
+    write_run(loaded, manifest, folder)
     write_json(folder / REPORT, report.model_dump(mode="json"))
     if spec is not None:
         write_json(folder / "generation_spec.json", spec.to_dict())

@@ -13,9 +13,10 @@ from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import join_first, pluralize
 from eval.compare.report.markdown import percent, plain_text, table_cell, to_markdown
 from eval.compare.report.model import Report
-from eval.publish.bundle import CONFIG, WEIGHTS, Bundle, InputBands
+from eval.publish import map_script
+from eval.publish.bundle import NATIVE_CONFIG, WEIGHTS, Bundle, InputBands
 from eval.score.metrics import METRICS, MIOU, Metrics
-from finetune.augment.controls import CONTROLS
+from finetune.augment.controls import CONTROLS, SHUFFLE
 from finetune.run.manifest import RunManifest
 
 
@@ -63,12 +64,13 @@ def write_card(facts: CardFacts) -> str:
     sections = (
         _result_words(facts),
         _use(facts),
+        _map_words(facts),
         _input_words(facts),
         _limit_words(facts),
         _report_words(facts),
         _card_origin(facts),
     )
-    body = "\n\n".join("\n".join(section) for section in sections)
+    body = "\n\n".join(filter(None, ("\n".join(section) for section in sections)))
     return f"---\n{_header(facts).to_yaml()}\n---\n\n# {facts.imprint.name}\n\n{body}\n"
 
 
@@ -134,7 +136,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
     if not facts.bundle.native:
         yield "TerraTorch has no counterpart of this arm's inputs: `pip install terramind-tim-store` as well."
         yield ""
-    if facts.bundle.config["model"]["init_args"]["model_args"].get("peft_config"):
+    if facts.bundle.model["init_args"]["model_args"].get("peft_config"):
         yield "It was trained with LoRA: `pip install terratorch[peft]` as well."
         yield ""
     yield "```python"
@@ -144,11 +146,39 @@ def _use(facts: CardFacts) -> Iterator[str]:
     yield "from safetensors.torch import load_file"
     yield "from terratorch.tasks import SemanticSegmentationTask"
     yield ""
-    yield f'config = yaml.safe_load(open("{CONFIG}", encoding="utf-8"))'
+    yield f'config = yaml.safe_load(open("{NATIVE_CONFIG}", encoding="utf-8"))'
     yield 'task = SemanticSegmentationTask(**config["model"]["init_args"])'
     yield f'task.model.load_state_dict(load_file("{WEIGHTS}"))'
     yield "task.eval()  # task(images).output are the classes' logits [batch, class, y, x]"
     yield "```"
+
+
+def _map_words(facts: CardFacts) -> Iterator[str]:
+    names = [entry.modality for entry in facts.inputs]
+    names += [] if facts.spec is None else [entry.name for entry in facts.spec.inputs]
+    words = " ".join(f"{name}={name.lower()}.tif" for name in dict.fromkeys(names))
+    steps = len(facts.manifest.data.timesteps)
+    if facts.manifest.augment.control == SHUFFLE:
+        # a scene has no other chips whose maps could be taken
+        return
+    yield "## A map of a scene"
+    yield ""
+    yield "Rasters of any size on one grid, in the units below, become a cloud-optimized GeoTIFF without seams:"
+    yield ""
+    yield "```bash"
+    yield "pip install terramind-tim-store"
+    yield f"python {map_script.NAME} map.tif {words}"
+    yield f"tim-predict . --scene {words} --out map.tif"
+    yield "```"
+    yield ""
+    yield "Both make the same map; `tim-predict --help` lists layers, bounds, masks and more."
+    if steps > 1:
+        yield (
+            f"A raster has {steps} dates, all bands of the first, then those of the second; or it is named once for "
+            "each date, in order."
+        )
+    if facts.spec is not None:
+        yield "The maps that the model reads are generated on the way, by the spec in `generation_spec.json`."
 
 
 def _input_words(facts: CardFacts) -> Iterator[str]:

@@ -41,13 +41,13 @@ def read_report(folder: Path) -> Report:
 
 def with_short_paths(report: Report) -> Report:
     """Cut paths of the machine that a report was made on down to their last two parts."""
-    return Report.model_validate(_with_short_paths(report.model_dump(mode="json")))
+    return Report.model_validate(shorten_paths(report.model_dump(mode="json")))
 
 
-def _with_short_paths(value: Any) -> Any:
+def shorten_paths(value: Any) -> Any:
     """Shorten every absolute path in plain values, wherever it is nested."""
     if isinstance(value, dict):
-        return {key: _with_short_paths(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_with_short_paths(entry) for entry in value]
+        return {key: shorten_paths(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [shorten_paths(entry) for entry in value]
     return short_path(value) if isinstance(value, str) else value

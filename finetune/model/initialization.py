@@ -10,6 +10,7 @@ from torch import nn
 
 from finetune.augment.encodings import PLANES_MODALITY
 from finetune.errors import ConfigError
+from finetune.model.merged_columns import read_published
 from terramind_weights.checkpoint import Checkpoint, check_fit, network_tensors, read_exact
 from terramind_weights.weight_files import WeightsError
 
@@ -59,13 +60,14 @@ def start_from(task: nn.Module, path: Path) -> None:
 
 
 def read_trained(path: Path, task: nn.Module) -> Checkpoint:
-    """Read a checkpoint of exactly this network, whose weights are numbers.
+    """Read a checkpoint of exactly this network, or the safetensors of a bundle, whose weights are numbers.
 
     Raises:
         MisfitError: If it belongs to another architecture; the message names the first tensor that differs.
         WeightsError: If it cannot be read, or a tensor holds NaN or infinity, as after a training that diverged.
     """
-    checkpoint = read_exact(path, task)
+    published = path.suffix == ".safetensors"
+    checkpoint = read_published(path, task) if published else read_exact(path, task)
     for name, tensor in checkpoint.tensors.items():
         # counters of batch norm are whole numbers
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

@@ -115,8 +115,11 @@ def _with_whole_paths(config: Config, manifest: RunManifest, paths: PathOverride
     # paths of the YAML are relative to the folder in which the run was started
     if paths.chips is None and not root.is_dir():
         data["data_root"] = manifest.data.root
-    if paths.store is None and manifest.augment.store and not (store / "zarr.json").is_file():
-        data["augment"] = manifest.augment.store
+    named = manifest.augment.store
+    # a bundle's own store, whatever is called so in this folder
+    within = named is not None and Path(named).is_relative_to(run.resolve())
+    if paths.store is None and named and (within or not (store / "zarr.json").is_file()):
+        data["augment"] = named
     if paths.layout is None and data.get("layout") is not None:
         data["layout"] = manifest.data.layout
     return {**config, "data": {**config["data"], "init_args": data}}

@@ -272,9 +272,21 @@ class RunManifest:
                 raise RunError(
                     f"{path}: manifest version {version}, expected {MANIFEST_VERSION}; train into a new --run"
                 )
-            return parse(cls, plain)
+            return parse(cls, plain)._with_paths_within(run)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # a RunError is a ValueError too, and says what is wrong already
             if isinstance(error, RunError):
                 raise
             raise RunError(f"{path}: not a manifest this version wrote ({error})") from error
+
+    def _with_paths_within(self, run: Path) -> Self:
+        """Return it with whole paths: a bundle's manifest names what it has itself, relative to its folder."""
+
+        def whole(name: str | None) -> str | None:
+            # URLs and layouts that ship are no paths, and what is missing is reported as it was recorded
+            there = name and not Path(name).is_absolute() and (run / name).exists()
+            return str((run / name).resolve()) if name and there else name
+
+        data = dataclasses.replace(self.data, layout=whole(self.data.layout))
+        augment = dataclasses.replace(self.augment, store=whole(self.augment.store))
+        return dataclasses.replace(self, data=data, augment=augment)

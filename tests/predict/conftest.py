@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from finetune import load_run
 from finetune.__main__ import main as finetune
 from generate import generate
 from tests.conftest import ROOT
@@ -15,6 +17,7 @@ from tests.worlds import SPLITS, World, make_world, rasters, write_tif
 
 CONFIG = ROOT / "demo" / "configs" / "demo.yaml"
 SIZE = 32
+INPUTS = ("S2L2A", "S1RTC", "DEM")
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +82,15 @@ def scene(tmp_path_factory) -> dict[str, list[str]]:
 def words_of(scene: dict[str, list[str]]) -> list[str]:
     """The scene as words of the command."""
     return ["--scene", *(f"{name}={file}" for name, files in scene.items() for file in files)]
+
+
+@torch.inference_mode()
+def predicted(run: Path, chip_id: str) -> np.ndarray:
+    """Classes of a chip as `finetune predict` writes them."""
+    loaded = load_run(run)
+    loaded.datamodule.setup("predict")
+    for batch in loaded.datamodule.predict_dataloader():
+        (classes, _), _ = loaded.task.predict_step(loaded.datamodule.model_batch(batch), 0)
+        if chip_id in batch["chip_id"]:
+            return classes[batch["chip_id"].index(chip_id)].numpy()
+    raise AssertionError(chip_id)

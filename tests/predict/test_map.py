@@ -6,19 +6,16 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-import torch
 from rio_cogeo import cog_validate
 
 from augment_store.store.writer import AugmentStore
-from finetune import load_run
 from predict.blocks import StripFolder
 from predict.cli import main
-from tests.predict.conftest import words_of, write_scene
+from tests.predict.conftest import INPUTS, predicted, words_of, write_scene
 from tests.worlds import rasters, write_tif
 
 pytestmark = pytest.mark.slow
 
-INPUTS = ("S2L2A", "S1RTC", "DEM")
 CHIP = "delta_0_1"
 
 
@@ -42,18 +39,6 @@ def mapped(tim_run, empty_store, scene, tmp_path_factory):
     words = [*words_of(scene), "--out", str(out), "--store", str(empty_store), "--quiet"]
     assert main([str(tim_run), *words, "--layers", "class", "probability", "entropy", "generated"]) == 0
     return out
-
-
-@torch.inference_mode()
-def predicted(run, chip_id):
-    """Classes of a chip as `finetune predict` writes them."""
-    loaded = load_run(run)
-    loaded.datamodule.setup("predict")
-    for batch in loaded.datamodule.predict_dataloader():
-        (classes, _), _ = loaded.task.predict_step(loaded.datamodule.model_batch(batch), 0)
-        if chip_id in batch["chip_id"]:
-            return classes[batch["chip_id"].index(chip_id)].numpy()
-    raise AssertionError(chip_id)
 
 
 @pytest.mark.parametrize("arm", ["plain_run", "tim_run"])

@@ -20,7 +20,7 @@ import yaml
 from augment_store.publish.attribution import PublicationInfo
 from eval.cli.main import main
 from eval.compare.report.model import Report, schema
-from eval.publish.bundle import input_bands, make_bundle, merge_columns
+from eval.publish.bundle import input_bands, make_bundle
 from eval.publish.model_card import CardFacts, claim, write_card
 from eval.publish.report import read_report
 from eval.score.load import open_run
@@ -28,6 +28,7 @@ from eval.score.metrics import MIOU
 from eval.score.record import is_scored
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import WidenedProjection
+from finetune.model.merged_columns import merge_columns, split_columns
 from finetune.run.preflight import PathOverrides
 from tests.worlds import make_spec, store_of
 
@@ -81,12 +82,20 @@ def test_loads_with_terratorch_alone_and_predicts_the_same(tim, bundle, tmp_path
 
 def test_what_is_in_a_bundle(bundle, tim, world, store):
     names = {path.name for path in bundle.iterdir()}
-    assert names == {"README.md", "config.yaml", "model.safetensors", "report.json", "generation_spec.json"}
-    config = yaml.safe_load((bundle / "config.yaml").read_text())
+    run = {"config.yaml", "manifest.json", "model.safetensors", "store"}
+    assert names == {
+        *run,
+        "README.md",
+        "terratorch.yaml",
+        "make_map.py",
+        "report.json",
+        "generation_spec.json",
+    }
+    config = yaml.safe_load((bundle / "terratorch.yaml").read_text())
     arguments = config["model"]["init_args"]["model_args"]
     assert arguments["backbone"] == "terramind_v1_tiny"
     assert len(arguments["backbone_bands"]["S2L2A"]) == 12 + 10
-    for name in names - {"model.safetensors"}:
+    for name in names - {"model.safetensors", "store"}:
         text = (bundle / name).read_text()
         assert not any(str(place) in text for place in (tim.parent, world.root, store.parent))
     jsonschema.validate(json.loads((bundle / "report.json").read_text()), schema())
@@ -111,6 +120,7 @@ def test_the_card(bundle, report):
         "NYC masks: someone",
         "fingerprint",
         "| S2L2A | RED |",
+        "tim-predict . --scene S2L2A=s2l2a.tif S1RTC=s1rtc.tif DEM=dem.tif --out map.tif",
     ):
         assert expected in text
 
@@ -168,10 +178,14 @@ def test_a_card_names_what_forbids_a_claim():
 def test_merged_columns_are_the_widened_projection():
     pretrained = torch.nn.Linear(256 * 3, 4, bias=False)
     widened = WidenedProjection(pretrained, 2, "random")
-    merged = merge_columns({f"x.proj.{name}": value for name, value in widened.state_dict().items()})
+    own = {f"x.proj.{name}": value for name, value in widened.state_dict().items()}
+    merged = merge_columns(own)
     patches = torch.randn(2, 5, 256 * 5)
     assert list(merged) == ["x.proj.weight"]
     assert torch.allclose(patches @ merged["x.proj.weight"].T, widened(patches), atol=1e-4)
+    parted = split_columns(merged, own)
+    assert parted.keys() == own.keys()
+    assert all(torch.equal(parted[name], value) for name, value in own.items())
 
 
 class Stub:
