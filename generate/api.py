@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -75,16 +75,21 @@ def generate(options: GenerateOptions) -> AugmentStore:
     request = options.request()
     from generate.run import run_generation  # torch and TerraTorch are imported here, when work starts
 
-    run_generation(request, command_line("generate", list(_words(options))))
+    run_generation(request, command_line("generate", list(option_words(options))))
     return AugmentStore.open(as_path(options.store))
 
 
-def _words(options: GenerateOptions) -> Iterator[str]:
-    """Yield the command line that asks for the same, for the store's history."""
+def option_words(options: Any, leave_out: Collection[str] = ()) -> Iterator[str]:
+    """Yield the words of a command line that ask for the same, for a store's history.
+
+    Args:
+        options: A dataclass whose fields are options.
+        leave_out: Fields that are something else.
+    """
     for one in fields(options):
         value = getattr(options, one.name)
         # a command as short as a user would type it
-        if value == one.default:
+        if value == one.default or one.name in leave_out:
             continue
         if isinstance(value, Sequence) and not isinstance(value, str):
             yield from (option_name(one.name), *map(str, value))

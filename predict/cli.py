@@ -57,6 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
             samples=parsed.samples,
             store=parsed.store,
             weights=parsed.weights or HUB,
+            keep=parsed.keep,
             window=parsed.window,
             bounds=None if parsed.bounds is None else tuple(parsed.bounds),
             mask=parsed.mask,
@@ -112,6 +113,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weights", metavar="FOLDER", help="the generator's weights (default: from the Hub or its cache)"
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="STORE",
+        help="keep the maps that are generated on the way in this store, and use those that it has already",
     )
     parser.add_argument(
         "--window",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from augment_store.errors import StoreError
 from augment_store.integrity.input_match import find_mismatch
 from augment_store.store.schema import ChipShape
+from augment_store.store.writer import ChipRecord
 from finetune.augment.map_cache import MapCache, to_pixels, with_samples
 from finetune.log_filters import notify
 from finetune.run.load import arithmetic
@@ -24,6 +26,7 @@ from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.terramind import load_generator
 from generate.plan import installed_versions
 from predict.ensemble import TrainedRun
+from predict.kept_maps import KeptMaps
 from predict.scene import SceneWindows
 from terramind_weights.catalog import HUB, RANDOM, find_generator
 
@@ -83,7 +86,26 @@ class SceneGenerator:
         self.spec = dataclasses.replace(maps.spec, sampling=sampling)
         self._units, self._device = run.units, device
         self._arithmetic = arithmetic(self.spec.precision, device)
+        self.here = dataclasses.replace(self.spec, device=device.type, versions=installed_versions())
         self._module = self._load(weights, shape)
+        self._kept: KeptMaps | None = None
+
+    def keep(self, path: Path, extent: ChipShape, command: str) -> None:
+        """Keep what is generated from now on in a store, and use what it has already.
+
+        Args:
+            path: Folder of the store.
+            extent: Timesteps and size of a window.
+            command: The command, for the store's history.
+
+        Raises:
+            StoreError: If it is the store of the training, or one of another spec or extent.
+        """
+        if path.resolve() == self._maps.path.resolve():
+            raise StoreError(
+                f"--keep {path}: the store of the training, whose maps are used anyway; name a folder of its own"
+            )
+        self._kept = KeptMaps(path, self.here, extent, command)
 
     def _load(self, weights: str, shape: tuple[int, int]) -> GenerationModule:
         spec = self.spec
@@ -107,8 +129,7 @@ class SceneGenerator:
                 f"--weights {weights}: not what the maps of the training were generated with ({self._maps.path} ≠ "
                 f"these): {'; '.join(differences)}; name a folder with those weights by --weights"
             )
-        here = dataclasses.replace(spec, device=self._device.type, versions=installed_versions())
-        if differences := spec.differences(here):
+        if differences := spec.differences(self.here):
             notify(f"maps may differ in the last digits from those of the training: {'; '.join(differences)}")
         loaded.module.decodes = not spec.tokens_only
         loaded.module.to(self._device)
@@ -130,10 +151,9 @@ class SceneGenerator:
         Returns:
             Arrays of each window as the store has them, and the reason for each window that cannot be generated.
         """
-        made: dict[str, Mapping[str, NDArray[Any]]] = {
-            chip_id: self._stored(chip_id) for chip_id in ids if self._has(windows, chip_id)
-        }
-        grid, failed = windows.grid, dict[str, str]()
+        found = {chip_id: self._stored(windows, chip_id) for chip_id in ids}
+        made = {chip_id: maps for chip_id, maps in found.items() if maps is not None}
+        grid, failed, records = windows.grid, dict[str, str](), list[ChipRecord]()
         extent = ChipShape(dates, grid.rows.window, grid.columns.window)
         reader = ChipReader(windows, self._maps.inputs, self._units, extent)
         wanted = [chip_id for chip_id in ids if chip_id not in made]
@@ -142,19 +162,24 @@ class SceneGenerator:
             for number, batch in enumerate(ImageBatches(reader, wanted, THREADS, size)):
                 images = {name: to_device(image, self._device) for name, image in batch.images.items()}
                 with self._arithmetic:
-                    records = self._module.predict_step(dataclasses.replace(batch, images=images), number)
-                for record in records:
-                    if record.error:
-                        failed[record.chip_id] = record.error
-                    else:
-                        made[record.chip_id] = record.arrays
+                    records += self._module.predict_step(dataclasses.replace(batch, images=images), number)
+        for record in records:
+            if record.error:
+                failed[record.chip_id] = record.error
+            else:
+                made[record.chip_id] = record.arrays
+        if self._kept is not None and records:
+            self._kept.add(windows, windows.scene.name, records)
         return made, failed
 
-    def _has(self, windows: SceneWindows, chip_id: str) -> bool:
-        """Tell whether the store has the maps of a window, generated from the same input."""
+    def _stored(self, windows: SceneWindows, chip_id: str) -> Mapping[str, NDArray[Any]] | None:
+        """Return the maps of a window that were generated from the same input; None if no store has them."""
+        kept = None if self._kept is None else self._kept.find(windows, chip_id)
+        if kept is not None:
+            return kept
         if chip_id not in self._maps.complete or self.spec.sampling != self._maps.spec.sampling:
-            return False
-        return find_mismatch(self._maps.store, windows.read(chip_id, self._maps.inputs)) is None
-
-    def _stored(self, chip_id: str) -> dict[str, NDArray[Any]]:
-        return {name: self._maps.store.read(name, chip_id) for name in self._maps.store.map_names}
+            return None
+        store = self._maps.store
+        if find_mismatch(store, windows.read(chip_id, self._maps.inputs)) is not None:
+            return None
+        return {name: store.read(name, chip_id) for name in store.map_names}

@@ -35,6 +35,7 @@ class PredictOptions:
         samples: Samples of the generated map that are predicted from, the probabilities averaged.
         store: Where the store that the runs were trained with is now; None for where they read it.
         weights: ``hub``, or a folder with the generator's published files.
+        keep: Store in which the maps that are generated on the way are kept, and looked for first; None for none.
         window: Side in pixels of what the network sees at a time; None for the size of the training chips.
         bounds: West, south, east and north of the part of the scene to map, in its reference system; None for all.
         mask: Polygons around what is mapped (GeoJSON, GeoPackage …), or a raster on the scene's grid of 0 elsewhere.
@@ -51,6 +52,7 @@ class PredictOptions:
     samples: int = 1
     store: str | Path | None = None
     weights: str = HUB
+    keep: str | Path | None = None
     window: int | None = None
     bounds: tuple[float, float, float, float] | None = None
     mask: str | Path | None = None
@@ -93,6 +95,10 @@ class PredictOptions:
         if self.chips is not None:
             if self.bounds is not None or self.mask is not None:
                 raise ConfigError("--bounds and --mask are for a --scene; chips are mapped whole")
+            if self.keep is not None:
+                raise ConfigError(
+                    "--keep is for a --scene; make a store of these chips with tim-generate, and name it with --store"
+                )
             find_layout(as_path(self.chips), self.layout)
         elif self.layout is not None:
             load_layout(self.layout)

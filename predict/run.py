@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,16 @@ import torch
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import OutputError
 from augment_store.io.files import check_outside_stores
-from augment_store.io.lock import file_lock
+from augment_store.io.lock import file_lock, store_lock
 from augment_store.io.remote import as_path
+from augment_store.store.history import command_line
+from augment_store.store.schema import ChipShape
 from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.progress import ProgressReporter, track
 from augment_store.utils.text import pluralize, versions
 from finetune.errors import ConfigError
 from finetune.log_filters import LOGGERS, REMARKS, notify
+from generate.api import option_words
 from generate.audit.audit import audit_chips
 from generate.log_filters import LOGGERS as GENERATOR_LOGGERS
 from predict.blocks import StripFolder, digest_of_settings
@@ -112,8 +116,35 @@ def run_prediction(options: PredictOptions) -> list[Path]:
         # read once for the error that it may give, which the audit would wrap
         windows.read(windows.ids[0], ensemble.modalities)
         _audit(mapper, windows)
-        map_scene(mapper, windows)
+        with _keeping(mapper):
+            map_scene(mapper, windows)
     return [out]
+
+
+@contextmanager
+def _keeping(mapper: Mapper) -> Iterator[None]:
+    """Hold the store that keeps generated maps, if one is named.
+
+    Raises:
+        ConfigError: If the runs read maps of no store, or of several.
+        StoreError: If it is another store.
+    """
+    options, generators = mapper.options, list(mapper.generators.values())
+    if options.keep is None:
+        yield
+        return
+    if len(generators) != 1:
+        raise ConfigError(
+            f"--keep {options.keep}: the runs read maps of {pluralize(len(generators), 'generation spec')}, and a "
+            "store keeps those of one; leave it out, or map with the runs of one store"
+        )
+    words = [*map(str, options.folders), *option_words(options, ("runs", "scene", "quiet"))]
+    scene = [f"{name}={file}" for name, files in options.files.items() for file in files]
+    command = command_line("predict", [*words, "--scene", *scene])
+    path = as_path(options.keep)
+    with store_lock(path, command):
+        generators[0].keep(path, ChipShape(mapper.ensemble.dates, *mapper.ensemble.window), command)
+        yield
 
 
 def _map_chips(mapper: Mapper, chips: ChipSet) -> list[Path]:

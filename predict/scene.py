@@ -14,11 +14,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from augment_store.chips.chip import Chip
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.georeference import Georeference
+from augment_store.chips.georeference import Georeference, is_known
 from augment_store.chips.layouts import Layout, load_layout
 from augment_store.chips.raster_grid import check_grid, open_raster, read_window
 from augment_store.chips.rasters import ModalityRaster, pick_bands
@@ -313,6 +314,12 @@ class SceneWindows(ChipSet):
             whole = self._held[chip_id]
         rasters = {name: whole.rasters[name] for name in modalities}
         return Chip(chip_id, rasters, whole.positions, whole.notes)
+
+    def georeference(self, chip_id: str) -> Georeference:
+        """Return where a window lies; unknown if the scene does not say."""
+        place, box = self.scene.georeference, self._boxes[chip_id]
+        corner = Affine(*place.transform) @ Affine.translation(box.left, box.top)
+        return Georeference(place.crs_wkt, tuple(corner)[:6]) if is_known(place) else place
 
     def georeferences(self, chip_id: str) -> Iterator[tuple[Path, Georeference]]:
         """Yield nothing: the rasters were compared when the scene was opened."""

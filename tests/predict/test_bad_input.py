@@ -28,6 +28,7 @@ GIVEN = {"scene": {"S2L2A": "s2.tif"}}
         ({"layers": ["class", "class"]}, "each once"),
         ({"layers": ["agreement"]}, "--layers agreement: one run and one sample agree with themselves"),
         ({"window": 40}, "--window 40: expected a multiple of 16"),
+        ({"scene": {}, "chips": ".", "keep": "kept"}, "--keep is for a --scene; make a store of these chips"),
         ({"samples": 0}, "--samples 0: expected 1 or more"),
     ],
 )
@@ -106,6 +107,8 @@ def test_a_run_needs_the_spec_of_its_store_and_the_weights_of_that(tim_run, maps
     nowhere = tmp_path / "nowhere"
     assert main([str(moved), *words, "--store", str(nowhere)]) == 2
     assert f"trained on maps of {nowhere}, where there is no store" in capsys.readouterr().err
+    assert main([str(moved), *words, "--keep", str(maps)]) == 2
+    assert f"--keep {maps}: the store of the training" in capsys.readouterr().err
     other = AugmentStore.create(tmp_path / "other", _other_spec(maps), AugmentStore.open(maps).extent)
     assert main([str(moved), *words, "--store", str(other.path)]) == 2
     assert "name the right one with --store" in capsys.readouterr().err

@@ -8,7 +8,11 @@ import pytest
 import rasterio
 from rio_cogeo import cog_validate
 
+from augment_store.cli.main import main as store_command
+from augment_store.store.chip_index import read_entries
+from augment_store.store.history import last_command
 from augment_store.store.writer import AugmentStore
+from generate.lightning_module import GenerationModule
 from predict.blocks import StripFolder
 from predict.cli import main
 from tests.predict.conftest import INPUTS, predicted, words_of, write_scene
@@ -181,3 +185,26 @@ def test_samples_of_the_generated_map_vote_too(tim_run, empty_store, scene, tmp_
     agree = (np.stack([shares[1], second]).argmax(axis=1) == shares[2].argmax(axis=0)).mean(axis=0)
     found = read(tmp_path / "2" / "map_agreement.tif")[0]
     assert (found == agree).mean() > 0.999  # `second` is rounded
+
+
+def test_generated_maps_are_kept_and_used_again(
+    tim_run, empty_store, scene, mapped, tmp_path, monkeypatch, capsys
+):
+    kept, out = tmp_path / "kept", tmp_path / "map.tif"
+    words = [str(tim_run), *words_of(scene), "--store", str(empty_store), "--keep", str(kept), "--quiet"]
+    assert main([*words, "--out", str(out)]) == 0
+    store = AugmentStore.open(kept)
+    assert (len(store), store.spec) == (20, AugmentStore.open(empty_store).spec)
+    assert last_command(store.history).startswith(f"tim-predict {tim_run} ")
+    assert store_command(["verify", str(kept)]) == 0
+    # window (1, 2) of 4 × 5 windows of 32 px: its upper left pixel is in row 13 and column 28
+    with rasterio.open(scene["DEM"][0]) as source:
+        corner = source.transform @ (28, 13)
+    assert read_entries(store)["scene_r001c002"].georeference.transform[2::3] == corner
+    # nothing may be generated again
+    monkeypatch.setattr(GenerationModule, "_start", None)
+    assert main([*words, "--out", str(tmp_path / "again.tif")]) == 0
+    for path in (out, tmp_path / "again.tif"):
+        np.testing.assert_array_equal(read(path), read(mapped))
+    assert main([*words, "--out", str(tmp_path / "more.tif"), "--samples", "2"]) == 2
+    assert "made by another generation spec" in capsys.readouterr().err
