@@ -24,6 +24,7 @@ from eval.compare.report.pictures import choose, find_pictures
 from eval.compare.report.table import to_csv
 from eval.compare.verdict import Grade, Verdict
 from eval.errors import EvaluationError
+from eval.score.folds import fold_runs, pool_folds
 from eval.score.record import Score, ScoreSource, is_scored
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="RUN",
-        help="runs of the baseline, one per seed",
+        help="runs of the baseline, one per seed; a folder of runs fold_1, fold_2, … is one run, cross-validated",
     )
     parser.add_argument(
         "--candidate", type=Path, nargs="+", required=True, metavar="RUN", help="runs of the candidate"
@@ -140,7 +141,9 @@ def _named_controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _find_score(folder: Path) -> Score:
-    """Return the score of a run's present weights; a run without a score is scored now."""
+    """Return the score of a run's present weights, or of its folds; a run without a score is scored now."""
+    if not (folder / MANIFEST).is_file() and (folds := fold_runs(folder)):
+        return pool_folds(folder, [_find_score(fold) for fold in folds])
     if not (folder / MANIFEST).is_file():
         score = Score.read(folder)
         if score.origin.kind is ScoreSource.RUN:

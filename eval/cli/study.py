@@ -17,6 +17,7 @@ from augment_store.io.lock import file_lock
 from augment_store.utils.text import shipped_or_given, utc_now
 from eval.cli.main import COMMANDS
 from eval.compare.declaration import declare
+from eval.compare.inference import shared_training
 from eval.compare.planner import Spread, spread_of
 from eval.errors import EvaluationError
 from eval.publish.report import read_report
@@ -24,6 +25,7 @@ from eval.study.checks import check_study_steps, costs
 from eval.study.config import Study
 from eval.study.declared import declaration_of
 from eval.study.executors import LocalExecutor, SubmititExecutor
+from eval.study.folds import write_folds
 from eval.study.jobs import Executor, jobs_of, run_jobs
 from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
 from eval.study.power import ASSUMED, describe_power
@@ -135,6 +137,7 @@ def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
     steps, left = _started(study)
     took = recorded_seconds(study.out, [step for step in steps if step not in left])
     declare(study.out, declaration_of(study, utc_now()))  # before the first step, so before any result
+    write_folds(study)
     forget(study.out, left)
     console = Console() if len(devices) > 1 else None
     progress = StudyProgress(left, len(steps), len(devices), took, console=console)
@@ -182,12 +185,14 @@ def _spread(args: argparse.Namespace) -> Spread:
     """Return the spread that a report found, or the one assumed where none is named."""
     if args.report is None:
         return ASSUMED
-    found = spread_of(read_report(args.report).difference.parts)
+    report = read_report(args.report)
+    found = spread_of(report.difference.parts)
     if found is None:
         raise EvaluationError(
             f"--from {args.report}: its runs are not paired by seed, or there is one; give --seed-spread"
         )
-    return found
+    # without what a cross-validation adds: the plan adds it, if this study is one
+    return dataclasses.replace(found, scenes=found.scenes / shared_training(report.statistics.folds) ** 0.5)
 
 
 def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:

@@ -11,6 +11,7 @@ import numpy as np
 from augment_store.utils.text import join_first, pluralize
 from eval.compare.arms import BASELINE, Arm
 from eval.errors import EvaluationError
+from eval.score.folds import FOLD
 from eval.score.record import Provenance, Score
 from finetune.errors import RunError
 from finetune.run.manifest import MANIFEST, RunManifest
@@ -19,13 +20,16 @@ from finetune.run.recipe import describe, differences
 
 def concerns(arms: Sequence[Arm]) -> tuple[str, ...]:
     """List what, other than what is asked, the trained arms may differ in; each is a sentence that a claim lacks."""
-    trained = [score.origin for arm in arms for score in arm.scores if score.origin.trained]
+    scores = [score for arm in arms for score in arm.scores if score.origin.trained]
+    trained = [score.origin for score in scores]
+    # of each fold: what one fold differs in must not hide in the record of all
+    trainings = [training.origin for score in scores for training in score.trainings]
     return (
         *_data_concerns(trained),
         *_start_concerns(arms),
         *_recipe_concerns(arms),
-        *_environment_concerns(trained),
-        *_test_concerns(trained),
+        *_environment_concerns(trainings),
+        *_test_concerns(trainings),
         *_left_out(arms),
     )
 
@@ -106,11 +110,14 @@ def _test_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
 
 def _left_out(arms: Sequence[Arm]) -> Iterator[str]:
     """Find runs beside the named ones that belong to the same arm and were not named."""
-    named = {score.folder.resolve() for arm in arms for score in arm.scores}
+    named = {
+        training.folder.resolve() for arm in arms for score in arm.scores for training in score.trainings
+    }
     for arm in arms:
         # siblings of the named runs: seeds of this arm, or other arms' runs too, which `_belongs` sorts out
+        pattern = f"*/{FOLD}*/{MANIFEST}" if arm.scores[0].folds else f"*/{MANIFEST}"
         beside = sorted(
-            {path for score in arm.scores for path in score.folder.resolve().parent.glob(f"*/{MANIFEST}")}
+            {path for score in arm.scores for path in score.folder.resolve().parent.glob(pattern)}
         )
         left = [path.parent for path in beside if path.parent not in named and _belongs(path.parent, arm)]
         if left:
@@ -148,7 +155,7 @@ def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
         EvaluationError: Naming the two runs.
     """
     seen: dict[str, Score] = {}
-    for score in (score for scores in arms.values() for score in scores):
+    for score in (each for scores in arms.values() for whole in scores for each in whole.trainings):
         # by digest, to find a run that was copied, and by folder; a zero-shot map has no digest, hence − {""}
         for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
             if mark in seen:
@@ -158,7 +165,7 @@ def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
             seen[mark] = score
     for name, scores in arms.items():
         _check_seeds(name, scores)
-        _check_arm(name, scores)
+        _check_arm(name, [training for score in scores for training in score.trainings])
 
 
 def _check_arm(name: str, scores: Sequence[Score]) -> None:
@@ -207,6 +214,7 @@ def check_same_test(first: Score, other: Score) -> None:
         )
     # before scenes and references, which are looked up by chip: a chip that one lacks would be a KeyError
     _check_same_chips(first, other)
+    _check_same_folds(first, other)
     scenes, others = (
         dict(zip(score.counts.chip_ids, score.counts.scene_ids, strict=True)) for score in (first, other)
     )
@@ -235,6 +243,14 @@ def _check_references(first: Score, other: Score) -> None:
         raise EvaluationError(
             f"{first.folder} and {other.folder} count different reference pixels in chip {chip} though they name the "
             "same masks; one of the scores is damaged: score both again"
+        )
+
+
+def _check_same_folds(first: Score, other: Score) -> None:
+    ours, theirs = ([set(fold.counts.chip_ids) for fold in score.folds] for score in (first, other))
+    if ours != theirs:
+        raise EvaluationError(
+            f"{first.folder} and {other.folder} tested the same chips in different folds; train both on one dealing"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -60,6 +61,7 @@ def compare_arms(arms: Mapping[str, Sequence[Score]], study: StudySource | None 
         no_controls={entry.name: entry.why_not for entry in found if not entry.kind},
         control_words=control_words(found, beaten) if controls else (),
         draw=_draw(candidate),
+        folds=count_folds(baseline),
     )
     verdict = decide(differences[CANDIDATE].miou, {n: d.miou for n, d in against.items()}, setting)
     return Comparison(aligned, differences, against, verdict, setting)
@@ -80,14 +82,20 @@ def _draw(candidate: Arm) -> str:
     return f"The candidate's runs have {len(seeds)} draws of the generator, whose variation is in that of the seeds."
 
 
+def count_folds(arm: Arm) -> int:
+    """Return the number of folds that each run of an arm was pooled from; 0 for runs of one test split."""
+    return len(arm.scores[0].folds)
+
+
 def paired(arm: Arm, other: Arm) -> PairedArms:
     """Pair the counts of two arms, `arm` as the candidate; runs are matched by seed if both have the same seeds."""
+    folds = count_folds(other)
     if unpaired_because(other, arm):
-        return PairedArms(other.counts, arm.counts)
+        return PairedArms(other.counts, arm.counts, folds=folds)
     # [seed, scene, class, class + 1]: run i of both arms has the same seed from here on
     order = [score.origin.seed for score in other.scores]
     positions = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
-    return PairedArms(other.counts, arm.counts[positions], by_seed=True)
+    return PairedArms(other.counts, arm.counts[positions], by_seed=True, folds=folds)
 
 
 def _difference(arm: Arm, other: Arm) -> Difference:
@@ -134,7 +142,7 @@ def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[
     ids = [chip_id for chip_id, scene in chips if scene not in empty]
     # every run by the first one's ids, so that an index is the same chip in all of them
     aligned = tuple(
-        Arm(name, tuple(Score(s.folder, s.counts.ordered(ids), s.origin) for s in scores))
+        Arm(name, tuple(dataclasses.replace(s, counts=s.counts.ordered(ids)) for s in scores))
         for name, scores in arms.items()
     )
     return aligned, tuple(sorted(empty))

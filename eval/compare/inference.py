@@ -143,12 +143,14 @@ class PairedArms:
         candidate: ``[seed, scene, class, class + 1]``; the number of seeds may differ.
         by_seed: Whether the runs of both arms have the same seeds, in the same order.
         metrics: Metrics to compare them by.
+        folds: Number of folds in which the scenes were tested, each by a training on others; 0 for one test split.
     """
 
     baseline: NDArray[Any]
     candidate: NDArray[Any]
     by_seed: bool = False
     metrics: tuple[Metric, ...] = INTERVALS
+    folds: int = 0
 
     @property
     def scenes(self) -> int:
@@ -252,13 +254,26 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     scenes = arms.scenes
     left_out = arms.differences_without_each()
     # the jackknife is (n − 1) / n times the sum of squares; `var` has divided by n, so n − 1 is left
-    sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1))]
+    sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1) * shared_training(arms.folds))]
     for name, runs in arms.seed_variation():
         # a single run shows no spread: the interval is of scenes alone, and the verdict claims nothing
         if len(runs) > 1:
             # n − 1, as the mean comes from the same few runs; then / n, for the variance of that mean
             sources.append((name, len(runs), runs.var(axis=0, ddof=1) / len(runs)))
     return sources
+
+
+def shared_training(folds: int) -> float:
+    """Return by what the variance over scenes grows if the scenes of each fold are trained on in the others.
+
+    Nadeau and Bengio (2003, eq. 9): a scene decides what it is tested by as well, so the variance of a mean of k folds
+    is (1 / k + tested / trained) times that of one, where the jackknife sees 1 / k. Validation counts as training.
+
+    Args:
+        folds: Number of folds, 0 for one test split.
+    """
+    # tested / trained is 1 / (k − 1)
+    return 1 + folds / (folds - 1) if folds else 1.0
 
 
 def estimate(difference: float, parts: tuple[VarianceComponent, ...]) -> Estimate:

@@ -84,6 +84,7 @@ class ComparisonContext:
         no_controls: Arms that were named as controls and are none by their records, and why.
         control_words: What the controls rule out, and what is still open, a sentence each.
         draw: On how many draws of the generator the candidate rests; empty if it draws nothing.
+        folds: Number of folds of a cross-validation over scenes, 0 for one test split.
     """
 
     scenes: int
@@ -101,6 +102,7 @@ class ComparisonContext:
     no_controls: Mapping[str, str] = field(default_factory=dict)
     control_words: tuple[str, ...] = ()
     draw: str = ""
+    folds: int = 0
 
     @property
     def each_chip_is_a_scene(self) -> bool:
@@ -192,6 +194,11 @@ def _limits(setting: ComparisonContext, *, harmless: bool) -> Iterator[str]:
         )
     if harmless:
         yield f"A loss of more than {points(-NO_HARM_ABOVE).removeprefix('+')} is excluded."
+    if setting.folds:
+        yield (
+            f"Cross-validated: each scene was tested in one of {setting.folds} folds, by trainings on the others; "
+            "the interval allows for the scenes that the trainings share."
+        )
     if setting.draw:
         yield setting.draw
     if setting.dropped:

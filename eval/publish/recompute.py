@@ -34,18 +34,20 @@ class CountsTable:
         path: The file.
         counts: Counts ``[run, scene, class, class + 1]`` by arm.
         seeds: Seed of each run by arm, as text.
+        folds: Number of folds of a cross-validation, 0 for one test split.
     """
 
     path: Path
     counts: Mapping[str, NDArray[np.int64]]
     seeds: Mapping[str, tuple[str, ...]]
+    folds: int
 
     def pair(self, arm: str, other: str, *, by_seed: bool) -> PairedArms:
         """Pair two arms, their runs matched by seed if the report says so."""
         ours = self.counts[arm]
         if by_seed:
             ours = ours[[self.seeds[arm].index(seed) for seed in self.seeds[other]]]
-        return PairedArms(self.counts[other], ours, by_seed, (MIOU,))
+        return PairedArms(self.counts[other], ours, by_seed, (MIOU,), self.folds)
 
 
 def read_counts(folder: Path, report: Report) -> CountsTable:
@@ -78,7 +80,8 @@ def read_counts(folder: Path, report: Report) -> CountsTable:
     expected = {arm.name: len(arm.runs) for arm in report.arms}
     if {arm: len(found) for arm, found in counts.items()} != expected:
         raise EvaluationError(f"{path}: holds other arms or runs than the report; compare again")
-    return CountsTable(path, counts, {arm: tuple(found.values()) for arm, found in seeds.items()})
+    named = {arm: tuple(found.values()) for arm, found in seeds.items()}
+    return CountsTable(path, counts, named, report.statistics.folds)
 
 
 def check_numbers(folder: Path, report: Report) -> CountsTable:

@@ -161,11 +161,18 @@ class Score:
         folder: Run directory whose folder ``score`` holds it.
         counts: Confusion counts of the test split.
         origin: Where they came from.
+        folds: Scores of the folds that it was pooled from; empty for the score of one training.
     """
 
     folder: Path
     counts: Counts
     origin: Provenance
+    folds: tuple[Score, ...] = ()
+
+    @property
+    def trainings(self) -> tuple[Score, ...]:
+        """Return the score of each training that is in it."""
+        return self.folds or (self,)
 
     @property
     def metrics(self) -> Metrics:
@@ -186,7 +193,9 @@ class Score:
 
     def prediction(self, chip_id: str) -> Path:
         """Return the GeoTIFF with a chip's predicted classes."""
-        return self.folder / FOLDER / PREDICTIONS / f"{chip_id}.tif"
+        # the fold in which the chip was tested has its prediction
+        tested = next((fold for fold in self.folds if chip_id in fold.counts.chip_ids), self)
+        return tested.folder / FOLDER / PREDICTIONS / f"{chip_id}.tif"
 
     def write(self) -> None:
         """Write counts and record, the record last, so that an existing score is complete.

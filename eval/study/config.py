@@ -29,6 +29,12 @@ def _as_word(value: Any) -> Any:
 CommandArgs = tuple[Annotated[str, BeforeValidator(_as_word)], ...]
 """Arguments of a command, one by one as a shell would split them."""
 
+BY_SCENE: Final = "scenes"
+"""Word of a study's YAML for as many folds as there are scenes."""
+
+MIN_FOLDS: Final = 3
+"""One fold is tested and one validates; the others are trained on."""
+
 EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
 """A study with every key."""
 
@@ -116,6 +122,8 @@ class Study:
         finetune_arguments: Arguments of every `tim-finetune fit`.
         layout: How the chips lie on disk, for every command that reads them; None to detect it.
         scenes: Rule for a chip's scene, as `--scenes` takes it, for every store and every arm.
+        folds: Cross-validation in place of the chip set's splits: ``scenes`` leaves out one scene at a time, a number
+            as many groups of scenes.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -131,6 +139,7 @@ class Study:
     finetune_arguments: CommandArgs = ()
     layout: str | None = None
     scenes: str | None = None
+    folds: int | str | None = None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -173,6 +182,16 @@ class Study:
         for name, store in wanted.items():
             _check_defined(f"{path}: store of {name}", [store], self.stores)
         self._check_stores(path)
+        if self.folds not in (None, BY_SCENE) and not (
+            isinstance(self.folds, int) and self.folds >= MIN_FOLDS
+        ):
+            raise EvaluationError(
+                f"{path}: folds {self.folds}: expected {BY_SCENE}, or a number of groups of scenes from {MIN_FOLDS} on"
+            )
+        if self.folds is not None and self.zero_shot:
+            raise EvaluationError(
+                f"{path}: zero_shot: maps are scored on the test split alone, and folds test every scene; leave one out"
+            )
         for name, found in self.comparisons.items():
             # arms alone: a zero-shot map has no seeds to be paired by
             _check_defined(f"{path}: comparison {name}", [found.baseline, found.candidate], self.arms)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
 from eval.compare.declaration import Declaration, DeclaredComparison, DeclaredTest, digest_of_scenes
 from eval.compare.inference import LEVEL
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, NO_HARM_ABOVE, STRONG_ABOVE
+from eval.score.folds import join_splits
 from eval.study.config import Study
+from eval.study.folds import deal_folds
 from finetune.data.splits import digest_of_ids
+from finetune.run.manifest import SplitRecord
 
 
 def declaration_of(study: Study, created: str) -> Declaration:
@@ -49,12 +53,18 @@ def _declared_test(study: Study) -> DeclaredTest | None:
     if not root.is_dir():
         return None
     chips = ChipSet.open(root, study.layout)
-    ids = sorted(chips.splits.get("test", ()))
+    folds = deal_folds(study)
+    ids = sorted([i for fold in folds for i in fold.ids["test"]] if folds else chips.splits.get("test", ()))
     if not ids:
         return None
+    tests = [_split_record(chips, fold.ids["test"]) for fold in folds] or [_split_record(chips, ids)]
+    joint = join_splits(tests) if folds else tests[0]
+    return DeclaredTest(joint.ids, joint.masks, digest_of_scenes(chips.scenes(study.scenes, ids)))
+
+
+def _split_record(chips: ChipSet, ids: Sequence[str]) -> SplitRecord:
+    """Record test chips as a score and a training do; scenes are declared by a digest of their own."""
     masks = hashlib.sha256()
-    for chip_id in ids:  # as a score and a training take the digest
+    for chip_id in sorted(ids):
         masks.update(chip_id.encode() + chips.mask(chip_id).tobytes())
-    return DeclaredTest(
-        digest_of_ids(ids), masks.hexdigest(), digest_of_scenes(chips.scenes(study.scenes, ids))
-    )
+    return SplitRecord(len(ids), 0, digest_of_ids(ids), masks=masks.hexdigest())

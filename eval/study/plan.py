@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,8 +10,10 @@ from typing import Final
 from augment_store.utils.text import shipped_or_given
 from eval.compare.report.files import REPORT
 from eval.errors import EvaluationError
+from eval.score.folds import FOLD
 from eval.score.record import FOLDER, RECORD
-from eval.study.config import CommandArgs, ComparisonEntry, Study
+from eval.study.config import CommandArgs, Study
+from eval.study.folds import Fold, deal_folds, split_words
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, shipped_configs
 from finetune.run.manifest import CHECKPOINTS
@@ -20,6 +22,33 @@ from finetune.run.yaml_file import read_yaml
 
 STARTS: Final = ("--init", "--weights")
 """Arguments of a training that say where its weights start."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study.
+
+    Attributes:
+        arm: Name of its arm.
+        seed: Its seed.
+        fold: Its fold, None in a study without folds.
+        run: Its run directory.
+    """
+
+    arm: str
+    seed: int
+    fold: Fold | None
+    run: Path
+
+    @property
+    def name(self) -> str:
+        """Return how the names of its steps end."""
+        return f"{self.arm}_{self.seed}" + (f"_{self.fold.number}" if self.fold else "")
+
+    @property
+    def title(self) -> str:
+        """Return what it is, for people."""
+        return f"{self.arm} seed {self.seed}" + (f" fold {self.fold.number}" if self.fold else "")
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,12 @@ class Step:
 
 
 def plan(study: Study) -> tuple[Step, ...]:
-    """Return the commands of a study in the order they can be run."""
+    """Return the commands of a study in the order they can be run.
+
+    Raises:
+        AugmentStoreError: If scenes are to be dealt to folds, and cannot be.
+    """
+    trainings = tuple(_trainings(study))
     return (
         # what is read comes first: stores by trainings, runs by scores, scores by comparisons
         *(
@@ -59,10 +93,10 @@ def plan(study: Study) -> tuple[Step, ...]:
             for name, entry in study.stores.items()
             for seed in (study.seeds if entry.per_seed else study.seeds[:1])
         ),
-        *(_fit_step(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
-        *(_score_step(study, name, seed, run) for name in study.arms for seed, run in _seeded(study, name)),
+        *(_fit_step(study, training) for training in trainings),
+        *(_score_step(study, training) for training in trainings),
         *(_zero_shot_step(study, name) for name in study.zero_shot),
-        *(_compare_step(study, name) for name in study.comparisons),
+        *(_compare_step(study, name, trainings) for name in study.comparisons),
     )
 
 
@@ -124,8 +158,15 @@ def _start(study: Study, arm: str) -> str:
     return " ".join(f"{flag} {given[flag]}" for flag in sorted(given)) or "the YAML's weights"
 
 
-def _seeded(study: Study, name: str) -> list[tuple[int, Path]]:
-    return list(zip(study.seeds, study.runs(name), strict=True))
+def _trainings(study: Study) -> Iterator[Training]:
+    """Yield every training; those of folds lie side by side in the folder of their seed."""
+    folds = deal_folds(study)
+    for name in study.arms:
+        for seed, run in zip(study.seeds, study.runs(name), strict=True):
+            if not folds:
+                yield Training(name, seed, None, run)
+            for fold in folds:
+                yield Training(name, seed, fold, run / f"{FOLD}{fold.number}")
 
 
 def _generate_step(study: Study, name: str, seed: int) -> Step:
@@ -143,33 +184,39 @@ def _made_by(study: Study, store: str, seed: int) -> str:
     return f"generate_{store}_{seed}" if study.stores[store].per_seed else f"generate_{store}"
 
 
-def _fit_step(study: Study, name: str, seed: int, run: Path) -> Step:
-    arm = study.arms[name]
+def _fit_step(study: Study, training: Training) -> Step:
+    arm, seed, run = study.arms[training.arm], training.seed, training.run
     joined = () if arm.store is None else ("--augment", str(study.store(arm.store, seed)))
     words: CommandArgs = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
     words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
+    words += () if training.fold is None else split_words(study, training.fold)
     last = run / CHECKPOINTS / "last.ckpt"
     after = () if arm.store is None else (_made_by(study, arm.store, seed),)
     return Step(
-        f"fit_{name}_{seed}",
+        f"fit_{training.name}",
         words,
         run / CHECKPOINTS / "best.ckpt",
         after,
         costly=True,
         checkpoint=last,
-        title=f"fit {name} seed {seed}",
+        title=f"fit {training.title}",
     )
 
 
-def _score_step(study: Study, name: str, seed: int, run: Path) -> Step:
-    product, store = run / FOLDER / RECORD, study.arms[name].store
+def _score_step(study: Study, training: Training) -> Step:
+    run, store = training.run, study.arms[training.arm].store
     words: CommandArgs = ("eval", "score", str(run))
     # a run never reads a URL that only its own record names
     words += ("--chips", str(study.chips), *study.layout_words) if "://" in str(study.chips) else ()
-    position = "" if store is None else str(study.store(store, seed))
+    position = "" if store is None else str(study.store(store, training.seed))
     words += ("--store", position) if "://" in position else ()
-    title = f"score {name} seed {seed}"
-    return Step(f"score_{name}_{seed}", words, product, (f"fit_{name}_{seed}",), title=title)
+    return Step(
+        f"score_{training.name}",
+        words,
+        run / FOLDER / RECORD,
+        (f"fit_{training.name}",),
+        title=f"score {training.title}",
+    )
 
 
 def _zero_shot_step(study: Study, name: str) -> Step:
@@ -182,7 +229,7 @@ def _zero_shot_step(study: Study, name: str) -> Step:
     return Step(f"score_{name}", words, folder / FOLDER / RECORD, after, title=f"zero-shot {name}")
 
 
-def _compare_step(study: Study, name: str) -> Step:
+def _compare_step(study: Study, name: str, trainings: Sequence[Training]) -> Step:
     entry, out = study.comparisons[name], study.out / "reports" / name
     words = ["eval", "compare"]
     for option, arm in (("--baseline", entry.baseline), ("--candidate", entry.candidate)):
@@ -191,14 +238,7 @@ def _compare_step(study: Study, name: str) -> Step:
     controls = [f"{control}={run}" for control in entry.controls for run in study.runs(control)]
     words += [*(["--control", *controls] if controls else []), "--out", str(out)]
     words += ["--study", str(study.out), "--comparison", name]
-    after = _score_names(study, entry)
+    arms = (entry.baseline, entry.candidate, *entry.controls)
+    after = tuple(f"score_{arm}" for arm in arms if arm in study.zero_shot)
+    after += tuple(f"score_{training.name}" for arm in arms for training in trainings if training.arm == arm)
     return Step(f"compare_{name}", tuple(words), out / REPORT, after, title=f"compare {name}")
-
-
-def _score_names(study: Study, entry: ComparisonEntry) -> tuple[str, ...]:
-    names = []
-    for arm in (entry.baseline, entry.candidate, *entry.controls):
-        names += (
-            [f"score_{arm}"] if arm in study.zero_shot else [f"score_{arm}_{seed}" for seed in study.seeds]
-        )
-    return tuple(names)

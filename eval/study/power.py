@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
-from eval.compare.inference import LEVEL, POWER, VarianceComponent, resolvable_difference
+from eval.compare.inference import LEVEL, POWER, VarianceComponent, resolvable_difference, shared_training
 from eval.compare.planner import Design, Spread, claim_power
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, ONE_RUN
 from eval.study.config import Study
+from eval.study.folds import deal_folds
 
 SEED_SPREAD: Final = 0.0064
 """SD over seeds of the difference in mIoU between two arms run with the same seed, as measured in the demo."""
@@ -57,13 +59,17 @@ def count_test_scenes(study: Study) -> int | None:
     if not root.is_dir():
         return None
     chips = ChipSet.open(root, study.layout)
-    test = chips.splits.get("test")
+    folds = deal_folds(study)
+    test = [i for fold in folds for i in fold.ids["test"]] if folds else chips.splits.get("test")
     return None if test is None else len(set(chips.scenes(study.scenes, test).values()))
 
 
 def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     """Describe the power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
+    # the scenes' part of the variance grows in a cross-validation, as if they varied more
+    more = shared_training(0 if found is None else len(deal_folds(study))) ** 0.5
+    allowed = dataclasses.replace(spread, scenes=spread.scenes * more)
     scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
     yield f"power: {scenes}, {pluralize(seeds, 'seed')}, {pluralize(len(study.comparisons), 'comparison')} declared"
     yield (
@@ -81,7 +87,7 @@ def describe_power(study: Study, spread: Spread) -> Iterator[str]:
         elif found is not None:
             design = Design(found, seeds, len(entry.controls))
             yield (
-                f"{name}: a true gain of {100 * GOAL:.2f} pp is claimed with {claim_power(GOAL, design, spread):.0%} "
+                f"{name}: a true gain of {100 * GOAL:.2f} pp is claimed with {claim_power(GOAL, design, allowed):.0%} "
                 f"power against {pluralize(design.controls, 'control')}"
             )
     columns = USUAL_SCENES if found is None else (found, 2 * found, 4 * found)
@@ -90,7 +96,7 @@ def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     yield f"smallest difference resolved (pp; {LEVEL:.0%} interval, {POWER:.0%} power), by seeds and scenes:"
     yield "seeds  " + "".join(f"{pluralize(column, 'scene'):>12}" for column in columns)
     for row in rows:
-        cells = (resolvable(column, row, spread) for column in columns)
+        cells = (resolvable(column, row, allowed) for column in columns)
         yield f"{row:>5}  " + "".join(f"{_as_points(cell):>12}" for cell in cells)
 
 

@@ -73,6 +73,7 @@ def _statistics(comparison: Comparison, difference: inference.Estimate) -> model
         resolvable_with_twice_the_scenes=difference.resolvable_with(scenes=2 * setting.scenes),
         resolvable_with_twice_the_seeds=difference.resolvable_with(seeds=2 * min(setting.runs)),
         strong_above=STRONG_ABOVE,
+        folds=setting.folds,
         averages=TWO_AVERAGES,
         improvement_from=IMPROVEMENT_FROM,
     )

@@ -17,7 +17,7 @@ from eval.score.metrics import FINITE, Metrics, Share
 from eval.score.record import Provenance
 from finetune.run.manifest import CostRecord
 
-REPORT_VERSION: Final[Literal[7]] = 7
+REPORT_VERSION: Final[Literal[8]] = 8
 
 Sha256 = Annotated[str, Field(min_length=64, max_length=64)]
 
@@ -112,6 +112,7 @@ class ComparisonMethod(Part):
     resolvable_with_twice_the_scenes: NonNegative | None
     resolvable_with_twice_the_seeds: NonNegative | None
     strong_above: Share = Field(description="Difference in mIoU above which a grade is strong")
+    folds: NonNegativeInt = Field(description="Folds of a cross-validation over scenes; 0 for one test split")
     averages: str = Field(description="Why a run has two mIoUs")
     improvement_from: Share = Field(description="Difference in mIoU from which an improvement may be claimed")
 
@@ -171,7 +172,7 @@ class Report(Part):
         chips: Likewise.
     """
 
-    report_version: Literal[7]
+    report_version: Literal[8]
     created: str = Field(description="ISO 8601 in UTC")
     verdict: Verdict
     metrics: list[MetricEntry]
