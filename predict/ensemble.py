@@ -14,10 +14,12 @@ from augment_store.utils.text import format_size
 from finetune.augment.controls import SHUFFLE
 from finetune.data.transform_checks import PixelGrid, find_grid
 from finetune.errors import ConfigError, RunError
+from finetune.log_filters import notify
 from finetune.model.shapes import check_shape
 from finetune.run.load import LoadedRun, load_run
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
+from finetune.run.temperature import TEMPERATURE, Temperature
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class TrainedRun:
     Attributes:
         loaded: Its network and datamodule.
         manifest: What it was trained on.
+        temperature: What its logits are divided by; 1 if it was not calibrated.
     """
 
     loaded: LoadedRun
     manifest: RunManifest
+    temperature: float = 1.0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -161,7 +165,17 @@ def _open(folder: Path, store: Path | None) -> TrainedRun:
             f"{folder}: trained on maps of a store with fingerprint {record.fingerprint[:12] or 'none'}, but that of "
             f"{place} is {found[:12] or 'none'}; name the right one with --store"
         )
-    return TrainedRun(loaded, manifest)
+    return TrainedRun(loaded, manifest, _temperature(loaded))
+
+
+def _temperature(loaded: LoadedRun) -> float:
+    found = Temperature.read(loaded.source)
+    if found is None:
+        return 1.0
+    if found.checkpoint_sha256 != loaded.checkpoint_sha256:
+        notify(f"{loaded.source / TEMPERATURE}: fitted to another checkpoint than the best, and not applied")
+        return 1.0
+    return found.value
 
 
 def _differ(one: TrainedRun, other: TrainedRun, what: str, *values: object) -> ConfigError:

@@ -92,7 +92,7 @@ class WindowNetwork:
         images = self.run.loaded.datamodule.model_batch(move_data_to_device(batch, self.device))["image"]
         with arithmetic(self.run.loaded.precision, self.device):
             logits = self._logits(images)
-        shares = logits[: len(samples)].cpu().double().softmax(dim=1)
+        shares = (logits[: len(samples)].cpu().double() / self.run.temperature).softmax(dim=1)
         return list(shares.numpy())
 
     def _logits(self, images: Any) -> Tensor:

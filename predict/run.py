@@ -239,6 +239,7 @@ def _settings(mapper: Mapper, windows: SceneWindows) -> dict[str, Any]:
     specs = {fingerprint: made.spec.to_dict() for fingerprint, made in mapper.generators.items()}
     return {
         "runs": [[run.loaded.source.resolve().name, run.loaded.checkpoint_sha256] for run in ensemble.runs],
+        "temperatures": [run.temperature for run in ensemble.runs],
         "classes": list(ensemble.class_names),
         "specs": specs,
         "scene": _sources(options, windows.scene),

@@ -15,6 +15,7 @@ from finetune.run.yaml_file import read_yaml
 
 EXAMPLES: Final = """
 tim-eval score runs/baseline runs/tim_lulc
+tim-eval score runs/tim_lulc --calibrate
 """
 
 
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="YAML",
         help="score any TerraTorch checkpoint, with the YAML it was trained by",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="also fit a temperature on the validation split, keep it with the run, and say how reliable the stated "
+        "probabilities of the test split are with and without; tim-predict applies it",
+    )
     add_location_arguments(parser)
 
 
@@ -50,8 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """
     paths = PathOverrides(args.chips, args.store, args.layout)
     manifests = _check_runs(args, paths)
+    from eval.score.calibration import describe_reliability
     from eval.score.load import open_checkpoint, open_run
     from eval.score.predict import score  # torch and TerraTorch are imported from here on
+    from eval.score.temperature import calibrate
 
     for folder in args.runs:
         if args.config is None:
@@ -59,6 +68,12 @@ def run(args: argparse.Namespace) -> int:
         else:
             loaded = open_checkpoint(args.config, Path(args.checkpoint), paths)
         sys.stdout.writelines(f"{line}\n" for line in score(loaded, folder).lines())
+        if args.calibrate:
+            temperature, reliability = calibrate(loaded, folder)
+            sys.stdout.write(
+                f"  temperature {temperature.value:.4g}, by {temperature.pixels:,} validation pixels\n"
+            )
+            sys.stdout.writelines(f"  {line}\n" for line in describe_reliability(reliability))
     return 0
 
 
@@ -77,6 +92,10 @@ def _check_runs(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, Ru
         )
     if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
         raise EvaluationError("--config takes one folder to write to, and the file that --checkpoint names")
+    if args.config is not None and args.calibrate:
+        raise EvaluationError(
+            "--calibrate: a temperature is kept with a run, and --config names none; leave one of them out"
+        )
     if args.config is not None:
         read_yaml(args.config)
         if not Path(args.checkpoint).is_file():

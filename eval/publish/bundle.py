@@ -35,6 +35,7 @@ from finetune.model import BACKBONE
 from finetune.model.merged_columns import merge_columns
 from finetune.run.load import LoadedRun
 from finetune.run.manifest import CONFIG, RunManifest
+from finetune.run.temperature import Temperature
 from terramind_weights.weight_files import sha256_of_file
 
 WEIGHTS: Final = "model.safetensors"
@@ -110,13 +111,16 @@ def write_run(loaded: LoadedRun, manifest: RunManifest, folder: Path) -> None:
     data["init_args"] |= {"augment": name, "layout": layout}
     (folder / map_script.NAME).write_text(map_script.TEXT, encoding="utf-8")
     _write_yaml(folder / CONFIG, {"model": _model_section(loaded.config["model"]), "data": data})
+    digest, temperature = sha256_of_file(folder / WEIGHTS), Temperature.read(loaded.source)
+    if temperature is not None and temperature.checkpoint_sha256 == loaded.checkpoint_sha256:
+        dataclasses.replace(temperature, checkpoint_sha256=digest).write(folder)
     plain = parse(RunManifest, shorten_paths(dataclasses.asdict(manifest)))
     dataclasses.replace(
         plain,
         data=dataclasses.replace(plain.data, root=CHIPS, layout=layout),
         augment=dataclasses.replace(plain.augment, store=name),
         checkpoints={"best": WEIGHTS},
-        checkpoint_sha256={"best": sha256_of_file(folder / WEIGHTS)},
+        checkpoint_sha256={"best": digest},
     ).write(folder)
 
 

@@ -16,6 +16,7 @@ from eval.publish.report import with_short_paths
 from eval.score.load import open_run
 from eval.score.record import Score
 from eval.score.recorded import check_recipe
+from eval.score.temperature import describe_temperature
 from finetune.run.load import LoadedRun
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
@@ -86,5 +87,6 @@ def _write_bundle(
         inputs=input_bands(loaded.datamodule),
         planes=augmentation.plan.plane_names,
         spec=spec,
+        calibration=describe_temperature(loaded.source, loaded.checkpoint_sha256),
     )
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")

@@ -33,6 +33,7 @@ class CardFacts:
         inputs: Tensors the network takes.
         planes: Names of the planes that are joined to the inputs, in order.
         spec: Spec of the store, or None.
+        calibration: Sentence about its temperature, empty without one.
     """
 
     imprint: PublicationInfo
@@ -43,6 +44,7 @@ class CardFacts:
     inputs: Sequence[InputBands]
     planes: Sequence[str]
     spec: GenerationSpec | None
+    calibration: str = ""
 
     @property
     def metrics(self) -> Metrics:
@@ -151,6 +153,9 @@ def _use(facts: CardFacts) -> Iterator[str]:
     yield f'task.model.load_state_dict(load_file("{WEIGHTS}"))'
     yield "task.eval()  # task(images).output are the classes' logits [batch, class, y, x]"
     yield "```"
+    if facts.calibration:
+        yield ""
+        yield facts.calibration
 
 
 def _map_words(facts: CardFacts) -> Iterator[str]:

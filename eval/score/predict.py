@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
+from terratorch.models.model import ModelOutput
 from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 
 from augment_store.chips.layouts import wherever_run
@@ -74,18 +75,29 @@ def _write_score(loaded: LoadedRun, folder: Path) -> Score:
     return made
 
 
-@torch.inference_mode()
 def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
-    """Predict chip by chip, by the same steps as TerraTorch's `test_step`."""
+    """Predict chip by chip."""
+    for given, output, reference in run_network(loaded, device, loaded.datamodule.test_dataloader()):
+        # logits [batch, class, y, x] become classes [batch, y, x]
+        predicted = to_segmentation_prediction(output).cpu().numpy()
+        yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
+
+
+@torch.inference_mode()
+def run_network(
+    loaded: LoadedRun, device: torch.device, batches: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], ModelOutput, NDArray[np.int64]]]:
+    """Run a network by the same steps as TerraTorch's `test_step`.
+
+    Yields:
+        A batch, the network's output with logits ``[batch, class, y, x]``, and the references ``[batch, y, x]``.
+    """
     task = loaded.task.to(device)
-    for given in loaded.datamodule.test_dataloader():
+    for given in batches:
         batch = loaded.datamodule.model_batch(move_data_to_device(given, device))
         with arithmetic(loaded.precision, device):
             output = task.handle_full_or_tiled_inference(batch["image"], task.tiled_inference_on_testing)
-        # logits [batch, class, y, x] become classes [batch, y, x]
-        predicted = to_segmentation_prediction(output).cpu().numpy()
-        reference = task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
-        yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
+        yield given, output, task.squeeze_ground_truth(batch["mask"]).cpu().numpy()
 
 
 def _provenance(loaded: LoadedRun, folder: Path, counts: Counts, device: torch.device) -> Provenance:

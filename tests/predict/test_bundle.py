@@ -1,6 +1,8 @@
 """A published bundle is a run that maps scenes, without what its training had."""
 
+import json
 import runpy
+import shutil
 import sys
 
 import numpy as np
@@ -12,6 +14,7 @@ from eval.publish import map_script
 from eval.publish.bundle import make_bundle, write_run
 from finetune import load_run
 from finetune.model.initialization import read_trained
+from finetune.run.temperature import Temperature
 from terramind_weights.checkpoint import MisfitError
 from tests.predict.conftest import INPUTS, predicted, words_of, write_scene
 
@@ -23,8 +26,9 @@ CHIP = "delta_0_1"
 @pytest.fixture(scope="module")
 def bundle(tim_run, tmp_path_factory):
     """What `tim-eval publish` writes of a run with planes, apart from report and card."""
-    folder = tmp_path_factory.mktemp("bundle")
-    loaded = load_run(tim_run)
+    folder, run = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("calibrated") / "tim"
+    loaded = load_run(shutil.copytree(tim_run, run))
+    Temperature(1.5, loaded.checkpoint_sha256, "", 1).write(run)
     make_bundle(loaded).write(folder)
     write_run(loaded, loaded.manifest, folder)
     return folder
@@ -42,6 +46,7 @@ def test_the_script_of_a_bundle_maps_a_chip_as_its_run_predicts_it(
         runpy.run_path(str(bundle / map_script.NAME))
     with rasterio.open(out) as found:
         np.testing.assert_array_equal(found.read(1), predicted(tim_run, CHIP))
+        assert json.loads(found.tags()["SETTINGS"])["temperatures"] == [1.5]
     # the generation spec, and no chips
     store = AugmentStore.open(bundle / "store")
     assert (store.fingerprint, len(store)) == (AugmentStore.open(maps).fingerprint, 0)

@@ -12,6 +12,8 @@ from augment_store.cli.main import main as store_command
 from augment_store.store.chip_index import read_entries
 from augment_store.store.history import last_command
 from augment_store.store.writer import AugmentStore
+from finetune.run.manifest import RunManifest
+from finetune.run.temperature import Temperature
 from generate.lightning_module import GenerationModule
 from predict.blocks import StripFolder
 from predict.cli import main
@@ -208,3 +210,26 @@ def test_generated_maps_are_kept_and_used_again(
         np.testing.assert_array_equal(read(path), read(mapped))
     assert main([*words, "--out", str(tmp_path / "more.tif"), "--samples", "2"]) == 2
     assert "made by another generation spec" in capsys.readouterr().err
+
+
+def test_a_calibrated_run_divides_its_logits_by_the_temperature(plain_run, dated, tmp_path, capsys):
+    files = write_scene(tmp_path, dict(dated.chips.read(CHIP, INPUTS).rasters), CHIP)
+    run = shutil.copytree(plain_run, tmp_path / "run")
+    digest = RunManifest.read(run).checkpoint_sha256["best"]
+    shares = {}
+    for name, fitted_to in (("none", ""), ("other", "0" * 64), ("own", digest)):
+        if fitted_to:
+            Temperature(2.0, fitted_to, "", 1).write(run)
+        out = tmp_path / f"{name}.tif"
+        assert main([str(run), *words_of(files), "--out", str(out), "--layers", "probability"]) == 0
+        shares[name] = read(out.with_name(f"{name}_probability.tif"))
+    np.testing.assert_array_equal(shares["other"], shares["none"])
+    assert "fitted to another checkpoint than the best, and not applied" in capsys.readouterr().err
+    # softmax(x / 2) of the logits is the root of softmax(x), made to add up to 1
+    roots = np.sqrt(shares["none"].astype(float))
+    np.testing.assert_allclose(shares["own"], roots / roots.sum(axis=0), atol=1e-6)
+    with rasterio.open(out.with_name("own_probability.tif")) as found:
+        assert json.loads(found.tags()["SETTINGS"])["temperatures"] == [2.0]
+    (run / "temperature.json").write_text('{"value": 0}')
+    assert main([str(run), *words_of(files), "--out", str(tmp_path / "map.tif")]) == 2
+    assert "temperature.json: not a temperature" in capsys.readouterr().err

@@ -5,7 +5,10 @@ import pytest
 import torch
 from torchmetrics.classification import BinaryCalibrationError
 
+from eval.cli.main import main
 from eval.score.calibration import Reliability, describe_reliability
+from eval.score.temperature import describe_temperature, fit_temperature
+from finetune.run.temperature import Temperature
 from tests.eval.score.test_zero_shot import legend, score  # noqa: F401 - a fixture
 
 
@@ -42,3 +45,30 @@ def test_zero_shot_says_what_the_probabilities_are_worth(world, store, legend, t
         assert f"{name}: states" in told
     told = next(iter(describe_reliability({"x": Reliability.of(np.array([0.5]), np.array([True]))})))
     assert told.startswith("x: states 50.0 %")
+
+
+def test_the_temperature_by_hand():
+    """Logits 2 apart, three of four right: σ(2 / T) = 3 / 4, so T = 2 / ln 3."""
+    logits = np.tile([2.0, 0.0], (4, 1))
+    assert fit_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(2 / np.log(3), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_is_calibrated_on_its_validation_split(tim, world, capsys):
+    assert main(["score", str(tim), "--calibrate"]) == 0
+    told = capsys.readouterr().out
+    found = Temperature.read(tim)
+    labeled = sum(int((world.labels(chip) >= 0).sum()) for chip in world.chips.splits["val"])
+    assert found.pixels == labeled  # chips are small, so that all are taken
+    assert f"  temperature {found.value:.4g}, by {labeled:,} validation pixels" in told
+    plain = json.loads((tim / "score/calibration.json").read_text())
+    # the likeliest class stays what it was, and only what is stated of it changes
+    assert plain["as trained"]["right"] == pytest.approx(plain["calibrated"]["right"])
+    assert (plain["as trained"]["mean_stated"] > plain["calibrated"]["mean_stated"]) == (found.value > 1)
+    before, after = (100 * plain[name]["expected_calibration_error"] for name in ("as trained", "calibrated"))
+    sentence = describe_temperature(tim, found.checkpoint_sha256)
+    assert sentence.startswith(f"Divided by {found.value:.4g}, a temperature fitted on the validation split")
+    assert sentence.endswith(f"is {after:.1f} pp instead of {before:.1f} pp.")
+    assert describe_temperature(tim, "another") == ""
+    assert main(["score", str(tim), "--calibrate", "--config", "a.yaml", "--checkpoint", "b.ckpt"]) == 2
+    assert "--calibrate: a temperature is kept with a run" in capsys.readouterr().err
