@@ -17,7 +17,7 @@ from typing import cast
 
 from augment_store.utils.validation import load_json, parse
 from eval.study.plan import Step
-from eval.study.runner import run_step
+from eval.study.runner import resuming_words, run_step
 
 EntryPoint = Callable[[Sequence[str]], int]
 """Takes the arguments of a command and returns its exit status."""
@@ -77,9 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     work = parse(Work, load_json(text))
     if work.ends_with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Lightning starts further processes of a training by this very command; scoring is the first one's alone
-    further = os.environ.get("LOCAL_RANK", "0") != "0"
-    return run_steps(work.out, work.steps[:1] if further else work.steps)
+    if sys.flags.safe_path:
+        # Lightning starts further processes of a training by this very command, but without its -P
+        os.environ["PYTHONSAFEPATH"] = "1"
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        # such a process only trains: the first one clears, judges, records and scores
+        module, *words = resuming_words(work.steps[0])
+        return entry_point(module)(words)
+    return run_steps(work.out, work.steps)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,32 @@
+"""The process of a job: what further processes of a training do, and how an interrupted training is resumed."""
+
+import dataclasses
+
+import pytest
+
+from eval.study import worker
+from eval.study.plan import Step
+from tests.eval.scores import make_manifest
+
+
+@pytest.fixture
+def step(tmp_path):
+    """A training that has written down what it is, and has no checkpoint yet."""
+    run = tmp_path / "run"
+    run.mkdir()
+    dataclasses.replace(make_manifest(), complete=False).write(run)
+    words = ("finetune", "fit", "--config", "nyc_phase2", "--run", str(run))
+    checkpoints = run / "checkpoints"
+    return Step("fit", words, checkpoints / "best.ckpt", (), True, checkpoints / "last.ckpt", "fit")
+
+
+def test_a_further_process_of_a_training_only_trains(step, tmp_path, monkeypatch):
+    """Lightning starts it by the worker's command, when the first one has written the manifest."""
+    ran = []
+    monkeypatch.setattr(worker, "entry_point", lambda module: lambda words: ran.append((module, *words)) or 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    score = Step("score", ("eval", "score", "run"), tmp_path / "score.json", ("fit",))
+    assert worker.main(worker.worker_command(tmp_path, [step, score], ends_with_parent=False)[-1:]) == 0
+    assert ran == [step.words]
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert not (tmp_path / "done").exists()
