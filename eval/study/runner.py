@@ -151,7 +151,13 @@ def resuming_words(step: Step) -> tuple[str, ...]:
     """Return the words of a step, with the checkpoint from which an interrupted training resumes."""
     if step.checkpoint is None or not step.checkpoint.is_file():
         return step.words
-    return (*step.words, "--ckpt_path", str(step.checkpoint))
+    words, kept = iter(step.words), []
+    for word in words:
+        if word == "--init":  # from which the run has started
+            next(words, None)
+        elif not word.startswith("--init="):
+            kept.append(word)
+    return (*kept, "--ckpt_path", str(step.checkpoint))
 
 
 def _kept(step: Step) -> CommandArgs:

@@ -6,6 +6,8 @@ import pytest
 
 from eval.study import worker
 from eval.study.plan import Step
+from eval.study.runner import resuming_words
+from finetune.options import parse
 from tests.eval.scores import make_manifest
 
 
@@ -30,3 +32,13 @@ def test_a_further_process_of_a_training_only_trains(step, tmp_path, monkeypatch
     assert ran == [step.words]
     assert (tmp_path / "run" / "manifest.json").is_file()
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("init", [("--init", "phase1.ckpt"), ("--init=phase1.ckpt",)])
+def test_an_arm_that_began_with_a_checkpoint_is_resumed_from_its_own(step, init):
+    step = dataclasses.replace(step, words=(*step.words, *init, "--seed", "7"))
+    assert resuming_words(step) == step.words
+    step.checkpoint.parent.mkdir()
+    step.checkpoint.touch()
+    options = parse(resuming_words(step)[1:])
+    assert (options.ckpt_path, options.init, options.seed) == (step.checkpoint, None, 7)
