@@ -22,6 +22,9 @@ STARTING: Final = ("fit", "encode")
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
 
+DEMO_CONFIGS: Final = Path(__file__).parents[1] / "demo" / "configs"
+"""Folder of the demo's YAMLs; that package stands above this one, so its files are read and nothing is imported."""
+
 DESCRIPTION: Final = """\
 Fine-tunes TerraMind on chips joined with an augment store, by TerraTorch. Without --augment it is the
 plain fine-tune of the YAML. Options that are not listed go to TerraTorch's own parser, for example
@@ -76,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("command", choices=COMMANDS, help="what to do")
     shipped = ", ".join(shipped_configs())
     made.add_argument(
-        "--config", metavar="YAML", help=f"a file, or one that ships: {shipped} (default: the run's own)"
+        "--config",
+        metavar="YAML",
+        help=f"a file, or one that ships: {shipped}, demo, demo_s1 (default: the run's own)",
     )
     made.add_argument(
         "--run", type=Path, metavar="DIR", help="run directory; all commands but encode need it"
@@ -231,7 +236,9 @@ def find_config(name: str | None, run: Path) -> Path:
         if not own.is_file():
             raise ConfigError(f"{own}: no such file; name a YAML with --config")
         return own
-    path = shipped_or_given(name, CONFIGS)
+    path = shipped_or_given(name, CONFIGS, DEMO_CONFIGS)
     if path is None:
-        raise ConfigError(f"--config {name}: no such file; these ship: {', '.join(shipped_configs())}")
+        raise ConfigError(
+            f"--config {name}: no such file; these ship: {', '.join(shipped_configs())}, demo, demo_s1"
+        )
     return path

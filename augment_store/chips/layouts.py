@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -53,6 +52,8 @@ SHIPPED: Final = (
     "folders",
 )
 """Layouts that come with the package, in the order in which they are tried: the most general last."""
+
+LAYOUT_FILES: Final = Path(__file__).with_name("layout_files")
 
 
 def _listed(value: Any) -> Any:
@@ -229,8 +230,7 @@ def _check_bands(name: str, image: Image, modality: Modality) -> None:
 @functools.cache
 def shipped_layout(name: str) -> Layout:
     """Return one of the layouts that come with the package."""
-    source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")
-    return parse(Layout, load_yaml(source.read_text(encoding="utf-8")))
+    return parse(Layout, load_yaml((LAYOUT_FILES / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def load_layout(name: str) -> Layout:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layout_check import check_chips
-from augment_store.chips.layouts import SHIPPED, shipped_layout
-from augment_store.errors import ChipSetError
+from augment_store.chips.layouts import LAYOUT_FILES, SHIPPED, shipped_layout
+from augment_store.cli.shipped_yaml import add_actions, show_yaml, yaml_files
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
@@ -26,9 +25,7 @@ tim-store layouts check sen1floods11 --chips sen1floods11/v1.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `layouts`."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    show = actions.add_parser("show", help="print a layout's YAML file, to copy and edit")
-    show.add_argument("layout", metavar="NAME", help="layout that comes with the package")
+    actions = add_actions(parser, "layout")
     check = actions.add_parser("check", help="say what a layout finds in a folder; exit 1 on a problem")
     check.add_argument("layout", metavar="NAME|FILE", help="layout by name, or a YAML file")
     check.add_argument(
@@ -43,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         AugmentStoreError: If there is no such layout, or no chip of it in the folder.
     """
     if args.action == "show":
-        return _show(args.layout)
+        return show_yaml(args.name, yaml_files(LAYOUT_FILES), "layout")
     if args.action == "check":
         return _check(args.layout, args.chips)
     return _list()
@@ -59,15 +56,6 @@ def _list() -> int:
         files |= {split: paths[0] for split, paths in layout.splits.items()}
         sys.stdout.writelines(f"  {name:6} {file}\n" for name, file in files.items())
     sys.stdout.write("Another: tim-store layouts show NAME prints a file to edit; --layout takes it\n")
-    return 0
-
-
-def _show(name: str) -> int:
-    # a known name, not any text: it becomes part of a path below
-    if name not in SHIPPED:
-        raise ChipSetError(f"no layout {name!r} comes with the package; expected one of {', '.join(SHIPPED)}")
-    source = resources.files("augment_store.chips").joinpath(f"layout_files/{name}.yaml")
-    sys.stdout.write(source.read_text(encoding="utf-8"))
     return 0
 
 

@@ -19,12 +19,17 @@ tim-store verify stores/lulc --chips data/nyc
 tim-store inspect stores/lulc --chips data/nyc --html maps.html
 tim-store export stores/lulc --format cog --out maps
 tim-store publish stores/lulc --out published/nyc-lulc --license CC-BY-4.0
+tim-store init data/mine
 tim-store layouts
 tim-store cut S2L2A=scene_s2.tif S1RTC=scene_s1.tif --out chips
 """
 
 
 COMMANDS: Final = {
+    "init": Command(
+        "augment_store.cli.init",
+        "look at a folder of chips, write the layout, legend, fine-tune and study it needs, print the next commands",
+    ),
     "info": Command("augment_store.cli.info", "show what a store holds, and which spec and commands made it"),
     "verify": Command("augment_store.cli.verify", "check whether a store can be trusted; exit 1 if not"),
     "inspect": Command(
@@ -42,6 +47,8 @@ COMMANDS: Final = {
         "augment_store.cli.layouts",
         "layouts of chip sets on disk: list them, show one, check one against a folder",
     ),
+    "legends": Command("augment_store.cli.legends", "legend tables that ship: list them, show one"),
+    "configs": Command("augment_store.cli.configs", "fine-tunes and studies that ship: list them, show one"),
     "cut": Command("augment_store.cli.cut", "cut GeoTIFFs or COGs of any size into a chip set"),
 }
 

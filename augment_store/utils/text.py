@@ -65,10 +65,10 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def shipped_or_given(name: str, folder: Path) -> Path | None:
-    """Return the YAML of that path, else the one of that name in a folder that ships; None if there is neither."""
+def shipped_or_given(name: str, *folders: Path) -> Path | None:
+    """Return the YAML of that path, else the one of that name in the folders that ship; None if there is neither."""
     if Path(name).is_file():
         return Path(name)
-    shipped = folder / f"{name.removesuffix('.yaml')}.yaml"
+    shipped = (folder / f"{name.removesuffix('.yaml')}.yaml" for folder in folders)
     # a bare name only: another could lead out of the folder
-    return shipped if Path(name).parent == Path() and shipped.is_file() else None
+    return next((path for path in shipped if path.is_file()), None) if Path(name).parent == Path() else None

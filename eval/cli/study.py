@@ -31,6 +31,7 @@ from eval.study.plan import Step, plan, unequal_recipes, unequal_starts
 from eval.study.power import ASSUMED, describe_power
 from eval.study.progress import StudyProgress
 from eval.study.runner import forget, missing_steps, recorded_seconds, step_command
+from finetune.options import DEMO_CONFIGS
 
 EXAMPLES: Final = """
 tim-eval study --config study.yaml --dry-run
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         EvaluationError: If the YAML or an option is invalid, or a step fails.
     """
-    path = shipped_or_given(args.config, CONFIGS)
+    path = shipped_or_given(args.config, CONFIGS, DEMO_CONFIGS)
     if path is None:
         raise EvaluationError(
             f"--config {args.config}: no such file, and no study of that name ships; {_shipped()}"
@@ -213,7 +214,7 @@ def _finished(study: Study) -> int:
 
 
 def _shipped() -> str:
-    return f"these ship: {', '.join(sorted(path.stem for path in CONFIGS.glob('*.yaml')))}"
+    return f"these ship: {', '.join(sorted(path.stem for path in CONFIGS.glob('*.yaml')))}, demo_study, demo_controls"
 
 
 def _as_share(text: str) -> float:

@@ -15,7 +15,7 @@ from eval.score.record import FOLDER, RECORD
 from eval.study.config import CommandArgs, Study
 from eval.study.folds import Fold, deal_folds, split_words
 from finetune.errors import ConfigError
-from finetune.options import CONFIGS, shipped_configs
+from finetune.options import CONFIGS, DEMO_CONFIGS, shipped_configs
 from finetune.run.manifest import CHECKPOINTS
 from finetune.run.recipe import Recipe, describe, differences, recipe_of, with_overrides
 from finetune.run.yaml_file import read_yaml
@@ -134,7 +134,7 @@ def unequal_recipes(study: Study) -> Iterator[str]:
 def _recipe(study: Study, arm: str) -> Recipe:
     """Return how an arm is trained, by its YAML and arguments."""
     entry = study.arms[arm]
-    path = shipped_or_given(entry.config, CONFIGS)
+    path = shipped_or_given(entry.config, CONFIGS, DEMO_CONFIGS)
     if path is None:
         raise EvaluationError(
             f"arm {arm}: config {entry.config}: no such file, and none of that name ships; expected a YAML of "

@@ -18,11 +18,11 @@ from eval.study.plan import plan, unequal_recipes
 from eval.study.power import resolvable
 from eval.study.worker import run_steps
 from finetune.options import CONFIGS as FINETUNES
+from finetune.options import DEMO_CONFIGS
 from finetune.options import parse as parse_finetune
 from finetune.run.manifest import RunManifest
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
-from tests.conftest import ROOT
 from tests.eval.scores import make_manifest
 from tests.worlds import make_world
 
@@ -430,19 +430,13 @@ def test_a_dry_run_without_chips_says_so(folder, capsys):
     assert "expected points from 0 to 100" in capsys.readouterr().err
 
 
-SHIPPED = {
-    **{path.stem: path for path in CONFIGS.glob("*.yaml")},
-    # in a checkout alone, named from its root
-    **{
-        f"demo/configs/{name}.yaml": ROOT / f"demo/configs/{name}.yaml"
-        for name in ("demo_study", "demo_controls")
-    },
-}
+SHIPPED = {path.stem: path for folder in (CONFIGS, DEMO_CONFIGS) for path in folder.glob("*_*.yaml")}
+del SHIPPED["demo_s1"]  # a fine-tune
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(ROOT if name.startswith("demo") else tmp_path)
+    monkeypatch.chdir(tmp_path)
     study = Study.load(SHIPPED[name])
     assert main(["study", "--config", name, "--dry-run"]) == 0
     fits = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tim-finetune fit ")]
