@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
-import albumentations as A  # noqa: N812 - the name everyone knows it by
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -47,7 +46,7 @@ from finetune.data.split_checks import (
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardization_audit import audit_split
 from finetune.data.transform_checks import PixelGrid, find_fill, find_grid, try_transforms
-from finetune.data.transforms import SampleTransform, Transforms
+from finetune.data.transforms import SampleTransform, TransformList, Transforms
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model.initialization import check_trainable
@@ -115,9 +114,9 @@ class TimStoreDataModule(LightningDataModule):
         stds: str | dict[str, list[float]] | None = None,
         batch_size: int = 8,
         num_workers: int = 0,
-        train_transform: A.Compose | list[A.BasicTransform] | None = None,
-        val_transform: A.Compose | list[A.BasicTransform] | None = None,
-        test_transform: A.Compose | list[A.BasicTransform] | None = None,
+        train_transform: TransformList = None,
+        val_transform: TransformList = None,
+        test_transform: TransformList = None,
         class_names: list[str] | None = None,
         augment: str | None = None,
         encoding: list[str] | None = None,
@@ -274,7 +273,8 @@ class TimStoreDataModule(LightningDataModule):
         rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
         # before any map is read: it stops at chips that the store was not generated from
         survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps)
-        check_labels(self.chips, split, survey, whole=self.limit_chips is None)
+        if self.limit_chips is None:  # the first chips alone may hold no label
+            check_labels(self.chips, split, survey, self.class_names)
         self._check_tokens(survey.shape)
         self.surveys[split] = survey
         maps = self.augmentation.source(self.chips, members.ids, survey.shape)

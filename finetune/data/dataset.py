@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ class ReadConfig:
         nodata: A value that means "no observation" in this data set, besides those of each modality.
         replacement: What replaces it in the model's input, before standardisation.
         mask: Whether there is a reference mask.
+
+    Raises:
+        ConfigError: If the replacement is not finite.
     """
 
     bands: Mapping[str, tuple[str, ...]]
@@ -38,6 +42,10 @@ class ReadConfig:
     nodata: float | None = None
     replacement: float = 0.0
     mask: bool = True
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.replacement):
+            raise ConfigError(f"no_data_replace {self.replacement}; expected a number, or nothing for 0")
 
     @property
     def modalities(self) -> tuple[str, ...]:

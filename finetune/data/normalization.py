@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -105,9 +106,12 @@ def find_statistics(means: Given, stds: Given, bands: Mapping[str, Sequence[str]
     means, stds = _of_one_origin(means, stds)
     found_means = {name: _select(name, _values("means", means, name), bands[name]) for name in bands}
     found_stds = {name: _select(name, _values("stds", stds, name), bands[name]) for name in bands}
-    for name, values in found_stds.items():
-        if min(values) <= 0:
-            raise ConfigError(f"stds of {name}: {min(values)}; expected positive numbers")
+    for key, found in (("means", found_means), ("stds", found_stds)):
+        for name, values in found.items():
+            wrong = [value for value in values if not math.isfinite(value) or (key == "stds" and value <= 0)]
+            if wrong:
+                expected = "positive numbers" if key == "stds" else "numbers"
+                raise ConfigError(f"{key} of {name}: {wrong[0]}; expected {expected}")
     return Statistics(found_means, found_stds, means if isinstance(means, str) else None)
 
 

@@ -49,7 +49,7 @@ class SplitDigest:
         shape: Height and width of the chips in pixels.
         by_input: Chip of each input digest; without chips whose input has one value, such as empty ones.
         by_chip: Input digest of each chip.
-        labeled: Whether a mask holds a label, or none was read.
+        labels: Labels that its masks hold, without the ignored one.
     """
 
     inputs: str
@@ -57,7 +57,7 @@ class SplitDigest:
     shape: tuple[int, int]
     by_input: Mapping[bytes, str] = field(default_factory=dict)
     by_chip: Mapping[str, bytes] = field(default_factory=dict)
-    labeled: bool = True
+    labels: frozenset[int] = frozenset()
 
 
 def open_chips(root: Path, layout: str | None) -> ChipSet:
@@ -88,7 +88,7 @@ def survey_chips(
     shapes: dict[str, tuple[int, int]] = {}
     by_input: dict[bytes, str] = {}
     by_chip: dict[str, bytes] = {}
-    labeled = not rules.masks
+    labels = set[int]()
     # sorted: the digest must not depend on the order of a split file
     for chip_id in sorted(ids):
         chip = _read(chips, chip_id, rules, store)
@@ -104,26 +104,40 @@ def survey_chips(
         if rules.masks:
             mask = _checked_mask(chips, chip_id, chip.shape, rules.classes)
             masks.update(chip_id.encode() + mask.tobytes())
-            labeled = labeled or bool((mask != IGNORED_LABEL).any())
+            labels.update(np.unique(mask).tolist())
     # after all chips, so that one message names all that do not belong to the store
     if store is not None:
         store.check(chips)
     _check_shapes(shapes)
     masked = masks.hexdigest() if rules.masks else ""
-    return SplitDigest(inputs.hexdigest(), masked, next(iter(shapes.values())), by_input, by_chip, labeled)
+    shape, counted = next(iter(shapes.values())), frozenset(labels - {IGNORED_LABEL})
+    return SplitDigest(inputs.hexdigest(), masked, shape, by_input, by_chip, counted)
 
 
-def check_labels(chips: ChipSet, split: str, survey: SplitDigest, *, whole: bool) -> None:
-    """Make sure that a split holds a label, if it is read whole; its first chips may hold none.
+def check_labels(chips: ChipSet, split: str, survey: SplitDigest, names: Sequence[str]) -> None:
+    """Make sure that a split with masks holds a label, and note classes that a training cannot learn.
+
+    Args:
+        chips: The chip set.
+        split: The split, read whole.
+        survey: Its digest.
+        names: Names of the classes, by label; empty if unknown.
 
     Raises:
         ChipDataError: If its masks hold none.
     """
-    if whole and not survey.labeled:
+    if not survey.masks:
+        return
+    if not survey.labels:
         raise ChipDataError(
             f"{chips.root}: no mask of the {pluralize(len(survey.by_chip), 'chip')} of the {split} split holds a "
             f"label, only {IGNORED_LABEL} (ignored), such as that of {next(iter(survey.by_chip))}; correct the masks, "
             "the split, or ignored_labels and labels of the layout"
+        )
+    unseen = [f"{name} ({label})" for label, name in enumerate(names) if label not in survey.labels]
+    if unseen and split == "train":
+        rank_zero_only(notify)(
+            f"no mask of the train split holds a label of {join_first(unseen, 5)}, which the network then cannot learn"
         )
 
 
@@ -156,7 +170,8 @@ def _checked_mask(
         expected = "0 or more" if classes is None else f"0 to {classes - 1}"
         raise ChipDataError(
             f"chip {chip_id}: mask holds label {strange[0]}; expected {expected}, or {IGNORED_LABEL} (ignored). Labels "
-            "count from 0; one that marks pixels to ignore goes into ignored_labels of a layout file (--layout)"
+            "count from 0; other codes go into labels, and one that marks pixels to ignore into ignored_labels of a "
+            "layout file (--layout)"
         )
     return mask
 

@@ -18,7 +18,10 @@ from augment_store.utils.text import format_size
 from finetune.augment.encodings import NOT_GENERATED
 from finetune.errors import ConfigError
 
-Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform] | None
+Transforms: TypeAlias = A.Compose | Sequence[A.BasicTransform | BaseCompose] | None
+
+TransformList: TypeAlias = A.Compose | list[A.BasicTransform | BaseCompose] | None
+"""Transforms as a YAML gives them; a choice such as OneOf may be among them."""
 
 FLATTEN = "FlattenTemporalIntoChannels"
 """Transform of TerraTorch that makes ``[T, H, W, C]`` into ``[H, W, T·C]``."""

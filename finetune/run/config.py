@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +12,13 @@ from augment_store.chips.layouts import SPLITS
 from augment_store.io.remote import as_path, check_no_credentials
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.store.columns import no_store_at
-from augment_store.utils.text import single_line
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model import BACKBONE, UNABLE_TO_IGNORE
 from finetune.options import STARTING, Options
+from finetune.run.model_checks import check_model
 from finetune.run.trainer import resolve_trainer
-from finetune.run.yaml_file import Config
+from finetune.run.yaml_file import Config, check_class_keys
 
 DATAMODULE: Final = "finetune.data.datamodule.TimStoreDataModule"
 TAKEN: Final = ("ImpactMeshDataModule", "TimStoreDataModule")
@@ -28,23 +27,8 @@ TAKEN: Final = ("ImpactMeshDataModule", "TimStoreDataModule")
 DEFAULT_SEED: Final = 42
 SMOKE_CHIPS: Final = 4
 
-TASK: Final = "SemanticSegmentationTask"
-NAMES_WEIGHTS: Final = re.compile(r"pretrained|ckpt|checkpoint|weights")
-"""Keys of ``model_args`` for weights, such as ``backbone_ckpt_path`` and ``ckpt_data``, loaded as far as they fit."""
-
-PROVEN_WEIGHTS: Final = ("backbone_pretrained", "backbone_weights")
-"""Those whose weights are proven to be in use."""
-
-OTHER_FACTORIES: Final = (
-    *("Clay1_5ModelFactory", "ClayModelFactory", "FullModelFactory", "GenericModelFactory"),
-    *("GenericUnetModelFactory", "ObjectDetectionModelFactory", "PrithviModelFactory", "SMPModelFactory"),
-    *("SatMAEModelFactory", "TimmModelFactory", "WxCModelFactory"),
-)
-"""TerraTorch's factories of networks without TerraMind's backbone, or without a decoder."""
-
-TRAIN_OTHERS: Final = (
-    "train others by terratorch fit, joined with a store by finetune.data.joined.JoinedDataModule"
-)
+OWN_OPTIMIZER: Final = ("optimizer", "optimizer_hparams", "scheduler", "scheduler_hparams")
+"""Arguments of the task that a section optimizer replaces."""
 
 
 def with_our_datamodule(given: Config, origin: Path) -> Config:
@@ -53,6 +37,7 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
     Raises:
         ConfigError: If it has any other datamodule; the message says how to write the section.
     """
+    check_model(given["model"], origin)  # first: data of another task need no other section
     named = str(given["data"].get("class_path", ""))
     name = named.split(".")[-1]
     if name not in TAKEN:
@@ -62,67 +47,10 @@ def with_our_datamodule(given: Config, origin: Path) -> Config:
             "batch_size, class_names and the transforms as they are; or keep yours under terratorch fit, joined with a "
             "store by finetune.data.joined.JoinedDataModule"
         )
-    check_model(given["model"], origin)
+    check_class_keys(given, "data", origin)
     if name != TAKEN[1]:
         notify(f"{origin}: {named} is replaced by {DATAMODULE}, which accepts its arguments")
     return {**given, "data": {**given["data"], "class_path": DATAMODULE}}
-
-
-def check_model(model: Config, origin: Path | str) -> None:
-    """Make sure that a model is one that this command trains, and that its weights can be proven.
-
-    Args:
-        model: Section of the configuration.
-        origin: Where it came from, for the message.
-
-    Raises:
-        ConfigError: If it is another task or another family of backbones, or names weights by another key than ours.
-    """
-    task = model.get("class_path")
-    if isinstance(task, str) and _is_other_task(task):
-        raise ConfigError(
-            f"{origin}: model.class_path: {task}; tim-finetune trains terratorch.tasks.{TASK}; {TRAIN_OTHERS}"
-        )
-    given = model.get("init_args") or {}
-    factory = str(given.get("model_factory", "")).removeprefix("terratorch_")
-    if factory in OTHER_FACTORIES:
-        raise ConfigError(
-            f"{origin}: model_factory: {factory}; tim-finetune trains networks of EncoderDecoderFactory; "
-            f"{TRAIN_OTHERS}"
-        )
-    arguments = given.get("model_args")
-    if not isinstance(arguments, dict):
-        return
-    backbone = arguments.get("backbone")
-    # TerraTorch's registries also know their own with their prefix
-    if isinstance(backbone, str) and not backbone.removeprefix("terratorch_").startswith("terramind_"):
-        raise ConfigError(
-            f"{origin}: model_args: backbone {backbone!r}; tim-finetune trains TerraMind backbones, such as "
-            f"terramind_v1_base; {TRAIN_OTHERS}"
-        )
-    _check_weight_keys(arguments, origin)
-
-
-def _check_weight_keys(arguments: Config, origin: Path | str) -> None:
-    """Refuse weights by a key whose file nobody proves to be in use."""
-    for key, value in arguments.items():
-        # a file under backbone_pretrained would count as true, and others be loaded in its place
-        proven = key in PROVEN_WEIGHTS and not (key == PROVEN_WEIGHTS[0] and isinstance(value, str))
-        # a file, or TerraTorch's own choice of one; other keys with such a word are switches
-        names_file = (isinstance(value, str) and value != "") or (value is True and "pretrained" in key)
-        if NAMES_WEIGHTS.search(key) and names_file and not proven:
-            raise ConfigError(
-                f"{origin}: model_args: {key} {single_line(value)} would leave what does not fit random, without a "
-                "word; give --weights FILE, or backbone_weights with backbone_pretrained: true, for a published file, "
-                "which is proven to be in use, and --init for a checkpoint of TerraTorch's task"
-            )
-
-
-def _is_other_task(named: str) -> bool:
-    """Tell TerraTorch's other tasks from its segmentation task, and from a user's own class derived from it."""
-    package, _, name = named.rpartition(".")
-    library = package.split(".")[0]
-    return library == "torchgeo" or (name != TASK and library in ("", "terratorch"))
 
 
 def section(config: Config, *names: str) -> Config:
@@ -276,6 +204,9 @@ def _check_training(config: Config, options: Options) -> None:
             "lr_scheduler without a section optimizer would be left out without a word; add optimizer, such as "
             "class_path: AdamW with init_args: {lr: 1.0e-4}"
         )
+    unused = [key for key in OWN_OPTIMIZER if model.get(key) is not None]
+    if starting and unused and config.get("optimizer") is not None:
+        notify(f"model.init_args: {', '.join(unused)} not used, since the section optimizer replaces them")
     if starting and isinstance(model.get("loss"), dict) and not _are_weights(model["loss"].values()):
         raise ConfigError(
             f"loss {model['loss']}; expected for each loss a weight of 0 or more, not 0 for all"

@@ -202,6 +202,9 @@ def _from_inside(error: BaseException | None) -> str | None:
             told = single_line(
                 str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
             )
+            # a registry's whole message may be the name that it does not know
+            if isinstance(error, KeyError) and told.isidentifier():
+                told = f"unknown name {told!r}"
             # "list index out of range" alone says nothing
             owners = [type(frame.f_locals["self"]).__name__ for frame in frames if "self" in frame.f_locals]
             told = f"{owners[-1]}: {told}" if owners else told

@@ -19,6 +19,7 @@ from finetune.log_filters import notify
 from finetune.options import STARTING, Options
 from finetune.run.config import resolve_data, with_our_datamodule
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
+from finetune.run.trainer import check_precision
 from finetune.run.trust import CUSTOM_MODULES, rebuild
 from finetune.run.yaml_file import Config, read_yaml
 
@@ -54,6 +55,8 @@ def check_early(options: Options) -> Config:
         AugmentStoreError: If one of them is missing or invalid, or they do not suit one another.
     """
     given = _given(options)
+    if isinstance(given.get("trainer"), dict):  # here, since the parser names every type that it tried
+        check_precision(given["trainer"].get("precision"))
     if options.command == "fit":
         check_free(options)
     if options.command in STARTING:

@@ -33,6 +33,9 @@ NEED_A_LOGGER: Final = ("LearningRateMonitor",)
 
 SMOKE_STEPS: Final = 2
 
+TRAINING_NOTHING: Final = ("max_epochs", "max_steps", "limit_train_batches")
+"""Arguments of the trainer with which, at 0, it takes no step."""
+
 PRECISION: Final = "32-true"
 """Arithmetic of a YAML that names none."""
 
@@ -52,9 +55,8 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
         ConfigError: If callbacks, loggers or plugins are not a list of classes, or weights would not have 32 bits.
     """
     trainer["default_root_dir"] = str(options.run)
+    check_precision(trainer.get("precision"))
     precision = str(trainer.get("precision") or PRECISION)
-    if precision not in PRECISIONS:
-        raise ConfigError(f"trainer.precision {precision}; expected one of {', '.join(PRECISIONS)}")
     # CPUs have no float16 arithmetic
     trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision
     callbacks = _callbacks(trainer, options)
@@ -66,9 +68,32 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
         trainer |= {"fast_dev_run": SMOKE_STEPS, "logger": False, "callbacks": callbacks}
         return
     _write_whole_checkpoints(trainer)
+    if options.command == "fit":
+        _check_trains(trainer)
     trainer["logger"] = _loggers(trainer, options)
     own = _checkpoints(options.run) if options.command == "fit" else []
     trainer["callbacks"] = [*callbacks, *own]
+
+
+def check_precision(named: object) -> None:
+    """Make sure that a precision is one of those that weights of 32 bits allow.
+
+    Raises:
+        ConfigError: If it is another.
+    """
+    if named is not None and str(named) not in PRECISIONS:
+        raise ConfigError(f"trainer.precision {named}; expected one of {', '.join(PRECISIONS)}")
+
+
+def _check_trains(trainer: Config) -> None:
+    """Make sure that a training takes a step, and can keep its checkpoints."""
+    for key in TRAINING_NOTHING:
+        # False is 0 too, and no number here
+        if trainer.get(key) == 0 and not isinstance(trainer[key], bool):
+            raise ConfigError(f"trainer.{key} {trainer[key]} trains nothing; give 1 or more, or leave it out")
+    if trainer.get("enable_checkpointing") is False:
+        notify("trainer.enable_checkpointing false is left out: a run keeps its best checkpoint and its last")
+        trainer["enable_checkpointing"] = True
 
 
 def without_own_outputs(trainer: Config, run: Path) -> Config:

@@ -40,6 +40,12 @@ def read_yaml(path: Path, *, inline: bool = True) -> Config:
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
+    for section in (
+        "model",
+        "optimizer",
+        "lr_scheduler",
+    ):  # data may be of another class, which is told first
+        check_class_keys(config, section, path)
     if config.get("ckpt_path") is not None:
         raise ConfigError(
             f"{path}: ckpt_path {config['ckpt_path']}; give it as --ckpt_path, to resume that training or to evaluate "
@@ -56,6 +62,23 @@ def _load(path: Path) -> Any:
         return load_yaml(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({single_line(error)})") from error
+
+
+def check_class_keys(config: Config, section: str, path: Path) -> None:
+    """Make sure that a section with a class has its arguments under init_args.
+
+    Raises:
+        ConfigError: If some stand beside class_path, of which the parser would say that class_path is unknown.
+    """
+    given = config.get(section)
+    if not isinstance(given, dict) or "class_path" not in given:
+        return
+    beside = [str(key) for key in given if key not in ("class_path", "init_args")]
+    if beside:
+        raise ConfigError(
+            f"{path}: {section}: {', '.join(beside)} beside class_path; expected class_path and init_args alone, with "
+            "arguments under init_args"
+        )
 
 
 def _check_renamed(data: Any, path: Path) -> None:

@@ -11,70 +11,15 @@ import torch
 import yaml
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 
-from finetune.__main__ import main
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
 from finetune.run import train
 from finetune.run.callbacks import FiniteTraining
 from finetune.run.manifest import RunManifest
 from terramind_weights.checkpoint import NETWORK
-from tests.worlds import two_class_config, write_folder_chips, write_tif
+from tests.finetune.run.foreign import HOLES, arguments, fit, make_chips, refusal
 
 pytestmark = pytest.mark.slow
-
-SPLITS = {"train": ("a_0_0", "a_0_1", "a_0_2"), "val": ("b_0_0", "b_0_1"), "test": ("c_0_0",)}
-HOLES = np.where(np.arange(32)[None] < 8, -1, np.indices((32, 32)).sum(0) % 2)
-
-
-def make_chips(root, masks=lambda chip_id: np.indices((32, 32)).sum(0) % 2):
-    """Two classes in a checkerboard, or other masks by chip."""
-    write_folder_chips(root, [chip_id for ids in SPLITS.values() for chip_id in ids])
-    (root / "split").mkdir()
-    for split, ids in SPLITS.items():
-        (root / "split" / f"{split}.txt").write_text("\n".join(ids) + "\n")
-        for chip_id in ids:
-            write_tif(root / "MASK" / f"{chip_id}.tif", masks(chip_id)[None].astype(np.int16))
-    return root
-
-
-@pytest.fixture(scope="module")
-def chips(tmp_path_factory):
-    return make_chips(tmp_path_factory.mktemp("whole") / "chips")
-
-
-@pytest.fixture(scope="module")
-def holed(tmp_path_factory):
-    return make_chips(tmp_path_factory.mktemp("holed") / "chips", lambda _: HOLES)
-
-
-@pytest.fixture
-def config(chips):
-    made = two_class_config("nyc_s1_only", data_root=str(chips))
-    made["model"]["init_args"]["model_args"] |= {
-        "backbone": "terramind_v1_tiny",
-        "backbone_pretrained": False,
-        "decoder_channels": [16, 8, 8, 8],
-    }
-    made["trainer"] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "enable_progress_bar": False}
-    return made
-
-
-def arguments(config):
-    return config["model"]["init_args"]["model_args"]
-
-
-def fit(config, tmp_path, *words):
-    path = tmp_path / "own.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return main(["fit", "--config", str(path), "--run", str(tmp_path / "run"), *words])
-
-
-def refusal(capsys):
-    """The one line that a command has said."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert len(lines[0]) < 700
-    return lines[0]
 
 
 def test_a_yaml_without_a_trainer_or_precision_trains_in_32_bits(config, tmp_path):
