@@ -33,6 +33,7 @@ from finetune.run.monitors import batches_of_epoch, check_interval, check_monito
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from finetune.run.yaml_file import Config
+from terramind_weights.checkpoint import Checkpoint
 from terramind_weights.weight_files import WeightsError
 
 
@@ -131,7 +132,10 @@ def _prepare_weights(options: Options, cli: FinetuneCLI) -> None:
     if options.init is not None:
         start_from(cli.model, options.init)
     if options.ckpt_path is not None:
-        _check_resumable(options.ckpt_path, cli)
+        checkpoint = _read_resumable(options.ckpt_path, cli)
+        if options.features is not None:
+            # Lightning loads it only after features have been looked up by the backbone's weights; the network alone
+            cli.model.load_state_dict(checkpoint.tensors, strict=False)
 
 
 def _check_images(cli: FinetuneCLI) -> None:
@@ -174,12 +178,14 @@ def _conclude(options: Options, manifest: RunManifest) -> None:
         sys.stdout.write(f"{options.run}: {done}; next: tim-eval score {options.run}\n")
 
 
-def _check_resumable(path: Path, cli: FinetuneCLI) -> None:
-    """Make sure that a checkpoint belongs to this network and holds all that training needs to resume."""
-    if not read_trained(path, cli.model).resumable:
+def _read_resumable(path: Path, cli: FinetuneCLI) -> Checkpoint:
+    """Read a checkpoint of this network that holds all that training needs to resume."""
+    checkpoint = read_trained(path, cli.model)
+    if not checkpoint.resumable:
         raise WeightsError(
             f"{path}: holds weights only, so training cannot resume from it; start a run from it with --init"
         )
+    return checkpoint
 
 
 def _evaluate(options: Options, cli: FinetuneCLI) -> None:

@@ -3,9 +3,11 @@
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 from finetune.__main__ import main
@@ -13,8 +15,10 @@ from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
 from finetune.features.feature_store import FeatureStore
 from finetune.features.frozen_encoder import check_frozen
+from finetune.options import Options
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
+from finetune.run.train import _prepare_weights
 from tests.finetune.model.test_initialization import make_task
 from tests.worlds import tiny_options
 
@@ -140,6 +144,30 @@ def test_a_training_that_features_do_not_fit_is_refused(options, features, tmp_p
     assert main(command) == 2
     assert what in capsys.readouterr().err
     assert not Path(tmp_path / "run").exists()
+
+
+def test_a_resumed_training_looks_up_the_features_of_its_checkpoint(tmp_path):
+    """Not those of the random weights that stand in for the checkpoint until Lightning loads it."""
+    ours, theirs = make_task(seed=1), make_task(seed=2)
+    last, run = tmp_path / "last.ckpt", tmp_path / "run"
+    torch.save({"state_dict": theirs.state_dict(), "optimizer_states": []}, last)
+    options = Options("fit", Path("x.yaml"), run, ckpt_path=last, features=tmp_path / "features")
+    _prepare_weights(options, SimpleNamespace(model=ours))
+    there = theirs.model.encoder.state_dict()
+    assert all(torch.equal(value, there[name]) for name, value in ours.model.encoder.state_dict().items())
+
+
+@pytest.mark.nightly
+def test_a_run_on_features_that_began_with_a_checkpoint_is_resumed(options, features, trained, tmp_path):
+    run, words = (
+        tmp_path / "run",
+        ["--features", str(features), "--seed", "8"],
+    )  # last word: the seed in effect
+    command = ["fit", *options, *words, "--run", str(run), "--trainer.max_epochs"]
+    last = trained / "checkpoints" / "last.ckpt"
+    assert main([*command, "1", "--init", str(last)]) == 0
+    assert main([*command, "2", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
+    assert RunManifest.read(run).start.init == str(last)
 
 
 def test_a_backbone_that_draws_random_numbers_has_no_features(world):
