@@ -19,9 +19,9 @@ from terramind_weights.catalog import HUB
 
 EXAMPLES: Final = """
 tim-predict runs/tim_1 --scene S2L2A=s2.tif S1RTC=s1.tif DEM=dem.tif --out map.tif
-tim-predict runs/tim_1 --scene S2L2A=may.tif S2L2A=june.tif DEM=dem.tif --out map.tif
+tim-predict runs/two_dates --scene S2L2A=may.tif S2L2A=june.tif DEM=dem.tif --out map.tif
 tim-predict runs/tim_1 runs/tim_2 runs/tim_3 --chips data/new --out maps
-tim-predict runs/tim_1 runs/tim_2 --scene S1RTC=s3://bucket/s1.tif --out map.tif --layers class agreement
+tim-predict runs/radar_1 runs/radar_2 --scene S1RTC=s3://bucket/s1.tif --out map.tif --layers class agreement
 """
 
 LAYER_NAMES: Final = "class, probability, entropy, agreement, generated"
@@ -97,7 +97,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers",
         nargs="+",
         metavar="NAME",
-        help=f"what to write: {LAYER_NAMES}; all but the first go into files with their name (default: class)",
+        help=f"what to write: {LAYER_NAMES}; class is --out itself, others go into files with their name at the end "
+        "(default: class)",
     )
     parser.add_argument(
         "--samples",
