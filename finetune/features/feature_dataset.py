@@ -79,13 +79,20 @@ class FeatureDataset(ChipDataset):
         datamodule: The data that they belong to.
         split: The split.
         features: Features of each chip.
+        wanted: What they must be made from, by `wanted_records`.
     """
 
     def __init__(
-        self, chips: ChipDataset, datamodule: TimStoreDataModule, split: str, features: FeatureStore
+        self,
+        chips: ChipDataset,
+        datamodule: TimStoreDataModule,
+        split: str,
+        features: FeatureStore,
+        wanted: Mapping[str, ChipRecord],
     ) -> None:
         super().__init__(chips.chips, chips.members, chips.reading, chips.transform, chips.maps)
         self._features = features
+        self._wanted = wanted
         # tokens are in the features, and maps that follow the decoder are not
         self._joined = datamodule.augmentation.plan.placement is not Placement.TOKENS
         arrays = chips.maps.arrays if chips.maps is not None and self._joined else ()
@@ -99,7 +106,7 @@ class FeatureDataset(ChipDataset):
         mask = self.chips.mask(chip_id)
         maps = self.read_maps(chip_id) if self._joined else {}
         moved, mask_tensor, maps_moved = self._motions(_positions(mask.shape), mask, maps, seed)
-        values = self._features.read(chip_id, drawn_symmetry(moved[POSITIONS][0]))
+        values = self._features.read(chip_id, drawn_symmetry(moved[POSITIONS][0]), self._wanted[chip_id])
         if mask_tensor is None:
             raise ValueError("a training's sample has a mask")
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -46,7 +46,8 @@ class FeatureKey:
         statistics: Means and standard deviations of the bands, as JSON.
         no_data: Value that means no observation in this data set, and what replaces it.
         encoding: Encodings that enter the backbone; empty for none.
-        maps: Fingerprint of the store, and the control, that these encodings read; empty for none.
+        maps: Control with the seed of its draws, and fingerprint of the store, that these encodings read; empty for
+            none.
         precision: Lightning precision of the backbone's arithmetic.
         dtype: Type in which features are kept.
         versions: Packages that decide the result.
@@ -101,11 +102,13 @@ class ChipRecord:
     symmetries: tuple[str, ...]
     axes: tuple[int, ...] = ()
 
+    def is_of(self, wanted: ChipRecord) -> bool:
+        """Tell whether features of this record were made from the wanted input and maps."""
+        return (self.inputs, self.maps) == (wanted.inputs, wanted.maps)
+
     def serves(self, wanted: ChipRecord) -> bool:
         """Tell whether features of this record are there for all that is wanted."""
-        return (self.inputs, self.maps) == (wanted.inputs, wanted.maps) and set(wanted.symmetries) <= set(
-            self.symmetries
-        )
+        return self.is_of(wanted) and set(wanted.symmetries) <= set(self.symmetries)
 
 
 class FeatureStore:
@@ -173,41 +176,39 @@ class FeatureStore:
                 f"{metadata}: damaged ({error}); delete {self.path / chip_id}, and run encode again"
             ) from error
 
-    def axes(self, chip_id: str) -> tuple[int, ...]:
-        """Return the order of a layer's axes on disk, which is that of all chips."""
-        record = self.record(chip_id)
-        return () if record is None else record.axes
+    def missing(self, wanted: Mapping[str, ChipRecord]) -> dict[str, ChipRecord]:
+        """Return what must be made: chips without features, or with features of other input or too few symmetries.
 
-    def missing(self, wanted: Mapping[str, ChipRecord]) -> list[str]:
-        """List the chips without features, or with features of another input or too few symmetries."""
-        records = ((chip_id, self.record(chip_id)) for chip_id in wanted)
-        return [chip_id for chip_id, found in records if found is None or not found.serves(wanted[chip_id])]
+        A chip keeps the symmetries that another training has of it.
+        """
+        return _lacking(self._records(wanted), wanted)
 
-    def check(self, wanted: Mapping[str, ChipRecord]) -> None:
-        """Make sure that there are features of every chip.
+    def _records(self, chip_ids: Iterable[str]) -> dict[str, ChipRecord | None]:
+        return {chip_id: self.record(chip_id) for chip_id in chip_ids}
+
+    def check(self, wanted: Mapping[str, ChipRecord]) -> tuple[int, ...]:
+        """Make sure that there are features of every chip; return the order of a layer's axes, which is that of all.
 
         Raises:
-            RunError: Naming chips and what they lack.
+            RunError: Naming chips and what they lack, or two whose axes differ.
         """
-        lacking = self.missing(wanted)
-        if not lacking:
-            return
-        first = lacking[0]
-        found, needed = self.record(first), wanted[first]
-        if found is None:
-            what = "has no features"
-        elif found.inputs != needed.inputs:
-            what = "has features of other inputs than are on disk"
-        elif found.maps != needed.maps:
-            what = "has features of other maps than the store's"
-        else:
-            # in the order of the eight, not of a set
-            gone = [name for name in needed.symmetries if name not in found.symmetries]
-            what = f"lacks the symmetries {' '.join(gone)} of the train_transform"
-        raise RunError(
-            f"{self.path}: {pluralize(len(lacking), 'chip')} ({join_first(lacking, 5)}): {first} {what}; run encode "
-            "again with this configuration, which adds them"
-        )
+        records = self._records(wanted)
+        lacking = _lacking(records, wanted)
+        if lacking:
+            first = next(iter(lacking))
+            raise RunError(
+                f"{self.path}: {pluralize(len(lacking), 'chip')} ({join_first(lacking, 5)}): {first} "
+                f"{_what_lacks(records[first], wanted[first])} them"
+            )
+        # one chip of each order
+        orders = {record.axes: chip_id for chip_id, record in records.items() if record is not None}
+        if len(orders) > 1:
+            one, other, *_ = orders.values()
+            raise RunError(
+                f"{self.path}: features of chips {one} and {other} have their axes in other orders, as two kinds of "
+                "device leave them; delete the folder, and encode all chips on one kind of device"
+            )
+        return next(iter(orders))
 
     def write(self, chip_id: str, record: ChipRecord, values: NDArray[np.float32]) -> None:
         """Write features of a chip in place of any that it has.
@@ -248,17 +249,58 @@ class FeatureStore:
             )
             array[:] = kept
 
-    def read(self, chip_id: str, symmetry: str) -> NDArray[Any]:
+    def read(self, chip_id: str, symmetry: str, wanted: ChipRecord) -> NDArray[Any]:
         """Return features of one image, ``[layer, …]``.
 
+        Args:
+            chip_id: The chip.
+            symmetry: Symmetry of the image.
+            wanted: What they must be made from.
+
         Raises:
-            RunError: If they are missing or damaged.
+            RunError: If they are missing or damaged, or encode has replaced them since `check`.
         """
         try:
             array = zarr.open_array(self.path / chip_id, mode="r")
-            names: Sequence[Any] = array.attrs["symmetries"]  # type: ignore[assignment] # as `write` has left it
-            return np.asarray(array[list(names).index(symmetry)])
+            found = parse(ChipRecord, dict(array.attrs))
+            values = array[found.symmetries.index(symmetry)] if found.serves(wanted) else None
         except (OSError, ValueError, KeyError) as error:
             raise RunError(
                 f"{self.path / chip_id}: cannot be read ({error}); delete it, and run encode again"
             ) from error
+        # looked at again, as encode may replace a chip between its attributes and its values
+        if values is None or self.record(chip_id) != found:
+            raise RunError(
+                f"{self.path / chip_id}: replaced while this training was reading it; run encode again with this "
+                "training's configuration, and the training, which resumes"
+            )
+        return np.asarray(values)
+
+
+def _lacking(
+    records: Mapping[str, ChipRecord | None], wanted: Mapping[str, ChipRecord]
+) -> dict[str, ChipRecord]:
+    lacking = {}
+    for chip_id, record in wanted.items():
+        found = records[chip_id]
+        if found is None or not found.is_of(record):
+            lacking[chip_id] = record
+        elif not found.serves(record):
+            # what there is stays, since another training may use it
+            whole = tuple(dict.fromkeys((*found.symmetries, *record.symmetries)))
+            lacking[chip_id] = dataclasses.replace(record, symmetries=whole)
+    return lacking
+
+
+def _what_lacks(found: ChipRecord | None, wanted: ChipRecord) -> str:
+    """Say what is wrong with a chip's features, and what encode does about it."""
+    again = "run encode again with this configuration, which"
+    if found is None:
+        return f"has no features; {again} adds"
+    if found.inputs != wanted.inputs:
+        return f"has features of other inputs than are on disk; {again} replaces"
+    if found.maps != wanted.maps:
+        return f"has features of other maps than the store's; {again} replaces"
+    # in the order of the eight, not of a set
+    gone = [name for name in wanted.symmetries if name not in found.symmetries]
+    return f"lacks the symmetries {' '.join(gone)} of the train_transform; {again} adds"

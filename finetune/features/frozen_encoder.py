@@ -18,6 +18,7 @@ from terratorch.tasks import SemanticSegmentationTask
 from torch import Tensor, nn
 
 from augment_store.utils.text import versions
+from finetune.augment.augmentation import Augmentation
 from finetune.augment.encodings import Placement
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
@@ -99,7 +100,6 @@ def key_of(
         for name, value in arguments.items()
         if name.startswith("backbone") and name not in elsewhere
     }
-    maps = (augmentation.maps.fingerprint if augmentation.maps else "", augmentation.request.control or "")
     return FeatureKey(
         network=_as_json(network),
         weights=_digest_of(task.model.encoder),
@@ -109,11 +109,19 @@ def key_of(
         statistics=_as_json({"means": statistics.means, "stds": statistics.stds}),
         no_data=_as_json([reading.nodata, reading.replacement]),
         encoding=augmentation.encoding if joined else (),
-        maps=" ".join(filter(None, maps)) if joined else "",
+        maps=joined_maps(augmentation) if joined else "",
         precision=str(config["trainer"]["precision"]),
         dtype=dtype,
         versions=versions(PACKAGES),
     )
+
+
+def joined_maps(augmentation: Augmentation) -> str:
+    """Name where the maps of an encoding come from: a control with the seed of its draws, and a store."""
+    request, maps = augmentation.request, augmentation.maps
+    # each seed draws maps of its own, which must not take the place of another's
+    control = f"{request.control} of seed {request.seed}" if request.control else ""
+    return ", store ".join(filter(None, (control, maps.fingerprint if maps else "")))
 
 
 def _as_json(value: Any) -> str:

@@ -118,7 +118,7 @@ class FrozenFeatures:
         """
         with file_lock(self.path):
             store = FeatureStore.create(self.path, key_of(self.task, self.datamodule, self.config, dtype))
-            missing = {chip_id: self.wanted[chip_id] for chip_id in store.missing(self.wanted)}
+            missing = store.missing(self.wanted)
             device = trainer.strategy.root_device
             self.task.model.to(device).eval()
             with (
@@ -183,9 +183,11 @@ class FrozenFeatures:
         """
         store = FeatureStore.open(self.path)
         key_of(self.task, self.datamodule, self.config, store.key.dtype).check(self.path, store.key)
-        store.check(self.wanted)
+        axes = store.check(self.wanted)
         for split in SPLITS_OF_A_FIT:
             chips = self.datamodule.datasets[split]
-            self.datamodule.datasets[split] = FeatureDataset(chips, self.datamodule, split, store)
-        bypass_encoder(self.task, store.key.layers, store.axes(next(iter(self.wanted))))
+            self.datamodule.datasets[split] = FeatureDataset(
+                chips, self.datamodule, split, store, self.wanted
+            )
+        bypass_encoder(self.task, store.key.layers, axes)
         return store

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import zarr
 
 from augment_store.errors import OutputError
 from finetune.errors import RunError
@@ -45,8 +46,8 @@ def test_what_was_written_is_read(store):
     assert again.key == KEY
     assert again.record("alpha") == RECORD
     # symmetry 1 of [symmetry, layer, 3, 4] begins at value 24
-    assert np.array_equal(again.read("alpha", "h"), np.arange(24, 48).reshape(2, 3, 4))
-    assert again.read("alpha", "h").dtype == np.float16
+    assert np.array_equal(again.read("alpha", "h", RECORD), np.arange(24, 48).reshape(2, 3, 4))
+    assert again.read("alpha", "h", RECORD).dtype == np.float16
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(FeatureKey)])
@@ -59,20 +60,58 @@ def test_another_key_is_refused_by_the_field_that_differs(store, field):
 @pytest.mark.parametrize(
     ("chip_id", "wanted", "what"),
     [
-        ("bravo", RECORD, "bravo has no features"),
-        ("alpha", ChipRecord("changed", "", ("e",)), "other inputs than are on disk"),
-        ("alpha", ChipRecord("input", "tokens", ("e",)), "other maps than the store's"),
-        ("alpha", ChipRecord("input", "", ("e", "v", "t")), "lacks the symmetries v t"),
+        ("bravo", RECORD, "bravo has no features; .* which adds them"),
+        ("alpha", ChipRecord("changed", "", ("e",)), "other inputs than are on disk; .* which replaces them"),
+        (
+            "alpha",
+            ChipRecord("input", "tokens", ("e",)),
+            "other maps than the store's; .* which replaces them",
+        ),
+        ("alpha", ChipRecord("input", "", ("e", "v", "t")), "lacks the symmetries v t .* which adds them"),
     ],
 )
 def test_a_chip_that_lacks_something_is_named(store, chip_id, wanted, what):
-    assert store.missing({chip_id: wanted}) == [chip_id]
+    assert list(store.missing({chip_id: wanted})) == [chip_id]
     with pytest.raises(RunError, match=what):
         store.check({chip_id: wanted})
 
 
 def test_fewer_symmetries_than_there_are_suffice(store):
-    store.check({"alpha": ChipRecord("input", "", ("h",))})
+    assert store.check({"alpha": ChipRecord("input", "", ("h",))}) == (1, 0)
+
+
+def test_a_chip_keeps_the_symmetries_that_another_training_uses(store):
+    wanted = ChipRecord("input", "", ("e", "v"))
+    assert store.missing({"alpha": wanted}) == {"alpha": ChipRecord("input", "", ("e", "h", "v"))}
+    # of another input, it has none worth keeping
+    changed = ChipRecord("changed", "", ("e", "v"))
+    assert store.missing({"alpha": changed}) == {"alpha": changed}
+
+
+@pytest.mark.parametrize("other", [ChipRecord("changed", "", ("e",)), ChipRecord("input", "tokens", ("e",))])
+def test_features_that_are_replaced_under_a_training_stop_it(store, other):
+    store.check({"alpha": RECORD})
+    store.write("alpha", dataclasses.replace(other, axes=(1, 0)), np.ones((1, 2, 3, 4), np.float32))
+    with pytest.raises(
+        RunError, match="alpha: replaced while this training was reading it; run encode again"
+    ):
+        store.read("alpha", "e", RECORD)
+
+
+def test_features_that_are_replaced_while_they_are_read_are_not_returned(store, monkeypatch):
+    """Between their attributes, which tell where a symmetry lies, and their values."""
+    opened = zarr.open_array(store.path / "alpha", mode="r")
+    whole = dataclasses.replace(RECORD, symmetries=("h", "e"))
+    store.write("alpha", whole, np.ones((2, 2, 3, 4), np.float32))
+    monkeypatch.setattr(zarr, "open_array", lambda *_, **__: opened)
+    with pytest.raises(RunError, match="replaced while this training was reading it"):
+        store.read("alpha", "e", RECORD)
+
+
+def test_axes_in_two_orders_are_refused(store):
+    store.write("bravo", dataclasses.replace(RECORD, axes=(0, 1)), np.ones((2, 2, 3, 4), np.float32))
+    with pytest.raises(RunError, match="chips alpha and bravo have their axes in other orders"):
+        store.check({"alpha": RECORD, "bravo": RECORD})
 
 
 @pytest.mark.parametrize(("value", "what"), [(70_000, "beyond float16"), (np.nan, "not finite")])
@@ -88,7 +127,7 @@ def test_damage_is_found_on_reading(store):
     content[0] ^= 1
     chunk.write_bytes(content)
     with pytest.raises(RunError, match=r"alpha: cannot be read .* run encode again"):
-        store.read("alpha", "e")
+        store.read("alpha", "e", RECORD)
 
 
 def test_other_folders_are_left_alone(tmp_path):

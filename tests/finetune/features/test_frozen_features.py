@@ -11,10 +11,11 @@ import torch
 import zarr
 
 from finetune.__main__ import main
+from finetune.augment.augmentation import AugmentRequest
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import ConfigError
 from finetune.features.feature_store import FeatureStore
-from finetune.features.frozen_encoder import check_frozen
+from finetune.features.frozen_encoder import check_frozen, joined_maps
 from finetune.options import Options
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
@@ -168,6 +169,18 @@ def test_a_run_on_features_that_began_with_a_checkpoint_is_resumed(options, feat
     assert main([*command, "1", "--init", str(last)]) == 0
     assert main([*command, "2", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]) == 0
     assert RunManifest.read(run).start.init == str(last)
+
+
+def test_maps_of_another_draw_are_other_maps():
+    """So that encode of one seed does not replace the features of another's shuffled maps."""
+    maps = SimpleNamespace(fingerprint="abc")
+    drawn = [
+        joined_maps(SimpleNamespace(request=AugmentRequest("s", control="shuffle", seed=seed), maps=maps))
+        for seed in (1, 2)
+    ]
+    assert drawn == ["shuffle of seed 1, store abc", "shuffle of seed 2, store abc"]
+    plain = AugmentRequest("s", seed=1)
+    assert joined_maps(SimpleNamespace(request=plain, maps=maps)) == "abc"
 
 
 def test_a_backbone_that_draws_random_numbers_has_no_features(world):
