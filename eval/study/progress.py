@@ -123,16 +123,15 @@ class StudyProgress:
 
     def seconds_left(self) -> float | None:
         """Estimate the time left from the means of the steps done; None while a costly kind has none."""
-        means = {kind: fmean(found) for kind, found in self._took.items()}
-        if any(step.costly and step.kind not in means for step in self._left.values()):
+        # copies, as the table asks from a thread of its own, while steps end
+        took, left, running = list(self._took.items()), [*self._left.values()], [*self._running.values()]
+        means = {kind: fmean(found) for kind, found in took}
+        if any(step.costly and step.kind not in means for step in left):
             return None
         # scores and reports take little: until there is one, they count as nothing
-        work = sum(means.get(step.kind, 0.0) for step in self._left.values())
-        spent = [
-            min(self.clock() - entry.since, means.get(entry.step.kind, 0.0))
-            for entry in self._running.values()
-        ]
-        return (work - sum(spent)) / min(self.places, max(1, len(self._left)))
+        work = sum(means.get(step.kind, 0.0) for step in left)
+        spent = [min(self.clock() - entry.since, means.get(entry.step.kind, 0.0)) for entry in running]
+        return (work - sum(spent)) / min(self.places, max(1, len(left)))
 
     def table(self) -> RenderableType:
         """Return the jobs that run, one a row, above the count of steps and the time left."""

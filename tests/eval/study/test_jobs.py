@@ -140,6 +140,24 @@ def test_time_left_by_hand(capsys):
     ]
 
 
+def test_a_step_may_end_while_the_table_is_drawn():
+    """The table has a thread of its own; here, the look at one step ends another."""
+    acts = []
+
+    class Watched(Step):
+        @property
+        def kind(self):
+            if acts:
+                acts.pop()()
+            return "score"
+
+    watched = Watched("w", ("eval", "score", "w"), Path("w"), title="score w")
+    progress = StudyProgress([watched, FITS[1]], 2, 1, {"score": [2.0], "fit": [5.0]}, clock=lambda: 0.0)
+    progress.started(Job((FITS[1],)), "", None)
+    acts.append(lambda: progress.finished(FITS[1]))
+    assert progress.seconds_left() == 7.0  # as it was when it was asked
+
+
 def test_a_table_shows_device_and_epoch(tmp_path):
     log = tmp_path / "log"
     log.write_text("epoch 1 of 20: 3 s\nepoch 2 of 20: val/loss 1.0, 3 s\n")
