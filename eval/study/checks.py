@@ -22,7 +22,7 @@ from eval.study.config import Study
 from eval.study.plan import Step
 from eval.study.runner import resuming_words, step_command
 from finetune.options import parse
-from finetune.run.preflight import check_early, check_free, resume_interrupted
+from finetune.run.preflight import check_early, check_features, check_free, resume_interrupted
 from finetune.run.yaml_file import read_yaml
 from generate.cli.generate import CommandOptions, generate_parser
 from generate.cli.parser import parse_options
@@ -84,6 +84,7 @@ def _check_fit(words: Sequence[str], made: set[str], *, chips: bool) -> None:
         check_early(options)
     else:
         check_free(options)
+        check_features(options)
         read_yaml(options.config)
 
 

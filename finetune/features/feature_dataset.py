@@ -16,7 +16,7 @@ from finetune.data.dataset import ChipDataset
 from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError
 from finetune.features.feature_store import ChipRecord, FeatureStore
-from finetune.features.symmetries import drawn_symmetry, motions_of, symmetries_of
+from finetune.features.symmetries import drawn_symmetry, motions_of
 
 POSITIONS = "positions"
 """Name of the image of pixel positions that stands for a chip's images in its transforms."""
@@ -24,24 +24,23 @@ POSITIONS = "positions"
 SPLITS_OF_A_FIT = ("train", "val")
 
 
-def wanted_records(datamodule: TimStoreDataModule) -> dict[str, ChipRecord]:
+def wanted_records(
+    datamodule: TimStoreDataModule, symmetries: Mapping[str, tuple[str, ...]]
+) -> dict[str, ChipRecord]:
     """Return what the features of each chip of a training must be made from.
 
     Args:
         datamodule: The data, set up for training.
-
-    Raises:
-        ConfigError: If transforms do more to an image than turn it, or one of several generated samples is drawn.
+        symmetries: Those that can be drawn, by split.
     """
     wanted = {}
     joined = datamodule.augmentation.plan.placement is Placement.TOKENS
     for split in SPLITS_OF_A_FIT:
         dataset = datamodule.datasets[split]
-        symmetries = symmetries_of(datamodule.transforms[split], split)
         for chip_id in dataset.members.ids:
             inputs = hashlib.sha256(datamodule.surveys[split].by_chip[chip_id]).hexdigest()
             maps = _digest_of_maps(dataset, chip_id) if joined else ""
-            wanted[chip_id] = ChipRecord(inputs, maps, symmetries)
+            wanted[chip_id] = ChipRecord(inputs, maps, symmetries[split])
     return wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from finetune.features.feature_dataset import (
 )
 from finetune.features.feature_store import ChipRecord, FeatureStore
 from finetune.features.frozen_encoder import EncoderOutput, bypass_encoder, check_frozen, key_of, run_encoder
-from finetune.features.symmetries import turned
+from finetune.features.symmetries import symmetries_of, turned
 
 Config = Mapping[str, Any]
 
@@ -89,12 +90,13 @@ class FrozenFeatures:
 
     Args:
         task: The task, its weights as training starts.
-        datamodule: Its data, set up for training.
+        datamodule: Its data; what needs no chip is checked before they are set up for training, which takes long.
         config: Final configuration as plain values.
         path: Folder of the features.
 
     Raises:
-        ConfigError: If the backbone or the augmentation is not the same in each step.
+        ConfigError: If the backbone is not the same in each step, transforms do more to an image than turn it, or one
+            of several generated samples is drawn.
     """
 
     def __init__(
@@ -103,7 +105,25 @@ class FrozenFeatures:
         check_frozen(task, datamodule)
         check_samples(datamodule)
         self.task, self.datamodule, self.config, self.path = task, datamodule, config, path
-        self.wanted = wanted_records(datamodule)
+        self._symmetries = {
+            split: symmetries_of(datamodule.transforms[split], split) for split in SPLITS_OF_A_FIT
+        }
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Features on disk.
+
+        Raises:
+            RunError: If there are none, or they are of another key.
+        """
+        found = FeatureStore.open(self.path)
+        key_of(self.task, self.datamodule, self.config, found.key.dtype).check(self.path, found.key)
+        return found
+
+    @cached_property
+    def wanted(self) -> dict[str, ChipRecord]:
+        """What the features of each chip must be made from; the data must be set up."""
+        return wanted_records(self.datamodule, self._symmetries)
 
     def encode(self, trainer: Trainer, dtype: str) -> int:
         """Make the features that are missing; return for how many chips.
@@ -175,19 +195,15 @@ class FrozenFeatures:
         images: Mapping[str, Tensor] = self.datamodule.model_batch({**batch, **given})["image"]
         return run_encoder(self.task, images, layers)
 
-    def join(self) -> FeatureStore:
+    def join(self) -> None:
         """Let the training read features instead of images.
 
         Raises:
             RunError: If there are none, or they are of another key, or a chip lacks them.
         """
-        store = FeatureStore.open(self.path)
-        key_of(self.task, self.datamodule, self.config, store.key.dtype).check(self.path, store.key)
-        axes = store.check(self.wanted)
+        axes = self.store.check(self.wanted)
         for split in SPLITS_OF_A_FIT:
             chips = self.datamodule.datasets[split]
-            self.datamodule.datasets[split] = FeatureDataset(
-                chips, self.datamodule, split, store, self.wanted
-            )
-        bypass_encoder(self.task, store.key.layers, axes)
-        return store
+            joined = FeatureDataset(chips, self.datamodule, split, self.store, self.wanted)
+            self.datamodule.datasets[split] = joined
+        bypass_encoder(self.task, self.store.key.layers, axes)

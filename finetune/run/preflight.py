@@ -15,6 +15,7 @@ from augment_store.utils.validation import ValidationError, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
 from finetune.data.split_checks import open_chips
 from finetune.errors import ConfigError, RunError
+from finetune.features.feature_store import FeatureStore
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
 from finetune.run.config import resolve_data, with_our_datamodule
@@ -46,7 +47,7 @@ READ: Final = frozenset(_Joined.__annotations__)
 
 
 def check_early(options: Options) -> Config:
-    """Check the YAML, the run directory, the store's header and the folder of the chips.
+    """Check the YAML, the run directory, the headers of store and features, and the folder of the chips.
 
     Returns:
         The YAML, with our datamodule.
@@ -59,6 +60,7 @@ def check_early(options: Options) -> Config:
         check_precision(given["trainer"].get("precision"))
     if options.command == "fit":
         check_free(options)
+        check_features(options)
     if options.command in STARTING:
         _check_weights(options)
     if not any(map(_says_what_is_read, options.overrides)):
@@ -96,6 +98,16 @@ def check_free(options: Options) -> None:
         raise RunError(
             f"{options.run}: holds a run already; choose another --run, or resume it with --ckpt_path {left[0]}"
         )
+
+
+def check_features(options: Options) -> None:
+    """Make sure that the features of a training are there; what they were made from needs the network.
+
+    Raises:
+        RunError: If there are none, or another version wrote them.
+    """
+    if options.features is not None:
+        FeatureStore.open(options.features)
 
 
 def resume_interrupted(options: Options) -> Options:

@@ -65,9 +65,9 @@ def run(options: Options, yaml_given: Config) -> None:
 
 def _encode(options: Options, cli: FinetuneCLI) -> None:
     _prepare_weights(options, cli)
+    frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.run)
     cli.datamodule.setup("fit")
     _check_images(cli)
-    frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.run)
     made = frozen.encode(cli.trainer, options.dtype)
     sys.stdout.write(f"{options.run}: {pluralize(len(frozen.wanted), 'chip')}, {made} of them encoded now\n")
 
@@ -79,14 +79,17 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     check_monitors(cli.trainer, cli.model, cli.record.get("lr_scheduler"))
     # before the data, which take longer to read
     _prepare_weights(options, cli)
+    # processes count: each normalises its own part of a batch
+    added = {"processes": str(cli.trainer.world_size)}
+    frozen = None
+    if options.features is not None:
+        frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.features)
+        added["features"] = frozen.store.key.dtype
     cli.datamodule.setup("fit")
     _check_images(cli)
     _check_batches(cli)
-    # processes count: each normalises its own part of a batch
-    added = {"processes": str(cli.trainer.world_size)}
-    if options.features is not None:
-        features = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.features).join()
-        added["features"] = features.key.dtype
+    if frozen is not None:
+        frozen.join()
     manifest = make_manifest(options, cli.record, cli.datamodule, created, added)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)

@@ -140,7 +140,10 @@ def test_encoding_that_was_interrupted_resumes_to_equal_features(
         (["--control", "analytic-ndvi"], "is frozen, so nothing could be learnt from the cached planes"),
     ],
 )
-def test_a_training_that_features_do_not_fit_is_refused(options, features, tmp_path, capsys, words, what):
+def test_a_training_that_features_do_not_fit_is_refused_before_its_data_are_read(
+    options, features, tmp_path, capsys, monkeypatch, words, what
+):
+    monkeypatch.setattr(TimStoreDataModule, "setup", lambda *_: pytest.fail("read"))
     command = ["fit", *options, *words, "--features", str(features), "--run", str(tmp_path / "run")]
     assert main(command) == 2
     assert what in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from augment_store.errors import ChipSetError
-from finetune.errors import ConfigError
+from finetune.errors import ConfigError, RunError
 from finetune.options import CONFIGS, parse
 from finetune.run.config import normalize, resolve, resolve_data
 from finetune.run.preflight import check_early
@@ -132,3 +132,10 @@ def test_weights_have_32_bits():
         resolve_trainer(
             {"precision": "bf16-true"}, parse(["fit", "--config", "nyc_phase2", "--run", "r"]), gpu=True
         )
+
+
+def test_features_that_are_not_there_are_told_before_anything_is_read(world, tmp_path):
+    with pytest.raises(
+        RunError, match=r"features\.json: no such file; make features with tim-finetune encode"
+    ):
+        early(world, "--features", str(tmp_path / "features"))
