@@ -155,8 +155,20 @@ def _prepare_store(tokens: AugmentStore, request: DecodingRequest, spec: Generat
     # the history of the tokens first, with the decoding below it; a kill may have come before either
     if not store.history:
         store.write_history(tokens.history)
+    # generated again from inputs that have changed since, so that their maps are of tokens that are gone
+    store.reset(_changed_chips(store, tokens))
     complete = set(store.chips_in(State.COMPLETE))
     store.announce([entry for entry in iter_entries(tokens) if entry.chip_id not in complete])
     store.record_audit(tokens.audit)
     store.record_history(command)
     return count_complete(store, tokens.chips_in(State.COMPLETE))
+
+
+def _changed_chips(store: AugmentStore, tokens: AugmentStore) -> list[int]:
+    """Return the positions of complete maps that were made from other inputs than the complete tokens are of."""
+    both = set(store.chips_in(State.COMPLETE)).intersection(tokens.chips_in(State.COMPLETE))
+    (ours, at), (theirs, there) = (
+        (one.values("input_digest", slice(0, len(one.chip_ids))), one.chip_ids.positions())
+        for one in (store, tokens)
+    )
+    return [at[chip_id] for chip_id in both if not np.array_equal(ours[at[chip_id]], theirs[there[chip_id]])]

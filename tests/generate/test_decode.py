@@ -1,5 +1,7 @@
 """Tokens alone, and the maps made of them later: the same bits as a run that makes both at once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,10 @@ from augment_store.store.history import command_line
 from augment_store.store.schema import ChipShape, State, map_arrays
 from augment_store.store.writer import AugmentStore
 from generate.cli.main import main
+from generate.decode import _prepare_store
 from generate.model.map_decoder import MapDecoder
 from tests.generate.conftest import IDS, assert_equal_stores
-from tests.worlds import make_spec, write_folder_chips
+from tests.worlds import make_spec, make_store, write_folder_chips
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +88,18 @@ def test_decoding_resumes_where_it_stopped(tokens, reference, tmp_path, monkeypa
     assert_equal_stores(tmp_path / "s", reference)
     assert decode(tokens, tmp_path / "s") == 0
     assert "0 done, 6 skipped, 0 failed" in capsys.readouterr().err
+
+
+def test_maps_of_tokens_that_were_generated_again_from_other_inputs_are_made_again(tmp_path):
+    maps = make_store(tmp_path / "maps", 3)
+    kept, changed, pending = maps.chip_ids
+    other = {changed: {"input_digest": np.zeros((1, 16), np.uint8)}}
+    tokens = make_store(tmp_path / "tokens", 3, given=other, pending=[pending])
+    assert _prepare_store(tokens, SimpleNamespace(store=maps.path), make_spec(), "decode") == 1
+    found = AugmentStore.open(maps.path)
+    # what is pending in the store of tokens has maps of the inputs that it was last complete with
+    assert found.chips_in(State.COMPLETE) == (kept, pending)
+    assert found.chips_in(State.PENDING) == (changed,)
 
 
 def test_tokens_and_maps_never_mix(tokens, reference, command, tmp_path, capsys):
