@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,11 +11,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from pydantic import ConfigDict
+
+from augment_store.io.files import read_text, write_json
 from augment_store.utils.text import single_line
+from augment_store.utils.validation import STRICT, load_json, parse
 from eval.errors import EvaluationError
+from eval.study.config import CommandArgs
 from eval.study.jobs import Job
+from eval.study.plan import Step
 from eval.study.worker import worker_command
 
 if TYPE_CHECKING:
@@ -23,8 +30,14 @@ if TYPE_CHECKING:
 LOGS: Final = "logs"
 """Folder of a study for the output of jobs that run side by side."""
 
+SUBMITTED: Final = "submitted"
+"""Folder of a study with the scheduler's job of each step that was submitted."""
+
 GRACE_SECONDS: Final = 60
 """Seconds that an interrupted job has to write what it needs to be resumed."""
+
+TASKS: Final = ("tasks_per_node", "slurm_ntasks_per_node")
+"""submitit's parameters of how many times a job runs its command."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +137,32 @@ class SubmittedJob:
         self.job.cancel(check=False)
 
     def join(self) -> None:
-        """Return at once: the scheduler ends a cancelled job."""
+        """Wait until the scheduler, which kills a cancelled job that takes too long, has ended it."""
+        for _ in range(0, GRACE_SECONDS, 2):
+            if self.job.done(force_check=True):
+                return
+            time.sleep(2)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A step that was submitted.
+
+    Attributes:
+        words: Its command, as `Step.words`.
+        job: The scheduler's id of its job.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    words: CommandArgs
+    job: str
 
 
 class SubmititExecutor:
     """Submits jobs to a cluster by submitit; each records its own steps, so that it may outlive this process.
+
+    A job that has outlived the study is waited for by the next start, instead of being submitted again.
 
     Args:
         out: Folder of the study, on a disk that all machines share.
@@ -147,6 +181,10 @@ class SubmititExecutor:
                 "--executor slurm needs submitit: pip install 'terramind-tim-store[slurm]'"
             ) from error
         self._out = out
+        self._job_class = submitit.SlurmJob if cluster == "slurm" else submitit.LocalJob
+        several = [f"{name}={parameters[name]}" for name in TASKS if parameters.get(name, 1) != 1]
+        if several:
+            raise EvaluationError(f"--slurm {several[0]}: a step is one task; leave it out")
         try:
             self._executor = submitit.AutoExecutor(out.resolve() / LOGS, cluster=cluster)
             self._executor.update_parameters(**parameters)
@@ -157,10 +195,45 @@ class SubmititExecutor:
             ) from error
 
     def start(self, job: Job, device: str) -> SubmittedJob:
-        """Submit a job; which device it gets is for the scheduler to say."""
+        """Submit a job, unless it runs still; which device it gets is for the scheduler to say.
+
+        Raises:
+            EvaluationError: If a job that runs still makes a step by another command.
+        """
+        for step in job.steps:
+            if (running := self._running_job(step)) is not None:
+                return SubmittedJob(running)
         self._executor.update_parameters(name=job.name)
         command = worker_command(self._out, job.steps, ends_with_parent=False)
-        return SubmittedJob(self._executor.submit(subprocess.call, command))
+        submitted = self._executor.submit(subprocess.call, command)
+        for step in job.steps:
+            write_json(self._record(step), dataclasses.asdict(Submission(step.words, submitted.job_id)))
+        return SubmittedJob(submitted)
+
+    def _record(self, step: Step) -> Path:
+        return self._out / SUBMITTED / f"{step.name}.json"
+
+    def _running_job(self, step: Step) -> submitit.Job[int] | None:
+        """Return the job of an earlier start that is at a step still."""
+        record = self._record(step)
+        if not record.is_file():
+            return None
+        try:
+            submission = parse(Submission, load_json(read_text(record)))
+        except ValueError as error:
+            raise EvaluationError(
+                f"{record}: cannot be read ({error}); remove it if no job runs the step"
+            ) from error
+        job = self._job_class(self._out.resolve() / LOGS, submission.job)
+        # a job that the scheduler does not know any more has ended long ago
+        if job.done(force_check=True) or job.state.upper() == "UNKNOWN":
+            return None
+        if submission.words != step.words:
+            raise EvaluationError(
+                f"step {step.name}: job {submission.job} still makes it by another command; cancel the job, or wait "
+                "for it to end"
+            )
+        return job
 
     def pause(self) -> None:
         """Wait a little before the jobs are polled again; submitit asks the scheduler less often than that."""

@@ -12,7 +12,9 @@ from typing import ClassVar, Final
 
 from pydantic import ConfigDict
 
+from augment_store.cli.parser import run_guarded
 from augment_store.io.files import atomic_write, read_text
+from augment_store.io.lock import file_lock
 from augment_store.io.remote import without_secrets
 from augment_store.store.history import command_line as as_command_line
 from augment_store.utils.validation import STRICT, ValidationError, load_json, parse
@@ -92,7 +94,9 @@ def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str
     started, words = time.monotonic(), resuming_words(step)
     # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
     if step.checkpoint is not None and words == step.words:
-        _discard_unfinished(step.checkpoint.parents[1])
+        run = step.checkpoint.parents[1]
+        if status := run_guarded(lambda: _discard_unfinished(run)):
+            return status
     module, *arguments = words
     status = find(module)(arguments)
     if status == 0 and not _is_whole(step):
@@ -135,16 +139,23 @@ def _is_complete(run: Path) -> bool:
         return False
 
 
-def _discard_unfinished(run: Path) -> None:
-    """Remove what a training left that was interrupted before it had a checkpoint to resume from.
+def _discard_unfinished(run: Path) -> int:
+    """Remove what a training left that was interrupted before it had a checkpoint to resume from; return 0.
 
     The manifest goes last, so that an interruption here is seen as the same state again.
+
+    Raises:
+        StoreBusyError: If that training still runs, as a job of a scheduler that has outlived its study.
     """
-    if _is_complete(run):
-        return  # it is whole, and was not made by this study: the training refuses to replace it
-    for left in (run / CHECKPOINTS).glob("*.ckpt") if (run / MANIFEST).is_file() else ():
-        left.unlink()
-    (run / MANIFEST).unlink(missing_ok=True)
+    if not (run / MANIFEST).is_file():
+        return 0
+    with file_lock(run):
+        # a whole run was not made by this study: the training refuses to replace it
+        if not _is_complete(run):
+            for left in (run / CHECKPOINTS).glob("*.ckpt"):
+                left.unlink()
+            (run / MANIFEST).unlink(missing_ok=True)
+    return 0
 
 
 def resuming_words(step: Step) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from augment_store.io.lock import file_lock
 from eval.study import worker
 from eval.study.plan import Step
-from eval.study.runner import resuming_words
+from eval.study.runner import resuming_words, run_step
 from finetune.options import parse
 from tests.eval.scores import make_manifest
 
@@ -42,3 +43,11 @@ def test_an_arm_that_began_with_a_checkpoint_is_resumed_from_its_own(step, init)
     step.checkpoint.touch()
     options = parse(resuming_words(step)[1:])
     assert (options.ckpt_path, options.init, options.seed) == (step.checkpoint, None, 7)
+
+
+def test_a_run_that_another_process_still_trains_is_not_cleared(step, tmp_path, capsys):
+    """As a scheduler's job may that has outlived its study."""
+    with file_lock(tmp_path / "run"):
+        assert run_step(tmp_path, step, lambda module: pytest.fail("trained")) == 2
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert "another run is writing here" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""Jobs of a scheduler, which may outlive the study that submitted them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from eval.errors import EvaluationError
+from eval.study import executors
+from eval.study.executors import SubmititExecutor, SubmittedJob
+from eval.study.jobs import Job
+from eval.study.plan import Step
+
+FIT = Step("fit", ("finetune", "fit"), Path("best.ckpt"))
+SCORE = Step("score", ("eval", "score"), Path("score.json"), ("fit",))
+
+
+@pytest.fixture
+def submitted(tmp_path, monkeypatch):
+    """What was submitted, each with its state; every executor made of it is another start of the study."""
+    states = {}
+
+    def open_job(folder, job_id):
+        return SimpleNamespace(
+            job_id=job_id,
+            state=states[job_id],
+            done=lambda force_check=False: states[job_id] == "COMPLETED",
+        )
+
+    def submit(*_):
+        job_id = str(len(states))
+        states[job_id] = "RUNNING"
+        return open_job(None, job_id)
+
+    def start(*steps):
+        executor = SubmititExecutor(tmp_path, {}, "local")
+        executor._executor = SimpleNamespace(update_parameters=lambda **_: None, submit=submit)
+        executor._job_class = open_job
+        return executor.start(Job(steps), "").job.job_id
+
+    return SimpleNamespace(states=states, start=start)
+
+
+def test_a_job_that_has_outlived_its_study_is_waited_for(submitted):
+    assert submitted.start(FIT, SCORE) == "0"
+    assert submitted.start(FIT, SCORE) == "0"
+    # its first step done, the score alone is left
+    assert submitted.start(SCORE) == "0"
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "UNKNOWN"])
+def test_a_job_that_has_ended_is_submitted_again(submitted, state):
+    submitted.start(FIT)
+    submitted.states["0"] = state
+    assert submitted.start(FIT) == "1"
+    assert submitted.start(FIT) == "1"
+
+
+def test_a_job_of_another_command_is_not_taken_for_the_step(submitted):
+    submitted.start(FIT)
+    other = Step("fit", ("finetune", "fit", "--smoke"), Path("best.ckpt"))
+    with pytest.raises(EvaluationError, match="step fit: job 0 still makes it by another command"):
+        submitted.start(other)
+
+
+def test_a_cancelled_job_is_waited_for(monkeypatch):
+    slept, ends = [], iter([False, False, True])
+    monkeypatch.setattr(executors.time, "sleep", slept.append)
+    SubmittedJob(SimpleNamespace(done=lambda force_check: next(ends))).join()
+    assert slept == [2, 2]
+
+
+def test_several_tasks_of_one_step_are_refused(tmp_path):
+    """Each would run the whole step."""
+    with pytest.raises(EvaluationError, match="--slurm tasks_per_node=4: a step is one task"):
+        SubmititExecutor(tmp_path, {"tasks_per_node": 4})
