@@ -181,8 +181,9 @@ def _write_report(comparison: Comparison, args: argparse.Namespace) -> None:
     shown = find_pictures(comparison, args.chips, args.layout)
     with files.replaced(args.out) as folder:
         written = {files.REPORT: report.model_dump_json(indent=1) + "\n", files.MARKDOWN: to_markdown(report)}
-        for name, text in (written | {files.TABLE: to_csv(comparison)}).items():
+        for name, text in written.items():
             atomic_write(folder / name, [text.encode()])
+        atomic_write(folder / files.TABLE, to_csv(comparison))
         write_page(folder / files.PAGE, report, shown, choose(report.chips, args.pictures))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from eval.compare.arms import Comparison
@@ -17,31 +17,29 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a cell that spreadsheets run as a formula (OWASP, CSV injection)."""
 
 
-def to_csv(comparison: Comparison) -> str:
-    """Return the pixels by run, scene, reference and predicted class; a row each, those without pixels as well."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(map(_safe, _count_rows(comparison)))
-    return text.getvalue()
+def to_csv(comparison: Comparison) -> Iterator[bytes]:
+    """Yield the pixels by run, scene, reference and predicted class; a row each, those without pixels as well.
 
-
-def _safe(row: Iterable[str | int]) -> Iterator[str | int]:
-    """Put an apostrophe before texts that a spreadsheet would run: names of scenes and classes may be a stranger's."""
-    # spreadsheets skip blanks and quotes before they look for a formula
-    return (
-        f"'{cell}" if isinstance(cell, str) and cell.lstrip(" '\"").startswith(FORMULA) else cell
-        for cell in row
-    )
-
-
-def _count_rows(comparison: Comparison) -> Iterator[tuple[str | int, ...]]:
-    names = comparison.class_names
+    Millions of rows differ in a scene and a number, so cells are written once and the table comes scene by scene.
+    """
+    yield f"{','.join(COLUMNS)}\n".encode()
+    names = [_as_cell(name) for name in comparison.class_names]
     # `recompute.read_counts` reshapes rows to [scene, class, class + 1], so their order is part of the file
+    pairs = [f",{reference},{predicted}," for reference in names for predicted in (*names, NOTHING)]
     for arm in comparison.arms:
         for number, score in enumerate(arm.scores, start=1):
             seed = "" if score.origin.seed is None else score.origin.seed
+            run = f"{_as_cell(arm.name)},{number},{seed},"
             for scene, counts in zip(score.counts.scenes, score.counts.by_scene(), strict=True):
-                for reference, row in zip(names, counts, strict=True):
-                    for predicted, pixels in zip((*names, NOTHING), row, strict=True):
-                        yield arm.name, number, seed, scene, reference, predicted, int(pixels)
+                row = run + _as_cell(scene)
+                pixels = zip(pairs, counts.ravel().tolist(), strict=True)
+                yield "".join([f"{row}{pair}{count}\n" for pair, count in pixels]).encode()
+
+
+def _as_cell(text: str) -> str:
+    """Write a text as a cell, after an apostrophe if a spreadsheet would run it: names may be a stranger's."""
+    # spreadsheets skip blanks and quotes before they look for a formula
+    safe = f"'{text}" if text.lstrip(" '\"").startswith(FORMULA) else text
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([safe, ""])
+    return line.getvalue().removesuffix(",\n")
