@@ -164,7 +164,7 @@ def _places(args: argparse.Namespace) -> Sequence[str]:
 def _executor(args: argparse.Namespace, out: Path, places: int) -> Executor:
     if args.executor == "slurm":
         return SubmititExecutor(out, dict(args.slurm))
-    return LocalExecutor(out, logs=places > 1)
+    return LocalExecutor(out, places)
 
 
 def _show_plan(study: Study, args: argparse.Namespace) -> int:

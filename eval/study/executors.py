@@ -36,6 +36,9 @@ SUBMITTED: Final = "submitted"
 GRACE_SECONDS: Final = 60
 """Seconds that an interrupted job has to write what it needs to be resumed."""
 
+THREADS: Final = "OMP_NUM_THREADS"
+"""Variable by which torch knows how many threads it may use."""
+
 TASKS: Final = ("tasks_per_node", "slurm_ntasks_per_node")
 """submitit's parameters of how many times a job runs its command."""
 
@@ -76,16 +79,19 @@ class LocalExecutor:
 
     Args:
         out: Folder of the study.
-        logs: Whether each job writes to a log of its own, as those side by side must.
+        places: Jobs at a time; several write to a log each, and share the cores.
     """
 
-    def __init__(self, out: Path, *, logs: bool) -> None:
+    def __init__(self, out: Path, places: int) -> None:
         self._out = out
-        self._logs = logs
+        self._logs = places > 1
+        # as many threads as there are cores: in each of several jobs they would wait for one another
+        self._threads = {THREADS: str(max(1, _cores() // places))} if places > 1 else {}
 
     def start(self, job: Job, device: str) -> LocalJob:
         """Start a job that sees one GPU, or all that this process sees if none is named."""
-        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
+        # what the user has set stands
+        environment = {**self._threads, **os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
         command = worker_command(self._out, job.steps, ends_with_parent=True)
         log = self._out / LOGS / f"{job.name}.log" if self._logs else None
         with contextlib.ExitStack() as stack:
@@ -108,6 +114,11 @@ class LocalExecutor:
     def pause(self) -> None:
         """Wait a little before the jobs are polled again."""
         time.sleep(0.2)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

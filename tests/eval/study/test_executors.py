@@ -1,4 +1,4 @@
-"""Jobs of a scheduler, which may outlive the study that submitted them."""
+"""What jobs of this machine share, and jobs of a scheduler, which may outlive the study that submitted them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import pytest
 
 from eval.errors import EvaluationError
 from eval.study import executors
-from eval.study.executors import SubmititExecutor, SubmittedJob
+from eval.study.executors import LocalExecutor, SubmititExecutor, SubmittedJob
 from eval.study.jobs import Job
 from eval.study.plan import Step
 
@@ -39,6 +39,20 @@ def submitted(tmp_path, monkeypatch):
         return executor.start(Job(steps), "").job.job_id
 
     return SimpleNamespace(states=states, start=start)
+
+
+@pytest.mark.parametrize(
+    ("places", "given", "threads"), [(1, None, None), (2, None, "3"), (16, None, "1"), (2, "5", "5")]
+)
+def test_jobs_side_by_side_share_the_cores(tmp_path, monkeypatch, places, given, threads):
+    monkeypatch.setattr(executors, "_cores", lambda: 7)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    environments = []
+    monkeypatch.setattr(executors.subprocess, "Popen", lambda *_, env, **__: environments.append(env))
+    LocalExecutor(tmp_path, places).start(Job((FIT,)), "")
+    assert [environment.get("OMP_NUM_THREADS") for environment in environments] == [threads]
 
 
 def test_a_job_that_has_outlived_its_study_is_waited_for(submitted):
