@@ -36,9 +36,6 @@ SUBMITTED: Final = "submitted"
 GRACE_SECONDS: Final = 60
 """Seconds that an interrupted job has to write what it needs to be resumed."""
 
-THREADS: Final = "OMP_NUM_THREADS"
-"""Variable by which torch knows how many threads it may use."""
-
 TASKS: Final = ("tasks_per_node", "slurm_ntasks_per_node")
 """submitit's parameters of how many times a job runs its command."""
 
@@ -86,7 +83,7 @@ class LocalExecutor:
         self._out = out
         self._logs = places > 1
         # as many threads as there are cores: in each of several jobs they would wait for one another
-        self._threads = {THREADS: str(max(1, _cores() // places))} if places > 1 else {}
+        self._threads = {"OMP_NUM_THREADS": str(max(1, _cores() // places))} if places > 1 else {}
 
     def start(self, job: Job, device: str) -> LocalJob:
         """Start a job that sees one GPU, or all that this process sees if none is named."""

@@ -181,7 +181,7 @@ class FeatureStore:
 
         A chip keeps the symmetries that another training has of it.
         """
-        return _lacking(self._records(wanted), wanted)
+        return _missing_features(self._records(wanted), wanted)
 
     def _records(self, chip_ids: Iterable[str]) -> dict[str, ChipRecord | None]:
         return {chip_id: self.record(chip_id) for chip_id in chip_ids}
@@ -193,7 +193,7 @@ class FeatureStore:
             RunError: Naming chips and what they lack, or two whose axes differ.
         """
         records = self._records(wanted)
-        lacking = _lacking(records, wanted)
+        lacking = _missing_features(records, wanted)
         if lacking:
             first = next(iter(lacking))
             raise RunError(
@@ -277,7 +277,7 @@ class FeatureStore:
         return np.asarray(values)
 
 
-def _lacking(
+def _missing_features(
     records: Mapping[str, ChipRecord | None], wanted: Mapping[str, ChipRecord]
 ) -> dict[str, ChipRecord]:
     lacking = {}
