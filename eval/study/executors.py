@@ -232,7 +232,7 @@ class SubmititExecutor:
             raise EvaluationError(
                 f"{record}: cannot be read ({error}); remove it if no job runs the step"
             ) from error
-        job = self._job_class(self._out.resolve() / LOGS, submission.job)
+        job: submitit.Job[int] = self._job_class(self._out.resolve() / LOGS, submission.job)
         # a job that the scheduler does not know any more has ended long ago
         if job.done(force_check=True) or job.state.upper() == "UNKNOWN":
             return None
