@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from generate.options import check_weights
 def check_study_steps(study: Study, left: Sequence[Step], evaluation: Mapping[str, Command]) -> None:
     """Make sure that the commands that are left can be understood, and that what they read is there.
 
-    A store that another step will make is not looked for, nor are chips where there is no chip set yet.
+    A store or features that another step will make are not looked for, nor are chips where there is no chip set yet.
 
     Args:
         study: The study.
@@ -42,7 +43,7 @@ def check_study_steps(study: Study, left: Sequence[Step], evaluation: Mapping[st
     Raises:
         EvaluationError: Naming the first step that would fail, and why.
     """
-    made = {str(step.product.parent) for step in left if step.kind == "generate"}
+    made = {str(step.folder) for step in left if step.kind in ("generate", "encode")}
     checks: Mapping[str, Callable[[Sequence[str]], None]] = {
         "generate": lambda words: _check_generation(words, chips=_is_there(study)),
         "finetune": lambda words: _check_fit(words, made, chips=_is_there(study)),
@@ -79,6 +80,8 @@ def _check_generation(words: Sequence[str], *, chips: bool) -> None:
 
 def _check_fit(words: Sequence[str], made: set[str], *, chips: bool) -> None:
     options = resume_interrupted(parse(words))
+    if str(options.features) in made:  # an encoding reads no features
+        options = dataclasses.replace(options, features=None)
     # the header of a store says what suits it, and there may be none yet
     if chips and str(options.augment) not in made:
         check_early(options)
@@ -123,6 +126,5 @@ def costs(
 
 
 def _size(step: Step) -> int:
-    """Return the bytes of a store, or of a run with its checkpoints."""
-    folder = step.product.parents[1] if step.checkpoint is not None else step.product.parent
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return the bytes of a store, of features, or of a run with its checkpoints."""
+    return sum(path.stat().st_size for path in step.folder.rglob("*") if path.is_file())

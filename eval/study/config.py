@@ -65,6 +65,8 @@ class ArmEntry:
         config: YAML of `tim-finetune`, a file or the name of one that ships.
         store: Name of the store to join, or None.
         arguments: Further arguments of `tim-finetune fit`.
+        features: Name of the features of its frozen backbone, which all its seeds and all arms that give this name
+            share; None for a training with its backbone.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -72,6 +74,7 @@ class ArmEntry:
     config: str
     store: str | None = None
     arguments: CommandArgs = ()
+    features: str | None = None
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,10 @@ class Study:
         entry = self.stores[name]
         folder = as_path(entry.path or self.out / "stores" / name)
         return folder / f"seed_{seed}" if entry.per_seed else folder
+
+    def features(self, name: str) -> Path:
+        """Return the folder of the features of this name."""
+        return self.out / "features" / name
 
     def runs(self, name: str) -> tuple[Path, ...]:
         """Return the run directories of an arm, or the folder of a zero-shot row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from eval.score.record import FOLDER, RECORD
 from eval.study.config import CommandArgs, Study
 from eval.study.folds import Fold, deal_folds, split_words
 from finetune.errors import ConfigError
+from finetune.features.feature_store import HEADER
 from finetune.options import CONFIGS, DEMO_CONFIGS, shipped_configs
 from finetune.run.manifest import CHECKPOINTS
 from finetune.run.recipe import Recipe, describe, differences, recipe_of, with_overrides
@@ -75,8 +76,13 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """Return the first word of its title: ``generate``, ``fit``, ``score``, ``zero-shot`` or ``compare``."""
+        """Return the first word of its title, such as ``generate``, ``encode``, ``fit`` or ``zero-shot``."""
         return self.title.partition(" ")[0]
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of what it makes."""
+        return self.product.parent if self.checkpoint is None else self.product.parents[1]
 
 
 def plan(study: Study) -> tuple[Step, ...]:
@@ -86,14 +92,17 @@ def plan(study: Study) -> tuple[Step, ...]:
         AugmentStoreError: If scenes are to be dealt to folds, and cannot be.
     """
     trainings = tuple(_trainings(study))
+    named = dict.fromkeys(arm.features for arm in study.arms.values() if arm.features is not None)
+    encodings = {name: _encode_steps(study, name, trainings) for name in named}
     return (
-        # what is read comes first: stores by trainings, runs by scores, scores by comparisons
+        # what is read comes first: stores and features by trainings, runs by scores, scores by comparisons
         *(
             _generate_step(study, name, seed)
             for name, entry in study.stores.items()
             for seed in (study.seeds if entry.per_seed else study.seeds[:1])
         ),
-        *(_fit_step(study, training) for training in trainings),
+        *(step for steps in encodings.values() for step in steps),
+        *(_fit_step(study, training, encodings) for training in trainings),
         *(_score_step(study, training) for training in trainings),
         *(_zero_shot_step(study, name) for name in study.zero_shot),
         *(_compare_step(study, name, trainings) for name in study.comparisons),
@@ -184,21 +193,52 @@ def _made_by(study: Study, store: str, seed: int) -> str:
     return f"generate_{store}_{seed}" if study.stores[store].per_seed else f"generate_{store}"
 
 
-def _fit_step(study: Study, training: Training) -> Step:
-    arm, seed, run = study.arms[training.arm], training.seed, training.run
+def _encode_steps(study: Study, name: str, trainings: Sequence[Training]) -> tuple[Step, ...]:
+    """Return the commands that make features, by the first arm of that name and the first seed.
+
+    There is one for each fold, as each trains on other chips.
+    """
+    arm = next(arm for arm, entry in study.arms.items() if entry.features == name)
+    steps: list[Step] = []
+    for training in (one for one in trainings if (one.arm, one.seed) == (arm, study.seeds[0])):
+        fold = f"_{training.fold.number}" if training.fold else ""
+        words = _finetune_words(study, training, "encode", "--features", str(study.features(name)))
+        # one after another, since they write to one folder
+        after = (*_stores_of(study, training), *(step.name for step in steps[-1:]))
+        title = f"encode {name}" + (f" fold {training.fold.number}" if training.fold else "")
+        product = study.features(name) / HEADER
+        steps.append(Step(f"encode_{name}{fold}", words, product, after, costly=True, title=title))
+    return tuple(steps)
+
+
+def _finetune_words(study: Study, training: Training, command: str, *output: str) -> CommandArgs:
+    arm, seed = study.arms[training.arm], training.seed
     joined = () if arm.store is None else ("--augment", str(study.store(arm.store, seed)))
-    words: CommandArgs = ("finetune", "fit", "--config", arm.config, *study.chip_words, *joined)
-    words += ("--seed", str(seed), "--run", str(run), *study.finetune_arguments, *arm.arguments)
-    words += () if training.fold is None else split_words(study, training.fold)
-    last = run / CHECKPOINTS / "last.ckpt"
-    after = () if arm.store is None else (_made_by(study, arm.store, seed),)
+    words: CommandArgs = ("finetune", command, "--config", arm.config, *study.chip_words, *joined)
+    words += ("--seed", str(seed), *output, *study.finetune_arguments, *arm.arguments)
+    return words if training.fold is None else (*words, *split_words(study, training.fold))
+
+
+def _stores_of(study: Study, training: Training) -> tuple[str, ...]:
+    """Return the name of the step that makes the store that a training joins, if there is one."""
+    store = study.arms[training.arm].store
+    return () if store is None else (_made_by(study, store, training.seed),)
+
+
+def _fit_step(study: Study, training: Training, encodings: Mapping[str, Sequence[Step]]) -> Step:
+    run, features, after = training.run, study.arms[training.arm].features, _stores_of(study, training)
+    output: CommandArgs = ("--run", str(run))
+    if features is not None:
+        output += ("--features", str(study.features(features)))
+        # the last of them, which may replace chips of an earlier fold: nobody must be reading these then
+        after += (encodings[features][-1].name,)
     return Step(
         f"fit_{training.name}",
-        words,
+        _finetune_words(study, training, "fit", *output),
         run / CHECKPOINTS / "best.ckpt",
         after,
         costly=True,
-        checkpoint=last,
+        checkpoint=run / CHECKPOINTS / "last.ckpt",
         title=f"fit {training.title}",
     )
 

@@ -56,16 +56,25 @@ def missing_steps(out: Path, steps: Sequence[Step]) -> tuple[Step, ...]:
     """
     left: dict[str, Step] = {}
     for step in steps:
-        # inputs that a step still to run will make again, so that this product would be of the old ones
-        done, anew = _is_done(out, step), [name for name in step.after if name in left]
+        if step.kind == "encode" and all(_is_done(out, reader) for reader in _readers(step, steps)):
+            continue  # features that have served may be deleted
+        # inputs that a step still to run will make again, so that this product would be of the old ones; features that
+        # are made again are the same, as trainings find them by what they were made from
+        anew = [name for name in step.after if name in left and left[name].kind != "encode"]
+        done = _is_done(out, step)
         if done and anew and step.costly:
             raise EvaluationError(
                 f"step {step.name} was done from what {anew[0]} made, which is no longer there; put it back, choose "
-                f"another out, or remove {_record_path(out, step)} and {step.product.parents[1]}"
+                f"another out, or remove {_record_path(out, step)} and {step.folder}"
             )
         if not done or anew:
             left[step.name] = step
     return tuple(left.values())
+
+
+def _readers(encoding: Step, steps: Sequence[Step]) -> list[Step]:
+    """Return the trainings that read features."""
+    return [step for step in steps if step.kind == "fit" and str(encoding.folder) in step.words]
 
 
 def forget(out: Path, steps: Sequence[Step]) -> None:
@@ -93,10 +102,9 @@ def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str
     """
     started, words = time.monotonic(), resuming_words(step)
     # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
-    if step.checkpoint is not None and words == step.words:
-        run = step.checkpoint.parents[1]
-        if status := run_guarded(lambda: _discard_unfinished(run)):
-            return status
+    fresh = step.checkpoint is not None and words == step.words
+    if fresh and (status := run_guarded(lambda: _discard_unfinished(step.folder))):
+        return status
     module, *arguments = words
     status = find(module)(arguments)
     if status == 0 and not _is_whole(step):
@@ -125,7 +133,7 @@ def recorded_seconds(out: Path, steps: Sequence[Step]) -> dict[str, list[float]]
 
 def _is_whole(step: Step) -> bool:
     """Return whether a step's product is there, and a training finished: its exit status alone does not tell."""
-    return step.product.exists() and (step.checkpoint is None or _is_complete(step.checkpoint.parents[1]))
+    return step.product.exists() and (step.checkpoint is None or _is_complete(step.folder))
 
 
 def _unfinished(step: Step) -> str:

@@ -60,7 +60,7 @@ def check_early(options: Options) -> Config:
         check_precision(given["trainer"].get("precision"))
     if options.command == "fit":
         check_free(options)
-        check_features(options)
+    check_features(options)
     if options.command in STARTING:
         _check_weights(options)
     if not any(map(_says_what_is_read, options.overrides)):
@@ -106,7 +106,7 @@ def check_features(options: Options) -> None:
     Raises:
         RunError: If there are none, or another version wrote them.
     """
-    if options.features is not None:
+    if options.command == "fit" and options.features is not None:
         FeatureStore.open(options.features)
 
 

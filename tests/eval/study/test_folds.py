@@ -82,6 +82,17 @@ def test_every_arm_and_seed_is_trained_on_every_fold(load):
     assert compare.words[2:5] == ("--baseline", "out/runs/plain/seed_1", "out/runs/plain/seed_2")
 
 
+def test_features_are_whole_before_a_training_of_any_fold_reads_them(load):
+    """What a fold validates with, another trains on, with more symmetries: chips that its encoding replaces."""
+    arms = {name: {"config": "nyc_phase2", "features": "frozen"} for name in ("plain", "other")}
+    steps = {step.name: step for step in plan(load(arms=arms))}
+    encodings = [f"encode_frozen_{number}" for number in range(1, 5)]
+    assert [name for name in steps if name.startswith("encode")] == encodings
+    assert [steps[name].after for name in encodings] == [(), *((name,) for name in encodings[:-1])]
+    assert {steps[name].after for name in steps if name.startswith("fit")} == {("encode_frozen_4",)}
+    assert steps["encode_frozen_2"].words[-2:] == steps["fit_other_2_2"].words[-2:]  # the splits of its fold
+
+
 def test_scenes_are_not_dealt_anew_once_a_study_has_begun(load):
     write_folds(load())
     write_folds(load())

@@ -319,6 +319,39 @@ def test_a_store_per_seed(folder, capsys):
     assert "stores.lulc: per_seed draws with the study's seeds; drop --seed" in capsys.readouterr().err
 
 
+FROZEN = {
+    "plain": {"config": "nyc_phase2", "features": "frozen"},
+    "tim": {"config": "nyc_tim_lulc", "store": "lulc", "features": "frozen"},
+}
+
+
+def test_features_are_encoded_once_for_all_seeds_and_arms_that_name_them(folder, ran):
+    write({**STUDY, "arms": FROZEN})
+    steps = {step.name: step for step in plan(Study.load(Path("study.yaml")))}
+    words = "finetune encode --config nyc_phase2 --chips chips --seed 1 --features out/features/frozen"
+    assert steps["encode_frozen"].words == tuple(words.split())
+    assert steps["encode_frozen"].after == ()  # by the first arm, which joins no store
+    assert steps["fit_tim_2"].after == ("generate_lulc", "encode_frozen")
+    assert parse_finetune(steps["fit_tim_2"].words[1:]).features == Path("out/features/frozen")
+    assert study(ran) == 0
+    assert kinds(ran.commands) == ["generate", "finetune", *ORDER[1:]]
+
+
+def test_features_that_have_served_are_made_again_only_for_what_is_left(folder, ran):
+    write({**STUDY, "arms": FROZEN})
+    assert study(ran) == 0
+    Path("out/features/frozen/features.json").unlink()
+    ran.commands.clear()
+    assert study(ran) == 0
+    assert ran.commands == []
+    write({**STUDY, "arms": FROZEN, "seeds": [1, 2, 3]})
+    assert study(ran) == 0
+    assert [step.title for step in plan(Study.load(Path("study.yaml"))) if step.words in ran.commands] == [
+        "encode frozen",
+        *("fit plain seed 3", "fit tim seed 3", "score plain seed 3", "score tim seed 3", "compare tim"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
