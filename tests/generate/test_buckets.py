@@ -27,6 +27,7 @@ def bucket(chips):
         yield url.rpartition("/")[0]
 
 
+@pytest.mark.nightly
 def test_a_bucket_is_written_and_resumed_like_a_folder(reference, command, bucket, chips, capsys):
     url = f"{bucket}/store"
     ran = command(url, *SPEC, "--chips", f"{bucket}/{chips.name}")

@@ -89,6 +89,7 @@ def told(study: Path) -> str:
     return run(study, "study.yaml")
 
 
+@pytest.mark.nightly
 def test_a_study_runs_from_generation_to_report_and_only_once(study, told):
     assert "[6/6] compare main … " in told
     [path] = study.glob("out/**/report.json")

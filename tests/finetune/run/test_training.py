@@ -125,7 +125,8 @@ def solvable(tmp_path_factory):
     return made, folder / "store"
 
 
-@pytest.mark.parametrize("augmented", [True, pytest.param(False, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("augmented", [True, False])
 def test_only_the_augmented_model_can_learn_what_is_in_the_planes(solvable, augmented):
     world, store = solvable
     seed_everything(0)
