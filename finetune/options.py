@@ -62,6 +62,7 @@ class Options:
     """Whether the YAML is the run's own and nobody named it, so that it may be someone else's."""
     custom_modules_path: str | None = None
     smoke: bool = False
+    cache: bool = True
     allow_scene_overlap: bool = False
     features: Path | None = None
     dtype: str = "float16"
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--smoke", action="store_true", help="two steps on a few chips, no logger, no checkpoint"
     )
+    add_cache_argument(made)
     made.add_argument(
         "--allow-scene-overlap",
         action="store_true",
@@ -112,6 +114,16 @@ def parser() -> argparse.ArgumentParser:
     _add_weight_arguments(made)
     _add_feature_arguments(made)
     return made
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that reads every chip."""
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="read every chip again, instead of those that changed since a run beside this one read them",
+    )
 
 
 def _add_feature_arguments(made: argparse.ArgumentParser) -> None:

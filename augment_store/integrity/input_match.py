@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augment_store.chips.chip import Chip
 from augment_store.chips.chip_set import ChipSet
@@ -46,10 +47,26 @@ def find_mismatch(store: AugmentStore, chip: Chip) -> Mismatch | None:
     Raises:
         StoreError: If the chip's digests cannot be read.
     """
-    if ChipShape.from_chip(chip) != store.extent:
+    return compare_digests(store, chip.chip_id, ChipShape.from_chip(chip), chip.digests())
+
+
+def compare_digests(
+    store: AugmentStore, chip_id: str, shape: ChipShape, digests: NDArray[np.uint8]
+) -> Mismatch | None:
+    """Compare as `find_mismatch` by the digests of a chip that was read before.
+
+    Args:
+        store: The store.
+        chip_id: A chip that is complete there.
+        shape: Its sizes on disk.
+        digests: Digests of its `generator_inputs`, ``[T, 16]``.
+
+    Raises:
+        StoreError: If the chip's digests cannot be read.
+    """
+    if shape != store.extent:
         return Mismatch.EXTENT
-    equal = np.array_equal(store.read("input_digest", chip.chip_id), chip.digests())
-    return None if equal else Mismatch.INPUT
+    return None if np.array_equal(store.read("input_digest", chip_id), digests) else Mismatch.INPUT
 
 
 def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from augment_store.cli.parser import add_location_arguments
 from eval.errors import EvaluationError
+from finetune.options import add_cache_argument
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
 from finetune.run.yaml_file import read_yaml
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also fit a temperature on the validation split, keep it with the run, and say how reliable the stated "
         "probabilities of the test split are with and without; tim-predict applies it",
     )
+    add_cache_argument(parser)
     add_location_arguments(parser)
 
 
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             loaded = open_run(folder, args.checkpoint, paths, manifests[folder])
         else:
             loaded = open_checkpoint(args.config, Path(args.checkpoint), paths)
-        sys.stdout.writelines(f"{line}\n" for line in score(loaded, folder).lines())
+        sys.stdout.writelines(f"{line}\n" for line in score(loaded, folder, cache=args.cache).lines())
         if args.calibrate:
             temperature, reliability = calibrate(loaded, folder)
             sys.stdout.write(

@@ -19,6 +19,7 @@ from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
 from eval.score.recorded import check_recipe
+from finetune.data.chip_survey import SURVEY_FOLDER
 from finetune.model.shapes import check_shape
 from finetune.run.geotiff import write_classes
 from finetune.run.load import LoadedRun, arithmetic
@@ -30,12 +31,13 @@ Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
 """Chip id, scene id, reference and predicted classes ``[H, W]``."""
 
 
-def score(loaded: LoadedRun, folder: Path) -> Score:
+def score(loaded: LoadedRun, folder: Path, *, cache: bool = True) -> Score:
     """Score a network on its test split and write counts, record and predicted maps.
 
     Args:
         loaded: The network and its data.
         folder: Run directory to write to.
+        cache: Whether to read only those chips that changed since a run beside this one read them.
 
     Raises:
         EvaluationError: If a run's settings are no longer those it was trained with.
@@ -44,6 +46,7 @@ def score(loaded: LoadedRun, folder: Path) -> Score:
         StoreBusyError: If another process is scoring it.
     """
     check_recipe(loaded)
+    loaded.datamodule.survey_folder = folder.parent / SURVEY_FOLDER if cache else None
     loaded.datamodule.setup("test")
     check_shape(loaded.task, loaded.datamodule.shapes["test"])
     # a bare checkpoint has no record of the chips it was trained on

@@ -25,6 +25,7 @@ from eval.errors import EvaluationError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
+from finetune.data.chip_survey import digest_mask
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord
 
@@ -65,7 +66,7 @@ def score_store(
             _check_input(store, chips, chip_id)
             reference = _checked_reference(chips, chip_id, table)
             # id and mask by sorted id, as a training and a declaration take the digest
-            masks.update(chip_id.encode() + reference.tobytes())
+            masks.update(chip_id.encode() + digest_mask(reference))
             # [sample, time, y, x] of the store: the first sample [time, y, x] in the classes of the masks
             labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
             predicted = vote(labels, len(names))

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from augment_store.chips.chip import Chip
 from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import StoreError
-from augment_store.integrity.input_match import Mismatch, check_same, find_mismatch, generator_inputs
+from augment_store.integrity.input_match import Mismatch, check_same, compare_digests, generator_inputs
 from augment_store.modalities.categorical import PROBABILITIES
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY, TOKENS, by_pixel
-from augment_store.store.schema import State
+from augment_store.store.schema import ChipShape, State
 from augment_store.store.writer import AugmentStore
 from finetune.errors import ConfigError
 
@@ -81,16 +81,18 @@ class MapCache:
             )
         return found
 
-    def note(self, chip: Chip) -> None:
+    def note(self, chip_id: str, shape: ChipShape, digests: NDArray[np.uint8]) -> None:
         """Compare a chip on disk with what the store was generated from; `check` reports.
 
         Args:
-            chip: The modalities named in `inputs`, raw.
+            chip_id: The chip.
+            shape: Sizes of the modalities named in `inputs`.
+            digests: Digests of these, ``[T, 16]``.
         """
-        complete = chip.chip_id in self.complete
-        what = find_mismatch(self.store, chip) if complete else Mismatch.PENDING
+        complete = chip_id in self.complete
+        what = compare_digests(self.store, chip_id, shape, digests) if complete else Mismatch.PENDING
         if what is not None:
-            self._found[chip.chip_id] = what
+            self._found[chip_id] = what
 
     def check(self, chips: ChipSet) -> None:
         """Stop if a chip that was noted does not belong to the store.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -151,6 +152,7 @@ class TimStoreDataModule(LightningDataModule):
         self.augmentation = Augmentation(request, memory_limit_mb)
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
+        self.survey_folder: Path | None = None
         self.surveys: dict[str, SplitDigest] = {}
         self.shared_chips: tuple[Pair, ...] = ()
         self.datasets: dict[str, ChipDataset] = {}
@@ -272,7 +274,7 @@ class TimStoreDataModule(LightningDataModule):
         classes = len(self.class_names) or None
         rules = SplitRequirements(reading.modalities, reading.timesteps, classes, reading.mask)
         # before any map is read: it stops at chips that the store was not generated from
-        survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps)
+        survey = survey_chips(self.chips, members.ids, rules, self.augmentation.maps, self.survey_folder)
         if self.limit_chips is None:  # the first chips alone may hold no label
             check_labels(self.chips, split, survey, self.class_names)
         self._check_tokens(survey.shape)

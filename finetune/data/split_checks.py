@@ -7,18 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from lightning_utilities.core.rank_zero import rank_zero_only  # Lightning's own, without torch
-from numpy.typing import NDArray
 
-from augment_store.chips.chip import Chip
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
-from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable, shows_something
+from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable
 from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
+from finetune.data.chip_survey import ChipSurvey, SurveyedChip
 from finetune.log_filters import notify
 
 
@@ -76,42 +74,53 @@ def open_chips(root: Path, layout: str | None) -> ChipSet:
 
 
 def survey_chips(
-    chips: ChipSet, ids: Iterable[str], rules: SplitRequirements, store: MapCache | None
+    chips: ChipSet,
+    ids: Iterable[str],
+    rules: SplitRequirements,
+    store: MapCache | None,
+    folder: Path | None = None,
 ) -> SplitDigest:
-    """Read every chip once: check sizes, timesteps and labels, and the digests of a store if there is one.
+    """Check sizes, timesteps and labels of every chip, and the digests of a store if there is one.
+
+    Args:
+        chips: The chip set.
+        ids: Chips of the split.
+        rules: What each must satisfy.
+        store: Maps that are joined; None without.
+        folder: Where what is read of chips is kept; see `ChipSurvey`.
 
     Raises:
         AugmentStoreError: Naming the first chip that cannot be used, and why; see `MapCache.check` for
             chips that do not belong to the store.
     """
     inputs, masks = hashlib.sha256(), hashlib.sha256()
-    shapes: dict[str, tuple[int, int]] = {}
-    by_input: dict[bytes, str] = {}
-    by_chip: dict[str, bytes] = {}
-    labels = set[int]()
+    found: dict[str, SurveyedChip] = {}
+    # the store may be generated from other modalities than the ones that are read here
+    survey = ChipSurvey(chips, rules.modalities, store.inputs if store else (), rules.masks, folder)
     # sorted: the digest must not depend on the order of a split file
-    for chip_id in sorted(ids):
-        chip = _read(chips, chip_id, rules, store)
-        shapes[chip_id] = chip.shape
+    for chip_id, chip in survey.read(ids):
+        found[chip_id] = chip
+        _check_timesteps(chip_id, chip, rules.timesteps)
         if store is not None:
-            # the store may be generated from other modalities than the ones that are read here
-            store.note(Chip(chip_id, {name: chip.rasters[name] for name in store.inputs}))
-        used = Chip(chip_id, {name: chip.rasters[name] for name in rules.modalities})
-        digest = by_chip[chip_id] = used.digests().tobytes()
-        inputs.update(chip_id.encode() + digest)
-        if shows_something(used):
-            by_input[digest] = chip_id
+            store.note(chip_id, chip.generator_shape, chip.generator_digests())
+        inputs.update(chip_id.encode() + bytes.fromhex(chip.inputs))
         if rules.masks:
-            mask = _checked_mask(chips, chip_id, chip.shape, rules.classes)
-            masks.update(chip_id.encode() + mask.tobytes())
-            labels.update(np.unique(mask).tolist())
+            _check_mask(chip_id, chip, rules.classes)
+            masks.update(chip_id.encode() + bytes.fromhex(chip.mask))
     # after all chips, so that one message names all that do not belong to the store
     if store is not None:
         store.check(chips)
+    shapes = {chip_id: chip.shape.shape for chip_id, chip in found.items()}
     _check_shapes(shapes)
-    masked = masks.hexdigest() if rules.masks else ""
-    shape, counted = next(iter(shapes.values())), frozenset(labels - {IGNORED_LABEL})
-    return SplitDigest(inputs.hexdigest(), masked, shape, by_input, by_chip, counted)
+    by_chip = {chip_id: bytes.fromhex(chip.inputs) for chip_id, chip in found.items()}
+    return SplitDigest(
+        inputs.hexdigest(),
+        masks.hexdigest() if rules.masks else "",
+        next(iter(shapes.values())),
+        {by_chip[chip_id]: chip_id for chip_id, chip in found.items() if chip.informative},
+        by_chip,
+        frozenset(label for chip in found.values() for label in chip.labels) - {IGNORED_LABEL},
+    )
 
 
 def check_labels(chips: ChipSet, split: str, survey: SplitDigest, names: Sequence[str]) -> None:
@@ -141,29 +150,22 @@ def check_labels(chips: ChipSet, split: str, survey: SplitDigest, names: Sequenc
         )
 
 
-def _read(chips: ChipSet, chip_id: str, rules: SplitRequirements, store: MapCache | None) -> Chip:
-    # each modality once, though network and store may both take it
-    names = dict.fromkeys((*rules.modalities, *(store.inputs if store is not None else ())))
-    chip = chips.read(chip_id, tuple(names))
-    if max(rules.timesteps) >= chip.timesteps:
+def _check_timesteps(chip_id: str, chip: SurveyedChip, timesteps: Sequence[int]) -> None:
+    if max(timesteps) >= chip.shape.timesteps:
         raise ChipDataError(
-            f"chip {chip_id}: timesteps {list(rules.timesteps)} asked for; it has {chip.timesteps}"
+            f"chip {chip_id}: timesteps {list(timesteps)} asked for; it has {chip.shape.timesteps}"
         )
-    return chip
 
 
-def _checked_mask(
-    chips: ChipSet, chip_id: str, shape: tuple[int, int], classes: int | None
-) -> NDArray[np.int64]:
-    mask = chips.mask(chip_id)
-    if mask.shape != shape:
+def _check_mask(chip_id: str, chip: SurveyedChip, classes: int | None) -> None:
+    """Make sure that a mask has the size of its chip, and labels of the classes alone."""
+    if chip.mask_shape != chip.shape.shape:
         raise ChipDataError(
-            f"chip {chip_id}: mask of {format_size(mask.shape)}; the images have {format_size(shape)}"
+            f"chip {chip_id}: mask of {format_size(chip.mask_shape)}; the images have {format_size(chip.shape.shape)}"
         )
-    labels = [int(label) for label in np.unique(mask)]
     strange = [
         label
-        for label in labels
+        for label in chip.labels
         if label != IGNORED_LABEL and (label < 0 or (classes is not None and label >= classes))
     ]
     if strange:
@@ -173,7 +175,6 @@ def _checked_mask(
             "count from 0; other codes go into labels, and one that marks pixels to ignore into ignored_labels of a "
             "layout file (--layout)"
         )
-    return mask
 
 
 def find_shared_chips(

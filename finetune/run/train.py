@@ -18,6 +18,7 @@ from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
 from augment_store.io.signals import SignalInterrupt
 from augment_store.utils.text import pluralize, single_line, utc_now
+from finetune.data.chip_survey import SURVEY_FOLDER
 from finetune.data.dataset import collate
 from finetune.errors import ConfigError, RunError
 from finetune.features.frozen_features import FrozenFeatures
@@ -54,6 +55,7 @@ def run(options: Options, yaml_given: Config) -> None:
     # a checkpoint is about to replace the published weights, which then need not be there
     bare = options.command not in STARTING or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
+    cli.datamodule.survey_folder = options.run.parent / SURVEY_FOLDER if options.cache else None
     if options.command == "fit":
         with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
             _fit(options, cli)

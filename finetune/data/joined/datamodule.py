@@ -280,7 +280,8 @@ class JoinedDataModule(LightningDataModule):
             )
         for sample in samples:
             check_files(self.chips, sample, maps.path)
-            maps.note(self.chips.read(sample.chip_id, maps.inputs))
+            chip = self.chips.read(sample.chip_id, maps.inputs)
+            maps.note(sample.chip_id, ChipShape.from_chip(chip), chip.digests())
         maps.check(self.chips)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 import zarr
 from torch.utils.data import DataLoader
 
-from augment_store.chips.chip import Chip
 from augment_store.errors import ChipSetError, StoreError
+from augment_store.store.schema import ChipShape
 from augment_store.store.writer import AugmentStore
 from finetune.augment.augmentation import Augmentation, AugmentRequest, JoinedMaps
 from finetune.augment.map_cache import MapCache
@@ -163,7 +163,7 @@ def test_the_digest_covers_the_generators_inputs_alone(world, tmp_path):
     maps = maps_of(tmp_path / "store", "lulc")
     assert maps.inputs == ("S1RTC",)
     chip = world.chips.read(world.ids[0], ("S1RTC",))
-    maps.note(Chip(chip.chip_id, chip.rasters))
+    maps.note(chip.chip_id, ChipShape.from_chip(chip), chip.digests())
     maps.check(world.chips)
     shutil.rmtree(tmp_path / "store")
 
