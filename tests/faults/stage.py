@@ -26,8 +26,13 @@ SECONDS: Final = 180
 """After which a command is taken to hang."""
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-STATUSES: Final = {0, 1, 2, *(128 + number for number in SIGNALS), -signal.SIGKILL}
-"""How a command may end that was attacked."""
+STATUSES: Final = {
+    0,
+    1,
+    2,
+    *(sign for number in (*SIGNALS, signal.SIGKILL) for sign in (128 + number, -number)),
+}
+"""How a command may end that was attacked: the second signal of two may come when the first has been dealt with."""
 
 
 @dataclass
@@ -144,6 +149,8 @@ class Stage:
         def run() -> int:
             arm()
             status = main(words)
+            for number in SIGNALS:  # the command has ended, and what follows is the stage's own
+                signal.signal(number, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             (self.folder / "seen").write_text(str(operations_seen()))
             (self.folder / "modules").write_text("\n".join(sys.modules))
