@@ -132,8 +132,7 @@ class TimStoreDataModule(LightningDataModule):
         super().__init__()
         self.data_root = as_path(data_root)
         self.files = {"train": train_split, "val": val_split, "test": test_split}
-        self.predict_split = predict_split
-        self.limit_chips = limit_chips
+        self.predict_split, self.limit_chips = predict_split, limit_chips
         self.bands = find_bands(modalities or INPUT_MODALITIES_BY_DEFAULT, bands)
         self.timesteps = tuple(timesteps) if timesteps else None
         self.no_data = (no_data_value, no_data_replace or 0.0)  # null in a YAML means 0
@@ -156,8 +155,7 @@ class TimStoreDataModule(LightningDataModule):
         self.surveys: dict[str, SplitDigest] = {}
         self.shared_chips: tuple[Pair, ...] = ()
         self.datasets: dict[str, ChipDataset] = {}
-        self.grids: dict[str, PixelGrid | None] = {}
-        self.shapes: dict[str, tuple[int, int]] = {}
+        self.grids, self.shapes = dict[str, PixelGrid | None](), dict[str, tuple[int, int]]()
 
     # Data on disk ------------------------------------------------------------------------------------
 
