@@ -191,7 +191,7 @@ class ChipSurvey:
     def _keep(self, found: Mapping[str, SurveyedChip]) -> None:
         path = self._path()
         # every process of a training reads all chips, and one is enough to keep what it found
-        if path is None or getattr(rank_zero_only, "rank", 0):
+        if path is None or getattr(rank_zero_only, "rank", None):
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
