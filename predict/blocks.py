@@ -44,20 +44,15 @@ class StripFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             atomic_write(mark, [digest.encode()])
 
-    @property
-    def finished(self) -> int:
-        """Return how many strips, from the first on, are finished."""
-        count = 0
-        while self._file(count).is_file():
-            count += 1
-        return count
+    def finished(self, rows: range) -> int:
+        """Return how many strips of these rows of windows, from the first on, are finished."""
+        return next((count for count, row in enumerate(rows) if not self._file(row).is_file()), len(rows))
 
-    @property
-    def first_row(self) -> int:
-        """Return the first row of windows that the next strip is made of, which may lie above it."""
-        starts = self._grid.rows.starts
-        top = finished_rows(self._grid, min(self.finished, len(starts) - 1)).start
-        return next(row for row, start in enumerate(starts) if start + self._grid.rows.window > top)
+    def first_row(self, row: int) -> int:
+        """Return the first row of windows that the strip which a row completes is made of; it may lie above."""
+        top = finished_rows(self._grid, row).start
+        axis = self._grid.rows
+        return next(above for above, start in enumerate(axis.starts) if start + axis.window > top)
 
     def save(self, row: int, layers: Mapping[str, NDArray[Any]]) -> None:
         """Keep the layers ``[bands, rows, W]`` of the strip that a row of windows completes.

@@ -61,6 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
             window=parsed.window,
             bounds=None if parsed.bounds is None else tuple(parsed.bounds),
             mask=parsed.mask,
+            devices=parsed.devices,
             accept_audit=parsed.accept_audit,
             quiet=parsed.quiet,
         )
@@ -137,6 +138,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask",
         metavar="FILE",
         help="polygons around what to map (GeoJSON, GeoPackage …), or a raster on the scene's grid of 0 elsewhere",
+    )
+    parser.add_argument(
+        "--devices",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes side by side, each with a GPU of its own where there are GPUs, for the same map (default: 1)",
     )
     parser.add_argument(
         "--accept-audit", action="store_true", help="go on despite what the input audit finds"

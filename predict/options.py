@@ -39,6 +39,7 @@ class PredictOptions:
         window: Side in pixels of what the network sees at a time; None for the size of the training chips.
         bounds: West, south, east and north of the part of the scene to map, in its reference system; None for all.
         mask: Polygons around what is mapped (GeoJSON, GeoPackage …), or a raster on the scene's grid of 0 elsewhere.
+        devices: Processes side by side, each with a GPU of its own where there are GPUs.
         accept_audit: Go on despite what the input audit finds.
         quiet: Report no progress; results are still printed.
     """
@@ -56,6 +57,7 @@ class PredictOptions:
     window: int | None = None
     bounds: tuple[float, float, float, float] | None = None
     mask: str | Path | None = None
+    devices: int = 1
     accept_audit: bool = False
     quiet: bool = False
 
@@ -118,6 +120,10 @@ class PredictOptions:
             )
         if self.samples < 1:
             raise ConfigError(f"--samples {self.samples}: expected 1 or more")
+        if self.devices < 1:
+            raise ConfigError(f"--devices {self.devices}: expected 1 or more")
+        if self.devices > 1 and self.keep is not None:
+            raise ConfigError("--keep: one process at a time adds to a store; leave out it or --devices")
         if AGREEMENT in self.layers and len(self.folders) * self.samples < 2:
             raise ConfigError(
                 "--layers agreement: one run and one sample agree with themselves; name several runs, or --samples 2 "

@@ -7,14 +7,13 @@ import gc
 import importlib
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from augment_store.io.signals import end_with_parent
 from augment_store.utils.validation import load_json, parse
 from eval.study.plan import Step
 from eval.study.runner import resuming_words, run_step
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     (text,) = arguments
     work = parse(Work, load_json(text))
     if work.ends_with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     if sys.flags.safe_path:
         # Lightning starts further processes of a training by this very command, but without its -P
         os.environ["PYTHONSAFEPATH"] = "1"
@@ -85,14 +84,6 @@ def main(arguments: Sequence[str]) -> int:
         module, *words = resuming_words(work.steps[0])
         return entry_point(module)(words)
     return run_steps(work.out, work.steps)
-
-
-def _end_with_parent() -> None:
-    """Send this process SIGTERM, as a scheduler would, once nobody holds the other end of its standard input."""
-    # the descriptor itself: a buffered read would hold a lock that the interpreter's end asks for
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

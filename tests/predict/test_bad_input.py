@@ -29,6 +29,8 @@ GIVEN = {"scene": {"S2L2A": "s2.tif"}}
         ({"layers": ["agreement"]}, "--layers agreement: one run and one sample agree with themselves"),
         ({"window": 40}, "--window 40: expected a multiple of 16"),
         ({"scene": {}, "chips": ".", "keep": "kept"}, "--keep is for a --scene; make a store of these chips"),
+        ({"devices": 0}, "--devices 0: expected 1 or more"),
+        ({"devices": 2, "keep": "kept"}, "--keep: one process at a time adds to a store"),
         ({"samples": 0}, "--samples 0: expected 1 or more"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from finetune.run.temperature import Temperature
 from generate.lightning_module import GenerationModule
 from predict.blocks import StripFolder
 from predict.cli import main
+from predict.run import run_share
+from predict.shares import Share
 from tests.predict.conftest import INPUTS, predicted, words_of, write_scene
 from tests.worlds import rasters, write_tif
 
@@ -115,6 +118,39 @@ def test_an_interrupted_map_goes_on_and_is_equal(tim_run, empty_store, scene, ma
         )
     # nothing but the files and their lock is left
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".") and path.is_dir()]
+
+
+def test_shares_of_several_processes_make_the_same_map(
+    tim_run, empty_store, scene, mapped, tmp_path, monkeypatch
+):
+    words = [str(tim_run), *words_of(scene), "--store", str(empty_store), "--quiet", "--devices", "3"]
+
+    @contextmanager
+    def one_after_another(options):
+        yield
+        for index in (2, 1):
+            run_share(options, Share(index, 3))
+
+    monkeypatch.setattr("predict.scene_map.other_shares", one_after_another)
+    assert main([*words, "--out", str(tmp_path / "map.tif")]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "map.tif"), read(mapped))
+
+
+@pytest.mark.nightly
+def test_processes_side_by_side_make_the_same_maps(plain_run, scene, dated, tmp_path, capfd):
+    for devices in ("1", "2"):
+        words = [str(plain_run), "--devices", devices, "--quiet", "--out"]
+        assert main([*words, str(tmp_path / devices / "map.tif"), *words_of(scene)]) == 0
+        assert main([*words, str(tmp_path / devices), "--chips", str(dated.root)]) == 0
+    made = sorted(path.name for path in (tmp_path / "1").glob("*.tif"))
+    assert len(made) == 10
+    for name in made:
+        np.testing.assert_array_equal(read(tmp_path / "1" / name), read(tmp_path / "2" / name))
+    broken = {**scene, "DEM": scene["S1RTC"]}
+    assert (
+        main([str(plain_run), *words_of(broken), "--devices", "2", "--out", str(tmp_path / "map.tif")]) == 2
+    )
+    assert capfd.readouterr().err.count("error:") == 1  # before the second process is started
 
 
 def test_a_map_that_is_there_is_left_or_refused(plain_run, scene, tmp_path, capsys):

@@ -6,6 +6,7 @@ import torch
 
 from generate.model.windows import WindowBlender, WindowGrid
 from predict.blocks import StripFolder
+from predict.shares import Share
 from predict.strips import Strip, finished_rows
 
 GRID = WindowGrid.of_shape((50, 70), (32, 32))
@@ -55,16 +56,21 @@ def test_each_row_of_the_scene_is_finished_once():
 
 def test_strips_of_other_settings_are_deleted(tmp_path):
     folder = StripFolder(tmp_path / "map.tif", "one", GRID)
-    folder.save(0, {"class": np.zeros((1, 9, 70), np.uint8)})
-    assert StripFolder(tmp_path / "map.tif", "one", GRID).finished == 1
-    assert StripFolder(tmp_path / "map.tif", "other", GRID).finished == 0
-
-
-@pytest.mark.parametrize(("finished", "first"), [(0, 0), (1, 0), (2, 1)])
-def test_a_strip_is_made_again_of_all_windows_above_it(finished, first, tmp_path):
-    # windows begin in rows 0, 9 and 18 and have 32, so that rows 9 to 17 are made of the first two
-    folder = StripFolder(tmp_path / "map.tif", "one", GRID)
-    for row in range(finished):
+    for row in (0, 2):
         folder.save(row, {"class": np.zeros((1, 9, 70), np.uint8)})
-    assert GRID.rows.starts == (0, 9, 18)
-    assert folder.first_row == (0 if finished < 3 else first)
+    again = StripFolder(tmp_path / "map.tif", "one", GRID)
+    # counted up to the first that is missing
+    assert [again.finished(rows) for rows in (range(3), range(1, 3), range(2, 3))] == [1, 0, 1]
+    assert StripFolder(tmp_path / "map.tif", "other", GRID).finished(range(3)) == 0
+
+
+def test_a_strip_is_made_of_all_windows_above_it(tmp_path):
+    # windows of 10 px begin in rows 0, 5, 10 and 15, so that rows 10 to 14 are made of the second and the third
+    folder = StripFolder(tmp_path / "map.tif", "one", WindowGrid.of_shape((25, 10), (10, 10)))
+    assert [folder.first_row(row) for row in range(4)] == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_the_whole(count):
+    parts = [Share(index, count).of(range(5)) for index in range(count)]
+    assert [row for part in parts for row in part] == [0, 1, 2, 3, 4]

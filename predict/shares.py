@@ -1,0 +1,88 @@
+"""Shares of the work for processes side by side, each with a GPU of its own where there are GPUs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from finetune.errors import RunError
+from predict.options import PredictOptions
+
+Work = TypeVar("Work", bound=Sequence[object])
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes does.
+
+    Attributes:
+        index: Which of them it is, counted from 0.
+        count: How many there are.
+    """
+
+    index: int
+    count: int
+
+    def of(self, work: Work) -> Work:
+        """Return a part of a sequence, next to one another; the parts of all processes are the whole."""
+        first, end = (len(work) * part // self.count for part in (self.index, self.index + 1))
+        part: Work = work[first:end]  # type: ignore[assignment] # a slice of a sequence is of its kind
+        return part
+
+
+@contextmanager
+def other_shares(options: PredictOptions | None) -> Iterator[None]:
+    """Let further processes do the other shares meanwhile, and wait for them; they end with this one.
+
+    Args:
+        options: What the user asks for; None for no further process.
+
+    Raises:
+        RunError: If one fails, which has said why.
+    """
+    count = 1 if options is None else options.devices
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(_start(options, Share(index, count)))
+            for index in range(1, count)
+            if options is not None
+        ]
+        yield
+        failed = [process for process in started if process.wait()]
+    if failed:
+        raise RunError(
+            f"--devices: {len(failed)} of {count} processes failed, as said above; mend it and run the same command, "
+            "which goes on"
+        )
+
+
+@contextmanager
+def _start(options: PredictOptions, share: Share) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process; it is asked to end where this one leaves the block before it has ended."""
+    text = json.dumps([dataclasses.asdict(options), dataclasses.asdict(share)], default=str)
+    # -P: a predict.py in the working folder is not run in place of the package, unless that is a checkout of it
+    safe = [] if Path(__file__).parents[1] == Path.cwd() else ["-P"]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpu = str(share.index) if seen is None else ",".join(seen.split(",")[share.index : share.index + 1])
+    process = subprocess.Popen(
+        [sys.executable, *safe, "-m", "predict.share_worker", text],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
+        # a session of its own: Ctrl-C reaches this process alone, which then ends the others
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        # it takes that for the end of its parent
+        process.stdin.close()
+        process.wait()
