@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who to credit for the chip set and its masks",
     )
     parser.add_argument(
+        "--space",
+        type=Path,
+        metavar="DIR",
+        help="also make the folder of a static Hugging Face Space that shows test chips, their maps and predictions",
+    )
+    parser.add_argument(
         "--push",
         metavar="REPO",
         help="upload to this Hugging Face repository, as owner/name; made private, needs --attribution",
@@ -68,12 +74,18 @@ def run(args: argparse.Namespace) -> int:
     paths.check()
     # before the slow imports and the loading, though the folder is checked again when it is made
     check_free(args.out)
+    if args.space is not None:
+        check_free(args.space)
     from eval.publish.folder import publish  # torch and TerraTorch are imported from here on
     from eval.publish.model_card import claim
 
     imprint = PublicationInfo(args.name or args.out.name, args.license, tuple(args.attribution))
-    publish(args.directory, manifest, report, table, args.out, paths=paths, imprint=imprint)
+    publish(args.directory, manifest, report, table, args.out, paths=paths, imprint=imprint, space=args.space)
     sys.stdout.write(f"{args.out}: {claim(report)}\n")
+    if args.space is not None:
+        sys.stdout.write(
+            f"{args.space}: look at index.html; hf upload OWNER/NAME {args.space} --repo-type space\n"
+        )
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")
     return 0

@@ -10,9 +10,10 @@ from eval.compare.report.files import REPORT
 from eval.compare.report.model import Report
 from eval.errors import EvaluationError
 from eval.publish.bundle import input_bands, make_bundle, write_run
-from eval.publish.model_card import CardFacts, write_card
+from eval.publish.model_card import CardFacts, claim, write_card
 from eval.publish.recompute import CountsTable, check_own_counts
 from eval.publish.report import with_short_paths
+from eval.publish.space import write_space
 from eval.score.load import open_run
 from eval.score.record import Score
 from eval.score.recorded import check_recipe
@@ -31,8 +32,9 @@ def publish(
     *,
     paths: PathOverrides,
     imprint: PublicationInfo,
+    space: Path | None = None,
 ) -> None:
-    """Write the bundle of a run, whole or not at all.
+    """Write the bundle of a run, whole or not at all, and a Space beside it where asked.
 
     Args:
         run: Run directory.
@@ -42,6 +44,7 @@ def publish(
         out: Folder to make.
         paths: Where chips and store are now.
         imprint: Name, licence and credits.
+        space: Folder to make for a static Space that shows test chips; None for none.
 
     Raises:
         EvaluationError: If the report is not about these weights.
@@ -53,6 +56,8 @@ def publish(
         check_recipe(loaded)
         check_own_counts(table, report, Score.read(run), loaded.checkpoint_sha256)
         _write_bundle(loaded, manifest, with_short_paths(report), draft, imprint)
+        if space is not None:
+            write_space(loaded, claim(report), space, imprint)
 
 
 def _compared_checkpoint(run: Path, manifest: RunManifest, report: Report) -> str:

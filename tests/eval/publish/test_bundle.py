@@ -1,7 +1,9 @@
 """Bundles: they load with TerraTorch alone and predict the same; cards claim what the comparison allows."""
 
+import base64
 import copy
 import dataclasses
+import io
 import json
 import os
 import re
@@ -13,9 +15,11 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import jsonschema
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from augment_store.publish.attribution import PublicationInfo
 from eval.cli.main import main
@@ -123,6 +127,40 @@ def test_the_card(bundle, report):
         "tim-predict . --scene S2L2A=s2l2a.tif S1RTC=s1rtc.tif DEM=dem.tif --out map.tif",
     ):
         assert expected in text
+
+
+def test_a_space_shows_test_chips(tim, report, bundle, world, tmp_path, capsys):
+    space = tmp_path / "space"
+    words = ("publish", tim, "--report", report, "--out", tmp_path / "model", "--space", space)
+    assert run(*words) == 0
+    assert f"hf upload OWNER/NAME {space} --repo-type space" in capsys.readouterr().out
+    assert "sdk: static" in (space / "README.md").read_text()
+    page = (space / "index.html").read_text()
+    shown = json.loads(re.search(r'id="space">(.*?)</script>', page, re.DOTALL).group(1))
+    assert [chip["id"] for chip in shown["chips"]] == list(world.chips.splits["test"])
+    assert [part["title"] for part in shown["legends"]] == ["classes", "generated map"]
+    pictures = {picture["caption"]: picture["uri"] for picture in shown["chips"][0]["pictures"]}
+    assert list(pictures) == [
+        "natural colors",
+        "radar",
+        "relief",
+        "generated map",
+        "prediction",
+        "probability of it, dark 0 to light 1",
+        "reference",
+    ]
+    # what is said to be right is what the pictures show
+    seen = {name: _colors(pictures[name]) for name in ("prediction", "reference")}
+    labeled = world.labels(shown["chips"][0]["id"]) >= 0
+    right = (seen["prediction"] == seen["reference"]).all(axis=-1)[labeled].mean()
+    assert shown["chips"][0]["right"] == pytest.approx(right)
+    assert run(*words[:-3], tmp_path / "again", "--space", space) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+
+
+def _colors(uri):
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    return np.asarray(image.convert("RGB"))
 
 
 def make_facts(tim, report):
