@@ -96,6 +96,14 @@ def test_layers_agree_with_one_another(mapped):
     assert generated.max() < 10
 
 
+def test_probabilities_change_no_more_across_borders_of_windows_than_inside(mapped):
+    shares = read(mapped.with_name("map_probability.tif")).astype(float)
+    # windows of 32 px begin in columns 0, 14, 28, 42 and 56, and end before columns 32, 46, 60 and 74
+    change = np.abs(np.diff(shares, axis=2)).mean(axis=(0, 1))
+    border = np.isin(np.arange(1, 88), [14, 28, 42, 56, 32, 46, 60, 74])
+    assert change[border].mean() / change[~border].mean() == pytest.approx(1, abs=0.15)
+
+
 def test_an_interrupted_map_goes_on_and_is_equal(tim_run, empty_store, scene, mapped, tmp_path, monkeypatch):
     out = tmp_path / "map.tif"
     words = [str(tim_run), *words_of(scene), "--out", str(out), "--store", str(empty_store), "--quiet"]
