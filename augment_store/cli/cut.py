@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="pixels that neighbours share (default: 0)",
+        help="pixels that neighbors share (default: 0)",
     )
     parser.add_argument(
         "--missing",

@@ -67,7 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         help="exit with 1 unless the point estimate is not negative, whatever its interval (acceptable), the interval "
-        "excludes zero (conclusive), an improvement is claimed (improvement), or one of more than +2 pp (strong)",
+        "excludes zero (conclusive), an improvement is claimed (improvement), or one whose whole interval is above "
+        "+2 pp (strong)",
     )
     parser.add_argument(
         "--chips",

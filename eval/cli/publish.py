@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to make")
     parser.add_argument("--name", help="name of the model (default: the bundle's folder)")
     parser.add_argument(
-        "--license", default="apache-2.0", help="licence of the weights (default: apache-2.0)"
+        "--license", default="apache-2.0", help="license of the weights (default: apache-2.0)"
     )
     parser.add_argument(
         "--attribution",

@@ -36,7 +36,7 @@ MIN_FOLDS: Final = 3
 """One fold is tested and one validates; the others are trained on."""
 
 EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
-"""A study with every key."""
+"""A study to copy."""
 
 
 @dataclass(frozen=True)

@@ -227,9 +227,7 @@ class RunManifest:
             RunError: If it did not.
         """
         if not self.complete:
-            raise RunError(
-                f"{run}: its training did not finish; resume it with fit --ckpt_path, or train again"
-            )
+            raise RunError(f"{run}: its training did not finish; the same fit command resumes it")
 
     def check_held_out(self, run: Path, root: Path, digests: Mapping[str, str]) -> None:
         """Make sure that no test chip can have been trained on, if splits are no longer those of the training.
