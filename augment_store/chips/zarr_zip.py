@@ -28,33 +28,32 @@ ARRAY: Final = "bands"
 _METADATA: Final = ("zarr.json", ".zgroup", ".zarray")
 
 _CODECS: Final = frozenset(
-    {
-        *(
-            "bytes",
-            "transpose",
-            "sharding_indexed",
-            "blosc",
-            "gzip",
-            "zstd",
-            "crc32c",
-            "zlib",
-            "lz4",
-            "lzma",
-            "bz2",
-        ),
-        *(
-            "shuffle",
-            "delta",
-            "fixedscaleoffset",
-            "quantize",
-            "bitround",
-            "packbits",
-            "astype",
-            "crc32",
-            "adler32",
-        ),
-        *("fletcher32", "jenkins_lookup3", "pcodec", "vlen-utf8"),
-    }
+    [
+        "bytes",
+        "transpose",
+        "sharding_indexed",
+        "blosc",
+        "gzip",
+        "zstd",
+        "crc32c",
+        "zlib",
+        "lz4",
+        "lzma",
+        "bz2",
+        "shuffle",
+        "delta",
+        "fixedscaleoffset",
+        "quantize",
+        "bitround",
+        "packbits",
+        "astype",
+        "crc32",
+        "adler32",
+        "fletcher32",
+        "jenkins_lookup3",
+        "pcodec",
+        "vlen-utf8",
+    ]
 )
 """Codecs of numbers; one of Python objects could run code, and is no raster."""
 

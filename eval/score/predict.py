@@ -19,7 +19,7 @@ from augment_store.utils.text import utc_now, versions
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
 from eval.score.recorded import check_recipe
-from finetune.data.chip_survey import SURVEY_FOLDER
+from finetune.data.survey_cache import SURVEY_FOLDER
 from finetune.model.shapes import check_shape
 from finetune.run.geotiff import write_classes
 from finetune.run.load import LoadedRun, arithmetic

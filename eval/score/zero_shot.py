@@ -25,7 +25,7 @@ from eval.errors import EvaluationError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
-from finetune.data.chip_survey import digest_mask
+from finetune.data.survey_cache import digest_mask
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord
 

@@ -16,7 +16,7 @@ from augment_store.errors import ChipDataError, ChipSetError
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
-from finetune.data.chip_survey import ChipSurvey, SurveyedChip
+from finetune.data.survey_cache import CachedSurvey, SurveyedChip
 from finetune.log_filters import notify
 
 
@@ -87,7 +87,7 @@ def survey_chips(
         ids: Chips of the split.
         rules: What each must satisfy.
         store: Maps that are joined; None without.
-        folder: Where what is read of chips is kept; see `ChipSurvey`.
+        folder: Where what is read of chips is kept; see `CachedSurvey`.
 
     Raises:
         AugmentStoreError: Naming the first chip that cannot be used, and why; see `MapCache.check` for
@@ -96,7 +96,7 @@ def survey_chips(
     inputs, masks = hashlib.sha256(), hashlib.sha256()
     found: dict[str, SurveyedChip] = {}
     # the store may be generated from other modalities than the ones that are read here
-    survey = ChipSurvey(chips, rules.modalities, store.inputs if store else (), rules.masks, folder)
+    survey = CachedSurvey(chips, rules.modalities, store.inputs if store else (), rules.masks, folder)
     # sorted: the digest must not depend on the order of a split file
     for chip_id, chip in survey.read(ids):
         found[chip_id] = chip

@@ -18,8 +18,8 @@ from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
 from augment_store.io.signals import SignalInterrupt
 from augment_store.utils.text import pluralize, single_line, utc_now
-from finetune.data.chip_survey import SURVEY_FOLDER
 from finetune.data.dataset import collate
+from finetune.data.survey_cache import SURVEY_FOLDER
 from finetune.errors import ConfigError, RunError
 from finetune.features.frozen_features import FrozenFeatures
 from finetune.model.initialization import check_trainable, read_trained, start_from

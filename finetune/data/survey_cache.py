@@ -86,7 +86,7 @@ class _KeptSurveys:
 
 
 @dataclass(frozen=True)
-class ChipSurvey:
+class CachedSurvey:
     """Reads what is to be known of each chip before it is trained on.
 
     Attributes:

@@ -11,9 +11,9 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.errors import ChipDataError
 from augment_store.store.writer import AugmentStore
 from finetune.augment.map_cache import MapCache
-from finetune.data import chip_survey
-from finetune.data.chip_survey import ChipSurvey
+from finetune.data import survey_cache
 from finetune.data.split_checks import SplitRequirements, survey_chips
+from finetune.data.survey_cache import CachedSurvey
 from tests.worlds import make_world, rasters, store_of, write_impactmesh_chip
 
 MODALITIES = ("S2L2A", "DEM")
@@ -22,7 +22,7 @@ MODALITIES = ("S2L2A", "DEM")
 @pytest.fixture
 def chips(tmp_path, monkeypatch):
     """Chips whose files count as settled, though they were written a moment ago."""
-    monkeypatch.setattr(chip_survey, "SETTLED", 0)
+    monkeypatch.setattr(survey_cache, "SETTLED", 0)
     return make_world(tmp_path / "chips").chips
 
 
@@ -38,7 +38,7 @@ def read(monkeypatch):
 
 
 def survey(chips, folder, **more):
-    return dict(ChipSurvey(chips, MODALITIES, folder=folder, **more).read(reversed(chips.ids)))
+    return dict(CachedSurvey(chips, MODALITIES, folder=folder, **more).read(reversed(chips.ids)))
 
 
 def test_a_second_survey_reads_nothing_and_finds_the_same(chips, read, tmp_path):
@@ -98,11 +98,11 @@ def test_another_question_is_another_survey(chips, read, tmp_path, other):
 
 def test_files_of_the_last_two_seconds_are_not_kept(chips, read, tmp_path, monkeypatch):
     """A file system that counts in whole seconds gives a change within one the same time."""
-    monkeypatch.setattr(chip_survey, "SETTLED", 2_000_000_000)
+    monkeypatch.setattr(survey_cache, "SETTLED", 2_000_000_000)
     survey(chips, tmp_path / "kept")
     assert len(read) == len(chips.ids)
     now = time.time_ns() + 3_000_000_000
-    monkeypatch.setattr(chip_survey.time, "time_ns", lambda: now)
+    monkeypatch.setattr(survey_cache.time, "time_ns", lambda: now)
     survey(chips, tmp_path / "kept")
     assert len(read) == 2 * len(chips.ids)
     survey(chips, tmp_path / "kept")
