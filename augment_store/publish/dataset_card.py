@@ -134,9 +134,9 @@ def _usage_section(facts: StoreFacts) -> Iterator[str]:
 
 def _license_section(facts: StoreFacts) -> Iterator[str]:
     license_id = facts.publication.license_id
-    yield "## Origin and licences"
+    yield "## Origin and licenses"
     yield ""
-    yield f"- licence of these maps: {'not stated; ask who published them' if license_id == UNSTATED else license_id}"
+    yield f"- license of these maps: {'not stated; ask who published them' if license_id == UNSTATED else license_id}"
     versions = ", ".join(f"{name} {version}" for name, version in facts.spec.versions.items())
     made = f"made with {versions}; {facts.spec.precision} on {facts.spec.device}; published {facts.date}"
     yield f"- {escape_markdown(made)}"

@@ -43,7 +43,7 @@ def publish(
         table: The counts of that report.
         out: Folder to make.
         paths: Where chips and store are now.
-        imprint: Name, licence and credits.
+        imprint: Name, license and credits.
         space: Folder to make for a static Space that shows test chips; None for none.
 
     Raises:

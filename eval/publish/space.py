@@ -46,7 +46,7 @@ def write_space(loaded: LoadedRun, claim: str, folder: Path, imprint: Publicatio
         loaded: The run that is published.
         claim: What its card says of it.
         folder: Folder to make.
-        imprint: Name, licence and credits.
+        imprint: Name, license and credits.
 
     Raises:
         EvaluationError: If predictions do not lie where the pixels of a chip do.

@@ -1,6 +1,6 @@
 """What a reader must know to trust a number, after "No one knows the state of the art in geospatial foundation models".
 
-The paper (arXiv 2605.12678) finds results of the field that cannot be compared: weights without name or licence, no
+The paper (arXiv 2605.12678) finds results of the field that cannot be compared: weights without name or license, no
 variance, a harness of each group's own, numbers copied from elsewhere, and splits by chance. Each is answered here from
 the records of the runs.
 """
@@ -41,9 +41,9 @@ def _weights(trained: Sequence[Provenance]) -> Iterator[Answer]:
         if starts and not unnamed
         else f"not those of {join_first(unnamed or ['any run'])}",
     )
-    # a published file's licence is on its page and not in it, so no record has it
+    # a published file's license is on its page and not in it, so no record has it
     yield Answer(
-        question="Is their licence named?",
+        question="Is their license named?",
         yes=False,
         words="not in the records; see where the weights were published",
     )

@@ -221,7 +221,7 @@ def test_agreement_with_references(tmp_path):
     text = (tmp_path / "out/README.md").read_text()
     assert "| agreement with reference | 0.500 |" in text
     assert "compared with no reference" not in text
-    assert "licence of these maps: not stated" in text
+    assert "license of these maps: not stated" in text
 
 
 def test_other_chips_are_refused(tmp_path, capsys):
