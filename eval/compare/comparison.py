@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from eval.compare.arms import CANDIDATE, Arm, Comparison, Difference, titles
 from eval.compare.comparability import check_runs, check_same_test, concerns, unpaired_because
 from eval.compare.controls import control_record, control_words
-from eval.compare.inference import ClassEstimate, Estimate, PairedArms, compare, holm
+from eval.compare.inference import PairedArms, adjust_by_holm, compare
 from eval.compare.verdict import ComparisonContext, StudyContext, decide
 from eval.errors import EvaluationError
 from eval.score.metrics import INTERVALS
@@ -110,18 +108,8 @@ def _difference(arm: Arm, other: Arm) -> Difference:
             continue
         # a class without a reference pixel has no IoU, and must not count among those that Holm corrects for
         kept = {name: entry for name, entry, there in zip(names, estimates, present, strict=True) if there}
-        by_class[metric.key] = _adjusted(kept)
+        by_class[metric.key] = adjust_by_holm(kept)
     return Difference(overall, by_class)
-
-
-def _adjusted(estimates: Mapping[str, Estimate]) -> dict[str, ClassEstimate]:
-    # Holm, as classes of one map depend on each other: it holds even so, and loses less than Bonferroni
-    raised = holm(np.array([entry.p_value for entry in estimates.values()]))
-    return {
-        # `vars`, as `asdict` would turn the parts into dicts
-        name: ClassEstimate(**vars(entry), p_holm=float(p))
-        for (name, entry), p in zip(estimates.items(), raised, strict=True)
-    }
 
 
 def _align(arms: Mapping[str, Sequence[Score]]) -> tuple[tuple[Arm, ...], tuple[str, ...]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Self
 
 import numpy as np
@@ -119,10 +119,10 @@ class Estimate:
 
 @dataclass(frozen=True, config=FINITE)
 class ClassEstimate(Estimate):
-    """Difference in one class' value of a metric.
+    """One of several estimates that are looked at together, such as the difference in each class.
 
     Attributes:
-        p_holm: p-value after Holm, over the classes.
+        p_holm: p-value after Holm, over all of them.
     """
 
     _: dataclasses.KW_ONLY
@@ -130,7 +130,7 @@ class ClassEstimate(Estimate):
 
     @property
     def differs(self) -> bool:
-        """Return whether the class differs by both its p-value after Holm and its interval."""
+        """Return whether it differs from zero by both its p-value after Holm and its interval."""
         return self.p_holm < 1 - LEVEL and not self.covers_zero
 
 
@@ -313,6 +313,19 @@ def resolvable_difference(parts: Sequence[VarianceComponent]) -> float:
 def _without_residue(shares: Values) -> Values:
     """Round away floating-point residue, so that 0.62 − 0.60 is not above 0.02 nor −1e-17 below zero."""
     return np.asarray(np.round(shares, DECIMALS) + 0.0)  # + 0.0: no negative zero
+
+
+def adjust_by_holm(estimates: Mapping[str, Estimate]) -> dict[str, ClassEstimate]:
+    """Return the same estimates with the p-value after Holm over all of them.
+
+    It holds however they depend on each other, as classes of one map do, and loses less than Bonferroni.
+    """
+    raised = holm(np.array([entry.p_value for entry in estimates.values()]))
+    return {
+        # `vars`, as `asdict` would turn the parts into dicts
+        name: ClassEstimate(**vars(entry), p_holm=float(p))
+        for (name, entry), p in zip(estimates.items(), raised, strict=True)
+    }
 
 
 def holm(p_values: Values) -> Values:

@@ -16,6 +16,7 @@ from eval.compare.inference import LEVEL, POWER
 from eval.compare.report import model
 from eval.compare.report.checklist import checklist
 from eval.compare.report.curves import read_curve
+from eval.compare.report.helps import when_it_helps
 from eval.compare.report.influence import left_out
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, STRONG_ABOVE, StudyContext, format_p
 from eval.score.counts import Confusion, Counts
@@ -58,6 +59,7 @@ def make_report(comparison: Comparison, created: str) -> model.Report:
         scenes=_scenes(comparison),
         chips=_chips(comparison),
         left_out=left_out(comparison),
+        helps=when_it_helps(comparison),
         checklist=checklist(comparison),
     )
 

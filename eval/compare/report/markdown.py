@@ -28,6 +28,7 @@ def to_markdown(report: Report) -> str:
         (plain_text(entry.words) for entry in report.left_out),
         _class_table(report),
         _family_words(report),
+        _helps(report),
         # a claim needs a control, so a report without any plans one
         next_experiment(report.difference.parts, GOAL, max(1, len(report.controls)), report.hours_per_run),
         _training(report),
@@ -112,6 +113,20 @@ def _class_table(report: Report) -> Iterator[str]:
                 else ["–"] * 3
             )
         yield from _row((*cells, " → ".join(percent(arm.miou_without_class[name]) for arm in arms)))
+
+
+def _helps(report: Report) -> Iterator[str]:
+    yield "When does it help?"
+    yield ""
+    yield from (f"- {plain_text(words)}" for words in report.helps.words)
+    if report.helps.slopes:
+        yield ""
+        yield from _row(("gain in mIoU per SD of", "by", "SD", "slope", "p", "p after Holm"))
+        yield "|---|---|---|---|---|---|"
+    for row in report.helps.slopes:
+        slope = row.slope
+        numbers = (f"{row.spread:.3f}", format_interval(slope), f"{slope.p_value:.3f}", f"{slope.p_holm:.3f}")
+        yield from _row((row.covariate, row.level, *numbers))
 
 
 def _training(report: Report) -> Iterator[str]:

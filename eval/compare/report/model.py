@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from eval.compare.arms import Difference
-from eval.compare.inference import Estimate, NonNegative, SignedShare
+from eval.compare.inference import ClassEstimate, Estimate, NonNegative, SignedShare
 from eval.compare.verdict import Verdict
 from eval.score.metrics import FINITE, Metrics, Share
 from eval.score.record import Provenance
@@ -156,6 +156,38 @@ class LeftOut(Part):
     words: str
 
 
+class SlopeRow(Part):
+    """How the gain goes with one covariate."""
+
+    covariate: str
+    level: Literal["chip", "scene"]
+    before_labels: bool = Field(description="Whether it is known where there is no reference yet")
+    spread: NonNegative = Field(description="Standard deviation of the covariate over chips or scenes")
+    slope: ClassEstimate = Field(description="Gain in mIoU per standard deviation, as a share")
+
+
+class UseRule(Part):
+    """Where to use the map."""
+
+    covariate: str
+    above: bool = Field(description="Whether it is used from the threshold on, or up to it")
+    threshold: float
+    share: Share = Field(description="Share of the test chips where it is used")
+    advantage: Estimate = Field(
+        description="Gain in mean mIoU of chips over the better of always and never, in scenes left out"
+    )
+
+
+class WhenItHelps(Part):
+    """What the gain goes with, by chip and by scene."""
+
+    slopes: list[SlopeRow] = Field(
+        description="p after Holm over all of them; empty with few scenes or seeds"
+    )
+    rule: UseRule | None = Field(description="Null unless it holds in scenes left out when it was made")
+    words: list[str]
+
+
 class Answer(Part):
     """One question of the checklist."""
 
@@ -190,6 +222,7 @@ class Report(Part):
     left_out: list[LeftOut] = Field(
         description="Without the scene, and without the seed, on which the difference rests most; of three or more"
     )
+    helps: WhenItHelps
     checklist: list[Answer] = Field(description="After arXiv 2605.12678")
 
     @property

@@ -11,6 +11,7 @@ arms();
 bars();
 seedsAndClasses();
 checklist();
+helps();
 confusion();
 chips();
 origins();

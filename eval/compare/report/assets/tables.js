@@ -30,6 +30,14 @@ function checklist() {
     report.checklist.map(({ question, yes, words }) => [question, yes ? "yes" : "no", words]));
 }
 
+function helps() {
+  const { slopes, words } = report.helps;
+  $("helps-words").replaceChildren(...words.map((text) => element("li", {}, text)));
+  $("helps").hidden = !slopes.length;
+  fill($("helps"), ["gain in mIoU per SD of", "by", "SD", "slope (pp)", "95 % interval", "p after Holm"],
+    slopes.map(({ covariate, level, spread, slope }) => [covariate, level, spread.toFixed(3), points(slope.difference), interval(slope), slope.p_holm.toFixed(3)]));
+}
+
 // An arm's name in a table: what it is in the comparison, and what its runs are called.
 const named = (arm) => (arm.title === arm.name ? [arm.name] : [`${arm.name} `, element("small", {}, arm.title)]);
 
