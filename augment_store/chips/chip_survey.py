@@ -59,13 +59,13 @@ class ChipSurvey:
     masks: int
 
 
-def survey_chips(chips: ChipSet, modalities: Sequence[str]) -> ChipSurvey:
+def measure_chips(chips: ChipSet, modalities: Sequence[str]) -> ChipSurvey:
     """Read a few chips and masks.
 
     Raises:
         AugmentStoreError: If one of them cannot be read.
     """
-    picked = [chips.read(chip_id, modalities) for chip_id in _spread(chips.ids, READ_CHIPS)]
+    picked = [chips.read(chip_id, modalities) for chip_id in _evenly_picked(chips.ids, READ_CHIPS)]
     units = Units.of(chips.layout)
     moments: list[BandMoments] = []
     for name in modalities:
@@ -82,7 +82,7 @@ def survey_chips(chips: ChipSet, modalities: Sequence[str]) -> ChipSurvey:
     return ChipSurvey(len(picked), picked[0].shape, picked[0].timesteps, tuple(moments), codes, masks)
 
 
-def _spread(ids: Sequence[str], most: int) -> list[str]:
+def _evenly_picked(ids: Sequence[str], most: int) -> list[str]:
     picks = np.linspace(0, len(ids) - 1, min(most, len(ids))).round().astype(int)
     return [ids[pick] for pick in picks]
 

@@ -93,7 +93,7 @@ def guess_layout(root: Path, name: str) -> LayoutGuess:
     if not files:
         raise ChipSetError(f"{root}: no file of the types {', '.join(SUFFIXES)}, of which chips are made")
     groups = group_files(files)
-    images, masks, notes = _assign(root, groups)
+    images, masks, notes = _sort_into_images(root, groups)
     if not images:
         found = join_first(group.pattern for group in groups)
         raise ChipSetError(
@@ -132,7 +132,7 @@ def group_files(files: Sequence[PurePosixPath]) -> list[GuessedFiles]:
     groups = []
     for (pattern, role), by_chip in found.items():
         every = [each for members in by_chip.values() for each in members]
-        words = tuple(sorted({band for band, _ in every if band}, key=_band_order))
+        words = tuple(sorted({band for band, _ in every if band}, key=_fine_bands_first))
         groups.append(GuessedFiles(pattern, frozenset(by_chip), role, words, every[0][1]))
     return sorted(_aligned(groups), key=lambda group: (-len(group.ids), group.pattern))
 
@@ -235,7 +235,7 @@ def _says(name: str) -> str:
     return bands[0] if bands else role_of(name) or ""
 
 
-def _band_order(word: str) -> tuple[int, str]:
+def _fine_bands_first(word: str) -> tuple[int, str]:
     """Sort the bands of 10 m first, as the first band has the grid of the others."""
     fine = ("BLUE", "GREEN", "RED", "NIR_BROAD")
     return (0 if band_of(word) in fine else 1, word.lower())
@@ -265,7 +265,7 @@ def _shared_end(ids: Collection[str]) -> str:
     )
 
 
-def _assign(root: Path, groups: Sequence[GuessedFiles]) -> tuple[dict[str, Any], str, list[str]]:
+def _sort_into_images(root: Path, groups: Sequence[GuessedFiles]) -> tuple[dict[str, Any], str, list[str]]:
     """Return the images of a layout by modality, the pattern of its masks, and what was guessed."""
     images: dict[str, Any] = {}
     masks, notes = "", []

@@ -14,7 +14,7 @@ from augment_store.chips.chip_survey import draw_splits
 from augment_store.chips.file_roles import look_at
 from augment_store.chips.layout_check import check_chips
 from augment_store.chips.layouts import SPLITS
-from augment_store.cli.init_findings import FoundSet, find_files, look_at_set
+from augment_store.cli.init_findings import FoundSet, find_set_layout, look_at_set
 from augment_store.cli.init_text import Starter, finetune_text, layout_text, legend_text, study_text
 from augment_store.errors import OutputError
 from augment_store.io.files import atomic_write, check_local, printable
@@ -51,16 +51,16 @@ def run(args: argparse.Namespace) -> int:
     """
     check_local("CHIPS", args.chips, "copy the chips to this machine, or write a layout file by hand")
     name = re.sub(r"[^\w-]+", "_", args.chips.resolve().name) or "chips"
-    found = find_files(args.chips, name)
+    found = find_set_layout(args.chips, name)
     chips = found.chips
     size = _first_size(chips)
     if max(size) > LARGEST_CHIP:
-        _say(
+        _print_lines(
             f"{args.chips}: {pluralize(len(chips), 'scene')} of about {format_size(size)}, too large for chips"
         )
-        _say(*(f"guessed: {note}" for note in found.notes), "next:", *_cuts(chips, name))
+        _print_lines(*(f"guessed: {note}" for note in found.notes), "next:", *_cuts(chips, name))
         return 0
-    return _start(look_at_set(found, name), name)
+    return _write_start(look_at_set(found, name), name)
 
 
 def _first_size(chips: ChipSet) -> tuple[int, int]:
@@ -68,11 +68,11 @@ def _first_size(chips: ChipSet) -> tuple[int, int]:
     return look_at(chips.band_paths(chips.ids[0], modality)[0]).size
 
 
-def _start(found: FoundSet, name: str) -> int:
+def _write_start(found: FoundSet, name: str) -> int:
     """Write the files of a set and say what was found; return 1 if a later stage would stop at something."""
     findings = found.findings
     start = _starter(found, name)
-    files = _files(found, start)
+    files = _file_texts(found, start)
     for path in files:
         if path.exists():
             raise OutputError(
@@ -82,8 +82,8 @@ def _start(found: FoundSet, name: str) -> int:
         atomic_write(path, [text.encode()])
     chips, survey = findings.chips, found.survey
     times = pluralize(survey.timesteps, "timestep")
-    _say(f"{chips.root}: {pluralize(len(chips), 'chip')} of {format_size(survey.size)}, {times}")
-    _say(*(f"guessed: {note}" for note in findings.notes), *(f"wrote {path}" for path in files))
+    _print_lines(f"{chips.root}: {pluralize(len(chips), 'chip')} of {format_size(survey.size)}, {times}")
+    _print_lines(*(f"guessed: {note}" for note in findings.notes), *(f"wrote {path}" for path in files))
     # splits of their own that share scenes are named in the study
     problems = [
         each
@@ -93,7 +93,7 @@ def _start(found: FoundSet, name: str) -> int:
     problems_told = [f"problem: {each.subject}: {each.text}" for each in problems]
     missing = [split for split in SPLITS if split not in found.splits] if found.classes else []
     problems_told += [f"problem: no {split} split, at which a fine-tune stops" for split in missing]
-    _say(*problems_told, "next:", *_commands(start, trains=bool(found.classes) and not missing))
+    _print_lines(*problems_told, "next:", *_commands(start, trains=bool(found.classes) and not missing))
     return 1 if problems_told else 0
 
 
@@ -112,7 +112,7 @@ def _starter(found: FoundSet, name: str) -> Starter:
     )
 
 
-def _files(found: FoundSet, start: Starter) -> dict[Path, str]:
+def _file_texts(found: FoundSet, start: Starter) -> dict[Path, str]:
     """Return the text of each file to write."""
     findings, files = found.findings, {}
     if start.layout:
@@ -177,5 +177,5 @@ def _cuts(chips: ChipSet, name: str) -> Iterator[str]:
     yield f"  {command_line('augment_store', ['init', out])}"
 
 
-def _say(*lines: str) -> None:
+def _print_lines(*lines: str) -> None:
     sys.stdout.writelines(f"{printable(line)}\n" for line in lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.chips.chip_survey import ChipSurvey, draw_splits, guess_scene_rule, survey_chips
+from augment_store.chips.chip_survey import ChipSurvey, draw_splits, guess_scene_rule, measure_chips
 from augment_store.chips.label_guess import guess_labels
 from augment_store.chips.layout_guess import guess_layout, split_lists
 from augment_store.chips.layouts import (
@@ -82,7 +82,7 @@ class FoundSet:
     shared_scenes: bool
 
 
-def find_files(root: Path, name: str) -> Findings:
+def find_set_layout(root: Path, name: str) -> Findings:
     """Find the layout of a folder, or guess it.
 
     Raises:
@@ -117,8 +117,8 @@ def look_at_set(found: Findings, name: str) -> FoundSet:
         AugmentStoreError: If a chip or mask cannot be read, or no modality is there for every chip.
     """
     chips = found.chips
-    inputs = _inputs(found, chips)
-    survey = survey_chips(chips, inputs)
+    inputs = _whole_modalities(found, chips)
+    survey = measure_chips(chips, inputs)
     classes, legend = _find_classes(found, chips, survey)
     rule = None if chips.layout.scenes else guess_scene_rule(chips.ids)
     if rule:
@@ -139,7 +139,7 @@ def look_at_set(found: Findings, name: str) -> FoundSet:
     return FoundSet(found, inputs, survey, classes, legend, splits, drawn, shared)
 
 
-def _inputs(found: Findings, chips: ChipSet) -> tuple[str, ...]:
+def _whole_modalities(found: Findings, chips: ChipSet) -> tuple[str, ...]:
     """Return the modalities that every chip has, those that the demo's TerraMind knows if it knows an image."""
     by_name = {name: len(chips.ids_of(name)) for name in chips.modalities}
     whole = tuple(name for name, count in by_name.items() if count == len(chips.ids))

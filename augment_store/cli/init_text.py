@@ -90,7 +90,7 @@ def finetune_text(start: Starter) -> str:
     # rounded up: a last, smaller batch is a step too
     epochs = max(2, min(20, STEPS // -(-start.train // batch)))
     several = survey.timesteps > 1
-    return _filled(
+    return _fill_template(
         "finetune",
         **(_SMALL if start.in_demo else _BASE),
         chips=start.chips,
@@ -113,7 +113,7 @@ def finetune_text(start: Starter) -> str:
         classes=", ".join(map(_quoted, start.classes)),
         classes_count=len(start.classes),
         size=format_size(survey.size),
-        transforms="\n".join(f"      {line}" for line in _transforms(survey)),
+        transforms="\n".join(f"      {line}" for line in _transform_lines(survey)),
         temporal=_TEMPORAL.format(count=survey.timesteps) if several else "",
     )
 
@@ -125,7 +125,7 @@ _TEMPORAL: Final = """\
 """
 
 
-def _transforms(survey: ChipSurvey) -> list[str]:
+def _transform_lines(survey: ChipSurvey) -> list[str]:
     height, width = survey.size
     # turning by 90° would swap the sides
     turns = ["D4"] if height == width else ["HorizontalFlip", "VerticalFlip"]
@@ -168,7 +168,7 @@ def study_text(start: Starter) -> str:
     overlap = (
         "finetune_arguments: [--allow-scene-overlap]  # its own splits share scenes, and every report says so"
     )
-    return _filled(
+    return _fill_template(
         "study",
         chips=start.chips,
         file=start.file("_study"),
@@ -198,7 +198,7 @@ def legend_text(start: Starter, codes: Mapping[int, int]) -> str:
     # 0 is no data, and 8 clouds
     mapping = [f"#   {entry.value}: ?  # {entry.name}" for entry in LULC_LEGEND if entry.value not in (0, 8)]
     told = ", ".join(f"{code} is {label}" for code, label in codes.items())
-    return _filled(
+    return _fill_template(
         "legend",
         name=start.name,
         file=start.file("_legend"),
@@ -215,7 +215,7 @@ def layout_text(plain: Mapping[str, Any], notes: Sequence[str], file: str, chips
     keys = yaml.safe_dump(
         dict(plain), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
     )
-    return _filled(
+    return _fill_template(
         "layout", file=file, chips=chips, notes="\n".join(f"# - {note}" for note in notes), keys=keys.rstrip()
     )
 
@@ -227,6 +227,6 @@ def _quoted(name: str) -> str:
     return name if safe else yaml.safe_dump(name, default_style='"').strip()
 
 
-def _filled(template: str, **values: object) -> str:
+def _fill_template(template: str, **values: object) -> str:
     text = (TEMPLATES / f"{template}.yaml").read_text(encoding="utf-8")
     return Template(text).substitute({name: str(value) for name, value in values.items()})
