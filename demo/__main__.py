@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from augment_store.cli.parser import new_parser, run_guarded
+from augment_store.cli.parser import new_parser, parse_whole, run_guarded
 from augment_store.io.files import check_free
 from demo.recipe import stages
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--quick", action="store_true", help="fewer scenes and epochs, to see how it works")
     parser.add_argument("--seed", type=int, default=0, help="seed for the world and every stage (default: 0)")
-    parsed = parser.parse_args(arguments)
+    parsed = parse_whole(parser, arguments)
     return run_guarded(lambda: _run_stages(parsed.out, parsed.seed, quick=parsed.quick))
 
 

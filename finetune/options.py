@@ -10,7 +10,7 @@ from typing import Final
 
 from augment_store.cli.parser import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.io.remote import as_path
-from augment_store.utils.text import shipped_or_given
+from augment_store.utils.text import did_you_mean, shipped_or_given
 from finetune.augment.controls import describe_controls
 from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
@@ -38,6 +38,28 @@ tim-finetune predict --run runs/tim_lulc
 tim-finetune encode --config frozen.yaml --chips data/nyc --features features/nyc
 tim-finetune fit --config frozen.yaml --chips data/nyc --features features/nyc --run runs/frozen
 """
+
+
+TERRATORCHS: Final = (
+    *(
+        "--trainer",
+        "--data",
+        "--model",
+        "--optimizer",
+        "--lr_scheduler",
+        "--seed_everything",
+        "--print_config",
+    ),
+    *(
+        "--compute_statistics",
+        "--deploy_config_file",
+        "--predict_output_dir",
+        "--out_dtype",
+        "--output_file_prefix",
+    ),
+    "--weights_only",
+)
+"""Options of TerraTorch's parser without a dot."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +218,7 @@ def parse(argv: Sequence[str]) -> Options:
     parsed, rest = parser().parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see tim-finetune --help")
+    _check_spelling(rest)
     # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
@@ -212,6 +235,16 @@ def parse(argv: Sequence[str]) -> Options:
     given = {**vars(parsed), "run": run, "encoding": encoding, "config": find_config(parsed.config, run)}
     given["dtype"] = parsed.dtype or "float16"
     return Options(**given, recorded=parsed.config is None, overrides=tuple(rest))
+
+
+def _check_spelling(rest: Sequence[str]) -> None:
+    """Refuse what is like an option of ours and none of TerraTorch's, whose parser would tell after half a minute."""
+    # argparse has no public list of its options
+    ours = [option for action in parser()._actions for option in action.option_strings]
+    for word in (word.split("=")[0] for word in rest if word.startswith("--") and "." not in word):
+        meant = did_you_mean(word, [*ours, *TERRATORCHS])
+        if word not in TERRATORCHS and meant:
+            raise ConfigError(f"unknown option {word}{meant}")
 
 
 def _check_command(parsed: argparse.Namespace) -> None:

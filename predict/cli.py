@@ -11,6 +11,7 @@ from augment_store.cli.parser import (
     add_layout_argument,
     add_quiet_argument,
     new_parser,
+    parse_whole,
     positive,
     run_guarded,
 )
@@ -41,7 +42,7 @@ def predict_parser() -> argparse.ArgumentParser:
 
 def _run(arguments: Sequence[str]) -> int:
     parser = predict_parser()
-    parsed = parser.parse_args(arguments)
+    parsed = parse_whole(parser, arguments)
     scene = _scene(parser, parsed.scene or [])
     from predict.api import predict
     from predict.options import CLASS, PredictOptions  # NumPy and rasterio are imported from here on

@@ -129,6 +129,11 @@ class ChipSet:
             return frozenset()
         return frozenset().union(*(self._locate(p) for p in self.layout.images[modality].patterns()))
 
+    @property
+    def mask_ids(self) -> frozenset[str]:
+        """Return the ids of all masks, which may be those of no chip."""
+        return frozenset().union(*(self._locate(pattern) for pattern in self.layout.mask))
+
     def _locate(self, pattern: str) -> Mapping[str, str]:
         """Return the ids of a pattern's files with the pattern of their folders, listed once."""
         if pattern not in self._located:

@@ -13,6 +13,7 @@ import numpy as np
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.georeference import difference
+from augment_store.chips.header_check import header_problems
 from augment_store.chips.layouts import SPLITS
 from augment_store.chips.shared_ground import find_shared, is_comparable
 from augment_store.errors import AugmentStoreError
@@ -52,6 +53,7 @@ def check_chips(chips: ChipSet) -> Iterator[CheckResult]:
         yield _check_split(chips, split)
     yield _check_scenes(chips)
     shape = yield from _check_content(chips)
+    yield from (CheckResult("headers", text, problem=True) for text in header_problems(chips))
     if shape is not None:
         yield from _check_overlap(chips, shape)
 
@@ -73,17 +75,34 @@ def _check_masks(chips: ChipSet) -> Iterator[CheckResult]:
     if not chips.layout.mask:
         yield CheckResult("masks", "the layout names none")
         return
-    paths = (chips.mask_path(chip_id) for chip_id in chips.ids)
-    there = sum(path is not None and path.is_file() for path in paths)
+    paths = ((chip_id, chips.mask_path(chip_id)) for chip_id in chips.ids)
+    there = {chip_id for chip_id, path in paths if path is not None and path.is_file()}
     yield CheckResult(
-        "masks", f"{there:,} of {pluralize(len(chips.ids), 'chip')}; {' or '.join(chips.layout.mask)}"
+        "masks", f"{len(there):,} of {pluralize(len(chips.ids), 'chip')}; {' or '.join(chips.layout.mask)}"
     )
+    alien = sorted(chips.mask_ids - set(chips.ids))
+    if alien and len(there) < len(chips.ids):
+        text = f"{pluralize(len(alien), 'mask')} of no chip, such as that of {alien[0]!r}; chips are such as"
+        yield CheckResult("masks", f"{text} {chips.ids[0]!r}, and both have one id", problem=True)
+    try:
+        listed = {chip_id: split for split, ids in chips.splits.items() for chip_id in ids}
+    except AugmentStoreError:  # which the check of that split says
+        return
+    without = sorted(listed.keys() & set(chips.ids) - there)
+    if there and without:
+        text = f"none for {pluralize(len(without), 'chip')} of the splits ({join_first(without)}), at which a fine-tune"
+        yield CheckResult("masks", f"{text} stops", problem=True)
 
 
 def _check_split(chips: ChipSet, split: str) -> CheckResult:
     path = chips.split_path(split)
     if path is None or not path.exists():
-        return CheckResult(split, f"no file {path}" if path else "the layout names no file")
+        # without any split there are maps to make and nothing to train
+        text = f"no file {path}" if path else "the layout names no file"
+        partial = any(other is not None and other.exists() for other in map(chips.split_path, SPLITS))
+        # a layout may name fewer splits on purpose
+        stops = path is not None and partial and bool(chips.mask_ids)
+        return CheckResult(split, f"{text}, at which a fine-tune stops" if stops else text, problem=stops)
     try:
         ids = chips.read_split(path)
     except AugmentStoreError as error:
@@ -103,9 +122,11 @@ def _check_scenes(chips: ChipSet) -> CheckResult:
         scenes = chips.scenes()
     except AugmentStoreError as error:
         return CheckResult("scenes", str(error), problem=True)
-    return CheckResult(
-        "scenes", f"{len(set(scenes.values()))}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}"
-    )
+    count = len(set(scenes.values()))
+    text = f"{count}; chip {chips.ids[0]} is from {scenes[chips.ids[0]]}"
+    if 1 < count == len(chips.ids):
+        text += "; as many as chips: if several are of one acquisition, the rule scenes is wrong"
+    return CheckResult("scenes", text)
 
 
 def _check_overlap(chips: ChipSet, shape: tuple[int, int]) -> Iterator[CheckResult]:

@@ -19,6 +19,7 @@ from augment_store.chips.labels import LabelRaster, to_labels
 from augment_store.chips.layouts import check_id, shipped_layout
 from augment_store.chips.raster_grid import check_grid, open_raster, read_window
 from augment_store.chips.rasters import pick_bands
+from augment_store.chips.scenes import scenes_by_pattern
 from augment_store.chips.tile_grid import (
     CutRequest,
     Tile,
@@ -38,6 +39,7 @@ from augment_store.modalities.definitions import (
     REFERENCE_MODALITIES,
 )
 from augment_store.modalities.values import missing
+from augment_store.utils.text import format_size
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def cut(request: CutRequest) -> CutResult:
         roll_back(request.out, request.scene)
         # after the roll-back, which removes what a killed cut had published
         _check_free(request, wanted)
+        _check_alike(request, wanted, sources)
         # however the cut ends: published files have left the draft by then
         stack.callback(shutil.rmtree, draft, ignore_errors=True)
         chips: dict[str, tuple[str, ...]] = {}
@@ -155,6 +158,40 @@ def _check_free(request: CutRequest, wanted: Sequence[Tile]) -> None:
             if path.exists():
                 raise ChipSetError(
                     f"{path}: exists; choose another --scene or --out, or delete its chips first"
+                )
+
+
+def _check_alike(request: CutRequest, wanted: Sequence[Tile], sources: Mapping[str, DatasetReader]) -> None:
+    """Make sure that chips are like those that are there: of one size, with the same inputs, and of another raster."""
+    there = {
+        name: sorted(chip_path(request.out, name, "x").parent.glob("*.tif")) for name in INPUT_MODALITIES
+    }
+    inputs = [name for name in request.rasters if name in INPUT_MODALITIES]
+    held = [name for name, paths in there.items() if paths]
+    if held and set(held) != set(inputs):
+        raise ChipSetError(
+            f"{request.out}: its chips have {', '.join(held)}, and these rasters are {', '.join(inputs)}; all chips "
+            "of a set have the same inputs: give the same, or choose another --out"
+        )
+    by_place = {sources[inputs[0]].xy(tile.row, tile.column, offset="ul"): tile for tile in wanted}
+    scenes = scenes_by_pattern(path.stem for path in there[inputs[0]])
+    # a chip of each scene: the same raster, cut alike, has it too
+    firsts = {scene: path for path in reversed(there[inputs[0]]) if (scene := scenes[path.stem])}
+    for scene, path in firsts.items():
+        with open_raster(path) as file:
+            if file.shape != (request.size, request.size):
+                raise ChipSetError(
+                    f"{request.out}: its chips are {format_size(file.shape)}; all chips of a set have one size: give "
+                    f"--size {file.height}, or choose another --out"
+                )
+            tile = by_place.get(file.xy(0, 0, offset="ul"))
+            window = None if tile is None else Window(tile.column, tile.row, request.size, request.size)
+            if window is not None and np.array_equal(
+                file.read(), _read_window(inputs[0], sources[inputs[0]], window, _Notes())
+            ):
+                raise ChipSetError(
+                    f"{request.rasters[inputs[0]]}: is in {request.out} already, as scene {scene}; a raster under two "
+                    "scenes could be trained and tested on"
                 )
 
 

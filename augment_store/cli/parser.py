@@ -22,6 +22,7 @@ from augment_store.io.remote import as_path, without_secrets
 from augment_store.io.signals import SignalInterrupt, signals_as_interrupts
 from augment_store.modalities.legend_table import SHIPPED
 from augment_store.store.history import SCRIPTS, command_line
+from augment_store.utils.text import did_you_mean
 
 _DISK_NAMES: Final = (
     *("EIO", "ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EBUSY", "ETXTBSY", "ENODEV", "ENXIO"),
@@ -115,6 +116,8 @@ def add_commands(
     """
     # the first word that is no option; no option before it takes a word as its value
     chosen = next((word for word in arguments if not word.startswith("-")), None)
+    if chosen is not None and chosen not in commands:
+        parser.error(f"no command {chosen!r}; expected {', '.join(commands)}{did_you_mean(chosen, commands)}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         subparser = subparsers.add_parser(
@@ -128,7 +131,8 @@ def add_commands(
             module = command.load()
             subparser.epilog = _epilog(module.EXAMPLES)
             module.add_arguments(subparser)
-            subparser.set_defaults(run_module=module.run)  # `run` is an argument of eval publish
+            # `run` is an argument of eval publish
+            subparser.set_defaults(run_module=module.run, parser=subparser)
 
 
 def run_command(
@@ -140,10 +144,23 @@ def run_command(
     def run() -> int:
         parser = new_parser(program, description, examples)
         add_commands(parser, commands, arguments)
-        parsed = parser.parse_args(arguments)
+        parsed = parse_whole(parser, arguments)
         return cast(int, parsed.run_module(parsed))
 
     return run_guarded(run, command_line(program, arguments), as_json="--json" in arguments)
+
+
+def parse_whole(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; exit with status 2 at words that are not known, with the option that was probably meant."""
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # of a subcommand, if there is one
+        own: argparse.ArgumentParser = getattr(parsed, "parser", parser)
+        # argparse has no public list of its options
+        known = [option for action in own._actions for option in action.option_strings]
+        meant = did_you_mean(unknown[0].partition("=")[0], known)
+        own.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+    return parsed
 
 
 def _epilog(examples: str) -> str | None:

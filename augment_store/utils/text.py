@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import platform
 import re
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,12 @@ def join_first(names: Iterable[str], listed: int = LISTED) -> str:
     """Join the first of the names, in their order."""
     every = list(names)
     return ", ".join(every[:listed]) + (" …" if len(every) > listed else "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a word that is not known: the known one most like it, empty if none is."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def single_line(text: object) -> str:

@@ -19,6 +19,7 @@ from finetune.features.feature_store import FeatureStore
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
 from finetune.run.config import resolve_data, with_our_datamodule
+from finetune.run.early_keys import check_keys
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trainer import check_precision
 from finetune.run.trust import CUSTOM_MODULES, rebuild
@@ -58,6 +59,7 @@ def check_early(options: Options) -> Config:
     given = _given(options)
     if isinstance(given.get("trainer"), dict):  # here, since the parser names every type that it tried
         check_precision(given["trainer"].get("precision"))
+    check_keys(given, options.config, options.overrides)
     if options.command == "fit":
         check_free(options)
     check_features(options)

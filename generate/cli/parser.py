@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin, get_type
 import docstring_parser
 from jsonargparse import ArgumentParser
 
+from augment_store.utils.text import did_you_mean
 from generate.options import OptionGroup, option_name
 
 Options = TypeVar("Options", bound=OptionGroup)
@@ -23,6 +24,13 @@ _WRONG_TYPE: Final = re.compile(
     r'Parser key "(\w+)"(?: element \d+)?:\s*Expected an? (?:<class \')?(\w+).*Got value: (.*)', re.DOTALL
 )
 """What jsonargparse says of a value that does not fit its type."""
+
+
+_UNKNOWN: Final = re.compile(r"unrecognized arguments: ([^\s=]+)", re.IGNORECASE)
+"""What it says of words that it does not know, with the first of them."""
+
+SUBCOMMANDS: Final = ("audit", "decode")
+"""Words that choose another command, where they come first."""
 
 
 class OptionsParser(ArgumentParser):
@@ -34,6 +42,9 @@ class OptionsParser(ArgumentParser):
         if found := _WRONG_TYPE.fullmatch(message.strip()):
             message = f"{option_name(found[1])} {found[3]}: expected {found[2]}"
         line = " ".join(message.split())
+        if found := _UNKNOWN.match(line):
+            known = [option for action in self._actions for option in action.option_strings]
+            line += did_you_mean(found[1], [*known, *SUBCOMMANDS])
         sys.stderr.write(f"error: {line}; {self.prog} --help lists the options\n")
         sys.exit(2)
 

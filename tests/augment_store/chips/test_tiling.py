@@ -33,6 +33,7 @@ def scene(tmp_path):
     """A scene of 80 px: S2L2A, DEM and a mask."""
     made = rasters(0, SIDE)
     write_tif(tmp_path / "flight.tif", made["S2L2A"][0])
+    write_tif(tmp_path / "later.tif", rasters(6, SIDE)["S2L2A"][0])
     write_tif(tmp_path / "dem.tif", made["DEM"][0])
     write_tif(tmp_path / "labels.tif", (np.indices((SIDE, SIDE)).sum(axis=0) % 5).astype(np.uint8)[None])
     return tmp_path
@@ -98,9 +99,9 @@ def test_edges_that_are_left_out_are_said_once(scene, capsys):
         "--size 80 would keep them"
     )
     assert ChipSet.open(scene / "chips").ids == ("flight_r000c000",)
-    assert cut(scene, "--scene", "whole", "--size", "80") == 0
+    assert cut(scene, "--scene", "whole", "--size", "80", "--out", str(scene / "whole")) == 0
     assert "left out" not in capsys.readouterr().out
-    assert cut(scene, "--scene", "regions", "--block", "50") == 0
+    assert cut(scene, "--scene", "regions", "--block", "50", "--out", str(scene / "regions")) == 0
     assert capsys.readouterr().out.splitlines()[1] == (
         "30 px at the lower and right edge of regions are left out: too few for a chip"
     )
@@ -151,7 +152,7 @@ def test_scenes_go_whole_to_the_split_that_lacks_most():
 
 def test_a_second_scene_is_added_and_its_split_too(scene):
     assert cut(scene, "--split", "train") == 0
-    assert cut(scene, "--split", "train", "--scene", "later", names=("S2L2A=flight.tif", "DEM=dem.tif")) == 0
+    assert cut(scene, "--split", "train", "--scene", "later", names=("S2L2A=later.tif", "DEM=dem.tif")) == 0
     chips = ChipSet.open(scene / "chips")
     assert len(chips.ids) == 18
     assert read_split(scene / "chips" / "split" / "train.txt") == chips.ids
@@ -164,7 +165,7 @@ def test_chips_that_are_mostly_missing_are_left_out(scene, capsys):
     assert cut(scene, "--missing", "0.5") == 0
     assert "6 chips of 32 px in 1 scene, 3 left out (more than 50% missing)" in capsys.readouterr().out
     assert not any("c000" in chip_id for chip_id in ChipSet.open(scene / "chips").ids)
-    assert cut(scene, "--missing", "0.95", "--scene", "all") == 0
+    assert cut(scene, "--missing", "0.95", "--out", str(scene / "all")) == 0
 
 
 def declared(name, values, **band):
@@ -271,7 +272,7 @@ def test_what_a_killed_cut_left_is_cleared(scene, monkeypatch):
 
 
 def test_a_publication_that_was_killed_is_taken_back_and_made_again(scene, monkeypatch):
-    assert cut(scene, "--split", "train", "--scene", "early", names=("S2L2A=flight.tif", "DEM=dem.tif")) == 0
+    assert cut(scene, "--split", "train", "--scene", "early", names=("S2L2A=later.tif", "DEM=dem.tif")) == 0
 
     def kill(*given, **named):
         raise SystemExit  # nothing after it runs, as after a kill
@@ -300,8 +301,12 @@ def test_scenes_that_are_cut_side_by_side_are_all_in_the_split(scene, monkeypatc
     status = {}
 
     def run(name):
-        status[name] = cut(scene, "--split", "train", "--scene", name)
+        status[name] = cut(
+            scene, "--split", "train", "--scene", name, names=(f"S2L2A={name}.tif", "DEM=dem.tif")
+        )
 
+    for seed, name in enumerate(("a", "b", "c")):
+        write_tif(scene / f"{name}.tif", rasters(10 + seed, SIDE)["S2L2A"][0])
     threads = [threading.Thread(target=run, args=(name,)) for name in ("a", "b", "c")]
     for thread in threads:
         thread.start()
@@ -344,3 +349,20 @@ def test_int8_with_no_data_is_widened(scene):
     found = ChipSet.open(scene / "chips").raster("flight_r000c000", "DEM")
     assert found.dtype == np.int16
     assert ((found == -9999) == (heights[:, :32, :32] == -128)).all()
+
+
+def test_a_set_takes_no_other_size_inputs_or_the_same_raster_again(scene, capsys):
+    assert cut(scene) == 0
+    write_tif(scene / "other.tif", rasters(5, SIDE)["S2L2A"][0], 700_000)
+    write_tif(scene / "other_dem.tif", rasters(5, SIDE)["DEM"][0], 700_000)
+    other = ("S2L2A=other.tif", "DEM=other_dem.tif")
+    for more, names, told in (
+        (("--size", "48"), other, "its chips are 32 px; all chips of a set have one size: give --size 32"),
+        ((), other[:1], "its chips have S2L2A, DEM, and these rasters are S2L2A"),
+        (("--scene", "again"), ("S2L2A=flight.tif", "DEM=dem.tif"), "flight.tif: is in "),
+    ):
+        assert cut(scene, *more, names=names) == 2
+        assert told in capsys.readouterr().err
+    # another scene, and the same ground on another day
+    assert cut(scene, names=other) == 0
+    assert cut(scene, "--scene", "later", names=("S2L2A=later.tif", "DEM=dem.tif")) == 0

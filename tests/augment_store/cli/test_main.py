@@ -166,3 +166,18 @@ def test_an_unexpected_error_keeps_its_traceback():
 
     with pytest.raises(OSError, match="a library's own"):
         run_guarded(broken)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["inspekt", "x"], "no command 'inspekt'; expected init, "),
+        (["inspekt", "x"], "; did you mean inspect?"),
+        (["inspect", "x", "--htlm", "a.html"], "unrecognized arguments: --htlm a.html; did you mean --html?"),
+    ],
+)
+def test_a_misspelled_command_or_option_names_the_one_that_was_meant(words, told, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
