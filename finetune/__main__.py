@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from augment_store.cli.parser import run_guarded
+from augment_store.store.history import command_line
 from augment_store.utils.log_filters import filter_warnings
 from finetune.log_filters import LOGGERS, REMARKS
 from finetune.options import parse
@@ -13,7 +14,7 @@ from finetune.options import parse
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; return the exit status."""
-    return run_guarded(lambda: _run(arguments))
+    return run_guarded(lambda: _run(arguments), command_line("finetune", arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:

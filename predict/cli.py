@@ -15,6 +15,7 @@ from augment_store.cli.parser import (
     positive,
     run_guarded,
 )
+from augment_store.store.history import command_line
 from augment_store.utils.text import pluralize
 from terramind_weights.catalog import HUB
 
@@ -30,7 +31,7 @@ LAYER_NAMES: Final = "class, probability, entropy, agreement, generated"
 
 def main(arguments: Sequence[str]) -> int:
     """Run `tim-predict` and return its exit status."""
-    return run_guarded(lambda: _run(arguments))
+    return run_guarded(lambda: _run(arguments), command_line("predict", arguments))
 
 
 def predict_parser() -> argparse.ArgumentParser:

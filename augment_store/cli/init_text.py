@@ -23,6 +23,9 @@ DEMO_INPUTS: Final = ("S2L2A", "S1RTC", "DEM")
 STEPS: Final = 60
 """Steps of training that a first comparison takes, by which epochs are chosen."""
 
+STEP_PIXELS: Final = 8 * 128**2
+"""Pixels of a step of training, which a laptop takes in a second."""
+
 _SMALL: Final = {
     "architecture": "terramind_demo",
     "indices": "0, 2, 3, 5",
@@ -86,7 +89,9 @@ class Starter:
 def finetune_text(start: Starter) -> str:
     """Return the YAML of a fine-tune."""
     survey = start.survey
-    batch = max(1, min(8, start.train))
+    height, width = survey.size
+    # as many pixels a step as eight of the demo's chips have, but two chips for batch normalization
+    batch = max(1, min(start.train, 8, max(2, STEP_PIXELS // (height * width))))
     # rounded up: a last, smaller batch is a step too
     epochs = max(2, min(20, STEPS // -(-start.train // batch)))
     several = survey.timesteps > 1

@@ -124,7 +124,7 @@ def test_a_training_that_a_signal_stops_says_so_and_resumes(
         signal.SIGINT, signal.default_int_handler
     )  # Lightning ignores it for the rest of the process
     assert found == status
-    assert "the same command resumes" in capsys.readouterr().err
+    assert "the same command resumes: tim-finetune fit --config " in capsys.readouterr().err
     assert RunManifest.read(run).complete is False
     (run / "hpc_ckpt_1.ckpt").write_bytes(
         (run / "checkpoints" / "last.ckpt").read_bytes()
