@@ -31,6 +31,7 @@ from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
 from finetune.run.monitors import batches_of_epoch, check_interval, check_monitors
+from finetune.run.pictures import draw_curves, draw_predictions
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
 from finetune.run.yaml_file import Config
@@ -114,6 +115,9 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         if first:
             finished.write(options.run)
     if first:
+        if not options.smoke:
+            draw_curves(options.run)
+            draw_predictions(options.run, cli.model, cli.datamodule, str(cli.trainer.precision))
         _conclude(options, finished)
 
 

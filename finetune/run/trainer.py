@@ -56,6 +56,8 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     """
     trainer["default_root_dir"] = str(options.run)
     check_precision(trainer.get("precision"))
+    # a table of five parts and no FLOPs for every fit of a study
+    trainer.setdefault("enable_model_summary", False)
     precision = str(trainer.get("precision") or PRECISION)
     # CPUs have no float16 arithmetic
     trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision

@@ -12,6 +12,7 @@ import rasterio
 import torch
 import yaml
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from PIL import Image
 
 from augment_store.errors import OutputError
 from finetune.__main__ import main
@@ -408,3 +409,9 @@ def test_the_last_checkpoint_is_the_last_and_not_the_best_again(options, tmp_pat
     assert (last["epoch"], last["global_step"]) == (2, RunManifest.read(run).cost.steps)
     assert best["epoch"] < 2
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    with Image.open(run / "prediction_grid.png") as grid, Image.open(run / "curves.png") as curves:
+        # two validation chips of 6 × 2 inches and a heading, at 110 pixels an inch
+        assert grid.size == (660, 484)
+        assert curves.size == (880, 330)
+        # grey, where pixels are ignored, and classes beside it
+        assert {(128, 128, 128)} < {color[:3] for _, color in grid.getcolors(2**20)}
