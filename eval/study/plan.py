@@ -152,9 +152,11 @@ def _recipe(study: Study, arm: str) -> Recipe:
     words = (*study.finetune_arguments, *entry.arguments)
     try:
         # short names, as an arm's YAML may or may not write a class in full
-        return with_overrides(recipe_of(read_yaml(path), short_names=True), words)
+        recipe = with_overrides(recipe_of(read_yaml(path), short_names=True), words)
     except ConfigError as error:
         raise EvaluationError(f"arm {arm}: config {entry.config}: {error}") from error
+    # the type in which `_encode_steps` has them kept
+    return recipe if entry.features is None else {**recipe, "features": "float16"}
 
 
 def _start(study: Study, arm: str) -> str:

@@ -337,6 +337,14 @@ def test_features_are_encoded_once_for_all_seeds_and_arms_that_name_them(folder,
     assert kinds(ran.commands) == ["generate", "finetune", *ORDER[1:]]
 
 
+def test_a_study_warns_where_one_arm_alone_is_trained_on_features(folder, capsys):
+    write({**STUDY, "arms": {**FROZEN, "plain": STUDY["arms"]["plain"]}})
+    assert dry() == 0
+    assert "trained as differently as it seems: features is default in plain, float16 in tim" in (
+        capsys.readouterr().out
+    )
+
+
 def test_features_that_have_served_are_made_again_only_for_what_is_left(folder, ran):
     write({**STUDY, "arms": FROZEN})
     assert study(ran) == 0
