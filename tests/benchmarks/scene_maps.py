@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from terratorch.tasks.tiled_inference import tiled_inference
 
+from augment_store.modalities.definitions import PATCH_SIZE
 from augment_store.testing import EAST, NORTH, S2_MEDIANS, write_tif
 from demo.world.scenes import CHIP_SIDE, Raster, draw_scene
 from finetune.data.dataset import collate
@@ -86,18 +87,21 @@ def by_chip(run: Path, raster: Raster, folder: Path) -> NDArray[Any]:
             name = f"{raster.name}_r{row}c{column}"
             chip = raster.window(name, row * CHIP_SIDE, column * CHIP_SIDE, CHIP_SIDE)
             out = folder / f"{name}.tif"
-            timed_map(run, write_scene(folder, chip), out, "--layers", "probability")
+            # a chip of water alone is flat, at which the audit stops
+            words = ("--layers", "probability", "--accept-audit")
+            timed_map(run, write_scene(folder, chip), out, *words)
             parts.append(read(out.with_name(f"{name}_probability.tif")))
         rows.append(np.concatenate(parts, axis=2))
     return np.concatenate(rows, axis=1)
 
 
 def step_ratio(shares: NDArray[Any], period: int) -> float:
-    """Return the change of probabilities from a multiple of `period` to the pixel before, over that elsewhere."""
+    """Return the change of probabilities across multiples of `period`, over that across other borders of patches."""
     change = np.abs(np.diff(shares, axis=2)).mean(axis=(0, 1))
     # `change[i]` is from column i to column i + 1
-    border = np.arange(1, shares.shape[2]) % period == 0
-    return float(change[border].mean() / change[~border].mean())
+    column = np.arange(1, shares.shape[2])
+    border, patch = column % period == 0, column % PATCH_SIZE == 0
+    return float(change[border].mean() / change[patch & ~border].mean())
 
 
 def measure_seams(run: Path, folder: Path) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def measure_tiled(run: Path, folder: Path) -> dict[str, Any]:
             trained.loaded.datamodule.model_batch(batch)["image"],
             crop=CHIP_SIDE,
             stride=CHIP_SIDE // 2,
-            delta=0,
+            delta=8,  # with 0, TerraTorch 1.2 returns nothing
             batch_size=1,
         )
     theirs = time.perf_counter() - began
