@@ -46,11 +46,11 @@ from finetune.data.split_checks import (
 )
 from finetune.data.splits import SceneRule, Splits, read_splits, require_split
 from finetune.data.standardization_audit import audit_split
-from finetune.data.transform_checks import PixelGrid, find_fill, find_grid, try_transforms
+from finetune.data.training_checks import check_training
+from finetune.data.transform_checks import PixelGrid, check_stays, find_fill, find_grid, try_transforms
 from finetune.data.transforms import SampleTransform, TransformList, Transforms
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
-from finetune.model.initialization import check_trainable
 from finetune.model.shapes import PADDED_TO, check_shape
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -222,7 +222,6 @@ class TimStoreDataModule(LightningDataModule):
             # without a test split every chip is predicted
             ids = named or self.chips.ids
             scenes = self.scene_rule.scenes(self.chips, ids)
-        # a limit of None takes all
         return SplitMembers(ids[: self.limit_chips], scenes, training=split == "train")
 
     def setup(self, stage: str) -> None:
@@ -251,6 +250,8 @@ class TimStoreDataModule(LightningDataModule):
             check_shared_chips(self.shared_chips, allowed=self.scene_rule.allow_overlap)
             for split in STAGES[stage]:
                 audit_split(split, self.datasets[split], self.transforms[split], self.statistics)
+            if self.trainer is not None:  # as above
+                check_training(self.trainer, self)
 
     @rank_zero_only
     def _doubt_preset(self) -> None:
@@ -302,10 +303,9 @@ class TimStoreDataModule(LightningDataModule):
             self._find_grid(split, (height, width))
         self.shapes[split] = shape
         if self.trainer is not None:  # under terratorch's own command; ours checks its task itself
-            task = self.trainer.lightning_module
-            check_shape(task, shape)
-            if self.trainer.state.fn == "fit":
-                check_trainable(task)
+            check_shape(self.trainer.lightning_module, shape)
+            if split == "predict":
+                check_stays(transforms, (height, width))
 
     @rank_zero_only
     def _note_fill(self, split: str, shape: tuple[int, int]) -> None:

@@ -15,6 +15,7 @@ from albumentations.core.composition import BaseCompose
 from numpy.typing import NDArray
 
 from augment_store.chips.georeference import Georeference
+from augment_store.utils.text import format_size
 from finetune.data.dataset import ChipDataset
 from finetune.data.transforms import COVERED, TRIES, Transforms, every_step, one_shape, steps_of
 from finetune.errors import ConfigError
@@ -239,6 +240,23 @@ def find_grid(transforms: Transforms, shape: tuple[int, int]) -> PixelGrid | Non
     # a set: draws that agree leave one entry
     grids = {_trace(spatial, shape, seed) for seed in range(TRIES)}
     return grids.pop() if len(grids) == 1 else None
+
+
+def check_stays(transforms: Transforms, shape: tuple[int, int]) -> None:
+    """Make sure that TerraTorch's own command writes predictions where their pixels are.
+
+    Args:
+        transforms: Albumentations transforms of the samples to predict, or None.
+        shape: Height and width of a chip in pixels.
+
+    Raises:
+        ConfigError: If transforms crop, scale or move pixels; it would write them at the chip's corner.
+    """
+    if find_grid(transforms, shape) != PixelGrid():
+        raise ConfigError(
+            f"the transforms of samples to predict crop, scale or move the pixels of {format_size(shape)}, and "
+            "terratorch predict writes them at the chip's corner; leave such steps out, or predict by tim-finetune"
+        )
 
 
 def _moves(step: Any) -> bool:

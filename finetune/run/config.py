@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from augment_store.store.columns import no_store_at
 from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.model import BACKBONE, UNABLE_TO_IGNORE
+from finetune.model.loss_names import loss_names
 from finetune.options import STARTING, Options
 from finetune.run.model_checks import check_model
 from finetune.run.trainer import resolve_trainer
@@ -223,15 +224,6 @@ def _check_training(config: Config, options: Options) -> None:
         model.pop("ignore_index", None)  # that loss takes none; masks with ignored pixels are refused
     else:
         model["ignore_index"] = IGNORED_LABEL
-
-
-def loss_names(loss: Any) -> tuple[str, ...]:
-    """Return the names of a task's losses: one, a list, or a mapping to weights; none for a module of the user's."""
-    if loss is None:
-        return ("ce",)
-    if isinstance(loss, str):
-        return (loss,)
-    return tuple(map(str, loss)) if isinstance(loss, list | tuple | Mapping) else ()
 
 
 def _is_number(seed: object) -> bool:

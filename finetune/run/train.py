@@ -12,25 +12,24 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.seed import isolate_rng
 
 from augment_store.io.files import atomic_write
 from augment_store.io.lock import file_lock
 from augment_store.io.signals import SignalInterrupt
 from augment_store.utils.text import pluralize, single_line, utc_now
-from finetune.data.dataset import collate
 from finetune.data.survey_cache import SURVEY_FOLDER
+from finetune.data.training_checks import check_batches
 from finetune.errors import ConfigError, RunError
 from finetune.features.frozen_features import FrozenFeatures
 from finetune.model.initialization import check_trainable, read_trained, start_from
-from finetune.model.shapes import check_shape, try_network
+from finetune.model.monitors import check_monitors
+from finetune.model.shapes import check_shape
 from finetune.options import STARTING, Options
 from finetune.run.callbacks import EpochLines, FiniteTraining, PredictionWriter
 from finetune.run.config import resolve
 from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
-from finetune.run.monitors import batches_of_epoch, check_interval, check_monitors
 from finetune.run.pictures import draw_curves, draw_predictions
 from finetune.run.preflight import REQUEUED, check_free
 from finetune.run.trainer import without_own_outputs
@@ -79,7 +78,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     started, created, first = time.monotonic(), utc_now(), cli.trainer.is_global_zero
     if first:  # of several processes, one manages the run directory
         check_free(options)  # again: another process may have trained until the folder was ours
-    check_monitors(cli.trainer, cli.model, cli.record.get("lr_scheduler"))
+    check_monitors(cli.trainer, cli.model)
     # before the data, which take longer to read
     _prepare_weights(options, cli)
     # processes count: each normalises its own part of a batch
@@ -90,7 +89,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
         added["features"] = frozen.store.key.dtype
     cli.datamodule.setup("fit")
     _check_images(cli)
-    _check_batches(cli)
+    check_batches(cli.trainer, cli.model, cli.datamodule)
     if frozen is not None:
         frozen.join()
     manifest = make_manifest(options, cli.record, cli.datamodule, created, added)
@@ -151,23 +150,6 @@ def _check_images(cli: FinetuneCLI) -> None:
     """Make sure that the network takes the images of every split that is set up."""
     for shape in cli.datamodule.shapes.values():
         check_shape(cli.model, shape)
-
-
-def _check_batches(cli: FinetuneCLI) -> None:
-    """Make sure that the network takes a chip, and the last batch of an epoch of each process."""
-    size, processes = cli.datamodule.batch_size, cli.trainer.world_size
-    chips = len(cli.datamodule.datasets["train"])
-    each = -(-chips // processes)  # the sampler repeats chips, so that all processes have as many
-    batches = -(-each // size)
-    # without a remainder, or where it is not reached, the last batch is a whole one, or the only one
-    smallest = (each % size if batches_of_epoch(cli.trainer, batches) == batches else 0) or min(each, size)
-    counted = f"{pluralize(chips, 'chip')}, batch_size {size}"
-    counted = f"{counted}, {processes} processes" if processes > 1 else counted
-    # training then draws as it would without this look, but for one among several samples where no worker reads
-    with isolate_rng(include_cuda=False):
-        batch = cli.datamodule.model_batch(collate([cli.datamodule.datasets["train"][0]]))
-    try_network(cli.model, batch["image"], counted if smallest == 1 else None)
-    check_interval(cli.trainer, batches)
 
 
 def _record(options: Options, cli: FinetuneCLI, manifest: RunManifest) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 from kornia.augmentation import GeometricAugmentationBase2D, GeometricAugmentationBase3D
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -33,9 +33,10 @@ from finetune.data.joined.dataset import (
 )
 from finetune.data.joined.reach import check_loaders, check_reached
 from finetune.data.joined.sample_checks import check_files, check_known, check_one_file_each, describe_dates
-from finetune.data.transform_checks import check_values, find_fill
+from finetune.data.transform_checks import check_stays, check_values, find_fill
 from finetune.data.transforms import Transforms, one_shape
 from finetune.errors import ConfigError
+from finetune.model.monitors import check_monitors
 from finetune.model.shapes import check_shape
 
 MEMORY_LIMIT_MB: Final = 2048
@@ -152,18 +153,23 @@ class JoinedDataModule(LightningDataModule):
             datasets = self._join_split(split)
             for dataset in datasets:
                 # a baseline's too, or a network could scramble its images without a word
-                self._check_fits(dataset)
+                self._check_fits(dataset, split)
             if split == "train" and self.augmentation.plan.arrays and isinstance(self._task, LightningModule):
                 # the sample and the trial draw random numbers, which training must not miss
                 with torch.random.fork_rng(devices=[]):
                     check_reached(self._task, datasets[0][0], self.augmentation)
         if stage == "fit" and self.trainer is not None:  # which tells the datamodule how to standardize
             with torch.random.fork_rng(devices=[]):
-                audit_batches(self.datamodule)
+                audit_batches(self.datamodule, self._task)
+                self._check_task()
 
     @property
     def _task(self) -> Any:
         return None if self.trainer is None else self.trainer.lightning_module
+
+    def _check_task(self) -> None:
+        if isinstance(self._task, LightningModule) and isinstance(self.trainer, Trainer):
+            check_monitors(self.trainer, self._task)
 
     def _join_split(self, split: str) -> list[Any]:
         """Join every dataset of a split: the one under its name, and those in a list, as for several test sets."""
@@ -187,7 +193,7 @@ class JoinedDataModule(LightningDataModule):
         # another stage sets up again; joined twice, maps would be transformed twice
         return dataset if isinstance(dataset, JoinedDataset) else self._join(dataset, split)
 
-    def _check_fits(self, dataset: Any) -> None:
+    def _check_fits(self, dataset: Any, split: str) -> None:
         """Stop here, and not in a worker or the network, where sizes or times differ or transforms destroy."""
 
         def draw() -> tuple[int, int]:
@@ -200,6 +206,10 @@ class JoinedDataModule(LightningDataModule):
             shape = one_shape(draw, transforms_of(dataset))
         if given:
             self._try_transforms(transforms_of(dataset), given)
+        if given and split == "predict":
+            # […, H, W, C] → (H, W)
+            size = next(iter(given.values())).shape[-3:-1]
+            check_stays(transforms_of(dataset), size)
         if self._task is not None:
             check_shape(self._task, shape)
 

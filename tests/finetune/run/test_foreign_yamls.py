@@ -11,9 +11,9 @@ import torch
 import yaml
 from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 
+from finetune.data import training_checks
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
-from finetune.run import train
 from finetune.run.callbacks import FiniteTraining
 from finetune.run.manifest import RunManifest
 from terramind_weights.checkpoint import NETWORK
@@ -311,9 +311,9 @@ def test_only_a_batch_that_is_trained_counts(limit, counted, monkeypatch):
     module = SimpleNamespace(batch_size=2, datasets={"train": chips}, model_batch=lambda batch: batch)
     trainer = SimpleNamespace(world_size=1, limit_train_batches=limit)
     tried = []
-    monkeypatch.setattr(train, "try_network", lambda _task, _images, one: tried.append(one))
-    monkeypatch.setattr(train, "check_interval", lambda *_: None)
-    train._check_batches(SimpleNamespace(datamodule=module, trainer=trainer, model=None))
+    monkeypatch.setattr(training_checks, "try_network", lambda _task, _images, one: tried.append(one))
+    monkeypatch.setattr(training_checks, "check_interval", lambda *_: None)
+    training_checks.check_batches(trainer, None, module)
     assert tried == [counted]
 
 

@@ -3,14 +3,16 @@
 import datetime
 
 import pytest
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from terratorch.tasks import SemanticSegmentationTask
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from finetune.errors import ConfigError
-from finetune.run.monitors import batches_of_epoch, check_interval, check_monitors
-
-PLATEAU = {"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {"monitor": "val/loss"}}
+from finetune.model.monitors import batches_of_epoch, check_interval, check_monitors
 
 
 class OwnCallback(Callback):
@@ -47,31 +49,46 @@ def task():
     ],
 )
 def test_what_the_task_logs_can_be_watched(task, metric, mode):
-    check_monitors(trainer_with(EarlyStopping(metric, mode=mode)), task, None)
+    check_monitors(trainer_with(EarlyStopping(metric, mode=mode)), task)
     other = {"min": "max", "max": "min"}[mode]
     with pytest.raises(
         ConfigError, match=f"{metric} with mode {other} takes the worst for the best; give mode {mode}"
     ):
-        check_monitors(trainer_with(EarlyStopping(metric, mode=other)), task, None)
+        check_monitors(trainer_with(EarlyStopping(metric, mode=other)), task)
 
 
 @pytest.mark.parametrize("metric", ["val/mIoU_micro", "val/loss_x", "val/Multiclass_Jaccard_Index", "loss"])
 def test_what_the_task_does_not_log_is_refused_unless_a_callback_of_the_users_may(task, metric):
     watch = EarlyStopping(metric)
     with pytest.raises(ConfigError, match=f"EarlyStopping: monitor {metric} is no metric of this task"):
-        check_monitors(trainer_with(watch), task, None)
-    check_monitors(trainer_with(watch, OwnCallback()), task, None)
+        check_monitors(trainer_with(watch), task)
+    check_monitors(trainer_with(watch, OwnCallback()), task)
 
 
 def test_a_loss_by_its_name_is_logged_as_the_loss_alone():
     with pytest.raises(ConfigError, match="monitor val/ce is no metric"):
-        check_monitors(trainer_with(EarlyStopping("val/ce")), task_with("ce"), None)
+        check_monitors(trainer_with(EarlyStopping("val/ce")), task_with("ce"))
 
 
-def test_a_scheduler_that_looks_each_epoch_needs_a_validation_each_epoch(task):
-    check_monitors(trainer_with(check_val_every_n_epoch=None, val_check_interval=5), task, PLATEAU)
+def test_a_scheduler_that_looks_each_epoch_needs_a_validation_each_epoch(task, monkeypatch):
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    plateau = {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "val/loss"}
+    monkeypatch.setattr(task, "configure_optimizers", lambda: {"lr_scheduler": plateau})
+    check_monitors(trainer_with(check_val_every_n_epoch=None, val_check_interval=5), task)
     with pytest.raises(ConfigError, match="in each epoch, but check_val_every_n_epoch is 2"):
-        check_monitors(trainer_with(check_val_every_n_epoch=2), task, PLATEAU)
+        check_monitors(trainer_with(check_val_every_n_epoch=2), task)
+
+
+def test_an_optimizer_and_a_scheduler_that_the_task_makes_are_looked_at(task, monkeypatch):
+    given = {"scheduler": "ReduceLROnPlateau", "scheduler_hparams": None}
+    monkeypatch.setattr(task, "monitor", "val_loss")
+    for key, value in given.items():
+        monkeypatch.setitem(task.hparams, key, value)
+    with pytest.raises(ConfigError, match="lr_scheduler: monitor val_loss is no metric"):
+        check_monitors(trainer_with(), task)
+    monkeypatch.setitem(task.hparams, "optimizer", "Lion")
+    with pytest.raises(ConfigError, match=r"optimizer and scheduler of the task: .* no attribute 'Lion'"):
+        check_monitors(trainer_with(), task)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.cli import ReduceLROnPlateau
 from terratorch.tasks import SemanticSegmentationTask
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics.wrappers import ClasswiseWrapper
 
+from augment_store.utils.text import single_line
 from finetune.errors import ConfigError
-from finetune.run.config import loss_names
+from finetune.model.loss_names import loss_names
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,15 @@ class Monitor:
     each_epoch: bool
 
 
-def check_monitors(trainer: Trainer, task: SemanticSegmentationTask, scheduler: Any) -> None:
+def check_monitors(trainer: Trainer, task: Any) -> None:
     """Make sure that metrics that decide on rate and end of a training are logged, and better in their mode.
 
     Args:
         trainer: Before training.
-        task: TerraTorch's task.
-        scheduler: Section ``lr_scheduler`` of the configuration, or None.
+        task: TerraTorch's task, which makes its optimizer once more.
 
     Raises:
-        ConfigError: If one is not.
+        ConfigError: If one is not, or the task cannot make its optimizer.
     """
     # a user's own task or callback may log more
     if type(task) is not SemanticSegmentationTask or any(map(_is_users_own, _callbacks(trainer))):
@@ -51,7 +51,7 @@ def check_monitors(trainer: Trainer, task: SemanticSegmentationTask, scheduler: 
     losses = [f"{stage}/{part}" for stage in ("val", "train") for part in ("loss", *_losses(task))]
     # a metric of each class is named after its mean, as val/IoU_0
     by_class = tuple(f"{name}_" for name, metric in measured.items() if isinstance(metric, ClasswiseWrapper))
-    for found in _list_monitors(trainer, scheduler):
+    for found in (*_list_stops(trainer), *_list_schedulers(task)):
         # what is logged by step and by epoch has both as suffixes
         is_loss = found.metric.removesuffix("_epoch").removesuffix("_step") in losses
         if not (is_loss or found.metric in measured or found.metric.startswith(by_class)):
@@ -126,17 +126,29 @@ def _losses(task: SemanticSegmentationTask) -> tuple[str, ...]:
     return (*parts, *(task.aux_loss or ()))
 
 
-def _list_monitors(trainer: Trainer, scheduler: Any) -> Iterator[Monitor]:
+def _list_stops(trainer: Trainer) -> Iterator[Monitor]:
     for callback in _callbacks(trainer):
         if isinstance(callback, EarlyStopping):
             yield Monitor("EarlyStopping", callback.monitor, callback.mode, each_epoch=False)
-    named = str(scheduler["class_path"]) if isinstance(scheduler, Mapping) else ""
-    if named.split(".")[-1] != ReduceLROnPlateau.__name__:
-        return
-    arguments = scheduler.get("init_args") or {}
-    if "monitor" not in arguments:
-        raise ConfigError(
-            f"lr_scheduler: {named} watches no metric; name lightning.pytorch.cli.ReduceLROnPlateau, with monitor: "
-            "val/loss"
-        )
-    yield Monitor("lr_scheduler", arguments["monitor"], arguments.get("mode", "min"), each_epoch=True)
+
+
+def _list_schedulers(task: SemanticSegmentationTask) -> Iterator[Monitor]:
+    try:
+        made = task.configure_optimizers()
+    # TerraTorch looks names up in PyTorch, and builds what it finds with what the YAML says
+    except (AttributeError, TypeError, ValueError, KeyError, AssertionError) as error:
+        raise ConfigError(f"optimizer and scheduler of the task: {single_line(error)}") from error
+    # as Lightning takes them: two lists, or a mapping with the scheduler and what it watches
+    named = made.get("lr_scheduler") if isinstance(made, Mapping) else None
+    several = made[1] if isinstance(made, tuple) else [named]
+    for entry in several:
+        scheduler = entry.get("scheduler") if isinstance(entry, Mapping) else entry
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            continue
+        metric = entry.get("monitor") if isinstance(entry, Mapping) else None
+        if metric is None:
+            raise ConfigError(
+                "lr_scheduler: torch's ReduceLROnPlateau watches no metric; name lightning.pytorch.cli."
+                "ReduceLROnPlateau, with monitor: val/loss"
+            )
+        yield Monitor("lr_scheduler", metric, scheduler.mode, each_epoch=True)
