@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 import albumentations as A  # noqa: N812 - the name everyone knows it by
@@ -25,6 +26,15 @@ CLIPPED_SHARE: Final = 0.05
 
 MIN_VALUES: Final = 100
 """An image with fewer values that differ, such as an empty one, shows nothing about a transform."""
+
+BILINEAR: Final = 1
+"""OpenCV's number of bilinear resampling."""
+
+SAME_POSITION: Final = 0.01
+"""Pixels by which positions may differ through rounding."""
+
+MAX_SIDE: Final = 4096
+"""Side of an image in pixels up to which a ratio of two sides is found exactly."""
 
 KEPT_SHARE: Final = 0.1
 """Least share of an image's different values that a photometric transform must keep."""
@@ -227,8 +237,8 @@ class PixelGrid:
 def find_grid(transforms: Transforms, shape: tuple[int, int]) -> PixelGrid | None:
     """Find where transforms take the pixels of a chip; None if that is no grid, or differs between two runs.
 
-    The numbers of the chip's rows and columns go through the transforms as masks do, which resamples them by nearest
-    neighbor, so that each pixel of the result tells where it comes from.
+    The numbers of the chip's rows and columns go through the transforms as an image does, resampled bilinearly, so that
+    each pixel of the result tells where its center comes from.
 
     Args:
         transforms: Albumentations transforms, or None.
@@ -266,40 +276,38 @@ def _moves(step: Any) -> bool:
 
 def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid | None:
     """Trace the pixels of a chip once, with the random draws of a seed."""
-    # int32: 8 bits would not number the rows of a chip
-    rows, columns = (index.astype(np.int32) for index in np.indices(shape))
-    targets = {"columns": "mask", "covered": "mask"}
-    compose = A.Compose(
-        copy.deepcopy(list(steps)), is_check_shapes=False, additional_targets=targets, seed=seed
-    )
-    image, covered = np.zeros((*shape, 1), np.float32), np.full(shape, COVERED, np.int16)
-    made = compose(image=image, mask=rows, columns=columns, covered=covered)
+    traced = copy.deepcopy(list(steps))
+    for step in every_step(traced):
+        # nearest neighbor would round positions, and cubic overshoot at the edges
+        if hasattr(step, "interpolation"):
+            step.interpolation = BILINEAR
+    # [H, W, 2]: row and column of each pixel
+    positions = np.stack(np.indices(shape), axis=-1).astype(np.float32)
+    compose = A.Compose(traced, is_check_shapes=False, seed=seed)
+    made = compose(image=positions, mask=np.full(shape, COVERED, np.int16))
     # filled pixels come from nowhere in the chip
-    if not (made["covered"] == COVERED).all():
+    if not (np.asarray(made["mask"]) == COVERED).all():
         return None
-    along = _fit(np.asarray(made["mask"]), shape[0])
+    rows, columns = np.moveaxis(np.asarray(made["image"]), -1, 0)
     # turned, so that columns run along the first axis as rows do
-    across = _fit(np.asarray(made["columns"]).T, shape[1])
+    along, across = _fit(rows), _fit(columns.T)
     return PixelGrid(*along, *across) if along and across else None
 
 
-def _fit(source: NDArray[Any], length: int) -> tuple[float, float] | None:
+def _fit(source: NDArray[Any]) -> tuple[float, float] | None:
     """Find edge and step of a line of source positions ``[N, M]``, the same in every column; None if there is none."""
     line = source[:, 0].astype(np.float64)
+    # half of it, since near its ends resampling repeats the chip's edge
+    first, last = len(line) // 4, len(line) - 1 - len(line) // 4
     # the source row differs along a row of the result: turned by 90° or warped
-    if (source != source[:, :1]).any():
+    if last <= first or np.ptp(source, axis=1).max() > SAME_POSITION:
         return None
-    centers = np.arange(len(line)) + 0.5
-    # of one pixel per pixel, as crops and flips take them, and of the whole side, as a resize does
-    for step in (1.0, -1.0, length / len(line), -length / len(line)):
-        # + 0.5: from numbers of pixels to their centers
-        offsets = line + 0.5 - step * centers
-        if abs(step) == 1:
-            if np.ptp(offsets) == 0:
-                return float(offsets[0]), step
-            continue
-        whole = 0.0 if step > 0 else float(length)
-        # nearest neighbor takes the pixel at the corner or in the middle, so it is off by up to one pixel
-        if np.abs(offsets - whole).max() <= max(1.0, abs(step)):
-            return whole, step
-    return None
+    step = (line[last] - line[first]) / (last - first)
+    apart = np.abs(line - line[first] - step * (np.arange(len(line)) - first))
+    if apart[first : last + 1].max() > SAME_POSITION or apart.max() > 1:
+        return None
+    # + 0.5: from numbers of pixels to their centers
+    edge = line[first] + 0.5 - step * (first + 0.5)
+    # sides are whole pixels, so both are ratios of them, and the rest is noise of 32 bits
+    exact = [float(Fraction(value).limit_denominator(MAX_SIDE)) for value in (edge, step)]
+    return exact[0], exact[1]
