@@ -174,6 +174,13 @@ def audit_split(split: str, dataset: ChipDataset, transforms: Transforms, statis
             f"{split}_transform Normalize standardizes what {given} standardize again; leave it out"
         )
     chips = [dataset.read_behind_transforms(position) for position in spread_evenly(len(dataset))]
+    empty = [name for name in statistics.means if not any(np.isfinite(chip[name]).any() for chip in chips)]
+    if empty:
+        told = f"{split} split: no chip that was looked at ({len(chips)}) has a value of {' or '.join(empty)}"
+        if len(empty) == len(statistics.means):
+            raise ConfigError(f"{told}, so the network would see nothing; check files and no_data_value")
+        if split == "train":
+            rank_zero_only(notify)(told)
     before = f"{split}_transform {' '.join(named)} and " if named else ""
     for name in statistics.means:
         found = standardized_levels(name, [chip[name] for chip in chips], statistics)

@@ -10,7 +10,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from augment_store.utils.text import pluralize
+from finetune.augment.augmentation import Augmentation
+from finetune.augment.encodings import Placement
 from finetune.data.dataset import ChipDataset, collate
+from finetune.data.reach import check_reached
 from finetune.model.initialization import check_trainable
 from finetune.model.monitors import batches_of_epoch, check_interval, check_monitors
 from finetune.model.shapes import try_network
@@ -21,6 +24,7 @@ class TrainingData(Protocol):
 
     batch_size: int
     datasets: dict[str, ChipDataset]
+    augmentation: Augmentation
 
     def model_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return a loaded batch as TerraTorch's task takes it."""
@@ -38,6 +42,10 @@ def check_training(trainer: Trainer, data: TrainingData) -> None:
     """
     task = trainer.lightning_module
     check_trainable(task)
+    if data.augmentation.plan.placement in (Placement.BANDS, Placement.MODALITY):
+        # the sample draws random numbers, which training must not miss
+        with isolate_rng(include_cuda=False):
+            check_reached(task, data.datasets["train"][0], data.augmentation)
     check_monitors(trainer, task)
     check_batches(trainer, task, data)
 

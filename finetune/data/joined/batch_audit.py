@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment_store.utils.text import single_line
-from finetune.data.joined.reach import list_loaders
+from finetune.data.joined.loaders import list_loaders
 from finetune.data.standardization_audit import ODD_MEAN, Levels, measure_levels, say_concern, spread_evenly
 from finetune.errors import ConfigError
 

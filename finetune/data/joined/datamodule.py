@@ -31,8 +31,9 @@ from finetune.data.joined.dataset import (
     list_samples,
     transforms_of,
 )
-from finetune.data.joined.reach import check_loaders, check_reached
+from finetune.data.joined.loaders import check_loaders
 from finetune.data.joined.sample_checks import check_files, check_known, check_one_file_each, describe_dates
+from finetune.data.reach import check_reached
 from finetune.data.transform_checks import check_stays, check_values, find_fill
 from finetune.data.transforms import Transforms, one_shape
 from finetune.errors import ConfigError

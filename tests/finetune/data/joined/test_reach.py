@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from terratorch.models.model import ModelOutput
 from torch import nn
 
-from finetune.data.joined.reach import check_reached
+from finetune.data.reach import check_reached
 from finetune.errors import ConfigError
 from finetune.model.backbone import WidenedProjection
 from tests.finetune.data.joined.datamodules import MEANS, STDS, batches, join, multimodal, pixelwise, refused

@@ -1,55 +1,22 @@
-"""Check that joined planes reach what is trained: for every loader, and for the network."""
+"""Check that joined planes reach what is trained in the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from augment_store.utils.text import single_line
 from finetune.augment.augmentation import Augmentation
 from finetune.augment.planes import join_images
-from finetune.data.joined.dataset import JoinedDataset
 from finetune.errors import ConfigError
 from finetune.model import BACKBONE
 from finetune.model.backbone import WidenedProjection
 from finetune.model.initialization import check_trainable
 from finetune.model.shapes import unchanged
-
-
-def check_loaders(made: Any, split: str) -> None:
-    """Make sure that each loader of a split reads a dataset that is joined.
-
-    Args:
-        made: What the datamodule returns: a loader, or several in a list or a dict.
-        split: Its split, for messages.
-
-    Raises:
-        ConfigError: If one reads another dataset, whose samples would have no maps.
-    """
-    for number, loader in enumerate(list_loaders(made)):
-        if not isinstance(loader.dataset, JoinedDataset):
-            raise ConfigError(
-                f"{split}_dataloader {number} reads a {type(loader.dataset).__name__} that was not joined, so its "
-                f"samples have no maps; keep every dataset of the split as {split}_dataset, or a list of them as "
-                f"{split}_datasets"
-            )
-
-
-def list_loaders(made: Any) -> Iterator[DataLoader[Any]]:
-    """Yield the loaders in what a datamodule returns for a split."""
-    # Lightning takes a loader, or lists and dicts of them, nested
-    if isinstance(made, Mapping):
-        made = list(made.values())
-    for entry in made if isinstance(made, list | tuple) else (made,):
-        if isinstance(entry, DataLoader):
-            yield entry
-        elif isinstance(entry, list | tuple | Mapping):
-            yield from list_loaders(entry)
 
 
 def check_reached(task: LightningModule, sample: Mapping[str, Any], augmentation: Augmentation) -> None:
