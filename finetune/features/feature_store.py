@@ -243,6 +243,8 @@ class FeatureStore:
                 # one image's features, as a training reads them
                 chunks=(1, *kept.shape[1:]),
                 dtype=kept.dtype,
+                # features are finite, so that a chunk that is gone is told from one of zeros
+                fill_value=np.nan,
                 compressors=[Crc32cCodec()],
                 attributes=dataclasses.asdict(record),
                 dimension_names=("symmetry", "layer", *(f"axis_{n}" for n in range(kept.ndim - 2))),
@@ -274,7 +276,13 @@ class FeatureStore:
                 f"{self.path / chip_id}: replaced while this training was reading it; run encode again with this "
                 "training's configuration, and the training, which resumes"
             )
-        return np.asarray(values)
+        features = np.asarray(values)
+        # one chunk holds the image's features, and all of it is the fill value if the chunk is gone
+        if np.isnan(features.flat[0]):
+            raise RunError(
+                f"{self.path / chip_id}: features of symmetry {symmetry} are gone; delete it, and run encode again"
+            )
+        return features
 
 
 def _missing_features(

@@ -130,6 +130,17 @@ def test_damage_is_found_on_reading(store):
         store.read("alpha", "e", RECORD)
 
 
+def test_a_chunk_that_is_gone_is_not_read_as_zeros(store):
+    store.write("bravo", RECORD, np.zeros((2, 2, 3, 4), np.float32))
+    symmetry = RECORD.symmetries[0]
+    assert not store.read("bravo", symmetry, RECORD).any()
+    (store.path / "bravo/c/0/0/0/0").unlink()
+    with pytest.raises(
+        RunError, match=f"bravo: features of symmetry {symmetry} are gone; delete it, and run"
+    ):
+        store.read("bravo", symmetry, RECORD)
+
+
 def test_other_folders_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(OutputError, match="exists and is not empty"):
