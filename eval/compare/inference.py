@@ -104,6 +104,13 @@ class Estimate:
         """Return whether the data are compatible with no difference; true if there is no interval."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
+    def low_among(self, comparisons: int) -> float | None:
+        """Return the interval's lower end by Bonferroni's level for so many comparisons; None for a single scene."""
+        if comparisons <= 1 or self.low is None or not self.standard_error or not self.degrees_of_freedom:
+            return self.low
+        quantile = stdtrit(self.degrees_of_freedom, 1 - (1 - LEVEL) / 2 / comparisons)
+        return float(self.difference - quantile * self.standard_error)
+
     @property
     def is_above_zero(self) -> bool:
         """Return whether the difference is positive beyond doubt, by interval and p-value."""

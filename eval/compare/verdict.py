@@ -161,11 +161,13 @@ def decide(miou: Estimate, against: Mapping[str, Estimate], setting: ComparisonC
     """
     not_beaten = tuple(name for name, entry in against.items() if not entry.is_above_zero)
     # what a claim of harm needs as well; controls explain gains alone
-    common = (*_lacking_runs(setting), *_lacking_design(setting), *_lacking_declared(miou, setting))
-    lacking = (*_lacking_gain(miou), *common, *_lacking_controls(against, setting))
-    harmful = not common and miou.high is not None and miou.high < 0
+    common = (*_lacking_runs(setting), *_lacking_design(setting), *setting.study.lacking)
+    difference = (*common, *_lacking_family(miou, setting))
+    lacking = (*_lacking_gain(miou), *difference, *_lacking_controls(against, setting))
+    harmful = not difference and miou.high is not None and miou.high < 0
     # covering zero alone would not exclude a loss: a wide interval holds large losses as well
-    harmless = not common and miou.low is not None and miou.low > NO_HARM_ABOVE
+    low = miou.low_among(setting.study.comparisons)
+    harmless = not common and low is not None and low > NO_HARM_ABOVE
     grade = grade_of(miou)
     outcome = _outcome(miou, grade, setting, claimed=not lacking, harmful=harmful, harmless=harmless)
     headline = f"{outcome.capitalize()}: mIoU {format_interval(miou)}, {setting.titles[1]} against {setting.titles[0]}"
@@ -238,8 +240,7 @@ def _lacking_runs(setting: ComparisonContext) -> Iterator[str]:
         yield f"{MIN_SEEDS} seeds an arm; there {'is' if seeds == 1 else 'are'} {seeds}"
 
 
-def _lacking_declared(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
-    yield from setting.study.lacking
+def _lacking_family(miou: Estimate, setting: ComparisonContext) -> Iterator[str]:
     count = setting.study.comparisons
     # Bonferroni rather than Holm: it needs no p-values of the others, which may not have been made yet, and
     # holds however the comparisons depend on each other

@@ -160,6 +160,15 @@ def test_no_harm_is_an_interval_above_minus_one_point():
     assert not decide(close, {}, dataclasses.replace(setting, smoke=True)).harmless
 
 
+def test_no_harm_among_several_declared_comparisons_takes_a_wider_interval():
+    setting = ComparisonContext(12, (3, 3), study=dataclasses.replace(declared(()), comparisons=2))
+    # t of 9 degrees of freedom at 1 - 0.05 / 2 / 2 is 2.685: lower ends of -0.0107 and -0.0081
+    loose, close = (Estimate(0.0, -0.009, 0.009, error, 9.0, 0.01, 0.9) for error in (0.004, 0.003))
+    assert loose.low_among(2) == pytest.approx(-0.01074, abs=1e-5)
+    assert decide(loose, {}, setting).outcome == "inconclusive"
+    assert decide(close, {}, setting).outcome == "no harm, and no claim of a gain"
+
+
 def lacks(found):
     assert not found.verdict.claimed
     assert "improvement" not in found.verdict.outcome
