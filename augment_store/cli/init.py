@@ -75,9 +75,7 @@ def _write_start(found: FoundSet, name: str) -> int:
     files = _file_texts(found, start)
     for path in files:
         if path.exists():
-            raise OutputError(
-                path, "it is there, and init overwrites nothing; move it, or run init in another folder"
-            )
+            raise OutputError(path, "it is there, and init overwrites nothing: move it away")
     for path, text in files.items():
         atomic_write(path, [text.encode()])
     chips, survey = findings.chips, found.survey

@@ -135,7 +135,10 @@ def _test_chips(store: AugmentStore, chips: ChipSet) -> tuple[str, ...]:
             f"{store.path}: holds {store.spec.modality}; only {LULC.name} maps are predictions of classes"
         )
     if "test" not in chips.splits:
-        raise EvaluationError(f"no test split: {chips.split_path('test')} does not exist")
+        expected = (
+            chips.split_path("test") or f"a file that the layout {chips.layout.name!r} names under splits"
+        )
+        raise EvaluationError(f"{chips.root}: no test split; expected {expected}, with a chip id a line")
     ids = tuple(sorted(chips.splits["test"]))
     missing = sorted(set(ids) - set(store.chips_in(State.COMPLETE)))
     if missing:

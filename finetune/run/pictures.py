@@ -93,7 +93,7 @@ def draw_predictions(
         reference, predicted = _predict(task, datamodule, sample, precision)
         # ignored pixels, −1, become 255, which is grey
         pictures = [
-            _picture(datamodule, sample["chip_id"]),
+            _draw_chip(datamodule, sample["chip_id"]),
             colors[reference.astype(np.uint8)],
             colors[predicted],
         ]
@@ -122,7 +122,7 @@ def _predict(
     return [labels[0].cpu().numpy() for labels in both]
 
 
-def _picture(datamodule: TimStoreDataModule, chip_id: str) -> Picture:
+def _draw_chip(datamodule: TimStoreDataModule, chip_id: str) -> Picture:
     """Draw the first input of a chip, in its first timestep."""
     name = datamodule.reading.modalities[0]
     unit = Units.of(datamodule.chips.layout).name(name)
