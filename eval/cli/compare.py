@@ -25,7 +25,7 @@ from eval.compare.report.table import to_csv
 from eval.compare.verdict import Grade, Verdict
 from eval.errors import EvaluationError
 from eval.score.folds import fold_runs, pool_folds
-from eval.score.record import Score, ScoreSource, is_scored
+from eval.score.record import Score, ScoreSource, is_scored, run_of
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
 from terramind_weights.weight_files import sha256_of_file
@@ -145,7 +145,8 @@ def _find_score(folder: Path) -> Score:
     """Return the score of a run's present weights, or of its folds; a run without a score is scored now."""
     if not (folder / MANIFEST).is_file() and (folds := fold_runs(folder)):
         return pool_folds(folder, [_find_score(fold) for fold in folds])
-    if not (folder / MANIFEST).is_file():
+    run = run_of(folder)
+    if not (run / MANIFEST).is_file():
         score = Score.read(folder)
         if score.origin.kind is ScoreSource.RUN:
             raise EvaluationError(
@@ -153,6 +154,8 @@ def _find_score(folder: Path) -> Score:
                 "copy the whole run directory"
             )
         return score
+    if run != folder and not is_scored(folder):
+        raise EvaluationError(f"{folder}: not scored yet; run tim-eval score {run} --samples all")
     if not is_scored(folder):
         # torch and TerraTorch are imported here: scored runs are compared in seconds without them
         from eval.score.load import open_run
@@ -167,13 +170,14 @@ def _find_score(folder: Path) -> Score:
 
 def _check_current(score: Score) -> None:
     """Make sure that a score is of the run's present checkpoint; if checkpoints were deleted, it cannot be stale."""
-    manifest = RunManifest.read(score.folder)
-    manifest.check_complete(score.folder)
+    run = run_of(score.folder)
+    manifest = RunManifest.read(run)
+    manifest.check_complete(run)
     # either checkpoint may be the scored one, so it is enough if one of those present is
-    there = [path for name in manifest.checkpoints.values() if (path := score.folder / name).is_file()]
+    there = [path for name in manifest.checkpoints.values() if (path := run / name).is_file()]
     if there and all(sha256_of_file(path) != score.origin.checkpoint_sha256 for path in there):
         raise EvaluationError(
-            f"{score.folder}: its score is of weights that it no longer has; run tim-eval score {score.folder}"
+            f"{score.folder}: its score is of weights that it no longer has; run tim-eval score {run}"
         )
 
 

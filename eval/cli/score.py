@@ -9,6 +9,7 @@ from typing import Final
 
 from augment_store.cli.parser import add_location_arguments
 from eval.errors import EvaluationError
+from eval.score.record import Score, describe_samples
 from finetune.options import add_cache_argument
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
@@ -16,6 +17,7 @@ from finetune.run.yaml_file import read_yaml
 
 EXAMPLES: Final = """
 tim-eval score runs/baseline runs/tim_lulc
+tim-eval score runs/tim_lulc --samples all
 tim-eval score runs/tim_lulc --calibrate
 """
 
@@ -48,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "probabilities of the test split are with and without; tim-predict applies it",
     )
     add_cache_argument(parser)
+    parser.add_argument(
+        "--samples",
+        choices=("first", "all"),
+        default="first",
+        help="which of several generated samples is joined: the first, or each (further ones into "
+        "RUN/samples/sample_1, …) and all, their class probabilities averaged (RUN/samples/ensemble) (default: first)",
+    )
     add_location_arguments(parser)
 
 
@@ -61,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     manifests = _check_runs(args, paths)
     from eval.score.calibration import describe_reliability
     from eval.score.load import open_checkpoint, open_run
-    from eval.score.predict import score  # torch and TerraTorch are imported from here on
+    from eval.score.predict import score, score_samples  # torch and TerraTorch are imported from here on
     from eval.score.temperature import calibrate
 
     for folder in args.runs:
@@ -69,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
             loaded = open_run(folder, args.checkpoint, paths, manifests[folder])
         else:
             loaded = open_checkpoint(args.config, Path(args.checkpoint), paths)
-        sys.stdout.writelines(f"{line}\n" for line in score(loaded, folder, cache=args.cache).lines())
+        made = (score_samples if args.samples == "all" else score)(loaded, folder, cache=args.cache)
+        lines = made.lines() if isinstance(made, Score) else describe_samples(made)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
         if args.calibrate:
             temperature, reliability = calibrate(loaded, folder)
             sys.stdout.write(

@@ -15,7 +15,7 @@ from eval.compare.inference import ClassEstimate, Estimate
 from eval.compare.verdict import ComparisonContext, Verdict
 from eval.score.counts import Confusion
 from eval.score.metrics import FINITE, INTERVALS, MIOU, Keyed
-from eval.score.record import Score
+from eval.score.record import Score, run_of
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
@@ -124,5 +124,7 @@ def titles(first: Arm, second: Arm) -> tuple[str, str]:
 
 def _title(score: Score) -> str:
     folder = score.folder.absolute()
+    run = run_of(folder)
     # of seed_1 nothing is left: then the folder above has the name
-    return _SEED.sub("", folder.name) or folder.parent.name
+    name = _SEED.sub("", run.name) or run.parent.name
+    return name if run == folder else f"{name} {folder.name}"

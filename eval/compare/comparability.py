@@ -12,7 +12,7 @@ from augment_store.utils.text import join_first, pluralize
 from eval.compare.arms import BASELINE, Arm
 from eval.errors import EvaluationError
 from eval.score.folds import FOLD
-from eval.score.record import Provenance, Score
+from eval.score.record import Provenance, Score, run_of
 from finetune.errors import RunError
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.recipe import describe, differences
@@ -110,14 +110,13 @@ def _test_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
 
 def _left_out(arms: Sequence[Arm]) -> Iterator[str]:
     """Find runs beside the named ones that belong to the same arm and were not named."""
-    named = {
-        training.folder.resolve() for arm in arms for score in arm.scores for training in score.trainings
-    }
+    scores = (score for arm in arms for score in arm.scores)
+    named = {run_of(training.folder.resolve()) for score in scores for training in score.trainings}
     for arm in arms:
         # siblings of the named runs: seeds of this arm, or other arms' runs too, which `_belongs` sorts out
         pattern = f"*/{FOLD}*/{MANIFEST}" if arm.scores[0].folds else f"*/{MANIFEST}"
         beside = sorted(
-            {path for score in arm.scores for path in score.folder.resolve().parent.glob(pattern)}
+            {path for score in arm.scores for path in run_of(score.folder.resolve()).parent.glob(pattern)}
         )
         left = [path.parent for path in beside if path.parent not in named and _belongs(path.parent, arm)]
         if left:
@@ -157,7 +156,9 @@ def check_runs(arms: Mapping[str, Sequence[Score]]) -> None:
     seen: dict[str, Score] = {}
     for score in (each for scores in arms.values() for whole in scores for each in whole.trainings):
         # by digest, to find a run that was copied, and by folder; a zero-shot map has no digest, hence − {""}
-        for mark in {score.origin.checkpoint_sha256, str(score.folder.resolve())} - {""}:
+        weights = score.origin.checkpoint_sha256
+        # the same weights on another generated sample, or on all of them, are no copy
+        for mark in {weights and f"{weights} {score.origin.sample}", str(score.folder.resolve())} - {""}:
             if mark in seen:
                 raise EvaluationError(
                     f"{seen[mark].folder} and {score.folder} are the same weights; name each run once, in one arm"

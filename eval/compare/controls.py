@@ -68,7 +68,7 @@ def _otherwise_different(control: Arm, candidate: Arm, kind: str) -> str:
     if seeds[0] != seeds[1]:
         return f"it has the seeds {', '.join(seeds[0])}, the candidate {', '.join(seeds[1])}"
     # what is left of `Provenance.arm`: the control must differ, and the fingerprint depends on its kind
-    for key in ("encoding", "new_columns", "architecture"):
+    for key in ("encoding", "new_columns", "architecture", "sample"):
         if ours.arm[key] != theirs.arm[key]:
             return f"its {key} is {ours.arm[key] or 'none'}, the candidate's {theirs.arm[key] or 'none'}"
     # both replace the candidate's own maps; analytic NDVI needs no maps, random ones are in another store

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +18,20 @@ from terratorch.tasks.segmentation_tasks import to_segmentation_prediction
 from augment_store.chips.layouts import wherever_run
 from augment_store.io.lock import file_lock
 from augment_store.utils.text import utc_now, versions
-from eval.score.counts import Counts, count_pixels
-from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
+from eval.errors import EvaluationError
+from eval.score.counts import Confusion, Counts, count_pixels
+from eval.score.record import (
+    ENSEMBLE,
+    FOLDER,
+    PREDICTIONS,
+    SAMPLES,
+    Provenance,
+    Score,
+    ScoreSource,
+    discard,
+    run_of,
+    split_record,
+)
 from eval.score.recorded import check_recipe
 from finetune.data.survey_cache import SURVEY_FOLDER
 from finetune.model.shapes import check_shape
@@ -26,9 +40,6 @@ from finetune.run.load import LoadedRun, arithmetic
 from finetune.run.manifest_builder import augment_record
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
-
-Judged = tuple[str, str, NDArray[np.int64], NDArray[np.int64]]
-"""Chip id, scene id, reference and predicted classes ``[H, W]``."""
 
 
 def score(loaded: LoadedRun, folder: Path, *, cache: bool = True) -> Score:
@@ -45,6 +56,43 @@ def score(loaded: LoadedRun, folder: Path, *, cache: bool = True) -> Score:
         OutputError: If the score cannot be written.
         StoreBusyError: If another process is scoring it.
     """
+    _set_up(loaded, folder, cache=cache)
+    with file_lock(folder / FOLDER):
+        (made,) = _write_scores([ScoreDraft(loaded, folder, sample=0)])
+        return made
+
+
+def score_samples(loaded: LoadedRun, folder: Path, *, cache: bool = True) -> tuple[Score, ...]:
+    """Score each generated sample of the chips, and all of them by the mean of their class probabilities.
+
+    Args:
+        loaded: The network and its data.
+        folder: Run directory to write to; the first sample is its own score.
+        cache: See `score`.
+
+    Returns:
+        The scores of the samples in order, then that of all.
+
+    Raises:
+        EvaluationError: If chips have one generated sample or none; and as `score`.
+    """
+    _set_up(loaded, folder, cache=cache)
+    augmentation = loaded.datamodule.augmentation
+    joined = augmentation.store if augmentation.depends_on_store else None
+    count = 0 if joined is None else joined.spec.sampling.samples
+    if count < 2:
+        found = "one generated sample of each chip" if count else "no generated maps"
+        raise EvaluationError(
+            f"--samples all: {loaded.source} joins {found}; train on a store that was generated with --samples"
+        )
+    with file_lock(folder / FOLDER):
+        places = [folder, *(folder / SAMPLES / f"sample_{number}" for number in range(1, count))]
+        drafts = [ScoreDraft(loaded, place, sample=number) for number, place in enumerate(places)]
+        return _write_scores([*drafts, ScoreDraft(loaded, folder / SAMPLES / ENSEMBLE, sample=None)])
+
+
+def _set_up(loaded: LoadedRun, folder: Path, *, cache: bool) -> None:
+    """Read the test split, and make sure that it may be scored."""
     check_recipe(loaded)
     loaded.datamodule.survey_folder = folder.parent / SURVEY_FOLDER if cache else None
     loaded.datamodule.setup("test")
@@ -53,37 +101,82 @@ def score(loaded: LoadedRun, folder: Path, *, cache: bool = True) -> Score:
     if loaded.manifest is not None:
         root, splits = loaded.datamodule.chips.root, loaded.datamodule.splits
         loaded.manifest.check_held_out(loaded.source, root, splits.digests)
-    with file_lock(folder / FOLDER):
-        return _write_score(loaded, folder)
 
 
-def _write_score(loaded: LoadedRun, folder: Path) -> Score:
-    names = loaded.datamodule.class_names
+class ScoreDraft:
+    """A score while its chips are being judged.
+
+    Args:
+        loaded: The network and its data.
+        folder: Folder to write to.
+        sample: Which generated sample is joined, None for all of them.
+    """
+
+    def __init__(self, loaded: LoadedRun, folder: Path, sample: int | None) -> None:
+        self.loaded, self.folder, self.sample = loaded, folder, sample
+        self._chips: list[str] = []
+        self._scenes: list[str] = []
+        self._rows: list[Confusion] = []
+        (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
+        # from here to the end of `write` the folder counts as not scored
+        discard(folder)
+
+    def add(self, given: Mapping[str, Any], output: ModelOutput, reference: NDArray[np.int64]) -> None:
+        """Count the pixels of a batch's chips and write their maps; see `run_network`."""
+        datamodule = self.loaded.datamodule
+        # logits or probabilities [batch, class, y, x] become classes [batch, y, x]
+        classes = to_segmentation_prediction(output).cpu().numpy()
+        for chip_id, labels, predicted in zip(given["chip_id"], reference, classes, strict=True):
+            self._rows.append(count_pixels(labels, predicted, len(datamodule.class_names)))
+            place = datamodule.georeference("test", chip_id)
+            maps = self.folder / FOLDER / PREDICTIONS
+            write_classes(maps, datamodule.chips, chip_id, predicted.astype(np.int16), place)
+        self._chips += given["chip_id"]
+        self._scenes += given["scene_id"]
+
+    def write(self, device: torch.device) -> Score:
+        """Write counts and record."""
+        names = self.loaded.datamodule.class_names
+        # rows [class, class + 1] become [chip, class, class + 1]
+        counts = Counts(tuple(self._chips), tuple(self._scenes), names, np.stack(self._rows))
+        origin = _provenance(self.loaded, run_of(self.folder), counts, device)
+        made = Score(self.folder, counts, dataclasses.replace(origin, sample=self.sample))
+        made.write()
+        return made
+
+
+def _write_scores(drafts: Sequence[ScoreDraft]) -> tuple[Score, ...]:
+    """Run the network on each generated sample that is asked for, batch by batch, and write the scores."""
+    loaded = drafts[0].loaded
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    predictions = folder / FOLDER / PREDICTIONS
-    predictions.mkdir(parents=True, exist_ok=True)
-    # from here to the end of `made.write` the folder counts as not scored
-    discard(folder)
-    chips, scenes, rows = [], [], []
-    for chip_id, scene_id, reference, predicted in _judge(loaded, device):
-        rows.append(count_pixels(reference, predicted, len(names)))
-        chips.append(chip_id)
-        scenes.append(scene_id)
-        place = loaded.datamodule.georeference("test", chip_id)
-        write_classes(predictions, loaded.datamodule.chips, chip_id, predicted.astype(np.int16), place)
-    # rows [class, class + 1] become [chip, class, class + 1]
-    counts = Counts(tuple(chips), tuple(scenes), names, np.stack(rows))
-    made = Score(folder, counts, _provenance(loaded, folder, counts, device))
-    made.write()
-    return made
+    samples = [draft.sample for draft in drafts if draft.sample is not None]
+    runs = [run_network(loaded, device, _batches_of(loaded, sample)) for sample in samples]
+    # all samples of a batch before the next one, so that no more than a batch of each is held
+    for found in zip(*runs, strict=True):
+        outputs = [output for _, output, _ in found]
+        for draft in drafts:
+            output = _mean_of(outputs) if draft.sample is None else outputs[draft.sample]
+            given, _, reference = found[0]  # chips and references are those of every sample
+            draft.add(given, output, reference)
+    return tuple(draft.write(device) for draft in drafts)
 
 
-def _judge(loaded: LoadedRun, device: torch.device) -> Iterator[Judged]:
-    """Predict chip by chip."""
-    for given, output, reference in run_network(loaded, device, loaded.datamodule.test_dataloader()):
-        # logits [batch, class, y, x] become classes [batch, y, x]
-        predicted = to_segmentation_prediction(output).cpu().numpy()
-        yield from zip(given["chip_id"], given["scene_id"], reference, predicted, strict=True)
+def _mean_of(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    """Return the mean of the class probabilities of several outputs."""
+    return ModelOutput(torch.stack([output.output.float().softmax(dim=1) for output in outputs]).mean(dim=0))
+
+
+def _batches_of(loaded: LoadedRun, sample: int) -> Iterator[Mapping[str, Any]]:
+    """Return batches of the test chips with one generated sample of each."""
+    datasets = loaded.datamodule.datasets
+    first = datasets["test"]
+    # a copy, since the batches of several samples are read side by side
+    datasets["test"] = copy.copy(first)
+    datasets["test"].sample = sample
+    try:
+        return iter(loaded.datamodule.test_dataloader())
+    finally:
+        datasets["test"] = first
 
 
 @torch.inference_mode()

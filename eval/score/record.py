@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
@@ -35,6 +36,12 @@ FOLDER: Final = "score"
 RECORD: Final = "score.json"
 COUNTS: Final = "counts.npz"
 PREDICTIONS: Final = "predictions"
+
+SAMPLES: Final = "samples"
+"""Folder of a run directory with scores of further generated samples, each in a folder like a run directory."""
+
+ENSEMBLE: Final = "ensemble"
+"""Folder in `SAMPLES` of the score of all samples, their class probabilities averaged."""
 
 
 class ScoreSource(StrEnum):
@@ -70,6 +77,8 @@ class Provenance:
         layout: Layout of the chip set that was named, a file by its absolute path; None if it was detected from
             the files.
         spec: What generated the maps that were joined, or that were scored; None if there are none.
+        sample: Which generated sample of each chip was joined, from 0; None for all of them, their class probabilities
+            averaged.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -88,6 +97,7 @@ class Provenance:
     run: RunManifest | None = None
     layout: str | None = None
     spec: GenerationSpec | None = None
+    sample: int | None = 0
 
     @property
     def trained(self) -> bool:
@@ -103,6 +113,7 @@ class Provenance:
             "fingerprint": self._fingerprint_of_any_draw,
             "new_columns": self.augment.new_columns,
             "architecture": "" if self.run is None else self.run.start.architecture,
+            "sample": "all" if self.sample is None else f"number {self.sample}",
         }
 
     @property
@@ -264,9 +275,34 @@ def discard(folder: Path) -> None:
     (folder / FOLDER / RECORD).unlink(missing_ok=True)
 
 
+def run_of(folder: Path) -> Path:
+    """Return the run directory that the folder of a score belongs to: itself, or that of a sample's folder."""
+    return folder.parents[1] if folder.parent.name == SAMPLES else folder
+
+
 def is_scored(folder: Path) -> bool:
     """Return whether a run directory holds a score."""
     return (folder / FOLDER / RECORD).is_file()
+
+
+def describe_samples(scores: Sequence[Score]) -> Iterator[str]:
+    """Return the spread between generated samples, and what averaging them gives, as lines of text.
+
+    Args:
+        scores: Of each sample, then of all of them.
+    """
+    *each, ensemble = scores
+    values = [score.metrics.miou for score in each]
+    for score, value in zip(each, values, strict=True):
+        yield f"{score.folder}: sample {score.origin.sample}, mIoU {_percent(value)}"
+    # undefined for all of them or for none, as they have one reference
+    known = [value for value in values if value is not None]
+    if known:
+        yield (
+            f"  between {len(known)} samples: mean {_percent(fmean(known))}, SD {100 * stdev(known):.2f} pp, from "
+            f"{_percent(min(known))} to {_percent(max(known))}"
+        )
+    yield from ensemble.lines()
 
 
 def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:

@@ -118,6 +118,9 @@ class ChipDataset(Dataset[dict[str, Any]]):
         reading: What is read from each.
         transform: Applied to image, mask and maps alike.
         maps: Where cached maps come from, and the arrays that are read, or None.
+
+    Attributes:
+        sample: Which of several generated samples is read if none is drawn: the first, or what an evaluation sets.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         self.transform = transform
         self.maps = maps
         self._draw = SampleDraw() if members.training else None
+        self.sample = 0
 
     def __len__(self) -> int:
         return len(self.members.ids)
@@ -211,7 +215,7 @@ class ChipDataset(Dataset[dict[str, Any]]):
         """Read one generated sample of each map that is joined, ``[time, …]``."""
         if self.maps is None:
             return {}
-        return read_maps(self.maps, chip_id, self.reading.timesteps, self._draw)
+        return read_maps(self.maps, chip_id, self.reading.timesteps, self._draw, self.sample)
 
     def filename(self, chip_id: str) -> str:
         """Return the GeoTIFF that says where the chip lies: the DEM, or else another."""
@@ -219,7 +223,11 @@ class ChipDataset(Dataset[dict[str, Any]]):
 
 
 def read_maps(
-    maps: JoinedMaps, chip_id: str, timesteps: Sequence[int], draw: SampleDraw | None
+    maps: JoinedMaps,
+    chip_id: str,
+    timesteps: Sequence[int],
+    draw: SampleDraw | None,
+    sample: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Read one generated sample of each array ``[time, …]`` at the timesteps in use; the same sample for all arrays.
 
@@ -227,11 +235,12 @@ def read_maps(
         maps: Where they come from, and which arrays.
         chip_id: The chip.
         timesteps: Timesteps in use.
-        draw: Draws one of several samples, for training; None takes the first.
+        draw: Draws one of several samples, for training; None takes `sample`.
+        sample: Number of the sample that is taken without a draw, from 0.
     """
     values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
     # arrays differ in samples (probabilities have one), so the draw is among the most
-    drawn = draw(max(map(len, values.values()))) if draw is not None else 0
+    drawn = draw(max(map(len, values.values()))) if draw is not None else sample
     return {array: _at(found, drawn, timesteps) for array, found in values.items()}
 
 
