@@ -26,7 +26,9 @@ tim-store layouts check sen1floods11 --chips sen1floods11/v1.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `layouts`."""
     actions = add_actions(parser, "layout")
-    check = actions.add_parser("check", help="say what a layout finds in a folder; exit 1 on a problem")
+    check = actions.add_parser(
+        "check", allow_abbrev=False, help="say what a layout finds in a folder; exit 1 on a problem"
+    )
     check.add_argument("layout", metavar="NAME|FILE", help="layout by name, or a YAML file")
     check.add_argument(
         "--chips", type=as_path, required=True, metavar="DIR", help="root folder of the chip set"
