@@ -1,5 +1,6 @@
 """Statistics that are not the data's: audit of standardized values, presets known by data set."""
 
+import re
 import shutil
 
 import albumentations as A  # noqa: N812
@@ -58,6 +59,12 @@ def test_reflectance_in_another_unit_stops(largest):
         {"S2L2A": [0.25 * largest] * 2}, {"S2L2A": [0.1 * largest] * 2}, {"S2L2A": BANDS["S2L2A"]}
     )
     assert concern("S2L2A", image, statistics=own) is None
+
+
+def test_reflectance_in_eight_bits_is_noted():
+    """South Africa's crops: values of 20 to 120, by numbers for 10,000: deviations of 29 / 2,000."""
+    image = DRAW.uniform(20, 120, (2, 16, 16)).astype(np.float32)
+    assert re.search(r"deviations of 0\.01\d to 0\.01\d, expected about 0 and 1", concern("S2L2A", image))
 
 
 def test_radar_in_hundredths_of_a_decibel_stops_and_linear_power_is_noted():

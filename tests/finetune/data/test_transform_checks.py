@@ -20,7 +20,14 @@ SHAPE = (32, 32)
 
 @pytest.mark.parametrize("images", [REFLECTANCE, DECIBELS])
 @pytest.mark.parametrize(
-    "step", [A.GaussianBlur(), A.RandomBrightnessContrast(), A.GaussNoise(p=0.1), A.MultiplicativeNoise()]
+    "step",
+    [
+        A.GaussianBlur(),
+        A.RandomBrightnessContrast(),
+        A.GaussNoise(p=0.1),
+        A.MultiplicativeNoise(),
+        A.Sharpen(),
+    ],
 )
 def test_photometric_transforms_that_clip_are_refused(images, step):
     modality = next(iter(images))
@@ -52,6 +59,8 @@ def test_a_transform_that_fails_or_flattens_is_refused():
         (A.Rotate(limit=(45, 45)), True),
         (A.PadIfNeeded(48, 48), True),
         (A.Affine(translate_percent=0.2), True),
+        (A.ThinPlateSpline(), True),
+        (A.CropAndPad(px=-4), False),
         (A.Rotate(limit=(45, 45), border_mode=4), False),  # reflects the image
         (A.D4(), False),
         (A.CoarseDropout(), False),

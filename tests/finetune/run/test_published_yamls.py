@@ -36,6 +36,11 @@ AUXILIARY = {"name": "aux_head", "decoder": "FCNDecoder", "decoder_args": {"deco
             "peft_config: ckpt_path would not be read; expec",
         ),
         (
+            "args.decoder_encoder_weights",
+            "imagenet",
+            "decoder_encoder_weights imagenet would leave what does not",
+        ),
+        (
             "model.aux_heads",
             [AUXILIARY],
             "class_path: terratorch.models.model.AuxiliaryHead, with name, deco",
