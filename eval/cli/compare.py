@@ -24,7 +24,7 @@ from eval.compare.report.pictures import choose, find_pictures
 from eval.compare.report.table import to_csv
 from eval.compare.verdict import Grade, Verdict
 from eval.errors import EvaluationError
-from eval.score.folds import fold_runs, pool_folds
+from eval.score.folds import check_folds, fold_runs, pool_folds
 from eval.score.record import Score, ScoreSource, is_scored, run_of
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
@@ -143,7 +143,8 @@ def _named_controls(entries: Sequence[str]) -> dict[str, list[Path]]:
 
 def _find_score(folder: Path) -> Score:
     """Return the score of a run's present weights, or of its folds; a run without a score is scored now."""
-    if not (folder / MANIFEST).is_file() and (folds := fold_runs(folder)):
+    if folds := fold_runs(folder):
+        check_folds(folder, folds)
         return pool_folds(folder, [_find_score(fold) for fold in folds])
     run = run_of(folder)
     if not (run / MANIFEST).is_file():

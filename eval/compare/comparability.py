@@ -65,7 +65,10 @@ def _data_concerns(origins: Sequence[Provenance]) -> Iterator[str]:
 
 def _start_concerns(arms: Sequence[Arm]) -> Iterator[str]:
     """Find arms that started from other weights than the baseline, which could explain a difference."""
-    starts = {arm.name: {score.origin.start for score in arm.scores} for arm in arms}
+    # of every fold: a pooled score has the first one's
+    starts = {
+        arm.name: {each.origin.start for score in arm.scores for each in score.trainings} for arm in arms
+    }
     trained = {arm.name for arm in arms if arm.scores[0].origin.trained}
     for name, found in starts.items():
         # a zero-shot map was not trained, so it has no start to compare

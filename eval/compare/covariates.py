@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augment_store.errors import StoreError
 from augment_store.inspect.statistics import agreement, class_shares
-from augment_store.io.remote import as_path
+from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.definitions import LULC, LULC_LEGEND
 from augment_store.modalities.map_arrays import TOKEN_PROBABILITY
 from augment_store.store.schema import State
@@ -44,25 +46,30 @@ class Covariate:
 
 
 def read_covariates(comparison: Comparison) -> tuple[Covariate, ...]:
-    """Return what is known of the test chips, in their order in the scores.
-
-    Raises:
-        AugmentStoreError: If the candidate's store is there and cannot be read.
-    """
+    """Return what is known of the test chips, in their order in the scores."""
     return (*_of_the_maps(comparison), *_of_the_baseline(comparison))
 
 
 def _of_the_maps(comparison: Comparison) -> Iterator[Covariate]:
-    """Yield what the candidate's stores say, mean over stores; nothing where one is gone or is another by now."""
+    """Yield what the candidate's stores say, mean over stores; nothing where one is gone or is another by now.
+
+    A store that cannot be read costs these covariates alone, and one at a URL is not read: only a record names it.
+    """
     chip_ids = comparison.candidate.scores[0].counts.chip_ids
+    # a control joins other maps than those of its chips
+    if comparison.candidate.scores[0].origin.augment.control is not None:
+        return
     found = []
     for path, fingerprint in _stores(comparison):
-        if not (as_path(path) / "zarr.json").is_file():
+        if isinstance(as_path(path), RemotePath) or not (Path(path) / "zarr.json").is_file():
             return
-        store = AugmentStore.open(path)
-        if store.fingerprint != fingerprint or not set(chip_ids) <= set(store.chips_in(State.COMPLETE)):
+        try:
+            store = AugmentStore.open(path)
+            if store.fingerprint != fingerprint or not set(chip_ids) <= set(store.chips_in(State.COMPLETE)):
+                return
+            found.append([_of_a_map(store, chip_id) for chip_id in chip_ids])
+        except StoreError:  # the report says which covariates were not looked at
             return
-        found.append([_of_a_map(store, chip_id) for chip_id in chip_ids])
     if not found:
         return
     # [store, chip, measure] to [measure, chip]; a measure that does not apply is NaN in every chip

@@ -110,10 +110,17 @@ def slope_of(gains: Gains, covariate: Values) -> Estimate:
 
 
 def _slopes(sums: Values) -> Values:
-    """Return the slopes of least squares by sums ``[moment, …]`` of 1, x, y, x² and xy; 0 where x does not vary."""
+    """Return each seed's part of the slope of least squares within seeds, whose mean over seeds is that slope.
+
+    A slope of each seed on its own would be wild for a seed under which the covariate hardly varies.
+
+    Args:
+        sums: Those of 1, x, y, x² and xy, ``[moment, seed, …]``.
+    """
     count, x, y, xx, xy = sums
-    varied = xx - x * x / count
-    slopes = np.divide(xy - x * y / count, varied, out=np.zeros_like(varied), where=varied > LEAST_SPREAD)
+    # over all seeds; 0 where x does not vary
+    varied = np.broadcast_to((xx - x * x / count).mean(axis=0), x.shape)
+    slopes = np.divide(xy - x * y / count, varied, out=np.zeros_like(xy), where=varied > LEAST_SPREAD)
     return np.asarray(slopes)
 
 

@@ -17,6 +17,9 @@ from eval.score.record import Provenance, Score
 from finetune.errors import RunError
 from finetune.run.manifest import MANIFEST, DataRecord, RunManifest, SplitRecord
 
+MIN_FOLDS: Final = 3
+"""One fold is tested and one validates; the others are trained on."""
+
 FOLD: Final = "fold_"
 """Beginning of the names of the run directories of a cross-validation, before the number from 1 on."""
 
@@ -29,6 +32,27 @@ def fold_runs(folder: Path) -> list[Path]:
 
 def _number(run: Path) -> str:
     return run.name.removeprefix(FOLD)
+
+
+def check_folds(folder: Path, runs: Sequence[Path]) -> None:
+    """Make sure that a folder holds the folds of a cross-validation, and no run beside them.
+
+    Args:
+        folder: Folder of the folds' run directories.
+        runs: Those directories, by `fold_runs`.
+
+    Raises:
+        EvaluationError: If folds are missing among them, or there is a run.
+    """
+    if (folder / MANIFEST).is_file():
+        raise EvaluationError(
+            f"{folder}: holds a run and the folds of a cross-validation; move one of them elsewhere"
+        )
+    names = [run.name for run in runs]
+    if len(runs) < MIN_FOLDS or names != [f"{FOLD}{number}" for number in range(1, len(runs) + 1)]:
+        raise EvaluationError(
+            f"{folder}: holds {', '.join(names)}; expected {FOLD}1 to the last fold, {MIN_FOLDS} or more"
+        )
 
 
 def pool_folds(folder: Path, scores: Sequence[Score]) -> Score:

@@ -131,7 +131,8 @@ def _labeled_pixels(loaded: LoadedRun, split: str, batches: Iterable[Any]) -> It
 
 def _thinned(pixels: Pixels) -> Pixels:
     step = -(-len(pixels[1]) // CHIP_PIXELS)
-    return pixels[0][::step], pixels[1][::step]
+    # copies: a view would keep the whole chip in memory
+    return pixels[0][::step].copy(), pixels[1][::step].copy()
 
 
 def _reliability(chips: Iterable[Pixels], temperature: float) -> Mapping[str, Reliability]:

@@ -18,6 +18,7 @@ from augment_store.io.remote import as_path
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import STRICT, ValidationError, load_yaml, parse
 from eval.errors import EvaluationError
+from eval.score.folds import MIN_FOLDS
 
 
 def _as_word(value: Any) -> Any:
@@ -31,9 +32,6 @@ CommandArgs = tuple[Annotated[str, BeforeValidator(_as_word)], ...]
 
 BY_SCENE: Final = "scenes"
 """Word of a study's YAML for as many folds as there are scenes."""
-
-MIN_FOLDS: Final = 3
-"""One fold is tested and one validates; the others are trained on."""
 
 EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
 """A study to copy."""

@@ -11,7 +11,8 @@ from augment_store.io.files import atomic_write, read_text
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.utils.text import pluralize
 from eval.errors import EvaluationError
-from eval.study.config import MIN_FOLDS, CommandArgs, Study
+from eval.score.folds import MIN_FOLDS
+from eval.study.config import CommandArgs, Study
 
 SPLITS = ("train", "val", "test")
 

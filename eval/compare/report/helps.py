@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,7 @@ Slopes = Mapping[tuple[str, str], ClassEstimate]
 
 
 def when_it_helps(comparison: Comparison) -> model.WhenItHelps:
-    """Find what the gain goes with, and make a rule of it where one holds.
-
-    Raises:
-        AugmentStoreError: If the candidate's store is there and cannot be read.
-    """
+    """Find what the gain goes with, and make a rule of it where one holds."""
     setting = comparison.setting
     if setting.pairing or min(setting.runs) < MIN_SEEDS or setting.scenes < MIN_SCENES:
         need = f"Nothing is told with fewer than {MIN_SEEDS} paired seeds and {MIN_SCENES} scenes."
@@ -50,8 +46,8 @@ def when_it_helps(comparison: Comparison) -> model.WhenItHelps:
     rule = find_rule(chips, known, slopes)
     return model.WhenItHelps(
         slopes=list(_rows(slopes, covariates, by_level)),
-        rule=None if rule is None else model.UseRule.model_validate(_plain(rule)),
-        words=list(_words(slopes, covariates, rule)),
+        rule=None if rule is None else _rule_row(rule),
+        words=list(_words(slopes, covariates, rule, known)),
     )
 
 
@@ -71,8 +67,14 @@ def _gains(comparison: Comparison) -> dict[str, Gains]:
     }
 
 
-def _plain(rule: Rule) -> dict[str, object]:
-    return {**{f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}, "covariate": rule.name}
+def _rule_row(rule: Rule) -> model.UseRule:
+    return model.UseRule(
+        covariate=rule.name,
+        above=rule.above,
+        threshold=rule.threshold,
+        share=rule.share,
+        advantage=rule.advantage,
+    )
 
 
 def _rows(
@@ -89,7 +91,9 @@ def _rows(
         )
 
 
-def _words(slopes: Slopes, covariates: Sequence[Covariate], rule: Rule | None) -> Iterator[str]:
+def _words(
+    slopes: Slopes, covariates: Sequence[Covariate], rule: Rule | None, known: Iterable[str]
+) -> Iterator[str]:
     found = [(level, name) for (level, name), slope in slopes.items() if slope.differs]
     if not found:
         yield (
@@ -105,9 +109,12 @@ def _words(slopes: Slopes, covariates: Sequence[Covariate], rule: Rule | None) -
             f"in scenes left out, such rules gained {format_interval(rule.advantage)} over the better of always and "
             "never."
         )
-    elif found:
-        yield "No rule of it holds in scenes left out: use the map everywhere or nowhere, as the verdict says."
+    elif any((CHIP, name) in found for name in known):
+        yield "No rule of it holds in scenes left out."
     measured = {entry.name for entry in covariates}
     missing = [name for name in MEASURES if name not in measured]
     if missing:
-        yield f"Not looked at, since the candidate's store is gone, is another, or has none: {join_first(missing)}."
+        yield (
+            "Not looked at, since the candidate is a control or its store is gone, another, at a URL, damaged or none: "
+            f"{join_first(missing)}."
+        )

@@ -8,12 +8,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from augment_store.errors import StoreError
 from augment_store.store.writer import AugmentStore
 from eval.cli.main import main
 from eval.compare.comparison import compare_arms
 from eval.compare.covariates import MEASURES, by_scene, read_covariates
 from eval.compare.inference import ClassEstimate
-from eval.compare.moderation import CHIP, SCENE, Gains, _best_threshold, find_rule, find_slopes, slope_of
+from eval.compare.moderation import (
+    CHIP,
+    SCENE,
+    Gains,
+    Rule,
+    _best_threshold,
+    find_rule,
+    find_slopes,
+    slope_of,
+)
+from eval.compare.report import helps
 from eval.score.record import Score
 from tests.eval.scores import make_counts, make_origin, predict_world
 from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
@@ -42,6 +53,18 @@ def test_the_interval_leaves_out_one_scene_at_a_time():
     assert [part.units - 1 for part in found.parts] == [4, 2]
     folded = slope_of(Gains(y, scenes, folds=6), x[None])
     assert folded.parts[0].variance == pytest.approx(variances[0] * (1 + 6 / 5))
+
+
+def test_a_covariate_that_hardly_varies_under_one_seed_makes_no_wild_slope():
+    """The slope within seeds: sums over seeds of products and of squares, so that such a seed hardly counts."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(0, 1, (3, 48)), rng.normal(0, 0.2, (3, 48))
+    x[0] *= 1e-6
+    found = slope_of(Gains(y, np.repeat(np.arange(8), 6)), x)
+    x /= x.mean(axis=0).std()
+    centered = x - x.mean(axis=1, keepdims=True)
+    assert found.difference == pytest.approx((centered * y).sum() / (centered**2).sum())
+    assert abs(found.difference) < 0.1
 
 
 def test_slopes_are_adjusted_together_and_one_without_spread_is_left_out():
@@ -186,10 +209,30 @@ def test_a_report_says_when_it_helps(compared, capsys):
     assert token["before_labels"]
     assert ("scene", "mIoU of the baseline") in rows
     # one sample has none to agree with
-    assert f"or has none: {MEASURES[1]}" in helps["words"][-1]
+    assert f"damaged or none: {MEASURES[1]}" in helps["words"][-1]
     text = (folder / "out/report.md").read_text()
     assert "When does it help?" in text
     assert "| token probability of the map | chip |" in text
+
+
+def test_a_rule_that_holds_is_in_the_report(compared, monkeypatch):
+    folder, words, _ = compared
+    rule = Rule(MEASURES[0], False, 0.25, 0.5, slope_of(Gains(np.ones((3, 6)), np.arange(6)), np.eye(1, 6)))
+    monkeypatch.setattr(helps, "find_rule", lambda *_: rule)
+    assert main(words) == 0
+    found = json.loads((folder / "out/report.json").read_text())["helps"]
+    assert (found["rule"]["covariate"], found["rule"]["threshold"]) == (MEASURES[0], 0.25)
+    assert any(
+        f"Use the map where the {MEASURES[0]} is at most 0.25 (50% of" in line for line in found["words"]
+    )
+
+
+def test_a_damaged_store_costs_its_covariates_alone(compared, monkeypatch):
+    folder, words, _ = compared
+    monkeypatch.setattr(AugmentStore, "read", lambda *_: (_ for _ in ()).throw(StoreError("damaged")))
+    assert main(words) == 0
+    found = json.loads((folder / "out/report.json").read_text())["helps"]
+    assert f"damaged or none: {', '.join(MEASURES)}." in found["words"][-1]
 
 
 def test_another_store_in_its_place_is_not_read(compared):
@@ -200,7 +243,7 @@ def test_another_store_in_its_place_is_not_read(compared):
     aside.rename(store.path)
     helps = json.loads((folder / "out/report.json").read_text())["helps"]
     assert not any("of the map" in row["covariate"] for row in helps["slopes"])
-    assert f"is another, or has none: {', '.join(MEASURES)}." in helps["words"][-1]
+    assert f"damaged or none: {', '.join(MEASURES)}." in helps["words"][-1]
     # too few seeds: nothing at all
     few = [word for word in words if not word.endswith(("_2", "_3"))]
     assert main(few) == 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -119,6 +120,32 @@ def test_what_one_fold_differs_in_is_a_concern(tmp_path):
     arms["candidate"][1] = pool_folds(tmp_path / "candidate/seed_2", folds)
     told = concerns([Arm(name, tuple(scores)) for name, scores in arms.items()])
     assert told == ("one environment for all runs; torch of the score is test or x",)
+
+
+def test_a_fold_that_started_from_other_weights_is_a_concern(tmp_path):
+    arms = arms_of(tmp_path)
+    [first, second, *others] = arms["candidate"][0].folds
+    run = dataclasses.replace(
+        second.origin.run, start=dataclasses.replace(second.origin.run.start, init_sha256="e" * 64)
+    )
+    second = dataclasses.replace(second, origin=dataclasses.replace(second.origin, run=run))
+    arms["candidate"][0] = pool_folds(tmp_path / "candidate/seed_1", [first, second, *others])
+    [told] = concerns([Arm(name, tuple(scores)) for name, scores in arms.items()])
+    assert told.startswith("the same start for every arm: baseline started from ")
+
+
+def test_folds_that_are_missing_or_beside_a_run_are_refused(tmp_path, capsys):
+    words = ["compare", "--out", str(tmp_path / "report")]
+    for name in ("baseline", "candidate"):
+        words += [f"--{name}", str(written(tmp_path / name))]
+    shutil.rmtree(tmp_path / "candidate/fold_2")
+    assert main(words) == 2
+    assert (
+        "candidate: holds fold_1, fold_3, fold_4; expected fold_1 to the last fold" in capsys.readouterr().err
+    )
+    shutil.copy(tmp_path / "candidate/fold_1/manifest.json", tmp_path / "candidate")
+    assert main(words) == 2
+    assert "candidate: holds a run and the folds of a cross-validation" in capsys.readouterr().err
 
 
 def test_folds_must_be_those_of_the_other_arm_and_each_run_its_own(tmp_path):
