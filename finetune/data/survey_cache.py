@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from augment_store.chips.shared_ground import shows_something
 from augment_store.errors import OutputError
 from augment_store.io.files import write_json
 from augment_store.io.remote import RemotePath
+from augment_store.io.tar import is_archived
 from augment_store.store.schema import ChipShape
 from augment_store.utils.text import versions
 from augment_store.utils.validation import STRICT, load_json, parse
@@ -121,12 +123,17 @@ class CachedSurvey:
             )
 
         ordered = sorted(ids)
-        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1))
+        try:
             for chip_id, found in zip(ordered, pool.map(survey, ordered), strict=True):
                 made[chip_id] = found
                 yield chip_id, found
-        if any(found is not kept.get(chip_id) for chip_id, found in made.items()):
-            self._keep({**kept, **made})
+        # also where one chip is refused: the others are not read again once it is mended
+        finally:
+            # those not begun are left, or the refusal would come after the last of them
+            pool.shutdown(cancel_futures=True)
+            if any(found is not kept.get(chip_id) for chip_id, found in made.items()):
+                self._keep({**kept, **made})
 
     def _read(self, chip_id: str, stamp: str) -> SurveyedChip:
         # each modality once, though network and store may both take it
@@ -160,9 +167,11 @@ class CachedSurvey:
         if self.folder is None or any(isinstance(path, RemotePath) for path in paths):
             return ""
         state, latest = hashlib.sha256(), 0
-        for path in (f"{path}{ending}" for path in dict.fromkeys(paths) for ending in _SIDECARS):
+        for path, ending in itertools.product(dict.fromkeys(paths), _SIDECARS):
+            # of a file in an archive, the archive's times tell
+            file = Path(f"{path.parent if is_archived(path) else path}{ending}")
             try:
-                found = Path(path).stat()
+                found = file.stat()
             except FileNotFoundError:  # most have no sidecar; what must be there is missed when it is read
                 continue
             # a copy may bring size and time of modification along, but not the time at which it was made

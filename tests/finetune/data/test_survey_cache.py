@@ -2,12 +2,14 @@
 
 import json
 import os
+import tarfile
 import time
 
 import numpy as np
 import pytest
 
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.layouts import Image, Layout
 from augment_store.errors import ChipDataError
 from augment_store.store.writer import AugmentStore
 from finetune.augment.map_cache import MapCache
@@ -123,6 +125,34 @@ def test_a_folder_that_cannot_be_written_costs_the_next_run_alone(chips, read, t
     (tmp_path / "kept").write_text("a file in the way")
     assert len(survey(chips, tmp_path / "kept")) == len(chips.ids)
     assert "the next run reads every chip again" in capsys.readouterr().err
+
+
+def test_a_chip_that_is_refused_costs_no_other(chips, read, tmp_path):
+    """The rest is neither read before the refusal is told nor read again after it."""
+    rules = SplitRequirements(MODALITIES, (4,), 5)
+    with pytest.raises(ChipDataError, match="it has 4"):
+        survey_chips(chips, chips.ids, rules, None, tmp_path / "kept")
+    assert chips.ids[0] in json.loads(next((tmp_path / "kept").iterdir()).read_text())["chips"]
+
+
+def test_chips_in_archives_are_stamped_by_the_archive(read, tmp_path, monkeypatch):
+    monkeypatch.setattr(survey_cache, "SETTLED", 0)
+    (tmp_path / "tars/S2L2A").mkdir(parents=True)
+    world = make_world(tmp_path / "chips").chips
+    archive = tmp_path / "tars/S2L2A/one.tar"
+    with tarfile.open(archive, "w") as tar:
+        for chip_id in world.ids[:2]:
+            tar.add(world.path(chip_id, "S2L2A"), f"{chip_id}.zarr.zip")
+    layout = Layout("tars", {"S2L2A": Image(("S2L2A/*.tar/{id}.zarr.zip",))})
+    chips = ChipSet(tmp_path / "tars", layout)
+    kinds = {"masks": False}
+    first = dict(CachedSurvey(chips, ("S2L2A",), folder=tmp_path / "kept", **kinds).read(chips.ids))
+    read.clear()
+    assert dict(CachedSurvey(chips, ("S2L2A",), folder=tmp_path / "kept", **kinds).read(chips.ids)) == first
+    assert not read
+    os.utime(archive)
+    assert dict(CachedSurvey(chips, ("S2L2A",), folder=tmp_path / "kept", **kinds).read(chips.ids)) != first
+    assert len(read) == 2
 
 
 def test_a_split_is_the_same_from_what_was_kept(chips, tmp_path):
