@@ -12,6 +12,8 @@ import numpy as np
 from augment_store.errors import OutputError
 from augment_store.io.files import check_outside_stores
 from augment_store.io.lock import file_lock
+from augment_store.io.remote import RemotePath, as_path
+from augment_store.io.tar import ArchivedPath
 from augment_store.utils.progress import ProgressReporter
 from augment_store.utils.text import pluralize, versions
 from finetune.log_filters import notify
@@ -85,11 +87,11 @@ def _settings(mapper: Mapper, windows: SceneWindows) -> dict[str, Any]:
         "specs": specs,
         "scene": _sources(options, windows.scene),
         # it says which bands the files have
-        "layout": None if options.layout is None else _version(options.layout),
+        "layout": None if options.layout is None else _version(as_path(options.layout)),
         "window": list(ensemble.window),
         "samples": options.samples,
         "bounds": None if options.bounds is None else list(options.bounds),
-        "mask": None if options.mask is None else _version(str(options.mask)),
+        "mask": None if options.mask is None else _version(as_path(options.mask)),
         "layers": list(options.layers),
         "device": mapper.device.type,
         "batch": BATCH[mapper.device.type],
@@ -98,20 +100,21 @@ def _settings(mapper: Mapper, windows: SceneWindows) -> dict[str, Any]:
 
 
 def _sources(options: PredictOptions, scene: Scene) -> dict[str, Any]:
-    """Return the files of a scene by name, size and time of change; of those at a URL the name alone."""
+    """Return all files of a scene by name, size and time of change; of those at a URL the name alone."""
     if isinstance(scene, ChipScene):
-        files = {name: [str(scene.chips.path(scene.name, name))] for name in scene.modalities}
+        files = {name: scene.chips.band_paths(scene.name, name) for name in scene.modalities}
     else:
-        files = {name: list(paths) for name, paths in options.files.items()}
+        files = {name: tuple(map(as_path, paths)) for name, paths in options.files.items()}
     return {name: [_version(file) for file in paths] for name, paths in files.items()}
 
 
-def _version(file: str) -> list[Any]:
-    path = Path(file)
-    if not path.is_file():
-        return [path.name]
+def _version(file: Path) -> list[Any]:
+    # an archive changes as a whole
+    path = file.archive if isinstance(file, ArchivedPath) else file
+    if isinstance(path, RemotePath) or not path.is_file():
+        return [file.name]
     found = path.stat()
-    return [path.name, found.st_size, found.st_mtime_ns]
+    return [file.name, found.st_size, found.st_mtime_ns]
 
 
 def predict_share(mapper: Mapper) -> None:

@@ -1,18 +1,24 @@
 """Scenes of rasters: read window by window, in part, through VRTs and from a server by ranges."""
 
+import os
+import tarfile
+
 import geopandas
 import numpy as np
 import pytest
 import rasterio.shutil
 from shapely.geometry import box as rectangle
 
+from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import shipped_layout
 from augment_store.errors import ChipDataError, ChipSetError
+from predict.options import PredictOptions
 from predict.region import Box
-from predict.scene import SceneWindows, open_scene
+from predict.scene import ChipScene, SceneWindows, open_scene
+from predict.scene_map import _sources
 from tests.predict.conftest import write_scene
 from tests.servers import Ranges, web_site
-from tests.worlds import EAST, NORTH, rasters, write_tif
+from tests.worlds import EAST, NORTH, rasters, write_tif, write_zarr_zip
 
 INPUTS = ("S2L2A", "S1RTC", "DEM")
 MADE = rasters(3, (48, 64), 2)
@@ -117,3 +123,24 @@ def test_windows_cover_the_scene_and_one_window_keeps_its_name(files):
         )
         whole = SceneWindows(scene, (48, 64), INPUTS, shipped_layout("folders"))
         assert whole.ids == ("scene",)
+
+
+def test_every_file_of_a_chip_decides_its_map(tmp_path):
+    """Of a layout with a file for each band, and of one whose files lie in archives."""
+    folder = tmp_path / "BigEarthNet-S2" / "tile" / "one"
+    words = shipped_layout("bigearthnet").images["S2L2A"].bands
+    for word in words:
+        write_tif(folder / f"one_{word}.tif", np.ones((16, 16), np.uint16))
+    write_zarr_zip(tmp_path / "two.zarr.zip", np.ones((1, 12, 16, 16), np.uint16))
+    shard = tmp_path / "S2L2A" / "shard.tar"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as tar:
+        tar.add(tmp_path / "two.zarr.zip", "two.zarr.zip")
+    for layout, changed in (("bigearthnet", folder / "one_B09.tif"), ("terramesh", shard)):
+        chips = ChipSet.open(tmp_path, layout)
+        scene = ChipScene(chips, chips.ids[0], ["S2L2A"])
+        options = PredictOptions("run", "out", chips=tmp_path)
+        before = _sources(options, scene)
+        assert _sources(options, scene) == before
+        os.utime(changed, ns=(0, 1))
+        assert _sources(options, scene) != before
