@@ -111,12 +111,10 @@ def guess_layout(root: Path, name: str) -> LayoutGuess:
 
 def raster_files(root: Path) -> tuple[PurePosixPath, ...]:
     """Return the rasters under a folder, relative to it, in order; none in hidden folders."""
-    found = (PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*"))
-    # a Zarr store is a folder of files, none of which has these types
-    kept = (
-        path for path in found if split_type(path.name)[1] and not any(p.startswith(".") for p in path.parts)
-    )
-    return tuple(sorted(kept))
+    # a Zarr store is a folder of files, none of which has these types; other folders may be named like a raster
+    files = (path for path in root.rglob("*") if split_type(path.name)[1] and path.is_file())
+    found = (PurePosixPath(path.relative_to(root).as_posix()) for path in files)
+    return tuple(sorted(path for path in found if not any(part.startswith(".") for part in path.parts)))
 
 
 def group_files(files: Sequence[PurePosixPath]) -> list[GuessedFiles]:
@@ -324,10 +322,9 @@ def split_lists(root: Path, known: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted([*root.rglob("*.txt"), *root.rglob("*.csv")]):
         names = [SPLIT_WORDS[word] for word in words_of(path.stem) if word in SPLIT_WORDS]
-        if len(names) == 1 and names[0] not in found:
-            first = (
-                path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].split(",")[0].strip()
-            )
+        if len(names) == 1 and names[0] not in found and path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                first = lines.readline().split(",")[0].strip()
             if any(chip_id in first for chip_id in known if chip_id):
                 found[names[0]] = path.relative_to(root).as_posix()
     return found
