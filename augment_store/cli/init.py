@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -76,8 +77,7 @@ def _write_start(found: FoundSet, name: str) -> int:
     for path in files:
         if path.exists():
             raise OutputError(path, "it is there, and init overwrites nothing: move it away")
-    for path, text in files.items():
-        atomic_write(path, [text.encode()])
+    _write_together(files)
     chips, survey = findings.chips, found.survey
     times = pluralize(survey.timesteps, "timestep")
     _print_lines(f"{chips.root}: {pluralize(len(chips), 'chip')} of {format_size(survey.size)}, {times}")
@@ -128,6 +128,15 @@ def _file_texts(found: FoundSet, start: Starter) -> dict[Path, str]:
             files[Path(start.file())] = finetune_text(start)
             files[Path(start.file("_study"))] = study_text(start)
     return files
+
+
+def _write_together(files: Mapping[Path, str]) -> None:
+    """Write files; remove those of this call if a later one cannot be written."""
+    with contextlib.ExitStack() as written:
+        for path, text in files.items():
+            atomic_write(path, [text.encode()])
+            written.callback(path.unlink, missing_ok=True)
+        written.pop_all()
 
 
 def _commands(start: Starter, *, trains: bool) -> Iterator[str]:

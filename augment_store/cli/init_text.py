@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from augment_store.chips.chip_survey import BandMoments, ChipSurvey
+from augment_store.io.files import printable
 from augment_store.modalities.class_colors import class_colors
 from augment_store.modalities.definitions import INPUT_MODALITIES, LULC_LEGEND
 from augment_store.utils.text import format_size
@@ -98,7 +102,8 @@ def finetune_text(start: Starter) -> str:
     return _fill_template(
         "finetune",
         **(_SMALL if start.in_demo else _BASE),
-        chips=start.chips,
+        chips=_quoted(start.chips),
+        chips_word=_command_word(start.chips),
         file=start.file(),
         name=start.name,
         steps=epochs * -(-start.train // batch),
@@ -175,7 +180,8 @@ def study_text(start: Starter) -> str:
     )
     return _fill_template(
         "study",
-        chips=start.chips,
+        chips=_quoted(start.chips),
+        chips_word=_command_word(start.chips),
         file=start.file("_study"),
         name=start.name,
         layout=f"layout: {start.layout}\n" if start.layout else "",
@@ -205,7 +211,7 @@ def legend_text(start: Starter, codes: Mapping[int, int]) -> str:
     told = ", ".join(f"{code} is {label}" for code, label in codes.items())
     return _fill_template(
         "legend",
-        name=start.name,
+        name=_quoted(start.name),
         file=start.file("_legend"),
         config=start.file(),
         codes_note=f", as the layout translates codes ({told})" if codes else "",
@@ -221,15 +227,25 @@ def layout_text(plain: Mapping[str, Any], notes: Sequence[str], file: str, chips
         dict(plain), sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
     )
     return _fill_template(
-        "layout", file=file, chips=chips, notes="\n".join(f"# - {note}" for note in notes), keys=keys.rstrip()
+        "layout",
+        file=file,
+        chips_word=_command_word(chips),
+        # a file's name in a note may have a line break, after which it would be a key
+        notes="\n".join(f"# - {printable(note)}" for note in notes),
+        keys=keys.rstrip(),
     )
 
 
-def _quoted(name: str) -> str:
-    """Return a class' name as YAML reads it back inside brackets: quoted unless it is a plain word."""
-    plain = name.replace("_", "").replace(" ", "")
-    safe = plain.isalnum() and plain.isascii() and yaml.safe_load(name) == name
-    return name if safe else yaml.safe_dump(name, default_style='"').strip()
+def _quoted(text: str) -> str:
+    """Return a name or path as YAML reads it back, inside brackets too: quoted unless it is plain."""
+    # not one that begins with a digit: loaders differ in what they take for a number, as 1e3
+    plain = re.fullmatch(r"([A-Za-z]|\.{0,2}/)[A-Za-z0-9_ ./-]*", text) and yaml.safe_load(text) == text
+    return text if plain else yaml.safe_dump(text, default_style='"', width=sys.maxsize).strip()
+
+
+def _command_word(path: str) -> str:
+    """Return a path as a shell takes it, for commands in comments."""
+    return printable(shlex.quote(path))
 
 
 def _fill_template(template: str, **values: object) -> str:

@@ -1,5 +1,7 @@
 """`tim-store init`: what it writes for each kind of folder, by the parsers that read it."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,45 @@ def test_nothing_is_overwritten(taken, tmp_path, monkeypatch, capsys):
     assert taken in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
     assert Path(taken).read_text() == "alien_1\n"
+
+
+def test_what_one_file_cannot_be_written_for_leaves_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_two_classes(Path("mine"))
+    # the lists of the splits cannot be written, after the layout was
+    Path("mine/split").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["init", "mine"]) == 2
+    assert "mine/split" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["2024", "no", "a: b #1", "it's"])
+def test_names_that_yaml_or_a_shell_would_take_otherwise(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_two_classes(Path(name))
+    lines = init(capsys, name)
+    start = re.sub(r"\W+", "_", name)
+    assert read_yaml(Path(f"{start}.yaml"))["data"]["init_args"]["data_root"] == name
+    assert Study.load(Path(f"{start}_study.yaml")).chips == Path(name)
+    assert LegendTable.load(Path(f"{start}_legend.yaml")).name == start
+    assert load_layout(f"{start}_layout.yaml").name == start
+    (command,) = (line for line in Path(f"{start}.yaml").read_text().splitlines() if " fit " in line)
+    words = shlex.split(command)
+    assert words[words.index("--chips") + 1] == name
+    understood(lines)
+
+
+def test_odd_entries_are_passed_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_two_classes(Path("mine"))
+    for folder in ("train.txt", "val_1.csv", "extra/x.tif"):
+        (Path("mine") / folder).mkdir(parents=True)
+    write_tif(Path("mine/other/x\nscenes: evil.tif"), np.zeros((7, 32, 32), np.int16))
+    init(capsys, "mine")
+    assert ChipSet.open("mine", "mine_layout.yaml").ids == tuple(IDS)
+    (line,) = (line for line in Path("mine_layout.yaml").read_text().splitlines() if "evil" in line)
+    assert line.startswith(r"# - {id}/x\nscenes: evil.tif is left out")
 
 
 def test_what_init_cannot_use_is_a_line(tmp_path, monkeypatch, capsys):
