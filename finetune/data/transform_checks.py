@@ -282,7 +282,7 @@ def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid
         if hasattr(step, "interpolation"):
             step.interpolation = BILINEAR
     # [H, W, 2]: row and column of each pixel
-    positions = np.stack(np.indices(shape), axis=-1).astype(np.float32)
+    positions = np.moveaxis(np.indices(shape), 0, -1).astype(np.float32)
     compose = A.Compose(traced, is_check_shapes=False, seed=seed)
     made = compose(image=positions, mask=np.full(shape, COVERED, np.int16))
     # filled pixels come from nowhere in the chip

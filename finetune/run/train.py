@@ -21,6 +21,7 @@ from finetune.data.survey_cache import SURVEY_FOLDER
 from finetune.data.training_checks import check_batches
 from finetune.errors import ConfigError, RunError
 from finetune.features.frozen_features import FrozenFeatures
+from finetune.log_filters import notify
 from finetune.model.initialization import check_trainable, read_trained, start_from
 from finetune.model.monitors import check_monitors
 from finetune.model.shapes import check_shape
@@ -115,9 +116,17 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
             finished.write(options.run)
     if first:
         if not options.smoke:
-            draw_curves(options.run)
-            draw_predictions(options.run, cli.model, cli.datamodule, str(cli.trainer.precision))
+            _draw(options.run, cli)
         _conclude(options, finished)
+
+
+def _draw(run: Path, cli: FinetuneCLI) -> None:
+    """Draw curves and predictions; a complete run stays one where they cannot be drawn."""
+    try:
+        draw_curves(run)
+        draw_predictions(run, cli.model, cli.datamodule, str(cli.trainer.precision))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and no weights depend on it
+        notify(f"{run}: trained, but its pictures could not be drawn ({single_line(error)})")
 
 
 def _train(options: Options, cli: FinetuneCLI) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from augment_store.errors import OutputError
 from finetune.__main__ import main
 from finetune.errors import RunError
+from finetune.run import train
 from finetune.run.callbacks import WholeCheckpoints
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
@@ -398,6 +399,12 @@ def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_pa
     ours, theirs = weights(run)["state_dict"], weights(finished, "best")["state_dict"]
     names = [name for name in theirs if "running_" not in name and "num_batches" not in name]
     assert all(torch.equal(ours[name], theirs[name]) for name in names)
+
+
+def test_pictures_that_cannot_be_drawn_cost_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "draw_curves", lambda run: (run / "gone" / "curves.png").touch())
+    train._draw(tmp_path, None)
+    assert f"{tmp_path}: trained, but its pictures could not be drawn (" in capsys.readouterr().err
 
 
 def test_the_last_checkpoint_is_the_last_and_not_the_best_again(options, tmp_path):
