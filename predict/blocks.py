@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.io.files import atomic_write, read_text
+from finetune.errors import RunError
 from generate.model.windows import WindowGrid
 from predict.strips import finished_rows
 
@@ -25,24 +26,34 @@ def digest_of_settings(settings: Mapping[str, Any]) -> str:
 
 
 class StripFolder:
-    """Hidden folder beside a map, with the strips that are finished; those of other settings are deleted.
+    """Hidden folder beside a map, with the strips that are finished.
+
+    The process that writes the map deletes strips of other settings; another one only joins it.
 
     Args:
         out: The map.
         digest: Digest of all that decides its values.
         grid: The windows of the scene.
+        joined: Whether another process writes the map.
 
     Raises:
         OutputError: If it cannot be written.
+        RunError: If it is joined and has strips of other settings.
     """
 
-    def __init__(self, out: Path, digest: str, grid: WindowGrid) -> None:
+    def __init__(self, out: Path, digest: str, grid: WindowGrid, *, joined: bool = False) -> None:
         self.path = out.with_name(f".{out.name}.strips")
         self._grid = grid
         mark = self.path / "settings"
-        if not mark.is_file() or read_text(mark) != digest:
-            shutil.rmtree(self.path, ignore_errors=True)
-            atomic_write(mark, [digest.encode()])
+        if mark.is_file() and read_text(mark) == digest:
+            return
+        if joined:
+            raise RunError(
+                f"{out}: a run, the scene or the device is not what the process that writes the map began with; run "
+                "the same command again"
+            )
+        shutil.rmtree(self.path, ignore_errors=True)
+        atomic_write(mark, [digest.encode()])
 
     def finished(self, rows: range) -> int:
         """Return how many strips of these rows of windows, from the first on, are finished."""

@@ -118,12 +118,15 @@ def _version(file: Path) -> list[Any]:
 
 
 def predict_share(mapper: Mapper) -> None:
-    """Predict this process's strips of a scene, whose map another process writes."""
+    """Predict this process's strips of a scene, whose map another process writes.
+
+    Raises:
+        RunError: If the two see other settings.
+    """
     with mapper.open_scene() as windows:
         digest = digest_of_settings(_settings(mapper, windows))
-        predict_strips(
-            mapper, windows, StripFolder(mapper.options.path(CLASS), digest, windows.grid), whole=False
-        )
+        strips = StripFolder(mapper.options.path(CLASS), digest, windows.grid, joined=True)
+        predict_strips(mapper, windows, strips, whole=False)
 
 
 def predict_strips(mapper: Mapper, windows: SceneWindows, strips: StripFolder, *, whole: bool) -> None:

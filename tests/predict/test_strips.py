@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from finetune.errors import RunError
 from generate.model.windows import WindowBlender, WindowGrid
 from predict.blocks import StripFolder
 from predict.shares import Share
@@ -62,6 +63,18 @@ def test_strips_of_other_settings_are_deleted(tmp_path):
     # counted up to the first that is missing
     assert [again.finished(rows) for rows in (range(3), range(1, 3), range(2, 3))] == [1, 0, 1]
     assert StripFolder(tmp_path / "map.tif", "other", GRID).finished(range(3)) == 0
+
+
+def test_a_process_that_joins_a_map_deletes_no_strips(tmp_path):
+    folder = StripFolder(tmp_path / "map.tif", "one", GRID)
+    folder.save(0, {"class": np.zeros((1, 9, 70), np.uint8)})
+    assert StripFolder(tmp_path / "map.tif", "one", GRID, joined=True).finished(range(3)) == 1
+    with pytest.raises(RunError, match=r"map\.tif: a run, the scene or the device is not what .* began with"):
+        StripFolder(tmp_path / "map.tif", "other", GRID, joined=True)
+    assert folder.finished(range(3)) == 1
+    with pytest.raises(RunError, match="the same command again"):
+        StripFolder(tmp_path / "none.tif", "one", GRID, joined=True)
+    assert [path.name for path in tmp_path.iterdir()] == [".map.tif.strips"]
 
 
 def test_a_strip_is_made_of_all_windows_above_it(tmp_path):
