@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     check_free(args.out)
     if args.space is not None:
         check_free(args.space)
+        _check_apart(args.out, args.space)
     from eval.publish.folder import publish  # torch and TerraTorch are imported from here on
     from eval.publish.model_card import claim
 
@@ -89,3 +90,16 @@ def run(args: argparse.Namespace) -> int:
     if args.push:
         sys.stdout.write(f"{push(args.out, args.push, 'model')}\n")
     return 0
+
+
+def _check_apart(out: Path, space: Path) -> None:
+    """Make sure that neither folder lies within the other, as each is made whole.
+
+    Raises:
+        EvaluationError: Naming both.
+    """
+    bundle, page = out.resolve(), space.resolve()
+    if bundle.is_relative_to(page) or page.is_relative_to(bundle):
+        raise EvaluationError(
+            f"--space {space}: the same folder as --out {out}, or one within the other; name another"
+        )

@@ -100,7 +100,7 @@ def write_run(loaded: LoadedRun, manifest: RunManifest, folder: Path) -> None:
         manifest: Its manifest.
         folder: The bundle's folder.
     """
-    augmentation, layout = loaded.datamodule.augmentation, manifest.data.layout
+    augmentation, layout = loaded.datamodule.augmentation, loaded.datamodule.layout
     store = augmentation.store if augmentation.depends_on_store else None
     if store is not None:
         AugmentStore.create(folder / STORE, store.spec, store.extent)

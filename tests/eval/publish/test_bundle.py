@@ -24,7 +24,7 @@ from PIL import Image
 from augment_store.publish.attribution import PublicationInfo
 from eval.cli.main import main
 from eval.compare.report.model import Report, schema
-from eval.publish.bundle import input_bands, make_bundle
+from eval.publish.bundle import input_bands, make_bundle, write_run
 from eval.publish.model_card import CardFacts, claim, write_card
 from eval.publish.report import read_report
 from eval.score.load import open_run
@@ -33,7 +33,9 @@ from eval.score.record import is_scored
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.model.backbone import WidenedProjection
 from finetune.model.merged_columns import merge_columns, split_columns
+from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
+from tests.eval.scores import make_manifest
 from tests.worlds import make_spec, store_of
 
 pytestmark = pytest.mark.slow
@@ -257,6 +259,33 @@ def test_push(tim, report, bundle, tmp_path, monkeypatch, capsys):
     assert run(*words, tmp_path / "b", "--push", "no/access") == 2
     assert "no/access: not uploaded (you may not)" in capsys.readouterr().err
     assert (tmp_path / "b/README.md").is_file()
+
+
+def test_the_layout_in_use_is_published(tmp_path):
+    """The one of the training may be gone, or another by now."""
+    (tmp_path / "used.yaml").write_text("name: used")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    made = make_manifest()
+    data = dataclasses.replace(made.data, layout="/gone/trained.yaml")
+    augmentation = SimpleNamespace(store=None, depends_on_store=False)
+    loaded = SimpleNamespace(
+        source=tmp_path,
+        checkpoint_sha256="",
+        config={"model": {"init_args": {"model_args": {}}}, "data": {"init_args": {}}},
+        datamodule=SimpleNamespace(layout=str(tmp_path / "used.yaml"), augmentation=augmentation),
+    )
+    write_run(loaded, dataclasses.replace(made, data=data), tmp_path)
+    assert (tmp_path / "layout.yaml").read_text() == "name: used"
+    # within the bundle, wherever that is
+    assert RunManifest.read(tmp_path).data.layout == str(tmp_path / "layout.yaml")
+
+
+@pytest.mark.parametrize("space", ["out", "out/space", ""])
+def test_a_space_lies_apart_from_the_bundle(tim, report, space, tmp_path, capsys):
+    words = ("publish", tim, "--report", report, "--out", tmp_path / "out", "--space", tmp_path / space)
+    assert run(*words) == 2
+    assert "the same folder as --out" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
