@@ -241,10 +241,10 @@ def read_maps(
     values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
     # arrays differ in samples (probabilities have one), so the draw is among the most
     drawn = draw(max(map(len, values.values()))) if draw is not None else sample
-    return {array: _at(found, drawn, timesteps) for array, found in values.items()}
+    return {array: _at_sample(found, drawn, timesteps) for array, found in values.items()}
 
 
-def _at(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
+def _at_sample(values: NDArray[Any], sample: int, timesteps: Sequence[int]) -> NDArray[Any]:
     """Return ``[time, …]`` of one sample; an array without samples or time holds for all of them."""
     # the remainder lets an array of one sample stand for every draw
     picked = at_timestep(values[sample % len(values)], timesteps)

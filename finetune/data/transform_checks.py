@@ -290,11 +290,11 @@ def _trace(steps: Sequence[Any], shape: tuple[int, int], seed: int) -> PixelGrid
         return None
     rows, columns = np.moveaxis(np.asarray(made["image"]), -1, 0)
     # turned, so that columns run along the first axis as rows do
-    along, across = _fit(rows), _fit(columns.T)
+    along, across = _fit_line(rows), _fit_line(columns.T)
     return PixelGrid(*along, *across) if along and across else None
 
 
-def _fit(source: NDArray[Any]) -> tuple[float, float] | None:
+def _fit_line(source: NDArray[Any]) -> tuple[float, float] | None:
     """Find edge and step of a line of source positions ``[N, M]``, the same in every column; None if there is none."""
     line = source[:, 0].astype(np.float64)
     # half of it, since near its ends resampling repeats the chip's edge

@@ -201,11 +201,11 @@ def one_shape(draw: Callable[[], tuple[int, int]], transforms: Transforms) -> tu
         for step, own in zip(steps, usual, strict=True):
             step.p = own
     if len(shapes) > 1:
-        raise ConfigError(_differ(shapes, steps))
+        raise ConfigError(_describe_shapes(shapes, steps))
     return shapes.pop()
 
 
-def _differ(shapes: set[tuple[int, int]], steps: Sequence[Any]) -> str:
+def _describe_shapes(shapes: set[tuple[int, int]], steps: Sequence[Any]) -> str:
     turning = [type(step).__name__ for step in steps if isinstance(step, TURNING)]
     # the same two sides, whichever is the height
     if turning and len({tuple(sorted(shape)) for shape in shapes}) == 1:

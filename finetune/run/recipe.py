@@ -106,11 +106,14 @@ def differences(one: Recipe, other: Recipe) -> list[tuple[str, str, str]]:
 
 def describe(found: Sequence[tuple[str, str, str]], one: str, other: str) -> str:
     """Describe the first differences of two named recipes, for a message; empty without any."""
-    said = [f"{key} is {_cut(ours)} in {one}, {_cut(theirs)} in {other}" for key, ours, theirs in found]
+    said = [
+        f"{key} is {_cut_short_text(ours)} in {one}, {_cut_short_text(theirs)} in {other}"
+        for key, ours, theirs in found
+    ]
     return "; ".join(said[:LISTED]) + (f"; and {len(said) - LISTED} more" if len(said) > LISTED else "")
 
 
-def _cut(text: str) -> str:
+def _cut_short_text(text: str) -> str:
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} …"
 
 
@@ -136,7 +139,7 @@ def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
         # null on the command line takes a setting back to its default
         # a setting given anew replaces all that is nested below it
         made = {old: said for old, said in made.items() if old != key and not (name and _is_below(old, key))}
-        if (value := _value(text)) is not None:
+        if (value := _parsed_value(text)) is not None:
             made[key if name else f"{key}.class_path"] = _said(value, short=True)
     return made
 
@@ -146,7 +149,7 @@ def _is_below(key: str, parent: str) -> bool:
     return key.startswith((f"{parent}.", f"{parent}["))
 
 
-def _value(text: str) -> Any:
+def _parsed_value(text: str) -> Any:
     """Parse a text as YAML; return the text itself if it is none."""
     try:
         return yaml.safe_load(text)
