@@ -233,9 +233,14 @@ class SubmititExecutor:
                 f"{record}: cannot be read ({error}); remove it if no job runs the step"
             ) from error
         job: submitit.Job[int] = self._job_class(self._out.resolve() / LOGS, submission.job)
-        # a job that the scheduler does not know any more has ended long ago
-        if job.done(force_check=True) or job.state.upper() == "UNKNOWN":
+        if job.done(force_check=True):
             return None
+        # so it is for a job that was just submitted too, and for all while the accounting does not answer
+        if job.state.upper() == "UNKNOWN":
+            raise EvaluationError(
+                f"step {step.name}: sacct does not say whether job {submission.job} still makes it; run the study "
+                f"again later, or remove {record} if squeue -j {submission.job} does not show the job"
+            )
         if submission.words != step.words:
             raise EvaluationError(
                 f"step {step.name}: job {submission.job} still makes it by another command; cancel the job, or wait "

@@ -62,12 +62,21 @@ def test_a_job_that_has_outlived_its_study_is_waited_for(submitted):
     assert submitted.start(SCORE) == "0"
 
 
-@pytest.mark.parametrize("state", ["COMPLETED", "UNKNOWN"])
-def test_a_job_that_has_ended_is_submitted_again(submitted, state):
+def test_a_job_that_has_ended_is_submitted_again(submitted):
     submitted.start(FIT)
-    submitted.states["0"] = state
+    submitted.states["0"] = "COMPLETED"
     assert submitted.start(FIT) == "1"
     assert submitted.start(FIT) == "1"
+
+
+def test_a_job_of_which_nobody_says_whether_it_runs_is_not_submitted_twice(submitted):
+    submitted.start(FIT)
+    submitted.states["0"] = "UNKNOWN"
+    with pytest.raises(
+        EvaluationError, match=r"step fit: sacct does not say whether job 0 .* remove .*fit\.json"
+    ):
+        submitted.start(FIT)
+    assert list(submitted.states) == ["0"]
 
 
 def test_a_job_of_another_command_is_not_taken_for_the_step(submitted):
