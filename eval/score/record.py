@@ -22,7 +22,7 @@ from eval.errors import EvaluationError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
 from finetune.data.splits import digest_of_ids
-from finetune.run.manifest import AugmentRecord, RunManifest, SplitRecord
+from finetune.run.manifest import MANIFEST, AugmentRecord, RunManifest, SplitRecord
 from finetune.run.recipe import Recipe
 from terramind_weights.weight_files import sha256_of_file
 
@@ -277,7 +277,9 @@ def discard(folder: Path) -> None:
 
 def run_of(folder: Path) -> Path:
     """Return the run directory that the folder of a score belongs to: itself, or that of a sample's folder."""
-    return folder.parents[1] if folder.parent.name == SAMPLES else folder
+    # a run may be kept in a folder of that name too
+    of_sample = folder.parent.name == SAMPLES and not (folder / MANIFEST).is_file()
+    return folder.parents[1] if of_sample else folder
 
 
 def is_scored(folder: Path) -> bool:

@@ -52,6 +52,15 @@ def test_a_run_and_its_samples_are_arms_of_their_own(tmp_path):
         check_runs({"baseline": [first, dataclasses.replace(mean, origin=other_seed(mean))]})
 
 
+def test_a_run_in_a_folder_called_samples_is_a_run(tmp_path):
+    run = tmp_path / "samples" / "base_1"
+    run.mkdir(parents=True)
+    assert run_of(run) == tmp_path
+    (run / "manifest.json").write_text("{}")
+    assert run_of(run) == run
+    assert run_of(run / "samples" / "sample_1") == run
+
+
 def other_seed(entry):
     return dataclasses.replace(entry.origin, seed=2, checkpoint_sha256="e" * 64)
 
