@@ -160,14 +160,22 @@ def check_free(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     """Give an empty draft folder beside `path`, which takes its name at the end: whole or not at all.
 
+    Args:
+        path: The folder to make.
+        replaces: Whether it takes the place of a folder that is there, which is left as it is until then.
+
     Raises:
-        OutputError: If something is there already, or it cannot be written; no draft is left behind.
+        OutputError: If something is there that it does not replace, or it cannot be written; no draft is left behind.
         RemotePathError: If it is a URL.
     """
-    check_free(path)
+    if replaces:
+        check_local("output", path, OUTPUT_LOCALLY)
+        check_outside_stores(path)
+    else:
+        check_free(path)
     with _as_output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft(path.parent, _new_folder) as draft:
@@ -177,7 +185,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 for name in names:
                     flush(Path(folder, name))
                 flush(Path(folder))
-            draft.rename(path)  # takes the place of an empty folder, in one step
+            if replaces and path.exists():
+                with _draft(path.parent, _new_folder) as replaced:
+                    # whole, as files are deleted one by one, and a reader would take what is left for the folder
+                    path.rename(replaced)
+                    draft.rename(path)
+            else:
+                draft.rename(path)  # takes the place of an empty folder, in one step
             flush(path.parent)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +219,7 @@ class FeatureStore:
 
         Raises:
             RunError: If a value is beyond the range of the type in which features are kept.
-            OutputError: If the disk fails; nothing of the chip is then there.
+            OutputError: If the disk fails; what the chip had is then still there.
         """
         with np.errstate(over="ignore"):  # reported below
             kept = values.astype(self.key.dtype)
@@ -233,10 +232,8 @@ class FeatureStore:
             raise RunError(
                 f"{self.path}: features of chip {chip_id} are {what}; encode them with --dtype float32"
             )
-        target = self.path / chip_id
-        # of other inputs, or with fewer symmetries
-        shutil.rmtree(target, ignore_errors=True)
-        with atomic_folder(target) as draft:
+        # those that it has are of other inputs, or of fewer symmetries
+        with atomic_folder(self.path / chip_id, replaces=True) as draft:
             array = zarr.create_array(
                 draft,
                 shape=kept.shape,

@@ -96,6 +96,16 @@ def test_a_killed_writer_leaves_a_draft_that_the_next_one_clears(tmp_path):
     assert (tmp_path / "out/x").read_text() == "whole"
 
 
+def test_a_folder_is_replaced_in_whole(tmp_path):
+    out = tmp_path / "out"
+    for name in ("old", "new"):
+        with atomic_folder(out, replaces=True) as draft:
+            (draft / name).touch()
+            # until the new one is complete
+            assert [path.name for path in out.glob("*")] == ([] if name == "old" else ["old"])
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "new"]
+
+
 def test_what_is_renamed_was_flushed_before(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace

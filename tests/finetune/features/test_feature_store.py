@@ -108,6 +108,25 @@ def test_features_that_are_replaced_while_they_are_read_are_not_returned(store, 
         store.read("alpha", "e", RECORD)
 
 
+def test_features_stay_until_others_are_whole(store, monkeypatch):
+    """As a command that is killed while it replaces them would leave them."""
+    whole = dataclasses.replace(RECORD, symmetries=("e", "h", "v"))
+    made = zarr.create_array
+
+    def without_space(draft, **options):
+        made(draft, **options)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr, "create_array", without_space)
+        with pytest.raises(OutputError, match="No space left"):
+            store.write("alpha", whole, np.ones((3, 2, 3, 4), np.float32))
+    assert store.read("alpha", "h", RECORD).flat[0] == 24
+    store.write("alpha", whole, np.ones((3, 2, 3, 4), np.float32))
+    assert store.read("alpha", "h", whole).flat[0] == 1
+    assert sorted(path.name for path in store.path.iterdir()) == ["alpha", "features.json"]
+
+
 def test_axes_in_two_orders_are_refused(store):
     store.write("bravo", dataclasses.replace(RECORD, axes=(0, 1)), np.ones((2, 2, 3, 4), np.float32))
     with pytest.raises(RunError, match="chips alpha and bravo have their axes in other orders"):
