@@ -137,13 +137,15 @@ def make_study(study: Study, executor: Executor, devices: Sequence[str]) -> int:
 def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
     steps, left = _started(study)
     took = recorded_seconds(study.out, [step for step in steps if step not in left])
+    jobs = jobs_of(left)
+    executor.find_running(jobs)
     declare(study.out, declaration_of(study, utc_now()))  # before the first step, so before any result
     write_folds(study)
     forget(study.out, left)
     console = Console() if len(devices) > 1 else None
     progress = StudyProgress(left, len(steps), len(devices), took, console=console)
     with progress.drawn():
-        run_jobs(study.out, jobs_of(left), executor, devices, progress)
+        run_jobs(study.out, jobs, executor, devices, progress)
     return _finished(study)
 
 

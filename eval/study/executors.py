@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -84,6 +84,9 @@ class LocalExecutor:
         self._logs = places > 1
         # as many threads as there are cores: in each of several jobs they would wait for one another
         self._threads = {"OMP_NUM_THREADS": str(max(1, _cores() // places))} if places > 1 else {}
+
+    def find_running(self, jobs: Sequence[Job]) -> None:
+        """Find none, as processes end with the study that started them."""
 
     def start(self, job: Job, device: str) -> LocalJob:
         """Start a job that sees one GPU, or all that this process sees if none is named."""
@@ -189,6 +192,7 @@ class SubmititExecutor:
                 "--executor slurm needs submitit: pip install 'terramind-tim-store[slurm]'"
             ) from error
         self._out = out
+        self._running: dict[str, submitit.Job[int]] = {}
         self._job_class = submitit.SlurmJob if cluster == "slurm" else submitit.LocalJob
         several = [f"{name}={parameters[name]}" for name in TASKS if parameters.get(name, 1) != 1]
         if several:
@@ -202,15 +206,20 @@ class SubmititExecutor:
                 "parameters of submitit's AutoExecutor in --slurm"
             ) from error
 
-    def start(self, job: Job, device: str) -> SubmittedJob:
-        """Submit a job, unless it runs still; which device it gets is for the scheduler to say.
+    def find_running(self, jobs: Sequence[Job]) -> None:
+        """Find the jobs of an earlier start that still run, which `start` then takes.
 
         Raises:
-            EvaluationError: If a job that runs still makes a step by another command.
+            EvaluationError: If one of them makes a step by another command, or nobody says whether it runs.
         """
+        found = ((step.name, self._running_job(step)) for job in jobs for step in job.steps)
+        self._running = {name: running for name, running in found if running is not None}
+
+    def start(self, job: Job, device: str) -> SubmittedJob:
+        """Submit a job, unless `find_running` found it; which device it gets is for the scheduler to say."""
         for step in job.steps:
-            if (running := self._running_job(step)) is not None:
-                return SubmittedJob(running)
+            if step.name in self._running:
+                return SubmittedJob(self._running[step.name])
         self._executor.update_parameters(name=job.name)
         command = worker_command(self._out, job.steps, ends_with_parent=False)
         submitted = self._executor.submit(subprocess.call, command)

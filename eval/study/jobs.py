@@ -50,6 +50,9 @@ class JobHandle(Protocol):
 class Executor(Protocol):
     """Where jobs run."""
 
+    def find_running(self, jobs: Sequence[Job]) -> None:
+        """Find the jobs of an earlier start that still run, before any is started: a conflict ends those that run."""
+
     def start(self, job: Job, device: str) -> JobHandle:
         """Start a job on a device; an empty name leaves the choice to the job."""
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from eval.cli import study
 from eval.errors import EvaluationError
 from eval.study import executors
 from eval.study.executors import LocalExecutor, SubmititExecutor, SubmittedJob
@@ -36,7 +37,9 @@ def submitted(tmp_path, monkeypatch):
         executor = SubmititExecutor(tmp_path, {}, "local")
         executor._executor = SimpleNamespace(update_parameters=lambda **_: None, submit=submit)
         executor._job_class = open_job
-        return executor.start(Job(steps), "").job.job_id
+        jobs = [Job(steps)]
+        executor.find_running(jobs)
+        return executor.start(jobs[0], "").job.job_id
 
     return SimpleNamespace(states=states, start=start)
 
@@ -97,3 +100,20 @@ def test_several_tasks_of_one_step_are_refused(tmp_path):
     """Each would run the whole step."""
     with pytest.raises(EvaluationError, match="--slurm tasks_per_node=4: a step is one task"):
         SubmititExecutor(tmp_path, {"tasks_per_node": 4})
+
+
+def test_a_conflict_is_found_before_any_job_is_started(tmp_path, monkeypatch):
+    """Found later, it would cancel the jobs that the study has taken over."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def find_running(jobs):
+        asked.extend(job.name for job in jobs)
+        raise EvaluationError("step fit_b_1: job 7 still makes it by another command")
+
+    monkeypatch.setattr(study, "_started", lambda _: ((FIT, SCORE), (FIT, SCORE)))
+    with pytest.raises(EvaluationError, match="job 7"):
+        # nothing else of an executor may be used
+        study.make_study(SimpleNamespace(out=Path("out")), SimpleNamespace(find_running=find_running), [""])
+    assert asked == ["fit", "score"]
+    assert not list(Path("out").rglob("*.json"))
