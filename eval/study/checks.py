@@ -16,13 +16,15 @@ from augment_store.cli.parser import Command, add_commands
 from augment_store.errors import AugmentStoreError
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.legend_table import LegendTable
+from augment_store.modalities.map_arrays import TOKENS
 from augment_store.utils.progress import format_duration
 from augment_store.utils.text import single_line
 from eval.errors import EvaluationError
 from eval.study.config import Study
 from eval.study.plan import Step
 from eval.study.runner import resuming_words, step_command
-from finetune.options import parse
+from finetune.options import Options, parse
+from finetune.run.config import with_our_datamodule
 from finetune.run.preflight import check_early, check_features, check_free, resume_interrupted
 from finetune.run.yaml_file import read_yaml
 from generate.cli.generate import CommandOptions, generate_parser
@@ -46,7 +48,7 @@ def check_study_steps(study: Study, left: Sequence[Step], evaluation: Mapping[st
     made = {str(step.folder) for step in left if step.kind in ("generate", "encode")}
     checks: Mapping[str, Callable[[Sequence[str]], None]] = {
         "generate": lambda words: _check_generation(words, chips=_is_there(study)),
-        "finetune": lambda words: _check_fit(words, made, chips=_is_there(study)),
+        "finetune": lambda words: _check_fit(study, words, made),
         "eval": lambda words: _check_evaluation(words, evaluation),
     }
     for step in left:
@@ -78,17 +80,41 @@ def _check_generation(words: Sequence[str], *, chips: bool) -> None:
         check_weights(options.request().maps.weights)
 
 
-def _check_fit(words: Sequence[str], made: set[str], *, chips: bool) -> None:
+def _check_fit(study: Study, words: Sequence[str], made: set[str]) -> None:
     options = resume_interrupted(parse(words))
+    _check_shared_features(study, options)
     if str(options.features) in made:  # an encoding reads no features
         options = dataclasses.replace(options, features=None)
     # the header of a store says what suits it, and there may be none yet
-    if chips and str(options.augment) not in made:
+    if _is_there(study) and str(options.augment) not in made:
         check_early(options)
     else:
         check_free(options)
         check_features(options)
         read_yaml(options.config)
+
+
+def _check_shared_features(study: Study, options: Options) -> None:
+    """Make sure that a training does not join other tokens than its features were made of, by the first seed."""
+    if options.features is None or options.seed in (None, study.seeds[0]):
+        return
+    given = with_our_datamodule(read_yaml(options.config), options.config)["data"].get("init_args")
+    data = given if isinstance(given, dict) else {}
+    encoding, control = options.encoding or data.get("encoding"), options.control or data.get("control")
+    entry = next(
+        (name for name, entry in study.stores.items() if entry.per_seed and _joins(study, name, options)), ""
+    )
+    differs = f"--control {control}" if control else f"store {entry}, which is per_seed," if entry else ""
+    # the backbone sees no other encoding
+    if differs and isinstance(encoding, list | tuple) and TOKENS in encoding:
+        raise EvaluationError(
+            f"{options.features} has features of the tokens of seed {study.seeds[0]}, and {differs} gives each seed "
+            "others; leave features out of this arm, and of those that it is compared with"
+        )
+
+
+def _joins(study: Study, store: str, options: Options) -> bool:
+    return options.seed is not None and str(options.augment) == str(study.store(store, options.seed))
 
 
 def _check_evaluation(words: Sequence[str], commands: Mapping[str, Command]) -> None:

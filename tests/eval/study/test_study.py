@@ -340,6 +340,28 @@ def test_features_are_encoded_once_for_all_seeds_and_arms_that_name_them(folder,
     assert kinds(ran.commands) == ["generate", "finetune", *ORDER[1:]]
 
 
+@pytest.mark.parametrize(
+    ("arm", "store", "why"),
+    [
+        ({"arguments": ["--control", "shuffle"]}, {}, "--control shuffle"),
+        ({}, {"per_seed": True}, "store lulc, which is per_seed,"),
+        # planes behind the backbone, and one store for all seeds
+        ({"arguments": ["--control", "shuffle", "--encoding", "onehot", "late"]}, {}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_features_of_other_tokens_with_each_seed_are_refused_before_they_are_made(
+    folder, capsys, arm, store, why
+):
+    arms = {**STUDY["arms"], "tokens": {"config": "nyc_tokens", "store": "lulc", "features": "frozen", **arm}}
+    write({**STUDY, "arms": arms, "zero_shot": {}, "comparisons": {}, "stores": {"lulc": store}})
+    assert dry() == (2 if why else 0)
+    said = (
+        "step fit_tokens_2 would fail: out/features/frozen has features of the tokens of seed 1, and " + why
+    )
+    assert (said in capsys.readouterr().err) == bool(why)
+
+
 def test_a_study_warns_where_one_arm_alone_is_trained_on_features(folder, capsys):
     write({**STUDY, "arms": {**FROZEN, "plain": STUDY["arms"]["plain"]}})
     assert dry() == 0
