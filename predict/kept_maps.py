@@ -15,6 +15,7 @@ from augment_store.store.chip_index import ChipEntry
 from augment_store.store.schema import ChipShape, State
 from augment_store.store.spec import GenerationSpec
 from augment_store.store.writer import AugmentStore, ChipRecord
+from finetune.log_filters import notify
 
 
 class KeptMaps:
@@ -37,6 +38,7 @@ class KeptMaps:
         else:
             self.store = AugmentStore.create(path, spec, extent)
         self.store.record_history(command)
+        self._told = False
         self._complete = set(self.store.chips_in(State.COMPLETE))
 
     def find(self, windows: ChipSet, window: str) -> Mapping[str, NDArray[Any]] | None:
@@ -48,11 +50,21 @@ class KeptMaps:
         return {name: self.store.read(name, window) for name in self.store.map_names}
 
     def add(self, windows: ChipSet, scene: str, records: Sequence[ChipRecord]) -> None:
-        """Add windows of a scene.
+        """Add windows of a scene, in place of those of the same names that are of another input.
 
         Raises:
             OSError: If the disk fails.
         """
+        replaced = {made.chip_id for made in records} & self._complete
+        if replaced and not self._told:
+            self._told = True
+            notify(
+                f"--keep {self.store.path}: maps of windows of {scene} are of another input, and replaced; keep scenes "
+                "of one name, or other --bounds, in stores of their own"
+            )
+        # before they are announced at their new place, where no map of the old one may be complete
+        self.store.reset(map(self.store.index, replaced))
+        self._complete -= replaced
         self.store.announce(
             [ChipEntry(made.chip_id, scene, windows.georeference(made.chip_id)) for made in records]
         )
