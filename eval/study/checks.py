@@ -8,6 +8,7 @@ import dataclasses
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 
 from rich.filesize import decimal
@@ -142,15 +143,17 @@ def costs(
         if kind not in took:
             yield f"{count} × {kind}: nobody knows how long one takes and how large it is until the first is done"
             continue
-        sizes = [_size(step) for step in done if step.kind == kind]
+        # the features of all folds lie in one folder
+        made = {step.folder for step in done if step.kind == kind}
+        folders = {step.folder for step in left if step.kind == kind}
         yield (
             f"{count} × {kind}: about {format_duration(count * fmean(took[kind]))} one after another, and "
-            f"{decimal(round(count * fmean(sizes)))} of disk"
+            f"{decimal(round(len(folders) * fmean(map(_size, made))))} of disk"
         )
     existing = next(path for path in [study.out.absolute(), *study.out.absolute().parents] if path.exists())
     yield f"{decimal(shutil.disk_usage(existing).free)} are free at {existing}"
 
 
-def _size(step: Step) -> int:
+def _size(folder: Path) -> int:
     """Return the bytes of a store, of features, or of a run with its checkpoints."""
-    return sum(path.stat().st_size for path in step.folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

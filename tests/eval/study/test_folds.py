@@ -8,6 +8,7 @@ import yaml
 
 from eval.cli.main import main
 from eval.errors import EvaluationError
+from eval.study.checks import costs
 from eval.study.config import Study
 from eval.study.declared import declaration_of
 from eval.study.folds import deal_folds, write_folds
@@ -142,3 +143,15 @@ def test_a_dry_run_counts_all_scenes(load, capsys):
     told = capsys.readouterr().out
     assert "# power: 4 test scenes, 3 seeds, 1 comparison declared" in told
     assert not Path("out").exists()
+
+
+def test_features_that_folds_share_take_their_disk_once(load):
+    frozen = {name: {**arm, "features": "frozen"} for name, arm in STUDY["arms"].items()}
+    study = load(arms=frozen)
+    steps = plan(study)
+    features = study.features("frozen")
+    features.mkdir(parents=True)
+    (features / "some.zarr").write_bytes(bytes(2_000_000))
+    left = [step for step in steps if step.name != "encode_frozen_1"]
+    told = list(costs(study, steps, left, {"encode": [60.0]}))
+    assert told[0] == "3 × encode: about 3 min one after another, and 2.0 MB of disk"
