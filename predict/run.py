@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,8 +40,8 @@ def run_prediction(options: PredictOptions) -> list[Path]:
     if options.chips is not None:
         chips = ChipSet.open(as_path(options.chips), options.layout)
         _audit(mapper, chips)
-        with other_shares(options):
-            _map_chips(mapper, chips)
+        with other_shares(options) as check:
+            _map_chips(mapper, chips, check)
         return [options.path(options.layers[0], chip_id) for chip_id in chips.ids]
     with mapper.open_scene() as windows:
         # read once for the error that it may give, which the audit would wrap
@@ -95,10 +95,12 @@ def _keeping(mapper: Mapper) -> Iterator[None]:
         yield
 
 
-def _map_chips(mapper: Mapper, chips: ChipSet) -> None:
-    """Map each chip of this process's share into a file of its own."""
+def _map_chips(mapper: Mapper, chips: ChipSet, check: Callable[[], None] | None = None) -> None:
+    """Map each chip of this process's share into a file of its own, and check before each."""
     ids = mapper.share.of(chips.ids)
     for chip_id in track(ids, "mapping", len(ids), quiet=mapper.options.quiet):
+        if check is not None:
+            check()
         map_scene(mapper, mapper.windows(ChipScene(chips, chip_id, mapper.ensemble.modalities)), chip_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +61,8 @@ def map_scene(mapper: Mapper, windows: SceneWindows, chip_id: str | None = None)
                 raise OutputError(path, "exists, made with other settings; delete it, or name another --out")
         strips = StripFolder(out, digest, windows.grid)
         # chips are shared among the processes whole
-        with other_shares(mapper.options if chip_id is None else None):
-            predict_strips(mapper, windows, strips, whole=chip_id is not None)
+        with other_shares(mapper.options if chip_id is None else None) as check:
+            predict_strips(mapper, windows, strips, whole=chip_id is not None, check=check)
         tags = {SETTINGS: digest, "SETTINGS": json.dumps(settings, sort_keys=True)}
         for layer in mapper.layers:
             write_cog_of_strips(
@@ -129,7 +130,14 @@ def predict_share(mapper: Mapper) -> None:
         predict_strips(mapper, windows, strips, whole=False)
 
 
-def predict_strips(mapper: Mapper, windows: SceneWindows, strips: StripFolder, *, whole: bool) -> None:
+def predict_strips(
+    mapper: Mapper,
+    windows: SceneWindows,
+    strips: StripFolder,
+    *,
+    whole: bool,
+    check: Callable[[], None] | None = None,
+) -> None:
     """Predict what is not finished, from the top to the bottom.
 
     Args:
@@ -137,6 +145,7 @@ def predict_strips(mapper: Mapper, windows: SceneWindows, strips: StripFolder, *
         windows: Its windows.
         strips: Where strips are kept.
         whole: Whether to predict all of it, in place of this process's share.
+        check: Called before each row of windows.
     """
     grid = windows.grid
     rows, columns = range(len(grid.rows.starts)), len(grid.columns.starts)
@@ -160,6 +169,8 @@ def predict_strips(mapper: Mapper, windows: SceneWindows, strips: StripFolder, *
     again = range(strips.first_row(left.start), left.stop)
     with _progress(mapper, windows, len(again) * columns) as progress:
         for row in again:
+            if check is not None:
+                check()
             for start in range(0, columns, GROUP):
                 group = range(start, min(start + GROUP, columns))
                 left_out += voters.add(strip, row, group)

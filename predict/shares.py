@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from finetune.errors import RunError
 from predict.options import PredictOptions
@@ -39,11 +41,14 @@ class Share:
 
 
 @contextmanager
-def other_shares(options: PredictOptions | None) -> Iterator[None]:
+def other_shares(options: PredictOptions | None) -> Iterator[Callable[[], None]]:
     """Let further processes do the other shares meanwhile, and wait for them; they end with this one.
 
     Args:
         options: What the user asks for; None for no further process.
+
+    Yields:
+        A function that raises the error as soon as one has failed, to be called now and then.
 
     Raises:
         RunError: If one fails, which has said why.
@@ -55,19 +60,29 @@ def other_shares(options: PredictOptions | None) -> Iterator[None]:
             for index in range(1, count)
             if options is not None
         ]
-        yield
-        failed = [process for process in started if process.wait()]
-    if failed:
-        raise RunError(
-            f"--devices: {len(failed)} of {count} processes failed, as said above; mend it and run the same command, "
-            "which goes on"
-        )
+
+        def check() -> None:
+            failed = sum(bool(process.poll()) for process in started)  # None of one that is at work
+            if failed:
+                raise RunError(
+                    f"--devices: {failed} of {count} processes failed, as said above; mend it and run the same "
+                    "command, which goes on"
+                )
+
+        yield check
+        for process in started:
+            while process.poll() is None:
+                # not for ever, as one that is waited for later may fail first
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
+                check()
+        check()
 
 
 @contextmanager
 def _start(options: PredictOptions, share: Share) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process; it is asked to end where this one leaves the block before it has ended."""
-    text = json.dumps([dataclasses.asdict(options), dataclasses.asdict(share)], default=str)
+    text = json.dumps([dataclasses.asdict(options), dataclasses.asdict(share)], default=_plain)
     # -P: a predict.py in the working folder is not run in place of the package, unless that is a checkout of it
     safe = [] if Path(__file__).parents[1] == Path.cwd() else ["-P"]
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -86,3 +101,8 @@ def _start(options: PredictOptions, share: Share) -> Iterator[subprocess.Popen[b
         # it takes that for the end of its parent
         process.stdin.close()
         process.wait()
+
+
+def _plain(value: object) -> object:
+    """Return a number of NumPy as Python's, and a path as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)

@@ -135,7 +135,7 @@ def test_shares_of_several_processes_make_the_same_map(
 
     @contextmanager
     def one_after_another(options):
-        yield
+        yield None
         run_share(options, Share(1, 2))
 
     monkeypatch.setattr("predict.scene_map.other_shares", one_after_another)
