@@ -302,7 +302,7 @@ def test_bad_input(baseline, tim, report, bundle, tmp_path, capsys):
     (damaged / "report.json").write_text("[]")
     assert "not a report of compare" in refused(tim, damaged)
     (damaged / "report.json").write_text('{"report_version": 6}')
-    assert "report version 6, expected 7" in refused(tim, damaged)
+    assert "report version 6, expected 8" in refused(tim, damaged)
     made = json.loads((report / "report.json").read_text())
     made["difference"]["p_value"] = 2
     (damaged / "report.json").write_text(json.dumps(made))

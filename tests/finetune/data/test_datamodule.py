@@ -92,11 +92,13 @@ def test_an_override_of_time_is_seen(own, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.init_args.batchsize", "2"], 'error: command line: Parser key "data": '),
         (
-            ["--trainer.max_epoch", "2"],
-            "error: command line: unrecognized arguments: --trainer.max_epoch 2\n",
+            ["--data.init_args.batchsize", "2"],
+            "error: --data.init_args.batchsize: no such key; did you mean batch_size?\n",
         ),
+        (["--trainer.max_epoch", "2"], "error: --trainer.max_epoch: no such key; did you mean max_epochs?\n"),
+        # of no likeness to any: the parser's own words
+        (["--data.init_args.batch_size", "two"], 'error: command line: Parser key "data": '),
     ],
 )
 def test_a_wrong_override_is_one_short_line_that_blames_no_file(own, tmp_path, capsys, words, message):
