@@ -17,6 +17,7 @@ from augment_store.chips.tile_grid import assign_splits
 from augment_store.chips.units import Units
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.modalities.values import native
+from augment_store.utils.sampling import spread_evenly
 
 READ_CHIPS: Final = 16
 """Chips whose values are read, evenly spread over the sorted ids."""
@@ -65,7 +66,7 @@ def measure_chips(chips: ChipSet, modalities: Sequence[str]) -> ChipSurvey:
     Raises:
         AugmentStoreError: If one of them cannot be read.
     """
-    picked = [chips.read(chip_id, modalities) for chip_id in _evenly_picked(chips.ids, READ_CHIPS)]
+    picked = [chips.read(chip_id, modalities) for chip_id in spread_evenly(chips.ids, READ_CHIPS)]
     units = Units.of(chips.layout)
     moments: list[BandMoments] = []
     for name in modalities:
@@ -82,18 +83,13 @@ def measure_chips(chips: ChipSet, modalities: Sequence[str]) -> ChipSurvey:
     return ChipSurvey(len(picked), picked[0].shape, picked[0].timesteps, tuple(moments), codes, masks)
 
 
-def _evenly_picked(ids: Sequence[str], most: int) -> list[str]:
-    picks = np.linspace(0, len(ids) - 1, min(most, len(ids))).round().astype(int)
-    return [ids[pick] for pick in picks]
-
-
 def _count_codes(chips: ChipSet) -> tuple[Counter[int], int]:
     """Return the pixels of each code in the masks, and how many masks were read."""
     paths = [
         path for chip_id in chips.ids if (path := chips.mask_path(chip_id)) is not None and path.is_file()
     ]
     counts: Counter[int] = Counter()
-    read = [paths[int(pick)] for pick in np.linspace(0, len(paths) - 1, min(READ_MASKS, len(paths))).round()]
+    read = spread_evenly(paths, READ_MASKS)
     for path in read:
         labels, numbers = np.unique(read_labels(path, chips.layout.mask_band).labels, return_counts=True)
         counts.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
@@ -120,10 +116,10 @@ def draw_splits(ids: Collection[str], scenes: Mapping[str, str]) -> Mapping[str,
     if len(by_scene) < len(SPLITS):
         return {}
     drawn = assign_splits(by_scene, SHARES, seed=0)
-    for ids in drawn.values():
-        if not ids:  # of few scenes the shares leave a split none
+    for members in drawn.values():
+        if not members:  # of few scenes the shares leave a split none
             most = max(drawn.values(), key=lambda own: len({scenes[chip_id] for chip_id in own}))
             moved = scenes[most[-1]]
-            ids += by_scene[moved]
+            members += by_scene[moved]
             most[:] = [chip_id for chip_id in most if scenes[chip_id] != moved]
     return drawn

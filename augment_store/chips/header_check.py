@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import rasterio
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import RemotePath
 from augment_store.io.tar import ArchivedPath
+from augment_store.utils.sampling import spread_evenly
 from augment_store.utils.text import format_size, join_first, pluralize
 
 MOST_CHIPS: Final = 2_000
@@ -24,8 +24,8 @@ Size = tuple[int, int]
 
 def header_problems(chips: ChipSet) -> Iterator[str]:
     """Yield a line for files that cannot be opened, chips of several sizes, and files of one chip that differ."""
-    picks = np.linspace(0, len(chips.ids) - 1, min(MOST_CHIPS, len(chips.ids))).round().astype(int)
-    files = [(chips.ids[pick], path) for pick in picks for path in _first_files(chips, chips.ids[pick])]
+    ids = spread_evenly(chips.ids, MOST_CHIPS)
+    files = [(chip_id, path) for chip_id in ids for path in _first_files(chips, chip_id)]
     # each header of a bucket would be a download
     if not files or isinstance(chips.root, RemotePath):
         return

@@ -19,6 +19,7 @@ from augment_store.chips.shared_ground import find_shared, is_comparable
 from augment_store.errors import AugmentStoreError
 from augment_store.modalities.definitions import IGNORED_LABEL, PATCH_SIZE
 from augment_store.modalities.legend_table import LegendTable, legend_of_codes
+from augment_store.utils.sampling import spread_evenly
 from augment_store.utils.text import format_size, join_first, pluralize
 
 READ_CHIPS: Final = 5
@@ -162,11 +163,11 @@ def _in_two(splits: Mapping[str, Iterable[str]]) -> list[str]:
 def _check_content(chips: ChipSet) -> Generator[CheckResult, None, tuple[int, int] | None]:
     """Read a few chips, each with the modalities that it has; return the size of one, None if none can be read."""
     shape = None
-    picks = np.linspace(0, len(chips.ids) - 1, min(READ_CHIPS, len(chips.ids))).round().astype(int)
     good: list[str] = []
     # a dict as an ordered set: each remark once, as first met
     declared: dict[str, None] = {}
-    for chip_id in (chips.ids[pick] for pick in picks):
+    ids = spread_evenly(chips.ids, READ_CHIPS)
+    for chip_id in ids:
         try:
             chip = chips.read(chip_id, [name for name in chips.modalities if chips.has(chip_id, name)])
         except AugmentStoreError as error:
@@ -179,7 +180,6 @@ def _check_content(chips: ChipSet) -> Generator[CheckResult, None, tuple[int, in
             good.append(f"{pluralize(chip.timesteps, 'timestep')} of {format_size(chip.shape)}, {types}")
     yield from (CheckResult("reading", text) for text in dict.fromkeys(good))
     yield from (CheckResult("declared", text) for text in declared)
-    ids = [chips.ids[pick] for pick in picks]
     yield from _check_mask_content(chips, ids)
     yield _check_place(chips, ids)
     yield from (CheckResult("grid", text, problem=True) for text in grid_problems(chips, ids, shape))

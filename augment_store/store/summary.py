@@ -13,6 +13,7 @@ from augment_store.store.chip_index import iter_entries
 from augment_store.store.chip_selection import StoreProgress
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
+from augment_store.utils.sampling import spread_evenly
 
 SHARES_CHIPS: Final = 1000
 """Most chips that class shares are counted over, so that a large store does not have to be read whole."""
@@ -57,11 +58,10 @@ def mean_class_shares(store: AugmentStore) -> dict[str, float]:
     kind, complete = store.spec.map, store.chips_in(State.COMPLETE)
     if kind.continuous or store.spec.tokens_only or not complete:
         return {}
-    picks = np.linspace(0, len(complete) - 1, min(len(complete), SHARES_CHIPS)).round().astype(int)
     counts = np.zeros(NO_CODE + 1, dtype=np.int64)
-    for pick in picks:
+    for chip_id in spread_evenly(complete, SHARES_CHIPS):
         # [sample, time, y, x] → [time, y, x]
-        codes = kind.codes(store.read(kind.array, complete[pick])[0])
+        codes = kind.codes(store.read(kind.array, chip_id)[0])
         # without `minlength`, a chip that lacks the highest codes would give a shorter count
         counts += np.bincount(codes.ravel(), minlength=NO_CODE + 1)
     # leaves out `NO_CODE`, pixels without a value

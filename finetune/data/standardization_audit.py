@@ -12,6 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from augment_store.modalities.definitions import DEM, INPUT_MODALITIES, S1_MODALITIES, S2_MODALITIES
+from augment_store.utils.sampling import spread_evenly
 from finetune.data.dataset import ChipDataset
 from finetune.data.normalization import PRESETS, Statistics
 from finetune.data.transforms import Transforms, every_step, steps_of
@@ -52,13 +53,6 @@ class Levels:
     stds: NDArray[np.float64]
     low: float
     high: float
-
-
-def spread_evenly(count: int) -> list[int]:
-    """Return the positions of the samples that are looked at, of so many."""
-    picks = np.linspace(0, count - 1, min(AUDITED_CHIPS, count)).round().astype(int)
-    # a position that rounding gave twice is read once
-    return list(dict.fromkeys(picks.tolist()))
 
 
 def standardized_levels(
@@ -173,7 +167,10 @@ def audit_split(split: str, dataset: ChipDataset, transforms: Transforms, statis
         raise ConfigError(
             f"{split}_transform Normalize standardizes what {given} standardize again; leave it out"
         )
-    chips = [dataset.read_behind_transforms(position) for position in spread_evenly(len(dataset))]
+    chips = [
+        dataset.read_behind_transforms(position)
+        for position in spread_evenly(range(len(dataset)), AUDITED_CHIPS)
+    ]
     empty = [name for name in statistics.means if not any(np.isfinite(chip[name]).any() for chip in chips)]
     if empty:
         told = f"{split} split: no chip that was looked at ({len(chips)}) has a value of {' or '.join(empty)}"

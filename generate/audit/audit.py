@@ -22,6 +22,7 @@ from augment_store.chips.units import Units
 from augment_store.errors import AugmentStoreError, ChipSetError, RemotePathError
 from augment_store.modalities.definitions import INPUT_MODALITIES, Modality
 from augment_store.store.schema import ChipShape
+from augment_store.utils.sampling import spread_evenly
 from augment_store.utils.text import join_first
 from generate.audit.findings import BandStatistics, Finding, Pixels, band_statistics
 from generate.audit.rules import DECLARED, IMAGE_RULES, RULES
@@ -101,9 +102,7 @@ def audit_chips(chip_set: ChipSet, modalities: Sequence[str], units: Units) -> A
         ChipSetError: If a modality is missing from the chip set, or none of the sampled chips can be read.
     """
     _check_present(chip_set, modalities)
-    # spread evenly over the sorted ids, the first and the last among them
-    picks = np.linspace(0, len(chip_set.ids) - 1, min(SAMPLE_CHIPS, len(chip_set.ids))).round().astype(int)
-    chips, unreadable = _read_sample(chip_set, [chip_set.ids[pick] for pick in picks], modalities)
+    chips, unreadable = _read_sample(chip_set, spread_evenly(chip_set.ids, SAMPLE_CHIPS), modalities)
     if not chips:
         chip_id, reason = unreadable[0]
         raise ChipSetError(

@@ -11,9 +11,16 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from augment_store.utils.sampling import spread_evenly
 from augment_store.utils.text import single_line
 from finetune.data.joined.loaders import list_loaders
-from finetune.data.standardization_audit import ODD_MEAN, Levels, measure_levels, say_concern, spread_evenly
+from finetune.data.standardization_audit import (
+    AUDITED_CHIPS,
+    ODD_MEAN,
+    Levels,
+    measure_levels,
+    say_concern,
+)
 from finetune.errors import ConfigError
 
 
@@ -30,7 +37,7 @@ def audit_batches(datamodule: LightningDataModule, task: Any) -> None:
     raw: dict[str, list[NDArray[Any]]] = defaultdict(list)
     standardized: dict[str, list[NDArray[Any]]] = defaultdict(list)
     for loader in list_loaders(datamodule.train_dataloader()):
-        for position in spread_evenly(len(loader.dataset)):  # type: ignore[arg-type] # of a dataset by position
+        for position in spread_evenly(range(len(loader.dataset)), AUDITED_CHIPS):  # type: ignore[arg-type] # by position
             batch = loader.collate_fn([loader.dataset[position]])
             batch.pop("maps", None)
             # copied: some steps standardize in place
