@@ -23,7 +23,7 @@ from augment_store.chips.shared_ground import shows_something
 from augment_store.errors import OutputError
 from augment_store.io.files import write_json
 from augment_store.io.remote import RemotePath
-from augment_store.io.tar import is_archived
+from augment_store.io.tar import ArchivedPath
 from augment_store.store.schema import ChipShape
 from augment_store.utils.text import versions
 from augment_store.utils.validation import STRICT, load_json, parse
@@ -169,10 +169,11 @@ class CachedSurvey:
         state, latest = hashlib.sha256(), 0
         for path, ending in itertools.product(dict.fromkeys(paths), _SIDECARS):
             # of a file in an archive, the archive's times tell
-            file = Path(f"{path.parent if is_archived(path) else path}{ending}")
+            file = Path(f"{path.archive if isinstance(path, ArchivedPath) else path}{ending}")
             try:
                 found = file.stat()
-            except FileNotFoundError:  # most have no sidecar; what must be there is missed when it is read
+            # most have no sidecar; what must be there is missed when it is read, as in an archive without it
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             # a copy may bring size and time of modification along, but not the time at which it was made
             state.update(f"{path}|{found.st_size}|{found.st_mtime_ns}|{found.st_ctime_ns}\n".encode())
