@@ -172,7 +172,7 @@ def _temperature(loaded: LoadedRun) -> float:
     found = Temperature.read(loaded.source)
     if found is None:
         return 1.0
-    if found.checkpoint_sha256 != loaded.checkpoint_sha256:
+    if not found.fits(loaded.checkpoint_sha256):
         notify(f"{loaded.source / TEMPERATURE}: fitted to another checkpoint than the best, and not applied")
         return 1.0
     return found.value

@@ -6,15 +6,14 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from augment_store.cli.process import module_command
 from finetune.errors import RunError
 from predict.options import PredictOptions
 
@@ -83,12 +82,10 @@ def other_shares(options: PredictOptions | None) -> Iterator[Callable[[], None]]
 def _start(options: PredictOptions, share: Share) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process; it is asked to end where this one leaves the block before it has ended."""
     text = json.dumps([dataclasses.asdict(options), dataclasses.asdict(share)], default=_plain)
-    # -P: a predict.py in the working folder is not run in place of the package, unless that is a checkout of it
-    safe = [] if Path(__file__).parents[1] == Path.cwd() else ["-P"]
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpu = str(share.index) if seen is None else ",".join(seen.split(",")[share.index : share.index + 1])
     process = subprocess.Popen(
-        [sys.executable, *safe, "-m", "predict.share_worker", text],
+        [*module_command("predict.share_worker"), text],
         stdin=subprocess.PIPE,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
         # a session of its own: Ctrl-C reaches this process alone, which then ends the others

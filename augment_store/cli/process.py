@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def prepare_streams() -> None:
@@ -24,6 +25,13 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):  # notebooks and tests put others in their place
             # a locale of ASCII alone must not end a command at the first other letter
             stream.reconfigure(errors="backslashreplace")
+
+
+def module_command(name: str) -> list[str]:
+    """Return the words that run a module of ours in a process of its own, such as ``eval.study.worker``."""
+    # -P: a predict.py in the working folder is not run in place of the package, unless that is a checkout of it
+    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    return [sys.executable, *safe, "-m", name]
 
 
 @contextlib.contextmanager

@@ -90,10 +90,15 @@ def paired(arm: Arm, other: Arm) -> PairedArms:
     folds = count_folds(other)
     if unpaired_because(other, arm):
         return PairedArms(other.counts, arm.counts, folds=folds)
-    # [seed, scene, class, class + 1]: run i of both arms has the same seed from here on
-    order = [score.origin.seed for score in other.scores]
-    positions = [[score.origin.seed for score in arm.scores].index(seed) for seed in order]
-    return PairedArms(other.counts, arm.counts[positions], by_seed=True, folds=folds)
+    # run i of both arms has the same seed from here on
+    ordered = dataclasses.replace(arm, scores=in_order_of_seeds(arm, other))
+    return PairedArms(other.counts, ordered.counts, by_seed=True, folds=folds)
+
+
+def in_order_of_seeds(arm: Arm, other: Arm) -> tuple[Score, ...]:
+    """Return the scores of an arm in the order in which another has the same seeds."""
+    by_seed = {score.origin.seed: score for score in reversed(arm.scores)}
+    return tuple(by_seed[score.origin.seed] for score in other.scores)
 
 
 def _difference(arm: Arm, other: Arm) -> Difference:

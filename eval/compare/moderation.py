@@ -57,14 +57,14 @@ class Rule:
     """Where to use the map, by one covariate.
 
     Attributes:
-        name: The covariate.
+        covariate: Its name.
         above: Whether it is used where the covariate is at least the threshold, or at most.
         threshold: That value.
         share: Share of the chips where it is used.
         advantage: What the rule gains, in scenes left out when it was made, over the better of always and never.
     """
 
-    name: str
+    covariate: str
     above: bool
     threshold: float
     share: float

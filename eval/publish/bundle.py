@@ -112,7 +112,7 @@ def write_run(loaded: LoadedRun, manifest: RunManifest, folder: Path) -> None:
     (folder / map_script.NAME).write_text(map_script.TEXT, encoding="utf-8")
     _write_yaml(folder / CONFIG, {"model": _model_section(loaded.config["model"]), "data": data})
     digest, temperature = sha256_of_file(folder / WEIGHTS), Temperature.read(loaded.source)
-    if temperature is not None and temperature.checkpoint_sha256 == loaded.checkpoint_sha256:
+    if temperature is not None and temperature.fits(loaded.checkpoint_sha256):
         dataclasses.replace(temperature, checkpoint_sha256=digest).write(folder)
     plain = parse(RunManifest, shorten_paths(dataclasses.asdict(manifest)))
     dataclasses.replace(

@@ -87,8 +87,8 @@ def _chips(loaded: LoadedRun) -> Iterator[dict[str, Any]]:
     # the first of as many equal parts of the split as are shown
     places = np.linspace(0, len(dataset), min(MAX_CHIPS, len(dataset)), endpoint=False).astype(int)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fits = temperature is not None and temperature.checkpoint_sha256 == loaded.checkpoint_sha256
-    divisor = temperature.value if temperature is not None and fits else 1.0
+    calibrated = temperature is not None and temperature.fits(loaded.checkpoint_sha256)
+    divisor = temperature.value if temperature is not None and calibrated else 1.0
     batches = (collate([dataset[place]]) for place in places.tolist())
     for given, output, reference in run_network(loaded, device, batches):
         shares = (output.output[0].cpu().double() / divisor).softmax(dim=0).numpy()

@@ -73,7 +73,7 @@ def describe_temperature(run: Path, checkpoint_sha256: str) -> str:
         EvaluationError: If the reliability that was found with it is missing or damaged.
     """
     temperature, path = Temperature.read(run), run / FOLDER / CALIBRATION
-    if temperature is None or temperature.checkpoint_sha256 != checkpoint_sha256:
+    if temperature is None or not temperature.fits(checkpoint_sha256):
         return ""
     try:
         found = load_json(read_text(path))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from augment_store.cli.process import module_command
 from augment_store.io.signals import end_with_parent
 from augment_store.utils.validation import load_json, parse
 from eval.study.plan import Step
@@ -44,11 +45,9 @@ def worker_command(out: Path, steps: Sequence[Step], *, ends_with_parent: bool) 
         steps: The steps, in order.
         ends_with_parent: Whether its standard input is a pipe, whose end says that the parent has ended.
     """
-    # -P: a generate.py in the working folder is not run in place of the package, unless that is a checkout of it
-    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
     work = Work(out, tuple(steps), ends_with_parent)
     text = json.dumps(dataclasses.asdict(work), default=str)
-    return [sys.executable, *safe, "-m", "eval.study.worker", text]
+    return [*module_command("eval.study.worker"), text]
 
 
 def run_steps(out: Path, steps: Sequence[Step], find: Callable[[str], EntryPoint] = entry_point) -> int:

@@ -53,9 +53,8 @@ def draw_curves(run: Path) -> None:
     figure = Figure(figsize=(8, 3), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     for name, ax in zip(LOGGED, (losses, losses, scores), strict=True):
-        ax.plot(*zip(*sorted(curves[name].items()), strict=True), marker=".", label=name) if curves[
-            name
-        ] else None
+        if curves[name]:
+            ax.plot(*zip(*sorted(curves[name].items()), strict=True), marker=".", label=name)
     for ax in (losses, scores):
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -39,6 +39,10 @@ class Temperature:
         """
         atomic_write(run / TEMPERATURE, [json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"])
 
+    def fits(self, checkpoint_sha256: str) -> bool:
+        """Tell whether it was fitted to these weights; those of another checkpoint need another."""
+        return self.checkpoint_sha256 == checkpoint_sha256
+
     @classmethod
     def read(cls, run: Path) -> Self | None:
         """Read the temperature of a run; None if none was fitted.

@@ -40,11 +40,8 @@ def read_yaml(path: Path, *, inline: bool = True) -> Config:
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
             raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
-    for section in (
-        "model",
-        "optimizer",
-        "lr_scheduler",
-    ):  # data may be of another class, which is told first
+    # data may be of another class, which is told first
+    for section in ("model", "optimizer", "lr_scheduler"):
         check_class_keys(config, section, path)
     if config.get("ckpt_path") is not None:
         raise ConfigError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from augment_store.utils.text import join_first
 from eval.compare.arms import Comparison
-from eval.compare.comparison import paired
+from eval.compare.comparison import in_order_of_seeds, paired
 from eval.compare.covariates import MEASURES, Covariate, by_scene, read_covariates
 from eval.compare.inference import ClassEstimate
 from eval.compare.moderation import CHIP, MIN_SCENES, SCENE, Gains, Rule, find_rule, find_slopes
@@ -46,7 +46,8 @@ def when_it_helps(comparison: Comparison) -> model.WhenItHelps:
     rule = find_rule(chips, known, slopes)
     return model.WhenItHelps(
         slopes=list(_rows(slopes, covariates, by_level)),
-        rule=None if rule is None else _rule_row(rule),
+        # `vars`, as `asdict` would turn the estimate into a dict
+        rule=None if rule is None else model.UseRule(**vars(rule)),
         words=list(_words(slopes, covariates, rule, known)),
     )
 
@@ -54,8 +55,7 @@ def when_it_helps(comparison: Comparison) -> model.WhenItHelps:
 def _gains(comparison: Comparison) -> dict[str, Gains]:
     """Return the gains of chips and of scenes, runs paired by seed; NaN for a chip without reference."""
     baseline, candidate = comparison.baseline, comparison.candidate
-    order = [score.origin.seed for score in candidate.scores]
-    pairs = [(score, candidate.scores[order.index(score.origin.seed)]) for score in baseline.scores]
+    pairs = zip(baseline.scores, in_order_of_seeds(candidate, baseline), strict=True)
     _, scenes = np.unique(baseline.scores[0].counts.scene_ids, return_inverse=True)
     chips = [mean_iou(ours.counts.values) - mean_iou(theirs.counts.values) for theirs, ours in pairs]
     whole = paired(candidate, baseline)
@@ -65,16 +65,6 @@ def _gains(comparison: Comparison) -> dict[str, Gains]:
             mean_iou(whole.candidate) - mean_iou(whole.baseline), np.arange(whole.scenes), whole.folds
         ),
     }
-
-
-def _rule_row(rule: Rule) -> model.UseRule:
-    return model.UseRule(
-        covariate=rule.name,
-        above=rule.above,
-        threshold=rule.threshold,
-        share=rule.share,
-        advantage=rule.advantage,
-    )
 
 
 def _rows(
@@ -105,9 +95,9 @@ def _words(
     if rule is not None:
         side = "at least" if rule.above else "at most"
         yield (
-            f"Use the map where the {rule.name} is {side} {rule.threshold:.3g} ({rule.share:.0%} of the test chips): "
-            f"in scenes left out, such rules gained {format_interval(rule.advantage)} over the better of always and "
-            "never."
+            f"Use the map where the {rule.covariate} is {side} {rule.threshold:.3g} ({rule.share:.0%} of the test "
+            f"chips): in scenes left out, such rules gained {format_interval(rule.advantage)} over the better of "
+            "always and never."
         )
     elif any((CHIP, name) in found for name in known):
         yield "No rule of it holds in scenes left out."

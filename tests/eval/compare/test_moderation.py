@@ -140,7 +140,7 @@ def test_silent_on_noise_and_not_where_there_is_an_effect():
     effect = [draw(rng, 0.06) for _ in range(12)]
     named = [{name for (_, name), entry in slopes.items() if entry.differs} for slopes, _ in effect]
     assert sum("c0" in names for names in named) >= 9
-    assert sum(rule is not None and rule.name == "c0" for _, rule in effect) >= 3
+    assert sum(rule is not None and rule.covariate == "c0" for _, rule in effect) >= 3
 
 
 def test_the_baselines_luck_is_not_held_against_itself():
