@@ -1,61 +1,30 @@
-"""Zipped Zarr groups, format 2 or 3: the array of a chip, what its attributes declare, and where it lies."""
+"""The raster of a chip in a zipped Zarr group: its values, what its attributes declare, and where it lies."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import ZipStore
 
 from augment_store.chips.band_names import known_band
 from augment_store.chips.declarations import FileContent
 from augment_store.chips.limits import FileFormatError, check_size
+from augment_store.chips.zarr_archive import (
+    ARRAY,
+    ZarrArchive,
+    check_codecs,
+    open_zarr_archive,
+    unknown_codec,
+)
 from augment_store.chips.zarr_attributes import as_sequence, declared_by_attributes
 from augment_store.modalities.definitions import INPUT_MODALITIES
-from augment_store.utils.text import join_first, single_line
-
-ARRAY: Final = "bands"
-"""Name of the array that holds a chip's raster."""
-
-_METADATA: Final = ("zarr.json", ".zgroup", ".zarray")
-
-_CODECS: Final = frozenset(
-    [
-        "bytes",
-        "transpose",
-        "sharding_indexed",
-        "blosc",
-        "gzip",
-        "zstd",
-        "crc32c",
-        "zlib",
-        "lz4",
-        "lzma",
-        "bz2",
-        "shuffle",
-        "delta",
-        "fixedscaleoffset",
-        "quantize",
-        "bitround",
-        "packbits",
-        "astype",
-        "crc32",
-        "adler32",
-        "fletcher32",
-        "jenkins_lookup3",
-        "pcodec",
-        "vlen-utf8",
-    ]
-)
-"""Codecs of numbers; one of Python objects could run code, and is no raster."""
+from augment_store.utils.text import join_first
 
 _AXES: Final = {
     **dict.fromkeys(("time", "t", "date", "dates", "datetime", "timestep", "step"), 0),
@@ -68,96 +37,6 @@ _AXES: Final = {
 """Axis of a chip that a dimension's name stands for."""
 
 
-@contextmanager
-def _open_group(path: Path) -> Iterator[tuple[zarr.Group, frozenset[str]]]:
-    """Open the group that holds the arrays, at the root or in the one folder that ``zip -r`` puts it into.
-
-    Yields:
-        The group, and the paths of all groups and arrays in the archive: to look for one that is not there takes zarr
-        as long as to read a small one.
-
-    Raises:
-        FileFormatError: If there is no group.
-        ValueError: If the file is no whole zip file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:
-        raise ValueError("not a whole zip file") from error
-    documents = [name.rpartition("/") for name in names if name.endswith(_METADATA)]
-    nodes = frozenset(folder or "." for folder, _, name in documents if name in _METADATA)
-    root = _find_root(names, nodes)
-    with ZipStore(path, mode="r") as store:
-        found = _open_root(store, root, frozenset(names))
-        # Members are opened one by one, which takes longer than to read a chip: only where there is no `ARRAY`.
-        yield (found if _has_node(nodes, found, ARRAY) else _innermost(found)), nodes
-
-
-def _open_root(store: ZipStore, root: str, names: Collection[str]) -> zarr.Group:
-    """Open a group by the format that its metadata have; to look for all formats takes zarr four times as long.
-
-    Raises:
-        FileFormatError: If an array is there in place of a group.
-    """
-    prefix = "" if root == "." else f"{root}/"
-    if f"{prefix}.zgroup" in names:
-        # consolidated metadata would be a second description of the same arrays, and take longer to read
-        return zarr.open_group(store, path=prefix, mode="r", zarr_format=2, use_consolidated=False)
-    found = zarr.open(store, path=prefix, mode="r") if f"{prefix}zarr.json" in names else None
-    if not isinstance(found, zarr.Group):
-        raise FileFormatError("a single array without a group", f"write a group with the array {ARRAY!r}")
-    return found
-
-
-def _has_node(nodes: Collection[str], group: zarr.Group, name: str) -> bool:
-    return str(PurePosixPath(group.path, name)) in nodes
-
-
-def _member(group: zarr.Group, nodes: Collection[str], name: str) -> Any:
-    """Return an array or a group in a group, None if it is not there."""
-    return group.get(name) if _has_node(nodes, group, name) else None
-
-
-def _find_root(names: Sequence[str], nodes: Collection[str]) -> str:
-    """Return the topmost folder of an archive that holds Zarr, "." at its root.
-
-    Raises:
-        FileFormatError: If none does.
-    """
-    if "." in nodes:
-        return "."
-    topmost = min(nodes, key=lambda node: (len(node), node), default=None)
-    if topmost is None:
-        there = join_first(dict.fromkeys(names)) or "nothing"
-        raise FileFormatError(
-            f"a zip file without Zarr in it; it holds {there}", f"zip a Zarr group with {ARRAY!r}"
-        )
-    return topmost
-
-
-def _innermost(group: zarr.Group) -> zarr.Group:
-    """Return the group that holds arrays, where each above it holds one group alone.
-
-    Raises:
-        FileFormatError: If an array is of a type or codec that is not known.
-    """
-    try:
-        members = dict(group.members())
-    except ValueError as error:
-        raise _unknown_codec(error) from error
-    only = next(iter(members.values())) if len(members) == 1 else None
-    return _innermost(only) if isinstance(only, zarr.Group) else group
-
-
-def _unknown_codec(error: Exception) -> FileFormatError:
-    """Return what to say of an array that zarr does not know, or does not open as it holds Python objects."""
-    reason = single_line(error)[:120]
-    return FileFormatError(
-        f"an array whose codec or type is not read: {reason}", "write numbers with blosc, zstd or gzip"
-    )
-
-
 def read_zarr_zip(path: Path) -> FileContent:
     """Read the array ``bands``, or the only raster there is, with what it declares.
 
@@ -165,14 +44,12 @@ def read_zarr_zip(path: Path) -> FileContent:
         FileFormatError: If there is no such array, or it is not one of numbers.
         ValueError: If chunks are missing, or it declares more than is read.
     """
-    with _open_group(path) as (group, nodes):
-        arrays, notes = _find_arrays(group)
+    with open_zarr_archive(path) as archive:
+        arrays, notes = _find_arrays(archive.group)
         # before any of them is read
         check_size(sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values()))
         alone = len(arrays) == 1
-        parts = [
-            _read_array(group, nodes, array, own="" if alone else name) for name, array in arrays.items()
-        ]
+        parts = [_read_array(archive, array, own="" if alone else name) for name, array in arrays.items()]
     if len(parts) == 1:
         return dataclasses.replace(parts[0], notes=(*notes, *parts[0].notes))
     return FileContent(
@@ -182,11 +59,9 @@ def read_zarr_zip(path: Path) -> FileContent:
     )
 
 
-def _read_array(
-    group: zarr.Group, nodes: Collection[str], array: zarr.Array[Any], *, own: str
-) -> FileContent:
+def _read_array(archive: ZarrArchive, array: zarr.Array[Any], *, own: str) -> FileContent:
     """Read one array; `own` is the name of its band where each band has an array, else empty."""
-    _check_codecs(array)
+    check_codecs(array)
     for shape in (array.shape, array.chunks, array.shards or ()):  # a chunk may be larger than its array
         check_size(math.prod(shape) * array.dtype.itemsize)
     missing = array.nchunks - array.nchunks_initialized
@@ -201,7 +76,7 @@ def _read_array(
         # the same bytes, read as unsigned
         values = values.view(values.dtype.str.replace("i", "u"))
     count = values.shape[1]
-    names = [own] if own and count == 1 else _band_names(group, nodes, attributes, dimensions, count)
+    names = [own] if own and count == 1 else _band_names(archive, attributes, dimensions, count)
     bands, notes = declared_by_attributes(attributes, array, names, values.dtype)
     return FileContent(values, bands, None, (*moved, *notes))
 
@@ -211,7 +86,7 @@ def _find_arrays(group: zarr.Group) -> tuple[dict[str, zarr.Array[Any]], tuple[s
     try:
         found = group.get(ARRAY)
     except ValueError as error:
-        raise _unknown_codec(error) from error
+        raise unknown_codec(error) from error
     if isinstance(found, zarr.Array):
         return {ARRAY: found}, ()
     if found is not None:
@@ -248,32 +123,6 @@ def _have_bands(arrays: Iterable[zarr.Array[Any]]) -> bool:
     )
 
 
-def _check_codecs(array: zarr.Array[Any], kinds: str = "iufb") -> None:
-    """Make sure that an array is one of numbers, before any of its bytes are decoded.
-
-    Raises:
-        FileFormatError: If its type or a codec is not known.
-    """
-    if array.dtype.kind not in kinds:
-        raise FileFormatError(f"data type {array.dtype}", "write numbers")
-    plain = array.metadata.to_dict()
-    # format 3 has codecs, format 2 a compressor and filters
-    listed = [
-        *as_sequence(plain.get("codecs")),
-        *as_sequence(plain.get("filters")),
-        *as_sequence(plain.get("compressor")),
-    ]
-    # a stack and not recursion, so that nested codecs cannot exceed Python's depth
-    while listed:
-        codec = listed.pop()
-        said: Mapping[str, Any] = codec if isinstance(codec, Mapping) else {}
-        name = str(said.get("id", said.get("name", ""))).rpartition(".")[2]  # numcodecs.zlib is zlib
-        if name not in _CODECS:
-            raise FileFormatError(f"codec {name!r}, which is not read", "write it with blosc, zstd or gzip")
-        inner: Any = said.get("configuration") or {}
-        listed += [*as_sequence(inner.get("codecs")), *as_sequence(inner.get("index_codecs"))]  # of a shard
-
-
 def _dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Return the names of an array's dimensions, empty if it has none: format 3's own, or xarray's of format 2."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
@@ -307,11 +156,7 @@ def _arrange(values: NDArray[Any], names: tuple[str, ...]) -> tuple[NDArray[Any]
 
 
 def _band_names(
-    group: zarr.Group,
-    nodes: Collection[str],
-    attributes: Mapping[str, Any],
-    dimensions: Sequence[str],
-    count: int,
+    archive: ZarrArchive, attributes: Mapping[str, Any], dimensions: Sequence[str], count: int
 ) -> list[str]:
     """Return the names of the bands: an attribute of the array, or the coordinate of its bands beside it."""
     for key in ("band_names", "band_name", "long_name"):
@@ -322,16 +167,8 @@ def _band_names(
     # the axis that is neither time, y nor x
     own = [name for name in dimensions if _AXES.get(name.lower(), 1) == 1]
     name = own[0] if own else "band"
-    coordinate = _member(group, nodes, name) if count > 1 else None
-    if (
-        not isinstance(coordinate, zarr.Array)
-        or coordinate.shape != (count,)
-        # U is text of fixed width, T NumPy's strings of any length
-        or coordinate.dtype.kind not in "UT"
-    ):
-        return [""] * count
-    _check_codecs(coordinate, "UT")
-    return [str(name) for name in np.asarray(coordinate[...])]
+    coordinate = archive.text_coordinate(name, count) if count > 1 else ()
+    return list(coordinate) or [""] * count
 
 
 def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
@@ -343,14 +180,14 @@ def read_zarr_location(path: Path) -> tuple[str, tuple[float, ...] | None]:
     Raises:
         FileFormatError: If the file holds no Zarr group.
     """
-    with _open_group(path) as (group, nodes):
+    with open_zarr_archive(path) as archive:
         # the group's own attributes are asked before those of its variables
-        holders: list[Mapping[str, Any]] = [group.attrs.asdict()]
+        holders: list[Mapping[str, Any]] = [archive.group.attrs.asdict()]
         for name in ("spatial_ref", "crs", ARRAY):
-            member = _member(group, nodes, name)
+            member = archive.member(name)
             if isinstance(member, zarr.Array):
                 holders.append(member.attrs.asdict())
-        return _system(holders), _transform(group, nodes, holders)
+        return _system(holders), _transform(archive, holders)
 
 
 def _system(holders: Sequence[Mapping[str, Any]]) -> str:
@@ -362,10 +199,8 @@ def _system(holders: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _transform(
-    group: zarr.Group, nodes: Collection[str], holders: Sequence[Mapping[str, Any]]
-) -> tuple[float, ...] | None:
-    x, y = (_coordinate(_member(group, nodes, axis)) for axis in ("x", "y"))
+def _transform(archive: ZarrArchive, holders: Sequence[Mapping[str, Any]]) -> tuple[float, ...] | None:
+    x, y = (_coordinate(archive.member(axis)) for axis in ("x", "y"))
     if x is not None and y is not None:
         (x0, dx), (y0, dy) = x, y
         # coordinates are of centers, the transform's origin is a corner: half a pixel before
@@ -392,7 +227,7 @@ def _coordinate(array: Any) -> tuple[float, float] | None:
     # missing chunks would read as fill values
     if array.dtype.kind not in "iuf" or array.nchunks != array.nchunks_initialized:
         return None
-    _check_codecs(array)
+    check_codecs(array)
     centers = np.asarray(array[...], float)
     step = float(centers[-1] - centers[0]) / (len(centers) - 1)
     if not step or np.abs(np.diff(centers) - step).max() > 0.01 * abs(step):

@@ -71,6 +71,19 @@ def test_a_thirteenth_band_of_another_name_is_left_out(tmp_path, names, dropped)
     np.testing.assert_array_equal(chip(tmp_path).rasters["S2L2A"][0], optical())
 
 
+def test_names_of_a_coordinate_are_those_of_the_file_itself(tmp_path):
+    dims = ("band", "y", "x")
+    given = {"one": ["VV", "VH"], "two": ["VH", "VV"], "again": ["VV", "VH"], "numbers": [1, 2]}
+    found = {}
+    for folder, names in given.items():
+        coordinate = np.asarray(names, "<U2" if folder != "numbers" else "i2")
+        arrays = {"bands": (radar(), dims), "band": (coordinate, ("band",))}
+        found[folder] = write_group(tmp_path / folder, "S1RTC", arrays).rasters["S1RTC"][0]
+    for folder in ("one", "again", "numbers"):
+        np.testing.assert_array_equal(found[folder], radar())
+    np.testing.assert_array_equal(found["two"], radar()[::-1])  # VV comes first in a chip
+
+
 def test_only_the_last_band_is_taken_as_alpha(tmp_path):
     # as GDAL writes with ALPHA=YES: the second of thirteen bands is marked
     values = np.concatenate([optical(), np.full((1, SIDE, SIDE), 255, np.uint16)])
