@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         lines = made.lines() if isinstance(made, Score) else describe_samples(made)
         sys.stdout.writelines(f"{line}\n" for line in lines)
         if args.calibrate:
-            temperature, reliability = calibrate(loaded, folder)
+            temperature, reliability = calibrate(loaded, folder, manifests[folder])
             sys.stdout.write(
                 f"  temperature {temperature.value:.4g}, by {temperature.pixels:,} validation pixels\n"
             )

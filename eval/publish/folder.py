@@ -92,6 +92,6 @@ def _write_bundle(
         inputs=input_bands(loaded.datamodule),
         planes=augmentation.plan.plane_names,
         spec=spec,
-        calibration=describe_temperature(loaded.source, loaded.checkpoint_sha256),
+        calibration=describe_temperature(loaded.source, loaded.checkpoint_sha256, report.test.ids_sha256),
     )
     (folder / "README.md").write_text(write_card(facts), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -94,8 +95,11 @@ def _merge(one: Bin, other: Bin) -> Bin:
     return Bin(pixels, stated, right)
 
 
-def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
+def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> str:
     """Write ``calibration.json`` into a folder, keyed by the source of the probability.
+
+    Returns:
+        SHA-256 of the file, in hexadecimal.
 
     Raises:
         OutputError: If it cannot be written.
@@ -110,7 +114,9 @@ def write_calibration(folder: Path, found: Mapping[str, Reliability]) -> None:
         }
         for name, entry in found.items()
     }
-    atomic_write(folder / CALIBRATION, [json.dumps(plain, indent=1).encode() + b"\n"])
+    content = json.dumps(plain, indent=1).encode() + b"\n"
+    atomic_write(folder / CALIBRATION, [content])
+    return hashlib.sha256(content).hexdigest()
 
 
 def describe_reliability(found: Mapping[str, Reliability]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,8 @@ from eval.score.calibration import CALIBRATION, Reliability, write_calibration
 from eval.score.predict import run_network
 from eval.score.record import FOLDER
 from finetune.run.load import LoadedRun
-from finetune.run.temperature import Temperature
+from finetune.run.manifest import RunManifest
+from finetune.run.temperature import TEMPERATURE, Temperature
 
 RANGE: Final = (0.05, 20.0)
 """Temperatures that are tried; beyond, a network says nothing or is never wrong."""
@@ -36,47 +38,72 @@ Pixels = tuple[NDArray[np.float64], NDArray[np.int64]]
 """Logits ``[pixel, class]`` and references ``[pixel]`` of labeled pixels."""
 
 
-def calibrate(loaded: LoadedRun, folder: Path) -> tuple[Temperature, Mapping[str, Reliability]]:
+def calibrate(
+    loaded: LoadedRun, folder: Path, manifest: RunManifest
+) -> tuple[Temperature, Mapping[str, Reliability]]:
     """Fit a run's temperature on its validation split, keep it with the run, and look at the test split with it.
 
     Args:
         loaded: The run.
         folder: Its directory.
+        manifest: What its training recorded.
 
     Returns:
         The temperature, and the reliability of the likeliest class on the test split, as trained and calibrated.
 
     Raises:
-        EvaluationError: If no pixel of the validation or the test split has a label.
+        EvaluationError: If the validation split is not that of the training, or no pixel of it or of the test split has
+            a label.
         AugmentStoreError: If a chip, its mask or its maps cannot be used.
         OutputError: If it cannot be written.
     """
     data = loaded.datamodule
     data.setup("validate")
+    digests = data.splits.digests
+    if digests["val"] != manifest.data.splits["val"].ids:
+        raise EvaluationError(
+            f"{loaded.source}: the validation split is not that of its training, so a temperature could be fitted on "
+            "chips that it was trained on; put the splits of the training back"
+        )
     fitted = [_thinned(pixels) for pixels in _labeled_pixels(loaded, "val", data.val_dataloader())]
     logits, references = (np.concatenate(parts) for parts in zip(*fitted, strict=True))
     value = fit_temperature(logits, references)
-    digest = data.splits.digests["val"]
-    temperature = Temperature(value, loaded.checkpoint_sha256, digest, len(references))
     data.setup("test")
     found = _reliability(_labeled_pixels(loaded, "test", data.test_dataloader()), value)
-    write_calibration(folder / FOLDER, found)
+    temperature = Temperature(
+        value,
+        loaded.checkpoint_sha256,
+        val_ids=digests["val"],
+        pixels=len(references),
+        test_ids=digests["test"],
+        reliability_sha256=write_calibration(folder / FOLDER, found),
+    )
     temperature.write(folder)
     return temperature, found
 
 
-def describe_temperature(run: Path, checkpoint_sha256: str) -> str:
+def describe_temperature(run: Path, checkpoint_sha256: str, test_ids: str) -> str:
     """Return a sentence about the temperature of a run's weights and what it does; empty if none was fitted to them.
+
+    Args:
+        run: Run directory.
+        checkpoint_sha256: SHA-256 of the weights.
+        test_ids: SHA-256 of the sorted ids of the test chips that it is said for.
 
     Raises:
         RunError: If its file is damaged.
-        EvaluationError: If the reliability that was found with it is missing or damaged.
+        EvaluationError: If the reliability that was found with it is missing, another, or of other test chips.
     """
     temperature, path = Temperature.read(run), run / FOLDER / CALIBRATION
     if temperature is None or not temperature.fits(checkpoint_sha256):
         return ""
     try:
-        found = load_json(read_text(path))
+        text = read_text(path)
+        if hashlib.sha256(text.encode()).hexdigest() != temperature.reliability_sha256:
+            raise ValueError(f"not the file that {TEMPERATURE} was written with")
+        if temperature.test_ids != test_ids:
+            raise ValueError("of other test chips than the report's")
+        found = load_json(text)
         before, after = (
             float(found[name]["expected_calibration_error"]) for name in (AS_TRAINED, CALIBRATED)
         )

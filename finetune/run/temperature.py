@@ -24,12 +24,16 @@ class Temperature:
         checkpoint_sha256: SHA-256 of the weights that it was fitted to.
         val_ids: SHA-256 of the sorted ids of the validation chips.
         pixels: Number of pixels that it was fitted on.
+        test_ids: SHA-256 of the sorted ids of the chips that its effect was measured on.
+        reliability_sha256: SHA-256 of the file that says what was measured.
     """
 
     value: float
     checkpoint_sha256: str
     val_ids: str
     pixels: int
+    test_ids: str
+    reliability_sha256: str
 
     def write(self, run: Path) -> None:
         """Write it into a run directory, whole or not at all.

@@ -28,7 +28,7 @@ def bundle(tim_run, tmp_path_factory):
     """What `tim-eval publish` writes of a run with planes, apart from report and card."""
     folder, run = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("calibrated") / "tim"
     loaded = load_run(shutil.copytree(tim_run, run))
-    Temperature(1.5, loaded.checkpoint_sha256, "", 1).write(run)
+    Temperature(1.5, loaded.checkpoint_sha256, "", 1, "", "").write(run)
     make_bundle(loaded).write(folder)
     write_run(loaded, loaded.manifest, folder)
     return folder

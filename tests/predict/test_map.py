@@ -262,7 +262,7 @@ def test_a_calibrated_run_divides_its_logits_by_the_temperature(plain_run, dated
     shares = {}
     for name, fitted_to in (("none", ""), ("other", "0" * 64), ("own", digest)):
         if fitted_to:
-            Temperature(2.0, fitted_to, "", 1).write(run)
+            Temperature(2.0, fitted_to, "", 1, "", "").write(run)
         out = tmp_path / f"{name}.tif"
         assert main([str(run), *words_of(files), "--out", str(out), "--layers", "probability"]) == 0
         shares[name] = read(out.with_name(f"{name}_probability.tif"))

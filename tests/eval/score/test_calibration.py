@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ import torch
 from torchmetrics.classification import BinaryCalibrationError
 
 from eval.cli.main import main
+from eval.errors import EvaluationError
 from eval.score.calibration import Reliability, describe_reliability
 from eval.score.temperature import describe_temperature, fit_temperature
+from finetune.data.splits import digest_of_ids
 from finetune.run.temperature import Temperature
 from tests.eval.score.test_zero_shot import legend, score  # noqa: F401 - a fixture
 
@@ -54,7 +57,7 @@ def test_the_temperature_by_hand():
 
 
 @pytest.mark.slow
-def test_a_run_is_calibrated_on_its_validation_split(tim, world, capsys):
+def test_a_run_is_calibrated_on_its_validation_split(tim, world, tmp_path, capsys):
     assert main(["score", str(tim), "--calibrate"]) == 0
     told = capsys.readouterr().out
     found = Temperature.read(tim)
@@ -66,9 +69,29 @@ def test_a_run_is_calibrated_on_its_validation_split(tim, world, capsys):
     assert plain["as trained"]["right"] == pytest.approx(plain["calibrated"]["right"])
     assert (plain["as trained"]["mean_stated"] > plain["calibrated"]["mean_stated"]) == (found.value > 1)
     before, after = (100 * plain[name]["expected_calibration_error"] for name in ("as trained", "calibrated"))
-    sentence = describe_temperature(tim, found.checkpoint_sha256)
+    tested = world.chips.splits["test"]
+    weights, ids = found.checkpoint_sha256, digest_of_ids(tested)
+    sentence = describe_temperature(tim, weights, ids)
     assert sentence.startswith(f"Divided by {found.value:.4g}, a temperature fitted on the validation split")
     assert sentence.endswith(f"is {after:.1f} pp instead of {before:.1f} pp.")
-    assert describe_temperature(tim, "another") == ""
+    assert describe_temperature(tim, "another", ids) == ""
+    with pytest.raises(EvaluationError, match="of other test chips than the report's"):
+        describe_temperature(tim, weights, digest_of_ids(tested[1:]))
+    edited = (tim / "score/calibration.json").read_text().replace(f"{after / 100}", "0.001", 1)
+    with_edit = shutil.copytree(tim, tmp_path / "edited")
+    (with_edit / "score/calibration.json").write_text(edited)
+    with pytest.raises(EvaluationError, match=r"not the file that temperature\.json was written with"):
+        describe_temperature(with_edit, weights, ids)
     assert main(["score", str(tim), "--calibrate", "--config", "a.yaml", "--checkpoint", "b.ckpt"]) == 2
     assert "--calibrate: a temperature is kept with a run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_no_temperature_is_fitted_on_a_chip_of_the_training(tim, world, tmp_path, capsys):
+    root = shutil.copytree(world.chips.root, tmp_path / "chips")
+    train, val = (root / "split" / f"impactmesh_flood_{name}.txt" for name in ("train", "val"))
+    trained_on = train.read_text()
+    train.write_text(val.read_text())
+    val.write_text(trained_on)
+    assert main(["score", str(tim), "--calibrate", "--chips", str(root)]) == 2
+    assert "the validation split is not that of its training" in capsys.readouterr().err
