@@ -16,7 +16,6 @@ from zarr.codecs import Crc32cCodec
 from augment_store.io.files import (
     OUTPUT_LOCALLY,
     atomic_folder,
-    check_free,
     check_local,
     read_text,
     write_json,
@@ -154,8 +153,9 @@ class FeatureStore:
             made = cls.open(path)
             key.check(path, made.key)
             return made
-        check_free(path)
-        write_json(path / HEADER, dataclasses.asdict(key))
+        # the folder appears with its key, so that a kill leaves none that the next start would refuse
+        with atomic_folder(path) as draft:
+            write_json(draft / HEADER, dataclasses.asdict(key))
         return cls(path, key)
 
     def record(self, chip_id: str) -> ChipRecord | None:

@@ -15,6 +15,7 @@ import yaml
 
 from augment_store.integrity.verify import verify_store
 from augment_store.store.writer import AugmentStore
+from finetune.data.survey_cache import SURVEY_FOLDER
 from finetune.run.manifest import RunManifest
 from terramind_weights.weight_files import read_checkpoint
 from tests.conftest import ROOT
@@ -37,10 +38,14 @@ Words = Sequence[str]
 
 
 def files_of(work: Path) -> dict[str, str]:
-    """Return the digest of each file by its name, drafts included, locks and times left out."""
+    """Return the digest of each file by its name, drafts included; locks, times and the survey cache are left out.
+
+    What the cache keeps of a chip depends on how long ago its files were written.
+    """
     found = {}
     for path in sorted(work.rglob("*")):
-        if path.is_file() and not path.name.endswith(".lock"):
+        cached = path.parent.name == SURVEY_FOLDER
+        if path.is_file() and not path.name.endswith(".lock") and not cached:
             content = VOLATILE.sub(b"", path.read_bytes())
             found[str(path.relative_to(work))] = hashlib.sha256(content).hexdigest()[:16]
     return found

@@ -8,6 +8,7 @@ import zarr
 
 from augment_store.errors import OutputError
 from finetune.errors import RunError
+from finetune.features import feature_store
 from finetune.features.feature_store import ChipRecord, FeatureKey, FeatureStore
 
 KEY = FeatureKey(
@@ -48,6 +49,19 @@ def test_what_was_written_is_read(store):
     # symmetry 1 of [symmetry, layer, 3, 4] begins at value 24
     assert np.array_equal(again.read("alpha", "h", RECORD), np.arange(24, 48).reshape(2, 3, 4))
     assert again.read("alpha", "h", RECORD).dtype == np.float16
+
+
+def test_the_folder_appears_with_its_key(tmp_path, monkeypatch):
+    """Killed before, it would be neither features nor free, and the next start would refuse it."""
+    path, real, seen = tmp_path / "features", feature_store.write_json, []
+
+    def write_json(target, plain):
+        seen.append(path.exists())
+        real(target, plain)
+
+    monkeypatch.setattr(feature_store, "write_json", write_json)
+    assert FeatureStore.create(path, KEY).key == KEY
+    assert seen == [False]
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(FeatureKey)])
