@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import INPUT_MODALITIES
-from augment_store.modalities.values import missing
+from augment_store.modalities.values import missing, to_float32
 
 DIGEST_BYTES = 16
 
@@ -95,17 +96,18 @@ def at_timestep(raster: NDArray[Any], timestep: int | Sequence[int]) -> NDArray[
 
 
 def select_timesteps(
-    chip: Chip, timesteps: Sequence[int], nodata: float | None = None
+    chip: Chip, timesteps: Sequence[int], nodata: float | None = None, fill: float = math.nan
 ) -> dict[str, NDArray[np.float32]]:
-    """Return a chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is NaN.
+    """Return a chip's rasters as float32 ``[C, T, H, W]``, or ``[C, H, W]`` for one timestep; no data is `fill`.
 
-    With 0 for NaN it equals, bit for bit, what the public reader of ImpactMesh (0.2.0) returns for chips whose only
+    With 0 as `fill` it equals, bit for bit, what the public reader of ImpactMesh (0.2.0) returns for chips whose only
     no-data value is −9999, as Phase 2's; that reader lets a DEM of −32768 and the −10000 of float16 through.
 
     Args:
         chip: Raw rasters.
         timesteps: Which timesteps, counted from 0; a raster without time stands for each of them.
         nodata: A value that means "no observation" in this data set, besides what `missing` knows.
+        fill: What stands where there is no observation.
 
     Raises:
         ChipDataError: If a timestep does not exist.
@@ -116,16 +118,16 @@ def select_timesteps(
         )
     stacked = {}
     for name, raster in chip.rasters.items():
-        # [T or 1, C, H, W] → [t, C, H, W]
-        raw = at_timestep(raster, timesteps)
-        picked = raw.astype(np.float32)
+        # [T or 1, C, H, W] → [t, C, H, W]; all of them in their order are not copied
+        raw = raster if list(timesteps) == [*range(len(raster))] else at_timestep(raster, timesteps)
+        # [t, C, H, W] → [C, t, H, W] and to float32 in one pass over the values
+        picked = to_float32(raw.swapaxes(0, 1))
+        by_time = picked.swapaxes(0, 1)
         # in the file's own type, in which `missing` compares
-        unobserved = missing(raw, INPUT_MODALITIES[name])
+        unobserved = missing(raw, INPUT_MODALITIES[name], by_time)
         if nodata is not None:  # compared with None, NumPy would compare objects, one by one
-            unobserved |= picked == nodata
-        picked[unobserved] = np.nan
-        # [t, C, H, W] → [C, t, H, W], or [C, H, W] of one timestep
-        stacked[name] = (
-            picked[0] if len(timesteps) == 1 else np.ascontiguousarray(picked.transpose(1, 0, 2, 3))
-        )
+            unobserved |= by_time == nodata
+        by_time[unobserved] = fill
+        # [C, t, H, W] → [C, H, W] of one timestep
+        stacked[name] = picked[:, 0] if len(timesteps) == 1 else picked
     return stacked

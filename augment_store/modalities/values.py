@@ -13,7 +13,9 @@ IMPOSSIBLE: Final = 1e6
 """No modality has values of this size; such values, like the float32 minimum of many DEMs, mean no data."""
 
 
-def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
+def missing(
+    raster: NDArray[Any], modality: Modality, values: NDArray[np.float32] | None = None
+) -> NDArray[np.bool_]:
     """Return where a raster holds no observation; every stage asks this function.
 
     Missing are NaN, infinity, impossible values and the modality's no-data values; these are rounded to the
@@ -23,21 +25,35 @@ def missing(raster: NDArray[Any], modality: Modality) -> NDArray[np.bool_]:
     Args:
         raster: Raw values ``[..., C, H, W]``, for Sentinel-2 all its bands.
         modality: Their modality.
+        values: The same by `to_float32`, where the caller has them: to convert float16 takes longer than all else.
 
     Returns:
         bool of the same shape.
     """
-    nodata = np.array(modality.nodata)
-    nodata = nodata.astype(raster.dtype) if raster.dtype.kind == "f" else nodata
-    # a float64 beyond float32 becomes infinite, and is missing in any case
-    with np.errstate(over="ignore"):
-        values = raster.astype(np.float32)
-    # not `>=`, with which NaN would count as observed
-    found: NDArray[np.bool_] = np.isin(raster, nodata) | ~(np.abs(values) < IMPOSSIBLE)
-    if modality.name in S2_MODALITIES:
+    # a Python integer is compared in the raster's own type, which is fast, and equals nothing if it is out of its range
+    own = raster.dtype.type if raster.dtype.kind == "f" else int
+    # integers of two bytes are all possible, and need no conversion
+    if raster.dtype.kind != "f" and raster.dtype.itemsize <= 2:
+        found = np.zeros(raster.shape, bool)
+    else:
+        values = to_float32(raster) if values is None else values
+        # not `>=`, with which NaN would count as observed
+        found = ~(np.abs(values) < IMPOSSIBLE)
+    # NumPy compares float16 number by number; as float32 they are the same
+    compared = values if raster.dtype == np.float16 else raster
+    for nodata in modality.nodata:
+        found |= compared == own(nodata)
+    # in most chips no pixel of the first band is 0, and then none is in all bands
+    if modality.name in S2_MODALITIES and (found[..., 0, :, :] | (raster[..., 0, :, :] == 0)).any():
         # [..., C, H, W] → [..., 1, H, W], which holds for every band
-        found |= (found | (values == 0)).all(axis=-3, keepdims=True)
+        found |= (found | (raster == 0)).all(axis=-3, keepdims=True)
     return found
+
+
+def to_float32(raster: NDArray[Any]) -> NDArray[np.float32]:
+    """Return values as float32, in C order; a float64 beyond its range becomes infinite, and is missing in any case."""
+    with np.errstate(over="ignore"):
+        return raster.astype(np.float32, order="C")
 
 
 def to_decibel(values: NDArray[np.float32], unit: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -69,9 +85,8 @@ def native(
     Returns:
         float32 of the same shape.
     """
-    invalid = missing(raster, modality)
-    with np.errstate(over="ignore"):
-        values = raster.astype(np.float32)
+    values = to_float32(raster)
+    invalid = missing(raster, modality, values)
     if unit != NATIVE:
         values, lost = to_decibel(values, unit)
         invalid |= lost

@@ -172,12 +172,15 @@ class ChipDataset(Dataset[dict[str, Any]]):
 
     def read_images(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
         """Read the bands in use of a chip as the model gets them, but for the standardization."""
-        return self._fill(self.read_observed(chip_id))
+        return self._read_bands(chip_id, self.reading.replacement)
 
     def read_observed(self, chip_id: str) -> dict[str, NDArray[np.float32]]:
         """Read the bands in use of a chip, ``[C, T, H, W]`` or ``[C, H, W]`` by modality; no data is NaN."""
+        return self._read_bands(chip_id, math.nan)
+
+    def _read_bands(self, chip_id: str, fill: float) -> dict[str, NDArray[np.float32]]:
         chip = self.chips.read(chip_id, self.reading.modalities)
-        stacked = select_timesteps(chip, self.reading.timesteps, self.reading.nodata)
+        stacked = select_timesteps(chip, self.reading.timesteps, self.reading.nodata, fill)
         return {name: self._select(name, image) for name, image in stacked.items()}
 
     def read_behind_transforms(self, position: int) -> dict[str, NDArray[np.float32]]:
@@ -190,19 +193,16 @@ class ChipDataset(Dataset[dict[str, Any]]):
         height, width = next(iter(observed.values())).shape[-2:]
         numbers = np.arange(height * width, dtype=np.int32).reshape(height, width)
         # filled as for training: a transform over many pixels would make all of them NaN
-        made, _, moved = self.transform(self._fill(observed), mask, {PIXEL_NUMBERS: numbers}, seed=position)
+        filled = {
+            name: np.where(np.isnan(image), np.float32(self.reading.replacement), image)
+            for name, image in observed.items()
+        }
+        made, _, moved = self.transform(filled, mask, {PIXEL_NUMBERS: numbers}, seed=position)
         source = moved[PIXEL_NUMBERS].numpy()
         # [C, …, H·W] by [H', W'] → [C, …, H', W']
         return {
             name: np.where(missing[name][..., source] | (source < 0), np.float32(np.nan), image.numpy())
             for name, image in made.items()
-        }
-
-    def _fill(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        """Replace no data in place."""
-        return {
-            name: np.nan_to_num(image, copy=False, nan=self.reading.replacement)
-            for name, image in observed.items()
         }
 
     def _select(self, modality: str, image: NDArray[np.float32]) -> NDArray[np.float32]:

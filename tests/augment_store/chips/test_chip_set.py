@@ -78,6 +78,10 @@ def test_timesteps_are_selected_and_no_data_becomes_nan():
     assert picked["DEM"].tolist() == np.full((1, 2, 16, 16), 7.0).tolist()
     assert select_timesteps(chip, [3])["S2L2A"].shape == (12, 16, 16)
     assert np.isnan(select_timesteps(chip, [3], nodata=7)["DEM"]).all()
+    filled = select_timesteps(chip, range(4), fill=9)["S2L2A"]
+    assert filled[:2, :, 0, 0].tolist() == [[1, 2, 9, 4], [1, 2, 3, 4]]
+    assert np.isnan(picked["S2L2A"]).sum() == 1
+    assert series[2, 0, 0, 0] == -9999
     with pytest.raises(ChipDataError, match=r"timesteps \[4\] asked for; it has 4"):
         select_timesteps(chip, [4])
 

@@ -68,6 +68,11 @@ def test_missing_is_said_by_one_rule():
     assert missing(np.full((1, 1, 1), -9999, np.float16), S1RTC).all()  # −9999 is −10000 in float16
     height = np.array([-9999, -32768, 0, 12], np.int16).reshape(1, 1, -1)
     assert missing(height, DEM).ravel().tolist() == [True, True, False, False]
+    assert (
+        missing(height.astype(np.uint16), DEM).ravel().tolist() == [False] * 4
+    )  # −9999 is no number of this type
+    wide = np.array([-9999, 1_000_000, 999_999, 0], np.int32).reshape(1, 1, -1)
+    assert missing(wide, DEM).ravel().tolist() == [True, True, False, False]
     optical = np.zeros((12, 1, 4), np.int16)
     optical[4, 0, 1] = optical[4, 0, 3] = 1
     optical[5, 0, 2] = optical[5, 0, 3] = -9999
