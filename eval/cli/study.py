@@ -137,11 +137,11 @@ def make_study(study: Study, executor: Executor, devices: Sequence[str]) -> int:
 def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
     steps, left = _started(study)
     took = recorded_seconds(study.out, [step for step in steps if step not in left])
+    forget(study.out, left)  # at once: a job of an earlier start may record its step from here on
     jobs = jobs_of(left)
     executor.find_running(jobs)
     declare(study.out, declaration_of(study, utc_now()))  # before the first step, so before any result
     write_folds(study)
-    forget(study.out, left)
     console = Console() if len(devices) > 1 else None
     progress = StudyProgress(left, len(steps), len(devices), took, console=console)
     with progress.drawn():

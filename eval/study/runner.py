@@ -100,6 +100,10 @@ def run_step(out: Path, step: Step, find: Callable[[str], Callable[[Sequence[str
     Returns:
         Its exit status; 1 if it says 0, but left no product or a training that is not complete.
     """
+    # a job may wait for its turn for days, and another start of the study do its step meanwhile
+    if is_recorded(out, step) and _is_whole(step):
+        sys.stdout.write(f"step {step.name} is done already\n")
+        return 0
     started, words = time.monotonic(), resuming_words(step)
     # unchanged words: there is no checkpoint, so what an interrupted start left is of no use
     fresh = step.checkpoint is not None and words == step.words

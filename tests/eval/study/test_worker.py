@@ -45,6 +45,23 @@ def test_an_arm_that_began_with_a_checkpoint_is_resumed_from_its_own(step, init)
     assert (options.ckpt_path, options.init, options.seed) == (step.checkpoint, None, 7)
 
 
+def test_a_step_that_was_done_while_its_job_waited_is_not_done_again(tmp_path, capsys):
+    product, ran = tmp_path / "score.json", []
+    step = Step("score", ("eval", "score", "run"), product, ())
+
+    def score(words):
+        ran.append(words)
+        product.touch()
+        return 0
+
+    assert [run_step(tmp_path, step, lambda module: score) for _ in range(2)] == [0, 0]
+    assert len(ran) == 1
+    assert "step score is done already" in capsys.readouterr().out
+    product.unlink()  # its record alone is not enough
+    assert run_step(tmp_path, step, lambda module: score) == 0
+    assert len(ran) == 2
+
+
 def test_a_run_that_another_process_still_trains_is_not_cleared(step, tmp_path, capsys):
     """As a scheduler's job may that has outlived its study."""
     with file_lock(tmp_path / "run"):
