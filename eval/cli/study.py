@@ -17,7 +17,7 @@ from augment_store.io.lock import file_lock
 from augment_store.utils.text import shipped_or_given, utc_now
 from eval.cli.main import COMMANDS
 from eval.compare.declaration import declare
-from eval.compare.inference import shared_training
+from eval.compare.inference import nadeau_bengio_factor
 from eval.compare.planner import Spread, spread_of
 from eval.errors import EvaluationError
 from eval.publish.report import read_report
@@ -195,7 +195,9 @@ def _spread(args: argparse.Namespace) -> Spread:
             f"--from {args.report}: its runs are not paired by seed, or there is one; give --seed-spread"
         )
     # without what a cross-validation adds: the plan adds it, if this study is one
-    return dataclasses.replace(found, scenes=found.scenes / shared_training(report.statistics.folds) ** 0.5)
+    return dataclasses.replace(
+        found, scenes=found.scenes / nadeau_bengio_factor(report.statistics.folds) ** 0.5
+    )
 
 
 def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:

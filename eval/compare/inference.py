@@ -261,7 +261,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     scenes = arms.scenes
     left_out = arms.differences_without_each()
     # the jackknife is (n − 1) / n times the sum of squares; `var` has divided by n, so n − 1 is left
-    sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1) * shared_training(arms.folds))]
+    sources = [(SCENES, scenes, left_out.var(axis=0) * (scenes - 1) * nadeau_bengio_factor(arms.folds))]
     for name, runs in arms.seed_variation():
         # a single run shows no spread: the interval is of scenes alone, and the verdict claims nothing
         if len(runs) > 1:
@@ -270,7 +270,7 @@ def variances(arms: PairedArms) -> list[tuple[str, int, Values]]:
     return sources
 
 
-def shared_training(folds: int) -> float:
+def nadeau_bengio_factor(folds: int) -> float:
     """Return by what the variance over scenes grows if the scenes of each fold are trained on in the others.
 
     Nadeau and Bengio (2003, eq. 9): a scene decides what it is tested by as well, so the variance of a mean of k folds

@@ -22,7 +22,7 @@ from eval.compare.inference import (
     VarianceComponent,
     adjust_by_holm,
     estimate,
-    shared_training,
+    nadeau_bengio_factor,
 )
 
 MIN_SCENES: Final = 6
@@ -61,7 +61,7 @@ class Rule:
         above: Whether it is used where the covariate is at least the threshold, or at most.
         threshold: That value.
         share: Share of the chips where it is used.
-        advantage: What the rule gains, in scenes left out when it was made, over the better of always and never.
+        advantage: What rules made without a scene gain there over the better of always and never without it.
     """
 
     covariate: str
@@ -102,7 +102,7 @@ def slope_of(gains: Gains, covariate: Values) -> Estimate:
     each = _slopes(total)
     without = _slopes(total[..., None] - sums).mean(axis=0)
     # the delete-one jackknife, as for a difference; one unit fewer, as a slope takes the place of a mean beside it
-    of_scenes = without.var() * (scenes - 1) * shared_training(gains.folds)
+    of_scenes = without.var() * (scenes - 1) * nadeau_bengio_factor(gains.folds)
     parts = [VarianceComponent(SCENES, scenes - 1, float(of_scenes))]
     if len(each) > 1:
         parts.append(VarianceComponent("seeds", len(each), float(each.var(ddof=1) / len(each))))
@@ -141,30 +141,64 @@ def find_rule(
     }
     if not passed:
         return None
+    advantage = _held_out_advantage(gains, covariates)
+    if not advantage.is_above_zero:
+        return None
     name = min(passed, key=lambda each: passed[each].p_value)
     # with the sign, so that the map is used where the value is large
     sign = 1 if passed[name].difference > 0 else -1
-    signed, gain = sign * covariates[name], gains.values.mean(axis=0)
-    advantage = _held_out_advantage(signed, gain, gains.scenes)
-    if not advantage.is_above_zero:
-        return None
-    threshold = _best_threshold(signed, gain)
-    return Rule(name, sign > 0, float(sign * threshold), float((signed >= threshold).mean()), advantage)
+    signed = sign * covariates[name]
+    threshold = _best_threshold(signed, gains.values.mean(axis=0))
+    used = signed >= threshold
+    return Rule(name, sign > 0, float(sign * _shortened(threshold, signed)), float(used.mean()), advantage)
 
 
-def _held_out_advantage(signed: Values, gain: Values, scenes: NDArray[np.int64]) -> Estimate:
-    """Estimate what rules made without a scene gain there, over the better of always and never without it."""
+def _held_out_advantage(gains: Gains, covariates: Mapping[str, Values]) -> Estimate:
+    """Estimate what rules gain in a scene, over the better of always and never, both chosen without that scene."""
     advantages = []
-    for scene in range(int(scenes.max()) + 1):
-        left, rest = scenes == scene, scenes != scene
-        used = signed[left] >= _best_threshold(signed[rest], gain[rest])
-        always = gain[rest].mean() > 0
-        advantages.append(float((gain[left] * (used.astype(float) - always)).mean()))
-    count = len(advantages)
-    return estimate(
-        float(np.mean(advantages)),
-        (VarianceComponent(SCENES, count, float(np.var(advantages, ddof=1) / count)),),
-    )
+    for scene in range(int(gains.scenes.max()) + 1):
+        left = gains.scenes == scene
+        _, others = np.unique(gains.scenes[~left], return_inverse=True)
+        rest = Gains(gains.values[:, ~left], others, gains.folds)
+        signed, threshold = _made_without(rest, {name: (x[~left], x[left]) for name, x in covariates.items()})
+        apart = (signed >= threshold).astype(float) - (rest.values.mean() > 0)
+        advantages.append((gains.values[:, left] * apart).mean(axis=1))
+    by_seed = np.array(advantages)  # [scene, seed]
+    count, seeds = by_seed.shape
+    of_scenes = np.var(by_seed.mean(axis=1), ddof=1) / count * nadeau_bengio_factor(gains.folds)
+    parts = [VarianceComponent(SCENES, count, float(of_scenes))]
+    if seeds > 1:
+        parts.append(VarianceComponent("seeds", seeds, float(by_seed.mean(axis=0).var(ddof=1) / seeds)))
+    return estimate(float(by_seed.mean()), tuple(parts))
+
+
+def _made_without(rest: Gains, covariates: Mapping[str, tuple[Values, Values]]) -> tuple[Values, float]:
+    """Make a rule of the covariate that the gain goes with most in some scenes, to be used in another.
+
+    Args:
+        rest: Gains in the scenes that it is made of.
+        covariates: Values of its chips, and of those of the other scene, by name.
+
+    Returns:
+        The covariate of the other scene's chips, with the sign that lets large values speak for the map, and the
+        threshold.
+    """
+    slopes = {
+        name: slope_of(rest, own[None]) for name, (own, _) in covariates.items() if own.std() > LEAST_SPREAD
+    }
+    if not slopes:  # whatever varies, varies in the other scene alone
+        return next(iter(covariates.values()))[1], -np.inf if rest.values.mean() > 0 else np.inf
+    name = min(slopes, key=lambda each: slopes[each].p_value)
+    sign = 1 if slopes[name].difference > 0 else -1
+    own, other = covariates[name]
+    return sign * other, _best_threshold(sign * own, rest.values.mean(axis=0))
+
+
+def _shortened(threshold: float, values: Values) -> float:
+    """Return the number of fewest digits that divides the values as a threshold does."""
+    used = values >= threshold
+    rounded = (float(f"{threshold:.{digits}g}") for digits in range(2, 17))
+    return next((each for each in rounded if np.array_equal(values >= each, used)), threshold)
 
 
 def _best_threshold(signed: Values, gain: Values) -> float:

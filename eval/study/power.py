@@ -9,7 +9,13 @@ from typing import Final
 from augment_store.chips.chip_set import ChipSet
 from augment_store.io.remote import as_path
 from augment_store.utils.text import pluralize
-from eval.compare.inference import LEVEL, POWER, VarianceComponent, resolvable_difference, shared_training
+from eval.compare.inference import (
+    LEVEL,
+    POWER,
+    VarianceComponent,
+    nadeau_bengio_factor,
+    resolvable_difference,
+)
 from eval.compare.planner import Design, Spread, claim_power
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, ONE_RUN
 from eval.study.config import Study
@@ -68,7 +74,7 @@ def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     """Describe the power of a study's design, line by line."""
     found, seeds = count_test_scenes(study), len(study.seeds)
     # the scenes' part of the variance grows in a cross-validation, as if they varied more
-    more = shared_training(0 if found is None else len(deal_folds(study))) ** 0.5
+    more = nadeau_bengio_factor(0 if found is None else len(deal_folds(study))) ** 0.5
     allowed = dataclasses.replace(spread, scenes=spread.scenes * more)
     scenes = "an unknown number of test scenes" if found is None else pluralize(found, "test scene")
     yield f"power: {scenes}, {pluralize(seeds, 'seed')}, {pluralize(len(study.comparisons), 'comparison')} declared"

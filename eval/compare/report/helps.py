@@ -95,9 +95,9 @@ def _words(
     if rule is not None:
         side = "at least" if rule.above else "at most"
         yield (
-            f"Use the map where the {rule.covariate} is {side} {rule.threshold:.3g} ({rule.share:.0%} of the test "
-            f"chips): in scenes left out, such rules gained {format_interval(rule.advantage)} over the better of "
-            "always and never."
+            f"Use the map where the {rule.covariate} is {side} {rule.threshold:.15g} ({rule.share:.0%} of the test "
+            f"chips): rules made without a scene gained {format_interval(rule.advantage)} there over the better of "
+            "always and never as chosen without it."
         )
     elif any((CHIP, name) in found for name in known):
         yield "No rule of it holds in scenes left out."

@@ -125,7 +125,7 @@ def _helps(report: Report) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
     for row in report.helps.slopes:
         slope = row.slope
-        numbers = (f"{row.spread:.3f}", format_interval(slope), f"{slope.p_value:.3f}", f"{slope.p_holm:.3f}")
+        numbers = (f"{row.spread:.3g}", format_interval(slope), f"{slope.p_value:.3f}", f"{slope.p_holm:.3f}")
         yield from _row((row.covariate, row.level, *numbers))
 
 

@@ -12,11 +12,10 @@ from augment_store.errors import StoreError
 from augment_store.store.writer import AugmentStore
 from eval.cli.main import main
 from eval.compare.comparison import compare_arms
-from eval.compare.covariates import MEASURES, by_scene, read_covariates
+from eval.compare.covariates import MEASURES, read_covariates
 from eval.compare.inference import ClassEstimate
 from eval.compare.moderation import (
     CHIP,
-    SCENE,
     Gains,
     Rule,
     _best_threshold,
@@ -26,6 +25,7 @@ from eval.compare.moderation import (
 )
 from eval.compare.report import helps
 from eval.score.record import Score
+from tests.benchmarks.when_it_helps import draw_report
 from tests.eval.scores import make_counts, make_origin, predict_world
 from tests.worlds import lulc_of_labels, make_spec, make_world, store_of
 
@@ -111,33 +111,13 @@ def sure(slope) -> ClassEstimate:
     return ClassEstimate(slope, slope - 0.01, slope + 0.01, 0.003, 5.0, 0.02, 0.001, p_holm=0.01)
 
 
-def draw(rng, effect, scenes=8, chips=4):
-    """Gains of three seeds and eight covariates, which vary by scene and chip; the first has the effect."""
-    number = np.repeat(np.arange(scenes), chips)
-
-    def vary(spread):
-        return spread * (rng.normal(0, 1, scenes)[number] + rng.normal(0, 1, number.size))
-
-    covariates = {f"c{index}": vary(0.7) for index in range(8)}
-    values = 0.01 + vary(0.02) + effect * covariates["c0"] + rng.normal(0, 0.01, (3, number.size))
-    names = [str(scene) for scene in number]
-    every = np.ones(number.size, bool)
-    gains = {
-        CHIP: Gains(values, number),
-        SCENE: Gains(by_scene(values, names, every), np.arange(scenes)),
-    }
-    means = {name: by_scene(entry[None], names, every) for name, entry in covariates.items()}
-    slopes = find_slopes(gains, {CHIP: {n: e[None] for n, e in covariates.items()}, SCENE: means})
-    return slopes, find_rule(gains[CHIP], covariates, slopes)
-
-
 def test_silent_on_noise_and_not_where_there_is_an_effect():
     """Of 80 reports on noise 5 %, which are 4, may name a slope by chance; 10 are three standard errors above."""
     rng = np.random.default_rng(2)
-    noise = [draw(rng, 0.0) for _ in range(80)]
+    noise = [draw_report(rng, 0.0) for _ in range(80)]
     assert sum(any(entry.differs for entry in slopes.values()) for slopes, _ in noise) <= 10
     assert sum(rule is not None for _, rule in noise) <= 1
-    effect = [draw(rng, 0.06) for _ in range(12)]
+    effect = [draw_report(rng, 0.06) for _ in range(12)]
     named = [{name for (_, name), entry in slopes.items() if entry.differs} for slopes, _ in effect]
     assert sum("c0" in names for names in named) >= 9
     assert sum(rule is not None and rule.covariate == "c0" for _, rule in effect) >= 3

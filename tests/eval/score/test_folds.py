@@ -11,7 +11,7 @@ from eval.cli.main import main
 from eval.compare.arms import Arm
 from eval.compare.comparability import check_runs, check_same_test, concerns
 from eval.compare.comparison import compare_arms, paired
-from eval.compare.inference import PairedArms, compare, shared_training, variances
+from eval.compare.inference import PairedArms, compare, nadeau_bengio_factor, variances
 from eval.errors import EvaluationError
 from eval.publish.report import read_report
 from eval.score.counts import Counts
@@ -76,8 +76,8 @@ def test_the_folds_of_a_run_are_found_by_their_numbers(tmp_path):
 
 def test_the_variance_over_scenes_allows_for_shared_trainings():
     """Four folds: 1 / 4 + 1 / 3 in place of 1 / 4, which is 7 / 3 of it; the part of the seeds stays."""
-    assert shared_training(0) == 1
-    assert shared_training(4) == pytest.approx(7 / 3)
+    assert nadeau_bengio_factor(0) == 1
+    assert nadeau_bengio_factor(4) == pytest.approx(7 / 3)
     arms = [np.stack([make_counts(g, scenes=4, seed=s).by_scene() for s in (1, 2, 3)]) for g in (0.0, 0.05)]
     one, four = (variances(PairedArms(*arms, True, (MIOU,), folds)) for folds in (0, 4))
     assert four[0][2] == pytest.approx(one[0][2] * 7 / 3)
