@@ -32,6 +32,18 @@ def no_flush() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request) -> Iterator[None]:
+    """Leave out the pictures of what a test itself trains, a fifth of its time; runs that tests share have them."""
+    train = sys.modules.get("finetune.run.train")
+    if train is None or request.node.get_closest_marker("pictures"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "_draw", lambda run, cli: None)
+        yield
+
+
 LARGE = 2**20
 """Elements of a tensor whose random weights are drawn in part: a tokenizer has 200 million of them."""
 

@@ -33,10 +33,11 @@ HEAVY = (*TRAINING, "zarr", "rasterio", "matplotlib", "scipy", "xarray")
 
 
 FORKING = """
-import importlib, json, os, runpy, sys
+import gc, importlib, json, os, runpy, sys, traceback
 
 for name in sys.argv[1:]:
     importlib.import_module(name)
+gc.freeze()
 for line in sys.stdin:
     folder, words, unwanted = json.loads(line)
     child = os.fork()
@@ -46,11 +47,18 @@ for line in sys.stdin:
             opened = os.open(f"{folder}.{stream.fileno()}", os.O_WRONLY | os.O_CREAT)
             os.dup2(opened, stream.fileno())
         sys.argv = words
+        status = 0
         try:
             runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-        finally:
-            print("imported:", *[name for name in unwanted if name in sys.modules])
-        sys.exit(0)
+        except SystemExit as ended:
+            status = ended.code or 0
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        print("imported:", *[name for name in unwanted if name in sys.modules])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # to take the interpreter down would take longer than the command
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 """Program that runs `python -m WORDS` in a fork of a fresh interpreter, for each line of JSON that it reads."""
@@ -91,17 +99,16 @@ def forking(*imported: str) -> Iterator[Start]:
 
 @pytest.fixture(scope="module")
 def start_fresh() -> Iterator[Start]:
-    """Starts commands where nothing has been imported."""
-    with forking() as start:
+    """Starts commands where nothing heavy has been imported."""
+    with forking("numpy", "pydantic", "rich.progress", "yaml") as start:
         yield start
 
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """Starts commands where everything but what trains has been imported, which would take a second each time."""
-    with forking(
-        "matplotlib.pyplot", "scipy.stats", "xarray", "eval.cli.compare", "augment_store.cli.inspect"
-    ) as start:
+    light = ("eval.cli.compare", "augment_store.cli.inspect", "generate.cli.main", "huggingface_hub")
+    with forking("matplotlib.pyplot", "scipy.stats", "xarray", *light) as start:
         yield start
 
 

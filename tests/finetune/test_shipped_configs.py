@@ -1,13 +1,17 @@
-"""Every shipped YAML runs a training and a validation batch, through both command lines."""
+"""Every shipped YAML is parsed and, by night, runs a training and a validation batch, through both command lines."""
+
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from finetune.__main__ import main
-from finetune.options import CONFIGS, shipped_configs
+from finetune.options import CONFIGS, find_config, shipped_configs
+from finetune.run.lightning_cli import FinetuneCLI, build
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
+from finetune.run.yaml_file import read_yaml
 from tests.finetune.floods import make_floods
 from tests.worlds import make_spec, store_of, tiny_options
 
@@ -51,9 +55,16 @@ def trained_at_once(*chosen):
     return [pytest.param(name, marks=[] if name in chosen else night) for name in shipped_configs()]
 
 
-@pytest.mark.parametrize(
-    "name", trained_at_once("nyc_phase2", "nyc_tim_lulc_lora", "sen1floods11_s1_tim_lulc")
-)
+@pytest.mark.parametrize("name", shipped_configs())
+def test_the_parser_takes_a_shipped_yaml(name, monkeypatch):
+    monkeypatch.setattr(FinetuneCLI, "instantiate_classes", lambda cli: None)  # neither chips nor networks
+    path = find_config(name, Path())
+    parsed = build(read_yaml(path), path).config
+    assert parsed.model.class_path == "terratorch.tasks.SemanticSegmentationTask"
+    assert parsed.data.init_args.modalities == list(parsed.model.init_args.model_args["backbone_modalities"])
+
+
+@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc_lora", "sen1floods11_s1_tim_lulc"))
 def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
         tiny = tiny_options(chips, name, "terramind_v1_tiny_tim")
@@ -71,7 +82,7 @@ def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     assert datamodule.augmentation.request.store == (None if store is None else type(run)(store))
 
 
-@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc", "nyc_inline_tim"))
+@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc"))
 def test_runs_through_terratorch(name, chips, request, tmp_path, monkeypatch):
     from terratorch.cli_tools import build_lightning_cli
 
@@ -213,6 +224,7 @@ def test_the_authors_own_yaml_runs_with_nothing_but_chips(published, world, tmp_
     assert main(["fit", *tiny_options(world, published), *more, "--run", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.nightly
 def test_a_run_starts_from_a_checkpoint_of_weights_alone(published, world, tmp_path, capsys):
     """As Phase 2 began with Phase 1's, which `save_weights_only` had written."""
     first, second = tmp_path / "first", tmp_path / "second"

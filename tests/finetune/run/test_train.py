@@ -154,7 +154,9 @@ def test_a_run_killed_in_its_first_epoch_resumes_from_its_best_checkpoint(option
     assert RunManifest.read(run).complete
 
 
-def test_a_training_that_diverges_stops_by_name_and_its_weights_are_not_used(options, tmp_path, capsys):
+def test_a_training_that_diverges_stops_by_name_and_its_weights_are_not_used(
+    finished, options, tmp_path, capsys
+):
     run = tmp_path / "run"
     command = ["fit", *options, "--run", str(run), "--trainer.max_epochs", "1"]
     assert main([*command, "--optimizer.init_args.lr", "1e30"]) == 2
@@ -162,7 +164,7 @@ def test_a_training_that_diverges_stops_by_name_and_its_weights_are_not_used(opt
     assert re.search(r"error: (loss|weight \S+) is not finite \(NaN or infinity\) in epoch 0, step \d", told)
     assert "trainer.precision" in told
     assert not list((run / "checkpoints").glob("*.ckpt"))
-    assert main(command) == 0
+    run = shutil.copytree(finished, tmp_path / "sound")
     state = weights(run, "best")
     name = next(name for name in state["state_dict"] if name.startswith("model.") and name.endswith("weight"))
     state["state_dict"][name].view(-1)[0] = float("nan")
@@ -389,10 +391,15 @@ def test_only_a_checkpoint_of_this_very_network_is_opened_or_resumed(
     assert {path: path.read_bytes() for path in run.glob("*.*")} == before
 
 
-def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_path):
-    run, init = tmp_path / "run", finished / "checkpoints" / "best.ckpt"
-    still = ["--optimizer.init_args.lr", "0.0", "--trainer.max_epochs", "1"]
-    assert main(["fit", *options, *still, "--init", str(init), "--run", str(run)]) == 0
+def test_a_run_starts_from_a_checkpoint_of_weights_alone_and_records_it(options, finished, tmp_path, capsys):
+    run, init = tmp_path / "run", tmp_path / "weights.ckpt"
+    torch.save(
+        {"state_dict": weights(finished, "best")["state_dict"], "pytorch-lightning_version": "2.6"}, init
+    )
+    still = [*options, "--optimizer.init_args.lr", "0.0", "--trainer.max_epochs", "1", "--run", str(run)]
+    assert main(["fit", *still, "--ckpt_path", str(init)]) == 2
+    assert f"{init}: holds weights only" in capsys.readouterr().err
+    assert main(["fit", *still, "--init", str(init)]) == 0
     manifest = RunManifest.read(run)
     assert manifest.start.init == str(init)
     assert len(manifest.start.init_sha256) == 64
@@ -401,12 +408,14 @@ def test_a_run_starts_from_a_checkpoint_and_records_it(options, finished, tmp_pa
     assert all(torch.equal(ours[name], theirs[name]) for name in names)
 
 
+@pytest.mark.pictures
 def test_pictures_that_cannot_be_drawn_cost_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "draw_curves", lambda run: (run / "gone" / "curves.png").touch())
     train._draw(tmp_path, None)
     assert f"{tmp_path}: trained, but its pictures could not be drawn (" in capsys.readouterr().err
 
 
+@pytest.mark.pictures
 def test_the_last_checkpoint_is_the_last_and_not_the_best_again(options, tmp_path):
     """Where the loss rises, the two differ; an interrupted run resumes where it was."""
     run = tmp_path / "run"
