@@ -73,6 +73,7 @@ def run(command, *words):
     return command([str(word) for word in words])
 
 
+@pytest.mark.nightly
 def test_from_the_audit_to_the_report(place, config, capsys, monkeypatch):
     monkeypatch.chdir(place)
     chips, store = ("--chips", "chips", "--layout", "mine.yaml"), "store"

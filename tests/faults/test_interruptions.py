@@ -21,7 +21,7 @@ from tests.worlds import EXTENT, make_spec
 
 pytestmark = pytest.mark.slow
 
-STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "5"))
+STRIDE = int(os.environ.get("TIM_STORE_KILL_EVERY", "11"))
 """Every so many writes is one at which to kill; 1 for all of them."""
 
 

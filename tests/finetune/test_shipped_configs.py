@@ -64,7 +64,7 @@ def test_the_parser_takes_a_shipped_yaml(name, monkeypatch):
     assert parsed.data.init_args.modalities == list(parsed.model.init_args.model_args["backbone_modalities"])
 
 
-@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc_lora", "sen1floods11_s1_tim_lulc"))
+@pytest.mark.parametrize("name", trained_at_once("nyc_tim_lulc_lora"))
 def test_runs_through_python_m_finetune(name, chips, request, tmp_path):
     if name == "nyc_inline_tim":  # its checkpoints hold a whole generator, some 0.8 GB each: none are written
         tiny = tiny_options(chips, name, "terramind_v1_tiny_tim")

@@ -44,14 +44,16 @@ def nan_radar():
     ("spoil", "message"),
     [
         (lambda root: (root / "S1RTC" / "c_r000c002.tif").unlink(), "S1RTC/c_r000c002.tif: no such file"),
-        (
+        pytest.param(
             lambda root: (root / "DEM" / "c_r000c002.tif").write_bytes(b"II*\0"),
             "DEM/c_r000c002.tif: cannot be read",
+            marks=pytest.mark.nightly,
         ),
         (lambda root: rewrite(root / "S1RTC" / "c_r000c002.tif", nan_radar()), "S1RTC has no valid value"),
-        (
+        pytest.param(
             lambda root: write_tif(root / "S2L2A" / "c_r000c002.tif", np.ones((3, 32, 32), np.int16)),
             "3 bands",
+            marks=pytest.mark.nightly,
         ),
         (
             lambda root: write_folder_chips(root, ["c_r000c002"], size=48),

@@ -65,6 +65,7 @@ def test_a_killed_run_leaves_its_lock_and_resumes_once_that_is_deleted(
     assert_equal_stores(url, reference)
 
 
+@pytest.mark.nightly
 def test_a_notebook_writes_to_a_bucket(bucket, chips):
     options = {"generator": "demo", "weights": "random", "accelerator": "cpu", "shard_chips": 2}
     store = generate(chips, f"{bucket}/notebook", **options)

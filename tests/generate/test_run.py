@@ -1,7 +1,11 @@
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+import socket
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -114,6 +118,31 @@ def test_results_that_depend_on_the_place_in_a_batch_are_not_batched(command, tm
     assert AugmentStore.open(tmp_path / "s").spec.network_batch == 1
 
 
+def take_share(arguments, rank, port):
+    """What a fork does: one of two processes of a run, as a launcher such as SLURM's starts them."""
+    os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sys.exit(main(arguments))
+
+
+def test_one_spec_in_two_forks(reference, command, tmp_path, capfd):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = command(tmp_path / "s", *SPEC, "--devices", "2")
+    context = multiprocessing.get_context("fork")
+    shares = [context.Process(target=take_share, args=(arguments, rank, port)) for rank in (0, 1)]
+    with warnings.catch_warnings():  # Python 3.12 warns that threads, here pytest-xdist's, are not forked
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for share in shares:
+            share.start()
+    for share in shares:
+        share.join()
+    assert [share.exitcode for share in shares] == [0, 0]
+    assert "6 done, 0 skipped, 0 failed" in capfd.readouterr().err
+    assert_equal_stores(tmp_path / "s", reference)
+
+
+@pytest.mark.nightly
 def test_one_spec_in_two_processes(reference, command, tmp_path):
     (tmp_path / "custom_modules").mkdir()  # which TerraTorch would import from the working folder
     (tmp_path / "custom_modules" / "__init__.py").write_text("open('RAN', 'w')")

@@ -119,7 +119,13 @@ def command(*words, redirect="", env=None):
     )
 
 
-@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        "<&- >&- 2>&-",
+        *(pytest.param(closed, marks=pytest.mark.nightly) for closed in (">&-", "2>&-", ">&- 2>&-")),
+    ],
+)
 def test_closed_streams_change_no_status(store, redirect, tmp_path):
     """The first file opened must not get the number of a closed stream, or what is printed would go into it."""
     done = command("export", store, "--format", "geotiff", "--out", tmp_path / "out", redirect=redirect)
@@ -128,7 +134,7 @@ def test_closed_streams_change_no_status(store, redirect, tmp_path):
     assert len(list((tmp_path / "out").glob("*_lulc.tif"))) == 1
 
 
-@pytest.mark.parametrize("words", [["inspect"], ["info"]])
+@pytest.mark.parametrize("words", [["inspect"], pytest.param(["info"], marks=pytest.mark.nightly)])
 def test_a_terminal_that_knows_ascii_alone(store, words):
     done = command(*words, store, env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)})
     assert (done.returncode, done.stderr) == (0, "")
@@ -136,7 +142,15 @@ def test_a_terminal_that_knows_ascii_alone(store, words):
 
 
 @pytest.mark.parametrize(
-    "module", ["augment_store", "generate", "generate audit", "finetune", "eval score", "demo"]
+    "module",
+    [
+        "augment_store",
+        "eval score",
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("generate", "generate audit", "finetune", "demo")
+        ),
+    ],
 )
 def test_help_on_a_terminal_that_knows_ascii_alone(module):
     done = subprocess.run(

@@ -26,7 +26,7 @@ from tests.worlds import make_record, make_spec
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("TIM_STORE_MACHINE_RUNS", "5"))
+RUNS = int(os.environ.get("TIM_STORE_MACHINE_RUNS", "3"))
 IDS = [f"{scene}_{number}" for scene in "ab" for number in range(2)]
 SHAPE = ChipShape(1, 16, 16)
 SPEC = make_spec()

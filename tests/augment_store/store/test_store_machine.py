@@ -27,7 +27,7 @@ from tests.worlds import make_record, make_spec
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("TIM_STORE_MACHINE_RUNS", "6"))
+RUNS = int(os.environ.get("TIM_STORE_MACHINE_RUNS", "3"))
 IDS = [f"{scene}_{number}" for scene in "ab" for number in range(4)]
 SHAPE = ChipShape(1, 16, 16)
 SHARD_CHIPS = 3

@@ -125,6 +125,7 @@ def test_a_job_that_has_ended_holds_no_pipe():
     assert process.stdin.closed
 
 
+@pytest.mark.nightly
 def test_a_file_called_like_a_stage_is_not_run_in_its_place_by_submitted_jobs_either(tmp_path, monkeypatch):
     """`python -m` looks into the working folder first; submitit's local executor stands for SLURM's."""
     monkeypatch.chdir(tmp_path)

@@ -27,7 +27,7 @@ def batches(place, **more):
     return [module.model_batch(batch) for batch in module.test_dataloader()]
 
 
-@pytest.fixture(params=["s3", "http"])
+@pytest.fixture(params=[pytest.param("s3", marks=pytest.mark.nightly), "http"])
 def url(request, tmp_path):
     """Where chips of five scenes and their store are served."""
     root = tmp_path / "served"

@@ -80,5 +80,6 @@ def batch_of(world, store, timestep):
     return module.model_batch(next(iter(module.test_dataloader())))["image"]
 
 
+@pytest.mark.nightly
 def test_tokens_of_stage_1_equal_inline_tim(tmp_path):
     assert difference_from_inline("tiny", tmp_path) <= 1e-5

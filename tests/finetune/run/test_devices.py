@@ -32,8 +32,8 @@ def to_cuda(value):
 EARLY = [name for name in ENCODINGS if name != "late"]
 """Encodings that the backbone reads; `late` is read by a decoder, which `make_task` does not build."""
 
-AT_ONCE = {"onehot": (), "modality": ()}
-"""Encodings of the default run: planes that the first layer takes, and those that a modality of their own does."""
+AT_ONCE = {"onehot": ()}
+"""Encodings of the default run: planes that the first layer takes."""
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_yaml_without_a_trainer_or_precision_trains_in_32_bits(config, tmp_pat
     assert RunManifest.read(tmp_path / "run").cost.precision == "32-true"
 
 
-@pytest.mark.parametrize("place", ["data", "optimizer"])
+@pytest.mark.parametrize("place", ["data", pytest.param("optimizer", marks=pytest.mark.nightly)])
 def test_a_section_may_be_a_file_of_its_own(config, tmp_path, place):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "part.yml").write_text(yaml.safe_dump(config[place]))
@@ -45,10 +45,10 @@ def test_a_section_that_names_no_file_is_a_line(config, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("loss", "masks", "status"),
     [
-        (["dice", "ce"], "holed", 0),
         ({"focal": 0.5, "lovasz": 1.5}, "holed", 0),
-        (["ce", "jaccard"], "chips", 0),
-        ("jaccard", "holed", 2),
+        pytest.param(["dice", "ce"], "holed", 0, marks=pytest.mark.nightly),
+        pytest.param(["ce", "jaccard"], "chips", 0, marks=pytest.mark.nightly),
+        pytest.param("jaccard", "holed", 2, marks=pytest.mark.nightly),
         ({"ce": 1.0, "jaccard": 1.0}, "holed", 2),
     ],
 )

@@ -11,9 +11,12 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.nightly  # by day, `test_one_spec_in_two_processes` shows it of generation
+BY_NIGHT = ("finetune.run.load", "eval.score.predict", "demo.generator")
+
+
 @pytest.mark.parametrize(
-    "package", ["finetune.run.load", "eval.score.predict", "generate.model.terramind", "demo.generator"]
+    "package",
+    ["generate.model.terramind", *(pytest.param(name, marks=pytest.mark.nightly) for name in BY_NIGHT)],
 )
 def test_nothing_of_the_working_folder_runs(tmp_path, package):
     folder = tmp_path / "custom_modules"

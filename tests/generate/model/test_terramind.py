@@ -92,7 +92,9 @@ def upstream(tiny):
     return model
 
 
-@pytest.mark.parametrize("size", [224, pytest.param(256, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "size", [96, *(pytest.param(size, marks=pytest.mark.nightly) for size in (224, 256))]
+)
 def test_tokens_and_map_equal_upstreams_forward(tiny, upstream, size):
     random.seed(0)  # upstream's forward draws its seed from it
     made = images(tiny, size)

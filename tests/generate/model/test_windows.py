@@ -132,7 +132,7 @@ def test_a_window_sees_its_part_of_the_image_and_nothing_else():
 @pytest.mark.parametrize(
     ("changes", "window", "shape"),
     [
-        pytest.param({"samples": 2}, None, (40, 40), id="whole, one step"),
+        pytest.param({"samples": 2}, None, (40, 40), marks=pytest.mark.nightly, id="whole, one step"),
         pytest.param({"decoding_steps": 3}, 32, (32, 40), id="two windows, three steps"),
         pytest.param({"decoding_steps": 3}, None, (40, 40), marks=pytest.mark.nightly),
         pytest.param({"samples": 2}, 32, (32, 40), marks=pytest.mark.nightly),
