@@ -20,10 +20,14 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     filter_warnings(REMARKS)
-    from finetune.run.preflight import check_early, resume_interrupted  # Zarr is imported here, for a store
+    # Zarr is imported here, for a store
+    from finetune.run.preflight import check_early, locate_on_hub, resume_interrupted
+    from finetune.run.trainer import check_accelerator
 
     options = resume_interrupted(options)
     given = check_early(options)
+    check_accelerator(given.get("trainer") or {}, options.overrides)
+    locate_on_hub(options, given)
     from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
 
     filter_warnings(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels

@@ -26,7 +26,8 @@ from augment_store.store.schema import MAX_SHARD_CHIPS
 from augment_store.store.spec import MAX_SAMPLES, WINDOW_STEP, SamplingSpec
 from generate.errors import OptionsError
 from generate.requests import DeviceRequest, GenerationRequest, InputRequest, MapRequest, StoreRequest
-from terramind_weights.catalog import HUB, RANDOM, check_generator, generator_names
+from terramind_weights.catalog import HUB, PUBLISHED, RANDOM, check_generator, generator_names
+from terramind_weights.weight_files import locate
 
 ALL_ARRAYS: Final = "all"
 TOKENS_ALONE: Final = "tokens"
@@ -295,6 +296,19 @@ def check_weights(weights: str) -> None:
         raise OptionsError(
             f"--weights {weights}: no such folder; expected {HUB}, {RANDOM}, or a folder with the published files"
         )
+
+
+def locate_published(maps: MapRequest) -> None:
+    """Make sure that the published files are there, or fetch them, before torch is imported.
+
+    Raises:
+        WeightsError: If they are not, and the Hub does not answer.
+    """
+    source = PUBLISHED.get(maps.generator)  # others are imported to be asked
+    if source is not None and maps.weights != RANDOM:
+        folder = None if maps.weights == HUB else Path(maps.weights)
+        for file in (source.network, source.tokenizer(maps.modality)):
+            locate(file, source, folder)
 
 
 def _check_modality(options: GenerateOptions) -> GeneratedMap:

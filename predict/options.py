@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.layouts import find_layout, load_layout
+from augment_store.errors import ChipSetError
 from augment_store.io.files import OUTPUT_LOCALLY, check_local
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES, PATCH_SIZE
 from finetune.errors import ConfigError
+from finetune.run.manifest import RunManifest
 from terramind_weights.catalog import HUB
 
 CLASS: Final = "class"
@@ -19,6 +21,23 @@ GENERATED: Final = "generated"
 AGREEMENT: Final = "agreement"
 LAYERS: Final = (CLASS, "probability", "entropy", AGREEMENT, GENERATED)
 """What can be written of a map, each as a file of its own."""
+
+
+def check_files(files: Mapping[str, Sequence[str]], modalities: Sequence[str]) -> None:
+    """Make sure that there is a raster of each modality.
+
+    Args:
+        files: Paths or URLs by modality.
+        modalities: Modalities that are needed.
+
+    Raises:
+        ChipSetError: If one is missing.
+    """
+    missing = next((name for name in modalities if not files.get(name)), None)
+    if missing is not None:
+        raise ChipSetError(
+            f"--scene: no {missing}, which the run was trained on (it takes {' '.join(modalities)}); add {missing}=FILE"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,6 +125,13 @@ class PredictOptions:
             load_layout(self.layout)
         if self.chips is None and Path(self.out).suffix.lower() not in {".tif", ".tiff"}:
             raise ConfigError(f"--out {self.out}: expected a GeoTIFF, such as map.tif")
+        self._check_runs()
+
+    def _check_runs(self) -> None:
+        """Make sure that there are runs, and what they read of a scene, by their manifests alone."""
+        modalities = [name for run in self.folders for name in RunManifest.read(run).data.modalities]
+        if self.scene:
+            check_files(self.files, list(dict.fromkeys(modalities)))
 
     def _check_values(self) -> None:
         unknown = [name for name in self.scene if name not in INPUT_MODALITIES]

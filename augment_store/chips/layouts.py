@@ -27,6 +27,7 @@ from augment_store.chips.file_patterns import (
     split_type,
 )
 from augment_store.errors import ChipSetError, StoreError
+from augment_store.io.file_kinds import found_folder, found_yaml
 from augment_store.io.files import read_text
 from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.definitions import (
@@ -245,14 +246,15 @@ def load_layout(name: str) -> Layout:
     if not path.is_file():
         raise ChipSetError(f"unknown layout {name!r}; expected one of {', '.join(SHIPPED)}, or a YAML file")
     try:
-        return parse(Layout, load_yaml(read_text(path)))
-    # before ValueError, of which it is a kind
-    except ValidationError as error:
-        raise ChipSetError(
-            f"{path}: not a layout: {error}; compare with tim-store layouts show folders"
-        ) from error
+        plain = load_yaml(read_text(path))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ChipSetError(f"{path}: cannot be read as YAML ({single_line(error)})") from error
+    try:
+        return parse(Layout, plain)
+    except ValidationError as error:
+        other = found_yaml(plain, "a layout")
+        remedy = f": {error}; compare with tim-store layouts show folders"
+        raise ChipSetError(f"{path}: not a layout{other or remedy}") from error
 
 
 def wherever_run(name: str | None) -> str | None:
@@ -294,8 +296,9 @@ def find_layout(root: Path, name: str | None = None) -> Layout:
         if data_folder(root, layout) is not None:
             return _by_masks(root, layout)
     raise ChipSetError(
-        f"{root}: no chips found; expected files such as S2L2A/{{id}}.tif or data/S2L2A/{{id}}_S2L2A.zarr.zip"
-        f"{_what_is_there(root)}. tim-store layouts lists the layouts; --layout FILE describes another"
+        f"{root}: no chips found{found_folder(root)}; expected files such as S2L2A/{{id}}.tif or "
+        f"data/S2L2A/{{id}}_S2L2A.zarr.zip{_what_is_there(root)}. tim-store layouts lists the layouts; --layout "
+        "FILE describes another"
     )
 
 

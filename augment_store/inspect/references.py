@@ -122,11 +122,20 @@ def masks_table(chips: ChipSet | None, legend: Path | None) -> LegendTable | Non
         The table; None if nobody says which classes the masks have.
 
     Raises:
-        ChipSetError: If it cannot be read.
+        ChipSetError: If it cannot be read, or maps no class.
     """
     named = None if chips is None else chips.layout.legend
     name = named if legend is None else legend
-    return None if name is None else LegendTable.load(Path(name))
+    if name is None:
+        return None
+    table = LegendTable.load(Path(name))
+    if not table.mapping:
+        labels = ", ".join(f"{entry.value} ({entry.name})" for entry in table.classes)
+        raise ChipSetError(
+            f"{name}: mapping is empty, so every pixel would count as wrong; write in it which of {labels} each "
+            "of TerraMind's classes stands for"
+        )
+    return table
 
 
 def has_mask(chips: ChipSet, chip_id: str) -> bool:

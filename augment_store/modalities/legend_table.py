@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from augment_store.errors import ChipSetError
+from augment_store.io.file_kinds import found_yaml
 from augment_store.io.files import read_text
 from augment_store.modalities.class_colors import class_colors
 from augment_store.modalities.definitions import IGNORED_LABEL, LULC_LEGEND, LegendClass
@@ -82,10 +83,14 @@ class LegendTable:
         """
         # `path` again if it is neither a file nor shipped: reading it then says so
         source = SHIPPED / "nyc.yaml" if path is None else shipped_or_given(str(path), SHIPPED) or path
+        plain = None
         try:
-            return cls.from_dict(load_yaml(read_text(source)))
+            plain = load_yaml(read_text(source))
+            return cls.from_dict(plain)
         # a ChipSetError of `from_dict` is a ValueError too, and gets the file's name here
         except (OSError, ValueError, yaml.YAMLError) as error:
+            if other := found_yaml(plain, "a legend table"):
+                raise ChipSetError(f"{source}: not a legend table{other}") from error
             raise ChipSetError(
                 f"{source}: cannot be read as a legend table ({' '.join(str(error).split())}); expected the keys "
                 "name, classes (each with value, name, rgb) and mapping (LULC value: label), as in "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zarr.storage import FsspecStore
 
 from augment_store.errors import StoreError
+from augment_store.io.file_kinds import found_folder
 from augment_store.io.objects import read_object
 from augment_store.io.remote import RemotePath, translate_remote_errors
 from augment_store.store.arrays import WRITE_ALL_CHUNKS, StoredArray, wrap_damage
@@ -155,7 +156,7 @@ def no_store_at(path: Path) -> str:
         if isinstance(path, RemotePath)
         else "make one with tim-generate --store"
     )
-    return f"not an augment store (no zarr.json); {remedy}"
+    return f"not an augment store (no zarr.json){found_folder(path)}; {remedy}"
 
 
 def for_zarr(path: Path, *, write: bool) -> Path | FsspecStore:

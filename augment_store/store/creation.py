@@ -11,6 +11,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from augment_store.errors import StoreError
+from augment_store.io.file_kinds import found_folder
 from augment_store.io.files import atomic_folder, check_writable
 from augment_store.io.objects import put, remove
 from augment_store.io.remote import RemotePath
@@ -70,7 +71,9 @@ def check_store_free(path: Path) -> None:
     else:
         taken = not path.is_dir() or any(path.iterdir())
     if taken:
-        raise StoreError(f"{path}: exists and is not an augment store; choose another --store")
+        raise StoreError(
+            f"{path}: exists and is not an augment store{found_folder(path)}; choose another --store"
+        )
 
 
 def _make_arrays(

@@ -22,9 +22,15 @@ def join_first(names: Iterable[str], listed: int = LISTED) -> str:
     return ", ".join(every[:listed]) + (" …" if len(every) > listed else "")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message about a word that is not known: the known one most like it, empty if none is."""
-    found = difflib.get_close_matches(word, list(known), n=1)
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the end of a message about a word that is not known: the known one most like it, empty if none is.
+
+    Args:
+        word: What was found.
+        known: What there is.
+        cutoff: Likeness from 0 to 1 that is asked for; higher where an unknown word may be right.
+    """
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from typing import Any, Final, TypeVar
@@ -9,6 +10,8 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter
 from pydantic import ValidationError as PydanticError
+
+from augment_store.utils.text import did_you_mean
 
 Model = TypeVar("Model")
 
@@ -41,7 +44,7 @@ def parse(kind: type[Model], plain: Any) -> Model:
         # through JSON, since strict mode takes lists for tuples only there; dates of YAML become text
         return adapter.validate_json(json.dumps(plain, default=str), strict=True)
     except (PydanticError, ValueError, RecursionError) as error:
-        raise ValidationError(_first_problem(error)) from error
+        raise ValidationError(_first_problem(error, kind)) from error
 
 
 def load_json(text: str | bytes) -> Any:
@@ -90,12 +93,19 @@ def _count_values(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _first_problem(error: Exception) -> str:
+def _first_problem(error: Exception, kind: Any) -> str:
     if not isinstance(error, PydanticError):
         return str(error)
-    found = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # a key that is misspelled is missing too, and what is written in the file is told first
+    unknown = [found for found in problems if found["type"] == "unexpected_keyword_argument"]
+    found = (unknown or problems)[0]
     # the value as a whole has an empty location
     key = ".".join(map(str, found["loc"])) or "the whole"
     shown = "" if found["type"] == "missing" else f", found {str(found['input'])[:60]!r}"
-    what = "no such key" if found["type"] == "unexpected_keyword_argument" else found["msg"]
-    return f"{key}: {what}{shown}"
+    if not unknown:
+        return f"{key}: {found['msg']}{shown}"
+    *parents, last = found["loc"]
+    beside = [str(other["loc"][-1]) for other in problems if [*other["loc"][:-1]] == parents]
+    known = beside if parents else [field.name for field in dataclasses.fields(kind)]
+    return f"{key}: no such key{did_you_mean(str(last), known) or shown}"

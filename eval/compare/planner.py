@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
-from scipy.stats import chi2
+from scipy.special import chdtri, stdtrit  # importing scipy.stats takes a second
 
 from augment_store.utils.text import pluralize
 from eval.compare.inference import LEVEL, POWER, SCENES, SHARE_POWER, VarianceComponent
@@ -134,7 +133,7 @@ def spread_of(parts: Sequence[VarianceComponent], share: float = 0.5) -> Spread 
     def sd(part: VarianceComponent) -> float:
         degrees = part.units - 1
         # quantile of the true variance: degrees · s² / χ², whose low quantiles go with a large variance
-        scale = 1.0 if share == 0.5 else degrees / float(chi2.ppf(1 - share, degrees))
+        scale = 1.0 if share == 0.5 else degrees / float(chdtri(degrees, share))
         # a part is the variance of a mean of units; that of a single unit is as many times larger
         return float(np.sqrt(part.variance * part.units * scale))
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Self
 
 from pydantic import ConfigDict
 
+from augment_store.io.file_kinds import found_folder
 from augment_store.io.files import atomic_write, read_text
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
@@ -240,7 +241,12 @@ class Score:
         folder = Path(folder)
         path = folder / FOLDER / RECORD
         if not path.is_file():
-            raise EvaluationError(f"{folder}: not scored yet; run tim-eval score {folder}")
+            if (folder / MANIFEST).is_file():
+                raise EvaluationError(f"{folder}: not scored yet; run tim-eval score {folder}")
+            raise EvaluationError(
+                f"{folder}: no score{found_folder(folder)}; expected a run directory of tim-finetune fit, or a folder "
+                "that tim-eval score or zero-shot made"
+            )
         try:
             plain: dict[str, Any] = load_json(read_text(path))
             # before the digest, which other versions may take of other values

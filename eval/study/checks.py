@@ -86,9 +86,9 @@ def _check_fit(study: Study, words: Sequence[str], made: set[str]) -> None:
     _check_shared_features(study, options)
     if str(options.features) in made:  # an encoding reads no features
         options = dataclasses.replace(options, features=None)
-    # the header of a store says what suits it, and there may be none yet
-    if _is_there(study) and str(options.augment) not in made:
-        check_early(options)
+    if _is_there(study):
+        # the header of a store says what suits it, and there may be none yet
+        check_early(options, store=str(options.augment) not in made)
     else:
         check_free(options)
         check_features(options)

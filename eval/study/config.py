@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 import yaml
 from pydantic import BeforeValidator, ConfigDict
 
+from augment_store.io.file_kinds import found_yaml
 from augment_store.io.files import read_text
 from augment_store.io.remote import as_path
 from augment_store.utils.text import single_line
@@ -32,9 +33,6 @@ CommandArgs = tuple[Annotated[str, BeforeValidator(_as_word)], ...]
 
 BY_SCENE: Final = "scenes"
 """Word of a study's YAML for as many folds as there are scenes."""
-
-EXAMPLE: Final = Path(__file__).with_name("configs") / "nyc_study.yaml"
-"""A study to copy."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,9 @@ class Study:
         try:
             study = parse(cls, _with_bare_stores(plain))
         except ValidationError as error:
-            raise EvaluationError(f"{path}: {error}; {EXAMPLE} is one to copy") from error
+            other = found_yaml(plain, "a study")
+            remedy = f": {error}; tim-store configs show nyc_study prints one to copy"
+            raise EvaluationError(f"{path}: not a study{other or remedy}") from error
         study.check(path)
         return study
 

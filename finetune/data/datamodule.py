@@ -36,6 +36,7 @@ from finetune.data.normalization import (
     preset_of,
 )
 from finetune.data.split_checks import (
+    INPUT_MODALITIES_BY_DEFAULT,
     SplitDigest,
     SplitRequirements,
     check_labels,
@@ -55,9 +56,6 @@ from finetune.model.shapes import PADDED_TO, check_shape
 
 STAGES: Final = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 """Splits that each of Lightning's stages needs."""
-
-INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
-"""Default of the datamodule and of the backbone."""
 
 
 class TimStoreDataModule(LightningDataModule):

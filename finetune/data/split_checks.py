@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from lightning_utilities.core.rank_zero import rank_zero_only  # Lightning's own, without torch
 
@@ -13,11 +14,15 @@ from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import root_above
 from augment_store.chips.shared_ground import Pair, find_copies, find_shared, is_comparable
 from augment_store.errors import ChipDataError, ChipSetError
+from augment_store.io.remote import RemotePath
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
 from finetune.data.survey_cache import CachedSurvey, SurveyedChip
 from finetune.log_filters import notify
+
+INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
+"""Default of the datamodule and of the backbone."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,37 @@ def open_chips(root: Path, layout: str | None) -> ChipSet:
     return ChipSet.open(above or root, layout)
 
 
+def check_named_inputs(
+    chips: ChipSet, modalities: Sequence[str], timesteps: Sequence[int], origin: Path
+) -> None:
+    """Make sure, by the names of the files and by one chip, that a chip set has the inputs that a YAML names.
+
+    Args:
+        chips: The chip set.
+        modalities: Modalities that are read.
+        timesteps: Timesteps asked for; none for all.
+        origin: The YAML, for messages.
+
+    Raises:
+        ChipSetError: If it has no such modality, or no such timestep.
+        ChipDataError: If the chip cannot be read.
+    """
+    if isinstance(chips.root, RemotePath):  # a bucket is asked once, when its chips are read
+        return
+    having = {name: chips.ids_of(name) for name in modalities}
+    for name, ids in having.items():
+        if not ids:
+            there = ", ".join(other for other in chips.modalities if chips.ids_of(other))
+            raise ChipSetError(
+                f"{origin}: data.init_args.modalities: {chips.root} has no {name} (layout {chips.layout.name!r}); it "
+                f"has {there}; name those, here and under backbone_modalities"
+            )
+    whole = frozenset.intersection(*having.values())
+    if timesteps and whole:
+        chip_id = min(whole)
+        _check_timesteps(chip_id, chips.read(chip_id, modalities).timesteps, timesteps)
+
+
 def survey_chips(
     chips: ChipSet,
     ids: Iterable[str],
@@ -100,7 +136,7 @@ def survey_chips(
     # sorted: the digest must not depend on the order of a split file
     for chip_id, chip in survey.read(ids):
         found[chip_id] = chip
-        _check_timesteps(chip_id, chip, rules.timesteps)
+        _check_timesteps(chip_id, chip.shape.timesteps, rules.timesteps)
         if store is not None:
             store.note(chip_id, chip.generator_shape, chip.generator_digests())
         inputs.update(chip_id.encode() + bytes.fromhex(chip.inputs))
@@ -150,10 +186,10 @@ def check_labels(chips: ChipSet, split: str, survey: SplitDigest, names: Sequenc
         )
 
 
-def _check_timesteps(chip_id: str, chip: SurveyedChip, timesteps: Sequence[int]) -> None:
-    if max(timesteps) >= chip.shape.timesteps:
+def _check_timesteps(chip_id: str, there: int, timesteps: Sequence[int]) -> None:
+    if max(timesteps) >= there:
         raise ChipDataError(
-            f"chip {chip_id}: timesteps {list(timesteps)} asked for; it has {chip.shape.timesteps}"
+            f"chip {chip_id}: timesteps {list(timesteps)} asked for; it has {there}, counted from 0"
         )
 
 

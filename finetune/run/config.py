@@ -100,6 +100,19 @@ def normalize(given: Config) -> Config:
     return config
 
 
+def check_classes(given: Config) -> None:
+    """Make sure that data and model of a YAML agree on the classes.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    config = copy.deepcopy(given)
+    data, model = (section(config, name, "init_args") for name in ("data", "model"))
+    section(model, "model_args")
+    _check_names(data, model)
+    _class_names(data, model)
+
+
 def _use_our_backbone(arguments: Config) -> None:
     """Replace a TerraMind that ``model_args`` names by the backbone that takes cached modalities."""
     named, architecture = str(arguments.get("backbone", "")), arguments.get("backbone_architecture")

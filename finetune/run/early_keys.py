@@ -1,13 +1,27 @@
-"""Keys of a YAML or a command line that nothing takes, told before torch is imported, with the key that was meant."""
+"""Keys and names of a YAML that nothing takes, told before torch is imported, with the one that was meant."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from augment_store.utils.text import did_you_mean
 from finetune.errors import ConfigError
-from finetune.run.known_classes import DATA_ARGUMENTS, DATA_PATHS, OURS, TRAINER_ARGUMENTS
+from finetune.run.known_classes import (
+    CALLBACKS,
+    COMPOSITIONS,
+    DATA_ARGUMENTS,
+    DATA_PATHS,
+    DECODERS,
+    MODEL_ARGUMENTS,
+    NECKS,
+    OPTIMIZERS,
+    OURS,
+    SCHEDULERS,
+    TRAINER_ARGUMENTS,
+    TRANSFORMS,
+)
 from finetune.run.yaml_file import RENAMED, Config
 
 TRAINER_KEYS: Final = TRAINER_ARGUMENTS | OURS | {"accelerator", "strategy", "callbacks"}
@@ -20,9 +34,22 @@ DATA_KEYS: Final = (
 )
 """Arguments of our datamodule."""
 
+MODEL_KEYS: Final = MODEL_ARGUMENTS | {
+    *("backbone", "backbone_architecture", "backbone_weights", "decoder", "necks", "peft_config"),
+}
+"""Arguments of the network that are known; decoders have others."""
+
+_SLIP: Final = 0.88
+"""Likeness to a known key or name from which one that may be right is taken for misspelled."""
+
+CLASSES: Final = {**OPTIMIZERS, **SCHEDULERS, **CALLBACKS, **COMPOSITIONS, **TRANSFORMS}
+"""Classes of libraries by short and full name; each library has more."""
+
+PACKAGES: Final = {path.rpartition(".")[0] for path in CLASSES.values()}
+
 
 def check_keys(given: Config, origin: object, overrides: Sequence[str]) -> None:
-    """Make sure that trainer and datamodule take what a YAML and the command line give them.
+    """Make sure that trainer, datamodule and network take what a YAML and the command line give them.
 
     Args:
         given: The YAML, with our datamodule.
@@ -30,7 +57,7 @@ def check_keys(given: Config, origin: object, overrides: Sequence[str]) -> None:
         overrides: Options for TerraTorch's parser.
 
     Raises:
-        ConfigError: Naming the first key that neither takes, and the one that was probably meant.
+        ConfigError: Naming the first key that none takes, and the one that was probably meant.
     """
     for section, keys, known in (
         ("trainer", given.get("trainer"), TRAINER_KEYS),
@@ -44,6 +71,46 @@ def check_keys(given: Config, origin: object, overrides: Sequence[str]) -> None:
         # of callbacks+=EarlyStopping and callbacks.patience the name is the first part
         for key in _unknown((word.split("=")[0].split(".")[0].rstrip("+") for word in named), known):
             raise ConfigError(f"{prefix}{key}: no such key{did_you_mean(key, known)}")
+    task = given["model"].get("init_args")
+    arguments = task.get("model_args") if isinstance(task, dict) else None
+    for key in _unknown(arguments if isinstance(arguments, dict) else (), MODEL_KEYS):
+        if meant := did_you_mean(key, MODEL_KEYS, _SLIP):
+            raise ConfigError(f"{origin}: model.init_args.model_args.{key}: no such key{meant}")
+
+
+def check_names(given: Config, origin: object) -> None:
+    """Make sure that there are the classes, decoders and necks that a YAML names by a name like that of a known one.
+
+    Args:
+        given: The YAML, with our datamodule.
+        origin: The YAML's path, for messages.
+
+    Raises:
+        ConfigError: Naming the first that there is not, and the one that was probably meant.
+    """
+    for key, name in _names(given, ""):
+        known = {"decoder": DECODERS, "name": NECKS}.get(key.rpartition(".")[2], CLASSES)
+        meant = did_you_mean(name, known, _SLIP)
+        if meant and name not in known and not _is_there(name):
+            raise ConfigError(f"{origin}: {key}: there is no {name}{meant}")
+
+
+def _names(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield each class path, decoder and neck below a key."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from _names(entry, key)
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _names(entry, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, str) and key.endswith((".class_path", ".model_args.decoder", ".necks.name")):
+        yield key, value.removeprefix("terratorch_")
+
+
+def _is_there(name: str) -> bool:
+    """Return whether a class can be imported, or may be another's than of the libraries that are known here."""
+    package, _, attribute = name.rpartition(".")
+    return bool(package) and (package not in PACKAGES or hasattr(importlib.import_module(package), attribute))
 
 
 def _unknown(keys: Iterable[Any], known: Iterable[str]) -> Iterator[str]:

@@ -23,8 +23,9 @@ from augment_store.utils.log_filters import filter_warnings
 from augment_store.utils.text import pluralize, single_line
 from finetune.augment.augmentation import Augmentation
 from finetune.augment.encodings import TRAINED_LAYERS, Placement
-from finetune.data.datamodule import INPUT_MODALITIES_BY_DEFAULT, TimStoreDataModule
+from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.dataset import find_bands
+from finetune.data.split_checks import INPUT_MODALITIES_BY_DEFAULT
 from finetune.errors import ConfigError
 from finetune.log_filters import REMARKS
 from finetune.model import BACKBONE, LATE_FACTORY

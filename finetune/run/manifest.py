@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from augment_store.io.file_kinds import found_folder
 from augment_store.io.files import atomic_write, read_text
 from augment_store.utils.validation import load_json, parse
 from finetune.errors import RunError
@@ -262,7 +263,9 @@ class RunManifest:
         """
         path = run / MANIFEST
         if not path.is_file():
-            raise RunError(f"{path}: no such file; {run} is not the directory of a run of tim-finetune fit")
+            raise RunError(
+                f"{path}: no such file; {run} is not the directory of a run of tim-finetune fit{found_folder(run)}"
+            )
         try:
             plain: dict[str, Any] = load_json(read_text(path))
             version = plain.pop("manifest_version")

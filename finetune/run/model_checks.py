@@ -30,6 +30,22 @@ OTHER_FACTORIES: Final = (
 )
 """TerraTorch's factories of networks without TerraMind's backbone, or without a decoder."""
 
+DEPTHS: Final = {
+    "terramind_v1_tiny": 12,
+    "terramind_v1_small": 12,
+    "terramind_v1_base": 12,
+    "terramind_v1_large": 24,
+}
+"""Blocks of the published backbones."""
+
+KEEP_LEVELS: Final = frozenset(
+    {
+        *("SelectIndices", "ReshapeTokensToImage", "LearnedInterpolateToPyramidal", "InterpolateToPyramidal"),
+        *("MaxpoolToPyramidal", "PermuteDims"),
+    }
+)
+"""Necks that hand on as many feature maps as they get."""
+
 TRAIN_OTHERS: Final = (
     "train others by terratorch fit, joined with a store by finetune.data.joined.JoinedDataModule"
 )
@@ -71,6 +87,7 @@ def check_model(model: Config, origin: Path | str) -> None:
             f"terramind_v1_base; {TRAIN_OTHERS}"
         )
     _check_weight_keys(arguments, origin)
+    _check_levels(arguments, origin)
     unread = [key for key in arguments.get("peft_config") or () if key not in PEFT_KEYS]
     if unread:
         raise ConfigError(
@@ -102,6 +119,29 @@ def _check_weight_keys(arguments: Config, origin: Path | str) -> None:
                 "word; give --weights FILE, or backbone_weights with backbone_pretrained: true, for a published file, "
                 "which is proven to be in use, and --init for a checkpoint of TerraTorch's task"
             )
+
+
+def _check_levels(arguments: Config, origin: Path | str) -> None:
+    """Make sure that a published backbone has the blocks that a decoder gets, and that each has its channels."""
+    necks = arguments.get("necks")
+    names = [neck.get("name") for neck in necks if isinstance(neck, dict)] if isinstance(necks, list) else []
+    if not names or names[0] != "SelectIndices" or not isinstance(indices := necks[0].get("indices"), list):
+        return
+    architecture = str(arguments.get("backbone_architecture") or arguments.get("backbone")).removesuffix(
+        "_tim"
+    )
+    depth = DEPTHS.get(architecture)
+    if depth is not None and not all(isinstance(at, int) and -depth <= at < depth for at in indices):
+        raise ConfigError(
+            f"{origin}: model_args: necks: SelectIndices: indices {indices}; {architecture} has blocks 0 to {depth - 1}"
+        )
+    channels = arguments.get("decoder_channels")
+    u_net = arguments.get("decoder") == "UNetDecoder" and KEEP_LEVELS.issuperset(names)
+    if u_net and isinstance(channels, list) and len(channels) != len(indices):
+        raise ConfigError(
+            f"{origin}: model_args: decoder_channels {channels}; SelectIndices gives UNetDecoder {len(indices)} "
+            "blocks' features, so name as many numbers of channels"
+        )
 
 
 def _is_other_task(named: str) -> bool:

@@ -10,20 +10,23 @@ from typing import Any, Final
 
 from augment_store.chips.scenes import scenes_by_rule
 from augment_store.io.remote import as_path
+from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.validation import ValidationError, parse
 from finetune.augment.augmentation import Augmentation, AugmentRequest
-from finetune.data.split_checks import open_chips
+from finetune.data.split_checks import INPUT_MODALITIES_BY_DEFAULT, check_named_inputs, open_chips
 from finetune.errors import ConfigError, RunError
 from finetune.features.feature_store import FeatureStore
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
-from finetune.run.config import resolve_data, with_our_datamodule
-from finetune.run.early_keys import check_keys
+from finetune.run.config import check_classes, resolve_data, with_our_datamodule
+from finetune.run.early_keys import check_keys, check_names
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trainer import check_precision
 from finetune.run.trust import CUSTOM_MODULES, rebuild
 from finetune.run.yaml_file import Config, read_yaml
+from terramind_weights.catalog import HUB, PUBLISHED, RANDOM, GeneratorSource
+from terramind_weights.weight_files import locate
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class _Joined:
     encoding: list[str] | None = None
     control: str | None = None
     scenes: str | None = None
+    modalities: list[str] | None = None
+    timesteps: list[int] | None = None
 
 
 FOUND_BY_TERRATORCH: Final = "custom_modules"
@@ -47,8 +52,12 @@ REQUEUED: Final = "hpc_ckpt_*.ckpt"
 READ: Final = frozenset(_Joined.__annotations__)
 
 
-def check_early(options: Options) -> Config:
+def check_early(options: Options, *, store: bool = True) -> Config:
     """Check the YAML, the run directory, the headers of store and features, and the folder of the chips.
+
+    Args:
+        options: The command line.
+        store: Whether its store is there already.
 
     Returns:
         The YAML, with our datamodule.
@@ -60,13 +69,19 @@ def check_early(options: Options) -> Config:
     if isinstance(given.get("trainer"), dict):  # here, since the parser names every type that it tried
         check_precision(given["trainer"].get("precision"))
     check_keys(given, options.config, options.overrides)
+    check_names(given, options.config)
+    if not any(word.startswith(("--model", "--data")) for word in options.overrides):
+        check_classes(given)
     if options.command == "fit":
         check_free(options)
     check_features(options)
     if options.command in STARTING:
         _check_weights(options)
+        start = published_start(options, given)
+        if start is not None and start[1] is not None:
+            locate(start[0].network, *start)
     if not any(map(_says_what_is_read, options.overrides)):
-        _check_data(given["data"].get("init_args"), options)
+        _check_data(given["data"].get("init_args"), options, store=store)
     return given
 
 
@@ -148,6 +163,40 @@ def _check_weights(options: Options) -> None:
         )
 
 
+def published_start(options: Options, given: Config) -> tuple[GeneratorSource, Path | None] | None:
+    """Return whose published weights a training starts from, and the folder that has them, None for the Hub.
+
+    Args:
+        options: The command line.
+        given: The YAML, with our datamodule.
+
+    Returns:
+        None where it starts from a file, from random weights, from a checkpoint, or where only the parser can tell.
+    """
+    task = given["model"].get("init_args")
+    arguments = task.get("model_args") if isinstance(task, dict) else None
+    if not isinstance(arguments, dict) or any(word.startswith("--model") for word in options.overrides):
+        return None
+    architecture = str(arguments.get("backbone_architecture") or arguments.get("backbone"))
+    source = PUBLISHED.get(architecture.removesuffix("_tim"))
+    named = (arguments.get("backbone_weights") or HUB) if arguments.get("backbone_pretrained") else RANDOM
+    weights = options.weights or str(named)
+    if source is None or weights == RANDOM or options.ckpt_path is not None or Path(weights).is_file():
+        return None
+    return source, None if weights == HUB else Path(weights)
+
+
+def locate_on_hub(options: Options, given: Config) -> None:
+    """Make sure that a training's weights are in the Hugging Face cache, or fetch them, before torch is imported.
+
+    Raises:
+        WeightsError: If they are not, and the Hub does not answer.
+    """
+    start = published_start(options, given) if options.command in STARTING else None
+    if start is not None and start[1] is None:
+        locate(start[0].network, *start)
+
+
 def _says_what_is_read(word: str) -> bool:
     """Return whether an override, which only TerraTorch's parser can read, changes what is checked here."""
     # jsonargparse appends to a list by `--key+`
@@ -157,22 +206,28 @@ def _says_what_is_read(word: str) -> bool:
     )
 
 
-def _check_data(data: Any, options: Options) -> None:
-    """Open the store and the chips as the datamodule will."""
+def _check_data(data: Any, options: Options, *, store: bool) -> None:
+    """Open the store, if there is one yet, and the chips as the datamodule will."""
     try:
         _joined(data)
         # `resolve_data` changes its argument, and the YAML is still to be settled as given
         resolved = copy.deepcopy(data)
-        resolve_data(resolved, options)
+        if not store:
+            resolved.pop("augment", None)
+        resolve_data(resolved, options if store else dataclasses.replace(options, augment=None))
         wanted = _joined(resolved)
     except ValidationError:
         return  # of the wrong type, or missing: TerraTorch's parser names the key
-    Augmentation(
-        AugmentRequest.from_arguments(wanted.augment, wanted.encoding, wanted.control),
-        # only the store's header is read here
-        memory_limit_mb=0,
-    )
-    open_chips(as_path(wanted.data_root), wanted.layout)
+    if store:
+        Augmentation(
+            AugmentRequest.from_arguments(wanted.augment, wanted.encoding, wanted.control),
+            # only the store's header is read here
+            memory_limit_mb=0,
+        )
+    chips = open_chips(as_path(wanted.data_root), wanted.layout)
+    modalities = wanted.modalities or INPUT_MODALITIES_BY_DEFAULT
+    if INPUT_MODALITIES.keys() >= set(modalities):  # an unknown one is told by the datamodule
+        check_named_inputs(chips, modalities, wanted.timesteps or (), options.config)
     if wanted.scenes is not None:
         scenes_by_rule((), wanted.scenes)  # only the splits tell which chips need a scene
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,6 +87,33 @@ def check_precision(named: object) -> None:
     """
     if named is not None and str(named) not in PRECISIONS:
         raise ConfigError(f"trainer.precision {named}; expected one of {', '.join(PRECISIONS)}")
+
+
+def check_accelerator(trainer: Config, overrides: Sequence[str]) -> None:
+    """Make sure that there is a GPU where one is asked for; only then torch, which can tell, is imported.
+
+    Args:
+        trainer: Section of the YAML.
+        overrides: Options for TerraTorch's parser, which win.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    asked = f"trainer.accelerator: {trainer.get('accelerator')}"
+    for word, value in itertools.pairwise([*overrides, ""]):
+        option, _, own = word.partition("=")
+        if option == "--trainer.accelerator":
+            asked = f"{option} {own or value}"
+    if asked.split()[-1] in ("gpu", "cuda"):
+        import torch
+
+        if not torch.cuda.is_available() and not (
+            asked.endswith("gpu") and torch.backends.mps.is_available()
+        ):
+            raise ConfigError(
+                f"{asked}: PyTorch {torch.__version__} finds no GPU on this machine; run it where it does, or "
+                "take auto or cpu"
+            )
 
 
 def _check_trains(trainer: Config) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from augment_store.io.file_kinds import found_yaml
 from augment_store.io.files import read_text
 from augment_store.utils.text import single_line
 from augment_store.utils.validation import load_yaml
@@ -39,7 +40,12 @@ def read_yaml(path: Path, *, inline: bool = True) -> Config:
         config |= {key: _load(file) for key, file in files.items()}
     for section in ("data", "model"):
         if not isinstance(config, dict) or not isinstance(config.get(section), dict):
-            raise ConfigError(f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it")
+            other = found_yaml(config, "a fine-tune")
+            raise ConfigError(
+                f"{path}: not a fine-tune{other}"
+                if other
+                else f"{path}: no section {section!r}; expected a YAML as terratorch fit takes it"
+            )
     # data may be of another class, which is told first
     for section in ("model", "optimizer", "lr_scheduler"):
         check_class_keys(config, section, path)

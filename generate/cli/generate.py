@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from augment_store.store.history import command_line
 from generate.cli.parser import OptionsParser, make_parser, parse_options
-from generate.options import GenerateOptions, check_weights
+from generate.options import GenerateOptions, check_weights, locate_published
 
 DESCRIPTION: Final = """\
 Runs TerraMind in generate mode over a chip set and writes tokens and maps into an augment store.
@@ -62,6 +62,7 @@ def run(options: CommandOptions, command: str) -> int:
     request = options.request()  # before torch is imported, so that mistakes are reported at once
     if not options.dry_run:
         check_weights(request.maps.weights)
+        locate_published(request.maps)
     from generate.run import run_generation, show_plan
 
     return show_plan(request) if options.dry_run else run_generation(request, command, quiet=options.quiet)

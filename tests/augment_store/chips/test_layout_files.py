@@ -195,7 +195,10 @@ def test_a_flat_folder_of_capital_suffixes_is_a_layout_too(tmp_path):
     ("text", "message"),
     [
         ("name: x\n", "images: Field required"),
-        ("name: x\nimages: {S2L2A: {files: 'S2/{id}.tif'}}\nmasks: a\n", "masks: no such key, found 'a'"),
+        (
+            "name: x\nimages: {S2L2A: {files: 'S2/{id}.tif'}}\nmasks: a\n",
+            "masks: no such key; did you mean mask?",
+        ),
         (
             "name: x\nimages: {S2L2A: {files: 'S2/all.tif'}}\n",
             r"images.S2L2A.files.0: .*expected \{id\} in the file name or a folder",

@@ -1,5 +1,6 @@
 """Keys that nothing takes are told before torch is imported."""
 
+import copy
 import inspect
 
 import pytest
@@ -7,7 +8,8 @@ import yaml
 
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse
-from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_keys
+from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_keys, check_names
+from finetune.run.trainer import check_accelerator
 
 GIVEN = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
 
@@ -47,6 +49,61 @@ def test_what_they_take_passes_and_a_yaml_is_named():
     with pytest.raises(ConfigError) as error:
         check_keys({**GIVEN, "trainer": {"max_epoch": 3}}, "mine.yaml", [])
     assert str(error.value) == "mine.yaml: trainer.max_epoch: no such key; did you mean max_epochs?"
+
+
+def test_a_misspelled_argument_of_the_network_is_told_and_one_of_a_decoder_we_do_not_know_passes():
+    given = copy.deepcopy(GIVEN)
+    arguments = given["model"]["init_args"]["model_args"]
+    arguments["decoder_depth_of_its_own"] = 3
+    check_keys(given, "mine.yaml", [])
+    arguments["decoder_chanels"] = [64]
+    with pytest.raises(ConfigError) as error:
+        check_keys(given, "mine.yaml", [])
+    told = (
+        "mine.yaml: model.init_args.model_args.decoder_chanels: no such key; did you mean decoder_channels?"
+    )
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "told"),
+    [
+        (
+            "data",
+            {"init_args": {"train_transform": [{"class_path": "albumentations.RandomCropp"}]}},
+            "data.init_args.train_transform.class_path: there is no albumentations.RandomCropp; "
+            "did you mean albumentations.RandomCrop?",
+        ),
+        (
+            "model",
+            {"init_args": {"model_args": {"necks": [{"name": "SelectIndeces"}]}}},
+            "model.init_args.model_args.necks.name: there is no SelectIndeces; did you mean SelectIndices?",
+        ),
+        (
+            "optimizer",
+            {"class_path": "AdamWW"},
+            "optimizer.class_path: there is no AdamWW; did you mean AdamW?",
+        ),
+    ],
+)
+def test_a_misspelled_class_is_told(section, wrong, told):
+    with pytest.raises(ConfigError) as error:
+        check_names({section: wrong}, "mine.yaml")
+    assert str(error.value) == f"mine.yaml: {told}"
+
+
+@pytest.mark.parametrize("path", ["albumentations.RandomCrop3D", "mine.RandomCropp", "albumentations.D4"])
+def test_a_class_that_is_there_or_is_someones_own_passes(path):
+    check_names({"data": {"init_args": {"train_transform": [{"class_path": path}]}}}, "mine.yaml")
+
+
+def test_a_gpu_that_is_not_there_is_told_before_the_network_is_built(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator: cuda: PyTorch .* finds no GPU"):
+        check_accelerator({"accelerator": "cuda"}, [])
+    with pytest.raises(ConfigError, match=r"--trainer\.accelerator cuda: PyTorch .* finds no GPU"):
+        check_accelerator({}, ["--trainer.accelerator", "cuda"])
+    check_accelerator({"accelerator": "gpu"}, ["--trainer.accelerator=cpu"])
 
 
 def test_a_misspelled_option_is_not_left_to_terratorchs_parser():

@@ -3,12 +3,13 @@
 import pytest
 import yaml
 
-from augment_store.errors import ChipSetError
+from augment_store.errors import ChipDataError, ChipSetError
 from finetune.errors import ConfigError, RunError
 from finetune.options import CONFIGS, parse
 from finetune.run.config import normalize, resolve, resolve_data
 from finetune.run.preflight import check_early
 from finetune.run.trainer import resolve_trainer
+from terramind_weights.weight_files import WeightsError
 
 
 def early(world, *words, config="nyc_phase2", run="no_run"):
@@ -69,6 +70,59 @@ def test_scenes_and_weights_that_are_not_there(world):
         early(world, "--scenes", "(")
     with pytest.raises(ConfigError, match="--weights gone: no such file or folder; expected hub, random"):
         early(world, "--weights", "gone")
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "told"),
+    [
+        (
+            "data",
+            {"modalities": ["S2L2A", "S1GRD"]},
+            r"data.init_args.modalities: .* has no S1GRD .*it has S2L2A",
+        ),
+        ("data", {"timesteps": [0, 4]}, r"timesteps \[0, 4\] asked for; it has 4, counted from 0"),
+        (
+            "data",
+            {"class_names": ["land", "water"]},
+            "num_classes 5, but class_names names 2; make them agree",
+        ),
+    ],
+)
+def test_a_yaml_that_does_not_fit_the_chips_is_told_before_the_network_is_built(
+    world, section, wrong, told, tmp_path
+):
+    config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    config[section]["init_args"] |= wrong
+    if "class_names" in wrong:
+        config["model"]["init_args"].pop("class_names", None)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises((ChipSetError, ConfigError, ChipDataError), match=told):
+        early(world, config=str(path))
+
+
+def test_levels_and_channels_that_do_not_fit_are_told_before_the_network_is_built(world, tmp_path):
+    config = yaml.safe_load((CONFIGS / "nyc_phase2.yaml").read_text())
+    arguments = config["model"]["init_args"]["model_args"]
+    assert arguments["backbone"] == "terramind_v1_base"
+    path = tmp_path / "mine.yaml"
+    arguments["decoder_channels"] = arguments["decoder_channels"][:-1]
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        ConfigError, match=r"decoder_channels .* SelectIndices gives UNetDecoder 4 blocks' features"
+    ):
+        early(world, config=str(path))
+    arguments["necks"][0]["indices"] = [2, 5, 8, 12]
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match=r"indices \[2, 5, 8, 12\]; terramind_v1_base has blocks 0 to 11"):
+        early(world, config=str(path))
+
+
+def test_a_folder_without_the_published_file_is_told_before_torch(world, tmp_path):
+    with pytest.raises(
+        WeightsError, match=r"TerraMind_v1_base\.pt: no such weight file; with a network, run"
+    ):
+        early(world, "--weights", str(tmp_path))
 
 
 def test_splits_of_the_command_line_stay_those_of_the_yaml_go(world):
