@@ -18,6 +18,7 @@ from augment_store.modalities.map_arrays import TOKEN_PROBABILITY
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from eval.compare.arms import Comparison
+from eval.compare.inference import sum_by_scene
 from eval.score.metrics import mean_iou
 
 MEASURES: Final = (
@@ -121,5 +122,5 @@ def by_scene(
 ) -> NDArray[np.float64]:
     """Average ``[…, chip]`` over the counted chips of each scene: ``[…, scene]`` in the order of their names."""
     names, position = np.unique(scenes, return_inverse=True)
-    means = [values[..., (position == index) & counted].mean(axis=-1) for index in range(len(names))]
-    return np.stack(means, axis=-1)
+    sums = sum_by_scene(np.where(counted, values, 0), position, len(names))
+    return sums / np.bincount(position, counted, len(names))

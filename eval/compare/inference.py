@@ -344,3 +344,17 @@ def holm(p_values: Values) -> Values:
     # from sorted order back to the order given
     adjusted[order] = np.minimum(raised, 1.0)
     return adjusted
+
+
+def sum_by_scene(values: NDArray[np.float64], scenes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Sum ``[…, unit]`` over the units of each scene, ``[…, scene]``; 0 for a scene without units.
+
+    Args:
+        values: Values of the units.
+        scenes: Scene of each unit, as a number from 0 on.
+        count: Number of scenes.
+    """
+    rows = values.reshape(-1, values.shape[-1])
+    # one pass a row: a mask for each scene would take the square of their number
+    sums = np.stack([np.bincount(scenes, row, count) for row in rows])
+    return sums.reshape(*values.shape[:-1], count)

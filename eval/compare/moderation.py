@@ -23,6 +23,7 @@ from eval.compare.inference import (
     adjust_by_holm,
     estimate,
     nadeau_bengio_factor,
+    sum_by_scene,
 )
 
 MIN_SCENES: Final = 6
@@ -97,7 +98,7 @@ def slope_of(gains: Gains, covariate: Values) -> Estimate:
     units = np.stack([np.ones_like(x), x, y, x * x, x * y])
     # sums [moment, seed, scene], from which those without a scene follow by subtraction
     scenes = int(gains.scenes.max()) + 1
-    sums = np.stack([units[..., gains.scenes == scene].sum(axis=-1) for scene in range(scenes)], axis=-1)
+    sums = sum_by_scene(units, gains.scenes, scenes)
     total = sums.sum(axis=-1)
     each = _slopes(total)
     without = _slopes(total[..., None] - sums).mean(axis=0)

@@ -22,17 +22,21 @@ from typing import Any
 
 import torch
 
+from finetune.features.frozen_encoder import bypass_encoder, kept_layers, run_encoder
 from generate.model.map_decoder import ImageKey
 from tests.benchmarks import generation_speed
 from tests.benchmarks.table import DEVICE, Row, peak_memory, seconds
 
 GENERATE, INLINE = "generate", "in-line TiM"
+FROZEN, FEATURES = "frozen", "features"
 STEPS = {
     "phase 2": {"backbone": "terramind_v1_base"},
     "onehot": {"backbone": "terramind_tim_store", "backbone_encoding": ["onehot"]},
     "modality": {"backbone": "terramind_tim_store", "backbone_encoding": ["modality"]},
     "tokens": {"backbone": "terramind_tim_store", "backbone_encoding": ["tokens"]},
     INLINE: {"backbone": "terramind_v1_base_tim"},
+    FROZEN: {"backbone": "terramind_v1_base"},
+    FEATURES: {"backbone": "terramind_v1_base"},
 }
 
 
@@ -76,9 +80,12 @@ class Arm:
                 "temporal_n_timestamps": timesteps,
             }
             arguments |= {f"backbone_{key}": value for key, value in temporal.items()}
-        self.task = SemanticSegmentationTask(arguments, "EncoderDecoderFactory", ignore_index=-1)
+        self.task = SemanticSegmentationTask(
+            arguments, "EncoderDecoderFactory", ignore_index=-1, freeze_backbone=name in {FROZEN, FEATURES}
+        )
         self.task.train().to(DEVICE)
-        self.optimizer = torch.optim.AdamW(self.task.parameters(), lr=1e-5)
+        trained = (parameter for parameter in self.task.parameters() if parameter.requires_grad)
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
         channels = {"S2L2A": 12 + 10 * (name == "onehot"), "S1RTC": 2, "DEM": 1}
         self.image = {key: torch.randn(batch, count, size, size) for key, count in channels.items()}
         if name == "modality":
@@ -89,11 +96,22 @@ class Arm:
             self.image = {key: torch.stack([image] * timesteps, dim=2) for key, image in self.image.items()}
         self.image = {key: image.to(DEVICE) for key, image in self.image.items()}
         self.mask = torch.randint(5, (batch, size, size)).to(DEVICE)
+        self.given: dict[str, torch.Tensor] = {}
+        if name == FEATURES:
+            self._take_features(batch, size)
+
+    def _take_features(self, batch: int, size: int) -> None:
+        """Let the steps begin with what the backbone makes of the images, as they are read from disk."""
+        with torch.inference_mode():
+            made = run_encoder(self.task, self.image, layers := kept_layers(self.task))
+        bypass_encoder(self.task, layers, made.axes)
+        self.given = {"features": torch.from_numpy(made.values).half().to(DEVICE)}
+        self.image = {"blank": torch.zeros((), device=DEVICE).expand(batch, 1, size, size)}
 
     def step(self) -> None:
         """One training step."""
         self.optimizer.zero_grad()
-        self.task.criterion(self.task(dict(self.image)).output, self.mask).backward()
+        self.task.criterion(self.task(dict(self.image), **self.given).output, self.mask).backward()
         self.optimizer.step()
 
 
@@ -137,6 +155,19 @@ def one_to_one(name: str, timesteps: int) -> list[tuple[list[float], list[float]
 def ratios(part: int, timesteps: int) -> list[float]:
     """Seconds (part 0) or peak memory (part 1) of `onehot` over those of Phase 2, step by step."""
     return [ours[part] / base[part] for ours, base in one_to_one("onehot", timesteps)]
+
+
+@functools.cache
+def steps_on_features() -> dict[str, list[float]]:
+    """Seconds of steps on features, of a frozen backbone and of a whole fine-tune, which take turns."""
+    found = measure_steps([FEATURES, FROZEN, "phase 2"], rounds=3, size=256, batch=2)
+    return {name: [one for one, _ in steps] for name, steps in found.items()}
+
+
+def over_features(name: str) -> list[float]:
+    """Seconds of steps of an arm over those on features."""
+    found = steps_on_features()
+    return [other / ours for other, ours in zip(found[name], found[FEATURES], strict=True)]
 
 
 def experiment(chips: int = 224, epochs: int = 20, batch: int = 2) -> list[float]:
@@ -213,6 +244,20 @@ TABLE = (
         "generating once and 20 epochs of onehot",
         experiment,
         at_least=1.7,
+    ),
+    Row(
+        "step-features-frozen",
+        "training step, frozen backbone, base, 256 px, T = 1, UNet decoder",
+        "the step on features",
+        lambda: over_features(FROZEN),
+        at_least=3.0,
+    ),
+    Row(
+        "step-features-full",
+        "training step, all trained",
+        "the step on features",
+        lambda: over_features("phase 2"),
+        at_least=7.0,
     ),
 )
 
