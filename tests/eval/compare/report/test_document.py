@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -76,10 +77,23 @@ def declared(folder, *controls, **changes):
     return ("--study", folder / "study", "--comparison", "main")
 
 
+GAINS = {"b": 0.0, "c": 0.1, "shuffle": 0.0, "random": 0.14}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Three seeds of baseline, candidate, which gains ten points, and two controls; the reports on one of these."""
+    folder = tmp_path_factory.mktemp("compared")
+    runs = make_arms(folder, GAINS)
+    assert compare(runs, folder / "out", "--control", *control(runs, "shuffle")) == 0
+    return folder
+
+
 @pytest.fixture
-def runs(tmp_path):
-    """Three seeds of baseline, candidate, which gains ten points, and two controls."""
-    return make_arms(tmp_path, {"b": 0.0, "c": 0.1, "shuffle": 0.0, "random": 0.14})
+def runs(compared, tmp_path):
+    """A copy of the scored runs."""
+    study = shutil.copytree(compared / "study", tmp_path / "study")
+    return {f"{name}{seed}": study / f"runs/{name}/seed_{seed}" for name in GAINS for seed in (1, 2, 3)}
 
 
 def control(runs, name):
@@ -256,9 +270,9 @@ def test_statistics_need_no_forward_pass(runs, tmp_path):
 
 
 @pytest.fixture
-def written(runs, tmp_path):
-    assert compare(runs, tmp_path / "out", "--control", *control(runs, "shuffle")) == 0
-    return document(tmp_path / "out")
+def written(compared, tmp_path):
+    """A copy of the reports, of which this is report.json."""
+    return document(shutil.copytree(compared / "out", tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
