@@ -106,9 +106,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file of slow tests alone where they are left out: half a minute of imports."""
-    left_out = config.getoption("markexpr") == "not slow" and collection_path.suffix == ".py"
-    return True if left_out and SLOW_MODULE in collection_path.read_text(encoding="utf-8") else None
+    """Import no file of slow tests alone, nor what such files share, where they are left out: a minute of imports."""
+    if config.getoption("markexpr") != "not slow":
+        return None
+    python = collection_path.suffix == ".py"
+    files = [collection_path] if python else [*collection_path.rglob("test_*.py")]
+    return True if files and all(SLOW_MODULE in file.read_text(encoding="utf-8") for file in files) else None
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,8 @@ from generate.devices import float32_products, has_tf32, make_trainer, planned_d
 from generate.errors import OptionsError
 from generate.requests import DeviceRequest
 
+pytestmark = pytest.mark.slow
+
 CPU = DeviceRequest(accelerator="cpu")
 
 

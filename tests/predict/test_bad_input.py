@@ -13,6 +13,8 @@ from tests.disks import small_disk
 from tests.predict.conftest import words_of, write_scene
 from tests.worlds import rasters, write_tif
 
+pytestmark = pytest.mark.slow
+
 GIVEN = {"scene": {"S2L2A": "s2.tif"}}
 
 
@@ -80,7 +82,6 @@ def no_raster(folder):
     return files
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "messages"),
     [
@@ -102,7 +103,6 @@ def test_a_scene_that_does_not_fit_is_refused(make, messages, plain_run, tmp_pat
     assert not out.exists()
 
 
-@pytest.mark.slow
 def test_a_run_needs_the_spec_of_its_store_and_the_weights_of_that(tim_run, maps, scene, tmp_path, capsys):
     words = [*words_of(scene), "--out", str(tmp_path / "map.tif")]
     moved = shutil.copytree(tim_run, tmp_path / "run")
@@ -126,7 +126,6 @@ def _other_spec(maps):
     return replace(spec, sampling=replace(spec.sampling, seed=7))
 
 
-@pytest.mark.slow
 def test_a_full_disk_leaves_no_map_and_the_same_command_goes_on(plain_run, scene, tmp_path, capsys):
     out = tmp_path / "map.tif"
     words = [str(plain_run), *words_of(scene), "--out", str(out)]

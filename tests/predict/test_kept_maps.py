@@ -10,6 +10,8 @@ from augment_store.store.writer import AugmentStore
 from augment_store.testing import make_record, make_spec
 from predict.kept_maps import KeptMaps
 
+pytestmark = pytest.mark.slow
+
 SPEC, EXTENT = make_spec(), ChipShape(1, 32, 32)
 
 

@@ -20,6 +20,8 @@ from tests.predict.conftest import write_scene
 from tests.servers import Ranges, web_site
 from tests.worlds import EAST, NORTH, rasters, write_tif, write_zarr_zip
 
+pytestmark = pytest.mark.slow
+
 INPUTS = ("S2L2A", "S1RTC", "DEM")
 MADE = rasters(3, (48, 64), 2)
 BOX = Box(5, 9, 32, 32)

@@ -10,6 +10,8 @@ from predict.blocks import StripFolder
 from predict.shares import Share
 from predict.strips import Strip, finished_rows
 
+pytestmark = pytest.mark.slow
+
 GRID = WindowGrid.of_shape((50, 70), (32, 32))
 
 

@@ -16,6 +16,8 @@ from demo.world.scenes import (
 from demo.world.spectra import SIGNATURES
 from tools.demo_generator.score import agreement, most_frequent, nearest_spectrum, optical_rule, radar_rule
 
+pytestmark = pytest.mark.slow
+
 ARRAYS = ("s2l2a", "s1rtc", "dem", "mask", "lulc", "ndvi", "cloud")
 
 

@@ -14,6 +14,8 @@ from finetune.data.splits import digest_of_ids
 from finetune.run.temperature import Temperature
 from tests.eval.score.test_zero_shot import legend, score  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.slow
+
 
 def test_reliability_by_hand():
     """Stated 0.15 (wrong), 0.25 (right), and 0.95 thrice, of which two are right."""
@@ -56,7 +58,6 @@ def test_the_temperature_by_hand():
     assert fit_temperature(logits, np.array([0, 0, 0, 1])) == pytest.approx(2 / np.log(3), rel=1e-5)
 
 
-@pytest.mark.slow
 def test_a_run_is_calibrated_on_its_validation_split(tim, world, tmp_path, capsys):
     assert main(["score", str(tim), "--calibrate"]) == 0
     told = capsys.readouterr().out
@@ -86,7 +87,6 @@ def test_a_run_is_calibrated_on_its_validation_split(tim, world, tmp_path, capsy
     assert "--calibrate: a temperature is kept with a run" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_no_temperature_is_fitted_on_a_chip_of_the_training(tim, world, tmp_path, capsys):
     root = shutil.copytree(world.chips.root, tmp_path / "chips")
     train, val = (root / "split" / f"impactmesh_flood_{name}.txt" for name in ("train", "val"))

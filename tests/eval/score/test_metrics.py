@@ -10,6 +10,8 @@ from torchmetrics.classification import (
 from eval.score.counts import count_pixels
 from eval.score.metrics import Metrics, class_f1, class_iou, mean_iou, pixel_accuracy, row_normalised
 
+pytestmark = pytest.mark.slow
+
 # class 0: 3 hits of 4 reference and 5 predicted pixels; class 1: 4 of 6 and 5; class 2 only in one prediction;
 # class 3 nowhere
 COUNTS = np.array([[3, 1, 0, 0, 0], [2, 4, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]])

@@ -11,6 +11,8 @@ from finetune.run.recipe import recipe_of
 from finetune.run.yaml_file import read_yaml
 from tests.eval.scores import make_manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def trained(tmp_path):

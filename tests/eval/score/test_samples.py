@@ -23,6 +23,8 @@ from tests.eval.scores import make_counts, make_origin
 from tests.sharing import made_once
 from tests.worlds import lulc_of_labels, make_spec, store_of
 
+pytestmark = pytest.mark.slow
+
 
 def score(folder, gain=0.0, sample=0, **origin):
     made = dataclasses.replace(make_origin(seed=1, **origin), sample=sample)
@@ -131,7 +133,6 @@ def test_each_sample_is_scored_and_all_of_them(world, sampled_store, tmp_path, c
     assert f"{missing}: not scored yet; run tim-eval score {run} --samples all" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_runs_without_several_samples_are_refused(tim, capsys):
     assert main(["score", str(tim), "--samples", "all"]) == 2
     told = "joins one generated sample of each chip; train on a store that was generated with --samples"

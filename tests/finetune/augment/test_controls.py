@@ -17,6 +17,8 @@ from finetune.errors import ConfigError
 from finetune.run.manifest_builder import augment_record
 from tests.worlds import make_spec, make_world, store_of, write_zarr_zip
 
+pytestmark = pytest.mark.slow
+
 
 def datamodule(world, **arguments):
     return TimStoreDataModule(data_root=str(world.root), **{"batch_size": 2, **arguments})

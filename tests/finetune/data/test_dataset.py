@@ -34,6 +34,8 @@ from tests.worlds import (
     write_zarr_zip,
 )
 
+pytestmark = pytest.mark.slow
+
 D4 = [
     FlattenTemporalIntoChannels(),
     A.D4(p=1),

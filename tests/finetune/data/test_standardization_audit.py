@@ -19,6 +19,8 @@ from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError
 from tests.worlds import make_world, write_folder_chips, write_tif, write_zarr_zip
 
+pytestmark = pytest.mark.slow
+
 DRAW = np.random.default_rng(0)
 BANDS = {"S2L2A": ("BLUE", "NIR_BROAD"), "S1RTC": ("VV", "VH"), "DEM": ("DEM",)}
 V1 = find_statistics("terramind_v1", None, BANDS)

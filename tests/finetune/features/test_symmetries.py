@@ -11,6 +11,8 @@ from finetune.data.transforms import SampleTransform
 from finetune.errors import ConfigError
 from finetune.features.symmetries import TURNS, drawn_symmetry, motions_of, symmetries_of, turned
 
+pytestmark = pytest.mark.slow
+
 EIGHT = ("e", "r90", "r180", "r270", "h", "v", "t", "hvt")
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from finetune.errors import ConfigError
 from finetune.model.late_fusion import LateProjection
 
+pytestmark = pytest.mark.slow
+
 
 def test_planes_are_averaged_over_the_pixels_of_the_decoder():
     known = nn.Conv2d(3, 2, 1)

@@ -11,6 +11,8 @@ from terratorch.tasks.segmentation_tasks import init_loss
 from augment_store.errors import ChipDataError
 from finetune.model.losses import LabeledLossHandler
 
+pytestmark = pytest.mark.slow
+
 
 class Log:
     """What is logged, averaged as Lightning does, by the number of samples."""

@@ -14,6 +14,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from finetune.errors import ConfigError
 from finetune.model.monitors import batches_of_epoch, check_interval, check_monitors
 
+pytestmark = pytest.mark.slow
+
 
 class OwnCallback(Callback):
     """A callback of a user's, which may log anything."""

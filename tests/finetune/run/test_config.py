@@ -15,6 +15,8 @@ from finetune.run.config import check_model, normalize, resolve, with_our_datamo
 from finetune.run.lightning_cli import check_agreement, configure_backbone
 from finetune.run.yaml_file import read_yaml
 
+pytestmark = pytest.mark.slow
+
 
 def resolved(*words, config="nyc_phase2", run="run", gpu=False):
     options = parse(["fit", "--config", config, "--run", run, *words])

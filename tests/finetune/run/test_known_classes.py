@@ -12,6 +12,8 @@ from terratorch.registry import DECODER_REGISTRY, MODEL_FACTORY_REGISTRY, NECK_R
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.run import known_classes as known
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "optimizers": (known.OPTIMIZERS, torch.optim.Optimizer),
     "schedulers": (known.SCHEDULERS, torch.optim.lr_scheduler.LRScheduler),

@@ -7,6 +7,8 @@ from augment_store.errors import ChipDataError
 from generate.data.datamodule import find_sources
 from generate.data.preprocessing import native_images, to_native
 
+pytestmark = pytest.mark.slow
+
 
 def test_linear_power_becomes_decibel_and_what_is_not_positive_is_missing():
     power = np.array([1.0, 0.1, 100.0, 0.0, -2.0, np.nan]).reshape(1, 1, 6)
