@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -51,26 +52,31 @@ def write_cog_of_strips(
         place: Where it lies.
         strips: Its values.
         tags: What made it.
-        scratch: Folder on the same disk, for a raster that is not optimized yet.
+        scratch: Folder on the same disk, for a raster that is not optimized yet, and for a second copy.
 
     Raises:
         OutputError: If it cannot be written, or what was written is not what it should hold.
     """
     # the COG driver only copies a finished raster
-    plain = scratch / "plain.tif"
+    plain, again = scratch / "plain.tif", scratch / "again.tif"
     # GDAL trips over what a kill or a full disk left of its own files
-    plain.unlink(missing_ok=True)
+    for left in (plain, again):
+        left.unlink(missing_ok=True)
     with atomic_path(path) as draft:
         try:
             with rasterio.open(plain, "w", **_profile(layer, shape, place)) as target:
                 _fill(target, layer, strips, tags)
-            _copy(plain, draft, layer)
-            whole = _holds(draft, strips)
-        except (RasterioError, CPLE_BaseError) as error:
+            # twice, as GDAL goes on after a write that failed, and only another copy shows overviews that lack one
+            for copy in (draft, again):
+                _copy(plain, copy, layer)
+            whole = filecmp.cmp(draft, again, shallow=False) and _holds(draft, layer, strips, tags)
+        # a SystemError is how rasterio tells of an error of GDAL that has no number
+        except (RasterioError, CPLE_BaseError, SystemError) as error:
             raise _cut_short(path, error) from error
         if not whole:
             raise _cut_short(path, "what was written is not what was predicted")
     plain.unlink()
+    again.unlink()
     write_sidecars(path, layer.classes)
 
 
@@ -92,8 +98,6 @@ def _profile(layer: MapLayer, shape: tuple[int, int], place: Georeference) -> di
 
 
 def _fill(target: DatasetWriter, layer: MapLayer, strips: Strips, tags: Mapping[str, str]) -> None:
-    for top, values in strips():
-        target.write(values, window=Window(0, top, values.shape[-1], values.shape[-2]))
     target.descriptions = layer.bands
     target.scales = (layer.scale,) * len(layer.bands)
     target.update_tags(AREA_OR_POINT="Area", LAYER=layer.name, **tags)
@@ -107,6 +111,9 @@ def _fill(target: DatasetWriter, layer: MapLayer, strips: Strips, tags: Mapping[
             # CF's names of classes, for readers that do not look into the files beside the raster
             target.update_tags(band, **names)
         target.write_colormap(1, colors)
+    # last, as GDAL rewrites a file's directory for what comes later, and crashes if a write has failed before
+    for top, values in strips():
+        target.write(values, window=Window(0, top, values.shape[-1], values.shape[-2]))
 
 
 def _copy(plain: Path, draft: Path, layer: MapLayer) -> None:
@@ -123,10 +130,11 @@ def _copy(plain: Path, draft: Path, layer: MapLayer) -> None:
     )
 
 
-def _holds(path: Path, strips: Strips) -> bool:
-    """Read a file again and tell whether it holds the values that it should, to the last bit."""
+def _holds(path: Path, layer: MapLayer, strips: Strips, tags: Mapping[str, str]) -> bool:
+    """Read a file again and tell whether it says what it should, and holds the values to the last bit."""
     with rasterio.open(path) as written:
-        return all(
+        described = tags.items() <= written.tags().items() and written.descriptions == layer.bands
+        return described and all(
             np.array_equal(
                 written.read(window=Window(0, top, values.shape[-1], values.shape[-2])),
                 values,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from augment_store.chips.layouts import SHIPPED
@@ -65,10 +65,9 @@ class Bundle:
 
     def write(self, folder: Path) -> None:
         """Write weights and configuration."""
-        save_file(dict(self.tensors), folder / WEIGHTS)
+        # written by Python and not by safetensors, whose errors tell no full disk from a wrong tensor
+        (folder / WEIGHTS).write_bytes(save(dict(self.tensors)))
         _write_yaml(folder / NATIVE_CONFIG, {"model": self.model})
-        # safetensors lets only the owner read
-        (folder / WEIGHTS).chmod((folder / NATIVE_CONFIG).stat().st_mode)
 
 
 def make_bundle(loaded: LoadedRun) -> Bundle:

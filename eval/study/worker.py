@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from augment_store.cli.parser import run_guarded
 from augment_store.cli.process import module_command
 from augment_store.io.signals import end_with_parent
 from augment_store.utils.validation import load_json, parse
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         # such a process only trains: the first one clears, judges, records and scores
         module, *words = resuming_words(work.steps[0])
         return entry_point(module)(words)
-    return run_steps(work.out, work.steps)
+    return run_guarded(lambda: run_steps(work.out, work.steps))
 
 
 if __name__ == "__main__":

@@ -112,8 +112,9 @@ class Attacked:
             status = status_within(second, 30 if self.command.costly else 8)
             os.kill(first, signal.SIGCONT)
             both = [self.stage.join(first)]
-            other = self.stage.output_of(second)
-            both.append(Ended(both[0].status if status is None else status, other))
+            if status is None:  # it has ended since
+                status = self.stage.statuses[second]
+            both.append(Ended(status, self.stage.output_of(second)))
             tally.add(f"operation {at}", self._judged_twice(both))
         return tally
 

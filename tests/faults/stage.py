@@ -116,6 +116,7 @@ class Stage:
     world: Path
     work: Path = field(init=False)
     outputs: dict[int, int] = field(default_factory=dict, init=False)
+    statuses: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
@@ -161,20 +162,20 @@ class Stage:
 
     def join(self, process: int) -> Ended:
         """Wait for a command, and for what it leaves running."""
-        until, status = time.monotonic() + SECONDS, None
+        until = time.monotonic() + SECONDS
         while True:
             try:
                 found, ended = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
-            if found == process:
-                status = os.waitstatus_to_exitcode(ended)
+            if found:
+                self.statuses[found] = os.waitstatus_to_exitcode(ended)
             if not found:
                 if time.monotonic() > until:
                     os.kill(process, signal.SIGKILL)
                     return Ended(99, "hangs")
                 time.sleep(0.005)
-        return Ended(99 if status is None else status, self.output_of(process))
+        return Ended(self.statuses.get(process, 99), self.output_of(process))
 
     def output_of(self, process: int) -> str:
         """Return what a process that has ended has printed."""
