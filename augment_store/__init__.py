@@ -16,6 +16,9 @@
 (('y', 'x'), dtype('float32'))
 >>> list(verify_store(store, chips))  # what is wrong with it: nothing
 []
+>>> from augment_store import inspect_store
+>>> len(inspect_store("stores/nyc_lulc", "data/nyc"))  # chips summarized; plot() draws some of them
+6
 """
 
 from typing import TYPE_CHECKING
@@ -29,10 +32,14 @@ __all__ = [
     "GenerationSpec",
     "LegendTable",
     "State",
+    "StoreInspection",
+    "inspect_store",
+    "plot_chip",
     "verify_store",
 ]
 
 if TYPE_CHECKING:
+    from augment_store.api import StoreInspection, inspect_store, plot_chip
     from augment_store.chips.chip_set import ChipSet
     from augment_store.errors import AugmentStoreError
     from augment_store.integrity.verify import verify_store
@@ -46,6 +53,7 @@ else:
         submod_attrs={
             "chips.chip_set": ["ChipSet"],
             "errors": ["AugmentStoreError"],
+            "api": ["StoreInspection", "inspect_store", "plot_chip"],
             "integrity.verify": ["verify_store"],
             "modalities.legend_table": ["LegendTable"],
             "store.schema": ["State"],

@@ -12,6 +12,10 @@
 'a control, so nothing rules out other explanations of a difference'
 >>> sorted(arms["candidate"][0].metrics.by_class["iou_by_class"])
 ['developed', 'forest', 'herbaceous', 'other', 'water']
+
+The commands as functions, from run directories: ``score_runs("runs/tim")``,
+``compare_runs("runs/base", "runs/tim", {"shuffle": "runs/shuffle"}, out="report")`` and
+``score_maps("stores/nyc_lulc", "data/nyc", "scored/map")``.
 """
 
 from typing import TYPE_CHECKING
@@ -20,9 +24,10 @@ import lazy_loader as lazy
 
 import terramind_weights  # noqa: F401 - before TerraTorch, so that it runs no code of the working folder
 
-__all__ = ["Comparison", "Score", "compare_arms"]
+__all__ = ["Comparison", "Score", "compare_arms", "compare_runs", "score_maps", "score_runs"]
 
 if TYPE_CHECKING:
+    from eval.api import compare_runs, score_maps, score_runs
     from eval.compare.arms import Comparison
     from eval.compare.comparison import compare_arms
     from eval.score.record import Score
@@ -30,6 +35,7 @@ else:
     __getattr__, __dir__, _ = lazy.attach(
         __name__,
         submod_attrs={
+            "api": ["compare_runs", "score_maps", "score_runs"],
             "compare.arms": ["Comparison"],
             "compare.comparison": ["compare_arms"],
             "score.record": ["Score"],

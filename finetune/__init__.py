@@ -7,7 +7,8 @@
 >>> batch["image"]["S2L2A"].shape  # image, 12 bands and 10 class planes, timestep, y, x
 torch.Size([2, 22, 2, 32, 32])
 
-A run of `tim-finetune fit` can be reopened as TerraTorch's task with the trained weights, and its data:
+``fit("mine.yaml", "runs/tim", augment="stores/nyc_lulc")`` trains. It returns what `load_run` does: TerraTorch's task
+with the trained weights, and its data:
 
 >>> from finetune import load_run
 >>> loaded = load_run("runs/tim")
@@ -23,9 +24,10 @@ import lazy_loader as lazy
 
 import terramind_weights  # noqa: F401 - before TerraTorch, so that it runs no code of the working folder
 
-__all__ = ["JoinedDataModule", "PathOverrides", "TimStoreDataModule", "load_run"]
+__all__ = ["JoinedDataModule", "PathOverrides", "TimStoreDataModule", "fit", "load_run"]
 
 if TYPE_CHECKING:
+    from finetune.api import fit
     from finetune.data.datamodule import TimStoreDataModule
     from finetune.data.joined.datamodule import JoinedDataModule
     from finetune.run.load import load_run
@@ -34,6 +36,7 @@ else:
     __getattr__, __dir__, _ = lazy.attach(
         __name__,
         submod_attrs={
+            "api": ["fit"],
             "data.datamodule": ["TimStoreDataModule"],
             "data.joined.datamodule": ["JoinedDataModule"],
             "run.load": ["load_run"],

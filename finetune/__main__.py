@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from augment_store.cli.parser import run_guarded
 from augment_store.store.history import command_line
-from augment_store.utils.log_filters import filter_warnings
-from finetune.log_filters import LOGGERS, REMARKS
+from finetune.api import execute
 from finetune.options import parse
 
 
@@ -18,20 +17,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    options = parse(arguments)
-    filter_warnings(REMARKS)
-    # Zarr is imported here, for a store
-    from finetune.run.preflight import check_early, locate_on_hub, resume_interrupted
-    from finetune.run.trainer import check_accelerator
-
-    options = resume_interrupted(options)
-    given = check_early(options)
-    check_accelerator(given.get("trainer") or {}, options.overrides)
-    locate_on_hub(options, given)
-    from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
-
-    filter_warnings(REMARKS, LOGGERS)  # again, after the imports, which set their own filters and levels
-    run(options, given)
+    execute(parse(arguments))
     return 0
 
 

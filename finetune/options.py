@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from augment_store.cli.parser import add_layout_argument, add_scenes_argument, new_parser
 from augment_store.io.remote import as_path
@@ -216,6 +216,22 @@ def parse(argv: Sequence[str]) -> Options:
     """
     # what argparse does not know is left to TerraTorch's parser
     parsed, rest = parser().parse_known_args(argv)
+    return make_options(vars(parsed), rest)
+
+
+def make_options(given: Mapping[str, Any], rest: Sequence[str]) -> Options:
+    """Check options, and make one object of them.
+
+    Args:
+        given: Values by their name in `Options`; those left out have their default.
+        rest: Options for TerraTorch's parser.
+
+    Raises:
+        ConfigError: If options contradict each other, or the YAML is not found.
+    """
+    parsed = argparse.Namespace(
+        **{**dict.fromkeys(("run", "features", "init", "ckpt_path", "dtype")), **given}
+    )
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see tim-finetune --help")
     _check_spelling(rest)
@@ -232,9 +248,9 @@ def parse(argv: Sequence[str]) -> Options:
     # a frozen dataclass holds tuples, argparse gives lists
     encoding = None if parsed.encoding is None else tuple(parsed.encoding)
     run = parsed.features if parsed.command == "encode" else parsed.run
-    given = {**vars(parsed), "run": run, "encoding": encoding, "config": find_config(parsed.config, run)}
-    given["dtype"] = parsed.dtype or "float16"
-    return Options(**given, recorded=parsed.config is None, overrides=tuple(rest))
+    checked = {**vars(parsed), "run": run, "encoding": encoding, "config": find_config(parsed.config, run)}
+    checked["dtype"] = parsed.dtype or "float16"
+    return Options(**checked, recorded=parsed.config is None, overrides=tuple(rest))
 
 
 def _check_spelling(rest: Sequence[str]) -> None:

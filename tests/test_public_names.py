@@ -1,5 +1,6 @@
 """What each package offers by its own name: examples that run, and console scripts that nothing shadows."""
 
+import argparse
 import doctest
 import importlib
 import inspect
@@ -12,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augment_store import inspect_store
 from augment_store.chips.layouts import shipped_layout
-from finetune.__main__ import main as finetune
+from eval import compare_runs, score_maps, score_runs
+from finetune import fit
+from finetune.options import parser as finetune_parser
 from generate import GenerateOptions, generate
 from generate.cli.generate import generate_parser
 from generate.errors import OptionsError
@@ -42,11 +46,10 @@ def place(tmp_path_factory) -> Path:
         write_tif(chips / "data" / layout.mask[0].format(id=chip_id), labels, EAST + 320 * seed)
     store = root / "stores" / "nyc_lulc"
     generate(chips, store, generator="demo", accelerator="cpu", top_k=1)
-    shorter = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
-    run = ["--run", str(root / "runs" / "tim"), *shorter]
-    assert (
-        finetune(["fit", "--config", str(CONFIG), "--chips", str(chips), "--augment", str(store), *run]) == 0
-    )
+    shorter = {"trainer.max_epochs": 1, "trainer.accelerator": "cpu"}
+    trained = fit(CONFIG, root / "runs" / "tim", chips=chips, augment=store, overrides=shorter)
+    assert "maps onehot, seed 0, epochs 1" in repr(trained)
+    assert trained._repr_html_().count("data:image/png") == 2  # curves and predictions
     for seed in (1, 2, 3):
         make_score(root / "scored" / f"base_{seed}", seed=seed)
         make_score(root / "scored" / f"tim_{seed}", gain=0.1, seed=seed)
@@ -105,6 +108,36 @@ def test_the_function_takes_what_the_command_takes():
     ]
     assert taken["top_p"].default == options["top_p"] == 0.8
     assert inspect.signature(generate).return_annotation == "AugmentStore"
+
+
+def _parser_of(module: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(module).add_arguments(parser)
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("function", "parser", "printed"),
+    [
+        # what is written or printed of what the function returns
+        (inspect_store, lambda: _parser_of("augment_store.cli.inspect"), {"png", "html"}),
+        (compare_runs, lambda: _parser_of("eval.cli.compare"), {"require", "control"}),
+        (score_runs, lambda: _parser_of("eval.cli.score"), set()),
+        (score_maps, lambda: _parser_of("eval.cli.zero_shot"), set()),
+        (fit, finetune_parser, {"version", "command", "smoke", "dtype"}),
+    ],
+)
+def test_functions_take_what_their_commands_take(function, parser, printed):
+    options = {
+        action.dest: action.default for action in parser()._actions if action.dest not in {"help", *printed}
+    }
+    taken = dict(inspect.signature(function).parameters)
+    # names that Python users expect: several controls by name, and further keys of the YAML as a dict
+    for own in ("controls", "overrides"):
+        taken.pop(own, None)
+    assert set(taken) == set(options)
+    defaults = {name: one.default for name, one in taken.items() if one.default is not one.empty}
+    assert {name: options[name] for name in defaults} == defaults
 
 
 @pytest.mark.parametrize(

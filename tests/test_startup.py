@@ -191,7 +191,7 @@ FIT = "finetune fit --run run --config nyc_phase2"
             "eval publish none --report empty --out out --license MIT",
             "empty/report.json: no such report",
         ),
-        ("eval compare --baseline none --candidate none --out out", "none: not scored yet"),
+        ("eval compare --baseline none --candidate none --out out", "none: no score"),
         ("eval study --config none", "--config none: no such file"),
         ("augment_store verify none", "none: not an augment store"),
         ("demo --out taken", "taken: cannot be written (exists and is not empty)"),

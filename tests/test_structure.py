@@ -9,6 +9,7 @@ from tools.structure import PACKAGES, arrows_between_rooms, find_circle, module_
 
 FLOORS = (
     "cli",
+    "api",
     "publish",
     "inspect export integrity",
     "store",

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.cli.parser import add_location_arguments
-from eval.errors import EvaluationError
-from eval.score.record import Score, describe_samples
+from eval.api import ALL_SAMPLES, score_each
+from eval.score.calibration import describe_reliability
+from eval.score.record import describe_samples
 from finetune.options import add_cache_argument
-from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
-from finetune.run.yaml_file import read_yaml
 
 EXAMPLES: Final = """
 tim-eval score runs/baseline runs/tim_lulc
@@ -66,52 +65,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used.
     """
-    paths = PathOverrides(args.chips, args.store, args.layout)
-    manifests = _check_runs(args, paths)
-    from eval.score.calibration import describe_reliability
-    from eval.score.load import open_checkpoint, open_run
-    from eval.score.predict import score, score_samples  # torch and TerraTorch are imported from here on
-    from eval.score.temperature import calibrate
-
-    for folder in args.runs:
-        if args.config is None:
-            loaded = open_run(folder, args.checkpoint, paths, manifests[folder])
-        else:
-            loaded = open_checkpoint(args.config, Path(args.checkpoint), paths)
-        made = (score_samples if args.samples == "all" else score)(loaded, folder, cache=args.cache)
-        lines = made.lines() if isinstance(made, Score) else describe_samples(made)
+    found = score_each(
+        args.runs,
+        args.checkpoint,
+        args.config,
+        PathOverrides(args.chips, args.store, args.layout),
+        samples=args.samples,
+        calibrated=args.calibrate,
+        cache=args.cache,
+    )
+    for one in found:
+        lines = describe_samples(one.scores) if args.samples == ALL_SAMPLES else one.scores[0].lines()
         sys.stdout.writelines(f"{line}\n" for line in lines)
-        if args.calibrate:
-            temperature, reliability = calibrate(loaded, folder, manifests[folder])
+        if one.temperature is not None and one.reliability is not None:
+            temperature = one.temperature
             sys.stdout.write(
                 f"  temperature {temperature.value:.4g}, by {temperature.pixels:,} validation pixels\n"
             )
-            sys.stdout.writelines(f"  {line}\n" for line in describe_reliability(reliability))
+            sys.stdout.writelines(f"  {line}\n" for line in describe_reliability(one.reliability))
     return 0
-
-
-def _check_runs(args: argparse.Namespace, paths: PathOverrides) -> dict[Path, RunManifest]:
-    """Make sure that every run, and what the options name, is there before the first is scored.
-
-    Returns:
-        Manifest of each run, which is read once.
-
-    Raises:
-        AugmentStoreError: If one is not, or options contradict each other.
-    """
-    if args.config is None and args.checkpoint not in ("best", "last"):
-        raise EvaluationError(
-            f"--checkpoint {args.checkpoint}: expected best or last; a file also needs its --config YAML"
-        )
-    if args.config is not None and (args.checkpoint in ("best", "last") or len(args.runs) > 1):
-        raise EvaluationError("--config takes one folder to write to, and the file that --checkpoint names")
-    if args.config is not None and args.calibrate:
-        raise EvaluationError(
-            "--calibrate: a temperature is kept with a run, and --config names none; leave one of them out"
-        )
-    if args.config is not None:
-        read_yaml(args.config)
-        if not Path(args.checkpoint).is_file():
-            raise EvaluationError(f"--checkpoint {args.checkpoint}: no such file")
-    paths.check()
-    return {folder: RunManifest.read(folder) for folder in (args.runs if args.config is None else ())}

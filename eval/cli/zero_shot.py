@@ -7,14 +7,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.parser import add_layout_argument, add_legend_argument
-from augment_store.inspect.references import masks_table
 from augment_store.io.remote import as_path
-from augment_store.store.writer import AugmentStore
-from eval.errors import EvaluationError
+from eval.api import score_maps
 from eval.score.calibration import describe_reliability
-from eval.score.zero_shot import score_store
 
 EXAMPLES: Final = """
 tim-eval zero-shot stores/lulc --chips data/nyc --out runs/zero_shot
@@ -44,13 +40,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AugmentStoreError: If the store, the chips or the table cannot be used.
     """
-    store, chips = AugmentStore.open(args.store), ChipSet.open(args.chips, args.layout)
-    table = masks_table(chips, args.legend)
-    if table is None:
-        raise EvaluationError(
-            f"layout {chips.layout.name!r} does not say which classes the masks have; give their legend with --legend"
-        )
-    made, calibration = score_store(store, chips.with_legend(table), table, args.out, args.layout)
+    made, calibration = score_maps(args.store, args.chips, args.out, layout=args.layout, legend=args.legend)
     sys.stdout.writelines(f"{line}\n" for line in made.lines())
     sys.stdout.writelines(f"  {line}\n" for line in describe_reliability(calibration))
     return 0

@@ -10,9 +10,10 @@ from typing import Annotated, Final
 import numpy as np
 import pydantic.dataclasses
 
-from augment_store.utils.text import join_first
+from augment_store.utils.notebook import to_html
+from augment_store.utils.text import join_first, pluralize
 from eval.compare.inference import ClassEstimate, Estimate
-from eval.compare.verdict import ComparisonContext, Verdict
+from eval.compare.verdict import ComparisonContext, Verdict, format_interval
 from eval.score.counts import Confusion
 from eval.score.metrics import FINITE, INTERVALS, MIOU, Keyed
 from eval.score.record import Score, run_of
@@ -76,7 +77,7 @@ class Difference:
         return self.overall[MIOU.key]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Everything that goes into a report.
 
@@ -93,6 +94,24 @@ class Comparison:
     against: Mapping[str, Difference]
     verdict: Verdict
     setting: ComparisonContext
+
+    def __len__(self) -> int:
+        """Return the number of test chips that were compared."""
+        return len(self.baseline.scores[0])
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {pluralize(len(self), 'chip')}: {self.verdict.headline}>"
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and the difference of each arm from the baseline as a table."""
+        rows = {
+            f"{arm.title} ({arm.name})": "baseline"
+            if arm.name == BASELINE
+            else format_interval(self.differences[arm.name].miou)
+            for arm in self.arms
+        }
+        rows |= {"lacks for a claim": "; ".join(self.verdict.lacking) or "nothing"}
+        return to_html(self.verdict.headline, rows, {})
 
     @property
     def baseline(self) -> Arm:

@@ -15,13 +15,14 @@ from typing import Any, ClassVar, Final, Self
 from pydantic import ConfigDict
 
 from augment_store.io.file_kinds import found_folder
-from augment_store.io.files import atomic_write, read_text
+from augment_store.io.files import atomic_write, printable, read_text
 from augment_store.store.spec import GenerationSpec
 from augment_store.utils.text import pluralize
 from augment_store.utils.validation import STRICT, load_json, parse
 from eval.errors import EvaluationError
 from eval.score.counts import Counts
 from eval.score.metrics import BY_CLASS, OVERALL, TWO_AVERAGES, Metrics
+from eval.score.notebook_view import format_percent, score_html
 from finetune.data.splits import digest_of_ids
 from finetune.run.manifest import MANIFEST, AugmentRecord, RunManifest, SplitRecord
 from finetune.run.recipe import Recipe
@@ -165,7 +166,7 @@ class Provenance:
                 yield f"{name} {what}", "" if split is None else getattr(split, what)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """Confusion counts and their origin.
 
@@ -180,6 +181,18 @@ class Score:
     counts: Counts
     origin: Provenance
     folds: tuple[Score, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of test chips."""
+        return len(self.counts.chip_ids)
+
+    def __repr__(self) -> str:
+        return printable(
+            f"<Score {self.folder}: mIoU {format_percent(self.metrics.miou)}, {pluralize(len(self), 'chip')}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return score_html(self)
 
     @property
     def trainings(self) -> tuple[Score, ...]:
@@ -197,9 +210,11 @@ class Score:
         yield f"{self.folder}: {pluralize(len(counts.chip_ids), 'chip')}, {pluralize(len(counts.scenes), 'scene')}"
         for metric in OVERALL:
             policy = f" ({metric.policy})" if metric.policy else ""
-            yield f"  {metric.label} {_percent(metrics.overall[metric.key])}{policy}"
+            yield f"  {metric.label} {format_percent(metrics.overall[metric.key])}{policy}"
         for name in counts.class_names:
-            values = (f"{entry.label} {_percent(metrics.by_class[entry.key][name])}" for entry in BY_CLASS)
+            values = (
+                f"{entry.label} {format_percent(metrics.by_class[entry.key][name])}" for entry in BY_CLASS
+            )
             yield f"  {name}: {', '.join(values)}"
         yield f"  {TWO_AVERAGES}"
 
@@ -302,13 +317,13 @@ def describe_samples(scores: Sequence[Score]) -> Iterator[str]:
     *each, ensemble = scores
     values = [score.metrics.miou for score in each]
     for score, value in zip(each, values, strict=True):
-        yield f"{score.folder}: sample {score.origin.sample}, mIoU {_percent(value)}"
+        yield f"{score.folder}: sample {score.origin.sample}, mIoU {format_percent(value)}"
     # undefined for all of them or for none, as they have one reference
     known = [value for value in values if value is not None]
     if known:
         yield (
-            f"  between {len(known)} samples: mean {_percent(fmean(known))}, SD {100 * stdev(known):.2f} pp, from "
-            f"{_percent(min(known))} to {_percent(max(known))}"
+            f"  between {len(known)} samples: mean {format_percent(fmean(known))}, SD {100 * stdev(known):.2f} pp, "
+            f"from {format_percent(min(known))} to {format_percent(max(known))}"
         )
     yield from ensemble.lines()
 
@@ -323,7 +338,3 @@ def split_record(counts: Counts, *, inputs: str, masks: str) -> SplitRecord:
     """
     ids = digest_of_ids(counts.chip_ids)
     return SplitRecord(len(counts.chip_ids), len(counts.scenes), ids, inputs, masks)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"

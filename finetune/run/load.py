@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from typing import Any, Final
 import torch
 from terratorch.tasks import SemanticSegmentationTask
 
+from augment_store.io.files import printable
 from augment_store.io.remote import as_path
+from augment_store.utils.notebook import to_html
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
 from finetune.model.initialization import read_trained
 from finetune.run.config import normalize, with_our_datamodule
 from finetune.run.lightning_cli import build
-from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
+from finetune.run.manifest import CONFIG, CURVES, MANIFEST, PREDICTIONS_GRID, RunManifest
 from finetune.run.preflight import PathOverrides
 from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
@@ -27,7 +30,7 @@ from terramind_weights.weight_files import sha256_of_file
 HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedRun:
     """A trained network and its data; each file of the run was read once.
 
@@ -48,6 +51,31 @@ class LoadedRun:
     checkpoint_sha256: str
     task: SemanticSegmentationTask
     datamodule: TimStoreDataModule
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._facts().items())
+        return printable(f"<LoadedRun {self.source}: {facts}>")
+
+    def _repr_html_(self) -> str:
+        """Return what was trained as a table, and the pictures that its training left."""
+        pictures = {}
+        for name in (CURVES, PREDICTIONS_GRID):
+            if (path := self.source / name).is_file():
+                pictures[name] = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return to_html("LoadedRun", {"run": self.source, **self._facts()}, pictures)
+
+    def _facts(self) -> dict[str, object]:
+        """Return what a reader asks of a run first."""
+        if self.manifest is None:
+            return {"checkpoint": self.checkpoint.name}
+        joined, cost = self.manifest.augment, self.manifest.cost
+        return {
+            "inputs": " ".join(self.manifest.data.modalities),
+            "maps": " ".join([*joined.encoding, *filter(None, [joined.control])]) or "none",
+            "seed": self.manifest.seed,
+            "epochs": cost.epochs,
+            "steps": cost.steps,
+        }
 
     @property
     def precision(self) -> str:

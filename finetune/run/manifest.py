@@ -18,6 +18,8 @@ from terramind_weights.weight_files import sha256_of_file
 MANIFEST: Final = "manifest.json"
 CONFIG: Final = "config.yaml"
 CHECKPOINTS: Final = "checkpoints"
+CURVES: Final = "curves.png"
+PREDICTIONS_GRID: Final = "prediction_grid.png"
 MANIFEST_VERSION: Final = 3
 
 

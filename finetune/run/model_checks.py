@@ -124,8 +124,10 @@ def _check_weight_keys(arguments: Config, origin: Path | str) -> None:
 def _check_levels(arguments: Config, origin: Path | str) -> None:
     """Make sure that a published backbone has the blocks that a decoder gets, and that each has its channels."""
     necks = arguments.get("necks")
-    names = [neck.get("name") for neck in necks if isinstance(neck, dict)] if isinstance(necks, list) else []
-    if not names or names[0] != "SelectIndices" or not isinstance(indices := necks[0].get("indices"), list):
+    given = [neck for neck in necks if isinstance(neck, dict)] if isinstance(necks, list) else []
+    names = [neck.get("name") for neck in given]
+    indices = given[0].get("indices") if names[:1] == ["SelectIndices"] else None
+    if not isinstance(indices, list):
         return
     architecture = str(arguments.get("backbone_architecture") or arguments.get("backbone")).removesuffix(
         "_tim"

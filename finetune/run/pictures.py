@@ -24,9 +24,7 @@ from augment_store.modalities.rendering import Picture, palette
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.data.dataset import collate
 from finetune.run.load import arithmetic
-
-CURVES: Final = "curves.png"
-PREDICTIONS_GRID: Final = "prediction_grid.png"
+from finetune.run.manifest import CURVES, PREDICTIONS_GRID
 
 MOST_CHIPS_DRAWN: Final = 6
 """Chips of the grid, of different scenes as far as there are."""

@@ -238,7 +238,7 @@ def test_bad_input(runs, tmp_path, capsys):
 
     assert "expected NAME=RUN" in refused("--control", "nothing")
     assert "expected NAME=RUN" in refused("--control", f"baseline={runs['shuffle1']}")
-    assert "not scored yet; run tim-eval score" in refused("--control", f"x={tmp_path}")
+    assert "no score; expected a run directory" in refused("--control", f"x={tmp_path}")
     record, whole = runs["shuffle1"] / "score/score.json", (runs["shuffle1"] / "score/score.json").read_text()
     record.write_text('{"score_version": 9}')
     assert "version 9, expected 6" in refused("--control", f"x={runs['shuffle1']}")
@@ -531,7 +531,7 @@ def test_files_are_replaced_together_or_not_at_all(runs, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("eval.cli.compare.to_csv", fail)
+        patched.setattr("eval.api.to_csv", fail)
         assert compare(runs, out, "--pictures", 1) == 2
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".out.lock"]
