@@ -75,7 +75,7 @@ class World:
             here = gain + self.interaction / np.sqrt(2) * self._noise((scenes, CLASSES), rng)
             own = rng.normal(0, self.seeds, (seeds, 1, CLASSES))
             luck = np.sqrt(self.correlation) * shared + np.sqrt(1 - self.correlation) * own
-            arms.append(_counts(PIXELS * mix, SKILL + difficulty + here + luck))
+            arms.append(counts_of(PIXELS * mix, SKILL + difficulty + here + luck))
         return arms
 
     def _noise(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -100,7 +100,7 @@ def headline(baseline: np.ndarray, candidate: np.ndarray, *, by_seed: bool = Fal
     return PairedArms(baseline, candidate, by_seed, (MIOU,))
 
 
-def _counts(pixels: np.ndarray, odds: np.ndarray) -> np.ndarray:
+def counts_of(pixels: np.ndarray, odds: np.ndarray) -> np.ndarray:
     """Confusion counts ``[seed, scene, class, class + 1]``; misses spread evenly over the other classes."""
     right = 1 / (1 + np.exp(-odds))
     counts = np.repeat(((1 - right) / (CLASSES - 1) * pixels)[..., None], CLASSES + 1, axis=-1)
