@@ -164,7 +164,10 @@ def test_the_function_refuses_a_keyword_that_is_no_option(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "script",
+    [name if name == "tim-eval" else pytest.param(name, marks=pytest.mark.nightly) for name in SCRIPTS],
+)
 def test_a_console_script_is_not_shadowed_by_a_file_of_the_users(script, tmp_path):
     """As pip makes them, run in a folder with modules of the same names as our packages."""
     module, _, function = SCRIPTS[script].partition(":")

@@ -38,7 +38,7 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize(
     ("made", "every", "tried"),
     [
-        (lambda path: attacks.bit_flips(path, seed=1, each=2), 1, 50),
+        (lambda path: attacks.bit_flips(path, seed=1, each=1), 1, 25),
         (lambda path: attacks.truncations(path, seed=1, each=1), 1, 25),
         pytest.param(attacks.replacements, 1, 35, marks=pytest.mark.nightly),
         pytest.param(attacks.json_changes, 149, 50, marks=pytest.mark.nightly),

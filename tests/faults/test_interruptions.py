@@ -127,7 +127,9 @@ def test_a_repair_without_chips_changes_nothing_where_ids_are_lost(old, tmp_path
     assert AugmentStore.open(path).values("state").tolist() == [State.COMPLETE] * 3
 
 
-@pytest.mark.parametrize("column", ["chip_id", "input_digest", "state"])
+@pytest.mark.parametrize(
+    "column", ["state", *(pytest.param(c, marks=pytest.mark.nightly) for c in ("chip_id", "input_digest"))]
+)
 def test_a_repair_killed_at_every_write_can_be_repeated(old, whole, tmp_path, column):
     def damaged(name):
         path = tmp_path / name

@@ -169,6 +169,7 @@ def test_chips_that_do_not_fit_are_refused(fit, capsys, plain_store, tmp_path):
     assert "the split is empty" in refused(capsys, *fit, "--control", "constant")
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_of_another_architecture_is_refused(fit, capsys, tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save({"state_dict": {"model.encoder.weight": torch.zeros(2)}}, path)

@@ -108,7 +108,9 @@ def test_verify_finds_values_outside_the_valid_range(tmp_path, modality, value, 
     assert [str(problem) for problem in verify_store(store)] == [f"chip scene0_r0c0: {message}"]
 
 
-@pytest.mark.parametrize("modality", ["DEM", "S1RTC", "S2L2A"])
+@pytest.mark.parametrize(
+    "modality", ["S1RTC", *(pytest.param(m, marks=pytest.mark.nightly) for m in ("DEM", "S2L2A"))]
+)
 def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_path, capsys, modality):
     store = make_store(tmp_path / "s", chips=2, timesteps=2, spec=make_spec(modality, samples=2))
     array, kind = modality.lower(), MAPS[modality]

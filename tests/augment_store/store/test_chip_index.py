@@ -63,7 +63,7 @@ def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lots=st.lists(st.lists(st.text("ab_é", min_size=1, max_size=4)), min_size=1, max_size=3))
 def test_any_ids_are_found_whatever_their_order(tmp_path_factory, lots):
     store = AugmentStore.create(tmp_path_factory.mktemp("ids") / "s", make_spec(), ChipShape(1, 16, 16), 3)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -16,13 +17,14 @@ JOINED = {"b": {}, "c": {"encoding": ("onehot",), "fingerprint": "f" * 64}}
 JOINED["shuffle"] = {**JOINED["c"], "control": "shuffle"}
 
 
-@pytest.fixture
-def out(tmp_path):
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
     """A report of three seeds, a candidate that gains, and a control."""
+    folder = tmp_path_factory.mktemp("compared")
     runs = {
         name: [
             make_score(
-                tmp_path / name / f"seed_{seed}",
+                folder / name / f"seed_{seed}",
                 gain,
                 seed=seed + 10 * place,
                 origin={"seed": seed, **JOINED[name]},
@@ -38,11 +40,17 @@ def out(tmp_path):
         "--candidate",
         *reversed(runs["c"]),
         "--out",
-        tmp_path / "out",
+        folder / "out",
     ]
     words += ["--control", *(f"shuffle={run}" for run in runs["shuffle"])]
     assert main([str(word) for word in words]) == 0
-    return tmp_path / "out"
+    return folder / "out"
+
+
+@pytest.fixture
+def out(compared, tmp_path):
+    """A copy of the report, to edit."""
+    return shutil.copytree(compared, tmp_path / "out")
 
 
 def edited(out, change):
@@ -124,7 +132,14 @@ def test_edited_or_missing_counts_are_refused(out):
 
 def test_the_command_refuses_an_edited_report_before_it_opens_the_run(out, tmp_path, capsys):
     edited(out, raise_difference)
-    words = ["publish", tmp_path / "c/seed_1", "--report", out, "--out", tmp_path / "bundle"]
+    words = [
+        "publish",
+        read_report(out).candidate.runs[0].folder,
+        "--report",
+        out,
+        "--out",
+        tmp_path / "bundle",
+    ]
     assert main([str(word) for word in words]) == 2
     assert "one of them was changed: compare again" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()

@@ -124,7 +124,11 @@ def test_a_checkpoint_of_another_arm(baseline, tim, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("damage", "told"),
-    [("missing", "is missing"), ("shape", "has shape"), ("extra", "model.other has no place in this model")],
+    [
+        ("missing", "is missing"),
+        pytest.param("shape", "has shape", marks=pytest.mark.nightly),
+        pytest.param("extra", "model.other has no place in this model", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_checkpoint_that_does_not_fit(tim, tmp_path, capsys, damage, told):
     run = tmp_path / "run"

@@ -54,7 +54,7 @@ def test_only_the_path_travels_to_another_process(world, lulc_store):
 
 @pytest.mark.parametrize(
     ("context", "limit", "workers"),
-    [("fork", MANY, 2), ("fork", 0, 2), pytest.param("spawn", MANY, 1, marks=pytest.mark.slow)],
+    [("fork", MANY, 2), ("fork", 0, 2), pytest.param("spawn", MANY, 1, marks=pytest.mark.nightly)],
 )
 def test_workers_read_what_the_parent_reads(world, lulc_store, context, limit, workers):
     maps = maps_of(lulc_store, "lulc", limit=limit)

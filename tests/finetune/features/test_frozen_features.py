@@ -78,6 +78,7 @@ def test_a_run_on_features_is_whole_without_them(trained, features):
     assert any("encoder_embeddings" in name for name in names)
 
 
+@pytest.mark.nightly
 def test_late_planes_share_the_features_of_the_baseline_and_begin_as_it(
     options, trained, features, plain_store, tmp_path
 ):

@@ -69,7 +69,7 @@ SQUARE = {"class_path": "albumentations.RandomCrop", "init_args": {"height": 48,
     "change",
     [
         pytest.param(transformed(FLIP), id="flips", marks=pytest.mark.nightly),
-        pytest.param(transformed(SQUARE, D4), id="squares"),
+        pytest.param(transformed(SQUARE, D4), id="squares", marks=pytest.mark.nightly),
     ],
 )
 def test_two_steps_and_a_test(fit, tmp_path, change):

@@ -37,7 +37,7 @@ def test_generation_stays_on_the_device_and_equals_the_cpus(changes):
     torch.testing.assert_close(decoded, expected.decoded, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float16, marks=pytest.mark.nightly), torch.bfloat16])
 @pytest.mark.parametrize("changes", CASES)
 def test_generation_under_autocast(changes, dtype):
     module = load(**changes)

@@ -92,9 +92,7 @@ def upstream(tiny):
     return model
 
 
-@pytest.mark.parametrize(
-    "size", [96, *(pytest.param(size, marks=pytest.mark.nightly) for size in (224, 256))]
-)
+@pytest.mark.parametrize("size", [224, pytest.param(256, marks=pytest.mark.nightly)])
 def test_tokens_and_map_equal_upstreams_forward(tiny, upstream, size):
     random.seed(0)  # upstream's forward draws its seed from it
     made = images(tiny, size)
@@ -177,13 +175,14 @@ def test_what_a_chip_gets_depends_on_chip_timestep_and_seed_alone():
     "changes",
     [
         pytest.param({"samples": 2}, id="one step", marks=pytest.mark.nightly),
-        pytest.param({"decoding_steps": 3, "top_p": 0.5}, id="three steps"),
+        pytest.param({"decoding_steps": 3, "top_p": 0.5}, id="three steps", marks=pytest.mark.nightly),
         pytest.param({"modality": "NDVI", "diffusion_steps": 2}, id="diffusion", marks=pytest.mark.nightly),
+        pytest.param({"generator": "demo", "decoding_steps": 2}, id="demo"),
     ],
 )
 def test_a_batch_gives_each_image_what_it_gets_alone(changes):
     """Also where an image is not finite, and in a batch that is not full."""
-    module = load(generator="terramind_v1_tiny", **changes)
+    module = load(**{"generator": "terramind_v1_tiny", **changes})
     scatter_weights(module.tokenizer)
     made = [images(module, 32, seed) for seed in range(3)]
     made[1]["DEM"] *= torch.inf

@@ -124,7 +124,10 @@ def test_transforms_that_cannot_take_maps_along(tiles, store):
     assert "planes can only be bands" in refused(join(tiles, store, pixelwise(tiles), encoding=["modality"]))
 
 
-@pytest.mark.parametrize("arm", ["candidate", "baseline"])
+BOTH_ARMS = ["candidate", pytest.param("baseline", marks=pytest.mark.nightly)]
+
+
+@pytest.mark.parametrize("arm", BOTH_ARMS)
 def test_images_that_the_network_would_lay_out_wrongly(tiles, store, arm):
     neck = ReshapeTokensToImage([16], remove_cls_token=False, h=3)
     joined = join(tiles, store if arm == "candidate" else None)
@@ -132,8 +135,8 @@ def test_images_that_the_network_would_lay_out_wrongly(tiles, store, arm):
         next(batches(joined, "train", neck))
 
 
-@pytest.mark.parametrize("arm", ["candidate", "baseline"])
-@pytest.mark.parametrize("kind", [multimodal, pixelwise])
+@pytest.mark.parametrize("arm", BOTH_ARMS)
+@pytest.mark.parametrize("kind", [multimodal, pytest.param(pixelwise, marks=pytest.mark.nightly)])
 def test_turns_of_images_that_are_not_square(tmp_path, arm, kind):
     """TerraTorch would set the batch size to 1, and a neck told its rows would scramble those that were turned."""
     tiles = write_tiles(tmp_path / "mine", (32, 64))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 DOCS = ROOT / "docs" / "how-to" / "other_datamodules.md"
 
 
-@pytest.mark.parametrize("kind", [multimodal, pixelwise])
+@pytest.mark.parametrize("kind", [multimodal, pytest.param(pixelwise, marks=pytest.mark.nightly)])
 def test_planes_turn_with_the_image_and_its_mask(tiles, store, kind):
     joined = join(tiles, store, kind(tiles))
     turned = 0
