@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from augment_store.errors import AugmentStoreError
+from augment_store.inspect.contact_sheet import STYLE, draw_sheet
 from augment_store.inspect.references import OtherMaps, masks_table
 from augment_store.inspect.statistics import ChipStatistics
 from augment_store.inspect.store_inspector import StoreInspector, average_by_split
@@ -22,9 +25,6 @@ from augment_store.store.writer import AugmentStore
 from augment_store.utils.notebook import THUMBNAILS, to_html
 from augment_store.utils.progress import track
 from augment_store.utils.text import pluralize
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _SHOWN: Final = 8
 """Chips that are shown where nobody says how many."""
@@ -77,10 +77,9 @@ class StoreInspection:
 
     def plot(self) -> Figure:
         """Draw the chips to show: inputs, maps, how sure they are, and references, a row a chip."""
-        from augment_store.inspect.contact_sheet import draw_sheet  # Matplotlib takes a second to import
-
         views = [view_chip(self.inspector, entry, self.timestep) for entry in self.chosen]
-        return draw_sheet(self.inspector, views, self.timestep)
+        with mpl.rc_context(STYLE):
+            return draw_sheet(self.inspector, views, self.timestep)
 
 
 def inspect_store(

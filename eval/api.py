@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.inspect.references import masks_table
 from augment_store.io.files import atomic_write
 from augment_store.io.remote import as_path
 from augment_store.store.writer import AugmentStore
@@ -27,7 +26,7 @@ from eval.errors import EvaluationError
 from eval.score.calibration import Reliability
 from eval.score.folds import check_folds, fold_runs, pool_folds
 from eval.score.record import Score, ScoreSource, is_scored, run_of
-from eval.score.zero_shot import score_store
+from eval.score.zero_shot import masks_legend, score_store
 from finetune.run.manifest import MANIFEST, RunManifest
 from finetune.run.preflight import PathOverrides
 from finetune.run.temperature import Temperature
@@ -204,11 +203,7 @@ def score_maps(
         AugmentStoreError: If the store, the chips or the table cannot be used.
     """
     opened, known = AugmentStore.open(as_path(store)), ChipSet.open(as_path(chips), layout)
-    table = masks_table(known, None if legend is None else Path(legend))
-    if table is None:
-        raise EvaluationError(
-            f"layout {known.layout.name!r} does not say which classes the masks have; give their legend with --legend"
-        )
+    table = masks_legend(known, None if legend is None else Path(legend))
     return score_store(opened, known.with_legend(table), table, Path(out), layout)
 
 

@@ -44,14 +44,26 @@ _NAME_LETTERS: Final = 20
 
 _LEGEND_COLUMNS: Final = 4
 _DPI: Final = 120
+_NOTEBOOK_DPI: Final = 72
 _INK: Final = "#22282c"
 _QUIET: Final = "#626b70"
-_STYLE: Final[Any] = {
+STYLE: Final[Any] = {
     "text.parse_math": False,  # a dollar sign in an id or class name is no formula
     "text.color": _INK,
     "font.size": 7,
     "legend.frameon": False,
 }
+"""Settings of Matplotlib under which a sheet is drawn."""
+
+
+class SheetFigure(Figure):
+    """A figure that shows itself in a notebook, whether or not Matplotlib draws inline there."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.savefig(buffer, format="png", dpi=_NOTEBOOK_DPI, facecolor="white")
+        return buffer.getvalue()
 
 
 def write_sheet(path: Path, inspector: StoreInspector, views: Sequence[ChipView], timestep: int) -> None:
@@ -69,7 +81,7 @@ def write_sheet(path: Path, inspector: StoreInspector, views: Sequence[ChipView]
     # drawn in memory, so that the file is then written whole or not at all
     buffer = io.BytesIO()
     # saved within the context too, since text is laid out only then
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         draw_sheet(inspector, views, timestep).savefig(buffer, format="png", dpi=_DPI, facecolor="white")
     atomic_write(path, [buffer.getvalue()])
 
@@ -82,7 +94,9 @@ def draw_sheet(inspector: StoreInspector, views: Sequence[ChipView], timestep: i
     shape = inspector.store.extent.shape
     height, width = (_CELL * min(side / min(shape), _MAX_LENGTH) for side in shape)
     size = (len(columns) * width + _MARGINS[0], len(rows) * height + _MARGINS[1])
-    figure = Figure(figsize=size, layout="compressed")  # close together, though pictures keep their shape
+    figure = SheetFigure(
+        figsize=size, layout="compressed"
+    )  # close together, though pictures keep their shape
     # squeeze=False: [row, column] for a single chip too
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, view, row in zip(axes, views, rows, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,25 +22,46 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--timesteps", type=int, default=2, help="acquisitions over the year (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world (default: 0)")
     parsed = parser.parse_args(arguments)
-    return run_guarded(lambda: _write_world(parsed))
+    counts = {split: getattr(parsed, split) for split in ("train", "val", "test")}
+    return run_guarded(lambda: _run(parsed, counts))
 
 
-def _write_world(parsed: argparse.Namespace) -> int:
-    # after parsing: `--help` and a wrong option need not wait for zarr and rasterio
+def _run(parsed: argparse.Namespace, counts: Mapping[str, int]) -> int:
+    written = write_world(parsed.chips, **counts, timesteps=parsed.timesteps, seed=parsed.seed)
+    told = ", ".join(f"{len(ids)} {split}" for split, ids in written.items())
+    Console(stderr=True).print(f"{parsed.chips}: chips of the procedural world: {told}", soft_wrap=True)
+    return 0
+
+
+def write_world(
+    chips: str | Path, *, train: int = 12, val: int = 3, test: int = 12, timesteps: int = 2, seed: int = 0
+) -> Mapping[str, Sequence[str]]:
+    """Write chips of the procedural world, as `python -m demo.world` does.
+
+    Args:
+        chips: Folder to make.
+        train: Scenes of four chips each in the training split.
+        val: Those of the validation split.
+        test: Those of the test split.
+        timesteps: Acquisitions over the year.
+        seed: Seed of the world.
+
+    Returns:
+        Ids of the chips by split.
+
+    Raises:
+        OutputError: If the folder is there and not empty, or cannot be written.
+    """
+    # `--help` and a wrong option need not wait for zarr and rasterio
     from demo.world.chips import write_chips
     from demo.world.scenes import FINETUNE_SCENES, draw_scene
 
-    check_free(parsed.chips)
+    folder = Path(chips)
+    check_free(folder)
     # one iterator for all splits, so that no scene is in two of them
     numbers = iter(FINETUNE_SCENES)
     splits = {
-        split: [
-            draw_scene(next(numbers), seed=parsed.seed, timesteps=parsed.timesteps)
-            for _ in range(getattr(parsed, split))
-        ]
-        for split in ("train", "val", "test")
+        split: [draw_scene(next(numbers), seed=seed, timesteps=timesteps) for _ in range(count)]
+        for split, count in (("train", train), ("val", val), ("test", test))
     }
-    written = write_chips(parsed.chips, splits)
-    counts = ", ".join(f"{len(ids)} {split}" for split, ids in written.items())
-    Console(stderr=True).print(f"{parsed.chips}: chips of the procedural world: {counts}", soft_wrap=True)
-    return 0
+    return write_chips(folder, splits)

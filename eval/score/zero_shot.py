@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import wherever_run
 from augment_store.errors import ChipSetError
+from augment_store.inspect.references import masks_table
 from augment_store.integrity.input_match import check_same, find_mismatch, generator_inputs
 from augment_store.io.lock import file_lock
 from augment_store.modalities.categorical import CONFIDENCE
@@ -31,6 +32,25 @@ from finetune.run.manifest import AugmentRecord
 
 Calibration = dict[str, Reliability]
 """Reliability by the source of the probability, ``confidence`` or ``token_probability``."""
+
+
+def masks_legend(chips: ChipSet, legend: Path | None) -> LegendTable:
+    """Load the table to the classes of a chip set's masks; see `masks_table`.
+
+    Args:
+        chips: The chip set.
+        legend: File or name of a table; None for the one that its layout names.
+
+    Raises:
+        EvaluationError: If nobody says which classes the masks have.
+        ChipSetError: If the table cannot be read, or maps no class.
+    """
+    table = masks_table(chips, legend)
+    if table is None:
+        raise EvaluationError(
+            f"layout {chips.layout.name!r} does not say which classes the masks have; give their legend with --legend"
+        )
+    return table
 
 
 def score_store(

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from rich.filesize import decimal
 
+from augment_store.chips.chip_set import ChipSet
 from augment_store.cli.parser import Command, add_commands
 from augment_store.errors import AugmentStoreError
 from augment_store.io.remote import RemotePath, as_path
@@ -21,6 +22,7 @@ from augment_store.modalities.map_arrays import TOKENS
 from augment_store.utils.progress import format_duration
 from augment_store.utils.text import single_line
 from eval.errors import EvaluationError
+from eval.score.zero_shot import masks_legend
 from eval.study.config import Study
 from eval.study.plan import Step
 from eval.study.runner import resuming_words, step_command
@@ -50,7 +52,7 @@ def check_study_steps(study: Study, left: Sequence[Step], evaluation: Mapping[st
     checks: Mapping[str, Callable[[Sequence[str]], None]] = {
         "generate": lambda words: _check_generation(words, chips=_is_there(study)),
         "finetune": lambda words: _check_fit(study, words, made),
-        "eval": lambda words: _check_evaluation(words, evaluation),
+        "eval": lambda words: _check_evaluation(words, evaluation, chips=_is_there(study)),
     }
     for step in left:
         module, *words = resuming_words(step)
@@ -118,11 +120,13 @@ def _joins(study: Study, store: str, options: Options) -> bool:
     return options.seed is not None and str(options.augment) == str(study.store(store, options.seed))
 
 
-def _check_evaluation(words: Sequence[str], commands: Mapping[str, Command]) -> None:
+def _check_evaluation(words: Sequence[str], commands: Mapping[str, Command], *, chips: bool) -> None:
     parser = argparse.ArgumentParser("eval", allow_abbrev=False)
     add_commands(parser, commands, words)
     parsed = parser.parse_args(words)
-    if parsed.command == "zero-shot":
+    if parsed.command == "zero-shot" and chips:
+        masks_legend(ChipSet.open(parsed.chips, parsed.layout), parsed.legend)
+    elif parsed.command == "zero-shot" and parsed.legend is not None:
         LegendTable.load(parsed.legend)
 
 

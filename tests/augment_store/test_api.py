@@ -29,6 +29,7 @@ def test_chips_are_drawn_a_row_each(store):
     figure = plot_chip(store.path, store.chip_ids[0])
     assert isinstance(figure, Figure)
     assert len(figure.axes) == 3
+    assert figure._repr_png_().startswith(b"\x89PNG")  # a notebook shows it without %matplotlib inline
 
 
 def test_what_the_command_refuses_is_refused(store):
