@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -29,7 +29,12 @@ Pair = tuple[str, str]
 """A chip, and one of a later split that is no other place."""
 
 
-def find_shared(chips: ChipSet, splits: Mapping[str, Iterable[str]], shape: tuple[int, int]) -> list[Pair]:
+def find_shared(
+    chips: ChipSet,
+    splits: Mapping[str, Iterable[str]],
+    shape: tuple[int, int],
+    read_places: Callable[[Iterable[str]], Mapping[str, Georeference]] | None = None,
+) -> list[Pair]:
     """Find chips of later splits on the ground of a chip of an earlier one, or with the same files.
 
     Only headers are read, and of files of one size their bytes. Chips without a georeference have no ground.
@@ -38,6 +43,7 @@ def find_shared(chips: ChipSet, splits: Mapping[str, Iterable[str]], shape: tupl
         chips: The chip set, not at a URL, where each header would be a download.
         splits: Chip ids by split, in the order in which they are used.
         shape: Height and width of a chip in pixels.
+        read_places: Gives where chips lie, for one who keeps that; None reads their headers.
 
     Returns:
         Each chip of a later split at most once.
@@ -47,12 +53,16 @@ def find_shared(chips: ChipSet, splits: Mapping[str, Iterable[str]], shape: tupl
     """
     members = {split: tuple(ids) for split, ids in splits.items()}
     ids = list(dict.fromkeys(chip_id for own in members.values() for chip_id in own))
-    # reading headers is waiting, on network file systems most of all
-    with ThreadPoolExecutor() as pool:
-        places = dict(zip(ids, pool.map(chips.georeference, ids), strict=True))
+    places = _read_headers(chips, ids) if read_places is None else read_places(ids)
     on_ground = [] if _is_placeholder(chips, places) else find_overlaps(places, members, shape)
     named = {later for _, later in on_ground}
     return sorted([*on_ground, *(pair for pair in find_same_files(chips, members) if pair[1] not in named)])
+
+
+def _read_headers(chips: ChipSet, ids: Sequence[str]) -> dict[str, Georeference]:
+    # reading headers is waiting, on network file systems most of all
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(ids, pool.map(chips.georeference, ids), strict=True))
 
 
 def _is_placeholder(chips: ChipSet, places: Mapping[str, Georeference]) -> bool:

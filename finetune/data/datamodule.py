@@ -244,7 +244,7 @@ class TimStoreDataModule(LightningDataModule):
         if first:
             # only now have both splits been surveyed; that of the test is only looked at
             splits = {split: ids[: self.limit_chips] for split, ids in self.splits.ids.items()}
-            self.shared_chips = find_shared_chips(self.chips, splits, self.surveys)
+            self.shared_chips = find_shared_chips(self.chips, splits, self.surveys, self.survey_folder)
             check_shared_chips(self.shared_chips, allowed=self.scene_rule.allow_overlap)
             for split in STAGES[stage]:
                 audit_split(split, self.datasets[split], self.transforms[split], self.statistics)

@@ -18,6 +18,7 @@ from augment_store.io.remote import RemotePath
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
+from finetune.data.place_cache import read_places
 from finetune.data.survey_cache import CachedSurvey, SurveyedChip
 from finetune.log_filters import notify
 
@@ -214,7 +215,10 @@ def _check_mask(chip_id: str, chip: SurveyedChip, classes: int | None) -> None:
 
 
 def find_shared_chips(
-    chips: ChipSet, splits: Mapping[str, Sequence[str]], surveys: Mapping[str, SplitDigest]
+    chips: ChipSet,
+    splits: Mapping[str, Sequence[str]],
+    surveys: Mapping[str, SplitDigest],
+    folder: Path | None = None,
 ) -> tuple[Pair, ...]:
     """Find chips of two splits that show the same ground, or hold the same input under two ids.
 
@@ -222,6 +226,7 @@ def find_shared_chips(
         chips: The chip set.
         splits: Chip ids by split, those that are not read yet among them.
         surveys: Digests of the splits that are read.
+        folder: Where places that are read of chips are kept; see `read_places`.
     """
     copies = find_copies({split: survey.by_input for split, survey in surveys.items()})
     if not is_comparable(chips):
@@ -229,7 +234,8 @@ def find_shared_chips(
             f"{chips.root}: at a URL, so whether chips of two splits show the same ground is not looked at"
         )
         return tuple(copies)
-    shared = find_shared(chips, splits, next(iter(surveys.values())).shape)
+    shape = next(iter(surveys.values())).shape
+    shared = find_shared(chips, splits, shape, lambda ids: read_places(chips, ids, folder))
     return tuple(sorted({*copies, *shared}))
 
 

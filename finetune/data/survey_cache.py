@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import numpy as np
 from lightning_utilities.core.rank_zero import rank_zero_only  # Lightning's own, without torch
@@ -28,6 +28,11 @@ from augment_store.store.schema import ChipShape
 from augment_store.utils.text import versions
 from augment_store.utils.validation import STRICT, load_json, parse
 from finetune.log_filters import notify
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Kept = TypeVar("Kept")
 
 SURVEY_FOLDER: Final = ".chip_surveys"
 """Folder beside runs that holds what was read of their chips."""
@@ -156,58 +161,74 @@ class CachedSurvey:
         )
 
     def _stamp(self, chip_id: str) -> str:
-        """Return a digest of paths, sizes and times of a chip's files; empty if a later change may have the same."""
         paths = [
             path
             for name in (*self.modalities, *self.generator)
             for path in self.chips.band_paths(chip_id, name)
         ]
         mask = self.chips.mask_path(chip_id) if self.masks else None
-        paths += [] if mask is None else [mask]
-        if self.folder is None or any(isinstance(path, RemotePath) for path in paths):
-            return ""
-        state, latest = hashlib.sha256(), 0
-        for path, ending in itertools.product(dict.fromkeys(paths), _SIDECARS):
-            # of a file in an archive, the archive's times tell
-            file = Path(f"{path.archive if isinstance(path, ArchivedPath) else path}{ending}")
-            try:
-                found = file.stat()
-            # most have no sidecar; what must be there is missed when it is read, as in an archive without it
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            # a copy may bring size and time of modification along, but not the time at which it was made
-            state.update(f"{path}|{found.st_size}|{found.st_mtime_ns}|{found.st_ctime_ns}\n".encode())
-            latest = max(latest, found.st_mtime_ns, found.st_ctime_ns)
-        return "" if time.time_ns() - latest < SETTLED else state.hexdigest()
+        return "" if self.folder is None else stamp_files([*paths, *([] if mask is None else [mask])])
 
     def _path(self) -> Path | None:
         """Return the file for surveys of this kind: another layout, version or list of modalities has another."""
-        if self.folder is None:
-            return None
-        kind = (versions(READERS), str(self.chips.folder.absolute()), self.chips.layout)
-        said = repr((kind, sorted(self.modalities), sorted(self.generator), self.masks))
-        return self.folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.json"
+        return kept_path(self.folder, self.chips, sorted(self.modalities), sorted(self.generator), self.masks)
 
     def _load(self) -> Mapping[str, SurveyedChip]:
-        path = self._path()
-        if path is None or not path.is_file():
-            return {}
-        try:
-            return parse(_KeptSurveys, load_json(path.read_bytes())).chips
-        except (OSError, ValueError) as error:
-            notify(f"{path}: cannot be read ({error}), so that every chip is read again")
-            return {}
+        return load_kept(self._path(), _KeptSurveys).chips
 
     def _keep(self, found: Mapping[str, SurveyedChip]) -> None:
-        path = self._path()
-        # every process of a training reads all chips, and one is enough to keep what it found
-        if path is None or getattr(rank_zero_only, "rank", None):
-            return
+        write_kept(self._path(), _KeptSurveys({name: each for name, each in found.items() if each.stamp}))
+
+
+def stamp_files(paths: Iterable[Path]) -> str:
+    """Return a digest of paths, sizes and times of files; empty if a later change may have the same."""
+    unique = tuple(dict.fromkeys(paths))
+    if any(isinstance(path, RemotePath) for path in unique):
+        return ""
+    state, latest = hashlib.sha256(), 0
+    for path, ending in itertools.product(unique, _SIDECARS):
+        # of a file in an archive, the archive's times tell
+        file = f"{path.archive if isinstance(path, ArchivedPath) else path}{ending}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, asdict(_KeptSurveys({name: each for name, each in found.items() if each.stamp})))
-        except (OSError, OutputError) as error:
-            notify(f"{error}; the next run reads every chip again")
+            found = os.stat(file)  # noqa: PTH116 - for 2,000 chips a `Path` of each takes longer than to look
+        # most have no sidecar; what must be there is missed when it is read, as in an archive without it
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        # a copy may bring size and time of modification along, but not the time at which it was made
+        state.update(f"{path}|{found.st_size}|{found.st_mtime_ns}|{found.st_ctime_ns}\n".encode())
+        latest = max(latest, found.st_mtime_ns, found.st_ctime_ns)
+    return "" if time.time_ns() - latest < SETTLED else state.hexdigest()
+
+
+def kept_path(folder: Path | None, chips: ChipSet, *kind: object) -> Path | None:
+    """Return the file in a folder for what is kept of chips: another layout, version or kind has another."""
+    if folder is None:
+        return None
+    said = repr(((versions(READERS), str(chips.folder.absolute()), chips.layout), *kind))
+    return folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.json"
+
+
+def load_kept(path: Path | None, kind: type[Kept]) -> Kept:
+    """Return what `write_kept` wrote; nothing, with a note, where it cannot be read."""
+    if path is None or not path.is_file():
+        return kind()
+    try:
+        return parse(kind, load_json(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        notify(f"{path}: cannot be read ({error}), so that every chip is read again")
+        return kind()
+
+
+def write_kept(path: Path | None, kept: DataclassInstance) -> None:
+    """Keep what was found of chips; a disk that fails costs the next run time, and is noted."""
+    # every process of a training reads all chips, and one is enough to keep what it found
+    if path is None or getattr(rank_zero_only, "rank", None):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(kept))
+    except (OSError, OutputError) as error:
+        notify(f"{error}; the next run reads every chip again")
 
 
 def digest_mask(mask: NDArray[np.int64]) -> bytes:

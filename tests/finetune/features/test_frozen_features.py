@@ -1,7 +1,10 @@
 """Trainings on features through the command line: equal to those with the backbone, and whole runs."""
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +23,8 @@ from finetune.options import Options
 from finetune.run.load import load_run
 from finetune.run.manifest import RunManifest
 from finetune.run.train import _prepare_weights
+from tests.conftest import ROOT
+from tests.disks import small_disk
 from tests.finetune.model.test_initialization import make_task
 from tests.worlds import tiny_options
 
@@ -131,6 +136,45 @@ def test_encoding_that_was_interrupted_resumes_to_equal_features(
     assert all(np.array_equal(values, theirs[name]) for name, values in ours.items())
     # four training chips under D4, two validation chips as they are
     assert sorted(len(values) for values in ours.values()) == [1, 1, 8, 8, 8, 8]
+
+
+@pytest.mark.nightly
+def test_encoding_that_was_killed_resumes_to_equal_features(options, features, tmp_path):
+    path = tmp_path / "features"
+    words = ["encode", *options, "--features", str(path), "--dtype", "float32"]
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    started = subprocess.Popen(
+        [sys.executable, "-m", "finetune", *words],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )
+    while not path.is_dir() or not arrays(path):
+        assert started.poll() is None, "ended before it was killed"
+    started.kill()
+    started.wait()
+    assert main(words) == 0
+    ours, theirs = arrays(path), arrays(features)
+    assert list(ours) == list(theirs)
+    assert all(np.array_equal(values, theirs[name]) for name, values in ours.items())
+    assert {entry.name for entry in path.iterdir()} == {*ours, "features.json"}  # no draft is left
+
+
+@pytest.mark.nightly
+def test_a_full_disk_stops_encode_and_a_training_with_one_line(options, features, tmp_path, capsys):
+    path, run = tmp_path / "features", tmp_path / "run"
+    command = ["encode", *options, "--features", str(path), "--dtype", "float32"]
+    with small_disk(8_000):  # the key fits, and no chip
+        assert main(command) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: ")
+    assert "File too large" in told
+    assert [entry.name for entry in path.iterdir()] == ["features.json"]
+    with small_disk(100_000):  # records and logs fit, and no checkpoint
+        assert main(["fit", *options, "--features", str(features), "--run", str(run)]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: ")
+    assert "File too large" in told
+    assert not list((run / "checkpoints").glob("*"))
+    assert not RunManifest.read(run).complete
 
 
 @pytest.mark.parametrize(
