@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from augment_store.utils.text import did_you_mean
@@ -108,9 +109,17 @@ def _names(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_there(name: str) -> bool:
-    """Return whether a class can be imported, or may be another's than of the libraries that are known here."""
+    """Return whether a library defines a class, or it is of none that is known here; nothing of it is imported."""
     package, _, attribute = name.rpartition(".")
-    return bool(package) and (package not in PACKAGES or hasattr(importlib.import_module(package), attribute))
+    if package not in PACKAGES:
+        return bool(package)
+    library, *inner = package.split(".")
+    spec = importlib.util.find_spec(library)
+    if spec is None or spec.origin is None:
+        return False
+    place = Path(spec.origin).parent.joinpath(*inner)
+    files = place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]
+    return any(f"class {attribute}(" in file.read_text(encoding="utf-8") for file in files)
 
 
 def _unknown(keys: Iterable[Any], known: Iterable[str]) -> Iterator[str]:
