@@ -195,7 +195,7 @@ def _run_origin(run: RunResult) -> str:
 
 def duration(seconds: float) -> str:
     """Format a time in the unit that fits it."""
-    if seconds < 90:
+    if seconds < 600:
         return f"{seconds:.0f} s"
     # in minutes up to 90 of them: 80 min says more than 1.3 h
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

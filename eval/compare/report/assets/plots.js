@@ -6,6 +6,14 @@ function shape(tag, attributes, text = "") {
   return made;
 }
 
+// Round numbers between two values, about three of them: 0.60, 0.65, 0.70.
+function ticks(low, high) {
+  const rough = Math.max(high - low, 0.004) / 2, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
+  return first > last ? [low] : Array.from({ length: last - first + 1 }, (_, place) => (first + place) * step);
+}
+
 const STRONG = report.statistics.strong_above;
 
 // A class differs by both its p after Holm and its interval.
@@ -82,7 +90,7 @@ function bars() {
 
 function curves() {
   const svg = $("curves"), width = Math.max(svg.clientWidth, 240), height = 210, left = 46, bottom = height - 24;
-  const lines = [baseline, candidate].flatMap((arm) => arm.runs.map((run) => [arm, run.curve.filter((epoch) => epoch.val_miou != null)])).filter(([, epochs]) => epochs.length > 1);
+  const lines = [baseline, candidate].flatMap((arm) => arm.runs.map((run, place) => [arm, run.curve.filter((epoch) => epoch.val_miou != null), run.origin.seed, place])).filter(([, epochs]) => epochs.length > 1);
   const there = lines.length > 0, every = lines.flatMap(([, epochs]) => epochs);
   for (const name of ["curves", "curves-note"]) $(name).toggleAttribute("hidden", !there);
   if (!there) return there;
@@ -92,9 +100,13 @@ function curves() {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const mark = (attributes, words) => shape("text", { class: "quiet", ...attributes }, words);
   svg.replaceChildren(
-    ...[low, (low + high) / 2, high].flatMap((share) => [shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(share), y2: y(share) }), mark({ x: left - 6, y: y(share) + 4, "text-anchor": "end" }, percent(share, 1))]),
+    ...ticks(low, high).flatMap((share) => [shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(share), y2: y(share) }), mark({ x: left - 6, y: y(share) + 4, "text-anchor": "end" }, percent(share, 1))]),
     mark({ x: left, y: height - 6 }, "epoch 0"), mark({ x: width - 10, y: height - 6, "text-anchor": "end" }, String(last)),
-    ...lines.map(([arm, epochs]) => shape("path", { class: role(arm), d: epochs.map((entry, place) => `${place ? "L" : "M"}${x(entry.epoch)} ${y(entry.val_miou)}`).join("") })));
+    ...lines.map(([arm, epochs, seed, run]) => { // the first run's line is whole, others are dashed, each in its own way
+      const line = shape("path", { class: role(arm), "stroke-dasharray": run ? `${2 + 3 * run} 3` : "none", d: epochs.map((entry, place) => `${place ? "L" : "M"}${x(entry.epoch)} ${y(entry.val_miou)}`).join("") });
+      line.append(shape("title", {}, `${arm.title}, seed ${seed ?? "unknown"}`));
+      return line;
+    }));
   return there;
 }
 
@@ -108,7 +120,7 @@ function scenes() {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.style.height = `${height}px`;
   svg.replaceChildren(
-    ...[low, (low + high) / 2, high].flatMap((value) => [
+    ...ticks(low, high).flatMap((value) => [
       shape("line", { class: "axis", x1: left, x2: width - 12, y1: y(value), y2: y(value) }), mark({ x: left - 6, y: y(value) + 4, "text-anchor": "end" }, percent(value, 1)),
       shape("line", { class: "axis", x1: x(value), x2: x(value), y1: 10, y2: bottom }), mark({ x: x(value), y: bottom + 16, "text-anchor": "middle" }, percent(value, 1))]),
     shape("line", { class: "mark", x1: x(low - room), y1: y(low - room), x2: x(high + room), y2: y(high + room) }),

@@ -10,7 +10,7 @@ const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${numbe
 
 const percent = (share, digits = 2) => (share == null ? "–" : `${(100 * share).toFixed(digits)} %`);
 const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(2)}`;
-const duration = (seconds) => (seconds < 90 ? `${seconds.toFixed(0)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`);
+const duration = (seconds) => (seconds < 600 ? `${seconds.toFixed(0)} s` : seconds < 5400 ? `${(seconds / 60).toFixed(0)} min` : `${(seconds / 3600).toFixed(1)} h`);
 const interval = (entry) => (entry.low == null ? "no interval" : `${points(entry.low)} to ${points(entry.high)}`);
 
 function verdict() {

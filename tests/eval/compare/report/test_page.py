@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -122,6 +123,14 @@ def test_training(page):
     assert (
         page.execute_script("return document.querySelector('#curves path').getAttribute('d')").count("L") == 2
     )
+    titles = page.find_elements(By.CSS_SELECTOR, "#curves path title")
+    assert all(
+        re.fullmatch(r"(phase2|tim_lulc), seed \d", one.get_attribute("textContent")) for one in titles
+    )
+    # percentages of round numbers, not of the ends of the curves
+    marks = page.find_elements(By.CSS_SELECTOR, "#scenes line.axis + text")
+    assert marks
+    assert all(re.fullmatch(r"\d+\.[05] %", mark.text) for mark in marks)
     rows = page.find_elements(By.CSS_SELECTOR, "#costs tbody tr")
     assert [row.text for row in rows[:2]] == [
         "phase2 1,000 900 3 30 60 s cpu, 32-true",
