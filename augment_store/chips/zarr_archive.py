@@ -132,13 +132,13 @@ def open_zarr_archive(path: Path) -> Iterator[ZarrArchive]:
         nodes = frozenset(folder or "." for folder, _, name in documents if name in _METADATA)
         root = _find_root(names, nodes)
         with ZipStore(path, mode="r") as store:
-            found = _open_root(store, root, frozenset(names))
+            found = _root_group(store, root, frozenset(names))
             # Members are opened one by one, which takes longer than to read a chip: only where there is no `ARRAY`.
             has_array = str(PurePosixPath(found.path, ARRAY)) in nodes
             yield ZarrArchive(found if has_array else _innermost(found), nodes, archive)
 
 
-def _open_root(store: ZipStore, root: str, names: Collection[str]) -> zarr.Group:
+def _root_group(store: ZipStore, root: str, names: Collection[str]) -> zarr.Group:
     """Open a group by the format that its metadata have; to look for all formats takes zarr four times as long.
 
     Raises:

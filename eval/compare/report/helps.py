@@ -48,7 +48,7 @@ def when_it_helps(comparison: Comparison) -> model.WhenItHelps:
         slopes=list(_rows(slopes, covariates, by_level)),
         # `vars`, as `asdict` would turn the estimate into a dict
         rule=None if rule is None else model.UseRule(**vars(rule)),
-        words=list(_words(slopes, covariates, rule, known)),
+        words=list(_sentences(slopes, covariates, rule, known)),
     )
 
 
@@ -81,7 +81,7 @@ def _rows(
         )
 
 
-def _words(
+def _sentences(
     slopes: Slopes, covariates: Sequence[Covariate], rule: Rule | None, known: Iterable[str]
 ) -> Iterator[str]:
     found = [(level, name) for (level, name), slope in slopes.items() if slope.differs]
