@@ -98,8 +98,8 @@ def fit(
         "command": "fit",
         "config": str(config),
         "run": Path(run),
-        "chips": _path(chips),
-        "augment": _path(augment),
+        "chips": _given_path(chips),
+        "augment": _given_path(augment),
         "encoding": [encoding] if isinstance(encoding, str) else encoding,
         "control": control,
         "seed": seed,
@@ -125,5 +125,5 @@ def fit(
     return load_run(run)
 
 
-def _path(given: str | Path | None) -> Path | None:
+def _given_path(given: str | Path | None) -> Path | None:
     return None if given is None else as_path(given)

@@ -23,7 +23,7 @@ LAYERS: Final = (CLASS, "probability", "entropy", AGREEMENT, GENERATED)
 """What can be written of a map, each as a file of its own."""
 
 
-def check_files(files: Mapping[str, Sequence[str]], modalities: Sequence[str]) -> None:
+def check_scene_files(files: Mapping[str, Sequence[str]], modalities: Sequence[str]) -> None:
     """Make sure that there is a raster of each modality.
 
     Args:
@@ -131,7 +131,7 @@ class PredictOptions:
         """Make sure that there are runs, and what they read of a scene, by their manifests alone."""
         modalities = [name for run in self.folders for name in RunManifest.read(run).data.modalities]
         if self.scene:
-            check_files(self.files, list(dict.fromkeys(modalities)))
+            check_scene_files(self.files, list(dict.fromkeys(modalities)))
 
     def _check_values(self) -> None:
         unknown = [name for name in self.scene if name not in INPUT_MODALITIES]

@@ -28,7 +28,7 @@ from augment_store.io.remote import RemotePath, as_path
 from augment_store.modalities.definitions import INPUT_MODALITIES
 from augment_store.utils.text import format_size, pluralize
 from generate.model.windows import WindowGrid
-from predict.options import check_files
+from predict.options import check_scene_files
 from predict.region import Box, Outside, box_of_bounds, open_mask
 
 
@@ -169,7 +169,7 @@ def open_scene(
         ChipSetError: If a modality is missing.
         ChipDataError: If a raster cannot be opened, or lies on another grid.
     """
-    check_files(files, modalities)
+    check_scene_files(files, modalities)
     with ExitStack() as stack:
         remote = any(isinstance(as_path(file), RemotePath) for paths in files.values() for file in paths)
         if remote:

@@ -79,7 +79,7 @@ def check_keys(given: Config, origin: object, overrides: Sequence[str]) -> None:
             raise ConfigError(f"{origin}: model.init_args.model_args.{key}: no such key{meant}")
 
 
-def check_names(given: Config, origin: object) -> None:
+def check_class_names(given: Config, origin: object) -> None:
     """Make sure that there are the classes, decoders and necks that a YAML names by a name like that of a known one.
 
     Args:
@@ -89,26 +89,26 @@ def check_names(given: Config, origin: object) -> None:
     Raises:
         ConfigError: Naming the first that there is not, and the one that was probably meant.
     """
-    for key, name in _names(given, ""):
+    for key, name in _named_classes(given, ""):
         known = {"decoder": DECODERS, "name": NECKS}.get(key.rpartition(".")[2], CLASSES)
         meant = did_you_mean(name, known, _SLIP)
-        if meant and name not in known and not _is_there(name):
+        if meant and name not in known and not _is_defined(name):
             raise ConfigError(f"{origin}: {key}: there is no {name}{meant}")
 
 
-def _names(value: Any, key: str) -> Iterator[tuple[str, str]]:
+def _named_classes(value: Any, key: str) -> Iterator[tuple[str, str]]:
     """Yield each class path, decoder and neck below a key."""
     if isinstance(value, list):
         for entry in value:
-            yield from _names(entry, key)
+            yield from _named_classes(entry, key)
     elif isinstance(value, dict):
         for name, entry in value.items():
-            yield from _names(entry, f"{key}.{name}" if key else str(name))
+            yield from _named_classes(entry, f"{key}.{name}" if key else str(name))
     elif isinstance(value, str) and key.endswith((".class_path", ".model_args.decoder", ".necks.name")):
         yield key, value.removeprefix("terratorch_")
 
 
-def _is_there(name: str) -> bool:
+def _is_defined(name: str) -> bool:
     """Return whether a library defines a class, or it is of none that is known here; nothing of it is imported."""
     package, _, attribute = name.rpartition(".")
     if package not in PACKAGES:

@@ -20,7 +20,7 @@ from finetune.features.feature_store import FeatureStore
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
 from finetune.run.config import check_classes, resolve_data, with_our_datamodule
-from finetune.run.early_keys import check_keys, check_names
+from finetune.run.early_keys import check_class_names, check_keys
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trainer import check_precision
 from finetune.run.trust import CUSTOM_MODULES, rebuild
@@ -69,7 +69,7 @@ def check_early(options: Options, *, store: bool = True) -> Config:
     if isinstance(given.get("trainer"), dict):  # here, since the parser names every type that it tried
         check_precision(given["trainer"].get("precision"))
     check_keys(given, options.config, options.overrides)
-    check_names(given, options.config)
+    check_class_names(given, options.config)
     if not any(word.startswith(("--model", "--data")) for word in options.overrides):
         check_classes(given)
     if options.command == "fit":

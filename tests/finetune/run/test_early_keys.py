@@ -8,7 +8,7 @@ import yaml
 
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse
-from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_keys, check_names
+from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_class_names, check_keys
 from finetune.run.trainer import check_accelerator
 
 GIVEN = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
@@ -88,13 +88,13 @@ def test_a_misspelled_argument_of_the_network_is_told_and_one_of_a_decoder_we_do
 )
 def test_a_misspelled_class_is_told(section, wrong, told):
     with pytest.raises(ConfigError) as error:
-        check_names({section: wrong}, "mine.yaml")
+        check_class_names({section: wrong}, "mine.yaml")
     assert str(error.value) == f"mine.yaml: {told}"
 
 
 @pytest.mark.parametrize("path", ["albumentations.RandomCrop3D", "mine.RandomCropp", "albumentations.D4"])
 def test_a_class_that_is_there_or_is_someones_own_passes(path):
-    check_names({"data": {"init_args": {"train_transform": [{"class_path": path}]}}}, "mine.yaml")
+    check_class_names({"data": {"init_args": {"train_transform": [{"class_path": path}]}}}, "mine.yaml")
 
 
 def test_a_gpu_that_is_not_there_is_told_before_the_network_is_built(monkeypatch):
