@@ -18,10 +18,10 @@ from tests.worlds import make_spec, make_store
 CHIP = "scene0_r0c1"  # west 580,000 + 320 m, north 4,510,000 m, pixels of 10 m
 
 
-@pytest.fixture
-def store(tmp_path):
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
     spec = make_spec(samples=2, probabilities=True)
-    return make_store(tmp_path / "s", chips=3, timesteps=2, spec=spec, pending=1)
+    return make_store(tmp_path_factory.mktemp("made") / "s", chips=3, timesteps=2, spec=spec, pending=1)
 
 
 def test_a_chip_has_coordinates_and_lies_where_it_lies(store):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 import time
 
@@ -16,16 +17,16 @@ from finetune.augment.map_cache import MapCache
 from finetune.data import survey_cache
 from finetune.data.split_checks import SplitRequirements, survey_chips
 from finetune.data.survey_cache import CachedSurvey
-from tests.worlds import make_world, rasters, store_of, write_impactmesh_chip
+from tests.worlds import World, make_world, rasters, store_of, write_impactmesh_chip
 
 MODALITIES = ("S2L2A", "DEM")
 
 
 @pytest.fixture
-def chips(tmp_path, monkeypatch):
+def chips(world, tmp_path, monkeypatch):
     """Chips whose files count as settled, though they were written a moment ago."""
     monkeypatch.setattr(survey_cache, "SETTLED", 0)
-    return make_world(tmp_path / "chips").chips
+    return World(shutil.copytree(world.root, tmp_path / "chips")).chips
 
 
 @pytest.fixture
