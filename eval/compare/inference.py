@@ -356,5 +356,5 @@ def sum_by_scene(values: NDArray[np.float64], scenes: NDArray[np.int64], count: 
     """
     rows = values.reshape(-1, values.shape[-1])
     # one pass a row: a mask for each scene would take the square of their number
-    sums: NDArray[np.float64] = np.stack([np.bincount(scenes, row, count) for row in rows])
-    return np.asarray(sums.reshape(*values.shape[:-1], count))
+    sums = np.stack([np.asarray(np.bincount(scenes, row, count), np.float64) for row in rows])
+    return sums.reshape(*values.shape[:-1], count)

@@ -44,7 +44,7 @@ def write_scores(folder: Path, chips: int) -> list[str]:
     return words
 
 
-def compare(repeats: int = 3) -> list[float]:
+def compare(repeats: int = 2) -> list[float]:
     """Seconds of a report on many chips over those of one on few."""
     with tempfile.TemporaryDirectory() as name:
         words = {chips: write_scores(Path(name) / str(chips), chips) for chips in (FEW, MANY)}
