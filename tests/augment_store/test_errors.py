@@ -39,6 +39,7 @@ def error_classes() -> set[type[AugmentStoreError]]:
     }
 
 
+@pytest.mark.slow
 def test_each_class_has_a_kind_of_its_own_that_was_never_another():
     kinds = [vars(found).get("kind") for found in error_classes()]
     assert len({*kinds}) == len(kinds) >= 8

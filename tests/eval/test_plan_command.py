@@ -6,6 +6,7 @@ from eval.cli.main import main
 from tests.eval.scores import make_score
 
 
+@pytest.mark.slow
 def test_the_command_plans_from_a_report_and_so_does_the_report_itself(tmp_path, capsys):
     runs = {
         name: [

@@ -120,6 +120,7 @@ def test_a_set_that_a_shipped_layout_fits(tmp_path, monkeypatch, capsys):
     understood(lines)
 
 
+@pytest.mark.slow
 def test_scenes_too_large_for_chips_are_cut(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for seed, scene in enumerate(("alba", "brno", "cadiz")):

@@ -23,6 +23,7 @@ def export(store, out, *arguments) -> int:
     return main(["export", str(store.path), "--out", str(out), "--format", "zarr", *arguments])
 
 
+@pytest.mark.slow
 def test_xarray_reads_what_the_store_holds(tmp_path):
     store = make_store(tmp_path / "s", chips=3, timesteps=2, spec=make_spec(samples=2, probabilities=True))
     assert export(store, tmp_path / "out") == 0

@@ -69,6 +69,7 @@ def test_ids_are_shown_in_the_order_given(tmp_path):
     assert [chip["id"] for chip in page_data(tmp_path / "p.html", "chips")] == ["scene1_r1c2", "scene0_r0c0"]
 
 
+@pytest.mark.slow
 def test_contact_sheet_has_a_row_per_chip(tmp_path):
     make_store(tmp_path / "s", chips=6)
     heights = []
@@ -79,6 +80,7 @@ def test_contact_sheet_has_a_row_per_chip(tmp_path):
     assert heights[1] - heights[0] == 2 * 1.75 * 120  # two more rows of 1.75 inches at 120 dots
 
 
+@pytest.mark.slow
 def test_ndvi_store(tmp_path, capsys):
     make_store(tmp_path / "s", chips=2, spec=make_spec("NDVI", samples=2))
     assert inspect(tmp_path / "s", "--png", tmp_path / "s.png", "--html", tmp_path / "p.html") == 0
@@ -126,6 +128,7 @@ def decoded(uri):
     return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
+@pytest.mark.slow
 def test_ids_are_shown_as_they_are(tmp_path, capsys, monkeypatch):
     """Square brackets are rich's markup, a dollar sign begins a formula in matplotlib."""
     monkeypatch.setenv("COLUMNS", "200")

@@ -111,6 +111,7 @@ def test_verify_finds_values_outside_the_valid_range(tmp_path, modality, value, 
 @pytest.mark.parametrize(
     "modality", ["S1RTC", *(pytest.param(m, marks=pytest.mark.nightly) for m in ("DEM", "S2L2A"))]
 )
+@pytest.mark.slow
 def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_path, capsys, modality):
     store = make_store(tmp_path / "s", chips=2, timesteps=2, spec=make_spec(modality, samples=2))
     array, kind = modality.lower(), MAPS[modality]

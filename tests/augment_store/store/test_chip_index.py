@@ -46,6 +46,7 @@ def test_opening_reads_no_id_and_the_first_question_all(tmp_path, monkeypatch):
     assert read == ["chip_id", "chip_id"]  # of two objects
 
 
+@pytest.mark.slow
 def test_a_store_of_several_objects_of_ids_is_sound_and_grows(tmp_path):
     store = AugmentStore.create(tmp_path / "s", make_spec(), ChipShape(1, 16, 16), shard_chips=512)
     wanted = [f"c{i * 7919 % 10_007:05d}" for i in range(2 * ENTRY_CHIPS + 5)]

@@ -111,6 +111,7 @@ def sure(slope) -> ClassEstimate:
     return ClassEstimate(slope, slope - 0.01, slope + 0.01, 0.003, 5.0, 0.02, 0.001, p_holm=0.01)
 
 
+@pytest.mark.slow
 def test_silent_on_noise_and_not_where_there_is_an_effect():
     """Of 80 reports on noise 5 %, which are 4, may name a slope by chance; 10 are three standard errors above."""
     rng = np.random.default_rng(2)
@@ -178,6 +179,7 @@ def compared(tmp_path_factory):
     return folder, words, store
 
 
+@pytest.mark.slow
 def test_a_report_says_when_it_helps(compared, capsys):
     folder, words, store = compared
     assert main(words) == 0

@@ -169,6 +169,7 @@ def test_folds_must_be_those_of_the_other_arm_and_each_run_its_own(tmp_path):
         check_runs(arms)
 
 
+@pytest.mark.slow
 def test_a_folder_of_folds_is_one_run_of_compare(tmp_path, capsys):
     """By the command, from files, with the report's numbers those of the folds."""
     words = []

@@ -501,6 +501,7 @@ del SHIPPED["demo_s1"]  # a fine-tune
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
+@pytest.mark.slow
 def test_every_command_of_a_shipped_study_is_understood(name, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     study = Study.load(SHIPPED[name])

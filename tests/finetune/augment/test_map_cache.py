@@ -168,6 +168,7 @@ def test_the_digest_covers_the_generators_inputs_alone(world, tmp_path):
     shutil.rmtree(tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_a_store_that_was_generated_anew_by_another_spec(world, tmp_path):
     path, other = tmp_path / "store", tmp_path / "other"
     store_of(world.chips, path)
