@@ -1,10 +1,8 @@
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from augment_store.store.schema import State
 from augment_store.store.writer import AugmentStore
 from generate.cli.main import main
+from tests.forks import start_fork
 from tests.worlds import write_impactmesh_chips
 
 IDS = tuple(f"scene{i // 4}_r{i % 4:03d}c000" for i in range(6))
@@ -90,7 +89,7 @@ def run_subprocess(*arguments: str, **kwargs) -> subprocess.CompletedProcess[str
 def kill_when(condition, arguments: list[str], stop: signal.Signals, pause: float = 0.005) -> int:
     """Starts a run, sends a signal as soon as `condition` holds, and returns the exit status.
 
-    The run is a fork of this process, which has imported torch and TerraTorch: a new one would for 20 seconds.
+    The run is a fork of this process.
 
     Args:
         condition: Asked again after each pause.
@@ -98,10 +97,7 @@ def kill_when(condition, arguments: list[str], stop: signal.Signals, pause: floa
         stop: The signal.
         pause: In seconds; longer where to ask takes a server's time.
     """
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(arguments,))
-    with warnings.catch_warnings():  # Python 3.12 warns that threads, here pytest-xdist's, are not forked
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
+    process = start_fork(_run, arguments)
     deadline = time.monotonic() + 120
     while not condition() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(pause)

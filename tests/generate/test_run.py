@@ -1,11 +1,9 @@
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from augment_store.store.writer import AugmentStore
 from generate.cli.main import main
 from generate.model.terramind import TerraMindGenerator
 from tests.conftest import ROOT
+from tests.forks import start_fork
 from tests.generate.conftest import IDS, LONG, assert_equal_stores, kill_when, run_subprocess
 from tests.worlds import (
     rasters,
@@ -129,12 +128,7 @@ def test_one_spec_in_two_forks(reference, command, tmp_path, capfd):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = command(tmp_path / "s", *SPEC, "--devices", "2")
-    context = multiprocessing.get_context("fork")
-    shares = [context.Process(target=take_share, args=(arguments, rank, port)) for rank in (0, 1)]
-    with warnings.catch_warnings():  # Python 3.12 warns that threads, here pytest-xdist's, are not forked
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for share in shares:
-            share.start()
+    shares = [start_fork(take_share, arguments, rank, port) for rank in (0, 1)]
     for share in shares:
         share.join()
     assert [share.exitcode for share in shares] == [0, 0]

@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import io
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -38,6 +37,7 @@ from finetune.model.merged_columns import merge_columns, split_columns
 from finetune.run.manifest import RunManifest
 from finetune.run.preflight import PathOverrides
 from tests.eval.scores import make_manifest
+from tests.forks import start_fork
 from tests.worlds import make_spec, store_of
 
 pytestmark = pytest.mark.slow
@@ -86,12 +86,8 @@ def run_script(script):
 
 
 def forked(script, folder, monkeypatch):
-    """Run a script in a fork, which need not import TerraTorch for 20 seconds."""
     monkeypatch.chdir(folder)
-    process = multiprocessing.get_context("fork").Process(target=run_script, args=(script,))
-    with warnings.catch_warnings():  # Python 3.12 warns that threads, here pytest-xdist's, are not forked
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
+    process = start_fork(run_script, script)
     process.join()
     assert process.exitcode == 0
 
