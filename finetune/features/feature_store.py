@@ -246,7 +246,9 @@ class FeatureStore:
                 attributes=dataclasses.asdict(record),
                 dimension_names=("symmetry", "layer", *(f"axis_{n}" for n in range(kept.ndim - 2))),
             )
-            array[:] = kept
+            # one chunk at a time: on a full disk, threads would make folders in a draft that is being removed
+            for number, image in enumerate(kept):
+                array[number] = image
 
     def read(self, chip_id: str, symmetry: str, wanted: ChipRecord) -> NDArray[Any]:
         """Return features of one image, ``[layer, …]``.
