@@ -49,7 +49,7 @@ def place(tmp_path_factory) -> Path:
     shorter = {"trainer.max_epochs": 1, "trainer.accelerator": "cpu"}
     trained = fit(CONFIG, root / "runs" / "tim", chips=chips, augment=store, overrides=shorter)
     assert "maps onehot, seed 0, epochs 1" in repr(trained)
-    assert trained._repr_html_().count("data:image/png") == 2  # curves and predictions
+    assert trained._repr_html_().count("data:image/webp") == 2  # curves and predictions
     for seed in (1, 2, 3):
         make_score(root / "scored" / f"base_{seed}", seed=seed)
         make_score(root / "scored" / f"tim_{seed}", gain=0.1, seed=seed)

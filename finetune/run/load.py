@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from PIL import Image
 from terratorch.tasks import SemanticSegmentationTask
 
 from augment_store.io.files import printable
 from augment_store.io.remote import as_path
+from augment_store.modalities.pictures import photo_uri
 from augment_store.utils.notebook import to_html
 from finetune.data.datamodule import TimStoreDataModule
 from finetune.errors import RunError
@@ -26,6 +28,10 @@ from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
 from finetune.run.yaml_file import Config, read_yaml
 from terramind_weights.weight_files import sha256_of_file
+
+_SIDE: Final = 192
+_QUALITY: Final = 60
+"""Pixels of the pictures of a run in a notebook, and their quality."""
 
 HALF: Final = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -61,7 +67,7 @@ class LoadedRun:
         pictures = {}
         for name in (CURVES, PREDICTIONS_GRID):
             if (path := self.source / name).is_file():
-                pictures[name] = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+                pictures[name] = photo_uri(np.asarray(Image.open(path).convert("RGB")), _SIDE, _QUALITY)
         return to_html("LoadedRun", {"run": self.source, **self._facts()}, pictures)
 
     def _facts(self) -> dict[str, object]:
