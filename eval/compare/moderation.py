@@ -26,6 +26,9 @@ from eval.compare.inference import (
     sum_by_scene,
 )
 
+RULES: Final = 50
+"""Rules that are made, each without another group of scenes, to judge how well such rules do."""
+
 MIN_SCENES: Final = 6
 """Scenes without which no slope is told: of fewer, one decides."""
 
@@ -156,15 +159,17 @@ def find_rule(
 
 def _held_out_advantage(gains: Gains, covariates: Mapping[str, Values]) -> Estimate:
     """Estimate what rules gain in a scene, over the better of always and never, both chosen without that scene."""
-    advantages = []
-    for scene in range(int(gains.scenes.max()) + 1):
-        left = gains.scenes == scene
+    apart, scenes = np.empty(gains.scenes.size), int(gains.scenes.max()) + 1
+    # of more scenes several are left out at once, since each rule takes as long as there are scenes
+    groups = gains.scenes % min(scenes, RULES)
+    for group in np.unique(groups):
+        left = groups == group
         _, others = np.unique(gains.scenes[~left], return_inverse=True)
         rest = Gains(gains.values[:, ~left], others, gains.folds)
         signed, threshold = _made_without(rest, {name: (x[~left], x[left]) for name, x in covariates.items()})
-        apart = (signed >= threshold).astype(float) - (rest.values.mean() > 0)
-        advantages.append((gains.values[:, left] * apart).mean(axis=1))
-    by_seed = np.array(advantages)  # [scene, seed]
+        apart[left] = (signed >= threshold).astype(float) - (rest.values.mean() > 0)
+    chips = np.bincount(gains.scenes, minlength=scenes)
+    by_seed = (sum_by_scene(gains.values * apart, gains.scenes, scenes) / chips).T  # [scene, seed]
     count, seeds = by_seed.shape
     of_scenes = np.var(by_seed.mean(axis=1), ddof=1) / count * nadeau_bengio_factor(gains.folds)
     parts = [VarianceComponent(SCENES, count, float(of_scenes))]
