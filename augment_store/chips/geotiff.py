@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from augment_store.chips.declarations import BandDeclaration, FileContent
-from augment_store.chips.limits import FileFormatError, check_size
+from augment_store.chips.limits import FileFormatError, check_bands, check_size
 
 _MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 """First bytes of a TIFF and of a BigTIFF, in both byte orders."""
@@ -84,6 +84,7 @@ def read_geotiff(path: Path) -> FileContent:
 def _with_pages(first: FileContent, shape: tuple[Any, ...], path: Path, count: int) -> FileContent:
     """Return the pages of a TIFF joined along the bands."""
     # before the other pages are read
+    check_bands(len(first.bands) * count)
     check_size(first.values.nbytes * count)
     pages = [first]
     # GDAL counts pages from 1, and the first is read already
@@ -132,6 +133,7 @@ def read_dataset(source: DatasetReader, window: Window | None = None) -> FileCon
         )
     common = np.result_type(*kinds)
     height, width = (source.height, source.width) if window is None else (window.height, window.width)
+    check_bands(source.count)
     check_size(source.count * height * width * common.itemsize)
     notes = []
     if len(kinds) > 1:

@@ -7,6 +7,9 @@ from typing import Final
 MAX_RASTER_BYTES: Final = 2**30
 """Bytes that one modality of a chip may take; a NYC chip takes 6 MB."""
 
+MAX_BANDS: Final = 4096
+"""Bands that one raster may have, a year of days of 11 bands; GDAL's time grows with the square of their number."""
+
 
 class FileFormatError(Exception):
     """A file is whole, but not what is read here; `remedy` says what to do about it."""
@@ -26,3 +29,13 @@ def check_size(declared: int) -> None:
         raise ValueError(
             f"declares {declared / 2**30:.1f} GiB, at most {MAX_RASTER_BYTES / 2**30:.0f} are read"
         )
+
+
+def check_bands(declared: int) -> None:
+    """Refuse a number of bands before they are read: a bit can make one band 32,769, which GDAL reads for minutes.
+
+    Raises:
+        ValueError: If there are more than `MAX_BANDS`.
+    """
+    if declared > MAX_BANDS:
+        raise ValueError(f"declares {declared:,} bands, at most {MAX_BANDS:,} are read")

@@ -9,6 +9,7 @@ from augment_store.cli.main import main
 from augment_store.errors import ChipDataError
 from augment_store.modalities.definitions import S2L2A
 from tests.pastis import BANDS, FOLDS, write_pastis
+from tests.worlds import rasters, write_tif
 
 
 @pytest.fixture
@@ -78,3 +79,14 @@ def test_a_file_that_declares_too_much_takes_no_memory(tmp_path, shape, held, me
         file.truncate(file.tell() + held)  # sparse: no block of the disk is taken
     with pytest.raises(ChipDataError, match=rf"a.npy: cannot be read \({message}"):
         read_raster(tmp_path / "a.npy")
+
+
+def test_a_bit_that_makes_one_band_many_takes_no_minutes(tmp_path):
+    """Bit 735 of this file is the highest of SamplesPerPixel: 32,769 bands of 16 × 16, which fit into memory."""
+    path = tmp_path / "a.tif"
+    write_tif(path, rasters(0, 16)["DEM"][0])
+    content = bytearray(path.read_bytes())
+    content[735 // 8] ^= 1 << 735 % 8
+    path.write_bytes(content)
+    with pytest.raises(ChipDataError, match=r"declares 32,769 bands, at most 4,096 are read"):
+        read_raster(path)
