@@ -196,6 +196,7 @@ def test_maps_are_generated_looked_at_scored_and_joined(place, monkeypatch, caps
 def test_the_study_can_be_planned(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     Path("weights").mkdir()  # a plan looks whether they are there
+    Path("weights/TerraMind_v1_base.pt").touch()
     plan, whole = lines("tim-eval study")
     assert plan == f"{whole} --dry-run"
     assert run(plan) == 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PosixPath
+from pathlib import Path
 from typing import Any, Final
 
+from augment_store.io.remote import RemotePath
 from augment_store.utils.text import join_first
 
 _FOLDERS: Final[Mapping[str, str]] = {
@@ -29,7 +30,7 @@ def found_folder(path: Path) -> str:
     """Return the end of a sentence that says what is not at a path: what is there instead, empty if unknown."""
     kind = next((kind for name, kind in _FOLDERS.items() if (path / name).is_file()), "")
     # a bucket's folders are not listed for a message
-    inner = sorted(path.glob("*/manifest.json")) if isinstance(path, PosixPath) and not kind else []
+    inner = sorted(path.glob("*/manifest.json")) if not (kind or isinstance(path, RemotePath)) else []
     if inner:
         kind = f"a folder of runs ({join_first(file.parent.name for file in inner)})"
     return f", but {kind}" if kind else ""
