@@ -130,7 +130,7 @@ def score_each(
     Raises:
         AugmentStoreError: If a run, its data or its checkpoint cannot be used; of all runs before the first is scored.
     """
-    manifests = _check_runs(runs, checkpoint, config, paths, calibrated=calibrated)
+    manifests = _check_runs(runs, checkpoint, config, paths, samples=samples, calibrated=calibrated)
     from eval.score.load import open_checkpoint, open_run
     from eval.score.predict import score, score_samples  # torch and TerraTorch are imported from here on
     from eval.score.temperature import calibrate
@@ -154,13 +154,21 @@ def score_each(
 
 
 def _check_runs(
-    runs: Sequence[Path], checkpoint: str, config: Path | None, paths: PathOverrides, *, calibrated: bool
+    runs: Sequence[Path],
+    checkpoint: str,
+    config: Path | None,
+    paths: PathOverrides,
+    *,
+    samples: str,
+    calibrated: bool,
 ) -> dict[Path, RunManifest]:
     """Make sure that every run, and what the options name, is there before the first is scored.
 
     Returns:
         Manifest of each run, which is read once.
     """
+    if samples not in ("first", ALL_SAMPLES):
+        raise EvaluationError(f"--samples {samples}: expected first or {ALL_SAMPLES}")
     if config is None and checkpoint not in ("best", "last"):
         raise EvaluationError(
             f"--checkpoint {checkpoint}: expected best or last; a file also needs its --config YAML"
@@ -248,6 +256,8 @@ def compare_runs(
     declared = None
     if study is not None and comparison is not None:
         declared = functools.partial(study_context, Path(study), comparison)
+    for name in {BASELINE, CANDIDATE} & {*(controls or {})}:
+        raise EvaluationError(f"controls: {name!r} is the name of an arm; name the control otherwise")
     # baseline and candidate first: the comparison takes arms by position
     arms = {BASELINE: baseline, CANDIDATE: candidate, **(controls or {})}
     scores = {

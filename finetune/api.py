@@ -32,7 +32,9 @@ def execute(options: Options) -> None:
 
     options = resume_interrupted(options)
     given = check_early(options)
-    check_accelerator(given.get("trainer") or {}, options.overrides)
+    trainer = given.get("trainer")
+    # a section of another type is told by TerraTorch's parser
+    check_accelerator(trainer if isinstance(trainer, dict) else {}, options.overrides)
     locate_on_hub(options, given)
     from finetune.run.train import run  # torch and TerraTorch are imported here, when work starts
 

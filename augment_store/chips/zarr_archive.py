@@ -94,7 +94,7 @@ class ZarrArchive:
             for each in files
             if not each.is_dir()
         )
-        return _decode_texts(content, length)
+        return _decode_texts(content, length) if content else ()
 
     def _path(self, name: str) -> str:
         return str(PurePosixPath(self.group.path, name))
@@ -106,9 +106,9 @@ def _decode_texts(files: tuple[tuple[str, bytes], ...], length: int) -> tuple[st
     """Return the texts of an array whose files, by name, are these."""
     buffer = default_buffer_prototype().buffer
     store = MemoryStore({name: buffer.from_bytes(content) for name, content in files})
-    array = zarr.open_array(store, mode="r")
+    array = zarr.open(store, mode="r")
     # U is text of fixed width, T NumPy's strings of any length
-    if array.shape != (length,) or array.dtype.kind not in "UT":
+    if not isinstance(array, zarr.Array) or array.shape != (length,) or array.dtype.kind not in "UT":
         return ()
     check_codecs(array, "UT")
     return tuple(str(text) for text in np.asarray(array[...]))

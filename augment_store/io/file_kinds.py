@@ -28,9 +28,10 @@ _YAMLS: Final[Mapping[frozenset[str], str]] = {
 
 def found_folder(path: Path) -> str:
     """Return the end of a sentence that says what is not at a path: what is there instead, empty if unknown."""
+    if isinstance(path, RemotePath):  # a bucket is asked nothing more for a message
+        return ""
     kind = next((kind for name, kind in _FOLDERS.items() if (path / name).is_file()), "")
-    # a bucket's folders are not listed for a message
-    inner = sorted(path.glob("*/manifest.json")) if not (kind or isinstance(path, RemotePath)) else []
+    inner = [] if kind else sorted(path.glob("*/manifest.json"))
     if inner:
         kind = f"a folder of runs ({join_first(file.parent.name for file in inner)})"
     return f", but {kind}" if kind else ""

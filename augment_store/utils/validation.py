@@ -106,6 +106,11 @@ def _first_problem(error: Exception, kind: Any) -> str:
     if not unknown:
         return f"{key}: {found['msg']}{shown}"
     *parents, last = found["loc"]
-    beside = [str(other["loc"][-1]) for other in problems if [*other["loc"][:-1]] == parents]
+    # of a nested value only keys that are missing are known: the unknown one would be offered itself
+    beside = [
+        str(other["loc"][-1])
+        for other in problems
+        if other["type"] == "missing" and [*other["loc"][:-1]] == parents
+    ]
     known = beside if parents else [field.name for field in dataclasses.fields(kind)]
     return f"{key}: no such key{did_you_mean(str(last), known) or shown}"

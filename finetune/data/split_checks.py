@@ -104,7 +104,8 @@ def check_named_inputs(
                 f"{origin}: data.init_args.modalities: {chips.root} has no {name} (layout {chips.layout.name!r}); it "
                 f"has {there}; name those, here and under backbone_modalities"
             )
-    whole = frozenset.intersection(*having.values())
+    # of a chip that is trained on, as others may be damaged or shorter without harm
+    whole = frozenset.intersection(*having.values(), frozenset(chips.splits.get("train", ())))
     if timesteps and whole:
         chip_id = min(whole)
         _check_timesteps(chip_id, chips.read(chip_id, modalities).timesteps, timesteps)

@@ -23,6 +23,7 @@ from finetune.run.known_classes import (
     TRAINER_ARGUMENTS,
     TRANSFORMS,
 )
+from finetune.run.trust import CUSTOM_MODULES
 from finetune.run.yaml_file import RENAMED, Config
 
 TRAINER_KEYS: Final = TRAINER_ARGUMENTS | OURS | {"accelerator", "strategy", "callbacks"}
@@ -74,7 +75,9 @@ def check_keys(given: Config, origin: object, overrides: Sequence[str]) -> None:
             raise ConfigError(f"{prefix}{key}: no such key{did_you_mean(key, known)}")
     task = given["model"].get("init_args")
     arguments = task.get("model_args") if isinstance(task, dict) else None
-    for key in _unknown(arguments if isinstance(arguments, dict) else (), MODEL_KEYS):
+    # of a decoder of one's own, which has arguments of its own, nothing is known here
+    theirs: Iterable[Any] = arguments if isinstance(arguments, dict) and not given.get(CUSTOM_MODULES) else ()
+    for key in _unknown(theirs, MODEL_KEYS):
         if meant := did_you_mean(key, MODEL_KEYS, _SLIP):
             raise ConfigError(f"{origin}: model.init_args.model_args.{key}: no such key{meant}")
 
@@ -89,6 +92,8 @@ def check_class_names(given: Config, origin: object) -> None:
     Raises:
         ConfigError: Naming the first that there is not, and the one that was probably meant.
     """
+    if given.get(CUSTOM_MODULES):  # it may define them
+        return
     for key, name in _named_classes(given, ""):
         known = {"decoder": DECODERS, "name": NECKS}.get(key.rpartition(".")[2], CLASSES)
         meant = did_you_mean(name, known, _SLIP)
@@ -111,8 +116,10 @@ def _named_classes(value: Any, key: str) -> Iterator[tuple[str, str]]:
 def _is_defined(name: str) -> bool:
     """Return whether a library defines a class, or it is of none that is known here; nothing of it is imported."""
     package, _, attribute = name.rpartition(".")
+    if not package:  # jsonargparse finds some classes by their short names
+        return any(_is_defined(f"{each}.{name}") for each in PACKAGES)
     if package not in PACKAGES:
-        return bool(package)
+        return True
     library, *inner = package.split(".")
     spec = importlib.util.find_spec(library)
     if spec is None or spec.origin is None:

@@ -32,8 +32,8 @@ class Temperature:
     checkpoint_sha256: str
     val_ids: str
     pixels: int
-    test_ids: str
-    reliability_sha256: str
+    test_ids: str = ""
+    reliability_sha256: str = ""
 
     def write(self, run: Path) -> None:
         """Write it into a run directory, whole or not at all.

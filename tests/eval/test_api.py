@@ -34,6 +34,8 @@ def test_a_comparison_shows_its_verdict_and_writes_a_report_only_where_asked(sco
 
 def test_one_run_needs_no_list_and_a_study_its_comparison(scored):
     assert len(compare_runs(scored / "base_1", str(scored / "tim_1")).baseline.scores) == 1
+    with pytest.raises(EvaluationError, match="'candidate' is the name of an arm"):
+        compare_runs(scored / "base_1", scored / "tim_1", {"candidate": scored / "base_2"})
     with pytest.raises(EvaluationError, match="--study and --comparison go together"):
         compare_runs(scored / "base_1", scored / "tim_1", study=scored)
 
@@ -53,3 +55,5 @@ def test_a_score_shows_its_metrics_and_the_maps_that_are_there(scored):
 def test_what_cannot_be_scored_is_refused_before_torch(tmp_path):
     with pytest.raises(EvaluationError, match=r"--checkpoint a\.ckpt: expected best or last"):
         score_runs(tmp_path, checkpoint="a.ckpt")
+    with pytest.raises(EvaluationError, match="--samples al: expected first or all"):
+        score_runs(tmp_path, samples="al")

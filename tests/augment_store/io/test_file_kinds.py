@@ -24,6 +24,12 @@ STUDY = "arms: {}\ncomparisons: {}\n"
         (LegendTable.load, "images: {}\n", "not a legend table, but a layout; give it as --layout"),
         # the right kind with a mistake in it is told by its key
         (Study.load, f"{STUDY}seed: [1]\n", "not a study: seed: no such key; did you mean seeds?"),
+        # a nested key is not offered itself
+        (
+            Study.load,
+            "arms: {base: {confg: x}}\ncomparisons: {}\n",
+            "not a study: arms.base.confg: no such key; did you mean config?",
+        ),
     ],
 )
 def test_a_yaml_of_another_kind_is_named(read, text, told, tmp_path):

@@ -8,6 +8,7 @@ import yaml
 
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse
+from finetune.run.config import check_classes
 from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_class_names, check_keys
 from finetune.run.trainer import check_accelerator
 
@@ -92,9 +93,23 @@ def test_a_misspelled_class_is_told(section, wrong, told):
     assert str(error.value) == f"mine.yaml: {told}"
 
 
-@pytest.mark.parametrize("path", ["albumentations.RandomCrop3D", "mine.RandomCropp", "albumentations.D4"])
+@pytest.mark.parametrize(
+    "path", ["albumentations.RandomCrop3D", "RandomCrop3D", "mine.RandomCropp", "albumentations.D4"]
+)
 def test_a_class_that_is_there_or_is_someones_own_passes(path):
     check_class_names({"data": {"init_args": {"train_transform": [{"class_path": path}]}}}, "mine.yaml")
+
+
+def test_modules_of_ones_own_may_define_what_is_named_like_ours():
+    given = copy.deepcopy(GIVEN) | {"custom_modules_path": "mine"}
+    given["model"]["init_args"]["model_args"] |= {"decoder": "MyUNetDecoder", "decoder_chanels": 3}
+    check_class_names(given, "mine.yaml")
+    check_keys(given, "mine.yaml", [])
+
+
+@pytest.mark.parametrize("names", [5, True, "water"])
+def test_classes_that_are_no_list_are_left_to_the_parser(names):
+    check_classes({"data": {"init_args": {"class_names": names}}, "model": {"init_args": {}}})
 
 
 def test_a_gpu_that_is_not_there_is_told_before_the_network_is_built(monkeypatch):
