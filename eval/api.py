@@ -256,8 +256,8 @@ def compare_runs(
     declared = None
     if study is not None and comparison is not None:
         declared = functools.partial(study_context, Path(study), comparison)
-    for name in {BASELINE, CANDIDATE} & {*(controls or {})}:
-        raise EvaluationError(f"controls: {name!r} is the name of an arm; name the control otherwise")
+    if taken := {BASELINE, CANDIDATE} & {*(controls or {})}:
+        raise EvaluationError(f"controls: {min(taken)!r} is the name of an arm; name the control otherwise")
     # baseline and candidate first: the comparison takes arms by position
     arms = {BASELINE: baseline, CANDIDATE: candidate, **(controls or {})}
     scores = {

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -25,7 +24,16 @@ import numpy as np
 
 from eval.compare.inference import compare
 from eval.score.metrics import MIOU, mean_iou
-from tests.benchmarks.interval_coverage import CLASSES, PIXELS, SKILL, World, claims, counts_of, headline
+from tests.benchmarks.interval_coverage import (
+    CLASSES,
+    PIXELS,
+    SKILL,
+    World,
+    claims,
+    counts_of,
+    headline,
+    print_cells,
+)
 
 LEAST_COVERED, MOST_COVERED, FALSE_CLAIMS = 0.93, 0.985, 0.025
 DIVERGED = -1.5
@@ -188,14 +196,8 @@ def main() -> int:
     if args.chosen:
         sys.stdout.writelines(chosen_afterwards(args.studies))
         return 0
-    wanted, bad = [cell for cell in cells() if args.only in cell[0]], 0
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for text, within in pool.imap(functools.partial(measure, studies=args.studies), wanted):
-            bad += not within
-            sys.stdout.write(text)
-            sys.stdout.flush()
-    sys.stdout.write(f"{bad} of {len(wanted)} cells out of bounds\n")
-    return int(bad > 0)
+    wanted = [cell for cell in cells() if args.only in cell[0]]
+    return print_cells(functools.partial(measure, studies=args.studies), wanted, os.cpu_count())
 
 
 if __name__ == "__main__":

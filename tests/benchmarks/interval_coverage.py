@@ -19,8 +19,9 @@ import functools
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -209,9 +210,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
     wanted = [design for design in designs() if args.only in design[0]]
+    return print_cells(functools.partial(line, studies=args.studies), wanted, args.workers)
+
+
+def print_cells(
+    measure_cell: Callable[[Any], tuple[str, bool]], wanted: Sequence[Any], workers: int | None
+) -> int:
+    """Prints the line of each cell as it is measured, side by side; returns 1 where one is out of bounds."""
     bad = 0
-    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
-        for text, passes in pool.imap(functools.partial(line, studies=args.studies), wanted):
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for text, passes in pool.imap(measure_cell, wanted):
             bad += not passes
             sys.stdout.write(text)
             sys.stdout.flush()
