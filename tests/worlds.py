@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,14 +169,26 @@ def lulc_of_labels(world: World, classes: Sequence[int] = LABELS_AS_LULC) -> dic
 # Runs ------------------------------------------------------------------------------------------------
 
 
-def tiny_options(world: World, config: str, architecture: str = "terramind_v1_tiny") -> list[str]:
-    """Options that shrink a YAML, a file or a shipped name, to the tiny backbone and train it on a world's chips."""
+MINI = "terramind_demo"
+"""The demo's network, with random weights: half of the time of a training with TerraMind tiny."""
+
+MINI_NECKS = [
+    {"name": "SelectIndices", "indices": [0, 2, 3, 5]},
+    {"name": "ReshapeTokensToImage", "remove_cls_token": False},
+    {"name": "LearnedInterpolateToPyramidal"},
+]
+"""Necks for its six blocks, where published YAMLs have the twelve of tiny and base."""
+
+
+def tiny_options(world: World, config: str, architecture: str = MINI) -> list[str]:
+    """Options that shrink a YAML, a file or a shipped name, to a small backbone and train it on a world's chips."""
     model = yaml.safe_load(find_config(config, Path()).read_text())["model"]["init_args"]["model_args"]
     key = "backbone_architecture" if "backbone_architecture" in model else "backbone"
     return [
         *("--config", config, "--chips", str(world.root), "--weights", "random"),
         *(f"--model.init_args.model_args.{key}", architecture),
         *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
+        *(("--model.init_args.model_args.necks", json.dumps(MINI_NECKS)) if architecture == MINI else ()),
         *("--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
         *("--trainer.accelerator", "cpu", "--trainer.enable_model_summary", "false"),
     ]
@@ -193,7 +207,7 @@ def two_class_config(config: str, **data: Any) -> dict[str, Any]:
     for key in ("encoding", "use_temporal", "temporal_pooling", "temporal_n_timestamps"):
         arguments.pop(f"backbone_{key}", None)
     key = "backbone_architecture" if "backbone_architecture" in arguments else "backbone"
-    arguments |= {key: "terramind_v1_tiny", "backbone_pretrained": False}
+    arguments |= {key: MINI, "backbone_pretrained": False, "necks": copy.deepcopy(MINI_NECKS)}
     arguments |= {"num_classes": 2, "decoder_channels": [16, 8, 8, 8]}
     made["trainer"] |= {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False}
     return made

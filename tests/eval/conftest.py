@@ -26,7 +26,7 @@ def fit(world: World, run: Path, config: str, *arguments: str) -> Path:
         *("--run", str(run), "--trainer.max_epochs", "1"),
         *("--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"),
     ]
-    assert main(["fit", *tiny_options(world, config), *short, *arguments]) == 0
+    assert main(["fit", *tiny_options(world, config, "terramind_v1_tiny"), *short, *arguments]) == 0
     return run
 
 

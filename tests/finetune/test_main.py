@@ -12,7 +12,7 @@ import yaml
 from augment_store.io.lock import file_lock
 from finetune.__main__ import main
 from finetune.options import CONFIGS, parse, shipped_configs
-from tests.worlds import make_world, tiny_options, write_tif
+from tests.worlds import MINI, make_world, tiny_options, write_tif
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_two_networks_in_one_configuration_are_refused(world, capsys, tmp_path):
         "--run",
         str(tmp_path / "run"),
     ]
-    named = "backbone 'terramind_v1_tiny' and backbone_architecture 'terramind_v1_small' name two networks"
+    named = "backbone 'terramind_demo' and backbone_architecture 'terramind_v1_small' name two networks"
     assert named in refused(capsys, *fit)
 
 
@@ -181,6 +181,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(fit, capsys, tmp_path):
 
 def test_weights_that_are_not_there_name_the_remedy(fit, capsys, tmp_path):
     fit[fit.index("--weights") + 1] = str(tmp_path)
+    fit[fit.index(MINI)] = "terramind_v1_tiny"
     message = refused(capsys, *fit, "--control", "constant")
     assert message.startswith(f"error: {tmp_path}")
     assert "hf download ibm-esa-geospatial/TerraMind-1.0-tiny" in message

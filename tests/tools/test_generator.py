@@ -83,6 +83,7 @@ def test_in_line_tim_runs_on_the_same_weights() -> None:
         assert model.eval()(torch.zeros(1, 2, 64, 64))[-1].shape == (1, 16, 72)
 
 
+@pytest.mark.nightly
 def test_generated_maps_beat_rules_that_need_no_learning() -> None:
     scenes = [draw_scene(number, rows=1, columns=2) for number in GENERATOR_HELD_OUT[100:108]]
     windows = [(chip, 0) for scene in scenes for chip in scene.chips()]

@@ -82,6 +82,7 @@ def test_scene_ranges_are_disjoint() -> None:
     assert sum(map(len, ranges)) == len(set().union(*ranges))
 
 
+@pytest.mark.nightly
 def test_class_medians_are_those_measured(scenes: list[Raster]) -> None:
     lulc = np.stack([np.broadcast_to(scene.lulc, (4, *scene.lulc.shape)) for scene in scenes])
     optical = np.stack([scene.s2l2a for scene in scenes]).transpose(2, 0, 1, 3, 4)

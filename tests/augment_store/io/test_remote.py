@@ -121,6 +121,7 @@ def test_a_layout_is_found_in_a_bucket(bucket):
     assert ChipSet.open(f"{bucket}/chips").layout.name == "impactmesh"
 
 
+@pytest.mark.nightly
 def test_commands_read_a_bucket(bucket, tmp_path, capsys):
     assert main(["info", f"{bucket}/store"]) == 0
     assert "fingerprint" in capsys.readouterr().out

@@ -117,6 +117,7 @@ def test_one_fault_of_each_kind_at_a_write_is_survived(bucket, fault):
     store.check()
 
 
+@pytest.mark.nightly
 def test_a_network_that_is_lost_ends_a_writing_in_an_error_of_ours(bucket):
     store = BucketStore(*bucket)
     store.announce(IDS[:2])

@@ -14,6 +14,7 @@ from eval.study.config import Study
 from eval.study.worker import run_steps
 from finetune.run.manifest import RunManifest
 from tests.finetune.floods import CHIPS, make_floods
+from tests.worlds import MINI, MINI_NECKS
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +22,7 @@ SHRUNK = [
     *("--weights", "random", "--data.init_args.batch_size", "2", "--data.init_args.num_workers", "0"),
     *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_model_summary", "false"),
     *("--model.init_args.model_args.decoder_channels", "[16,8,8,8]"),
+    *("--model.init_args.model_args.necks", json.dumps(MINI_NECKS)),
 ]
 
 
@@ -61,7 +63,7 @@ def study(request, tmp_path, monkeypatch):
     generator += ["--weights", "random", "--accelerator", "cpu"]
     for arm in plain["arms"].values():
         key = "backbone" if "store" not in arm else "backbone_architecture"
-        network = [f"--model.init_args.model_args.{key}", "terramind_v1_tiny"]
+        network = [f"--model.init_args.model_args.{key}", MINI]
         arm["arguments"] = [*arm.get("arguments", []), *SHRUNK, *network]
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(plain))
