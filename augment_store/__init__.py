@@ -9,7 +9,7 @@
 >>> store = AugmentStore.open("stores/nyc_lulc")
 >>> store.spec.modality, len(store.chips_in(State.COMPLETE))
 ('LULC', 6)
->>> store.read("lulc", "scene0_r000c000").shape  # sample, timestep, y, x; checked against its digest
+>>> store.read("scene0_r000c000", "lulc").shape  # sample, timestep, y, x; checked against its digest
 (1, 2, 32, 32)
 >>> chip = store.to_xarray("scene0_r000c000")  # coordinates and units; whole stores: xarray.open_zarr
 >>> chip.lulc.sel(sample=0, time=1).dims, chip.confidence.dtype

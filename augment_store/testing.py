@@ -4,7 +4,7 @@ Everything drawn follows from the arguments: the same call makes the same chips,
 
 >>> import tempfile
 >>> data = make_example(Path(tempfile.mkdtemp()))
->>> data.store.read("lulc", data.chips.ids[0]).shape  # sample, time, y, x
+>>> data.store.read(data.chips.ids[0], "lulc").shape  # sample, time, y, x
 (1, 2, 32, 32)
 """
 

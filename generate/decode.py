@@ -57,14 +57,14 @@ class TokenReader:
     def __call__(self, chip_id: str) -> ChipInput:
         """Read the tokens of one chip's distinct timesteps, and what else its record holds."""
         digests, sources, series = (
-            self.store.read(name, chip_id) for name in ("input_digest", "timestep_source", "series_index")
+            self.store.read(chip_id, name) for name in ("input_digest", "timestep_source", "series_index")
         )
         # a timestep with the input of an earlier one has a copy of its tokens
         distinct = np.unique(sources)
         images = {
             # stored as uint16; the codebook is looked up by int64
-            TOKENS: _images(self.store.read(TOKENS, chip_id).astype(np.int64), distinct),
-            TOKEN_PROBABILITY: _images(self.store.read(TOKEN_PROBABILITY, chip_id), distinct),
+            TOKENS: _images(self.store.read(chip_id, TOKENS).astype(np.int64), distinct),
+            TOKEN_PROBABILITY: _images(self.store.read(chip_id, TOKEN_PROBABILITY), distinct),
         }
         return ChipInput(chip_id, images, digests, sources, series)
 

@@ -51,7 +51,7 @@ class WindowMaps:
     shape: tuple[int, int]
     sample: int = 0
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return raw values of one window, ``[1, time, …]``."""
         values = with_samples(array, self.arrays[chip_id][array])
         # the remainder lets an array without samples stand for all of them
@@ -182,4 +182,4 @@ class SceneGenerator:
         store = self._maps.store
         if find_mismatch(store, windows.read(chip_id, self._maps.inputs)) is not None:
             return None
-        return {name: store.read(name, chip_id) for name in store.map_names}
+        return {name: store.read(chip_id, name) for name in store.map_names}

@@ -47,7 +47,7 @@ class KeptMaps:
             return None
         if find_mismatch(self.store, windows.read(window, generator_inputs(self.store))) is not None:
             return None
-        return {name: self.store.read(name, window) for name in self.store.map_names}
+        return {name: self.store.read(window, name) for name in self.store.map_names}
 
     def add(self, windows: ChipSet, scene: str, records: Sequence[ChipRecord]) -> None:
         """Add windows of a scene, in place of those of the same names that are of another input.

@@ -84,7 +84,7 @@ def panels(run: Path, chip_id: str, chips: ChipSet) -> list[Panel]:
         Panel("Sentinel-2", draw_rgb(s2)),
         Panel("Sentinel-1", draw_radar(radar)),
         Panel("elevation", draw_hillshade(dem)),
-        Panel("land cover,\nin the store", paint(store.read("lulc", chip_id)[0, 0], LULC_LEGEND), "generate"),
+        Panel("land cover,\nin the store", paint(store.read(chip_id, "lulc")[0, 0], LULC_LEGEND), "generate"),
         *(
             Panel(title, paint(labels, table.classes), "" if number else "finetune")
             for number, (title, labels) in enumerate(predictions)

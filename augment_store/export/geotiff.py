@@ -110,7 +110,7 @@ def _tags(store: AugmentStore, canvas: Canvas, layer: Layer) -> Mapping[str, str
         tags["SAMPLE"] = str(layer.sample)
     # a mosaic's chips may have copied different timesteps
     if len(chip_ids) == 1:
-        sources = store.read("timestep_source", chip_ids[0])
+        sources = store.read(chip_ids[0], "timestep_source")
         # timesteps whose maps are copies of this one, itself among them
         stands_for = [str(time) for time, source in enumerate(sources) if source == layer.timestep]
         tags["STANDS_FOR_TIMESTEPS"] = " ".join(stands_for)

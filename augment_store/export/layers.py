@@ -39,7 +39,7 @@ class Layer:
 
     def take(self, store: AugmentStore, chip_id: str) -> NDArray[Any]:
         """Read a chip's pixels ``[band, y, x]``."""
-        values = store.read(self.array.name, chip_id)[self.index]
+        values = store.read(chip_id, self.array.name)[self.index]
         # [y, x] → [1, y, x]; [band, y, x] stays as it is
         banded: NDArray[Any] = values.reshape(len(self.bands), *values.shape[-2:])
         return banded
@@ -79,7 +79,7 @@ def distinct_timesteps(store: AugmentStore, chip_ids: Sequence[str]) -> set[int]
         # a generated timestep is its own source, so every source was generated
         int(source)
         for chip_id in chip_ids
-        for source in np.unique(store.read("timestep_source", chip_id))
+        for source in np.unique(store.read(chip_id, "timestep_source"))
     }
 
 

@@ -179,14 +179,14 @@ class OtherMaps:
         if chip_id not in self._complete:
             return None
         if self._same_inputs:
-            ours, theirs = (s.read("input_digest", chip_id) for s in (self._store, self._other))
+            ours, theirs = (s.read(chip_id, "input_digest") for s in (self._store, self._other))
             if not np.array_equal(ours, theirs):
                 raise ChipSetError(
                     f"chip {chip_id}: {self._other.path} was generated from other pixels than {self._store.path}; "
                     "compare stores of one chip set"
                 )
         kind = self._other.spec.map
-        values = self._other.read(kind.array, chip_id)
+        values = self._other.read(chip_id, kind.array)
 
         def compare(maps: NDArray[Any]) -> float:
             both = min(len(maps), len(values))  # as many samples as both have

@@ -124,12 +124,12 @@ class StoreInspector:
         """Read a chip's generated maps."""
         # one timestep is no copy; not reading its source saves an object per chip
         one_time = self.store.extent.timesteps == 1
-        sources = np.zeros(1, np.int16) if one_time else self.store.read("timestep_source", chip_id)
+        sources = np.zeros(1, np.int16) if one_time else self.store.read(chip_id, "timestep_source")
         values, probability = (
-            self.store.read(name, chip_id) for name in (self.kind.array, TOKEN_PROBABILITY)
+            self.store.read(chip_id, name) for name in (self.kind.array, TOKEN_PROBABILITY)
         )
         sure = CONFIDENCE in self.store.map_names
-        confidence = self.store.read(CONFIDENCE, chip_id) if sure else None
+        confidence = self.store.read(chip_id, CONFIDENCE) if sure else None
         if self.store.spec.codebooks > 1:  # [sample, time, codebook, ty, tx]
             probability = probability.mean(axis=2)
         return ChipMaps(values, probability, confidence, sources)

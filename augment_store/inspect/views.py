@@ -71,7 +71,7 @@ def view_chip(inspector: StoreInspector, statistics: ChipStatistics, timestep: i
     )
     # [sample, time, ty, tx] → [sample, ty, tx], which `by_pixel` spreads over pixels below
     probability = maps.token_probability[:, timestep].astype(np.float64)
-    tokens = store.read(TOKENS, chip_id)[:, timestep] if TOKENS in store.map_names else None
+    tokens = store.read(chip_id, TOKENS)[:, timestep] if TOKENS in store.map_names else None
     # of several codebooks, the first is shown
     return ChipView(
         statistics=statistics,

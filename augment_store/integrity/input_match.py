@@ -66,7 +66,7 @@ def compare_digests(
     """
     if shape != store.extent:
         return Mismatch.EXTENT
-    return None if np.array_equal(store.read("input_digest", chip_id), digests) else Mismatch.INPUT
+    return None if np.array_equal(store.read(chip_id, "input_digest"), digests) else Mismatch.INPUT
 
 
 def check_same(store: AugmentStore, chips: ChipSet, found: Mapping[str, Mismatch]) -> None:

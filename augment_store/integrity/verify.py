@@ -290,7 +290,7 @@ def _map_problems(
     for position in complete:
         chip_id = store.chip_ids[position]
         try:
-            values = store.read(array.name, chip_id)
+            values = store.read(chip_id, array.name)
             wrong = array.problem(values) or _copy_problem(array, values, _timestep_sources(store, position))
         except StoreError as error:
             wrong = str(error)
@@ -323,7 +323,7 @@ def _source_problems(store: AugmentStore, positions: range, complete: Sequence[i
         # `read` compares with the digest, which `values` above does not
         for name in ("timestep_source", "input_digest", "series_index"):
             try:
-                store.read(name, store.chip_ids[position])
+                store.read(store.chip_ids[position], name)
             except StoreError as error:
                 yield Problem(f"chip {store.chip_ids[position]}: {error}", (position,))
         source, digests = rows[position]

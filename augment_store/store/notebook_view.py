@@ -36,6 +36,6 @@ def store_html(store: AugmentStore) -> str:
         chip_id = store.chip_ids[int(position)]
         with contextlib.suppress(StoreError):  # a damaged chip is for `verify` to report
             # [sample, time, ...] → [...] of the first sample's first timestep
-            values = store.read(spec.map.array, chip_id)[0, 0]
+            values = store.read(chip_id, spec.map.array)[0, 0]
             pictures[chip_id] = MapPicture.from_values(spec.map, values).uri(_SIDE, _QUALITY)
     return to_html("AugmentStore", rows, pictures)

@@ -72,7 +72,7 @@ class StoreReader(StoreColumns):
             )
         return position
 
-    def read(self, name: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, name: str) -> NDArray[Any]:
         """Return one chip's part of an array, without the chip dimension.
 
         Checksum and digest are compared on every read: some 50 µs for a megabyte.
@@ -83,12 +83,12 @@ class StoreReader(StoreColumns):
             StoreError: If the store has no such array, or the chunk is missing, damaged, or not what was written for
                 this chip by this spec.
         """
+        position = self.index(chip_id)
         array = self._array(name)
         if array.schema.role in {Role.ENTRY, Role.ID}:
             raise ValueError(
                 f"{name} belongs to the entry of a chip; use augment_store.store.chip_index.read_entry"
             )
-        position = self.index(chip_id)
         with wrap_damage(self.path, f"{name} of chip {chip_id}"):
             values = array.chip(position)
             # inside, since the digests are read from disk as well
@@ -111,7 +111,7 @@ class StoreReader(StoreColumns):
             StoreError: If the store is damaged there.
         """
         # [input, time] → [input]
-        taken = self.read("series_index", chip_id)[:, timestep].tolist()
+        taken = self.read(chip_id, "series_index")[:, timestep].tolist()
         return dict(zip((entry.name for entry in self.spec.inputs), taken, strict=True))
 
     def _is_own(self, name: str, chip_id: str, position: int, values: NDArray[Any]) -> bool:

@@ -61,7 +61,7 @@ def mean_class_shares(store: AugmentStore) -> dict[str, float]:
     counts = np.zeros(NO_CODE + 1, dtype=np.int64)
     for chip_id in spread_evenly(complete, SHARES_CHIPS):
         # [sample, time, y, x] → [time, y, x]
-        codes = kind.codes(store.read(kind.array, chip_id)[0])
+        codes = kind.codes(store.read(chip_id, kind.array)[0])
         # without `minlength`, a chip that lacks the highest codes would give a shorter count
         counts += np.bincount(codes.ravel(), minlength=NO_CODE + 1)
     # leaves out `NO_CODE`, pixels without a value

@@ -317,7 +317,7 @@ class AugmentStore(StoreReader):
             values[row] = given
         for row in kept:
             # `read` compares digests: damage must not be written again with a fresh checksum
-            values[row] = self.read(schema.name, self.chip_ids[region.start + row])
+            values[row] = self.read(self.chip_ids[region.start + row], schema.name)
         self._write(schema.name, region, values)
 
     def reset(self, positions: Iterable[int]) -> None:

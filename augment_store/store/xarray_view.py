@@ -65,8 +65,8 @@ def chip_dataset(store: StoreReader, chip_id: str) -> xr.Dataset:
         "scene_id": entry.scene_id,
         "sample": np.arange(store.spec.sampling.samples),
         "time": ("time", np.arange(store.extent.timesteps), {"long_name": "timestep"}),
-        "timestep_source": ("time", store.read("timestep_source", chip_id)),
-        "series_index": (("input", "time"), store.read("series_index", chip_id)),
+        "timestep_source": ("time", store.read(chip_id, "timestep_source")),
+        "series_index": (("input", "time"), store.read(chip_id, "series_index")),
         "input": [entry.name for entry in store.spec.inputs],
         **location_coordinates(entry.georeference, store.extent.shape),
     }
@@ -123,7 +123,7 @@ def _variable(
     store: StoreReader, chip_id: str, array: MapArray, *, located: bool
 ) -> tuple[tuple[str, ...], NDArray[Any], dict[str, Any], dict[str, Any]]:
     """Return dimensions, values, attributes and encoding of one array."""
-    stored = store.read(array.name, chip_id)
+    stored = store.read(chip_id, array.name)
     attributes = {
         key: value for key, value in array.attributes.items() if key not in (*_PACKING, *_STORED_ONLY)
     }

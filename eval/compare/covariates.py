@@ -88,10 +88,10 @@ def _stores(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _of_a_map(store: AugmentStore, chip_id: str) -> tuple[float, float, float]:
     """Return the measures of `MEASURES` for one chip; NaN where one does not apply."""
-    kind, token = store.spec.map, float(store.read(TOKEN_PROBABILITY, chip_id).mean())
+    kind, token = store.spec.map, float(store.read(chip_id, TOKEN_PROBABILITY).mean())
     if kind.array not in store.map_names:  # a store of tokens alone
         return token, np.nan, np.nan
-    values = store.read(kind.array, chip_id)
+    values = store.read(chip_id, kind.array)
     unseen = [entry.value for entry in LULC_LEGEND if entry.name in UNSEEN]
     shares = class_shares(values, kind)
     return token, agreement(values, kind), float(shares[unseen].sum()) if kind.name == LULC.name else np.nan

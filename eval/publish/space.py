@@ -146,7 +146,7 @@ def _generated(loaded: LoadedRun, chip_id: str) -> dict[str, str]:
     if store is None:
         return {}
     kind = store.spec.map
-    values = store.read(kind.array, chip_id)[0, loaded.datamodule.reading.timesteps[0]]
+    values = store.read(chip_id, kind.array)[0, loaded.datamodule.reading.timesteps[0]]
     return {"generated map": MapPicture.from_values(kind, values).uri(SIDE, QUALITY)}
 
 

@@ -88,7 +88,7 @@ def score_store(
             # id and mask by sorted id, as a training and a declaration take the digest
             masks.update(chip_id.encode() + digest_mask(reference))
             # [sample, time, y, x] of the store: the first sample [time, y, x] in the classes of the masks
-            labels = table.apply(store.read(store.spec.map.array, chip_id)[0])
+            labels = table.apply(store.read(chip_id, store.spec.map.array)[0])
             predicted = vote(labels, len(names))
             rows.append(count_pixels(reference, predicted, len(names)))
             kept.append(_reliability(store, chip_id, labels, reference))
@@ -109,13 +109,13 @@ def _reliability(
 ) -> Calibration:
     """Hold what a chip's first sample stated, with labels ``[T, H, W]``, against the reference ``[H, W]``."""
     # a copied timestep has the pixels of its source, which would count twice
-    times = np.unique(store.read("timestep_source", chip_id))
+    times = np.unique(store.read(chip_id, "timestep_source"))
     counted = np.broadcast_to(reference != IGNORED_LABEL, (times.size, *reference.shape))
     # [T, H, W] to one entry for each counted pixel, in the order that `values[counted]` has
     right = (labels[times] == reference)[counted]
-    confidence = store.read(CONFIDENCE, chip_id)[0, times] * SHARE_SCALE
+    confidence = store.read(chip_id, CONFIDENCE)[0, times] * SHARE_SCALE
     # [T, ty, tx]: one per token, which stands for a patch of pixels
-    probability = store.read(TOKEN_PROBABILITY, chip_id)[0, times]
+    probability = store.read(chip_id, TOKEN_PROBABILITY)[0, times]
     stated = {CONFIDENCE: confidence, TOKEN_PROBABILITY: by_pixel(probability, reference.shape)}
     return {name: Reliability.of(values[counted], right) for name, values in stated.items()}
 

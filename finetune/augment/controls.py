@@ -31,7 +31,7 @@ _NDVI_MAP: Final = CONTINUOUS[NDVI.name]
 class MapSource(Protocol):
     """Source of maps."""
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return raw values of one chip, ``[sample, time, …]``."""
         ...
 
@@ -60,9 +60,9 @@ class ShuffledMaps:
         self.donor = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
         self._maps = maps
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return raw values of the chip's donor, ``[sample, time, …]``."""
-        return self._maps.read(array, self.donor[chip_id])
+        return self._maps.read(self.donor[chip_id], array)
 
 
 class AnalyticNdvi:
@@ -80,7 +80,7 @@ class AnalyticNdvi:
         # the offset taken off for the generator, so that both kinds of NDVI start from the same reflectance
         _, self._offset = units_on_disk(S2L2A.name, chips.layout, inputs)
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return NDVI ``[1, time, y, x]`` as int16 of scale 1e-4; the fill value where a band has no data.
 
         Raises:
@@ -108,7 +108,7 @@ class ConstantMaps:
         self._values = values
         self._shape = shape
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return raw values of any chip, ``[1, 1, …]``: one sample, one timestep that stands for all."""
         # tokens are read one a patch, all other arrays one a pixel
         height, width = map(patches, self._shape) if array == TOKENS else self._shape

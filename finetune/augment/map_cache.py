@@ -111,22 +111,22 @@ class MapCache:
         if self._holding:
             for chip_id in ids:
                 for array in self.arrays:
-                    self._read(array, chip_id)
+                    self._read(chip_id, array)
 
     def _bytes(self, chips: int) -> int:
         arrays = (self.store.array(name) for name in self.arrays)
         # axis 0 of an array is the chip, the rest is one chip's share
         return sum(chips * math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays)
 
-    def read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def read(self, chip_id: str, array: str) -> NDArray[Any]:
         """Return raw values of one chip, ``[sample, time, …]``; for ``token_probability`` one per pixel."""
-        return to_pixels(array, self._read(array, chip_id), self.extent.shape)
+        return to_pixels(array, self._read(chip_id, array), self.extent.shape)
 
-    def _read(self, array: str, chip_id: str) -> NDArray[Any]:
+    def _read(self, chip_id: str, array: str) -> NDArray[Any]:
         held = self._held.get((array, chip_id))
         if held is not None:
             return held
-        values = with_samples(array, self.store.read(array, chip_id))
+        values = with_samples(array, self.store.read(chip_id, array))
         if self._holding:
             self._held[array, chip_id] = values
         return values

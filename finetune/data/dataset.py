@@ -238,7 +238,7 @@ def read_maps(
         draw: Draws one of several samples, for training; None takes `sample`.
         sample: Number of the sample that is taken without a draw, from 0.
     """
-    values = {array: maps.source.read(array, chip_id) for array in maps.arrays}
+    values = {array: maps.source.read(chip_id, array) for array in maps.arrays}
     # arrays differ in samples (probabilities have one), so the draw is among the most
     drawn = draw(max(map(len, values.values()))) if draw is not None else sample
     return {array: _at_sample(found, drawn, timesteps) for array, found in values.items()}

@@ -20,7 +20,7 @@ def test_chips_and_store_belong_together(tmp_path):
     data = make_example(tmp_path, chips=5, size=(32, 48), timesteps=3, spec=make_spec("NDVI", samples=2))
     assert data.store.chip_ids == data.chips.ids
     assert list(verify_store(data.store, data.chips)) == []
-    assert data.store.read("ndvi", "scene2_r0c0").shape == (2, 3, 32, 48)
+    assert data.store.read("scene2_r0c0", "ndvi").shape == (2, 3, 32, 48)
     assert data.chips.read("scene2_r0c0", ["S2L2A"]).rasters["S2L2A"].shape == (3, 12, 32, 48)
     assert data.store.values("scene_id").tolist() == ["scene0", "scene0", "scene1", "scene1", "scene2"]
 

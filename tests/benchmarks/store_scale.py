@@ -206,7 +206,7 @@ def read_in_turns(
 def ways_to_read(store: AugmentStore, files: Path) -> dict[str, Callable[[str], NDArray[Any]]]:
     """How one chip is read, by name of the format."""
     return {
-        "store": lambda name: store.read("lulc", name),
+        "store": lambda name: store.read(name, "lulc"),
         "GeoTIFF": lambda name: read_tif(files / f"{name}.tif"),
         "npz": lambda name: read_npz(files / f"{name}.npz"),
     }

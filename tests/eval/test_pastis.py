@@ -60,7 +60,7 @@ def test_from_the_audit_to_the_report(place, capsys):
     small = ("--generator", "demo", "--weights", "random", "--accelerator", "cpu")
     assert generate([*chips, *inputs, *small, "--store", "lulc", "--accept-audit"]) == 0
     assert augment_store(["verify", "lulc", *chips]) == 0
-    assert AugmentStore.open("lulc").read("lulc", "10000").shape == (1, 6, 32, 32)
+    assert AugmentStore.open("lulc").read("10000", "lulc").shape == (1, 6, 32, 32)
     for arm, joined in {"base": (), "tim": ("--augment", "lulc")}.items():
         assert finetune(["fit", "--config", "pastis.yaml", *joined, "--run", arm]) == 0
         assert evaluate(["score", arm]) == 0

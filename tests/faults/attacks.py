@@ -47,7 +47,7 @@ def contents(path: Path, expected: Iterable[tuple[str, str]] | None = None) -> d
         with contextlib.suppress(AugmentStoreError):
             entry = name == "entry"
             found[chip_id, name] = repr(
-                read_entry(store, chip_id) if entry else store.read(name, chip_id).tolist()
+                read_entry(store, chip_id) if entry else store.read(chip_id, name).tolist()
             )
     return found
 

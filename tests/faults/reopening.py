@@ -22,7 +22,7 @@ def grow(path: Path, times: int) -> int:
     before = resident_kilobytes()
     for _ in range(times):
         store = AugmentStore.open(path)
-        store.read("lulc", store.chip_ids[0])
+        store.read(store.chip_ids[0], "lulc")
     gc.collect()
     return resident_kilobytes() - before
 

@@ -124,7 +124,7 @@ def contents(path: Path) -> dict[Any, Any]:
     """Every chip's values by its id, the problems, and the audit."""
     store = AugmentStore.open(path)
     values = {
-        (chip_id, name): store.read(name, chip_id).tolist()
+        (chip_id, name): store.read(chip_id, name).tolist()
         for chip_id in store.chip_ids
         for name in (*store.map_names, "input_digest", "state")
     }

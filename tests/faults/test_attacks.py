@@ -138,7 +138,7 @@ def test_a_pipe_in_a_store_is_refused_not_waited_for(tmp_path, name):
         try:
             store = AugmentStore.open(path)
             store.chips_in(State.COMPLETE)
-            store.read("lulc", "scene0_r0c0")
+            store.read("scene0_r0c0", "lulc")
         except StoreError as error:
             told.append(str(error))
 

@@ -153,8 +153,8 @@ def test_a_missing_map_is_refused_by_name(old, tmp_path):
     shutil.rmtree(path / "lulc/c/0")
     store = AugmentStore.open(path)
     with pytest.raises(StoreError, match=r"lulc of chip a_0 is missing from the disk"):
-        store.read("lulc", "a_0")
-    assert store.read("lulc", "a_2").shape == (1, 2, 32, 32)
+        store.read("a_0", "lulc")
+    assert store.read("a_2", "lulc").shape == (1, 2, 32, 32)
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/x", "a\x00b", "x" * 300, "..", "\x1b[2J"])
@@ -204,4 +204,4 @@ def test_columns_cut_short_are_a_line_to_readers(old, tmp_path, name):
     plain["shape"][0] = 2
     metadata.write_text(json.dumps(plain))
     with pytest.raises(StoreError):
-        AugmentStore.open(path).read("lulc", "a_2")
+        AugmentStore.open(path).read("a_2", "lulc")

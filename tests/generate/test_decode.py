@@ -43,7 +43,7 @@ def test_tokens_alone_are_those_of_a_whole_run(tokens, reference, capsys):
     for name in (*store.map_names, "input_digest", "timestep_source"):
         np.testing.assert_array_equal(store.values(name), whole.values(name), err_msg=name)
     with pytest.raises(StoreError, match=r"no array 'lulc'.*make the maps with tim-generate decode --tokens"):
-        store.read("lulc", IDS[0])
+        store.read(IDS[0], "lulc")
 
 
 def test_a_nyc_chip_takes_as_many_bytes_as_its_tokens_say():

@@ -60,10 +60,10 @@ def test_a_lost_rank_costs_its_unfinished_shards_only(long_run, uninterrupted, t
     assert {*LONG[2:4]} <= {*done}  # shard 1, which was written before the loss
     assert len(done) < len(LONG)
     assert all("pending" in str(problem) for problem in verify_store(lost))
-    kept = {chip_id: lost.read("tokens", chip_id) for chip_id in done}
+    kept = {chip_id: lost.read(chip_id, "tokens") for chip_id in done}
 
     assert main(long_run(tmp_path / "s")) == 0
     assert_equal_stores(tmp_path / "s", uninterrupted)
     resumed = AugmentStore.open(tmp_path / "s")
     for chip_id, tokens in kept.items():
-        np.testing.assert_array_equal(resumed.read("tokens", chip_id), tokens)
+        np.testing.assert_array_equal(resumed.read(chip_id, "tokens"), tokens)

@@ -65,9 +65,9 @@ def test_identical_timesteps_are_generated_once_and_copied(reference):
     store = AugmentStore.open(reference)
     for place, chip_id in enumerate(IDS):
         expected = [0, 0] if place % 2 else [0, 1]
-        assert store.read("timestep_source", chip_id).tolist() == expected
-        assert store.read("series_index", chip_id).tolist() == [[0, 1], [0, 1], [0, 0]]  # one DEM for both
-        first, second = store.read("tokens", chip_id)[0]
+        assert store.read(chip_id, "timestep_source").tolist() == expected
+        assert store.read(chip_id, "series_index").tolist() == [[0, 1], [0, 1], [0, 0]]  # one DEM for both
+        first, second = store.read(chip_id, "tokens")[0]
         assert np.array_equal(first, second) == bool(place % 2)
 
 
@@ -168,11 +168,11 @@ def test_one_spec_stopped_part_way_and_resumed(long_run, uninterrupted, tmp_path
     stopped = AugmentStore.open(tmp_path / "s")
     done = stopped.chips_in(State.COMPLETE)
     assert 0 < len(done) < len(LONG)
-    kept = stopped.read("tokens", done[0])
+    kept = stopped.read(done[0], "tokens")
     assert all("pending" in str(problem) for problem in verify_store(stopped))
     assert main(long_run(tmp_path / "s")) == 0
     assert_equal_stores(tmp_path / "s", uninterrupted)
-    np.testing.assert_array_equal(AugmentStore.open(tmp_path / "s").read("tokens", done[0]), kept)
+    np.testing.assert_array_equal(AugmentStore.open(tmp_path / "s").read(done[0], "tokens"), kept)
 
 
 def test_running_again_does_nothing_and_new_chips_are_appended(command, chips, tmp_path, capsys):

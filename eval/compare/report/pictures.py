@@ -150,7 +150,7 @@ def _generated(shown: PictureSources, chip_id: str) -> dict[str, str]:
         return {}
     kind = store.spec.map
     # first sample, first timestep
-    values = store.read(kind.array, chip_id)[0, 0]
+    values = store.read(chip_id, kind.array)[0, 0]
     if shown.table is not None:
         return {"generated": map_uri(_map_codes(shown.table.apply(values)), shown.classes)}
     return {"generated": MapPicture.from_values(kind, values).uri(SIDE, QUALITY)}

@@ -30,7 +30,7 @@ def describe_dates(maps: MapCache, chip_id: str) -> str:
     """Say where the store's timesteps are in one chip's files, for a message; empty for a single timestep."""
     if maps.extent.timesteps == 1:
         return ""
-    rows = dict(zip(maps.inputs, maps.store.read("series_index", chip_id), strict=True))
+    rows = dict(zip(maps.inputs, maps.store.read(chip_id, "series_index"), strict=True))
     listed = ", ".join(f"{name} {' '.join(map(str, row.tolist()))}" for name, row in rows.items())
     return f" Its timesteps are those at the positions {listed} in the files of chip {chip_id}"
 

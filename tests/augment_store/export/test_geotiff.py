@@ -36,7 +36,7 @@ def test_every_array_reads_back_equal(tmp_path, file_format):
     assert export(store.path, tmp_path / "out", "--format", file_format, "--arrays", *arrays) == 0
     for name in arrays:
         with rasterio.open(tmp_path / "out" / f"scene0_r0c0_{name}.tif") as found:
-            stored = store.read(name, "scene0_r0c0")
+            stored = store.read("scene0_r0c0", name)
             np.testing.assert_array_equal(found.read(), stored.reshape(-1, *stored.shape[-2:]))
             assert found.crs.to_epsg() == 32618
             assert found.transform.c == 580_000.0
@@ -69,7 +69,7 @@ def test_ndvi_has_its_scale(tmp_path):
     assert names(tmp_path / "out") == ["scene0_r0c0_ndvi.tif"]
     with rasterio.open(tmp_path / "out" / "scene0_r0c0_ndvi.tif") as found:
         assert (found.dtypes[0], found.nodata, found.scales[0]) == ("int16", -32768, pytest.approx(1e-4))
-        np.testing.assert_array_equal(found.read(1), store.read("ndvi", "scene0_r0c0")[0, 0])
+        np.testing.assert_array_equal(found.read(1), store.read("scene0_r0c0", "ndvi")[0, 0])
 
 
 def test_identical_timesteps_are_written_once(tmp_path):
@@ -83,7 +83,7 @@ def test_identical_timesteps_are_written_once(tmp_path):
         assert found.tags()["STANDS_FOR_TIMESTEPS"] == "0 1"
         assert json.loads(found.tags()["SERIES_INDEX"]) == {"S2L2A": 0, "S1RTC": 0, "DEM": 0}
         assert found.descriptions == ("generated LULC class (sample 1, timestep 0)",)
-        np.testing.assert_array_equal(found.read(1), store.read("lulc", "scene0_r0c0")[1, 0])
+        np.testing.assert_array_equal(found.read(1), store.read("scene0_r0c0", "lulc")[1, 0])
     with rasterio.open(tmp_path / "out" / tifs[3]) as found:
         assert json.loads(found.tags()["SERIES_INDEX"]) == {"S2L2A": 22, "S1RTC": 40, "DEM": 0}
 
@@ -96,7 +96,7 @@ def test_chip_without_georeference_is_written_without_one(tmp_path, capsys, file
     assert "1 file (1 without georeference)" in capsys.readouterr().out
     with rasterio.open(tmp_path / "out" / "a_lulc.tif") as found:
         assert found.crs is None
-        np.testing.assert_array_equal(found.read(1), store.read("lulc", "a")[0, 0])
+        np.testing.assert_array_equal(found.read(1), store.read("a", "lulc")[0, 0])
 
 
 def test_only_complete_chips_are_exported(tmp_path, capsys):
@@ -213,7 +213,7 @@ def test_real_chip_lies_where_its_input_lies(tmp_path, shared_data):
             assert found.crs == truth.crs
             assert found.transform.almost_equals(truth.transform, 1e-6)
             np.testing.assert_array_equal(
-                found.read(1), AugmentStore.open(store.path).read("lulc", chip_id)[0, 0]
+                found.read(1), AugmentStore.open(store.path).read(chip_id, "lulc")[0, 0]
             )
 
 

@@ -29,9 +29,9 @@ def test_xarray_reads_what_the_store_holds(tmp_path):
     assert export(store, tmp_path / "out") == 0
     found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene0_r0c1")
     assert found.lulc.dims == ("sample", "time", "y", "x")
-    np.testing.assert_array_equal(found.lulc, store.read("lulc", "scene0_r0c1"))
-    np.testing.assert_allclose(found.confidence, store.read("confidence", "scene0_r0c1") / 255)
-    np.testing.assert_allclose(found.probabilities, store.read("probabilities", "scene0_r0c1") / 255)
+    np.testing.assert_array_equal(found.lulc, store.read("scene0_r0c1", "lulc"))
+    np.testing.assert_allclose(found.confidence, store.read("scene0_r0c1", "confidence") / 255)
+    np.testing.assert_allclose(found.probabilities, store.read("scene0_r0c1", "probabilities") / 255)
     west, north = 580_000 + 320, 4_510_000
     np.testing.assert_array_equal(found.x, west + 5 + 10 * np.arange(32))
     np.testing.assert_array_equal(found.y, north - 5 - 10 * np.arange(32))
@@ -94,7 +94,7 @@ def test_timesteps_that_are_copies_are_written_too(tmp_path):
     store = make_store(tmp_path / "s", chips=1, timesteps=2, given=given)
     assert export(store, tmp_path / "out") == 0
     found = zarr.open_group(tmp_path / "out" / "s.zarr", mode="r")["scene0_r0c0/lulc"]
-    np.testing.assert_array_equal(found[:], store.read("lulc", "scene0_r0c0"))
+    np.testing.assert_array_equal(found[:], store.read("scene0_r0c0", "lulc"))
     np.testing.assert_array_equal(found[0, 1], found[0, 0])
 
 
@@ -103,7 +103,7 @@ def test_mosaic_is_one_group(tmp_path):
     assert export(store, tmp_path / "out", "--mosaic") == 0
     found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "scene1")
     assert found.lulc.shape == (1, 1, 32, 128)
-    np.testing.assert_array_equal(found.lulc[0, 0, :, 32:64], store.read("lulc", "scene1_r1c1")[0, 0])
+    np.testing.assert_array_equal(found.lulc[0, 0, :, 32:64], store.read("scene1_r1c1", "lulc")[0, 0])
 
 
 def test_chip_without_georeference_has_no_coordinates(tmp_path):
@@ -111,7 +111,7 @@ def test_chip_without_georeference_has_no_coordinates(tmp_path):
     assert export(store, tmp_path / "out") == 0
     found = xr.open_zarr(tmp_path / "out" / "s.zarr" / "a")
     assert not found.coords
-    np.testing.assert_array_equal(found.lulc, store.read("lulc", "a"))
+    np.testing.assert_array_equal(found.lulc, store.read("a", "lulc"))
 
 
 def test_export_again_replaces_and_another_store_is_refused(tmp_path, capsys):
@@ -148,7 +148,7 @@ def test_a_group_of_someone_else_is_refused_and_what_a_kill_left_is_not(tmp_path
     assert export(store, tmp_path / "killed") == 0
     assert [*left.glob("*.partial")] == []
     found = xr.open_zarr(left / "scene0_r0c0")
-    np.testing.assert_array_equal(found.lulc, store.read("lulc", "scene0_r0c0"))
+    np.testing.assert_array_equal(found.lulc, store.read("scene0_r0c0", "lulc"))
 
 
 def test_a_group_that_another_export_writes_is_refused(tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_neighbours_are_joined_and_gaps_stay_empty(tmp_path):
     assert pixels.shape == (64, 64)
     np.testing.assert_array_equal(pixels[:32, :32], 255)
     for chip_id, rows, columns in (("a", 0, 32), ("b", 32, 0), ("c", 32, 32)):
-        stored = store.read("lulc", chip_id)[0, 0]
+        stored = store.read(chip_id, "lulc")[0, 0]
         np.testing.assert_array_equal(pixels[rows : rows + 32, columns : columns + 32], stored)
 
 
@@ -52,8 +52,8 @@ def test_first_chip_shows_where_chips_overlap(tmp_path):
     from augment_store.export.layers import choose_arrays, layers
 
     pixels = canvas.read(store, next(layers(store, choose_arrays(store, ["lulc"]))))[0]
-    np.testing.assert_array_equal(pixels[:, :32], store.read("lulc", "a")[0, 0])
-    np.testing.assert_array_equal(pixels[:, 32:], store.read("lulc", "b")[0, 0][:, 16:])
+    np.testing.assert_array_equal(pixels[:, :32], store.read("a", "lulc")[0, 0])
+    np.testing.assert_array_equal(pixels[:, 32:], store.read("b", "lulc")[0, 0][:, 16:])
 
 
 def test_a_mosaic_per_scene_with_every_timestep_any_chip_has(tmp_path):
@@ -68,8 +68,8 @@ def test_a_mosaic_per_scene_with_every_timestep_any_chip_has(tmp_path):
     with rasterio.open(tmp_path / "o" / "scene0_lulc_t1.tif") as found:
         pixels = found.read(1)
     assert pixels.shape == (32, 128)
-    np.testing.assert_array_equal(pixels[:, :32], store.read("lulc", "scene0_r0c0")[0, 0])
-    np.testing.assert_array_equal(pixels[:, 32:64], store.read("lulc", "scene0_r0c1")[0, 1])
+    np.testing.assert_array_equal(pixels[:, :32], store.read("scene0_r0c0", "lulc")[0, 0])
+    np.testing.assert_array_equal(pixels[:, 32:64], store.read("scene0_r0c1", "lulc")[0, 1])
 
 
 @pytest.mark.parametrize(

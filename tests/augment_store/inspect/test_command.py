@@ -60,7 +60,7 @@ def test_no_more_chips_are_read_than_the_sample(tmp_path, monkeypatch):
     asked, read = [], AugmentStore.read
     monkeypatch.setattr(AugmentStore, "read", lambda store, *what: asked.append(what) or read(store, *what))
     assert inspect(tmp_path / "s", "--summary-chips", 5) == 0
-    assert len({chip_id for _, chip_id in asked}) <= 5 + 8  # the sample, and the chips a sheet would show
+    assert len({chip_id for chip_id, _ in asked}) <= 5 + 8  # the sample, and the chips a sheet would show
 
 
 def test_ids_are_shown_in_the_order_given(tmp_path):

@@ -101,7 +101,7 @@ def test_values_changed_behind_the_checksums_are_found(sound):
     store.array("lulc")[0] = (values + 1) % 10
     assert "lulc of chip a is not what was written for it" in verify(store)[0]
     with pytest.raises(StoreError, match="lulc of chip a is not what was written for it"):
-        AugmentStore.open(store.path).read("lulc", "a")
+        AugmentStore.open(store.path).read("a", "lulc")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def assert_same_store(found: AugmentStore, expected: AugmentStore) -> None:
     assert tuple(found.chip_ids) == tuple(expected.chip_ids)
     for chip_id in expected.chip_ids:
         for name in (*expected.map_names, "input_digest", "timestep_source"):
-            np.testing.assert_array_equal(found.read(name, chip_id), expected.read(name, chip_id))
+            np.testing.assert_array_equal(found.read(chip_id, name), expected.read(chip_id, name))
 
 
 def test_a_store_in_a_bucket_is_the_store_on_disk(bucket, places):
@@ -80,18 +80,18 @@ def test_a_store_on_a_web_server_is_the_store_on_disk(site, places):
 def test_a_chip_is_one_request_once_its_shard_is_known(bucket, monkeypatch):
     store = AugmentStore.open(f"{bucket}/store")
     first, second = store.chip_ids[0], store.chip_ids[1]  # of one shard
-    store.read("lulc", first)
+    store.read(first, "lulc")
     asked = []
     ask = RemotePath.ask
     monkeypatch.setattr(
         RemotePath, "ask", lambda self, method, **more: asked.append(method) or ask(self, method, **more)
     )
-    store.read("lulc", second)
+    store.read(second, "lulc")
     assert asked == ["cat_file"]
 
 
 def _chip_of(store: AugmentStore, chip_id: str) -> np.ndarray:
-    return store.read("lulc", chip_id)
+    return store.read(chip_id, "lulc")
 
 
 def test_a_forked_worker_reads_the_store_its_parent_opened(bucket, places):
@@ -101,7 +101,7 @@ def test_a_forked_worker_reads_the_store_its_parent_opened(bucket, places):
     _chip_of(store, chip_id)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         found = pool.apply_async(functools.partial(_chip_of, store, chip_id)).get(timeout=60)
-    np.testing.assert_array_equal(found, AugmentStore.open(places / "store").read("lulc", chip_id))
+    np.testing.assert_array_equal(found, AugmentStore.open(places / "store").read(chip_id, "lulc"))
 
 
 @pytest.mark.parametrize(("folder", "layout"), [("chips", "impactmesh"), ("folders", "folders")])
@@ -151,12 +151,12 @@ def test_damage_in_a_bucket_is_named(bucket, places):
     files.pipe_file(f"{target}/lulc/c/0/0/0/0/0", bytes(content))
     store = AugmentStore.open(target)
     with pytest.raises(StoreError, match="checksum does not match its content"):
-        store.read("lulc", store.chip_ids[0])
-    store.read("lulc", store.chip_ids[4])
+        store.read(store.chip_ids[0], "lulc")
+    store.read(store.chip_ids[4], "lulc")
     files.rm(f"{target}/lulc/c/1/0/0/0/0")
     store = AugmentStore.open(target)
     with pytest.raises(StoreError, match="missing from the disk"):
-        store.read("lulc", store.chip_ids[4])
+        store.read(store.chip_ids[4], "lulc")
 
 
 def line_of(capsys, *arguments: str) -> str:

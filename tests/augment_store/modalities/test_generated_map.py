@@ -125,13 +125,13 @@ def test_stores_of_every_modality_are_sound_inspected_exported_and_opened(tmp_pa
 
     for form in ("geotiff", "cog"):
         with rasterio.open(tmp_path / form / f"scene0_r0c0_{array}_s1_t0.tif") as found:
-            values = store.read(array, "scene0_r0c0")[1, 0]
+            values = store.read("scene0_r0c0", array)[1, 0]
             np.testing.assert_array_equal(found.read(), values.reshape(-1, 32, 32))
             stored, *_ = kind.arrays(probabilities=False)
             assert found.descriptions == tuple(f"{band} (sample 1, timestep 0)" for band in stored.bands)
             assert found.units[-1] == kind.units
     opened = xr.open_zarr(store.path)
-    expected = store.read(array, "scene0_r0c1") * kind.scale
+    expected = store.read("scene0_r0c1", array) * kind.scale
     np.testing.assert_allclose(opened[array][1], expected, rtol=1e-6)
 
 

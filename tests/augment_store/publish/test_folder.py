@@ -64,7 +64,7 @@ def test_the_folder_holds_the_store_and_what_is_said_of_it(folder, store):
     }
     copy = AugmentStore.open(folder / "lulc.zarr")
     assert list(verify_store(copy)) == []
-    np.testing.assert_array_equal(copy.read("lulc", "scene0_r0c1"), store.read("lulc", "scene0_r0c1"))
+    np.testing.assert_array_equal(copy.read("scene0_r0c1", "lulc"), store.read("scene0_r0c1", "lulc"))
     assert "/home/me" not in (folder / "lulc.zarr/zarr.json").read_text()
     assert copy.history.endswith("python -m generate --chips data/nyc --store stores/lulc")
     assert store.history.endswith("--chips /home/me/data/nyc --store /home/me/stores/lulc")
@@ -124,7 +124,7 @@ def test_the_table_of_chips_opens_everywhere(folder, store, collection):
     table = geopandas.read_parquet(folder / "chips.parquet")
     assert table.chip_id.tolist() == list(store.chip_ids)
     assert table.total_bounds.tolist() == pytest.approx(collection.extent.spatial.bboxes[0], abs=1e-6)
-    water = np.mean([(store.read("lulc", chip_id) == 1).mean() for chip_id in store.chip_ids])
+    water = np.mean([(store.read(chip_id, "lulc") == 1).mean() for chip_id in store.chip_ids])
     assert table.share_water.mean() == pytest.approx(water)
     asset = collection.assets["chips"]
     assert (asset.href, asset.media_type) == ("./chips.parquet", "application/x-parquet")
@@ -147,7 +147,7 @@ def test_the_card(folder, store):
         "- chips: someone",
     ):
         assert said in text
-    maps = [store.read("lulc", chip_id) for chip_id in store.chip_ids]
+    maps = [store.read(chip_id, "lulc") for chip_id in store.chip_ids]
     agreed = np.mean([(one[0] == one[1]).mean() for one in maps])
     assert f"| agreement between samples | {agreed:#.3g} |" in text
 
@@ -200,7 +200,7 @@ def test_the_python_of_the_card_runs(folder, store, monkeypatch):
     monkeypatch.chdir(folder)
     known: dict[str, object] = {}
     exec(re.search(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL).group(1), known)
-    np.testing.assert_array_equal(known["maps"], store.read("lulc", "scene0_r0c0"))
+    np.testing.assert_array_equal(known["maps"], store.read("scene0_r0c0", "lulc"))
 
 
 def chips_with_reference(root: Path) -> tuple[ChipSet, Path]:

@@ -94,7 +94,7 @@ class BucketStore:
         assert list(store.chips_in(State.COMPLETE)) == written
         for chip_id in written:
             expected = make_record(SPEC, chip_id, self.seeds[chip_id], SHAPE).arrays
-            assert (store.read("lulc", chip_id) == expected["lulc"]).all()
+            assert (store.read(chip_id, "lulc") == expected["lulc"]).all()
         left = [str(problem).partition(":")[0] for problem in verify_store(store)]
         assert sorted(left) == sorted(f"chip {chip_id}" for chip_id, seed in self.seeds.items() if not seed)
 

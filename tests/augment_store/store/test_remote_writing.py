@@ -57,14 +57,14 @@ def test_what_a_writer_reads_is_what_it_wrote(bucket):
     """Also where it has read the object before: chips of a shard are kept as they are."""
     store = make_store(as_path(f"{bucket}/twice"), chips=2, size=32, timesteps=2, pending=1)
     first, second = store.chip_ids
-    kept = store.read("lulc", first)
+    kept = store.read(first, "lulc")
     assert store.chips_in(State.COMPLETE) == (first,)
     store.write_shard(0, [make_record(store.spec, second, extent=EXTENT)])
     assert store.chips_in(State.COMPLETE) == (first, second)
-    np.testing.assert_array_equal(store.read("lulc", first), kept)
+    np.testing.assert_array_equal(store.read(first, "lulc"), kept)
     store.write_shard(0, [make_record(store.spec, second, seed=1, extent=EXTENT)])
     expected = make_record(store.spec, second, seed=1, extent=EXTENT).arrays["lulc"]
-    np.testing.assert_array_equal(store.read("lulc", second), expected)
+    np.testing.assert_array_equal(store.read(second, "lulc"), expected)
 
 
 def test_a_shard_takes_a_put_for_each_array_and_few_other_requests(bucket, monkeypatch):

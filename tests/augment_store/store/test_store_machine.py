@@ -181,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
         for chip_id in self.complete():
             made = make_record(self.spec, chip_id, self.chips[chip_id].seed, SHAPE).arrays
             for name in ("lulc", "tokens", "input_digest"):
-                np.testing.assert_array_equal(store.read(name, chip_id), made[name])
+                np.testing.assert_array_equal(store.read(chip_id, name), made[name])
 
     @invariant()
     def verify_sees_what_is_left_to_do(self):

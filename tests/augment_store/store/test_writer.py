@@ -18,7 +18,7 @@ from tests.worlds import EXTENT, make_record, make_sampling, make_spec
 def test_what_is_written_is_read(store, spec):
     for i in range(4):
         for name, values in make_record(spec, f"chip{i}", i).arrays.items():
-            read = store.read(name, f"chip{i}")
+            read = store.read(f"chip{i}", name)
             np.testing.assert_array_equal(read, values)
             assert read.dtype == values.dtype
     assert store.chips_in(State.COMPLETE) == ("chip0", "chip1", "chip2", "chip3")
@@ -38,7 +38,7 @@ def test_interrupted_between_arrays_and_state_the_chip_stays_pending(store, spec
         store.write_shard(2, [make_record(spec, "chip4", 4)])
     again = AugmentStore.open(store.path)
     assert again.chips_in(State.PENDING) == ("chip4",)
-    np.testing.assert_array_equal(again.read("lulc", "chip0"), make_record(spec, "chip0", 0).arrays["lulc"])
+    np.testing.assert_array_equal(again.read("chip0", "lulc"), make_record(spec, "chip0", 0).arrays["lulc"])
 
 
 def test_interrupted_announcing_is_made_good_by_the_next_call(store, monkeypatch):
@@ -77,7 +77,7 @@ def test_an_entry_announced_again_is_renewed(store):
     )
     assert read_entry(store, "chip0").scene_id == "scene0"
     with pytest.raises(ValueError, match="scene_id belongs to the entry of a chip"):
-        store.read("scene_id", "chip0")
+        store.read("chip0", "scene_id")
 
 
 @pytest.mark.parametrize(("name", "value"), [("scene_id", "elsewhere"), ("transform", np.ones(6))])
@@ -124,7 +124,7 @@ def test_what_no_reader_would_open_is_not_made(tmp_path, samples, extent, shard_
 
 
 def test_appending_keeps_what_is_there(store, spec):
-    before = store.read("lulc", "chip3")
+    before = store.read("chip3", "lulc")
     again = AugmentStore.open(store.path, mode="r+")
     again.announce(
         [ChipEntry("chip2", "x"), ChipEntry("new", "s9", Georeference("WKT", (10, 0, 5, 0, -10, 7)))]
@@ -133,7 +133,7 @@ def test_appending_keeps_what_is_there(store, spec):
     assert reopened.chip_ids == ("chip0", "chip1", "chip2", "chip3", "chip4", "new")
     assert reopened.shard_chips == 2
     assert reopened.values("transform")[5].tolist() == [10, 0, 5, 0, -10, 7]
-    np.testing.assert_array_equal(reopened.read("lulc", "chip3"), before)
+    np.testing.assert_array_equal(reopened.read("chip3", "lulc"), before)
 
 
 def test_another_spec_is_refused_and_its_fields_named(store):
@@ -172,17 +172,17 @@ def test_flipped_bits_are_found_on_reading(store):
     content[40] ^= 0xFF
     shard.write_bytes(content)
     with pytest.raises(StoreError, match="lulc of chip chip0 cannot be read"):
-        AugmentStore.open(store.path).read("lulc", "chip0")
+        AugmentStore.open(store.path).read("chip0", "lulc")
 
 
 def test_values_that_change_after_they_were_read_are_compared_again(store):
     reader = AugmentStore.open(store.path)
-    values = reader.read("lulc", "chip0")
-    np.testing.assert_array_equal(reader.read("lulc", "chip0"), values)
+    values = reader.read("chip0", "lulc")
+    np.testing.assert_array_equal(reader.read("chip0", "lulc"), values)
     store.array("lulc")[0] = (values + 1) % 10  # with a checksum that is right
     with pytest.raises(StoreError, match="lulc of chip chip0 is not what was written for it"):
-        reader.read("lulc", "chip0")
-    np.testing.assert_array_equal(reader.read("lulc", "chip1"), store.read("lulc", "chip1"))
+        reader.read("chip0", "lulc")
+    np.testing.assert_array_equal(reader.read("chip1", "lulc"), store.read("chip1", "lulc"))
 
 
 def test_recording_the_same_finding_again_keeps_it_once_and_mends_a_killed_record(store):
@@ -206,9 +206,11 @@ def test_garbage_metadata(store):
 
 def test_unknown_chip_and_array(store):
     with pytest.raises(ChipNotFoundError, match="no chip 'chip99' among its 5 chips"):
-        store.read("lulc", "chip99")
+        store.read("chip99", "lulc")
     with pytest.raises(StoreError, match="no array 'ndvi' in this LULC store"):
-        store.read("ndvi", "chip0")
+        store.read("chip0", "ndvi")
+    with pytest.raises(ChipNotFoundError, match="no chip 'lulc' among its 5 chips"):
+        store.read("lulc", "chip0")  # the order of 0.1.0
 
 
 def test_records_that_do_not_fit_are_refused(store, spec):
@@ -229,7 +231,7 @@ def test_xarray_opens_it_with_named_dimensions_and_cf_flags(store):
     assert dataset["lulc"].attrs["flag_values"] == list(range(10))
     assert dataset["lulc"].attrs["flag_meanings"].split()[5] == "built_area"
     assert dataset["tokens"].dims == ("chip", "sample", "time", "ty", "tx")
-    np.testing.assert_allclose(dataset["confidence"][0], store.read("confidence", "chip0") / 255)
+    np.testing.assert_allclose(dataset["confidence"][0], store.read("chip0", "confidence") / 255)
     assert np.isnan(dataset["lulc"][4]).all()
 
 

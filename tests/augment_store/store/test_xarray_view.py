@@ -43,10 +43,10 @@ def test_a_chip_has_coordinates_and_lies_where_it_lies(store):
 def test_classes_are_classes_and_shares_are_shares(store):
     chip = store.to_xarray(CHIP)
     assert (chip.lulc.dtype, chip.tokens.dtype) == (np.uint8, np.uint16)
-    np.testing.assert_array_equal(chip.lulc, store.read("lulc", CHIP))
-    np.testing.assert_allclose(chip.confidence, store.read("confidence", CHIP) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(chip.lulc, store.read(CHIP, "lulc"))
+    np.testing.assert_allclose(chip.confidence, store.read(CHIP, "confidence") / 255, rtol=1e-6)
     water = chip.probabilities.sel({"class": "water"})
-    np.testing.assert_allclose(water, store.read("probabilities", CHIP)[:, 1] / 255, rtol=1e-6)
+    np.testing.assert_allclose(water, store.read(CHIP, "probabilities")[:, 1] / 255, rtol=1e-6)
 
 
 def test_values_have_their_unit_and_a_hole_is_nan(tmp_path):
@@ -66,7 +66,7 @@ def test_values_have_their_unit_and_a_hole_is_nan(tmp_path):
 def test_bands_have_names(tmp_path):
     store = make_store(tmp_path / "s", chips=1, spec=make_spec("S1RTC"))
     chip = store.to_xarray("scene0_r0c0")
-    vh = store.read("s1rtc", "scene0_r0c0")[:, :, 1] * 0.01
+    vh = store.read("scene0_r0c0", "s1rtc")[:, :, 1] * 0.01
     np.testing.assert_allclose(chip.s1rtc.sel(band="VH"), vh, rtol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_a_whole_store_is_read_by_id(store):
     whole = xr.open_zarr(store.path, mask_and_scale=False)
     assert set(whole.coords) == {"chip_id", "scene_id"}
     one = whole.set_xindex("chip_id").sel(chip_id=CHIP)
-    np.testing.assert_array_equal(one.lulc, store.read("lulc", CHIP))
+    np.testing.assert_array_equal(one.lulc, store.read(CHIP, "lulc"))
 
 
 def test_a_whole_store_as_netcdf_and_back(store, tmp_path):
@@ -105,5 +105,5 @@ def test_a_whole_store_as_netcdf_and_back(store, tmp_path):
     with xr.open_dataset(tmp_path / "store.nc", engine="h5netcdf", mask_and_scale=False) as found:
         assert json.loads(found.attrs["spec"]) == store.spec.to_dict()
         assert json.loads(found.attrs["extent"]) == {"timesteps": 2, "height": 32, "width": 32}
-        np.testing.assert_array_equal(found.lulc[1], store.read("lulc", CHIP))
+        np.testing.assert_array_equal(found.lulc[1], store.read(CHIP, "lulc"))
         assert found.chip_id.values.tolist() == list(store.chip_ids)

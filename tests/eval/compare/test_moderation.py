@@ -185,7 +185,7 @@ def test_a_report_says_when_it_helps(compared, capsys):
     assert main(words) == 0
     helps = json.loads((folder / "out/report.json").read_text())["helps"]
     rows = {(row["level"], row["covariate"]): row for row in helps["slopes"]}
-    probability = [store.read("token_probability", chip_id).mean() for chip_id in SPLITS["test"]]
+    probability = [store.read(chip_id, "token_probability").mean() for chip_id in SPLITS["test"]]
     token = rows["chip", "token probability of the map"]
     assert token["spread"] == pytest.approx(np.std(probability))
     assert token["before_labels"]

@@ -99,7 +99,7 @@ def test_batches_have_the_sample_that_is_asked_for(world, sampled_store):
     store = AugmentStore.open(sampled_store)
     for batches in zip(*(_batches_of(loaded, sample) for sample in (0, 1, 2)), strict=True):
         for sample, batch in enumerate(batches):
-            expected = store.read("lulc", batch["chip_id"][0])[sample]
+            expected = store.read(batch["chip_id"][0], "lulc")[sample]
             assert np.array_equal(batch["maps"]["lulc"][0], expected)
     assert datamodule.datasets["test"].sample == 0
 

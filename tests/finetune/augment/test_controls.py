@@ -43,14 +43,14 @@ def test_analytic_ndvi_needs_no_store(tmp_path):
     values[0, 3], values[0, 7] = 1000, 3000  # (3000 − 1000) / 4000 = 0.5
     values[0, :, 0, 0] = 0  # no light at all: no NDVI
     write_zarr_zip(world.chips.path("delta_0_0", "S2L2A"), values)
-    ndvi = AnalyticNdvi(world.chips).read("ndvi", "delta_0_0")
+    ndvi = AnalyticNdvi(world.chips).read("delta_0_0", "ndvi")
     assert ndvi.shape == (1, 1, 32, 32)
     assert ndvi[0, 0, 5, 5] == 5000
     assert ndvi[0, 0, 0, 0] == -32768
     chips = type(world.chips)(world.root, dataclasses.replace(world.chips.layout, s2_offset=500.0))
-    assert AnalyticNdvi(chips).read("ndvi", "delta_0_0")[0, 0, 5, 5] == 6667  # 2000 / 3000
+    assert AnalyticNdvi(chips).read("delta_0_0", "ndvi")[0, 0, 5, 5] == 6667  # 2000 / 3000
     taken = [dataclasses.replace(entry, offset=250.0) for entry in make_spec().inputs]
-    named = AnalyticNdvi(chips, taken).read("ndvi", "delta_0_0")
+    named = AnalyticNdvi(chips, taken).read("delta_0_0", "ndvi")
     assert named[0, 0, 5, 5] == 5714  # 2000 / 3500, by the store's offset
     module = datamodule(world, control="analytic-ndvi", timesteps=[0])
     module.setup("test")
@@ -89,7 +89,7 @@ def test_a_map_of_several_bands_enters_as_a_plane_per_band(world, tmp_path):
     batch = next(iter(module.test_dataloader()))
     image = module.model_batch(batch)["image"]["S2L2A"]
     assert image.shape[1:] == (14, 4, 32, 32)
-    raw = store.read("s1rtc", batch["chip_id"][0])[0, 2]  # band, y, x of the third timestep
+    raw = store.read(batch["chip_id"][0], "s1rtc")[0, 2]  # band, y, x of the third timestep
     expected = (raw * 0.01 - [[[-10.93]], [[-17.329]]]) / [[[4.391]], [[4.459]]]
     np.testing.assert_allclose(image[0, 12:, 2], expected, atol=1e-4)
     assert Augmentation(AugmentRequest(store=store.path), 1).encoding == ("s1rtc",)  # what suits the store
@@ -110,7 +110,7 @@ def test_constant_maps_carry_nothing(world):
     planes = batch["image"]["S2L2A"][:, 12:]
     assert planes.shape == (2, 21, 4, 32, 32)
     assert (planes == planes[:1, :, :1, :1, :1]).all()
-    tokens = ConstantMaps({"tokens": np.zeros((1, 1, 1, 1), np.uint16)}, (32, 32)).read("tokens", "any")
+    tokens = ConstantMaps({"tokens": np.zeros((1, 1, 1, 1), np.uint16)}, (32, 32)).read("any", "tokens")
     assert tokens.shape == (1, 1, 2, 2)
 
 

@@ -116,7 +116,7 @@ def test_planes_are_those_of_the_chip_and_timestep(world, lulc_store):
     module.setup("test")
     loaded = next(iter(module.test_dataloader()))
     image = module.model_batch(loaded)["image"]["S2L2A"]
-    lulc = module.augmentation.store.read("lulc", loaded["chip_id"][1])[0, 2]
+    lulc = module.augmentation.store.read(loaded["chip_id"][1], "lulc")[0, 2]
     torch.testing.assert_close(image[1, 12], torch.from_numpy(lulc).float() / 9)
 
 
@@ -141,10 +141,10 @@ def test_training_draws_among_the_samples_and_evaluation_takes_the_first(world, 
     torch.manual_seed(0)
     module = datamodule(world, augment=str(lulc_store))
     module.setup("fit")
-    first, second = module.augmentation.maps.read("lulc", "charlie_0_0")
+    first, second = module.augmentation.maps.read("charlie_0_0", "lulc")
     assert all(np.array_equal(module.datasets["val"][0]["maps"]["lulc"], first) for _ in range(8))
     drawn = [module.datasets["train"][0]["maps"]["lulc"].numpy() for _ in range(16)]
-    first, second = module.augmentation.maps.read("lulc", "alpha_0_0")
+    first, second = module.augmentation.maps.read("alpha_0_0", "lulc")
     counts = [sum(np.array_equal(maps, one) for maps in drawn) for one in (first, second)]
     assert min(counts) > 0
     assert sum(counts) == 16

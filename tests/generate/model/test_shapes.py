@@ -116,9 +116,9 @@ def store(command, flat, tmp_path_factory):
 def test_the_store_holds_height_and_width_and_verifies(store, flat, capsys):
     assert store.extent == ChipShape(1, 24, 56)
     assert str(store.extent) == "1 timestep of 24 × 56 px"
-    assert store.read("lulc", "a_0_0").shape == (1, 1, 24, 56)
+    assert store.read("a_0_0", "lulc").shape == (1, 1, 24, 56)
     assert (
-        store.read("tokens", "a_0_0").shape == store.read("token_probability", "a_0_0").shape == (1, 1, 2, 4)
+        store.read("a_0_0", "tokens").shape == store.read("a_0_0", "token_probability").shape == (1, 1, 2, 4)
     )
     assert list(verify_store(store, ChipSet.open(flat))) == []
     assert store_main(["info", str(store.path), "--json"]) == 0
@@ -141,10 +141,10 @@ def test_a_run_gives_the_maps_of_chips_padded_by_hand(store, flat, command, tmp_
     for chip_id in store.chip_ids:
         for array in ("lulc", "confidence"):
             np.testing.assert_array_equal(
-                store.read(array, chip_id), square.read(array, chip_id)[..., :24, :]
+                store.read(chip_id, array), square.read(chip_id, array)[..., :24, :]
             )
         np.testing.assert_array_equal(
-            store.read("tokens", chip_id), square.read("tokens", chip_id)[..., :2, :]
+            store.read(chip_id, "tokens"), square.read(chip_id, "tokens")[..., :2, :]
         )
 
 
@@ -159,13 +159,13 @@ def test_xarray_and_export_place_rows_and_columns(store, tmp_path):
         assert store_main([*words, name, "--out", str(tmp_path / name)]) == 0
         with rasterio.open(tmp_path / name / "a_0_1_lulc.tif") as file:
             assert (file.shape, file.transform.c, file.transform.f) == (shape, 580_560, NORTH)
-            np.testing.assert_array_equal(file.read(1), store.read("lulc", "a_0_1")[0, 0])
+            np.testing.assert_array_equal(file.read(1), store.read("a_0_1", "lulc")[0, 0])
         with rasterio.open(tmp_path / name / "a_0_1_tokens.tif") as file:
             assert (file.shape, file.transform.a) == ((2, 4), 160)
     assert store_main([*words[:2], "--format", "geotiff", "--mosaic", "--out", str(tmp_path / "m")]) == 0
     with rasterio.open(tmp_path / "m" / "a_lulc.tif") as file:
         assert file.shape == (24, 112)
-        np.testing.assert_array_equal(file.read(1)[:, 56:], store.read("lulc", "a_0_1")[0, 0])
+        np.testing.assert_array_equal(file.read(1)[:, 56:], store.read("a_0_1", "lulc")[0, 0])
     assert store_main([*words, "zarr", "--out", str(tmp_path / "zarr")]) == 0
     attributes = json.loads(next((tmp_path / "zarr").rglob("a_0_1/lulc/zarr.json")).read_text())["attributes"]
     assert attributes["spatial:shape"] == [24, 56]

@@ -183,8 +183,8 @@ def test_a_store_holds_the_chips_own_size(run, odd, tmp_path, capsys):
     store, other = AugmentStore.open(tmp_path / "one"), AugmentStore.open(tmp_path / "three")
     assert store.extent == ChipShape(1, 40, 40)
     assert list(verify_store(store, ChipSet.open(odd))) == []
-    assert store.read("lulc", "a_0_0").shape == (1, 1, 40, 40)
-    assert store.read("tokens", "a_0_0").shape == (1, 1, 3, 3)
+    assert store.read("a_0_0", "lulc").shape == (1, 1, 40, 40)
+    assert store.read("a_0_0", "tokens").shape == (1, 1, 3, 3)
     np.testing.assert_array_equal(store.values("tokens"), other.values("tokens"))
     chip = store.to_xarray("a_0_0")
     np.testing.assert_allclose(
@@ -217,7 +217,7 @@ def test_a_store_of_windows_has_maps_and_no_tokens(run, odd, tmp_path):
     assert store.spec.sampling.window == 32
     assert store.map_names == ("token_probability", "lulc", "confidence", "probabilities")
     assert list(verify_store(store, ChipSet.open(odd))) == []
-    assert store.read("token_probability", "a_0_0").shape == (1, 1, 3, 3)
+    assert store.read("a_0_0", "token_probability").shape == (1, 1, 3, 3)
     np.testing.assert_array_equal(
         store.values("probabilities"), AugmentStore.open(tmp_path / "batch").values("probabilities")
     )
@@ -265,7 +265,7 @@ def test_inspect_compares_windows_with_whole_chips(run, odd, tmp_path, capsys):
     one, other = AugmentStore.open(whole), AugmentStore.open(windows)
     shown = {chip["id"]: chip for chip in page_data(page, "chips")}
     for chip_id in one.chip_ids:
-        expected = (one.read("lulc", chip_id) == other.read("lulc", chip_id)).mean()
+        expected = (one.read(chip_id, "lulc") == other.read(chip_id, "lulc")).mean()
         assert 0 < expected < 1
         assert shown[chip_id]["measures"]["reference"] == pytest.approx(expected, abs=1e-4)
         assert "reference" in shown[chip_id]["layers"]

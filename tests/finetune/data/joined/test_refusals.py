@@ -105,7 +105,7 @@ def test_sizes_and_times_that_differ(tiles, store, tmp_path):
         chosen = join(tiles, tmp_path / "three", chips=None, timesteps=[2])
         chosen.setup("fit")
         read = chosen.datamodule.val_dataset[0]["maps"]["lulc"]
-    assert np.array_equal(read[0], chosen.augmentation.store.read("lulc", "c_0_0")[0, 2])
+    assert np.array_equal(read[0], chosen.augmentation.store.read("c_0_0", "lulc")[0, 2])
     with pytest.raises(AugmentStoreError, match=r"timesteps \[3\]; .*three has 3 timesteps"):
         join(tiles, tmp_path / "three", timesteps=[3])
 
