@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -135,8 +135,7 @@ def make_study(study: Study, executor: Executor, devices: Sequence[str]) -> int:
 
 
 def _make(study: Study, executor: Executor, devices: Sequence[str]) -> int:
-    steps, left = _started(study)
-    took = recorded_seconds(study.out, [step for step in steps if step not in left])
+    steps, left, took = _started(study)
     forget(study.out, left)  # at once: a job of an earlier start may record its step from here on
     jobs = jobs_of(left)
     executor.find_running(jobs)
@@ -171,16 +170,14 @@ def _executor(args: argparse.Namespace, out: Path, places: int) -> Executor:
 
 def _show_plan(study: Study, args: argparse.Namespace) -> int:
     """Print what is missing from a study, and what its design can resolve."""
-    steps, left = _started(study)
+    _, left, _ = _started(study)
     sys.stdout.writelines(f"{step_command(step)}\n" for step in left)
     given = {"scenes": args.scene_spread, "seeds": args.seed_spread}
     # without what was not given, so that defaults are in one place
     spread = dataclasses.replace(
         _spread(args), **{key: value for key, value in given.items() if value is not None}
     )
-    took = recorded_seconds(study.out, [step for step in steps if step not in left])
-    said = (*costs(study, steps, left, took), *describe_power(study, spread))
-    sys.stdout.writelines(f"# {line}\n" for line in said)
+    sys.stdout.writelines(f"# {line}\n" for line in describe_power(study, spread))
     return _finished(study)
 
 
@@ -200,15 +197,23 @@ def _spread(args: argparse.Namespace) -> Spread:
     )
 
 
-def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step]]:
-    """Check a study and print what speaks against its design; return its steps, and those that are missing."""
+def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step], Mapping[str, Sequence[float]]]:
+    """Check a study, and print what speaks against its design and what it takes.
+
+    Returns:
+        Its steps, those that are missing, and seconds of the others by kind.
+    """
     concerns = [*unequal_starts(study), *unequal_recipes(study)]
     steps = plan(study)
     left = missing_steps(study.out, steps)
     check_study_steps(study, left, COMMANDS)
     sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
-    return steps, left
+    took = recorded_seconds(study.out, [step for step in steps if step not in left])
+    # without what is left, the disk is of no interest
+    sys.stdout.writelines(f"# {line}\n" for line in (costs(study, steps, left, took) if left else ()))
+    sys.stdout.flush()  # before the jobs, which are other processes with the same output
+    return steps, left, took
 
 
 def _finished(study: Study) -> int:

@@ -14,7 +14,7 @@ from torchmetrics.wrappers import ClasswiseWrapper
 
 from augment_store.utils.text import single_line
 from finetune.errors import ConfigError
-from finetune.model.loss_names import loss_names
+from finetune.model.loss_names import is_loss, logged_losses
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,17 @@ def check_monitors(trainer: Trainer, task: Any) -> None:
     if type(task) is not SemanticSegmentationTask or any(map(_is_users_own, _callbacks(trainer))):
         return
     measured = {**task.val_metrics, **task.train_metrics}
-    losses = [f"{stage}/{part}" for stage in ("val", "train") for part in ("loss", *_losses(task))]
+    losses = logged_losses(task.hparams["loss"], task.aux_loss)
     # a metric of each class is named after its mean, as val/IoU_0
     by_class = tuple(f"{name}_" for name, metric in measured.items() if isinstance(metric, ClasswiseWrapper))
     for found in (*_list_stops(trainer), *_list_schedulers(task)):
-        # what is logged by step and by epoch has both as suffixes
-        is_loss = found.metric.removesuffix("_epoch").removesuffix("_step") in losses
-        if not (is_loss or found.metric in measured or found.metric.startswith(by_class)):
+        falls = is_loss(found.metric, losses)
+        if not (falls or found.metric in measured or found.metric.startswith(by_class)):
             raise ConfigError(
                 f"{found.owner}: monitor {found.metric} is no metric of this task; expected "
                 f"{', '.join((*losses, *map(str, measured)))}"
             )
-        better = "min" if is_loss else "max"
+        better = "min" if falls else "max"
         if found.mode != better:
             raise ConfigError(
                 f"{found.owner}: monitor {found.metric} with mode {found.mode} takes the worst for the best; give mode "
@@ -116,14 +115,6 @@ def _check_validated(trainer: Trainer, found: Monitor) -> None:
             f"{found.owner}: looks at {found.metric} in each epoch, but check_val_every_n_epoch is {every}; give 1, "
             "monitor train/loss, or take a scheduler without a monitor"
         )
-
-
-def _losses(task: SemanticSegmentationTask) -> tuple[str, ...]:
-    """Return the names of the parts of the loss that are logged beside the loss itself."""
-    loss = task.hparams["loss"]
-    # a text is logged as the loss alone; parts of a list or mapping also by their names, and so are auxiliary heads
-    parts = () if loss is None or isinstance(loss, str) else loss_names(loss)
-    return (*parts, *(task.aux_loss or ()))
 
 
 def _list_stops(trainer: Trainer) -> Iterator[Monitor]:

@@ -9,12 +9,15 @@ from typing import Any, Final
 
 from augment_store.utils.text import did_you_mean
 from finetune.errors import ConfigError
+from finetune.model.loss_names import is_loss, logged_losses
 from finetune.run.known_classes import (
     CALLBACKS,
+    CLASS_METRICS,
     COMPOSITIONS,
     DATA_ARGUMENTS,
     DATA_PATHS,
     DECODERS,
+    METRICS,
     MODEL_ARGUMENTS,
     NECKS,
     OPTIMIZERS,
@@ -46,6 +49,12 @@ _SLIP: Final = 0.88
 
 CLASSES: Final = {**OPTIMIZERS, **SCHEDULERS, **CALLBACKS, **COMPOSITIONS, **TRANSFORMS}
 """Classes of libraries by short and full name; each library has more."""
+
+MONITORING: Final = {"ReduceLROnPlateau": "lr_scheduler", "EarlyStopping": "EarlyStopping"}
+"""Who is told to watch a metric, by the class that watches it; our own callbacks keep the checkpoints."""
+
+LIBRARIES: Final = ("lightning", "terratorch", "finetune")
+"""Packages whose callbacks log no metric of their own."""
 
 PACKAGES: Final = {path.rpartition(".")[0] for path in CLASSES.values()}
 
@@ -99,6 +108,53 @@ def check_class_names(given: Config, origin: object) -> None:
         meant = did_you_mean(name, known, _SLIP)
         if meant and name not in known and not _is_defined(name):
             raise ConfigError(f"{origin}: {key}: there is no {name}{meant}")
+
+
+def check_monitored(given: Config, origin: object) -> None:
+    """Make sure that TerraTorch's task logs what a scheduler and callbacks watch.
+
+    `finetune.model.monitors` has the task, and checks more; here nothing is said where the user's own code may log
+    other metrics.
+
+    Args:
+        given: The YAML, with our datamodule.
+        origin: The YAML's path, for messages.
+
+    Raises:
+        ConfigError: Naming the first metric that is not logged, and those that are.
+    """
+    trainer, task = given.get("trainer"), given["model"].get("init_args")
+    named = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    callbacks = named if isinstance(named, list) else [] if named is None else [named]
+    if given.get(CUSTOM_MODULES) or not isinstance(task, dict) or any(map(_may_log_more, callbacks)):
+        return
+    losses = logged_losses(task.get("loss"), task.get("aux_loss"))
+    logged = (*losses, *(f"{stage}/{name}" for stage in ("val", "train") for name in METRICS))
+    by_class = tuple(f"{stage}/{name}_" for stage in ("val", "train") for name in CLASS_METRICS)
+    for owner, metric in _monitored([given.get("lr_scheduler"), *callbacks]):
+        if not (is_loss(metric, losses) or metric in logged or metric.startswith(by_class)):
+            raise ConfigError(
+                f"{origin}: {owner}: monitor {metric} is no metric of this task; expected {', '.join(logged)}, or "
+                f"{by_class[0]}0 of a class"
+            )
+
+
+def _monitored(entries: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield each metric that decides on rate or end of a training, with who watches it."""
+    for entry in entries:
+        arguments = entry.get("init_args") if isinstance(entry, dict) else None
+        metric = arguments.get("monitor") if isinstance(arguments, dict) else None
+        if (
+            isinstance(metric, str)
+            and (owner := str(entry.get("class_path")).rpartition(".")[2]) in MONITORING
+        ):
+            yield MONITORING[owner], metric
+
+
+def _may_log_more(callback: Any) -> bool:
+    """Return whether a callback may be a class of the user's, which may log anything."""
+    path = str(callback.get("class_path")) if isinstance(callback, dict) else ""
+    return path not in {*CALLBACKS, "ModelCheckpoint"} and path.split(".")[0] not in LIBRARIES
 
 
 def _named_classes(value: Any, key: str) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,10 @@ TRANSFORMS: Final = {
     ),
 }
 
+METRICS: Final = _words("mIoU mIoU_Micro F1_Score Accuracy Pixel_Accuracy Boundary_mIoU")
+CLASS_METRICS: Final = ("IoU", "Class_Accuracy")
+"""Metrics that TerraTorch's task logs, the last two for each class, as `val/IoU_0`."""
+
 LOSSES: Final = frozenset({"ce", "dice", "focal", "jaccard", "lovasz"})
 
 NECKS: Final = frozenset(

@@ -20,7 +20,7 @@ from finetune.features.feature_store import FeatureStore
 from finetune.log_filters import notify
 from finetune.options import STARTING, Options
 from finetune.run.config import check_classes, resolve_data, with_our_datamodule
-from finetune.run.early_keys import check_class_names, check_keys
+from finetune.run.early_keys import check_class_names, check_keys, check_monitored
 from finetune.run.manifest import CHECKPOINTS, MANIFEST, RunManifest
 from finetune.run.trainer import check_precision
 from finetune.run.trust import CUSTOM_MODULES, rebuild
@@ -49,6 +49,9 @@ FOUND_BY_TERRATORCH: Final = "custom_modules"
 REQUEUED: Final = "hpc_ckpt_*.ckpt"
 """Checkpoints that Lightning saves in the run directory before SLURM requeues a job."""
 
+SET_MONITORS: Final = ("--model", "--trainer.callbacks", "--lr_scheduler")
+"""Options of TerraTorch's parser that change what is watched, or what is logged."""
+
 READ: Final = frozenset(_Joined.__annotations__)
 
 
@@ -73,6 +76,8 @@ def check_early(options: Options, *, store: bool = True) -> Config:
     if not any(word.startswith(("--model", "--data")) for word in options.overrides):
         check_classes(given)
     if options.command == "fit":
+        if not any(word.startswith(SET_MONITORS) for word in options.overrides):
+            check_monitored(given, options.config)
         check_free(options)
     check_features(options)
     if options.command in STARTING:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from augment_store.chips.layouts import LAYOUT_FILES
 from augment_store.cli.parser import run_guarded
 from augment_store.io.lock import file_lock
 from eval.cli.main import main
@@ -293,6 +294,29 @@ def test_arguments_of_every_step_are_checked_before_the_first(folder, ran, capsy
     assert ran.commands == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--weights", "gone"],
+            "step generate_lulc would fail: --weights gone: no such folder; expected hub, random",
+        ),
+        (
+            [],
+            "step score_zero would fail: layout 'ours' does not say which classes the masks have; give their legend",
+        ),
+    ],
+)
+def test_weights_and_classes_of_masks_are_asked_for_where_there_are_chips(folder, capsys, arguments, message):
+    world = make_world(folder / "chips")
+    layout = yaml.safe_load((LAYOUT_FILES / "impactmesh.yaml").read_text())
+    del layout["legend"]
+    (folder / "ours.yaml").write_text(yaml.safe_dump({**layout, "name": "ours"}))
+    write({**STUDY, "chips": str(world.root), "layout": "ours.yaml", "generate_arguments": arguments})
+    assert dry() == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_dry_run_says_what_is_left_by_what_was_done(folder, ran, capsys):
     assert study(ran) == 0
     Path("out/runs/tim/seed_2/checkpoints/best.ckpt").unlink()
@@ -305,6 +329,11 @@ def test_a_dry_run_says_what_is_left_by_what_was_done(folder, ran, capsys):
     # a third of 3 MB, and of each run's own manifest
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# 1 × fit")]
     assert line == "# 1 × fit: about 20 min one after another, and 1.0 MB of disk"
+    assert study(ran) == 0
+    said = capsys.readouterr().out
+    assert said.index(line) < said.index(" are free at ") < said.index("tim-finetune fit")
+    assert dry() == 0
+    assert " are free at " not in capsys.readouterr().out  # nothing is left
 
 
 def test_a_store_per_seed(folder, capsys):

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from finetune.errors import ConfigError
 from finetune.model.monitors import batches_of_epoch, check_interval, check_monitors
+from finetune.run.known_classes import CLASS_METRICS, METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,11 @@ def test_what_the_task_does_not_log_is_refused_unless_a_callback_of_the_users_ma
     with pytest.raises(ConfigError, match=f"EarlyStopping: monitor {metric} is no metric of this task"):
         check_monitors(trainer_with(watch), task)
     check_monitors(trainer_with(watch, OwnCallback()), task)
+
+
+def test_the_metrics_that_are_known_without_torch_are_those_of_the_task(task):
+    for stage, measured in (("val/", task.val_metrics), ("train/", task.train_metrics)):
+        assert set(measured) == {f"{stage}{name}" for name in (*METRICS, *CLASS_METRICS)}
 
 
 def test_a_loss_by_its_name_is_logged_as_the_loss_alone():

@@ -9,7 +9,7 @@ import yaml
 from finetune.errors import ConfigError
 from finetune.options import CONFIGS, parse
 from finetune.run.config import check_classes
-from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_class_names, check_keys
+from finetune.run.early_keys import DATA_KEYS, TRAINER_KEYS, check_class_names, check_keys, check_monitored
 from finetune.run.trainer import check_accelerator
 
 GIVEN = yaml.safe_load((CONFIGS / "nyc_tim_lulc.yaml").read_text())
@@ -98,6 +98,58 @@ def test_a_misspelled_class_is_told(section, wrong, told):
 )
 def test_a_class_that_is_there_or_is_someones_own_passes(path):
     check_class_names({"data": {"init_args": {"train_transform": [{"class_path": path}]}}}, "mine.yaml")
+
+
+def stops_by(metric, path="EarlyStopping", **more):
+    return [{"class_path": path, "init_args": {"monitor": metric, **more}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"lr_scheduler": stops_by("val_loss", "lightning.pytorch.cli.ReduceLROnPlateau")[0]},
+            "lr_scheduler: monitor val_loss",
+        ),
+        ({"trainer": {"callbacks": stops_by("val/miou")}}, "EarlyStopping: monitor val/miou"),
+        (
+            {"trainer": {"callbacks": stops_by("val/IoU")}},
+            "EarlyStopping: monitor val/IoU",
+        ),  # of each class alone
+        (
+            {"trainer": {"callbacks": stops_by("val/ce")}},
+            "EarlyStopping: monitor val/ce",
+        ),  # logged as val/loss
+    ],
+)
+def test_a_metric_that_the_task_does_not_log_is_told_with_those_that_it_does(changes, told):
+    with pytest.raises(ConfigError) as error:
+        check_monitored({**GIVEN, **changes}, "mine.yaml")
+    rest = (
+        " is no metric of this task; expected val/loss, train/loss, val/mIoU, val/mIoU_Micro, val/F1_Score, "
+        "val/Accuracy, val/Pixel_Accuracy, val/Boundary_mIoU, train/mIoU, train/mIoU_Micro, train/F1_Score, "
+        "train/Accuracy, train/Pixel_Accuracy, train/Boundary_mIoU, or val/IoU_0 of a class"
+    )
+    assert str(error.value) == f"mine.yaml: {told}{rest}"
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        stops_by("val/mIoU", mode="max"),
+        stops_by("val/IoU_water", mode="max"),
+        stops_by("val/dice_epoch"),
+        stops_by("of_mine", "mine.EarlyStopping"),
+        [*stops_by("of_mine"), {"class_path": "mine.Callback"}],
+        stops_by("anything", "ModelCheckpoint"),  # which the run's own replace
+        [None],
+        "parts/callbacks.yaml",
+    ],
+)
+def test_what_is_logged_or_may_be_by_ones_own_code_passes(callbacks):
+    given = copy.deepcopy(GIVEN) | {"trainer": {"callbacks": callbacks}}
+    given["model"]["init_args"]["loss"] = ["ce", "dice"]
+    check_monitored(given, "mine.yaml")
 
 
 def test_modules_of_ones_own_may_define_what_is_named_like_ours():
