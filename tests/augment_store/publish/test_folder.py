@@ -130,6 +130,16 @@ def test_the_table_of_chips_opens_everywhere(folder, store, collection):
     assert (asset.href, asset.media_type) == ("./chips.parquet", "application/x-parquet")
 
 
+def test_load_dataset_reads_the_table_by_the_card(folder, store, tmp_path):
+    datasets = pytest.importorskip("datasets")  # as the viewer of Hugging Face reads it
+    found = datasets.load_dataset(str(folder), cache_dir=str(tmp_path))
+    assert list(found) == ["train"]  # the name of a table that has no splits
+    assert found["train"]["chip_id"] == list(store.chip_ids)
+    table = geopandas.read_parquet(folder / "chips.parquet")
+    assert found["train"]["share_water"] == table.share_water.tolist()
+    assert found["train"]["geometry"] == table.geometry.to_wkb().tolist()
+
+
 def test_the_card(folder, store):
     text = (folder / "README.md").read_text()
     header = yaml.safe_load(text.split("---\n")[1])
