@@ -29,6 +29,7 @@ from finetune.data.split_checks import INPUT_MODALITIES_BY_DEFAULT
 from finetune.errors import ConfigError
 from finetune.log_filters import REMARKS
 from finetune.model import BACKBONE, LATE_FACTORY
+from finetune.model.logged_metrics import lighten_metrics
 from finetune.model.losses import count_labeled_only
 from finetune.run.import_lock import import_lock
 from finetune.run.known_classes import FACTORY
@@ -128,6 +129,7 @@ class FinetuneCLI(MyLightningCLI):  # type: ignore[misc] # terratorch is untyped
         self.parser.add_instantiator(lambda _, *__, **___: made, TimStoreDataModule)
         super().instantiate_classes()
         count_labeled_only(self.model)
+        lighten_metrics(self.model)
 
     def _plain(self, config: Namespace) -> Config:
         plain: Config = yaml.safe_load(self.parser.dump(config, skip_validation=True))
