@@ -22,7 +22,7 @@ from augment_store.chips.shared_ground import Pair
 from augment_store.io.remote import as_path
 from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size
-from finetune.augment.augmentation import Augmentation, AugmentRequest
+from finetune.augment.augmentation import MEGABYTE, Augmentation, AugmentRequest
 from finetune.augment.encodings import Placement
 from finetune.augment.planes import join_images
 from finetune.data.dataset import ChipDataset, ReadConfig, SplitMembers, collate, find_bands
@@ -90,7 +90,8 @@ class TimStoreDataModule(LightningDataModule):
         scenes: Rule for a chip's scene: a CSV file of chip and scene, or a regular expression for what to strip
             from an id; by default the store's scenes, and without a store the layout's rule.
         allow_scene_overlap: Whether a scene, the same ground, or the same input under two ids, may be in two splits.
-        memory_limit_mb: Memory the store's maps may take, in MiB; beyond it they are read each time.
+        memory_limit_mb: Memory the store's maps may take, in MiB, and frozen features as much; beyond it they are
+            read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
     Raises:
@@ -147,6 +148,7 @@ class TimStoreDataModule(LightningDataModule):
         self.transforms |= {"test": test_transform, "predict": test_transform}
         request = AugmentRequest.from_arguments(augment, encoding, control, control_seed)
         self.augmentation = Augmentation(request, memory_limit_mb)
+        self.memory_limit = memory_limit_mb * MEGABYTE
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.survey_folder: Path | None = None

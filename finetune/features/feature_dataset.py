@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,32 @@ def _digest_of_maps(dataset: ChipDataset, chip_id: str) -> str:
     return state.hexdigest()
 
 
+class HeldArrays:
+    """Arrays that stay in memory once they were read, until it is full.
+
+    Args:
+        limit: Bytes that they may take.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._room = limit
+        self._held: dict[tuple[str, ...], NDArray[Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a spawned worker reads for itself
+        return {"_limit": self._limit, "_room": self._limit, "_held": {}}
+
+    def get(self, name: tuple[str, ...], read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the array of a name, which is read if it is not held."""
+        held = self._held.get(name)
+        if held is None:
+            held = read()
+            if held.nbytes <= self._room:
+                self._room -= held.nbytes
+                self._held[name] = held
+        return held
+
+
 class FeatureDataset(ChipDataset):
     """Chips of a split with features in place of images.
 
@@ -79,6 +105,7 @@ class FeatureDataset(ChipDataset):
         split: The split.
         features: Features of each chip.
         wanted: What they must be made from, by `wanted_records`.
+        held: Where features and masks stay in memory between epochs.
     """
 
     def __init__(
@@ -88,10 +115,11 @@ class FeatureDataset(ChipDataset):
         split: str,
         features: FeatureStore,
         wanted: Mapping[str, ChipRecord],
+        held: HeldArrays,
     ) -> None:
         super().__init__(chips.chips, chips.members, chips.reading, chips.transform, chips.maps)
         self._features = features
-        self._wanted = wanted
+        self._wanted, self._held = wanted, held
         # tokens are in the features, and maps that follow the decoder are not
         self._joined = datamodule.augmentation.plan.placement is not Placement.TOKENS
         arrays = chips.maps.arrays if chips.maps is not None and self._joined else ()
@@ -102,10 +130,13 @@ class FeatureDataset(ChipDataset):
         chip_id = self.members.ids[index]
         # the same one draw from torch's generator as for images
         seed = int(torch.randint(2**31, ()))
-        mask = self.chips.mask(chip_id)
+        mask = self._held.get((chip_id,), lambda: self.chips.mask(chip_id))
         maps = self.read_maps(chip_id) if self._joined else {}
         moved, mask_tensor, maps_moved = self._motions(_positions(mask.shape), mask, maps, seed)
-        values = self._features.read(chip_id, drawn_symmetry(moved[POSITIONS][0]), self._wanted[chip_id])
+        turn = drawn_symmetry(moved[POSITIONS][0])
+        values = self._held.get(
+            (chip_id, turn), lambda: self._features.read(chip_id, turn, self._wanted[chip_id])
+        )
         if mask_tensor is None:
             raise ValueError("a training's sample has a mask")
         return {

@@ -25,6 +25,7 @@ from finetune.data.dataset import ChipDataset, collate
 from finetune.features.feature_dataset import (
     SPLITS_OF_A_FIT,
     FeatureDataset,
+    HeldArrays,
     check_samples,
     wanted_records,
 )
@@ -202,8 +203,10 @@ class FrozenFeatures:
             RunError: If there are none, or they are of another key, or a chip lacks them.
         """
         axes = self.store.check(self.wanted)
+        # each of the workers of both splits holds arrays of its own
+        held = HeldArrays(self.datamodule.memory_limit // max(1, 2 * self.datamodule.num_workers))
         for split in SPLITS_OF_A_FIT:
             chips = self.datamodule.datasets[split]
-            joined = FeatureDataset(chips, self.datamodule, split, self.store, self.wanted)
+            joined = FeatureDataset(chips, self.datamodule, split, self.store, self.wanted, held)
             self.datamodule.datasets[split] = joined
         bypass_encoder(self.task, self.store.key.layers, axes)
