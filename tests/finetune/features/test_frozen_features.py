@@ -56,8 +56,8 @@ def trained(options, features, tmp_path_factory):
     return run
 
 
-def losses(run):
-    lines = (run / "logs" / "fit_0" / "metrics.csv").read_text().splitlines()
+def losses(run, start=0):
+    lines = (run / "logs" / f"fit_{start}" / "metrics.csv").read_text().splitlines()
     columns = lines[0].split(",")
     wanted = [columns.index(name) for name in ("train/loss", "val/loss")]
     return [[line.split(",")[position] for position in wanted] for line in lines[1:]]
@@ -167,6 +167,25 @@ def test_a_full_disk_stops_encode_with_one_line_and_leaves_no_draft(options, tmp
     assert told.startswith("error: ")
     assert "File too large" in told
     assert [entry.name for entry in path.iterdir()] == ["features.json"]
+
+
+def test_a_full_disk_stops_a_training_with_one_line_and_no_half_of_a_file(
+    options, features, trained, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    words = ["--features", str(features), "--trainer.max_epochs", "1", "--trainer.log_every_n_steps", "1"]
+    command = ["fit", *options, *words, "--run", str(run)]
+    with small_disk(100_000):  # the record and the logs fit, and no checkpoint
+        assert main(command) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert f"{run}/checkpoints/" in told[0]
+    assert "File too large" in told[0]
+    assert not list((run / "checkpoints").iterdir())
+    assert not RunManifest.read(run).complete
+    assert main(command) == 0
+    assert RunManifest.read(run).complete
+    assert losses(run, start=1) == losses(trained)
 
 
 @pytest.mark.parametrize(
