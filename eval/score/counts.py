@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -82,7 +83,7 @@ class Counts:
         if len(set(self.chip_ids)) < chips:
             raise EvaluationError("a chip appears twice among the confusion counts; score the run again")
 
-    @property
+    @cached_property
     def scenes(self) -> tuple[str, ...]:
         """Return the names of the scenes in order, each once."""
         return tuple(sorted(set(self.scene_ids)))
@@ -105,11 +106,19 @@ class Counts:
         return type(self)(tuple(chip_ids), scenes, self.class_names, self.values[order])
 
     def by_scene(self) -> Confusion:
-        """Return the counts ``[scene, class, class + 1]`` in the order of `scenes`."""
-        positions = {scene: index for index, scene in enumerate(self.scenes)}
-        summed = np.zeros((len(positions), *self.values.shape[1:]), dtype=np.int64)
-        # `summed[positions] += …` would add only one of the chips that share a scene
-        np.add.at(summed, [positions[scene] for scene in self.scene_ids], self.values)
+        """Return the counts ``[scene, class, class + 1]`` in the order of `scenes`, for reading alone."""
+        return self._summed
+
+    @cached_property
+    def _summed(self) -> Confusion:
+        # a report asks for them a dozen times
+        numbers = {scene: index for index, scene in enumerate(self.scenes)}
+        positions = np.array([numbers[scene] for scene in self.scene_ids], dtype=np.intp)
+        # chips of a scene side by side, from the first of each
+        order = np.argsort(positions, kind="stable")
+        firsts = np.searchsorted(positions[order], np.arange(len(numbers)))
+        summed: Confusion = np.add.reduceat(self.values[order], firsts, axis=0, dtype=np.int64)
+        summed.flags.writeable = False
         return summed
 
     def write(self, path: Path) -> None:

@@ -29,8 +29,9 @@ def write_page(path: Path, report: Report, shown: PictureSources | None, chosen:
         OutputError: If it cannot be written.
         AugmentStoreError: If a chip to show cannot be read.
     """
-    report_json = report.model_dump(mode="json")
-    data = {"report": [as_json(report_json)], "pictures": [as_json(_pictures(report, shown, chosen))]}
+    # as `as_json` does, without a dictionary for each of many chips
+    report_json = report.model_dump_json().replace("<", "\\u003c")
+    data = {"report": [report_json], "pictures": [as_json(_pictures(report, shown, chosen))]}
     arms = f"{report.candidate.title} against {report.baseline.title}"
     title = f"{report.verdict.outcome.capitalize()}: {arms}, mIoU {format_interval(report.difference)}"
     atomic_write(path, (part.encode() for part in assemble(_ASSETS, title, data)))

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from eval.compare.arms import Comparison
 
 COLUMNS: Final = ("arm", "run", "seed", "scene", "reference", "predicted", "pixels")
@@ -24,16 +26,25 @@ def to_csv(comparison: Comparison) -> Iterator[bytes]:
     """
     yield f"{','.join(COLUMNS)}\n".encode()
     names = [_as_cell(name) for name in comparison.class_names]
+    # the same in every run, as the comparison has made sure
+    scenes = [_as_cell(scene) for scene in comparison.arms[0].scores[0].counts.scenes]
     # `recompute.read_counts` reshapes rows to [scene, class, class + 1], so their order is part of the file
     pairs = [f",{reference},{predicted}," for reference in names for predicted in (*names, NOTHING)]
+    # one scene's rows in pieces: run and scene, classes, pixels
+    pieces = ["", "", ""] * len(pairs)
+    pieces[1::3] = pairs
     for arm in comparison.arms:
         for number, score in enumerate(arm.scores, start=1):
             seed = "" if score.origin.seed is None else score.origin.seed
             run = f"{_as_cell(arm.name)},{number},{seed},"
-            for scene, counts in zip(score.counts.scenes, score.counts.by_scene(), strict=True):
-                row = run + _as_cell(scene)
-                pixels = zip(pairs, counts.ravel().tolist(), strict=True)
-                yield "".join([f"{row}{pair}{count}\n" for pair, count in pixels]).encode()
+            # each different number of pixels is written once
+            found, positions = np.unique(score.counts.by_scene(), return_inverse=True)
+            written = np.array([f"{pixels}\n" for pixels in found.tolist()], dtype=object)
+            table = written[positions.reshape(len(scenes), -1)].tolist()
+            for scene, pixels in zip(scenes, table, strict=True):
+                pieces[0::3] = [run + scene] * len(pairs)
+                pieces[2::3] = pixels
+                yield "".join(pieces).encode()
 
 
 def _as_cell(text: str) -> str:

@@ -17,10 +17,10 @@ def score(seed, scenes):
 def test_a_table_by_hand():
     arms = [
         SimpleNamespace(name="plain", scores=[score(7, ["s0", "a, b"])]),
-        SimpleNamespace(name="-1", scores=[score(None, ["s0"])]),
+        SimpleNamespace(name="-1", scores=[score(None, ["s0", "a, b"])]),
     ]
     parts = list(to_csv(SimpleNamespace(class_names=("dry", 'the "wet"'), arms=arms)))
-    assert len(parts) == 4  # the head, and each scene of each run
+    assert len(parts) == 5  # the head, and each scene of each run
     assert parts[0] == b"arm,run,seed,scene,reference,predicted,pixels\n"
     assert parts[2].decode().splitlines() == [
         'plain,1,7,"a, b",dry,dry,6',
