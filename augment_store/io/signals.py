@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -74,13 +74,20 @@ def signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def end_with_parent() -> None:
-    """Send this process SIGTERM, as a scheduler would, once nobody holds the other end of its standard input."""
+def end_with_parent(take: Callable[[str], None] = lambda line: None) -> None:
+    """Send this process SIGTERM, as a scheduler would, once nobody holds the other end of its standard input.
+
+    Args:
+        take: Is given each line that comes from there, in another thread.
+    """
 
     def wait() -> None:
+        begun = b""
         # the descriptor itself: a buffered read would hold a lock that the interpreter's end asks for
-        while os.read(0, 1):
-            pass
+        while part := os.read(0, 2**16):
+            *lines, begun = (begun + part).split(b"\n")
+            for line in lines:
+                take(line.decode())
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
+import select
 import signal
 import subprocess
 import time
@@ -22,7 +24,7 @@ from eval.errors import EvaluationError
 from eval.study.config import CommandArgs
 from eval.study.jobs import Job
 from eval.study.plan import Step
-from eval.study.worker import worker_command
+from eval.study.worker import work_for, worker_command
 
 if TYPE_CHECKING:
     import submitit
@@ -40,39 +42,79 @@ TASKS: Final = ("tasks_per_node", "slurm_ntasks_per_node")
 """submitit's parameters of how many times a job runs its command."""
 
 
-@dataclass(frozen=True)
-class LocalJob:
-    """A process of this machine; see `JobHandle`."""
+@dataclass
+class LocalWorker:
+    """A process of this machine, which imports TerraTorch once for all jobs that it runs one after another.
+
+    Attributes:
+        process: The process.
+        ready: Pipe in which it writes a byte when it has done a job and waits for another.
+        device: Its device; an empty name for all.
+        waits: Whether it waits.
+    """
 
     process: subprocess.Popen[bytes]
-    log: Path | None
+    ready: io.FileIO
+    device: str
+    waits: bool = False
 
     def poll(self) -> int | None:
-        """Return its exit status; None while it runs."""
+        """Return its exit status, or 0 if it waits; None while it is at a job."""
         status = self.process.poll()
         if status is not None:
-            self._close_pipe()
-        return status
+            self.close()
+            self.ready.close()
+            return status
+        # looked at without waiting
+        written, _, _ = select.select([self.ready], [], [], 0)
+        if written and self.ready.read(1):
+            self.waits = True
+        return 0 if self.waits else None
 
-    def interrupt(self) -> None:
+    def take(self, work: str) -> None:
+        """Let it run another job, by a line of `work_for`."""
+        assert self.process.stdin is not None
+        self.waits = False
+        self.process.stdin.write(f"{work}\n".encode())
+        self.process.stdin.flush()
+
+    def close(self) -> None:
         """Close its standard input, which it takes for the end of its parent."""
-        self._close_pipe()
-
-    def _close_pipe(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def join(self) -> None:
         """Wait until it has ended; kill it with all of its children if that takes too long."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self.process.wait(GRACE_SECONDS)
-            return
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.ready.close()
+
+
+@dataclass(frozen=True)
+class LocalJob:
+    """A job of a process of this machine; see `JobHandle`."""
+
+    worker: LocalWorker
+    log: Path | None
+
+    def poll(self) -> int | None:
+        """Return its exit status; None while it runs."""
+        return self.worker.poll()
+
+    def interrupt(self) -> None:
+        """Ask its process to end."""
+        self.worker.close()
+
+    def join(self) -> None:
+        """Wait until its process has ended."""
+        self.worker.join()
 
 
 class LocalExecutor:
-    """Runs jobs as processes of this machine, which end with this one, however it ends.
+    """Runs jobs in processes of this machine, one for each place, which end with this one, however it ends.
 
     Args:
         out: Folder of the study.
@@ -84,36 +126,54 @@ class LocalExecutor:
         self._logs = places > 1
         # as many threads as there are cores: in each of several jobs they would wait for one another
         self._threads = {"OMP_NUM_THREADS": str(max(1, _cores() // places))} if places > 1 else {}
+        self._workers: list[LocalWorker] = []
 
     def find_running(self, jobs: Sequence[Job]) -> None:
         """Find none, as processes end with the study that started them."""
 
     def start(self, job: Job, device: str) -> LocalJob:
         """Start a job that sees one GPU, or all that this process sees if none is named."""
+        log = self._out / LOGS / f"{job.name}.log" if self._logs else None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+        for worker in self._workers:
+            if worker.waits and worker.device == device and worker.process.poll() is None:
+                worker.take(work_for(self._out, job.steps, log))
+                return LocalJob(worker, log)
+        self._workers.append(self._started(job, device, log))
+        return LocalJob(self._workers[-1], log)
+
+    def _started(self, job: Job, device: str, log: Path | None) -> LocalWorker:
+        """Start a process with its first job."""
         # what the user has set stands
         environment = {**self._threads, **os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
-        command = worker_command(self._out, job.steps, ends_with_parent=True)
-        log = self._out / LOGS / f"{job.name}.log" if self._logs else None
+        ready, written = os.pipe()
         with contextlib.ExitStack() as stack:
-            output = None
-            if log is not None:
-                log.parent.mkdir(parents=True, exist_ok=True)
-                # what an interrupted start said stays
-                output = stack.enter_context(log.open("ab"))
+            stack.callback(os.close, written)
+            # what an interrupted start said stays
+            output = None if log is None else stack.enter_context(log.open("ab"))
             # a session of its own: Ctrl-C reaches this process alone, which then ends its jobs in order
             process = subprocess.Popen(
-                command,
+                worker_command(work_for(self._out, job.steps, log, written)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                pass_fds=(written,),
             )
-        return LocalJob(process, log)
+        return LocalWorker(process, io.FileIO(ready), device)
 
     def pause(self) -> None:
         """Wait a little before the jobs are polled again."""
         time.sleep(0.2)
+
+    def close(self) -> None:
+        """End the processes that wait for further jobs."""
+        for worker in self._workers:
+            if worker.waits:
+                worker.close()
+                worker.join()
 
 
 def _cores() -> int:
@@ -221,7 +281,7 @@ class SubmititExecutor:
             if step.name in self._running:
                 return SubmittedJob(self._running[step.name])
         self._executor.update_parameters(name=job.name)
-        command = worker_command(self._out, job.steps, ends_with_parent=False)
+        command = worker_command(work_for(self._out, job.steps))
         submitted = self._executor.submit(subprocess.call, command)
         for step in job.steps:
             write_json(self._record(step), dataclasses.asdict(Submission(step.words, submitted.job_id)))
@@ -260,3 +320,6 @@ class SubmititExecutor:
     def pause(self) -> None:
         """Wait a little before the jobs are polled again; submitit asks the scheduler less often than that."""
         time.sleep(1)
+
+    def close(self) -> None:
+        """Leave all as it is: each job has a process of its own."""

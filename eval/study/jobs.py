@@ -14,7 +14,7 @@ from eval.study.runner import is_recorded, step_command
 
 @dataclass(frozen=True)
 class Job:
-    """Steps that share a process, which imports TerraTorch once for all of them; they run one after another."""
+    """Steps that one process runs one after another."""
 
     steps: tuple[Step, ...]
 
@@ -58,6 +58,9 @@ class Executor(Protocol):
 
     def pause(self) -> None:
         """Wait a little before the jobs are polled again."""
+
+    def close(self) -> None:
+        """End what waits for further jobs."""
 
 
 class JobProgress(Protocol):
@@ -132,6 +135,7 @@ def run_jobs(
                     failed.append(_failure(unfinished[0], status, handle.log))
     finally:
         _interrupt(list(running.values()), progress.stopped)
+        executor.close()
     if failed:
         raise EvaluationError(
             "; ".join(failed) + ". Fix the cause and run the study again; what is done is kept"

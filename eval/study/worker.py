@@ -1,12 +1,14 @@
-"""`python -m eval.study.worker`: the process of a study's job, which runs its steps one after another."""
+"""`python -m eval.study.worker`: a process that runs the steps of a study's jobs one after another."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import importlib
 import json
 import os
+import queue
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +28,12 @@ EntryPoint = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is to do; see `worker_command`."""
+    """What a worker is to do; see `work_for`."""
 
     out: Path
     steps: tuple[Step, ...]
-    ends_with_parent: bool
+    log: Path | None = None
+    ready: int | None = None
 
 
 def entry_point(module: str) -> EntryPoint:
@@ -38,17 +41,22 @@ def entry_point(module: str) -> EntryPoint:
     return cast(EntryPoint, importlib.import_module(f"{module}.__main__").main)
 
 
-def worker_command(out: Path, steps: Sequence[Step], *, ends_with_parent: bool) -> list[str]:
-    """Return the command of a process that runs steps.
+def work_for(out: Path, steps: Sequence[Step], log: Path | None = None, ready: int | None = None) -> str:
+    """Write down as a line what a worker is to do.
 
     Args:
         out: Folder of the study.
         steps: The steps, in order.
-        ends_with_parent: Whether its standard input is a pipe, whose end says that the parent has ended.
+        log: File that its output is added to; None for where it goes already.
+        ready: Pipe to which the worker writes a byte when its steps are done and it waits for another line on its
+            standard input, whose end says that the parent has ended; None for one that ends after its steps.
     """
-    work = Work(out, tuple(steps), ends_with_parent)
-    text = json.dumps(dataclasses.asdict(work), default=str)
-    return [*module_command("eval.study.worker"), text]
+    return json.dumps(dataclasses.asdict(Work(out, tuple(steps), log, ready)), default=str)
+
+
+def worker_command(work: str) -> list[str]:
+    """Return the command of a process that begins with work, as `work_for` wrote it down."""
+    return [*module_command("eval.study.worker"), work]
 
 
 def run_steps(out: Path, steps: Sequence[Step], find: Callable[[str], EntryPoint] = entry_point) -> int:
@@ -65,25 +73,50 @@ def run_steps(out: Path, steps: Sequence[Step], find: Callable[[str], EntryPoint
     for step in steps:
         if status := run_step(out, step, find):
             return status
-        if step.checkpoint is not None:
-            gc.collect()  # a training's network must not lie beside the one that is scored
+        gc.collect()  # a training's network must not lie beside the one that is scored
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the steps that `worker_command` wrote down; return the exit status."""
+    """Run the steps of `work_for`, and those of further lines on standard input; return the exit status."""
     (text,) = arguments
-    work = parse(Work, load_json(text))
-    if work.ends_with_parent:
-        end_with_parent()
     if sys.flags.safe_path:
         # Lightning starts further processes of a training by this very command, but without its -P
         os.environ["PYTHONSAFEPATH"] = "1"
+    work = parse(Work, load_json(text))
     if os.environ.get("LOCAL_RANK", "0") != "0":
         # such a process only trains: the first one clears, judges, records and scores
         module, *words = resuming_words(work.steps[0])
         return entry_point(module)(words)
-    return run_guarded(lambda: run_steps(work.out, work.steps))
+    lines, ready = queue.SimpleQueue[str](), work.ready
+    if ready is not None:
+        end_with_parent(lines.put)
+    while True:
+        status = run_guarded(functools.partial(run_steps, work.out, work.steps))
+        # a training of several processes leaves variables that would keep the next one from starting its own
+        if status or ready is None or "LOCAL_RANK" in os.environ:
+            return status
+        _free_device()
+        os.write(ready, b".")
+        text = lines.get()
+        work = parse(Work, load_json(text))
+        sys.argv[1:] = [text]  # what Lightning starts further processes by
+        if work.log is not None:
+            _write_to(work.log)
+
+
+def _free_device() -> None:
+    """Leave a GPU's memory to processes beside this one, which waits."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _write_to(log: Path) -> None:
+    """Send what this process and its libraries write to the end of a file."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,9 @@ class Script:
         self.started.append((job.name, device))
         return handle
 
+    def close(self):
+        """Nothing waits."""
+
     def pause(self):
         self.told.append(sorted(self.running))
         for name, status in self.acts.pop(0).items():

@@ -1,8 +1,10 @@
 """A study of two arms by its command line, on the demo's world, each job a process of its own: nothing stubbed."""
 
 import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ import yaml
 
 from demo.world.command import main as write_world
 from eval.errors import EvaluationError
-from eval.study.executors import LocalJob, SubmititExecutor
+from eval.study.executors import LocalExecutor, LocalWorker, SubmititExecutor
 from eval.study.jobs import Job, run_jobs
 from eval.study.plan import Step
 from eval.study.runner import is_recorded
@@ -119,10 +121,34 @@ def test_a_killed_study_ends_its_jobs_and_resumes_to_the_report_of_one_step_at_a
 
 def test_a_job_that_has_ended_holds_no_pipe():
     process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
-    job = LocalJob(process, None)
-    wait_until(lambda: job.poll() is not None)
-    assert job.poll() == 0
+    reading, writing = os.pipe()
+    os.close(writing)
+    worker = LocalWorker(process, io.FileIO(reading), "")
+    wait_until(lambda: worker.poll() is not None)
+    assert worker.poll() == 0
     assert process.stdin.closed
+    assert worker.ready.closed
+
+
+def test_one_process_runs_several_jobs_and_ends_with_the_study(tmp_path, monkeypatch):
+    """What is printed goes to the log of each, and its failure is told by its exit status."""
+    monkeypatch.chdir(ROOT)
+    executor, handles = LocalExecutor(tmp_path, 2), []
+    for name in ("one", "two"):
+        world = ("demo.world", "--chips", str(tmp_path / name), "--train", "1", "--val", "1", "--test", "1")
+        product = tmp_path / name / "split/impactmesh_flood_test.txt"
+        handles.append(executor.start(Job((Step(name, world, product),)), ""))
+        wait_until(lambda: handles[-1].poll() is not None)
+        assert handles[-1].poll() == 0
+        assert is_recorded(tmp_path, Step(name, world, product))
+        assert "chips of the procedural world" in (tmp_path / "logs" / f"{name}.log").read_text()
+    assert handles[0].worker is handles[1].worker
+    other = executor.start(Job((Step("three", ("demo.world", "--wrong"), tmp_path / "none"),)), "7")
+    assert other.worker is not handles[0].worker  # of another device
+    wait_until(lambda: other.poll() is not None)
+    assert other.poll() == 2
+    executor.close()
+    assert handles[0].worker.process.returncode == -signal.SIGTERM
 
 
 @pytest.mark.nightly

@@ -29,7 +29,7 @@ def test_a_further_process_of_a_training_only_trains(step, tmp_path, monkeypatch
     monkeypatch.setattr(worker, "entry_point", lambda module: lambda words: ran.append((module, *words)) or 0)
     monkeypatch.setenv("LOCAL_RANK", "1")
     score = Step("score", ("eval", "score", "run"), tmp_path / "score.json", ("fit",))
-    assert worker.main(worker.worker_command(tmp_path, [step, score], ends_with_parent=False)[-1:]) == 0
+    assert worker.main([worker.work_for(tmp_path, [step, score])]) == 0
     assert ran == [step.words]
     assert (tmp_path / "run" / "manifest.json").is_file()
     assert not (tmp_path / "done").exists()
