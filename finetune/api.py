@@ -51,6 +51,7 @@ def fit(
     encoding: str | Sequence[str] | None = None,
     control: str | None = None,
     seed: int | None = None,
+    precision: str | None = None,
     layout: str | None = None,
     scenes: str | None = None,
     weights: str | Path | None = None,
@@ -75,6 +76,7 @@ def fit(
         encoding: How they enter the network, one or several; None for what suits the store.
         control: What replaces the maps, to find out whether they are the reason for a gain.
         seed: Seed for all random draws; None for the YAML's.
+        precision: Arithmetic, part of the recipe, such as ``tf32`` on NVIDIA GPUs; None for the YAML's.
         layout: Layout of the chips, None for the YAML's, or to detect it.
         scenes: Rule for a chip's scene, a CSV file or a regular expression; None for the store's or the layout's.
         weights: ``hub``, ``random``, or the published file or its folder; None for the YAML's.
@@ -105,6 +107,7 @@ def fit(
         "encoding": [encoding] if isinstance(encoding, str) else encoding,
         "control": control,
         "seed": seed,
+        "precision": precision,
         "layout": layout,
         "scenes": scenes,
         "weights": None if weights is None else str(weights),

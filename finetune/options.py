@@ -14,10 +14,14 @@ from augment_store.utils.text import did_you_mean, shipped_or_given
 from finetune.augment.controls import describe_controls
 from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
+from terramind_weights.tf32 import TF32
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", "encode")
 STARTING: Final = ("fit", "encode")
 """Commands that read the weights from which a training starts."""
+
+ARITHMETICS: Final = ("32-true", TF32, "16-mixed", "bf16-mixed")
+"""Values of ``--precision``, as `tim-generate` has them."""
 
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
@@ -88,6 +92,7 @@ class Options:
     allow_scene_overlap: bool = False
     features: Path | None = None
     dtype: str = "float16"
+    precision: str | None = None
     overrides: tuple[str, ...] = ()
 
 
@@ -120,6 +125,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, metavar="N", help="seed for all random draws (default: the YAML's)")
     made.add_argument(
         "--smoke", action="store_true", help="two steps on a few chips, no logger, no checkpoint"
+    )
+    made.add_argument(
+        "--precision",
+        choices=ARITHMETICS,
+        help="arithmetic, part of the recipe; tf32 is for NVIDIA GPUs, and faster there than 32-true (default: the "
+        "YAML's)",
     )
     add_cache_argument(made)
     made.add_argument(
@@ -230,7 +241,7 @@ def make_options(given: Mapping[str, Any], rest: Sequence[str]) -> Options:
         ConfigError: If options contradict each other, or the YAML is not found.
     """
     parsed = argparse.Namespace(
-        **{**dict.fromkeys(("run", "features", "init", "ckpt_path", "dtype")), **given}
+        **{**dict.fromkeys(("run", "features", "init", "ckpt_path", "dtype", "precision")), **given}
     )
     if rest and not rest[0].startswith("--"):
         raise ConfigError(f"unexpected argument {rest[0]!r}; see tim-finetune --help")
@@ -238,6 +249,8 @@ def make_options(given: Mapping[str, Any], rest: Sequence[str]) -> Options:
     # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
+    if parsed.precision is not None and any(word.startswith("--trainer.precision") for word in rest):
+        raise ConfigError("--precision and --trainer.precision name the same thing; give one of them")
     _check_command(parsed)
     if parsed.init is not None and parsed.ckpt_path is not None:
         raise ConfigError("--init starts a run and --ckpt_path resumes one; choose one")
@@ -266,6 +279,8 @@ def _check_spelling(rest: Sequence[str]) -> None:
 def _check_command(parsed: argparse.Namespace) -> None:
     """Make sure that a command has what it needs, and nothing that belongs to another."""
     command = parsed.command
+    if command not in STARTING and parsed.precision is not None:
+        raise ConfigError(f"--precision is for fit and encode; {command} computes as the run's training did")
     if command == "encode":
         for option, given in (("--config", parsed.config), ("--features", parsed.features)):
             if given is None:

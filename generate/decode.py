@@ -20,7 +20,7 @@ from augment_store.store.spec import GenerationSpec
 from augment_store.store.writer import AugmentStore
 from augment_store.utils.log_filters import filter_warnings
 from generate.data.datamodule import ChipDataModule, ChipInput
-from generate.devices import float32_products, make_trainer, predict, settled_precision
+from generate.devices import make_trainer, predict, settled_precision
 from generate.errors import OptionsError
 from generate.lightning_module import GenerationModule
 from generate.log_filters import LOGGERS, REMARKS
@@ -32,6 +32,7 @@ from generate.requests import DecodingRequest
 from generate.run import count_complete, report
 from generate.store_writer import StoreWriter
 from terramind_weights.catalog import HUB, RANDOM, find_generator
+from terramind_weights.tf32 import float32_products
 
 
 @dataclass(frozen=True)

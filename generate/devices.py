@@ -1,9 +1,7 @@
-"""Devices of a run: Lightning's trainer on them, and the arithmetic they work in."""
+"""Devices of a run: Lightning's trainer on them, and whether they have the arithmetic asked for."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Final
 
 import lightning
@@ -12,15 +10,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from generate.errors import OptionsError
 from generate.requests import DeviceRequest
-
-TF32: Final = "tf32"
-"""Arithmetic of ``--precision``: float32 whose matrix products round their factors to 10 bits, as NVIDIA's
-Ampere GPUs and later ones do in hardware."""
+from terramind_weights.tf32 import TF32, has_tf32
 
 FLOAT32: Final = "32-true"
-
-TF32_CAPABILITY: Final = (8, 0)
-"""Compute capability from which on an NVIDIA GPU has TF32; earlier ones would compute in float32 and not say so."""
 
 GPU_NAMES: Final = ("gpu", "cuda")
 
@@ -60,31 +52,9 @@ def make_trainer(request: DeviceRequest) -> lightning.Trainer:
     return trainer
 
 
-def has_tf32(device: torch.device) -> bool:
-    """Tell whether a device multiplies matrices in TF32."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= TF32_CAPABILITY
-
-
 def settled_precision(request: DeviceRequest, trainer: lightning.Trainer) -> str:
     """Return the arithmetic for the generation spec: the one in use, which is not always the one asked for."""
     return TF32 if request.precision == TF32 else str(trainer.precision)
-
-
-@contextlib.contextmanager
-def float32_products(precision: str) -> Iterator[None]:
-    """Let CUDA multiply float32 matrices in TF32 or never, whatever the process had set before.
-
-    Args:
-        precision: Arithmetic of the generation spec; only ``tf32`` allows it.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    # both hold for the whole process, so they are put back
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision == TF32
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def predict(

@@ -28,7 +28,7 @@ from generate.audit.audit import Audit, audit_chips
 from generate.audit.findings import Finding
 from generate.audit.rules import DECLARED
 from generate.data.datamodule import ChipDataModule, ChipReader
-from generate.devices import float32_products, make_trainer, planned_device, predict, settled_precision
+from generate.devices import make_trainer, planned_device, predict, settled_precision
 from generate.lightning_module import GenerationModule
 from generate.log_filters import LOGGERS, REMARKS
 from generate.model.batch_invariance import choose_network_batch_by_probe
@@ -48,6 +48,7 @@ from generate.progress import ChipProgress
 from generate.requests import GenerationRequest, MapRequest
 from generate.store_writer import StoreWriter
 from terramind_weights.catalog import RANDOM, find_generator, published_name
+from terramind_weights.tf32 import float32_products
 
 
 @dataclass(frozen=True)

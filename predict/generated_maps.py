@@ -19,7 +19,6 @@ from finetune.augment.map_cache import MapCache, to_pixels, with_samples
 from finetune.log_filters import notify
 from finetune.run.load import arithmetic
 from generate.data.datamodule import ChipReader, ImageBatches
-from generate.devices import float32_products
 from generate.lightning_module import GenerationModule
 from generate.model.async_copy import to_device
 from generate.model.batch_invariance import choose_network_batch_by_probe
@@ -29,6 +28,7 @@ from predict.ensemble import TrainedRun
 from predict.kept_maps import KeptMaps
 from predict.scene import SceneWindows
 from terramind_weights.catalog import HUB, RANDOM, find_generator
+from terramind_weights.tf32 import float32_products
 
 MadeMaps = Mapping[str, Mapping[str, NDArray[Any]]]
 """Arrays of each window as the store has them, by its chip id."""
@@ -85,7 +85,6 @@ class SceneGenerator:
         sampling = dataclasses.replace(maps.spec.sampling, samples=count)
         self.spec = dataclasses.replace(maps.spec, sampling=sampling)
         self._units, self._device = run.units, device
-        self._arithmetic = arithmetic(self.spec.precision, device)
         self.here = dataclasses.replace(self.spec, device=device.type, versions=installed_versions())
         self._module = self._load(weights, shape)
         self._kept: KeptMaps | None = None
@@ -134,7 +133,9 @@ class SceneGenerator:
         loaded.module.decodes = not spec.tokens_only
         loaded.module.to(self._device)
         # where its probe fails, one image at a time
-        choose_network_batch_by_probe(loaded.module, spec.network_batch, shape, self._arithmetic)
+        choose_network_batch_by_probe(
+            loaded.module, spec.network_batch, shape, arithmetic(spec.precision, self._device)
+        )
         return GenerationModule(loaded.module, probabilities=spec.probabilities, tokens_only=spec.tokens_only)
 
     @torch.inference_mode()
@@ -161,7 +162,7 @@ class SceneGenerator:
         with float32_products(self.spec.precision):
             for number, batch in enumerate(ImageBatches(reader, wanted, THREADS, size)):
                 images = {name: to_device(image, self._device) for name, image in batch.images.items()}
-                with self._arithmetic:
+                with arithmetic(self.spec.precision, self._device):
                     records += self._module.predict_step(dataclasses.replace(batch, images=images), number)
         for record in records:
             if record.error:

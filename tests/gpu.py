@@ -16,10 +16,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from generate.devices import TF32, float32_products, has_tf32
 from generate.model.batch_invariance import choose_network_batch_by_probe
 from generate.model.map_decoder import Generated, ImageKey
 from generate.model.terramind import TerraMindGenerator
+from terramind_weights.tf32 import TF32, float32_products, has_tf32
 from tests.benchmarks import generation_speed
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)

@@ -46,7 +46,7 @@ class FeatureKey:
         encoding: Encodings that enter the backbone; empty for none.
         maps: Control with the seed of its draws, and fingerprint of the store, that these encodings read; empty for
             none.
-        precision: Lightning precision of the backbone's arithmetic.
+        precision: Arithmetic of the backbone: ``tf32``, or Lightning's precision.
         dtype: Type in which features are kept.
         versions: Packages that decide the result.
     """

@@ -27,6 +27,7 @@ from finetune.run.preflight import PathOverrides
 from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
 from finetune.run.yaml_file import Config, read_yaml
+from terramind_weights.tf32 import TF32, float32_products
 from terramind_weights.weight_files import sha256_of_file
 
 _SIDE: Final = 192
@@ -85,7 +86,7 @@ class LoadedRun:
 
     @property
     def precision(self) -> str:
-        """Lightning precision, e.g. ``32-true``."""
+        """Arithmetic of the training: ``tf32``, or Lightning's precision, e.g. ``32-true``."""
         if self.manifest is not None:
             return self.manifest.cost.precision
         return str((self.config.get("trainer") or {}).get("precision") or PRECISION)
@@ -199,7 +200,9 @@ def _for_evaluation(config: Mapping[str, Any], paths: PathOverrides) -> Config:
 
 
 def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return a context of half precision where the trainer would use it; CPUs have no float16 arithmetic."""
+    """Return a context, for use once, of the arithmetic of a training; CPUs have no float16 and no TF32."""
+    if precision == TF32:
+        return float32_products(TF32)
     half = HALF.get(precision)
     if half is None or (half is torch.float16 and device.type == "cpu"):
         return contextlib.nullcontext()

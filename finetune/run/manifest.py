@@ -132,7 +132,7 @@ class CostRecord:
         steps: Optimizer steps taken.
         wall_seconds: Seconds from start to end, reading and checking included; for a resumed run, over all its parts.
         device: Kind of device; of a resumed run all of them, one after another.
-        precision: Lightning precision, e.g. ``32-true``.
+        precision: ``tf32``, or Lightning's precision, e.g. ``32-true``.
     """
 
     parameters: int

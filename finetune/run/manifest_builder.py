@@ -26,6 +26,7 @@ from finetune.run.manifest import (
 )
 from finetune.run.recipe import LENGTH, Recipe, recipe_of
 from terramind_weights.backbone import network_file
+from terramind_weights.tf32 import TF32
 from terramind_weights.weight_files import sha256_of_file
 
 PACKAGES: Final = (
@@ -202,7 +203,8 @@ def complete_manifest(
         steps=trainer.global_step,
         wall_seconds=round(manifest.cost.wall_seconds + seconds, 3),
         device=_then(manifest.cost.device, trainer.strategy.root_device.type),
-        precision=str(trainer.precision),
+        # Lightning has no name for TF32
+        precision=TF32 if manifest.cost.precision == TF32 else str(trainer.precision),
     )
     # a run cut down to a few steps, or stopped in its first epoch, leaves none
     names = ("best", "last")

@@ -129,7 +129,8 @@ def with_overrides(recipe: Recipe, words: Sequence[str]) -> Recipe:
     made = dict(recipe)
     # `--key=value` and `--key value` become two words each, so that options pair with their values
     split = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else (word,))]
-    for option, text in itertools.pairwise(split):
+    for word, text in itertools.pairwise(split):
+        option = "--trainer.precision" if word == "--precision" else word
         key = option.removeprefix("--").replace(".init_args", "")
         section, _, name = key.partition(".")
         if not option.startswith("--") or (not name and section not in SUBCLASSES) or ASKED.fullmatch(key):

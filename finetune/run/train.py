@@ -33,9 +33,10 @@ from finetune.run.manifest import CONFIG, MANIFEST, RunManifest
 from finetune.run.manifest_builder import complete_manifest, make_manifest, resume_manifest
 from finetune.run.pictures import draw_curves, draw_predictions
 from finetune.run.preflight import REQUEUED, check_free
-from finetune.run.trainer import without_own_outputs
+from finetune.run.trainer import PRECISION, without_own_outputs
 from finetune.run.yaml_file import Config
 from terramind_weights.checkpoint import Checkpoint
+from terramind_weights.tf32 import TF32, float32_products, has_tf32
 from terramind_weights.weight_files import WeightsError
 
 
@@ -57,18 +58,45 @@ def run(options: Options, yaml_given: Config) -> None:
     bare = options.command not in STARTING or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
     cli.datamodule.survey_folder = options.run.parent / SURVEY_FOLDER if options.cache else None
-    if options.command == "fit":
-        with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
-            _fit(options, cli)
-    elif options.command == "encode":
-        _encode(options, cli)
-    else:
-        _evaluate(options, cli)
+    with float32_products(TF32) if _in_tf32(options, cli) else contextlib.nullcontext():
+        if options.command == "fit":
+            with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
+                _fit(options, cli)
+        elif options.command == "encode":
+            _encode(options, cli)
+        else:
+            _evaluate(options, cli)
+
+
+def _in_tf32(options: Options, cli: FinetuneCLI) -> bool:
+    """Return whether a command multiplies matrices in TF32.
+
+    Raises:
+        ConfigError: If the device has no such arithmetic.
+    """
+    if options.command not in STARTING:  # as the training did
+        recorded = (options.run / MANIFEST).is_file()
+        return recorded and RunManifest.read(options.run).cost.precision == TF32
+    if options.precision != TF32:
+        return False
+    device = cli.trainer.strategy.root_device
+    if not has_tf32(device):
+        raise ConfigError(
+            f"--precision {TF32}: TF32 is the arithmetic of NVIDIA GPUs of compute capability 8.0 or more, and this "
+            f"run is on {device.type}; use --precision {PRECISION}"
+        )
+    return True
+
+
+def _computed(options: Options, cli: FinetuneCLI) -> Config:
+    """Return the final configuration with the arithmetic in use, for which Lightning may have no name."""
+    precision = TF32 if options.precision == TF32 else cli.record["trainer"]["precision"]
+    return {**cli.record, "trainer": {**cli.record["trainer"], "precision": precision}}
 
 
 def _encode(options: Options, cli: FinetuneCLI) -> None:
     _prepare_weights(options, cli)
-    frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.run)
+    frozen = FrozenFeatures(cli.model, cli.datamodule, _computed(options, cli), options.run)
     cli.datamodule.setup("fit")
     _check_images(cli)
     made = frozen.encode(cli.trainer, options.dtype)
@@ -86,14 +114,14 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     added = {"processes": str(cli.trainer.world_size)}
     frozen = None
     if options.features is not None:
-        frozen = FrozenFeatures(cli.model, cli.datamodule, cli.record, options.features)
+        frozen = FrozenFeatures(cli.model, cli.datamodule, _computed(options, cli), options.features)
         added["features"] = frozen.store.key.dtype
     cli.datamodule.setup("fit")
     _check_images(cli)
     check_batches(cli.trainer, cli.model, cli.datamodule)
     if frozen is not None:
         frozen.join()
-    manifest = make_manifest(options, cli.record, cli.datamodule, created, added)
+    manifest = make_manifest(options, _computed(options, cli), cli.datamodule, created, added)
     if options.ckpt_path is not None and (options.run / MANIFEST).is_file():
         manifest = resume_manifest(manifest, RunManifest.read(options.run), options.run)
     # all is checked, so the run may be written down

@@ -12,6 +12,7 @@ from finetune.errors import ConfigError
 from finetune.log_filters import notify
 from finetune.options import COMMANDS, Options
 from finetune.run.manifest import CHECKPOINTS
+from terramind_weights.tf32 import TF32
 
 Config = dict[str, Any]
 
@@ -60,7 +61,9 @@ def resolve_trainer(trainer: Config, options: Options, *, gpu: bool) -> None:
     check_precision(trainer.get("precision"))
     # a table of five parts and no FLOPs for every fit of a study
     trainer.setdefault("enable_model_summary", False)
-    precision = str(trainer.get("precision") or PRECISION)
+    # Lightning has no name for TF32; `finetune.run.train` lets matrices be multiplied so
+    named = PRECISION if options.precision == TF32 else options.precision
+    precision = str(named or trainer.get("precision") or PRECISION)
     # CPUs have no float16 arithmetic
     trainer["precision"] = PRECISION if not gpu and precision.startswith("16") else precision
     callbacks = _callbacks(trainer, options)
@@ -86,7 +89,9 @@ def check_precision(named: object) -> None:
         ConfigError: If it is another.
     """
     if named is not None and str(named) not in PRECISIONS:
-        raise ConfigError(f"trainer.precision {named}; expected one of {', '.join(PRECISIONS)}")
+        raise ConfigError(
+            f"trainer.precision {named}; expected one of {', '.join(PRECISIONS)}, or --precision {TF32} in its place"
+        )
 
 
 def check_accelerator(trainer: Config, overrides: Sequence[str]) -> None:

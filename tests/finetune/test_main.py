@@ -84,6 +84,8 @@ def test_libraries_say_nothing_before_an_error(world, tmp_path):
         (["fit", "--init", "no.ckpt"], "--init no.ckpt: no such file"),
         (["fit", "--seed_everything", "3"], "use --seed"),
         (["fit", "--seed_everything=3"], "use --seed"),
+        (["fit", "--precision", "tf32", "--trainer.precision", "32"], "name the same thing; give one"),
+        (["test", "--precision", "tf32"], "--precision is for fit and encode"),
         (["fit", "stray"], "unexpected argument 'stray'"),
     ],
 )

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from generate.cli.main import main
-from generate.devices import float32_products, has_tf32, make_trainer, planned_device, settled_precision
+from generate.devices import make_trainer, planned_device, settled_precision
 from generate.errors import OptionsError
 from generate.requests import DeviceRequest
+from terramind_weights.tf32 import float32_products, has_tf32
 
 pytestmark = pytest.mark.slow
 
