@@ -55,7 +55,7 @@ def lighten_metrics(task: SemanticSegmentationTask) -> None:
 
 
 def _lighten(collection: MetricCollection) -> None:
-    for name, metric in collection.items(keep_base=True, copy_state=False):
+    for name, metric in list(collection.items(keep_base=True, copy_state=False)):
         # a wrapper by class holds another
         inner: Any = getattr(metric, "metric", metric)
         if isinstance(inner, Metric) and hasattr(inner, "validate_args"):
