@@ -54,7 +54,7 @@ def test_jobs_side_by_side_share_the_cores(tmp_path, monkeypatch, places, given,
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     environments = []
     monkeypatch.setattr(executors.subprocess, "Popen", lambda *_, env, **__: environments.append(env))
-    LocalExecutor(tmp_path, places).start(Job((FIT,)), "")
+    LocalExecutor(tmp_path, places).start(Job((FIT,)), "").worker.ready.close()
     assert [environment.get("OMP_NUM_THREADS") for environment in environments] == [threads]
 
 
