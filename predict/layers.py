@@ -20,6 +20,9 @@ from predict.strips import BlendedRows
 NO_CLASS: Final = 255
 """Value of a map of classes where there is no prediction."""
 
+PIECE: Final = 1024
+"""Columns of which a layer is made at a time: on the way it takes several times the memory of its values."""
+
 
 @dataclass(frozen=True)
 class MapLayer:
@@ -47,8 +50,12 @@ class MapLayer:
 
     def of(self, rows: BlendedRows) -> NDArray[Any]:
         """Return its values ``[bands, rows, W]``."""
-        made = self.make(rows).astype(self.dtype)
-        return np.where(rows.observed, made, np.array(self.nodata, self.dtype))
+        nodata = np.array(self.nodata, self.dtype)
+        made = [
+            np.where(piece.observed, self.make(piece).astype(self.dtype), nodata)
+            for piece in rows.pieces(PIECE)
+        ]
+        return np.concatenate(made, axis=-1)
 
 
 def class_map(names: Sequence[str]) -> MapLayer:

@@ -24,8 +24,15 @@ from predict.options import GENERATED, PredictOptions
 from predict.scene import Scene, SceneWindows, open_scene
 from predict.shares import Share
 
-CACHE_MEGABYTES: Final = 256
-"""Memory of GDAL for blocks of rasters that several windows read, whatever the machine has."""
+CACHE_MEGABYTES: Final = 64
+"""Memory of GDAL for blocks of rasters, whatever the machine has: about those of one group of windows.
+
+A row of windows across 10,980 px has more blocks than any cache holds (4 dates × 12 bands: 550 MB of tiles of 512 px),
+so each row of windows decodes its blocks anew. Read as groups, windows of 128 (256) px decode a tile once or twice for
+each of the 9 (5) rows of windows on it, and a row of a striped file once for each of the 11 (6) groups of two rows of
+windows. Read one by one, it is once for each row of windows, but 2 × 85 times for a row of a striped file where those
+under a window of 256 px do not fit.
+"""
 
 
 @dataclass(frozen=True)

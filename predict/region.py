@@ -35,9 +35,32 @@ class Box(NamedTuple):
         """Return it as rasterio has it."""
         return Window(self.left, self.top, self.width, self.height)
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Return its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
     def within(self, outer: Box) -> Box:
         """Return this part of a part, as a part of the whole."""
         return self._replace(top=self.top + outer.top, left=self.left + outer.left)
+
+    def relative_to(self, outer: Box) -> Box:
+        """Return this part of the whole, as a part of a part around it."""
+        return self._replace(top=self.top - outer.top, left=self.left - outer.left)
+
+    def covers(self, other: Box) -> bool:
+        """Tell whether another part lies in this one."""
+        return self.around(other) == self
+
+    def around(self, *others: Box) -> Box:
+        """Return the smallest part that covers this and others."""
+        boxes = (self, *others)
+        top, left = min(box.top for box in boxes), min(box.left for box in boxes)
+        bottom, right = (
+            max(box.top + box.height for box in boxes),
+            max(box.left + box.width for box in boxes),
+        )
+        return Box(top, left, bottom - top, right - left)
 
 
 Outside = Callable[[Box], NDArray[np.bool_]]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.transform import Affine
-from rasterio.windows import Window
 
 from augment_store.chips.chip import Chip
 from augment_store.chips.chip_set import ChipSet
+from augment_store.chips.declarations import FileContent
 from augment_store.chips.georeference import Georeference, is_known
 from augment_store.chips.layouts import Layout, load_layout
 from augment_store.chips.raster_grid import check_grid, open_raster, read_window
@@ -50,6 +50,9 @@ class Scene(Protocol):
     def timesteps(self, trained: tuple[int, ...]) -> tuple[int, ...]:
         """Return which of its timesteps a run sees that was trained on these."""
 
+    def hold(self, boxes: Sequence[Box], modalities: Sequence[str]) -> None:
+        """Make ready to read modalities of windows that lie side by side, in place of those before."""
+
     def read(self, box: Box, modalities: Sequence[str]) -> Chip:
         """Read modalities of a window, raw."""
 
@@ -57,7 +60,14 @@ class Scene(Protocol):
         """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
 
 
-@dataclass(frozen=True)
+class HeldPart(NamedTuple):
+    """A part of a scene's rasters that was read at once, and what each raster holds there."""
+
+    box: Box
+    contents: Mapping[DatasetReader, FileContent]
+
+
+@dataclass
 class RasterScene:
     """A scene of rasters that a user names.
 
@@ -76,6 +86,7 @@ class RasterScene:
     layout: Layout
     part: Box
     mask: Outside | None = None
+    _held: HeldPart | None = field(default=None, init=False)
 
     @property
     def _first(self) -> DatasetReader:
@@ -98,17 +109,33 @@ class RasterScene:
         """Return all of its timesteps, which are as many as a run sees."""
         return tuple(range(len(trained)))
 
+    def hold(self, boxes: Sequence[Box], modalities: Sequence[str]) -> None:
+        """Read what windows cover by one read of each raster, in place of what was held, and cut them out of it.
+
+        GDAL decodes whole blocks and keeps a few, so that windows which are read one by one decode a block of the file
+        again for each. It holds what the rasters hold, and not what is made of it, so that a window is the same
+        whichever are held with it.
+        """
+        self._held = None
+        if not boxes:
+            return
+        joint = boxes[0].around(*boxes[1:]).within(self.part)
+        sources = [source for name in modalities for source in self.sources[name]]
+        # what cannot be read at once is left to the windows, of which perhaps none lies on what is broken
+        with suppress(ChipDataError):
+            self._held = HeldPart(joint, {source: read_window(source, joint.window) for source in sources})
+
     def read(self, box: Box, modalities: Sequence[str]) -> Chip:
         """Read modalities of a window, raw.
 
         Raises:
             ChipDataError: If a raster cannot be read, or has other bands or dates.
         """
-        window = box.within(self.part).window
+        box = box.within(self.part)
         rasters: dict[str, NDArray[Any]] = {}
         notes: dict[str, tuple[str, ...]] = {}
         for name in modalities:
-            parts = [self._read(name, source, window) for source in self.sources[name]]
+            parts = [self._read(name, source, box) for source in self.sources[name]]
             rasters[name] = np.concatenate([part.values for part in parts])
             self._check_dates(name, len(rasters[name]))
             # each note once, whichever of the files gave it
@@ -119,13 +146,19 @@ class RasterScene:
         """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
         return None if self.mask is None else self.mask(box.within(self.part))
 
-    def _read(self, name: str, source: DatasetReader, window: Window) -> ModalityRaster:
+    def _read(self, name: str, source: DatasetReader, box: Box) -> ModalityRaster:
         modality = INPUT_MODALITIES[name]
         # several files are a date each; in one, the dates may lie among the bands
         series = self.dates if modality.temporal and len(self.sources[name]) == 1 else None
         self._check_bands(name, source)
         image = self.layout.images.get(name)
-        return pick_bands(read_window(source, window), source.name, modality, self.layout, image, series)
+        return pick_bands(self._content(source, box), source.name, modality, self.layout, image, series)
+
+    def _content(self, source: DatasetReader, box: Box) -> FileContent:
+        held = self._held
+        if held is None or source not in held.contents or not held.box.covers(box):
+            return read_window(source, box.window)
+        return held.contents[source].part(*box.relative_to(held.box).slices)
 
     def _check_bands(self, name: str, source: DatasetReader) -> None:
         """Say of a series of another length that it is one, and not that it has wrong bands."""
@@ -233,11 +266,13 @@ class ChipScene:
             )
         return trained
 
+    def hold(self, boxes: Sequence[Box], modalities: Sequence[str]) -> None:
+        """Do nothing: a chip is in memory as a whole."""
+
     def read(self, box: Box, modalities: Sequence[str]) -> Chip:
         """Return modalities of a window, raw."""
-        rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
         # [T, C, H, W] → [T, C, h, w]
-        rasters = {name: self._chip.rasters[name][..., rows, columns] for name in modalities}
+        rasters = {name: self._chip.rasters[name][..., *box.slices] for name in modalities}
         return Chip(self.name, rasters, self._chip.positions, self._chip.notes)
 
     def outside(self, box: Box) -> None:
@@ -245,7 +280,7 @@ class ChipScene:
 
 
 class SceneWindows(ChipSet):
-    """The windows of a scene as a chip set; a window is read when it is first asked for.
+    """The windows of a scene as a chip set.
 
     Args:
         scene: The scene.
@@ -276,7 +311,6 @@ class SceneWindows(ChipSet):
             for row, top in enumerate(self.grid.rows.starts)
             for column, left in enumerate(self.grid.columns.starts)
         }
-        self._held: dict[str, Chip] = {}
         # windows are read by threads, and GDAL's rasters by one at a time
         self._lock = threading.Lock()
         super().__init__(Path(scene.name), layout, self._boxes)
@@ -285,9 +319,10 @@ class SceneWindows(ChipSet):
         """Return the chip id of a window; a scene that is one window keeps its name, as a chip does."""
         return f"{self.scene.name}_r{row:03d}c{column:03d}" if self.grid.several else self.scene.name
 
-    def forget(self) -> None:
-        """Let go of the windows that were read."""
-        self._held = {}
+    def hold(self, ids: Sequence[str]) -> None:
+        """Read windows of one row together, in place of those before, before each is read on its own."""
+        with self._lock:
+            self.scene.hold([self._boxes[chip_id] for chip_id in ids], self._read_of_each)
 
     def outside(self, chip_id: str) -> NDArray[np.bool_] | None:
         """Return which pixels ``[h, w]`` of a window are not to be mapped; None if all are."""
@@ -305,11 +340,8 @@ class SceneWindows(ChipSet):
             ChipDataError: If a raster cannot be read, or has other bands or dates.
         """
         with self._lock:
-            if chip_id not in self._held:
-                self._held[chip_id] = self.scene.read(self._boxes[chip_id], self._read_of_each)
-            whole = self._held[chip_id]
-        rasters = {name: whole.rasters[name] for name in modalities}
-        return Chip(chip_id, rasters, whole.positions, whole.notes)
+            found = self.scene.read(self._boxes[chip_id], modalities)
+        return dataclasses.replace(found, chip_id=chip_id)
 
     def georeference(self, chip_id: str) -> Georeference:
         """Return where a window lies; unknown if the scene does not say."""

@@ -29,7 +29,7 @@ from predict.strips import Strip
 from predict.voting import Voters
 
 GROUP: Final = 16
-"""Windows that are generated and predicted before their rasters are let go of. Fixed, as batches are made of them."""
+"""Windows of a row that are read at once, then generated and predicted. Fixed, as batches are made of them."""
 
 PACKAGES: Final = ("terramind-tim-store", "terratorch", "torch", "numpy")
 

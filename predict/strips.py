@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,35 @@ class RollingRows:
         grid: The windows.
         leading: Axes before rows and columns.
         dtype: Type of the values.
-        fill: Value of empty rows.
     """
 
-    def __init__(self, grid: WindowGrid, leading: tuple[int, ...], dtype: Any, fill: float = 0) -> None:
-        self._grid, self._fill = grid, fill
-        self._values: NDArray[Any] = np.full(
-            (*leading, grid.rows.window, grid.columns.length), fill, dtype=dtype
-        )
+    def __init__(self, grid: WindowGrid, leading: tuple[int, ...], dtype: Any) -> None:
+        self._grid = grid
+        self._values: NDArray[Any] = np.zeros((*leading, grid.rows.window, grid.columns.length), dtype)
+        self._taken = 0
 
     def window(self, column: int) -> NDArray[Any]:
         """Return the part ``[…, h, w]`` that a window of the present row covers, to be changed in place."""
+        self._move()
         left = self._grid.columns.starts[column]
         return self._values[..., left : left + self._grid.columns.window]
 
     def take(self, rows: int) -> NDArray[Any]:
-        """Return the first rows ``[…, rows, W]`` and move on by as many."""
-        taken = self._values[..., :rows, :].copy()
-        # [leading, h, W] one after another, so that moving takes the memory of one more alone
-        for values in self._values.reshape(-1, *self._values.shape[-2:]):
-            values[:-rows] = values[rows:].copy()
-            values[-rows:] = self._fill
-        return taken
+        """Take off the first rows; return them ``[…, rows, W]`` as a view that is lost with the next window."""
+        self._move()
+        self._taken = rows
+        return self._values[..., :rows, :]
+
+    def _move(self) -> None:
+        """Move on by the rows that were taken, which are no copy, as a scene's rows take most of the memory."""
+        if not self._taken:
+            return
+        width = self._grid.columns.length
+        # [leading, h, W] → leading × [h·W]: NumPy moves values along one axis without a copy
+        for values in self._values.reshape(-1, self._values.shape[-2] * width):
+            values[: -self._taken * width] = values[self._taken * width :]
+            values[-self._taken * width :] = 0
+        self._taken = 0
 
 
 def finished_rows(grid: WindowGrid, row: int) -> range:
@@ -66,7 +74,8 @@ class Strip:
         self._weight = RollingRows(grid, (), np.float64)
         self._observed = RollingRows(grid, (), np.bool_)
         self._picked = RollingRows(grid, (picked,), dtype)
-        self._largest = RollingRows(grid, (), np.float64)
+        # nothing where no generated map is a layer
+        self._largest = RollingRows(grid, (min(picked, 1),), np.float64)
 
     def add(
         self,
@@ -91,13 +100,13 @@ class Strip:
         self._observed.window(column)[...] = ~unobserved
         if generated is not None:
             # of the window in whose middle a pixel lies, as classes cannot be blended
-            largest, picked = self._largest.window(column), self._picked.window(column)
+            [largest], picked = self._largest.window(column), self._picked.window(column)
             nearer = weight > largest
             picked[:, nearer] = generated[:, nearer]
             largest[nearer] = weight[nearer]
 
     def take(self, row: int) -> BlendedRows:
-        """Take off the rows that a row of windows completes."""
+        """Take off the rows that a row of windows completes; they are lost with the next window."""
         rows = finished_rows(self._grid, row)
         weight = self._weight.take(len(rows))
         blended = self._blended.take(len(rows))
@@ -124,3 +133,9 @@ class BlendedRows:
         self.probabilities = probabilities
         self.observed = observed
         self.generated = generated
+
+    def pieces(self, width: int) -> Iterator[BlendedRows]:
+        """Yield the rows in pieces of some columns."""
+        for left in range(0, self.observed.shape[-1], width):
+            part = (..., slice(left, left + width))
+            yield BlendedRows(self.probabilities[part], self.observed[part], self.generated[part])

@@ -78,11 +78,14 @@ class Voters:
     def add(self, strip: Strip, row: int, columns: range) -> list[str]:
         """Predict some windows of a row and add them to a strip; return the reason for each that is left out."""
         windows = self._windows
-        windows.forget()
         ids = {windows.window_id(row, column): column for column in columns}
-        unobserved = {chip_id: self._unobserved(chip_id) for chip_id in ids}
+        outside = {chip_id: windows.outside(chip_id) for chip_id in ids}
+        # outside of the mask a raster need not even be read
+        inside = [chip_id for chip_id, mask in outside.items() if mask is None or not mask.all()]
+        windows.hold(inside)
+        unobserved = {chip_id: self._unobserved(chip_id, outside[chip_id]) for chip_id in inside}
         # a window without a pixel to map is not worth a prediction
-        wanted = [chip_id for chip_id in ids if not unobserved[chip_id].all()]
+        wanted = [chip_id for chip_id in inside if not unobserved[chip_id].all()]
         made, reasons = dict[str, MadeMaps](), list[str]()
         for fingerprint, generator in self._generators.items():
             made[fingerprint], failed = generator.generate(windows, wanted, self._dates)
@@ -100,11 +103,7 @@ class Voters:
             )
         return reasons
 
-    def _unobserved(self, chip_id: str) -> NDArray[np.bool_]:
-        outside = self._windows.outside(chip_id)
-        # outside of the mask a raster need not even be read
-        if outside is not None and outside.all():
-            return outside
+    def _unobserved(self, chip_id: str, outside: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         parts = [network.unobserved(chip_id) for network in self._networks]
         found: NDArray[np.bool_] = np.logical_or.reduce(parts if outside is None else [*parts, outside])
         return found

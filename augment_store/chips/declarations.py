@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -114,6 +114,11 @@ class FileContent:
         """Return the content of a file that declares nothing; fewer than four dimensions lack the first ones."""
         values = values.reshape((1,) * (4 - values.ndim) + values.shape)
         return cls(values, (BandDeclaration(),) * values.shape[1])
+
+    def part(self, rows: slice, columns: slice) -> FileContent:
+        """Return a part of the content, which shares its memory."""
+        mask = None if self.unobserved is None else self.unobserved[..., rows, columns]
+        return replace(self, values=self.values[..., rows, columns], unobserved=mask)
 
     def without_alpha(self, where: object, expected: Sequence[int] = ()) -> FileContent:
         """Return the content with an alpha band turned into a mask, unless it is one of the bands expected.

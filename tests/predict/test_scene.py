@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -11,6 +12,7 @@ from shapely.geometry import box as rectangle
 
 from augment_store.chips.chip_set import ChipSet
 from augment_store.chips.layouts import shipped_layout
+from augment_store.chips.raster_grid import read_window
 from augment_store.errors import ChipDataError, ChipSetError
 from predict.options import PredictOptions
 from predict.region import Box
@@ -125,6 +127,43 @@ def test_windows_cover_the_scene_and_one_window_keeps_its_name(files):
         )
         whole = SceneWindows(scene, (48, 64), INPUTS, shipped_layout("folders"))
         assert whole.ids == ("scene",)
+
+
+def test_windows_that_are_read_together_are_what_each_is_alone(files, monkeypatch):
+    """Declared no data in one widens the type of that one's values, and of no other's."""
+    dem = np.full((48, 64), 100, np.uint16)
+    dem[2, 63] = 7
+    write_tif(Path(files["DEM"][0]), dem)
+    with rasterio.open(files["DEM"][0], "r+") as file:
+        file.nodata = 7
+    # rows 1 to 47 and columns 2 to 63, so that the windows of the first row begin in columns 0, 15 and 30
+    bounds = (EAST + 20, NORTH - 480, EAST + 640, NORTH - 10)
+    with open_scene(files, INPUTS, 2, bounds=bounds) as scene:
+        windows = SceneWindows(scene, (32, 32), INPUTS, shipped_layout("folders"))
+        ids = windows.ids[:3]
+        alone = [windows.read(chip_id, INPUTS) for chip_id in ids]
+        windows.hold(ids)
+        monkeypatch.setattr("predict.scene.read_window", None)
+        together = [windows.read(chip_id, INPUTS) for chip_id in ids]
+    for one, other in zip(alone, together, strict=True):
+        # of values, types and shapes
+        np.testing.assert_array_equal(one.digests(), other.digests())
+        assert (one.chip_id, one.notes) == (other.chip_id, other.notes)
+    assert [chip.rasters["DEM"].dtype for chip in together] == ["uint16", "uint16", "int32"]
+
+
+def test_windows_that_cannot_be_read_together_are_read_one_by_one(files, monkeypatch):
+    def narrow(source, window):
+        if window.width > 32:
+            raise ChipDataError("a broken block")
+        return read_window(source, window)
+
+    monkeypatch.setattr("predict.scene.read_window", narrow)
+    with open_scene(files, INPUTS, 2) as scene:
+        windows = SceneWindows(scene, (32, 32), INPUTS, shipped_layout("folders"))
+        windows.hold(windows.ids[:3])
+        dem = windows.read(windows.ids[1], INPUTS).rasters["DEM"]
+    np.testing.assert_array_equal(dem, MADE["DEM"][..., :32, 16:48])
 
 
 def test_every_file_of_a_chip_decides_its_map(tmp_path):
