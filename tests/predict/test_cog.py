@@ -52,3 +52,20 @@ def test_an_overview_that_was_not_written_leaves_no_map(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="what was written is not what was predicted"):
         write(tmp_path)
     assert not (tmp_path / "map.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "raised"),
+    [
+        ("Unknown GDAL Error. To debug: https://rasterio.readthedocs.io", OutputError),
+        ("error return without exception set", SystemError),
+    ],
+)
+def test_a_bug_is_not_taken_for_a_full_disk(told, raised, tmp_path, monkeypatch):
+    def copy(*_):
+        raise SystemError(told)
+
+    monkeypatch.setattr(cog, "_copy", copy)
+    with pytest.raises(raised, match=told):
+        write(tmp_path)
+    assert not (tmp_path / "map.tif").exists()
