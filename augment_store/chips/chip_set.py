@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment_store.chips.chip import Chip
-from augment_store.chips.file_patterns import SPLIT, chip_file, is_searched, locate, spellings
+from augment_store.chips.file_patterns import (
+    SPLIT,
+    chip_file,
+    is_searched,
+    locate,
+    spellings,
+    without_others,
+)
 from augment_store.chips.georeference import Georeference, coarser, is_known, pixel_side, read_georeference
 from augment_store.chips.labels import LabelRaster, read_labels, translate_labels
 from augment_store.chips.layouts import (
@@ -137,7 +144,8 @@ class ChipSet:
     def _locate(self, pattern: str) -> Mapping[str, str]:
         """Return the ids of a pattern's files with the pattern of their folders, listed once."""
         if pattern not in self._located:
-            self._located[pattern] = locate(self.folder, pattern, self.layout.split_folders)
+            found = locate(self.folder, pattern, self.layout.split_folders)
+            self._located[pattern] = without_others(found, pattern, self.layout.file_patterns())
         return self._located[pattern]
 
     def has(self, chip_id: str, modality: str) -> bool:

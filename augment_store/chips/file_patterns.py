@@ -167,6 +167,28 @@ def locate(folder: Path, pattern: str, splits: Sequence[str] = ()) -> dict[str, 
     return found
 
 
+def without_others(found: dict[str, str], pattern: str, others: Iterable[str]) -> dict[str, str]:
+    """Leave out the files of another pattern of the same folder, as of ``{id}_mask.tif`` where ``{id}.tif`` is sought.
+
+    Args:
+        found: Ids by `locate`.
+        pattern: The pattern that found them.
+        others: All patterns of the layout.
+    """
+    folder, name = PurePosixPath(pattern).parent, PurePosixPath(pattern).name
+    beside = {
+        path.name for path in map(PurePosixPath, others) if path.parent == folder and "{id}" in path.name
+    }
+    # those whose every file matches this pattern too
+    longer = [each for each in beside - {name} if "{id}" in name and id_in(each.replace("{id}", "x"), name)]
+    # only of a chip that is there: elsewhere a chip may be called so
+    return {
+        chip_id: path
+        for chip_id, path in found.items()
+        if not any(id_in(name.replace("{id}", chip_id), each) in found for each in longer)
+    }
+
+
 def chip_file(path: Path) -> Path:
     """Return the file at a path, or the one in an archive of a path such as ``S2L2A/*.tar/a.zarr.zip``."""
     archive = archived(path).get(path.name) if is_archived(path) else None

@@ -201,6 +201,11 @@ class Layout:
         """Return the patterns of every image's file; of its first one, where bands have a file each."""
         return tuple(pattern for image in self.images.values() for pattern in image.patterns())
 
+    def file_patterns(self) -> tuple[str, ...]:
+        """Return the patterns of all files: of every image, of each of its bands that has one, and of masks."""
+        words = ((image, word) for image in self.images.values() for word in (image.bands or [""]))
+        return (*(pattern for image, word in words for pattern in image.patterns(word)), *self.mask)
+
     @property
     def by_folder(self) -> bool:
         """Return whether each split's chips lie in a folder of its own."""
@@ -252,9 +257,8 @@ def load_layout(name: str) -> Layout:
     try:
         return parse(Layout, plain)
     except ValidationError as error:
-        other = found_yaml(plain, "a layout")
         remedy = f": {error}; compare with tim-store layouts show folders"
-        raise ChipSetError(f"{path}: not a layout{other or remedy}") from error
+        raise ChipSetError(f"{path}: not a layout{found_yaml(plain, 'a layout') or remedy}") from error
 
 
 def wherever_run(name: str | None) -> str | None:
@@ -264,10 +268,8 @@ def wherever_run(name: str | None) -> str | None:
 
 def data_folder(root: Path, layout: Layout) -> Path | None:
     """Return the folder under `root` with the layout's modality folders, or None if they hold no chip."""
-    for folder in (root / data for data in layout.data):
-        if _has_file(folder, layout.patterns(), layout):
-            return folder
-    return None
+    folders = (root / data for data in layout.data)
+    return next((folder for folder in folders if _has_file(folder, layout.patterns(), layout)), None)
 
 
 def _has_file(folder: Path, patterns: Iterable[str], layout: Layout) -> bool:
@@ -390,11 +392,9 @@ def _id_of(name: str, layout: Layout) -> str:
         return name
     parts = name.replace("\\", "/").split("/")
     # from the file up, as far as the pattern's last part that names the chip
-    words = ((image, word) for image in layout.images.values() for word in (image.bands or [""]))
-    for pattern in (*(each for image, word in words for each in image.patterns(word)), *layout.mask):
+    for pattern in layout.file_patterns():
         reversed_parts = list(reversed(PurePosixPath(pattern).parts))
         depth = next(depth for depth, part in enumerate(reversed_parts) if "{id}" in part)
-        found = id_in(parts[-1 - depth], reversed_parts[depth]) if depth < len(parts) else None
-        if found:
+        if depth < len(parts) and (found := id_in(parts[-1 - depth], reversed_parts[depth])):
             return found
     return parts[-1]

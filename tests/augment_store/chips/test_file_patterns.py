@@ -40,6 +40,18 @@ def layout_of(tmp_path, text):
     return str(tmp_path / "layout.yaml")
 
 
+def test_a_mask_beside_its_image_is_no_chip_of_its_own(tmp_path):
+    layout = layout_of(
+        tmp_path, 'images: {S2L2A: {files: "{id}.tif"}, DEM: {files: "{id}_dem.tif"}}\nmask: "{id}_mask.tif"'
+    )
+    for name in ("kiel", "kiel_mask", "kiel_dem", "lahr", "lone_mask"):
+        write(tmp_path / "chips" / f"{name}.tif", np.zeros((1, 8, 8), np.uint8))
+    chips = ChipSet.open(tmp_path / "chips", layout)
+    assert chips.ids == ("kiel", "lahr", "lone_mask")  # of which nothing says that it is a mask of another
+    assert chips.ids_of("DEM") == {"kiel"}
+    assert chips.mask_ids == {"kiel", "lone"}
+
+
 TILE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 PATCHES = (f"{TILE}_26_57", f"{TILE}_26_58")
 

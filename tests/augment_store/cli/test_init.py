@@ -126,9 +126,9 @@ def test_scenes_too_large_for_chips_are_cut(tmp_path, monkeypatch, capsys):
     for seed, scene in enumerate(("alba", "brno", "cadiz")):
         values = np.random.default_rng(seed).integers(1, 3, (1, 1100, 1100), dtype=np.uint8)
         write_tif(
-            Path(f"big/s2/{scene}.tif"), np.repeat(values.astype(np.int16), 12, axis=0), EAST + 20_000 * seed
+            Path(f"big/{scene}.tif"), np.repeat(values.astype(np.int16), 12, axis=0), EAST + 20_000 * seed
         )
-        write_tif(Path(f"big/truth/{scene}_truth.tif"), values, EAST + 20_000 * seed)
+        write_tif(Path(f"big/{scene}_truth.tif"), values, EAST + 20_000 * seed)
     lines = init(capsys, "big")
     commands = [line.strip() for line in lines[lines.index("next:") + 1 :]]
     assert [line.split()[:2] for line in commands] == [["tim-store", "cut"]] * 3 + [["tim-store", "init"]]
