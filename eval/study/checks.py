@@ -144,6 +144,9 @@ def costs(
     done = [step for step in steps if step not in left]
     for kind in dict.fromkeys(step.kind for step in left if step.costly):
         count = sum(step.kind == kind for step in left)
+        if kind == "generate" and all(step.product.exists() for step in left if step.kind == kind):
+            yield f"{count} × {kind}: there already; what is missing is added"
+            continue
         if kind not in took:
             yield f"{count} × {kind}: nobody knows how long one takes and how large it is until the first is done"
             continue

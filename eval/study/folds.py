@@ -63,6 +63,11 @@ def _fold(members: list[list[str]], index: int) -> Fold:
     return Fold(index + 1, {"train": train, "val": tuple(members[following]), "test": tuple(members[index])})
 
 
+def scene_names(study: Study) -> set[str]:
+    """Return the scenes that a cross-validation would test."""
+    return set(_scenes_of_chips(study).values())
+
+
 def _scenes_of_chips(study: Study) -> dict[str, str]:
     """Return the scene of every chip of the chip set's splits; of every chip where there are none."""
     root = as_path(study.chips)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from augment_store.chips.chip_set import ChipSet
-from augment_store.io.remote import as_path
+from augment_store.io.remote import RemotePath, as_path
 from augment_store.utils.text import pluralize
 from eval.compare.inference import (
     LEVEL,
@@ -18,8 +18,9 @@ from eval.compare.inference import (
 )
 from eval.compare.planner import Design, Spread, claim_power
 from eval.compare.verdict import IMPROVEMENT_FROM, MIN_SEEDS, ONE_RUN
+from eval.score.folds import MIN_FOLDS
 from eval.study.config import Study
-from eval.study.folds import deal_folds
+from eval.study.folds import deal_folds, scene_names
 
 SEED_SPREAD: Final = 0.0064
 """SD over seeds of the difference in mIoU between two arms run with the same seed, as measured in the demo."""
@@ -84,6 +85,7 @@ def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     )
     if found is None:
         yield f"no test split at {study.chips} yet: shown for {', '.join(map(str, USUAL_SCENES))} scenes"
+    yield from _folds_advice(study, found)
     if seeds < MIN_SEEDS:
         why = ONE_RUN if seeds == 1 else f"a claim needs {MIN_SEEDS} seeds"
         yield f"warning: {why}; give at least {MIN_SEEDS}"
@@ -104,6 +106,21 @@ def describe_power(study: Study, spread: Spread) -> Iterator[str]:
     for row in rows:
         cells = (resolvable(column, row, allowed) for column in columns)
         yield f"{row:>5}  " + "".join(f"{_as_points(cell):>12}" for cell in cells)
+
+
+def _folds_advice(study: Study, found: int | None) -> Iterator[str]:
+    """Advise a cross-validation where few of many scenes are tested."""
+    # nor at a URL, whose chips cannot be dealt to folds
+    remote = isinstance(as_path(study.chips), RemotePath)
+    if found is None or found >= USUAL_SCENES[0] or study.folds is not None or remote:
+        return
+    scenes = len(scene_names(study))
+    if scenes >= MIN_FOLDS:
+        without = ", without zero_shot," if study.zero_shot else ""
+        yield (
+            f"few test scenes: the line folds: scenes in the YAML{without} makes each of the {scenes} scenes a test "
+            f"scene, for {scenes} times the trainings"
+        )
 
 
 def _as_points(share: float | None) -> str:

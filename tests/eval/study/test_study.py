@@ -489,6 +489,10 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
     assert "# power: 3 test scenes, 2 seeds, 1 comparison declared" in lines
     assert "# warning: a claim needs 3 seeds; give at least 3" in lines
+    assert (
+        "# few test scenes: the line folds: scenes in the YAML, without zero_shot, makes each of the 5 scenes a test "
+        "scene, for 5 times the trainings"
+    ) in lines
     # two seeds claim nothing, whatever the spread
     assert "# tim: a true gain of 2.00 pp is claimed with 0% power against 1 control" in lines
     assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
@@ -520,6 +524,11 @@ def test_a_dry_run_without_chips_says_so(folder, capsys):
     assert dry() == 0
     out = capsys.readouterr().out
     assert "no test split at chips yet: shown for 4, 12, 20 scenes" in out
+    assert "# 1 × generate: nobody knows how long" in out
+    Path("out/stores/lulc").mkdir(parents=True)
+    Path("out/stores/lulc/zarr.json").touch()
+    assert dry() == 0
+    assert "# 1 × generate: there already; what is missing is added" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         dry("--seed-spread", "-1")
     assert "expected points from 0 to 100" in capsys.readouterr().err
