@@ -30,17 +30,17 @@ STEPS: Final = 60
 STEP_PIXELS: Final = 8 * 128**2
 """Pixels of a step of training, which a laptop takes in a second."""
 
-_SMALL: Final = {
+_DEMO: Final = {
     "architecture": "terramind_demo",
+    "pretrained": "true",
     "indices": "0, 2, 3, 5",
-    "channels": "64, 48, 32, 16",
-    "lr": "1.0e-3",
+    "small": "the demo's small TerraMind",
 }
-_BASE: Final = {
-    "architecture": "terramind_v1_base",
+_TINY: Final = {
+    "architecture": "terramind_v1_tiny",
+    "pretrained": "false",
     "indices": "2, 5, 8, 11",
-    "channels": "512, 256, 128, 64",
-    "lr": "1.0e-4",
+    "small": "a tiny TerraMind of random weights",
 }
 
 
@@ -78,7 +78,10 @@ class Starter:
     @property
     def generator_words(self) -> tuple[str, ...]:
         """Return the arguments of `tim-generate` that choose a generator."""
-        return ("--generator", "demo" if self.in_demo else "terramind_v1_base")
+        if self.in_demo:
+            return ("--generator", "demo")
+        # no download, and seconds a chip on a laptop
+        return ("--generator", "terramind_v1_tiny", "--weights", "random")
 
     @property
     def layout_words(self) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def finetune_text(start: Starter) -> str:
     several = survey.timesteps > 1
     return _fill_template(
         "finetune",
-        **(_SMALL if start.in_demo else _BASE),
+        **(_DEMO if start.in_demo else _TINY),
         chips=_quoted(start.chips),
         chips_word=_command_word(start.chips),
         file=start.file(),
@@ -109,9 +112,7 @@ def finetune_text(start: Starter) -> str:
         steps=epochs * -(-start.train // batch),
         epochs=epochs,
         batch=batch,
-        weights_hint=f"weights: docs/how-to/own_data.md, step 4; it needs --weights in {start.file('_study')}"
-        if start.in_demo
-        else "as it stands",
+        study=start.file("_study"),
         layout_option=f" --layout {start.layout}" if start.layout else "",
         layout_name=start.layout or "the layout",
         modalities=", ".join(start.inputs),

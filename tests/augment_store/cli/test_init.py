@@ -111,12 +111,16 @@ def test_a_set_that_a_shipped_layout_fits(tmp_path, monkeypatch, capsys):
     assert not Path("floods_layout.yaml").exists()
     data = read_yaml(Path("floods.yaml"))["data"]["init_args"]
     assert (data["modalities"], data["class_names"]) == (["S2L1C", "S1GRD"], ["other", "water"])
-    assert read_yaml(Path("floods.yaml"))["model"]["init_args"]["model_args"]["backbone_architecture"] == (
-        "terramind_v1_base"
-    )
+    model = read_yaml(Path("floods.yaml"))["model"]["init_args"]["model_args"]
+    assert (model["backbone_architecture"], model["backbone_pretrained"]) == ("terramind_v1_tiny", False)
     # Level-1C and GRD are not among what the demo's generator knows
     assert not {"S2L1C", "S1GRD"} & set(DEMO_INPUTS)
-    assert "--generator terramind_v1_base" in next(line for line in lines if "--store" in line)
+    assert "--generator terramind_v1_tiny --weights random" in next(
+        line for line in lines if "--store" in line
+    )
+    assert any(
+        "does not know S2L1C, S1GRD: the commands take a tiny one of random weights" in line for line in lines
+    )
     understood(lines)
 
 
