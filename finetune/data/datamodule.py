@@ -90,8 +90,7 @@ class TimStoreDataModule(LightningDataModule):
         scenes: Rule for a chip's scene: a CSV file of chip and scene, or a regular expression for what to strip
             from an id; by default the store's scenes, and without a store the layout's rule.
         allow_scene_overlap: Whether a scene, the same ground, or the same input under two ids, may be in two splits.
-        memory_limit_mb: Memory the store's maps may take, in MiB, and frozen features as much; beyond it they are
-            read each time.
+        memory_limit_mb: MiB that the store's maps may take, and features as much; beyond it they are read each time.
         limit_chips: Takes only the first chips of each split, for a smoke run.
 
     Raises:
@@ -152,6 +151,7 @@ class TimStoreDataModule(LightningDataModule):
         self.layout = layout
         self.scene_rule = SceneRule(scenes, allow_scene_overlap, self.augmentation.scenes)
         self.survey_folder: Path | None = None
+        self.audits = True
         self.surveys: dict[str, SplitDigest] = {}
         self.shared_chips: tuple[Pair, ...] = ()
         self.datasets: dict[str, ChipDataset] = {}
@@ -248,7 +248,7 @@ class TimStoreDataModule(LightningDataModule):
             splits = {split: ids[: self.limit_chips] for split, ids in self.splits.ids.items()}
             self.shared_chips = find_shared_chips(self.chips, splits, self.surveys, self.survey_folder)
             check_shared_chips(self.shared_chips, allowed=self.scene_rule.allow_overlap)
-            for split in STAGES[stage]:
+            for split in STAGES[stage] if self.audits else ():
                 audit_split(split, self.datasets[split], self.transforms[split], self.statistics)
             if self.trainer is not None:  # as above
                 check_training(self.trainer, self)

@@ -61,6 +61,6 @@ def _lighten(collection: MetricCollection) -> None:
         if isinstance(inner, Metric) and hasattr(inner, "validate_args"):
             # it sorts all labels in each step to count them, and the survey of the chips has looked at them
             inner.validate_args = False
-        if type(metric) is BoundaryMeanIoU and metric.num_classes <= MAX_CLASSES:
+        if type(metric) is BoundaryMeanIoU and inner.num_classes <= MAX_CLASSES:
             known = ("num_classes", "thickness", "ignore_index", "average", "include_background")
             collection[name] = OnePassBoundaryIoU(**{key: getattr(metric, key) for key in known})

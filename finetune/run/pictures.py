@@ -81,11 +81,14 @@ def draw_predictions(
     }
     places = [*dict.fromkeys([*sorted(firsts.values()), *range(len(members.ids))])][:MOST_CHIPS_DRAWN]
     colors = palette(legend(datamodule.class_names))
-    figure = Figure(figsize=(6, 2 * len(places) + 0.4), layout="constrained")
-    axes = figure.subplots(len(places), 3, squeeze=False)
+    # all pictures on one pair of axes in units of their side, as axes of its own for each would take seconds
+    rows, head = len(places), 0.2
+    figure = Figure(figsize=(2 * 3, 2 * (rows + head)))
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
     was_training = task.training
     task.eval()
-    for row, place in zip(axes, places, strict=True):
+    for row, place in enumerate(places):
         sample = datamodule.datasets["val"][place]
         reference, predicted = _predict(task, datamodule, sample, precision)
         # ignored pixels, −1, become 255, which is grey
@@ -94,13 +97,21 @@ def draw_predictions(
             colors[reference.astype(np.uint8)],
             colors[predicted],
         ]
-        for ax, picture in zip(row, pictures, strict=True):
-            ax.imshow(picture, interpolation="nearest")
-            ax.set_axis_off()
-        row[0].set_title(sample["chip_id"], fontsize=7, parse_math=False)
+        for column, picture in enumerate(pictures):
+            height, width = (0.45 * side / max(picture.shape[:2]) for side in picture.shape[:2])
+            x, y = column + 0.5, row + head + 0.5
+            ax.imshow(
+                picture,
+                extent=(x - width, x + width, y + height, y - height),
+                aspect="auto",
+                interpolation="nearest",
+            )
+        titles = [sample["chip_id"], *(("reference", "prediction") if row == 0 else ())]
+        for column, title in enumerate(titles):
+            ax.text(column + 0.5, row + head, title, fontsize=7, ha="center", va="center", parse_math=False)
     task.train(was_training)
-    for ax, title in zip(axes[0][1:], ("reference", "prediction"), strict=True):
-        ax.set_title(title, fontsize=7)
+    # `imshow` fits the limits to each picture
+    ax.set(xlim=(0, 3), ylim=(rows + head, 0))
     _save(figure, run / PREDICTIONS_GRID)
 
 

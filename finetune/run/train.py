@@ -116,6 +116,7 @@ def _fit(options: Options, cli: FinetuneCLI) -> None:
     if options.features is not None:
         frozen = FrozenFeatures(cli.model, cli.datamodule, _computed(options, cli), options.features)
         added["features"] = frozen.store.key.dtype
+        cli.datamodule.audits = False  # encode has looked at the values that these features were made of
     cli.datamodule.setup("fit")
     _check_images(cli)
     check_batches(cli.trainer, cli.model, cli.datamodule)
