@@ -14,14 +14,11 @@ from augment_store.utils.text import did_you_mean, shipped_or_given
 from finetune.augment.controls import describe_controls
 from finetune.augment.encodings import describe_encodings
 from finetune.errors import ConfigError
-from terramind_weights.tf32 import TF32
+from terramind_weights.tf32 import ARITHMETICS
 
 COMMANDS: Final = ("fit", "validate", "test", "predict", "encode")
 STARTING: Final = ("fit", "encode")
 """Commands that read the weights from which a training starts."""
-
-ARITHMETICS: Final = ("32-true", TF32, "16-mixed", "bf16-mixed")
-"""Values of ``--precision``, as `tim-generate` has them."""
 
 CONFIGS: Final = Path(__file__).with_name("configs")
 """Folder of the YAMLs that ship with the package."""
@@ -249,6 +246,8 @@ def make_options(given: Mapping[str, Any], rest: Sequence[str]) -> Options:
     # an option and its value may be one word or two
     if any(word.split("=")[0] == "--seed_everything" for word in rest):
         raise ConfigError("--seed_everything: use --seed, which also seeds the controls and is recorded")
+    if parsed.precision not in (None, *ARITHMETICS):
+        raise ConfigError(f"precision {parsed.precision}; expected one of {', '.join(ARITHMETICS)}")
     if parsed.precision is not None and any(word.startswith("--trainer.precision") for word in rest):
         raise ConfigError("--precision and --trainer.precision name the same thing; give one of them")
     _check_command(parsed)

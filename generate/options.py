@@ -27,6 +27,7 @@ from augment_store.store.spec import MAX_SAMPLES, WINDOW_STEP, SamplingSpec
 from generate.errors import OptionsError
 from generate.requests import DeviceRequest, GenerationRequest, InputRequest, MapRequest, StoreRequest
 from terramind_weights.catalog import HUB, PUBLISHED, RANDOM, check_generator, generator_names
+from terramind_weights.tf32 import ARITHMETICS
 from terramind_weights.weight_files import locate
 
 ALL_ARRAYS: Final = "all"
@@ -234,9 +235,7 @@ class GenerateOptions(DeviceOptions, SamplingOptions, ChipOptions):
     scenes: str | Path | None = field(default=None, metadata=_shown("FILE|REGEX"))
     network_batch: int | None = field(default=None, metadata=_shown())
     shard_chips: int = field(default=32, metadata=_shown())
-    precision: str = field(
-        default="32-true", metadata=_shown(choices=("32-true", "tf32", "16-mixed", "bf16-mixed"))
-    )
+    precision: str = field(default="32-true", metadata=_shown(choices=ARITHMETICS))
     accept_audit: bool = False
 
     def request(self) -> GenerationRequest:

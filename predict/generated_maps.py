@@ -28,7 +28,6 @@ from predict.ensemble import TrainedRun
 from predict.kept_maps import KeptMaps
 from predict.scene import SceneWindows
 from terramind_weights.catalog import HUB, RANDOM, find_generator
-from terramind_weights.tf32 import float32_products
 
 MadeMaps = Mapping[str, Mapping[str, NDArray[Any]]]
 """Arrays of each window as the store has them, by its chip id."""
@@ -159,11 +158,10 @@ class SceneGenerator:
         reader = ChipReader(windows, self._maps.inputs, self._units, extent)
         wanted = [chip_id for chip_id in ids if chip_id not in made]
         size = self._module.generator.network_batch
-        with float32_products(self.spec.precision):
+        with arithmetic(self.spec.precision, self._device):
             for number, batch in enumerate(ImageBatches(reader, wanted, THREADS, size)):
                 images = {name: to_device(image, self._device) for name, image in batch.images.items()}
-                with arithmetic(self.spec.precision, self._device):
-                    records += self._module.predict_step(dataclasses.replace(batch, images=images), number)
+                records += self._module.predict_step(dataclasses.replace(batch, images=images), number)
         for record in records:
             if record.error:
                 failed[record.chip_id] = record.error

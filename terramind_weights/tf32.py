@@ -1,4 +1,4 @@
-"""TF32, the arithmetic of NVIDIA GPUs between float32 and bfloat16; torch is imported where work starts."""
+"""Arithmetic of matrix products: float32 as such, or NVIDIA's TF32; torch is imported where work starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ TF32: Final = "tf32"
 """Arithmetic of ``--precision``: float32 whose matrix products round their factors to 10 bits, as NVIDIA's
 Ampere GPUs and later ones do in hardware."""
 
+ARITHMETICS: Final = ("32-true", TF32, "16-mixed", "bf16-mixed")
+"""Values of ``--precision``, Lightning's but for TF32."""
+
 TF32_CAPABILITY: Final = (8, 0)
 """Compute capability from which on an NVIDIA GPU has TF32; earlier ones would compute in float32 and not say so."""
 
@@ -26,18 +29,24 @@ def has_tf32(device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def float32_products(precision: str) -> Iterator[None]:
-    """Let CUDA multiply float32 matrices in TF32 or never, whatever the process had set before.
+    """Multiply float32 matrices in TF32 or in float32, whatever the process had set before.
+
+    As it is imported, TerraTorch sets "medium" (``clay_v15/model.py``), by which GPUs multiply in TF32 and some CPUs in
+    bfloat16, whatever precision a trainer has.
 
     Args:
         precision: Arithmetic; only ``tf32`` allows it.
     """
+    import terratorch  # noqa: F401 # now, so that what it sets is set back
     import torch
 
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    cudnn = torch.backends.cudnn
     # both hold for the whole process, so they are put back
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = precision == TF32
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == TF32 else "highest")
+    cudnn.allow_tf32 = precision == TF32
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32 = before[1]

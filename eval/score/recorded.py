@@ -6,6 +6,7 @@ from eval.errors import EvaluationError
 from finetune.run.load import LoadedRun
 from finetune.run.manifest import CONFIG
 from finetune.run.recipe import OF_A_RUN, describe, differences, recipe_of
+from terramind_weights.tf32 import TF32
 
 
 def check_recipe(loaded: LoadedRun) -> None:
@@ -24,7 +25,10 @@ def check_recipe(loaded: LoadedRun) -> None:
         return
     # the number of processes is no setting of the YAML
     trained = {key: value for key, value in loaded.manifest.recipe.items() if key not in OF_A_RUN}
-    if found := differences(trained, recipe_of(loaded.config)):
+    config = loaded.config
+    if loaded.precision == TF32:  # which a YAML has no name for
+        config = {**config, "trainer": {**config["trainer"], "precision": TF32}}
+    if found := differences(trained, recipe_of(config)):
         changed = describe(found, "the manifest", "the YAML")
         raise EvaluationError(
             f"{loaded.source / CONFIG}: was changed after the training: {changed}; restore it, or train a run with "

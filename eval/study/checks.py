@@ -163,4 +163,9 @@ def costs(
 
 def _size(folder: Path) -> int:
     """Return the bytes of a store, of features, or of a run with its checkpoints."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    found = 0
+    for path in folder.rglob("*"):
+        # another job may be writing there
+        with contextlib.suppress(FileNotFoundError):
+            found += path.stat().st_size if path.is_file() else 0
+    return found

@@ -138,8 +138,10 @@ class LocalExecutor:
             log.parent.mkdir(parents=True, exist_ok=True)
         for worker in self._workers:
             if worker.waits and worker.device == device and worker.process.poll() is None:
-                worker.take(work_for(self._out, job.steps, log))
-                return LocalJob(worker, log)
+                # it may have been killed since
+                with contextlib.suppress(BrokenPipeError):
+                    worker.take(work_for(self._out, job.steps, log))
+                    return LocalJob(worker, log)
         self._workers.append(self._started(job, device, log))
         return LocalJob(self._workers[-1], log)
 

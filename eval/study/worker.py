@@ -91,12 +91,16 @@ def main(arguments: Sequence[str]) -> int:
     lines, ready = queue.SimpleQueue[str](), work.ready
     if ready is not None:
         end_with_parent(lines.put)
+    environment, path = dict(os.environ), list(sys.path)
     while True:
         status = run_guarded(functools.partial(run_steps, work.out, work.steps))
-        # a training of several processes leaves variables that would keep the next one from starting its own
-        if status or ready is None or "LOCAL_RANK" in os.environ:
+        # modules of a user's own, whose names those of another arm may have
+        if status or ready is None or sys.path != path:
             return status
-        _free_device()
+        # where a training of several processes left that it runs, and any training how it should compute
+        os.environ.clear()
+        os.environ.update(environment)
+        _reset_torch()
         os.write(ready, b".")
         text = lines.get()
         work = parse(Work, load_json(text))
@@ -105,10 +109,14 @@ def main(arguments: Sequence[str]) -> int:
             _write_to(work.log)
 
 
-def _free_device() -> None:
-    """Leave a GPU's memory to processes beside this one, which waits."""
+def _reset_torch() -> None:
+    """Take back what a trainer sets for its whole process, and leave a GPU's memory to processes beside this one."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
+    if torch is None:
+        return
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.deterministic = False
+    if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 

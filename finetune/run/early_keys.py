@@ -23,6 +23,7 @@ from finetune.run.known_classes import (
     OPTIMIZERS,
     OURS,
     SCHEDULERS,
+    TASK,
     TRAINER_ARGUMENTS,
     TRANSFORMS,
 )
@@ -127,6 +128,8 @@ def check_monitored(given: Config, origin: object) -> None:
     named = trainer.get("callbacks") if isinstance(trainer, dict) else None
     callbacks = named if isinstance(named, list) else [] if named is None else [named]
     if given.get(CUSTOM_MODULES) or not isinstance(task, dict) or any(map(_may_log_more, callbacks)):
+        return
+    if str(given["model"].get("class_path")).rpartition(".")[2] != TASK.rpartition(".")[2]:
         return
     losses = logged_losses(task.get("loss"), task.get("aux_loss"))
     logged = (*losses, *(f"{stage}/{name}" for stage in ("val", "train") for name in METRICS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from finetune.run.preflight import PathOverrides
 from finetune.run.trainer import PRECISION
 from finetune.run.trust import rebuild
 from finetune.run.yaml_file import Config, read_yaml
-from terramind_weights.tf32 import TF32, float32_products
+from terramind_weights.tf32 import float32_products
 from terramind_weights.weight_files import sha256_of_file
 
 _SIDE: Final = 192
@@ -199,11 +199,10 @@ def _for_evaluation(config: Mapping[str, Any], paths: PathOverrides) -> Config:
     return {**config, "trainer": trainer, "data": {**config["data"], "init_args": data}}
 
 
-def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Return a context, for use once, of the arithmetic of a training; CPUs have no float16 and no TF32."""
-    if precision == TF32:
-        return float32_products(TF32)
+@contextlib.contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute as a training does; CPUs have no float16 and no TF32."""
     half = HALF.get(precision)
-    if half is None or (half is torch.float16 and device.type == "cpu"):
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, half)
+    mixed = half is not None and (half is not torch.float16 or device.type != "cpu")
+    with float32_products(precision), torch.autocast(device.type, half if mixed else None, enabled=mixed):
+        yield

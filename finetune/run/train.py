@@ -58,7 +58,7 @@ def run(options: Options, yaml_given: Config) -> None:
     bare = options.command not in STARTING or options.ckpt_path is not None
     cli = build(yaml_given, options.config, options.overrides, settle, bare=bare, recorded=options.recorded)
     cli.datamodule.survey_folder = options.run.parent / SURVEY_FOLDER if options.cache else None
-    with float32_products(TF32) if _in_tf32(options, cli) else contextlib.nullcontext():
+    with float32_products(TF32 if _in_tf32(options, cli) else PRECISION):
         if options.command == "fit":
             with file_lock(options.run) if cli.trainer.is_global_zero else contextlib.nullcontext():
                 _fit(options, cli)

@@ -111,7 +111,7 @@ def test_a_conflict_is_found_before_any_job_is_started(tmp_path, monkeypatch):
         asked.extend(job.name for job in jobs)
         raise EvaluationError("step fit_b_1: job 7 still makes it by another command")
 
-    monkeypatch.setattr(study, "_started", lambda _: ((FIT, SCORE), (FIT, SCORE)))
+    monkeypatch.setattr(study, "_started", lambda _: ((FIT, SCORE), (FIT, SCORE), {}))
     with pytest.raises(EvaluationError, match="job 7"):
         # nothing else of an executor may be used
         study.make_study(SimpleNamespace(out=Path("out")), SimpleNamespace(find_running=find_running), [""])

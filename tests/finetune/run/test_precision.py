@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from eval.score.recorded import check_recipe
 from finetune.run import train
 from finetune.run.load import arithmetic, load_run
 from finetune.run.manifest import RunManifest
@@ -15,7 +16,8 @@ TF32 = ("--precision", "tf32")
 
 
 def allowed():
-    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    """What CUDA and cuDNN may do; the first also of CPUs, which know no TF32 and may take bfloat16."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
 def test_a_device_without_tf32_refuses_it(config, tmp_path, capsys):
@@ -37,13 +39,22 @@ def test_a_training_in_tf32_is_another_recipe_and_evaluated_so(config, tmp_path,
     assert (manifest.cost.precision, manifest.recipe["trainer.precision"]) == ("tf32", "tf32")
     loaded = load_run(tmp_path / "run")
     assert loaded.precision == "tf32"
+    check_recipe(loaded)  # the YAML has no name for it
     with arithmetic(loaded.precision, torch.device("cpu")):
         seen.append(allowed())
-    assert seen == [(True, True)] * 2
+    assert seen == [("high", True)] * 2
     assert allowed() == before
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert fit(config, tmp_path, "--ckpt_path", str(last), "--trainer.max_epochs", "2") == 2
     assert "has another recipe.trainer.precision" in capsys.readouterr().err
+
+
+def test_float32_is_float32_though_terratorch_allows_less_as_it_is_imported():
+    terratorch_sets = allowed()
+    assert terratorch_sets == ("medium", True)
+    with arithmetic("32-true", torch.device("cpu")):
+        assert allowed() == ("highest", False)
+    assert allowed() == terratorch_sets
 
 
 def test_a_plan_knows_of_it():
