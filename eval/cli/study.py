@@ -210,8 +210,8 @@ def _started(study: Study) -> tuple[Sequence[Step], Sequence[Step], Mapping[str,
     sys.stdout.writelines(f"# {line}\n" for line in concerns)
     sys.stdout.write(f"# {len(steps) - len(left)} of {len(steps)} steps are done\n")
     took = recorded_seconds(study.out, [step for step in steps if step not in left])
-    # without what is left, the disk is of no interest
-    sys.stdout.writelines(f"# {line}\n" for line in (costs(study, steps, left, took) if left else ()))
+    if left:
+        sys.stdout.writelines(f"# {line}\n" for line in costs(study, steps, left, took))
     sys.stdout.flush()  # before the jobs, which are other processes with the same output
     return steps, left, took
 

@@ -24,7 +24,7 @@ def logged_losses(loss: Any, auxiliary: Any) -> tuple[str, ...]:
     """
     # a text is logged as the loss alone; parts of a list or mapping also by their names, and so are auxiliary heads
     parts = () if loss is None or isinstance(loss, str) else loss_names(loss)
-    heads = map(str, auxiliary) if isinstance(auxiliary, Mapping) else ()
+    heads = [*map(str, auxiliary)] if isinstance(auxiliary, Mapping) else []
     return tuple(f"{stage}/{part}" for stage in ("val", "train") for part in ("loss", *parts, *heads))
 
 
