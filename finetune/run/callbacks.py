@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from rich.console import Console
 from torch import Tensor
 
 from augment_store.io.files import atomic_path
@@ -113,10 +114,17 @@ def _diverged(what: str, trainer: Trainer, step: int) -> RunError:
 
 
 class EpochLines(Callback):
-    """Write a line for each epoch on stderr, where no progress bar shows how far a training is."""
+    """Write a line for each epoch on stderr, in place of a progress bar where this is no terminal."""
 
     def __init__(self) -> None:
         self._started = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Turn off a bar whose last state would be all that a log file has of it."""
+        bar = trainer.progress_bar_callback
+        # it writes on stdout, and a notebook draws it
+        if bar is not None and not sys.stdout.isatty() and not Console().is_jupyter:
+            bar.disable()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time."""
@@ -124,8 +132,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write losses, validation mIoU and seconds of the epoch."""
-        # a bar is of no use in a log file
-        bar = trainer.progress_bar_callback is not None and sys.stderr.isatty()
+        bar = trainer.progress_bar_callback is not None and sys.stdout.isatty()
         if bar or not trainer.is_global_zero or trainer.sanity_checking:
             return
         found = trainer.callback_metrics

@@ -67,8 +67,10 @@ def test_a_mask_without_labels_leaves_the_validation_loss_a_number(config, tmp_p
         tmp_path / "chips", lambda chip_id: np.full((32, 32), -1) if chip_id == "b_0_1" else HOLES
     )
     config["data"]["init_args"] |= {"data_root": str(root), "batch_size": 1}
+    config["trainer"]["enable_progress_bar"] = True
     assert fit(config, tmp_path) == 0
-    told = capsys.readouterr().err
+    out, told = capsys.readouterr()
+    assert "Epoch 0" not in out  # no bar where there is no terminal
     assert "note: val/loss: a batch holds no label that counts" in told
     assert re.search(
         r"^epoch 1 of 1: train/loss [\d.]+, val/loss [\d.]+, val/mIoU [\d.]+ %, \d+ s$", told, re.M
