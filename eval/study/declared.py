@@ -14,6 +14,7 @@ from eval.score.folds import join_splits
 from eval.study.config import Study
 from eval.study.folds import deal_folds
 from finetune.data.splits import digest_of_ids
+from finetune.data.survey_cache import digest_mask
 from finetune.run.manifest import SplitRecord
 
 
@@ -66,5 +67,5 @@ def _split_record(chips: ChipSet, ids: Sequence[str]) -> SplitRecord:
     """Record test chips as a score and a training do; scenes are declared by a digest of their own."""
     masks = hashlib.sha256()
     for chip_id in sorted(ids):
-        masks.update(chip_id.encode() + chips.mask(chip_id).tobytes())
+        masks.update(chip_id.encode() + digest_mask(chips.mask(chip_id)))
     return SplitRecord(len(ids), 0, digest_of_ids(ids), masks=masks.hexdigest())

@@ -15,9 +15,11 @@ from eval.cli.main import main
 from eval.cli.study import CONFIGS, make_study
 from eval.compare.planner import Spread
 from eval.study.config import Study
+from eval.study.declared import declaration_of
 from eval.study.plan import plan, unequal_recipes
 from eval.study.power import resolvable
 from eval.study.worker import run_steps
+from finetune.data.split_checks import SplitRequirements, survey_chips
 from finetune.options import CONFIGS as FINETUNES
 from finetune.options import DEMO_CONFIGS
 from finetune.options import parse as parse_finetune
@@ -498,6 +500,15 @@ def test_a_dry_run_prints_the_power_of_the_design(tmp_path, monkeypatch, capsys)
     assert any("1.00 pp between scenes, 0.50 pp between seeds" in line for line in lines)
     (row,) = (line.split() for line in lines if line.startswith("#     2 "))
     assert row[2] == f"{100 * resolvable(3, 2, Spread(0.01, 0.005)):.2f}"
+
+
+def test_the_masks_that_are_declared_are_those_that_a_training_and_a_score_record(tmp_path, monkeypatch):
+    world = make_world(tmp_path / "chips", splits={"train": ("a_0_0",), "test": ("c_0_0", "c_0_1", "d_0_0")})
+    monkeypatch.chdir(tmp_path)
+    write({**STUDY, "chips": str(world.root)})
+    rules = SplitRequirements(["DEM"], [0], None)
+    recorded = survey_chips(world.chips, world.chips.splits["test"], rules, None)
+    assert declaration_of(Study.load(Path("study.yaml")), "now").test.masks == recorded.masks
 
 
 def test_layout_and_scenes_reach_every_command_that_reads_chips(tmp_path, monkeypatch, capsys):
