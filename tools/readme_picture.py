@@ -107,7 +107,7 @@ def draw(shown: Sequence[Panel], headline: str) -> Figure:
     for panel, width in zip(shown, widths, strict=True):
         left += (width - 1.0) * unit
         ax = figure.add_axes((left, BOTTOM / HEIGHT, unit, unit * WIDTH / HEIGHT))
-        _show(ax, panel)
+        show_panel(ax, panel)
         if panel.arrow:
             _arrow(figure, panel.arrow, left - 0.02 * unit, 0.42 * unit, unit * WIDTH / HEIGHT)
         left += unit
@@ -118,7 +118,8 @@ def draw(shown: Sequence[Panel], headline: str) -> Figure:
     return figure
 
 
-def _show(ax: Axes, panel: Panel) -> None:
+def show_panel(ax: Axes, panel: Panel) -> None:
+    """Draw a panel without axes, its title above it."""
     ax.imshow(panel.pixels, interpolation="nearest")
     ax.set_title(panel.title, fontsize=9, color=INK, pad=4)
     ax.set_axis_off()
