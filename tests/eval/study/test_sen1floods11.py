@@ -42,6 +42,9 @@ class InProcess:
     def pause(self):
         pass
 
+    def close(self):
+        pass
+
 
 TRAINED_CONTROLS = ["random_weights", "shuffle", "constant"]
 

@@ -85,6 +85,9 @@ class Recorder:
     def pause(self):
         pass
 
+    def close(self):
+        pass
+
     def find(self, module):
         return lambda arguments: self.run((module, *arguments))
 
