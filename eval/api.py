@@ -314,8 +314,7 @@ def _write_report(
     report = make_report(comparison, utc_now())
     shown = find_pictures(comparison, chips, layout)
     with files.replaced(out) as folder:
-        written = {files.REPORT: report.model_dump_json(indent=1) + "\n", files.MARKDOWN: to_markdown(report)}
-        for name, text in written.items():
-            atomic_write(folder / name, [text.encode()])
+        atomic_write(folder / files.REPORT, [report.model_dump_json(indent=1).encode(), b"\n"])
+        atomic_write(folder / files.MARKDOWN, [to_markdown(report).encode()])
         atomic_write(folder / files.TABLE, to_csv(comparison))
         write_page(folder / files.PAGE, report, shown, choose(report.chips, pictures))

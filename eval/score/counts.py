@@ -100,6 +100,8 @@ class Counts:
         Raises:
             KeyError: If a chip is unknown.
         """
+        if tuple(chip_ids) == self.chip_ids:
+            return self
         positions = {chip_id: index for index, chip_id in enumerate(self.chip_ids)}
         order = [positions[chip_id] for chip_id in chip_ids]
         scenes = tuple(self.scene_ids[index] for index in order)

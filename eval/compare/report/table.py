@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Iterator
 from typing import Final
-
-import numpy as np
 
 from eval.compare.arms import Comparison
 
@@ -37,14 +36,16 @@ def to_csv(comparison: Comparison) -> Iterator[bytes]:
         for number, score in enumerate(arm.scores, start=1):
             seed = "" if score.origin.seed is None else score.origin.seed
             run = f"{_as_cell(arm.name)},{number},{seed},"
-            # each different number of pixels is written once
-            found, positions = np.unique(score.counts.by_scene(), return_inverse=True)
-            written = np.array([f"{pixels}\n" for pixels in found.tolist()], dtype=object)
-            table = written[positions.reshape(len(scenes), -1)].tolist()
-            for scene, pixels in zip(scenes, table, strict=True):
+            for scene, counts in zip(scenes, score.counts.by_scene(), strict=True):
                 pieces[0::3] = [run + scene] * len(pairs)
-                pieces[2::3] = pixels
+                pieces[2::3] = map(_last_cell, counts.ravel().tolist())
                 yield "".join(pieces).encode()
+
+
+@functools.lru_cache(maxsize=2**16)
+def _last_cell(pixels: int) -> str:
+    """Write a number of pixels, of which there are a few different ones among millions."""
+    return f"{pixels}\n"
 
 
 def _as_cell(text: str) -> str:
