@@ -9,8 +9,11 @@ scene, of which a strip of columns is mapped, so that large scenes can be measur
 from __future__ import annotations
 
 import argparse
+import cProfile
+import inspect
 import json
 import os
+import pstats
 import random
 import resource
 import signal
@@ -26,19 +29,24 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
+from terratorch.tasks import SemanticSegmentationTask
 from terratorch.tasks.tiled_inference import tiled_inference
+from torch import Tensor
 
 from augment_store.modalities.definitions import PATCH_SIZE
 from augment_store.testing import EAST, NORTH, S2_MEDIANS, write_tif
 from demo.world.scenes import CHIP_SIDE, Raster, draw_scene
-from finetune.data.dataset import collate
+from predict.blocks import StripFolder
 from predict.cli import main as predict
-from predict.mapper import load_mapper
+from predict.cog import write_cog_of_strips
+from predict.generated_maps import SceneGenerator
+from predict.mapper import Mapper, load_mapper
 from predict.network import WindowNetwork
 from predict.options import PredictOptions
-from predict.scene import SceneWindows
+from predict.scene import RasterScene, SceneWindows
 from predict.scene_map import map_scene
 from predict.shares import Share
+from predict.strips import Strip
 
 SCENE = 90_000
 """Number of a scene that no demo run has seen."""
@@ -49,6 +57,15 @@ NEAR = 16
 
 STRIP = 512
 """Columns of a synthetic scene that are mapped."""
+
+STAGES = {
+    "reading": (RasterScene.hold, RasterScene.read),
+    "generating": (SceneGenerator.generate,),
+    "predicting": (WindowNetwork._probabilities,),
+    "blending": (Strip.add, Strip.take),
+    "writing": (StripFolder.save, write_cog_of_strips),
+}
+"""Functions in which the time of a map goes; a generator's thread also reads, which counts as generating."""
 
 Files = Mapping[str, Path]
 
@@ -130,13 +147,38 @@ def measure_seams(run: Path, folder: Path) -> dict[str, Any]:
     }
 
 
+def whole_scene(mapper: Mapper, windows: SceneWindows) -> dict[str, Tensor]:
+    """Read a scene as one window, standardized as a run's windows are, without generated maps."""
+    [trained] = mapper.ensemble.runs
+    whole = SceneWindows(windows.scene, windows.scene.shape, mapper.ensemble.modalities, trained.layout)
+    network = WindowNetwork(trained, whole, mapper.device)
+    images = network._dataset(whole.ids, None).read_images(whole.ids[0])
+    standardize = trained.loaded.datamodule._standardise
+    return {name: standardize(name, torch.from_numpy(image)[None]) for name, image in images.items()}
+
+
+def tiled(task: SemanticSegmentationTask, images: Mapping[str, Tensor], **options: Any) -> NDArray[Any]:
+    """Return the classes ``[H, W]`` by TerraTorch's tiled inference with our windows' size and step."""
+    logits = tiled_inference(
+        lambda shown, **rest: task(shown, **rest).output,
+        images,
+        crop=CHIP_SIDE,
+        stride=CHIP_SIDE // 2,
+        delta=8,  # with 0, TerraTorch 1.2 returns nothing
+        batch_size=1,
+        **options,
+    )
+    classes: NDArray[Any] = logits[0].argmax(dim=0).numpy()
+    return classes
+
+
 @torch.inference_mode()
 def measure_tiled(run: Path, folder: Path) -> dict[str, Any]:
     """Map a scene with a run that reads no generated maps, by us and by TerraTorch on the whole scene at once."""
     raster = draw_scene(SCENE, rows=CHIPS, columns=CHIPS, timesteps=2)
     files = write_scene(folder, raster)
     given = PredictOptions(run, folder / "map.tif", {name: str(file) for name, file in files.items()})
-    mapper, side = load_mapper(given, Share(0, 1)), CHIPS * CHIP_SIDE
+    mapper = load_mapper(given, Share(0, 1))
     [trained] = mapper.ensemble.runs
     with mapper.open_scene() as windows:
         # the same code without loading, which both need
@@ -144,23 +186,12 @@ def measure_tiled(run: Path, folder: Path) -> dict[str, Any]:
         map_scene(mapper, windows)
         ours = time.perf_counter() - began
         began = time.perf_counter()
-        whole = SceneWindows(windows.scene, (side, side), mapper.ensemble.modalities, trained.layout)
-        network = WindowNetwork(trained, whole, mapper.device)
-        # read and standardized as our windows are
-        batch = collate([network._dataset(whole.ids, None)[0]])
-        logits = tiled_inference(
-            lambda shown, **rest: network.task(shown, **rest).output,
-            trained.loaded.datamodule.model_batch(batch)["image"],
-            crop=CHIP_SIDE,
-            stride=CHIP_SIDE // 2,
-            delta=8,  # with 0, TerraTorch 1.2 returns nothing
-            batch_size=1,
-        )
+        classes = tiled(trained.loaded.task, whole_scene(mapper, windows))
     theirs = time.perf_counter() - began
     return {
         "seconds": ours,
         "seconds of TerraTorch's tiled inference": theirs,
-        "agreement": float((logits[0].argmax(dim=0).numpy() == read(folder / "map.tif")[0]).mean()),
+        "agreement": float((classes == read(folder / "map.tif")[0]).mean()),
     }
 
 
@@ -218,6 +249,19 @@ def synthetic(folder: Path, side: int, dates: int) -> Files:
     return {name: folder / f"scene_{name}.tif" for name in blocks}
 
 
+def seconds_by_stage(profile: cProfile.Profile) -> dict[str, float]:
+    """Return the seconds that a map spent in each stage."""
+    found = pstats.Stats(profile).stats
+    codes = {
+        stage: [inspect.unwrap(each).__code__ for each in functions] for stage, functions in STAGES.items()
+    }
+    # a profile has file, line and name of a function, and its seconds as the fourth of what it knows
+    return {
+        stage: sum(found[code.co_filename, code.co_firstlineno, code.co_name][3] for code in each)
+        for stage, each in codes.items()
+    }
+
+
 def measure_memory(run: Path, folder: Path, side: int, dates: int) -> dict[str, Any]:
     files = synthetic(folder, side, dates)
     west, mask = EAST, folder / "mask.geojson"
@@ -228,14 +272,17 @@ def measure_memory(run: Path, folder: Path, side: int, dates: int) -> dict[str, 
     feature = {"type": "Feature", "properties": {}, "geometry": shape}
     mask.write_text(json.dumps({"type": "FeatureCollection", "crs": system, "features": [feature]}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = timed_map(run, files, folder / "map.tif", "--mask", str(mask))
+    profile, began = cProfile.Profile(time.process_time), time.process_time()
+    profile.runcall(timed_map, run, files, folder / "map.tif", "--mask", str(mask))
+    seconds = time.process_time() - began
     mapped = side * min(STRIP, side) / 1e6
     return {
         "side": side,
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "peak MiB before the map": before // 1024,
         "megapixels mapped": mapped,
-        "seconds per megapixel mapped": seconds / mapped,
+        "processor seconds per megapixel mapped": seconds / mapped,
+        "of these": {stage: each / mapped for stage, each in seconds_by_stage(profile).items()},
     }
 
 
