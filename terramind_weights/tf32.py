@@ -41,8 +41,13 @@ def float32_products(precision: str) -> Iterator[None]:
     import torch
 
     cudnn = torch.backends.cudnn
+    try:
+        products = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # a module of a user's own has set `allow_tf32`, after which torch does not tell
+        products = "highest"
     # both hold for the whole process, so they are put back
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    before = products, cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == TF32 else "highest")
     cudnn.allow_tf32 = precision == TF32
     try:

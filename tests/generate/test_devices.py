@@ -18,23 +18,42 @@ CPU = DeviceRequest(accelerator="cpu")
 
 
 def allowed():
-    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def put_back():
+    products, convolutions = allowed()
+    yield
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = convolutions
 
 
 @pytest.mark.parametrize(
-    ("precision", "expected"), [("tf32", True), ("32-true", False), ("bf16-mixed", False)]
+    ("precision", "expected"),
+    [("tf32", ("high", True)), ("32-true", ("highest", False)), ("bf16-mixed", ("highest", False))],
 )
-@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("before", [("medium", False), ("highest", True)])
+@pytest.mark.usefixtures("put_back")
 def test_only_tf32_rounds_products_and_what_was_set_before_returns(precision, expected, before):
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    found = allowed()
-    matmul.allow_tf32, cudnn.allow_tf32 = before, not before
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
     with pytest.raises(KeyboardInterrupt), float32_products(precision):  # noqa: PT012 - both belong inside
-        assert allowed() == (expected, expected)
+        assert allowed() == expected
         raise KeyboardInterrupt
-    after = allowed()
-    matmul.allow_tf32, cudnn.allow_tf32 = found
-    assert after == (before, not before)
+    assert allowed() == before
+
+
+@pytest.mark.usefixtures("put_back")
+def test_what_torch_cannot_tell_is_float32():
+    """As after a module of a user's own that lets GPUs take TF32 by torch's older switch."""
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    with pytest.raises(RuntimeError, match="mix of the legacy and new"):
+        torch.get_float32_matmul_precision()
+    with float32_products("32-true"):
+        assert allowed() == ("highest", False)
+    assert allowed()[0] == "highest"
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

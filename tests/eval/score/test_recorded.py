@@ -19,7 +19,7 @@ def trained(tmp_path):
     """What a loaded run knows of its YAML and its manifest."""
     config = read_yaml(CONFIGS / "nyc_phase2.yaml")
     manifest = make_manifest(recipe={**recipe_of(config), "processes": "2"})
-    return SimpleNamespace(source=tmp_path, manifest=manifest, config=config)
+    return SimpleNamespace(precision="32-true", source=tmp_path, manifest=manifest, config=config)
 
 
 def test_settings_that_are_those_of_the_training(trained):
