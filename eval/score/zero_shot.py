@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from eval.errors import EvaluationError
 from eval.score.calibration import Reliability, write_calibration
 from eval.score.counts import Counts, count_pixels
 from eval.score.record import FOLDER, PREDICTIONS, Provenance, Score, ScoreSource, discard, split_record
-from finetune.data.survey_cache import digest_mask
+from finetune.data.survey_cache import digest_mask, digest_of_chips
 from finetune.run.geotiff import write_classes
 from finetune.run.manifest import AugmentRecord
 
@@ -79,14 +78,13 @@ def score_store(
     names = _table_classes(table)
     ids = _test_chips(store, chips)
     with file_lock(folder / FOLDER):
-        masks, rows, kept = hashlib.sha256(), [], []
+        masks, rows, kept = dict[str, bytes](), [], []
         (folder / FOLDER / PREDICTIONS).mkdir(parents=True, exist_ok=True)
         discard(folder)
         for chip_id in ids:
             _check_input(store, chips, chip_id)
             reference = _checked_reference(chips, chip_id, table)
-            # id and mask by sorted id, as a training and a declaration take the digest
-            masks.update(chip_id.encode() + digest_mask(reference))
+            masks[chip_id] = digest_mask(reference)
             # [sample, time, y, x] of the store: the first sample [time, y, x] in the classes of the masks
             labels = table.apply(store.read(chip_id, store.spec.map.array)[0])
             predicted = vote(labels, len(names))
@@ -95,7 +93,7 @@ def score_store(
             write_classes(folder / FOLDER / PREDICTIONS, chips, chip_id, predicted.astype(np.int16))
         scenes = tuple(read_entry(store, chip_id).scene_id for chip_id in ids)
         counts = Counts(ids, scenes, names, np.stack(rows))
-        made = Score(folder, counts, _map_provenance(store, chips, counts, masks.hexdigest(), layout))
+        made = Score(folder, counts, _map_provenance(store, chips, counts, digest_of_chips(masks), layout))
         # from the first chip's on, since `sum` would start from 0, to which no Reliability can be added
         found = {name: sum((entry[name] for entry in kept[1:]), kept[0][name]) for name in kept[0]}
         # before the record, which says that everything else is there

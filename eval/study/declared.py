@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from augment_store.chips.chip_set import ChipSet
@@ -14,7 +13,7 @@ from eval.score.folds import join_splits
 from eval.study.config import Study
 from eval.study.folds import deal_folds
 from finetune.data.splits import digest_of_ids
-from finetune.data.survey_cache import digest_mask
+from finetune.data.survey_cache import digest_mask, digest_of_chips
 from finetune.run.manifest import SplitRecord
 
 
@@ -65,7 +64,5 @@ def _declared_test(study: Study) -> DeclaredTest | None:
 
 def _split_record(chips: ChipSet, ids: Sequence[str]) -> SplitRecord:
     """Record test chips as a score and a training do; scenes are declared by a digest of their own."""
-    masks = hashlib.sha256()
-    for chip_id in sorted(ids):
-        masks.update(chip_id.encode() + digest_mask(chips.mask(chip_id)))
-    return SplitRecord(len(ids), 0, digest_of_ids(ids), masks=masks.hexdigest())
+    masks = digest_of_chips({chip_id: digest_mask(chips.mask(chip_id)) for chip_id in ids})
+    return SplitRecord(len(ids), 0, digest_of_ids(ids), masks=masks)

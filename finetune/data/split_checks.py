@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from augment_store.modalities.definitions import IGNORED_LABEL
 from augment_store.utils.text import format_size, join_first, pluralize
 from finetune.augment.map_cache import MapCache
 from finetune.data.place_cache import read_places
-from finetune.data.survey_cache import CachedSurvey, SurveyedChip
+from finetune.data.survey_cache import CachedSurvey, SurveyedChip, digest_of_chips
 from finetune.log_filters import notify
 
 INPUT_MODALITIES_BY_DEFAULT: Final = ("S2L2A", "S1RTC", "DEM")
@@ -131,20 +130,16 @@ def survey_chips(
         AugmentStoreError: Naming the first chip that cannot be used, and why; see `MapCache.check` for
             chips that do not belong to the store.
     """
-    inputs, masks = hashlib.sha256(), hashlib.sha256()
     found: dict[str, SurveyedChip] = {}
     # the store may be generated from other modalities than the ones that are read here
     survey = CachedSurvey(chips, rules.modalities, store.inputs if store else (), rules.masks, folder)
-    # sorted: the digest must not depend on the order of a split file
     for chip_id, chip in survey.read(ids):
         found[chip_id] = chip
         _check_timesteps(chip_id, chip.shape.timesteps, rules.timesteps)
         if store is not None:
             store.note(chip_id, chip.generator_shape, chip.generator_digests())
-        inputs.update(chip_id.encode() + bytes.fromhex(chip.inputs))
         if rules.masks:
             _check_mask(chip_id, chip, rules.classes)
-            masks.update(chip_id.encode() + bytes.fromhex(chip.mask))
     # after all chips, so that one message names all that do not belong to the store
     if store is not None:
         store.check(chips)
@@ -152,8 +147,10 @@ def survey_chips(
     _check_shapes(shapes)
     by_chip = {chip_id: bytes.fromhex(chip.inputs) for chip_id, chip in found.items()}
     return SplitDigest(
-        inputs.hexdigest(),
-        masks.hexdigest() if rules.masks else "",
+        digest_of_chips(by_chip),
+        digest_of_chips({chip_id: bytes.fromhex(chip.mask) for chip_id, chip in found.items()})
+        if rules.masks
+        else "",
         next(iter(shapes.values())),
         {by_chip[chip_id]: chip_id for chip_id, chip in found.items() if chip.informative},
         by_chip,

@@ -231,6 +231,15 @@ def write_kept(path: Path | None, kept: DataclassInstance) -> None:
         notify(f"{error}; the next run reads every chip again")
 
 
+def digest_of_chips(digests: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of chips by id, each with the digest of its inputs or mask, in hexadecimal, as recorded."""
+    state = hashlib.sha256()
+    # sorted: it must not depend on the order of a split file
+    for chip_id in sorted(digests):
+        state.update(chip_id.encode() + digests[chip_id])
+    return state.hexdigest()
+
+
 def digest_mask(mask: NDArray[np.int64]) -> bytes:
     """Return the SHA-256 of a mask's labels ``[H, W]``."""
     return hashlib.sha256(mask.tobytes()).digest()
